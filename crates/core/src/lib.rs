@@ -1,0 +1,13 @@
+//! The domain of podsync: nouns, formats, signatures, rules and the engine.
+//!
+//! Pure: it takes inputs and a time, and returns outputs. No clock, no source of randomness, no
+//! file and no socket is reachable from here; the daemon and the simulated network both drive it.
+
+pub mod codec;
+pub mod id;
+pub mod manifest;
+pub mod name;
+pub mod seal;
+
+pub use id::{BlobId, ChunkId, DeviceId, EntryHash, EpochId, OpId, TeamId, VersionId};
+pub use name::{MemberName, PodName, TagName, TeamName};
