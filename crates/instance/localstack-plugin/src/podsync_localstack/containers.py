@@ -1,0 +1,154 @@
+"""Where a service keeps its state, and the scopes that the state falls into.
+
+LocalStack's stores and moto's backends are both maps of account -> region -> attributes. Everything
+here changes them in place: providers, and resources inside of the state, hold references to stores
+and backends, which must stay good across a reset and a load.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+from localstack.services.plugins import Service
+from localstack.services.stores import (
+    LOCAL_ATTR_PREFIX,
+    AccountRegionBundle,
+    BaseStore,
+    CrossAccountAttribute,
+    CrossRegionAttribute,
+    LocalAttribute,
+)
+from localstack.state import AssetDirectory, StateVisitor
+from moto.core.base_backend import BackendDict
+
+Attributes = dict[str, Any]
+
+
+class Scope(NamedTuple):
+    """A region of an account; without region what its regions share; without both, what all share."""
+
+    account: str | None
+    region: str | None
+
+
+class Container(Protocol):
+    kind: str
+    name: str
+
+    def scopes(self) -> Iterator[Scope]: ...
+    def read(self, scope: Scope) -> Attributes: ...
+    def replace(self, scope: Scope, attributes: Attributes) -> None: ...
+    def reset(self) -> None: ...
+
+
+class StoreContainer:
+    """The stores that LocalStack wrote itself."""
+
+    kind = "store"
+
+    # Where a store is, not what it holds.
+    _COORDINATES = frozenset({"_service_name", "_account_id", "_region_name", "_global", "_universal"})
+
+    def __init__(self, bundle: AccountRegionBundle) -> None:
+        self.name: str = bundle.service_name
+        self._bundle = bundle
+
+    def scopes(self) -> Iterator[Scope]:
+        yield Scope(None, None)
+        for account in sorted(self._bundle):
+            yield Scope(account, None)
+            for region in sorted(self._bundle[account]):
+                yield Scope(account, region)
+
+    def read(self, scope: Scope) -> Attributes:
+        """Without what is as it would be in a new store: reading through the API creates that."""
+        held = self._held(scope)
+        return {
+            name: held[name]
+            for name in sorted(held)
+            if name not in self._COORDINATES and not self._is_default(name, held[name])
+        }
+
+    def replace(self, scope: Scope, attributes: Attributes) -> None:
+        held = self._held(scope)
+        for name in [name for name in held if name not in self._COORDINATES]:
+            del held[name]
+        held.update(attributes)
+
+    def reset(self) -> None:
+        for scope in list(self.scopes()):
+            self.replace(scope, {})
+
+    def _held(self, scope: Scope) -> Attributes:
+        if scope.account is None:
+            return self._bundle._universal
+        regions = self._bundle[scope.account]
+        if scope.region is None:
+            return regions._global
+        return vars(regions[scope.region])
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        descriptor = getattr_static(self._bundle.store, name.removeprefix(LOCAL_ATTR_PREFIX))
+        if not isinstance(descriptor, LocalAttribute | CrossRegionAttribute | CrossAccountAttribute):
+            return False
+        default = descriptor.default() if callable(descriptor.default) else descriptor.default
+        if type(value) is not type(default):
+            return False
+        if isinstance(value, dict | list | set | str | int | float | bool | None):
+            return bool(value == default)
+        return bool(getattr(value, "__dict__", value) == getattr(default, "__dict__", default))
+
+
+class BackendContainer:
+    """The backends of moto, that many providers of LocalStack delegate to."""
+
+    kind = "backend"
+
+    def __init__(self, backends: BackendDict) -> None:
+        self.name: str = backends.service_name
+        self._backends = backends
+
+    def scopes(self) -> Iterator[Scope]:
+        for account in sorted(self._backends):
+            for region in sorted(self._backends[account]):
+                yield Scope(account, region)
+
+    def read(self, scope: Scope) -> Attributes:
+        return dict(vars(self._backends[scope.account][scope.region]))
+
+    def replace(self, scope: Scope, attributes: Attributes) -> None:
+        held = vars(self._backends[scope.account][scope.region])
+        held.clear()
+        held.update(attributes)
+
+    def reset(self) -> None:
+        for scope in list(self.scopes()):
+            self._backends[scope.account][scope.region].reset()
+
+
+class ServiceState(StateVisitor):
+    """All containers of one service, as its provider shows them to a visitor."""
+
+    def __init__(self, service: Service) -> None:
+        self.containers: list[Container] = []
+        self.asset_directories: list[AssetDirectory] = []
+        service.accept_state_visitor(self)
+        self.containers.sort(key=lambda container: (container.kind, container.name))
+
+    def visit(self, state_container: Any) -> None:
+        match state_container:
+            case AccountRegionBundle():
+                self.containers.append(StoreContainer(state_container))
+            case BackendDict():
+                self.containers.append(BackendContainer(state_container))
+            case AssetDirectory():
+                self.asset_directories.append(state_container)
+            case _:
+                raise TypeError(f"unknown kind of state container: {type(state_container)}")
+
+
+def getattr_static(store: type[BaseStore], name: str) -> Any:
+    """The descriptor itself; plain getattr would run it."""
+    for cls in store.__mro__:
+        if name in vars(cls):
+            return vars(cls)[name]
+    return None

@@ -1,0 +1,118 @@
+"""Puts a saved state into the running instance.
+
+Two steps: making a `PreparedLoad` checks the archive without touching the instance; `apply` changes
+it, service by service. Reading a pickle runs what is in it: states come from trusted people only.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from localstack.services.plugins import SERVICE_PLUGINS, Service
+
+from podsync_localstack import asset_folders, environment, merging, names, pickling, s3_bodies
+from podsync_localstack.archive import ArchiveReader, BrokenArchive
+from podsync_localstack.containers import Container, Scope, ServiceState
+from podsync_localstack.environment import IncompatibleState
+from podsync_localstack.merging import Strategy
+from podsync_localstack.report import reason
+from podsync_localstack.resetting import forget_derived, reset_service
+
+LOG = logging.getLogger(__name__)
+
+Event = dict[str, str]
+
+
+class PreparedLoad:
+    def __init__(self, source: BinaryIO, strategy: Strategy) -> None:
+        """Raises BrokenArchive or IncompatibleState, and hasn't touched anything then."""
+        self._archive = ArchiveReader(source)
+        self._strategy = strategy
+        metadata = self._read_metadata()
+        environment.require_loadable(metadata)
+        self.services: list[str] = sorted(map(str, metadata.get("services", [])))
+
+    def _read_metadata(self) -> dict[str, Any]:
+        if names.METADATA not in self._archive:
+            raise IncompatibleState(
+                f"the archive has no {names.METADATA}: it was not saved by podsync's companion "
+                "plugin; load it into the kind of LocalStack that saved it"
+            )
+        try:
+            metadata = json.loads(self._archive.read(names.METADATA))
+        except ValueError as e:
+            raise BrokenArchive(f"{names.METADATA} is not JSON: {e}") from e
+        if not isinstance(metadata, dict):
+            raise BrokenArchive(f"{names.METADATA} is not an object")
+        return metadata
+
+    def apply(self) -> Iterator[Event]:
+        """Loads one service after the other; one that fails doesn't keep the others back.
+
+        For callers that hold the gate.
+        """
+        if self._strategy is Strategy.OVERWRITE:
+            for name in SERVICE_PLUGINS.list_active_services():
+                if name not in self.services:
+                    yield from self._reported(name, lambda name=name: reset_service(name), "reset")
+        for name in self.services:
+            yield from self._reported(name, lambda name=name: self._load_service(name), "loaded")
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def _reported(self, name: str, action: Callable[[], list[str]], done: str) -> Iterator[Event]:
+        try:
+            problems = action() or []
+        except Exception as e:
+            LOG.exception("Could not load %s", name)
+            yield {"service": name, "status": "error", "message": reason(e)}
+            return
+        if problems:
+            yield {"service": name, "status": "error", "message": "; ".join(problems)[:2000]}
+        elif done == "loaded":
+            yield {"service": name, "status": "ok", "message": ""}
+
+    def _load_service(self, name: str) -> list[str]:
+        service = SERVICE_PLUGINS.require(name)
+        state = ServiceState(service)
+        # All pickles are read before the first change: one that can't be leaves the service whole.
+        incoming = self._read_scopes(name, state)
+        if self._strategy is Strategy.OVERWRITE:
+            reset_service(name)
+            state = ServiceState(service)
+        service.lifecycle_hook.on_before_state_load()
+        try:
+            for container, scope, attributes in incoming:
+                merging.merge(self._strategy, container, scope, attributes)
+            return self._load_assets(name, service, state)
+        finally:
+            forget_derived(name, service)
+            service.lifecycle_hook.on_after_state_load()
+
+    def _read_scopes(
+        self, name: str, state: ServiceState
+    ) -> list[tuple[Container, Scope, dict[str, Any]]]:
+        incoming = []
+        for container in state.containers:
+            for member, scope in self._scopes(name, container):
+                incoming.append((container, scope, pickling.loads(self._archive.read(member))))
+        return incoming
+
+    def _scopes(self, service: str, container: Container) -> Iterator[tuple[str, Scope]]:
+        prefix = names.container_folder(service, container.kind, container.name)
+        for member in self._archive.under(prefix):
+            yield member, Scope(*names.parse_scope(member.removeprefix(prefix)))
+
+    def _load_assets(self, name: str, service: Service, state: ServiceState) -> list[str]:
+        if name == "s3":
+            failed = s3_bodies.load(service._provider._storage_backend, self._archive)
+            return [f"{failure.object}: {failure.reason}" for failure in failed]
+        if self._strategy is not Strategy.OVERWRITE and any(
+            True for _ in self._archive.under(names.asset_folder(name, 0))
+        ):
+            # Files can't be merged: the snapshot's take the place of the instance's.
+            asset_folders.clear(state.asset_directories)
+        asset_folders.load(name, state.asset_directories, self._archive)
+        return []

@@ -1,0 +1,79 @@
+"""Member names of the archive: plain ASCII, never climbing, never two for one.
+
+Account ids, regions, buckets, object keys and file names come from clients and may hold any
+character; each becomes exactly one path segment.
+"""
+
+import hashlib
+import re
+from urllib.parse import unquote
+
+METADATA = "podsync/metadata.json"
+INDEX = "podsync/index.json"
+
+# Folders on disk allow 255 bytes for a segment, and `podsync export` makes folders of members.
+LONGEST_SEGMENT = 200
+KEPT_OF_LONG_SEGMENT = 120
+
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+def segment(name: str) -> str:
+    """Percent-encodes to one segment. A long one keeps its start and gets its hash after `~`."""
+    raw = name.encode("utf-8", "surrogatepass")
+    encoded = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
+    if encoded.startswith("."):
+        encoded = "%2E" + encoded[1:]
+    if len(encoded) <= LONGEST_SEGMENT:
+        # An empty name can't be an empty segment; no other name encodes to `%`.
+        return encoded or "%"
+    kept = re.sub(r"%.?$", "", encoded[:KEPT_OF_LONG_SEGMENT])
+    return f"{kept}~{hashlib.sha256(raw).hexdigest()}"
+
+
+def state(service: str, kind: str, container: str, account: str | None, region: str | None) -> str:
+    """The member of one scope: a region's, an account's shared or the container's universal part."""
+    if account is None:
+        scope = "universal"
+    elif region is None:
+        scope = f"accounts/{segment(account)}/global"
+    else:
+        scope = f"accounts/{segment(account)}/regions/{segment(region)}"
+    return f"{container_folder(service, kind, container)}{scope}.state"
+
+
+def container_folder(service: str, kind: str, container: str) -> str:
+    return f"api_states/{segment(service)}/{kind}/{segment(container)}/"
+
+
+def parse_scope(path: str) -> tuple[str | None, str | None]:
+    """The account and region of a state member, from its path below the container's folder."""
+    match path.removesuffix(".state").split("/"):
+        case ["universal"]:
+            return None, None
+        case ["accounts", account, "global"]:
+            return unquote(account), None
+        case ["accounts", account, "regions", region]:
+            return unquote(account), unquote(region)
+    raise ValueError(f"{path} names no scope")
+
+
+def s3_object(bucket: str, key: str, version: str | None) -> str:
+    return f"assets/s3/{segment(bucket)}/objects/{segment(key)}/{segment(version or 'null')}"
+
+
+def s3_part(bucket: str, upload: str, part: int | str) -> str:
+    return f"assets/s3/{segment(bucket)}/uploads/{segment(upload)}/{segment(str(part))}"
+
+
+def asset_folder(service: str, position: int) -> str:
+    return f"assets/{segment(service)}/{position}/"
+
+
+def is_safe(member: str) -> bool:
+    """Whether a member name stays inside of the folder that it would be unpacked to."""
+    return (
+        "\\" not in member
+        and "\0" not in member
+        and all(part not in ("", ".", "..") for part in member.split("/"))
+    )

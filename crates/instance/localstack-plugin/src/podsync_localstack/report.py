@@ -1,0 +1,27 @@
+"""What could not be saved or loaded, by name."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Failure:
+    service: str
+    reason: str
+    account: str | None = None
+    region: str | None = None
+    object: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass
+class SaveReport:
+    services: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    quiesced: bool = True
+
+
+def reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

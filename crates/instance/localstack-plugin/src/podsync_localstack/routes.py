@@ -1,0 +1,164 @@
+"""The HTTP endpoints, in the shapes of the licensed edition.
+
+Whoever may load a state may run code in the instance, so no web page may: see `_refuse_pages`.
+"""
+
+import ipaddress
+import json
+import logging
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+from localstack.services.plugins import SERVICE_PLUGINS
+from rolo import Request, Response, route
+
+from podsync_localstack import archive, environment, gate, resetting
+from podsync_localstack.archive import BLOCK, BrokenArchive
+from podsync_localstack.environment import IncompatibleState
+from podsync_localstack.loading import Event, PreparedLoad
+from podsync_localstack.merging import Strategy
+from podsync_localstack.report import Failure, reason
+from podsync_localstack.saving import save
+
+LOG = logging.getLogger(__name__)
+
+# Header lines of many kilobytes are refused by clients; the metadata has the whole list.
+FAILED_HEADER_BYTES = 4096
+DEFAULT_STRATEGY = Strategy.ACCOUNT_REGION_MERGE
+
+Endpoint = Callable[..., Response]
+
+
+def _refuse_pages(endpoint: Endpoint) -> Endpoint:
+    """Browsers send `Origin` with every request of a page that could change something."""
+
+    @wraps(endpoint)
+    def guarded(self: Any, request: Request, **arguments: str) -> Response:
+        origin = request.headers.get("Origin")
+        if origin is not None and not _is_loopback(origin):
+            return _error(403, f"requests of web pages are refused, and this one is of {origin}")
+        return endpoint(self, request, **arguments)
+
+    return guarded
+
+
+def _is_loopback(origin: str) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class PodRoutes:
+    @route("/_localstack/pods/environment", methods=["GET"])
+    @_refuse_pages
+    def environment(self, request: Request) -> Response:
+        return Response.for_json(environment.describe())
+
+    @route("/_localstack/pods/state", methods=["GET"])
+    @_refuse_pages
+    def save(self, request: Request) -> Response:
+        wanted = [name for name in request.args.get("services", "").split(",") if name]
+        spooled = archive.spool()
+        try:
+            report = save(wanted, spooled)
+        except BaseException:
+            spooled.close()
+            raise
+        size = spooled.tell()
+        spooled.seek(0)
+        headers = {
+            "Content-Type": "application/zip",
+            "Content-Length": str(size),
+            "x-localstack-pod-services": ",".join(sorted(report.services)),
+            "x-localstack-pod-size": str(size),
+        }
+        if report.failed:
+            headers["x-podsync-failed"] = _failed_header(report.failed)
+        if not report.quiesced:
+            headers["x-podsync-quiesced"] = "false"
+        return Response(_blocks(spooled), 200, headers)
+
+    @route("/_localstack/pods", methods=["POST"])
+    @_refuse_pages
+    def load(self, request: Request) -> Response:
+        name = request.args.get("merge", DEFAULT_STRATEGY.value)
+        try:
+            strategy = Strategy(name)
+        except ValueError:
+            known = ", ".join(strategy.value for strategy in Strategy)
+            return _error(400, f"there is no merge strategy {name!r}; there are {known}")
+        spooled = archive.spool()
+        try:
+            shutil.copyfileobj(request.stream, spooled, BLOCK)
+            prepared = PreparedLoad(spooled, strategy)
+        except BrokenArchive as e:
+            spooled.close()
+            return _error(400, str(e))
+        except IncompatibleState as e:
+            spooled.close()
+            return _error(422, str(e))
+        except BaseException:
+            spooled.close()
+            raise
+        return Response(_load(prepared, spooled), 201, {"Content-Type": "application/x-ndjson"})
+
+    @route("/_localstack/state/reset", methods=["POST"])
+    @_refuse_pages
+    def reset_all(self, request: Request) -> Response:
+        resetting.reset_all()
+        return Response("", 200)
+
+    @route("/_localstack/state/<service>/reset", methods=["POST"])
+    @_refuse_pages
+    def reset_one(self, request: Request, service: str) -> Response:
+        if not SERVICE_PLUGINS.exists(service):
+            return _error(404, f"this instance has no service {service!r}")
+        resetting.reset_one(service)
+        return Response("", 200)
+
+
+def _blocks(spooled: BinaryIO) -> Iterator[bytes]:
+    with spooled:
+        while block := spooled.read(BLOCK):
+            yield block
+
+
+def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
+    """The events as lines. A client that hangs up doesn't leave the load half done."""
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+
+    def apply() -> None:
+        try:
+            with spooled, gate.closed():
+                for event in prepared.apply():
+                    events.put(event)
+                prepared.close()
+        except Exception as e:
+            LOG.exception("Could not load a state")
+            events.put({"service": "*", "status": "error", "message": reason(e)})
+        finally:
+            events.put(None)
+
+    threading.Thread(target=apply, name="podsync-load", daemon=True).start()
+    while (event := events.get()) is not None:
+        yield json.dumps(event).encode() + b"\n"
+
+
+def _failed_header(failed: list[Failure]) -> str:
+    entries = [failure.as_json() for failure in failed]
+    while len(text := json.dumps(entries)) > FAILED_HEADER_BYTES:
+        entries.pop()
+    return text
+
+
+def _error(status: int, message: str) -> Response:
+    response = Response.for_json({"error": {"message": message}})
+    response.status_code = status
+    return response

@@ -1,0 +1,95 @@
+"""The bytes of S3 objects and of the parts of unfinished uploads.
+
+They go through the provider's storage API and not through its folder: files there are named by
+Python's `hash`, which differs in every process, and small bodies are in memory only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from localstack.services.s3.models import S3Bucket, S3Object, S3Part, s3_stores
+from localstack.services.s3.storage.core import S3ObjectStore, S3StoredObject
+
+from podsync_localstack import names
+from podsync_localstack.archive import ArchiveReader, ArchiveWriter
+from podsync_localstack.report import Failure, reason
+
+
+@dataclass(frozen=True)
+class Body:
+    member: str
+    bucket: str
+    record: S3Object | S3Part
+    upload: Any | None = None
+
+    def open(self, storage: S3ObjectStore, mode: str) -> S3StoredObject:
+        if self.upload is None:
+            return storage.open(self.bucket, self.record, mode)
+        return storage.get_multipart(self.bucket, self.upload).open(self.record, mode)
+
+    @property
+    def label(self) -> str:
+        if self.upload is None:
+            return f"s3://{self.bucket}/{self.record.key}"
+        return f"s3://{self.bucket}/{self.upload.object.key} part {self.record.part_number}"
+
+
+def save(storage: S3ObjectStore, archive: ArchiveWriter) -> list[Failure]:
+    failed = []
+    for body in sorted(_bodies(), key=lambda body: body.member):
+        try:
+            with body.open(storage, "r") as stored:
+                archive.copy(body.member, stored, body.record.size or 0)
+        except Exception as e:
+            failed.append(Failure("s3", reason(e), object=body.label))
+    return failed
+
+
+def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
+    """Fills the storage for the buckets that are in the stores by now."""
+    failed = []
+    for bucket in _buckets():
+        storage.create_bucket(bucket.name)
+    for body in _bodies():
+        if body.member not in archive:
+            continue
+        try:
+            with archive.open(body.member) as source:
+                _write(body, storage, source)
+        except Exception as e:
+            failed.append(Failure("s3", reason(e), object=body.label))
+    return failed
+
+
+def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
+    record = body.record
+    size, modified = record.size, getattr(record, "internal_last_modified", 0)
+    with body.open(storage, "w") as stored:
+        stored.seek(0)
+        stored.truncate(0)
+        # append() and not write(): the latter hashes all bytes for an ETag that is known already.
+        stored.append(source)
+        # A body is served only while its time is the one in the record.
+        if hasattr(stored, "file"):
+            stored.file.internal_last_modified = modified
+    record.size = size
+    record.internal_last_modified = modified
+
+
+def _buckets() -> Iterator[S3Bucket]:
+    for account in sorted(s3_stores):
+        # Buckets are an attribute that all regions of an account share.
+        yield from s3_stores[account]._global.get("buckets", {}).values()
+
+
+def _bodies() -> Iterator[Body]:
+    for bucket in _buckets():
+        for record in bucket.objects.values(with_versions=True):
+            if isinstance(record, S3Object):
+                member = names.s3_object(bucket.name, record.key, record.version_id)
+                yield Body(member, bucket.name, record)
+        for upload in bucket.multiparts.values():
+            for part in upload.parts.values():
+                member = names.s3_part(bucket.name, upload.id, part.part_number)
+                yield Body(member, bucket.name, part, upload)
