@@ -1,1 +1,16 @@
-//! Under construction.
+//! The control API: what the daemon can be asked, in shapes that the CLI and the page share.
+//!
+//! Every call is a `POST` of JSON to a path. With `Accept: text/event-stream` the answer comes as
+//! events (`progress` any number of times, then `answer` or `error`), otherwise as plain JSON.
+//! Closing the connection cancels what the call was doing.
+
+mod call;
+mod client;
+mod error;
+pub mod node;
+pub mod pods;
+pub mod team;
+
+pub use call::{Call, Progress, Scope, Stage, event};
+pub use client::{Client, TeamChoice};
+pub use error::{ApiError, ErrorCode};

@@ -1,1 +1,73 @@
-fn main() {}
+//! The `podsync` command: arguments to an API call to text, JSON and an exit code.
+//!
+//! It decides nothing: what a reference means, who is trusted and where bytes come from is the
+//! daemon's to say, also when the daemon lives inside this very process.
+
+mod arguments;
+mod command;
+mod connect;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use podsync_api::{ApiError, ErrorCode};
+
+use crate::{arguments::Arguments, output::Printer};
+
+fn main() -> ExitCode {
+    podsync_daemon::install_crypto();
+    let arguments = Arguments::parse();
+    let printer = Printer::new(arguments.global.json);
+    init_logs(&arguments);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = ApiError::new(ErrorCode::Internal, format!("cannot start threads: {error}"));
+            return printer.fail(&error);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = command::run(arguments, &printer) => outcome,
+            () = interrupted() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
+                .hint("run the command again: it goes on where it stopped")),
+        }
+    });
+    // A blocking read of a terminal or a pipe must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => printer.fail(&error),
+    }
+}
+
+/// Resolves on Ctrl-C, except where the command itself listens for it: the daemon drains first.
+async fn interrupted() {
+    if command::handles_signals() {
+        std::future::pending::<()>().await;
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn init_logs(arguments: &Arguments) {
+    use tracing_subscriber::EnvFilter;
+    let (ours, others) = match (arguments.is_daemon(), arguments.global.verbose) {
+        (_, 2..) => ("trace", "info"),
+        (_, 1) => ("debug", "warn"),
+        (true, _) => ("info", "warn"),
+        (false, _) => ("off", "off"),
+    };
+    let rooms = ["api", "core", "daemon", "instance", "net", "pack", "store"];
+    let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
+    let filter = EnvFilter::try_from_env("PODSYNC_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.global.log_format {
+        arguments::LogFormat::Text => logs.init(),
+        arguments::LogFormat::Json => logs.json().init(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The typed client: calls over the daemon's Unix socket.
+
+use std::{path::Path, time::Duration};
+
+use futures::StreamExt;
+use podsync_core::TeamName;
+use sse_stream::SseStream;
+
+use crate::{ApiError, Call, ErrorCode, Progress, Scope, event};
+
+/// An answer that isn't streamed is at most this long: a list of every version there may be.
+const MAX_EVENT_LEN: usize = 64 << 20;
+/// A daemon that listens answers a connection at once.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which team a call is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum TeamChoice {
+    /// The only team of the home.
+    #[default]
+    Only,
+    Named(TeamName),
+}
+
+impl TeamChoice {
+    /// What stands for "the only team" in a path; no team can be called so.
+    pub const ONLY: &'static str = "-";
+
+    pub fn as_path(&self) -> &str {
+        match self {
+            Self::Only => Self::ONLY,
+            Self::Named(name) => name.as_str(),
+        }
+    }
+}
+
+/// A connection to a daemon; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    team: TeamChoice,
+}
+
+impl Client {
+    /// A client of the daemon that listens at `socket`. Connects on the first call.
+    pub fn new(socket: &Path, team: TeamChoice) -> Result<Self, ApiError> {
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| ApiError::new(ErrorCode::Internal, format!("HTTP client: {error}")))?;
+        Ok(Self { http, team })
+    }
+
+    /// Makes a call and waits for its answer; dropping the future cancels it.
+    pub async fn call<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
+        self.watch(call, |_| ()).await
+    }
+
+    /// Makes a call and hears how it goes.
+    pub async fn watch<C: Call>(
+        &self,
+        call: &C,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<C::Answer, ApiError> {
+        let body = serde_json::to_vec(call).map_err(malformed)?;
+        let response = self
+            .http
+            .post(self.url::<C>())
+            .header("accept", "text/event-stream")
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        if !response.status().is_success() {
+            let status = response.status();
+            let body = response.bytes().await.map_err(unreachable)?;
+            return Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
+                ApiError::new(ErrorCode::Internal, format!("the daemon answered {status}"))
+                    .hint("it may be of another version: restart it")
+            }));
+        }
+        let mut events = SseStream::from_bytes_stream(response.bytes_stream());
+        while let Some(next) = events.next().await {
+            let next = next.map_err(|error| {
+                ApiError::new(ErrorCode::NoDaemon, format!("the daemon's answer broke off: {error}"))
+                    .hint("see its log; what was saved or fetched so far is kept")
+            })?;
+            let data = next.data.unwrap_or_default();
+            if data.len() > MAX_EVENT_LEN {
+                return Err(ApiError::new(ErrorCode::Internal, "the daemon's answer is too long"));
+            }
+            match next.event.as_deref() {
+                Some(event::PROGRESS) => {
+                    progress(serde_json::from_str(&data).map_err(malformed)?);
+                }
+                Some(event::ANSWER) => return serde_json::from_str(&data).map_err(malformed),
+                Some(event::ERROR) => {
+                    return Err(serde_json::from_str(&data).unwrap_or_else(malformed));
+                }
+                _ => {}
+            }
+        }
+        Err(ApiError::new(ErrorCode::NoDaemon, "the daemon went away before it answered")
+            .hint("see its log; run the command again, it goes on where it stopped"))
+    }
+
+    fn url<C: Call>(&self) -> String {
+        // The host is never resolved: the socket is what is connected to.
+        match C::SCOPE {
+            Scope::Home => format!("http://podsync/v1/{}", C::PATH),
+            Scope::Team => format!("http://podsync/v1/teams/{}/{}", self.team.as_path(), C::PATH),
+        }
+    }
+}
+
+fn unreachable(error: reqwest::Error) -> ApiError {
+    ApiError::new(ErrorCode::NoDaemon, format!("the daemon doesn't answer: {error}"))
+        .hint("start it with `podsync daemon`")
+}
+
+fn malformed(error: serde_json::Error) -> ApiError {
+    ApiError::new(ErrorCode::Internal, format!("unexpected answer of the daemon: {error}"))
+        .hint("it may be of another version: restart it")
+}

@@ -1,0 +1,99 @@
+//! Errors as they cross the control API, and their one mapping to exit codes and HTTP statuses.
+
+use serde::{Deserialize, Serialize};
+
+/// What went wrong, by what a caller can do about it. The exit codes are a promise to scripts:
+/// never reuse one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// A defect of podsync.
+    Internal,
+    /// The request itself is wrong: a name, a reference, a flag.
+    Invalid,
+    /// No such pod, version, tag, member, team or peer.
+    NotFound,
+    /// The reference means several versions; the message lists exact ones.
+    Ambiguous,
+    /// This device's role doesn't allow it, or it is no member.
+    Forbidden,
+    /// Something signed or sealed doesn't check out. Never retried in silence.
+    Untrusted,
+    /// Nobody who holds it can be reached now.
+    Unreachable,
+    /// The emulator isn't there, or can't do what was asked.
+    Instance,
+    /// The snapshot doesn't fit the emulator.
+    Incompatible,
+    /// The disk is full, or can't be read or written.
+    Disk,
+    /// Another process or command holds what is needed.
+    Busy,
+    /// The state at the source can't be taken: a bomb, a climbing name, a special file.
+    BadState,
+    /// A ticket is malformed, expired, used up or of another team.
+    Ticket,
+    /// It was cancelled.
+    Cancelled,
+    /// No daemon answers, and none could be started.
+    NoDaemon,
+}
+
+impl ErrorCode {
+    /// The process exit code. 0 is success; 2 is a usage error, as clap reports it.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Invalid => 2,
+            Self::NotFound => 3,
+            Self::Ambiguous => 4,
+            Self::Forbidden => 5,
+            Self::Untrusted => 6,
+            Self::Unreachable => 7,
+            Self::Instance => 8,
+            Self::Incompatible => 9,
+            Self::Disk => 10,
+            Self::Busy => 11,
+            Self::BadState => 12,
+            Self::Ticket => 13,
+            Self::NoDaemon => 14,
+            Self::Cancelled => 130,
+        }
+    }
+
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Internal => 500,
+            Self::Invalid | Self::BadState | Self::Ticket => 400,
+            Self::NotFound => 404,
+            Self::Ambiguous | Self::Busy | Self::Incompatible => 409,
+            Self::Forbidden => 403,
+            Self::Untrusted => 422,
+            Self::Unreachable | Self::Instance => 502,
+            Self::Disk => 507,
+            Self::Cancelled => 499,
+            Self::NoDaemon => 503,
+        }
+    }
+}
+
+/// What happened, to what, and what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    pub code: ErrorCode,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}

@@ -1,0 +1,74 @@
+//! Calls about the daemon itself and the peers it sees.
+
+use std::path::PathBuf;
+
+use podsync_core::{DeviceId, TeamId, TeamName};
+use serde::{Deserialize, Serialize};
+
+use crate::call::call;
+
+/// How the daemon is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetStatus {}
+call!(GetStatus => Status, Home, "status");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// podsync's version.
+    pub version: String,
+    pub pid: u32,
+    pub home: PathBuf,
+    pub device: DeviceId,
+    /// Whether this process only lives for one command.
+    pub transient: bool,
+    /// Multiaddresses that peers can dial.
+    pub listening: Vec<String>,
+    pub teams: Vec<TeamStatus>,
+    pub peers_connected: usize,
+    /// Bytes of packs and manifests held.
+    pub bytes_held: u64,
+    /// What deserves attention, each with what to do.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamStatus {
+    pub id: TeamId,
+    pub name: TeamName,
+    /// This device's role; none after its removal.
+    pub role: Option<crate::team::Role>,
+    pub members: usize,
+    pub admins: usize,
+    pub pods: usize,
+    /// Feeds that contradict themselves and are left out until their device is dealt with.
+    pub quarantined: Vec<DeviceId>,
+}
+
+/// Who is connected, and who could be.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetPeers {}
+call!(GetPeers => Vec<Peer>, Home, "peers");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub device: DeviceId,
+    /// `alice/laptop`, where a team names the device.
+    pub name: Option<String>,
+    pub connected: bool,
+    pub address: Option<String>,
+    /// Microseconds of the last ping's round trip.
+    pub round_trip_us: Option<u64>,
+    /// Bytes served to and fetched from it since the daemon started.
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// Asks the daemon to finish: it stops taking calls, drains and exits.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {}
+call!(Stop => Stopping, Home, "stop");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    pub pid: u32,
+}

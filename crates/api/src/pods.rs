@@ -1,0 +1,237 @@
+//! Calls about pods and versions: save, share, pull, load and what can be seen of them.
+//!
+//! References travel as text (`orders:3@alice`) and are resolved by the daemon.
+
+use std::path::PathBuf;
+
+use podsync_core::{DeviceId, PodName, TagName, VersionId};
+use serde::{Deserialize, Serialize};
+
+use crate::call::call;
+
+/// Where the state to save is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateSource {
+    /// A folder, a `.snapshot` or `.zip`, or any file; absolute.
+    Path(PathBuf),
+    /// A running emulator.
+    Endpoint(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Save {
+    pub pod: PodName,
+    pub message: String,
+    pub from: StateSource,
+    /// Only these; all where empty.
+    pub services: Vec<String>,
+    /// Share at once what was saved.
+    pub share: bool,
+}
+call!(Save => Saved, Team, "save");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The exact reference of the version that now stands for the state.
+    pub reference: String,
+    pub version: VersionId,
+    /// The state is what this version already holds: no new version was made.
+    pub unchanged: bool,
+    /// Bytes of the state.
+    pub state_len: u64,
+    pub entries: u64,
+    /// Sealed bytes that were new.
+    pub new_len: u64,
+    /// Services that could not be saved, with the reason.
+    pub failed: Vec<(String, String)>,
+    pub shared: Option<Shared>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    pub reference: String,
+}
+call!(Share => Shared, Team, "share");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    pub reference: String,
+    pub version: VersionId,
+    pub number: u64,
+    /// It was shared before; nothing new was announced.
+    pub already: bool,
+    /// Teammates connected as it was announced.
+    pub peers: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    pub reference: String,
+    /// Seconds to wait for the version to be heard of and for someone who holds it.
+    pub wait_s: u64,
+}
+call!(Pull => Pulled, Team, "pull");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pulled {
+    pub reference: String,
+    pub version: VersionId,
+    pub author: String,
+    pub state_len: u64,
+    /// Bytes that travelled.
+    pub fetched: u64,
+    /// Who they came from, most first.
+    pub sources: Vec<PulledFrom>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledFrom {
+    pub name: String,
+    pub device: DeviceId,
+    pub bytes: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    pub reference: String,
+    pub endpoint: String,
+    /// LocalStack's merge strategy.
+    pub merge: String,
+    pub wait_s: u64,
+    /// Replace a state of which no checkpoint could be taken.
+    pub without_checkpoint: bool,
+    /// Load into an emulator that isn't on this machine.
+    pub remote: bool,
+}
+call!(Load => Loaded, Team, "load");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loaded {
+    pub reference: String,
+    pub version: VersionId,
+    pub pulled: Pulled,
+    pub applied: Vec<String>,
+    pub failed: Vec<(String, String)>,
+    /// What was there before, as a private version that `undo` brings back.
+    pub checkpoint: Option<String>,
+}
+
+/// Puts back what was in the emulator before the last load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undo {
+    pub endpoint: String,
+}
+call!(Undo => Undone, Team, "undo");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    pub checkpoint: String,
+    pub applied: Vec<String>,
+    pub failed: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    pub reference: String,
+    /// Absolute; must not exist. A name with `.zip` or `.snapshot` becomes a file, else what the
+    /// version was saved from.
+    pub to: PathBuf,
+    pub wait_s: u64,
+}
+call!(Export => Exported, Team, "export");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exported {
+    pub reference: String,
+    pub path: PathBuf,
+    pub pulled: Pulled,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListPods {}
+call!(ListPods => Vec<Pod>, Team, "pods");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    pub name: PodName,
+    /// Newest versions: several where people made them side by side.
+    pub tips: Vec<Version>,
+    pub versions: usize,
+    /// Versions saved here and not shared.
+    pub private: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListVersions {
+    pub pod: PodName,
+}
+call!(ListVersions => Vec<Version>, Team, "versions");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// The shortest reference that means exactly this version.
+    pub reference: String,
+    pub id: VersionId,
+    /// None while private.
+    pub number: Option<u64>,
+    pub author: String,
+    pub message: String,
+    pub created_ms: u64,
+    pub state_len: u64,
+    pub services: Vec<String>,
+    pub emulator: Option<String>,
+    pub tags: Vec<TagName>,
+    pub tip: bool,
+    /// Whether all of it lies on this machine.
+    pub held: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Show {
+    pub reference: String,
+    /// List the entries; pulls the tables where they aren't here.
+    pub contents: bool,
+}
+call!(Show => Shown, Team, "show");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    pub version: Version,
+    pub parents: Vec<VersionId>,
+    /// Sealed bytes of its packs.
+    pub packed_len: u64,
+    pub packs: usize,
+    /// Devices known to hold all of it, this one included.
+    pub holders: Vec<String>,
+    /// Only with `contents`.
+    pub entries: Option<Vec<EntryLine>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryLine {
+    pub name: String,
+    pub len: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tag {
+    pub reference: String,
+    pub tag: TagName,
+}
+call!(Tag => Version, Team, "tag");
+
+/// Forgets a version: here where it is private, for the team where it is shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropVersion {
+    pub reference: String,
+}
+call!(DropVersion => Dropped, Team, "drop");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    pub reference: String,
+    pub version: VersionId,
+    /// Whether teammates are told.
+    pub shared: bool,
+}

@@ -1,0 +1,123 @@
+//! Calls about teams: who is in, who may come in, who goes.
+
+use std::fmt;
+
+use podsync_core::{DeviceId, MemberName, TeamId, TeamName};
+use serde::{Deserialize, Serialize};
+
+use crate::call::call;
+
+/// What a member may do; each role includes the ones below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Reads.
+    Reader,
+    /// Reads and shares.
+    Publisher,
+    /// Invites, removes and gives roles.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Reader => "reader",
+            Self::Publisher => "publisher",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateTeam {
+    pub name: TeamName,
+    /// What teammates will call the person at this device.
+    pub member: MemberName,
+    /// What the device is called.
+    pub label: String,
+}
+call!(CreateTeam => TeamCreated, Home, "teams/create");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeamCreated {
+    pub team: TeamId,
+    pub name: TeamName,
+    /// Brings the team back when no admin is left. Shown once and kept nowhere.
+    pub recovery_key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    pub role: Role,
+    /// Seconds until it expires.
+    pub expires_s: u64,
+    pub uses: u32,
+}
+call!(Invite => Invited, Team, "invite");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invited {
+    pub ticket: String,
+    pub role: Role,
+    /// Unix milliseconds.
+    pub expires_ms: u64,
+    pub uses: u32,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    pub ticket: String,
+    pub member: MemberName,
+    pub label: String,
+}
+call!(Join => Joined, Home, "teams/join");
+
+impl fmt::Debug for Join {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Join {{ member: {:?}, ticket: hidden }}", self.member)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    pub team: TeamId,
+    pub name: TeamName,
+    pub role: Role,
+    /// Who let this device in.
+    pub witness: DeviceId,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListMembers {}
+call!(ListMembers => Vec<Member>, Team, "members");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub member: MemberName,
+    pub label: String,
+    pub role: Role,
+    pub device: DeviceId,
+    pub this_device: bool,
+    pub connected: bool,
+}
+
+/// Removes every device of a member, or one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remove {
+    /// A member's name or a device id.
+    pub who: String,
+}
+call!(Remove => Removed, Team, "remove");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    pub devices: Vec<DeviceId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRole {
+    pub who: String,
+    pub role: Role,
+}
+call!(SetRole => Member, Team, "role");

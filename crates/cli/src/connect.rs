@@ -1,0 +1,154 @@
+//! Finding the daemon: one that runs, one started in the background, or one inside this process.
+//!
+//! All three are reached over the same socket by the same client; there is no second code path.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use backon::{ConstantBuilder, Retryable};
+use etcetera::{AppStrategy, AppStrategyArgs};
+use podsync_api::{ApiError, Call, Client, ErrorCode, TeamChoice, node};
+use podsync_daemon::{Lifetime, Running, Settings, socket_path};
+
+use crate::{
+    arguments::Global,
+    output::Printer,
+    progress::Bar,
+};
+
+/// How long a daemon started in the background may take until it answers.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+const START_POLL: Duration = Duration::from_millis(50);
+
+/// What a command needs of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// The home only: a daemon in this process will do.
+    Home,
+    /// Teammates, also after the command has ended.
+    Network,
+}
+
+pub(crate) struct Connection {
+    client: Client,
+    /// The daemon inside this process, where there is one.
+    hosted: Option<Running>,
+}
+
+impl Connection {
+    pub(crate) async fn open(global: &Global, printer: &Printer, needs: Needs) -> Result<Self, ApiError> {
+        let home = home(global)?;
+        if !podsync_daemon::is_initialised(&home) {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("{} is no podsync home yet", home.display()))
+                .hint("make this device's key with `podsync init`"));
+        }
+        let team = global.team.clone().map_or(TeamChoice::Only, TeamChoice::Named);
+        let client = Client::new(&socket_path(&home), team)?;
+        if let Some(status) = answers(&client).await {
+            if status.version == env!("CARGO_PKG_VERSION") {
+                return Ok(Self { client, hosted: None });
+            }
+            printer.note(format_args!(
+                "the daemon is of podsync {}; restarting it as {}",
+                status.version,
+                env!("CARGO_PKG_VERSION")
+            ));
+            client.call(&node::Stop {}).await?;
+            podsync_daemon::wait_until_free(&home).await?;
+        }
+        if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
+            start_in_background(&home, &client, printer).await?;
+            return Ok(Self { client, hosted: None });
+        }
+        let settings = Settings::load(&home, podsync_daemon::Overrides::default())?;
+        let hosted = podsync_daemon::start(settings, Lifetime::Transient).await?;
+        Ok(Self { client, hosted: Some(hosted) })
+    }
+
+    pub(crate) async fn call<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
+        self.client.call(call).await
+    }
+
+    /// Makes a call and draws its progress.
+    pub(crate) async fn watch<C: Call>(&self, printer: &Printer, call: &C) -> Result<C::Answer, ApiError> {
+        let mut bar = Bar::new(printer);
+        self.client.watch(call, |progress| bar.show(&progress)).await
+    }
+
+    /// Ends a hosted daemon in good order; every command calls it last.
+    pub(crate) async fn close(self) {
+        if let Some(hosted) = self.hosted {
+            hosted.stop().await;
+        }
+    }
+}
+
+/// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
+pub(crate) fn home(global: &Global) -> Result<PathBuf, ApiError> {
+    let home = match &global.home {
+        Some(home) => home.clone(),
+        None => etcetera::choose_app_strategy(AppStrategyArgs {
+            top_level_domain: "dev".to_owned(),
+            author: "podsync".to_owned(),
+            app_name: "podsync".to_owned(),
+        })
+        .map_err(|error| {
+            ApiError::new(ErrorCode::Invalid, format!("no home folder: {error}"))
+                .hint("say where with --home or PODSYNC_HOME")
+        })?
+        .data_dir(),
+    };
+    std::path::absolute(&home)
+        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", home.display())))
+}
+
+async fn answers(client: &Client) -> Option<node::Status> {
+    client.call(&node::GetStatus {}).await.ok()
+}
+
+async fn start_in_background(home: &Path, client: &Client, printer: &Printer) -> Result<(), ApiError> {
+    let fail = |what: &str, error: std::io::Error| {
+        ApiError::new(ErrorCode::NoDaemon, format!("cannot start the daemon: {what}: {error}"))
+            .hint("run `podsync daemon` in another terminal, or add --no-daemon")
+    };
+    let log_path = home.join("daemon.log");
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)
+        .map_err(|error| fail("its log", error))?;
+    let program = std::env::current_exe().map_err(|error| fail("this program", error))?;
+    let mut command = std::process::Command::new(program);
+    command
+        .args(["daemon", "--home"])
+        .arg(home)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().map_err(|error| fail("its log", error))?)
+        .stderr(log)
+        .current_dir(home);
+    // Out of this terminal's process group, so that Ctrl-C here doesn't end it.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let tries = (START_PATIENCE.as_millis() / START_POLL.as_millis()) as usize;
+    let policy = ConstantBuilder::default().with_delay(START_POLL).with_max_times(tries);
+    let child = std::sync::Mutex::new(command.spawn().map_err(|error| fail("the process", error))?);
+    // Waiting is over at the first answer, or as soon as the process has ended.
+    let gone = || child.lock().is_ok_and(|mut child| matches!(child.try_wait(), Ok(Some(_))));
+    let outcome = (|| async { answers(client).await.ok_or(()) }).retry(policy).when(|()| !gone()).await;
+    match outcome {
+        Ok(status) => {
+            let listening = status.listening.first().map_or("no port", String::as_str);
+            printer.note(format_args!(
+                "started the daemon in the background (pid {}, {listening}, log {})",
+                status.pid,
+                log_path.display()
+            ));
+            Ok(())
+        }
+        Err(()) => Err(ApiError::new(ErrorCode::NoDaemon, "the daemon was started but doesn't answer")
+            .hint(format!("see {}", log_path.display()))),
+    }
+}

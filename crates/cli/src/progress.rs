@@ -1,0 +1,64 @@
+//! One progress bar for whatever a call reports: bytes, rate, time left, providers.
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use podsync_api::{Progress, Stage};
+
+use crate::output::{Printer, printable};
+
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    stage: Option<Stage>,
+}
+
+impl Bar {
+    pub(crate) fn new(printer: &Printer) -> Self {
+        let target = if printer.shows_progress() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self { bar: ProgressBar::with_draw_target(None, target), stage: None }
+    }
+
+    pub(crate) fn show(&mut self, progress: &Progress) {
+        if self.stage != Some(progress.stage) {
+            self.stage = Some(progress.stage);
+            self.bar.reset();
+            self.bar.set_prefix(name(progress.stage));
+            self.bar.set_style(style(progress.total.is_some()));
+        }
+        if let Some(total) = progress.total {
+            self.bar.set_length(total);
+            self.bar.set_style(style(true));
+        }
+        self.bar.set_position(progress.done);
+        self.bar.set_message(printable(&progress.providers.join(", ")));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn style(known: bool) -> ProgressStyle {
+    let template = if known {
+        "{prefix:>10} {bar:30} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} {msg}"
+    } else {
+        "{prefix:>10} {spinner} {decimal_bytes} {decimal_bytes_per_sec} {msg}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Reading => "reading",
+        Stage::Packing => "packing",
+        Stage::Sharing => "sharing",
+        Stage::Finding => "finding",
+        Stage::Pulling => "pulling",
+        Stage::Rebuilding => "rebuilding",
+        Stage::Loading => "loading",
+    }
+}
