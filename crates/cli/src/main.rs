@@ -28,10 +28,11 @@ fn main() -> ExitCode {
             return printer.fail(&error);
         }
     };
+    let drains = arguments.is_daemon();
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = command::run(arguments, &printer) => outcome,
-            () = interrupted() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
+            () = interrupted(drains) => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
                 .hint("run the command again: it goes on where it stopped")),
         }
     });
@@ -43,12 +44,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Resolves on Ctrl-C, except where the command itself listens for it: the daemon drains first.
-async fn interrupted() {
-    if command::handles_signals() {
-        std::future::pending::<()>().await;
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
+/// Resolves on Ctrl-C; never where the command `drains` by itself, as the daemon does.
+async fn interrupted(drains: bool) {
+    if drains || tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -1,0 +1,34 @@
+//! `podsync daemon`: the daemon in the foreground, until SIGTERM or Ctrl-C.
+
+use clap::Args;
+use podsync_api::ApiError;
+use podsync_daemon::{Lifetime, Overrides, Settings};
+
+use crate::{arguments::Global, connect::home, output::Printer};
+
+#[derive(Debug, Args)]
+pub(crate) struct Daemon {
+    /// Listen for peers at this address and port; several times for several
+    #[arg(long, value_name = "IP:PORT")]
+    listen: Vec<std::net::SocketAddr>,
+    /// Always try to reach this peer: a multiaddress that ends in /p2p/ID
+    #[arg(long, value_name = "MULTIADDRESS")]
+    peer: Vec<String>,
+    /// Don't look for teammates on the LAN by mDNS
+    #[arg(long)]
+    no_mdns: bool,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, daemon: Daemon) -> Result<(), ApiError> {
+    let home = home(global)?;
+    let overrides = Overrides {
+        listen: (!daemon.listen.is_empty()).then_some(daemon.listen),
+        peers: (!daemon.peer.is_empty()).then_some(daemon.peer),
+        mdns: daemon.no_mdns.then_some(false),
+    };
+    let settings = Settings::load(&home, overrides)?;
+    let running = podsync_daemon::start(settings, Lifetime::Service).await?;
+    printer.note(format_args!("podsync {} serves {}", env!("CARGO_PKG_VERSION"), home.display()));
+    running.until_stopped().await;
+    Ok(())
+}

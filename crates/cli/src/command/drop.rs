@@ -1,0 +1,22 @@
+//! `podsync drop`: a version is forgotten.
+
+use clap::Args;
+use podsync_api::{ApiError, pods};
+
+use crate::{arguments::Global, command::call, connect::Needs, output::Printer};
+
+#[derive(Debug, Args)]
+pub(crate) struct Drop {
+    /// One exact version: `orders:3`, `orders:+1`
+    reference: String,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, drop: Drop) -> Result<(), ApiError> {
+    let request = pods::DropVersion { reference: drop.reference };
+    let dropped = call(global, printer, Needs::Network, &request).await?;
+    printer.result(&dropped, |dropped| {
+        let whom = if dropped.shared { "; teammates are told" } else { "" };
+        format!("dropped {}{whom}", dropped.reference)
+    });
+    Ok(())
+}

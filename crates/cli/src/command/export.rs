@@ -1,0 +1,34 @@
+//! `podsync export`: a version as a file or a folder.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use podsync_api::{ApiError, pods};
+
+use crate::{
+    arguments::Global,
+    command::{call, pull::Wait, save::absolute},
+    connect::Needs,
+    output::Printer,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
+    reference: String,
+    /// A `.snapshot` or `.zip` file, or a folder; must not exist yet
+    path: PathBuf,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, export: Export) -> Result<(), ApiError> {
+    let request = pods::Export {
+        reference: export.reference,
+        to: absolute(export.path)?,
+        wait_s: export.wait.wait.as_secs(),
+    };
+    let exported = call(global, printer, Needs::Network, &request).await?;
+    printer.result(&exported, |exported| format!("wrote {} to {}", exported.reference, exported.path.display()));
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `podsync list` and `podsync versions`.
+
+use clap::Args;
+use podsync_api::{ApiError, pods};
+use podsync_core::PodName;
+
+use crate::{
+    arguments::Global,
+    command::call,
+    connect::Needs,
+    output::{Printer, ago, bytes, table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct List {}
+
+#[derive(Debug, Args)]
+pub(crate) struct Versions {
+    pod: PodName,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, _: &List) -> Result<(), ApiError> {
+    let pods = call(global, printer, Needs::Home, &pods::ListPods {}).await?;
+    if pods.is_empty() {
+        printer.note("no pods yet: `podsync save NAME` makes the first");
+    }
+    printer.result(&pods, |pods| {
+        if pods.is_empty() {
+            return String::new();
+        }
+        table(["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"], pods.iter().flat_map(|pod| pod.tips.iter().map(line)))
+    });
+    Ok(())
+}
+
+pub(crate) async fn versions(global: &Global, printer: &Printer, versions: Versions) -> Result<(), ApiError> {
+    let request = pods::ListVersions { pod: versions.pod };
+    let versions = call(global, printer, Needs::Home, &request).await?;
+    printer.result(&versions, |versions| {
+        table(["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"], versions.iter().map(line))
+    });
+    Ok(())
+}
+
+fn line(version: &pods::Version) -> [String; 6] {
+    let mut reference = version.reference.clone();
+    for tag in &version.tags {
+        reference.push_str(&format!(" ({tag})"));
+    }
+    [
+        reference,
+        version.author.clone(),
+        ago(version.created_ms),
+        bytes(version.state_len),
+        if version.held { "yes" } else { "no" }.to_owned(),
+        version.message.clone(),
+    ]
+}

@@ -1,0 +1,88 @@
+//! `podsync load` and `podsync undo`: a version into the running emulator, and back.
+
+use clap::{Args, ValueEnum};
+use podsync_api::{ApiError, ErrorCode, pods};
+
+use crate::{
+    arguments::Global,
+    command::{call, pull::Wait, save::Endpoint},
+    connect::Needs,
+    output::{Printer, printable},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Load {
+    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
+    reference: String,
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// What happens to what is there
+    #[arg(long, value_enum, default_value_t)]
+    merge: Merge,
+    #[command(flatten)]
+    wait: Wait,
+    /// Load even where no complete checkpoint of what is there can be taken
+    #[arg(long)]
+    without_checkpoint: bool,
+    /// Load into an emulator that isn't on this machine
+    #[arg(long)]
+    remote: bool,
+}
+
+/// LocalStack's merge strategies.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Merge {
+    /// Reset, then load
+    Overwrite,
+    /// The version wins per service, account and region
+    #[default]
+    AccountRegionMerge,
+    /// Per resource
+    ServiceMerge,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Undo {
+    #[command(flatten)]
+    endpoint: Endpoint,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
+    let merge = load.merge.to_possible_value().map(|value| value.get_name().to_owned());
+    let request = pods::Load {
+        reference: load.reference,
+        endpoint: load.endpoint.url,
+        merge: merge.unwrap_or_default(),
+        wait_s: load.wait.wait.as_secs(),
+        without_checkpoint: load.without_checkpoint,
+        remote: load.remote,
+    };
+    let loaded = call(global, printer, Needs::Network, &request).await?;
+    printer.result(&loaded, |loaded| {
+        let mut text = format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "));
+        if let Some(checkpoint) = &loaded.checkpoint {
+            text.push_str(&format!("\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"));
+        }
+        text
+    });
+    account_for(printer, &loaded.failed)
+}
+
+pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Result<(), ApiError> {
+    let request = pods::Undo { endpoint: undo.endpoint.url };
+    let undone = call(global, printer, Needs::Home, &request).await?;
+    printer.result(&undone, |undone| format!("put back {}: {}", undone.checkpoint, undone.applied.join(", ")));
+    account_for(printer, &undone.failed)
+}
+
+/// A service that wasn't loaded is no success, also where the others were.
+fn account_for(printer: &Printer, failed: &[(String, String)]) -> Result<(), ApiError> {
+    if failed.is_empty() {
+        return Ok(());
+    }
+    for (service, reason) in failed {
+        printer.warn(format_args!("{} was not loaded: {}", printable(service), printable(reason)));
+    }
+    Err(ApiError::new(ErrorCode::Instance, format!("{} services were not loaded", failed.len()))
+        .hint("`podsync undo` puts back what was there before"))
+}

@@ -1,0 +1,64 @@
+//! One file per subcommand: its arguments, its call, its words.
+
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod daemon;
+pub(crate) mod demo;
+pub(crate) mod drop;
+pub(crate) mod export;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod load;
+pub(crate) mod pull;
+pub(crate) mod save;
+pub(crate) mod share;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod tag;
+pub(crate) mod team;
+
+use podsync_api::ApiError;
+
+use crate::{
+    arguments::{Arguments, Command, Global},
+    connect::{Connection, Needs},
+    output::Printer,
+};
+
+pub(crate) async fn run(arguments: Arguments, printer: &Printer) -> Result<(), ApiError> {
+    let global = arguments.global;
+    match arguments.command {
+        Command::Init(command) => init::run(&global, printer, &command),
+        Command::Config(command) => config::run(&global, printer, &command),
+        Command::Completions(command) => completions::run(&command),
+        Command::Daemon(command) => daemon::run(&global, printer, command).await,
+        Command::Demo(command) => demo::run(printer, &command).await,
+        Command::Team(command) => team::run(&global, printer, command).await,
+        Command::Save(command) => save::run(&global, printer, command).await,
+        Command::Share(command) => share::run(&global, printer, command).await,
+        Command::Pull(command) => pull::run(&global, printer, command).await,
+        Command::Load(command) => load::run(&global, printer, command).await,
+        Command::Undo(command) => load::undo(&global, printer, command).await,
+        Command::Export(command) => export::run(&global, printer, command).await,
+        Command::List(command) => list::run(&global, printer, &command).await,
+        Command::Versions(command) => list::versions(&global, printer, command).await,
+        Command::Show(command) => show::run(&global, printer, command).await,
+        Command::Tag(command) => tag::run(&global, printer, command).await,
+        Command::Drop(command) => drop::run(&global, printer, command).await,
+        Command::Status(command) => status::run(&global, printer, &command).await,
+        Command::Peers(command) => status::peers(&global, printer, &command).await,
+    }
+}
+
+/// Opens a connection, makes one call with a progress bar, closes the connection.
+async fn call<C: podsync_api::Call>(
+    global: &Global,
+    printer: &Printer,
+    needs: Needs,
+    call: &C,
+) -> Result<C::Answer, ApiError> {
+    let connection = Connection::open(global, printer, needs).await?;
+    let answer = connection.watch(printer, call).await;
+    connection.close().await;
+    answer
+}

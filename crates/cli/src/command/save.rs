@@ -1,0 +1,93 @@
+//! `podsync save`: a state becomes a version.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_core::PodName;
+
+use crate::{
+    arguments::Global,
+    command::call,
+    connect::Needs,
+    output::{Printer, bytes, printable},
+};
+
+/// Where LocalStack listens unless it is told otherwise.
+const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
+
+#[derive(Debug, Args)]
+pub(crate) struct Save {
+    /// The pod that gets the version
+    pod: PodName,
+    /// What is in it, for teammates
+    #[arg(short, long, default_value = "")]
+    message: String,
+    /// A folder, a `.snapshot` or `.zip`, or any file, instead of a running emulator
+    #[arg(long, value_name = "PATH", conflicts_with = "endpoint")]
+    from: Option<PathBuf>,
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Only these services
+    #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
+    services: Vec<String>,
+    /// Share it at once
+    #[arg(long)]
+    share: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Endpoint {
+    /// The running emulator
+    #[arg(
+        long = "endpoint",
+        id = "endpoint",
+        env = "AWS_ENDPOINT_URL",
+        value_name = "URL",
+        default_value = DEFAULT_ENDPOINT
+    )]
+    pub(crate) url: String,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Result<(), ApiError> {
+    let from = match save.from {
+        Some(path) => pods::StateSource::Path(absolute(path)?),
+        None => pods::StateSource::Endpoint(save.endpoint.url),
+    };
+    let request = pods::Save {
+        pod: save.pod,
+        message: save.message,
+        from,
+        services: save.services,
+        share: save.share,
+    };
+    let needs = if save.share { Needs::Network } else { Needs::Home };
+    let saved = call(global, printer, needs, &request).await?;
+    for (service, reason) in &saved.failed {
+        printer.warn(format_args!("{} is not in it: {}", printable(service), printable(reason)));
+    }
+    printer.result(&saved, |saved| {
+        let mut text = if saved.unchanged {
+            format!("unchanged: {} holds this state already", saved.reference)
+        } else {
+            format!(
+                "saved {} ({} entries, {}; {} new)",
+                saved.reference,
+                saved.entries,
+                bytes(saved.state_len),
+                bytes(saved.new_len)
+            )
+        };
+        if let Some(shared) = &saved.shared {
+            text.push('\n');
+            text.push_str(&super::share::words(shared));
+        }
+        text
+    });
+    Ok(())
+}
+
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
+    std::path::absolute(&path)
+        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
+}

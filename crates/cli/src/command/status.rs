@@ -1,0 +1,79 @@
+//! `podsync status` and `podsync peers`.
+
+use clap::Args;
+use podsync_api::{ApiError, node};
+
+use crate::{
+    arguments::Global,
+    command::call,
+    connect::Needs,
+    output::{Printer, bytes, table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+#[derive(Debug, Args)]
+pub(crate) struct Peers {}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, _: &Status) -> Result<(), ApiError> {
+    let status = call(global, printer, Needs::Home, &node::GetStatus {}).await?;
+    for warning in &status.warnings {
+        printer.warn(warning);
+    }
+    printer.result(&status, words);
+    Ok(())
+}
+
+fn words(status: &node::Status) -> String {
+    let daemon = if status.transient {
+        "not running".to_owned()
+    } else {
+        format!("running, pid {}", status.pid)
+    };
+    let mut lines = vec![
+        format!("home      {}", status.home.display()),
+        format!("device    {}", status.device),
+        format!("daemon    {daemon}"),
+        format!("peers     {} connected", status.peers_connected),
+        format!("held      {}", bytes(status.bytes_held)),
+    ];
+    if !status.transient {
+        lines.extend(status.listening.iter().map(|address| format!("listens   {address}")));
+    }
+    for team in &status.teams {
+        let role = team.role.map_or_else(|| "removed from it".to_owned(), |role| role.to_string());
+        lines.push(format!(
+            "team      {}: {role}, {} members, {} admins, {} pods",
+            team.name, team.members, team.admins, team.pods
+        ));
+        for device in &team.quarantined {
+            lines.push(format!("          feed of {device} contradicts itself and is left out"));
+        }
+    }
+    lines.join("\n")
+}
+
+pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Result<(), ApiError> {
+    let peers = call(global, printer, Needs::Network, &node::GetPeers {}).await?;
+    if peers.is_empty() {
+        printer.note("no teammates known yet: `podsync team invite` lets one in");
+    }
+    printer.result(&peers, |peers| {
+        if peers.is_empty() {
+            return String::new();
+        }
+        table(["PEER", "STATE", "ROUND TRIP", "SENT", "RECEIVED", "ADDRESS", "DEVICE"], peers.iter().map(|peer| {
+            [
+                peer.name.clone().unwrap_or_else(|| peer.device.short()),
+                if peer.connected { "connected" } else { "away" }.to_owned(),
+                peer.round_trip_us.map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100)).unwrap_or_default(),
+                bytes(peer.sent),
+                bytes(peer.received),
+                peer.address.clone().unwrap_or_default(),
+                peer.device.to_string(),
+            ]
+        }))
+    });
+    Ok(())
+}

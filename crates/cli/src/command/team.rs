@@ -1,0 +1,201 @@
+//! `podsync team`: who is in, who may come in, who goes.
+
+use std::{
+    io::{BufRead, IsTerminal},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use podsync_api::{ApiError, ErrorCode, team};
+use podsync_core::{MemberName, TeamName};
+
+use crate::{
+    arguments::Global,
+    command::call,
+    connect::Needs,
+    output::{Printer, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Team {
+    /// Found a team; this device is its first admin
+    Create(Create),
+    /// Make a ticket that lets somebody in
+    Invite(Invite),
+    /// Come into a team with a ticket
+    Join(Join),
+    /// Who is in
+    Members,
+    /// Remove a member's devices, or one device
+    Remove(Remove),
+    /// Change what a member may do
+    Role(SetRole),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    name: TeamName,
+    #[command(flatten)]
+    me: Me,
+}
+
+/// How teammates see this device.
+#[derive(Debug, Args)]
+pub(crate) struct Me {
+    /// Your name in the team [default: the login name]
+    #[arg(long = "as", value_name = "NAME")]
+    member: Option<MemberName>,
+    /// What this device is called [default: the host name]
+    #[arg(long, value_name = "LABEL")]
+    label: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Invite {
+    /// What the newcomer may do
+    #[arg(long, value_enum, default_value_t)]
+    role: Role,
+    /// How long the ticket is good
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    expires: Duration,
+    /// How many devices may join with it
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    uses: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Role {
+    Reader,
+    #[default]
+    Publisher,
+    Admin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    /// The ticket; better given at the prompt, on stdin (`-`) or as PODSYNC_TICKET
+    ticket: Option<String>,
+    #[command(flatten)]
+    me: Me,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// A member's name or a device id
+    who: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetRole {
+    /// A member's name or a device id
+    who: String,
+    #[arg(value_enum)]
+    role: Role,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Result<(), ApiError> {
+    match command {
+        Team::Create(create) => {
+            let request = team::CreateTeam { name: create.name, member: create.me.member()?, label: create.me.label() };
+            let created = call(global, printer, Needs::Home, &request).await?;
+            printer.result(&created, |created| format!("team {} ({})\nrecovery key {}", created.name, created.team.short(), created.recovery_key));
+            printer.note("keep the recovery key offline: it brings the team back when no admin is left, and is shown only now");
+        }
+        Team::Invite(invite) => {
+            let request = team::Invite { role: invite.role.into(), expires_s: invite.expires.as_secs(), uses: invite.uses };
+            let invited = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&invited, |invited| invited.ticket.clone());
+            printer.note(format_args!(
+                "lets {} in as {} within {}; send it over a private channel: `podsync team join`",
+                if invited.uses == 1 { "one device".to_owned() } else { format!("{} devices", invited.uses) },
+                invited.role,
+                humantime::format_duration(invite.expires)
+            ));
+        }
+        Team::Join(join) => {
+            let ticket = ticket(join.ticket, printer)?;
+            let request = team::Join { ticket, member: join.me.member()?, label: join.me.label() };
+            let joined = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&joined, |joined| format!("in team {} as {}", joined.name, joined.role));
+        }
+        Team::Members => {
+            let members = call(global, printer, Needs::Home, &team::ListMembers {}).await?;
+            printer.result(&members, |members| table(["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"], members.iter().map(row)));
+        }
+        Team::Remove(remove) => {
+            let removed = call(global, printer, Needs::Network, &team::Remove { who: remove.who }).await?;
+            printer.result(&removed, |removed| {
+                let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
+                format!("removed {}", devices.join(", "))
+            });
+            printer.note("what it pulled before stays with it; what is shared from now on is under a new key");
+        }
+        Team::Role(set) => {
+            let request = team::SetRole { who: set.who, role: set.role.into() };
+            let member = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&member, |member| format!("{} is now {}", member.member, member.role));
+        }
+    }
+    Ok(())
+}
+
+fn row(member: &team::Member) -> [String; 5] {
+    let state = match (member.this_device, member.connected) {
+        (true, _) => "this device",
+        (_, true) => "connected",
+        _ => "away",
+    };
+    [member.member.to_string(), member.label.clone(), member.role.to_string(), state.to_owned(), member.device.to_string()]
+}
+
+impl Me {
+    fn member(&self) -> Result<MemberName, ApiError> {
+        if let Some(member) = &self.member {
+            return Ok(member.clone());
+        }
+        let login = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
+        MemberName::new(login).map_err(|error| {
+            ApiError::new(ErrorCode::Invalid, format!("the login name won't do: {error}"))
+                .hint("say your name in the team with --as NAME")
+        })
+    }
+
+    fn label(&self) -> String {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
+        let label = self.label.clone().or_else(host).unwrap_or_else(|| "device".to_owned());
+        label.trim().chars().take(64).collect()
+    }
+}
+
+impl From<Role> for team::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Reader => Self::Reader,
+            Role::Publisher => Self::Publisher,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A ticket is a secret: an argument shows in the process list and the shell's history.
+fn ticket(argument: Option<String>, printer: &Printer) -> Result<String, ApiError> {
+    let read = |error: std::io::Error| ApiError::new(ErrorCode::Ticket, format!("cannot read the ticket: {error}"));
+    if let Some(ticket) = argument.as_deref().filter(|ticket| *ticket != "-") {
+        printer.warn("a ticket on the command line shows in the process list; better give it on stdin with `-`");
+        return Ok(ticket.to_owned());
+    }
+    if argument.is_none() && let Ok(ticket) = std::env::var("PODSYNC_TICKET") {
+        return Ok(ticket);
+    }
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        return rpassword::prompt_password("ticket: ").map_err(read);
+    }
+    let mut line = String::new();
+    stdin.lock().read_line(&mut line).map_err(read)?;
+    if line.trim().is_empty() {
+        return Err(ApiError::new(ErrorCode::Ticket, "no ticket was given")
+            .hint("give it at the prompt, on stdin, or as PODSYNC_TICKET"));
+    }
+    Ok(line.trim().to_owned())
+}
