@@ -1,1 +1,34 @@
-fn main() {}
+//! `cargo xtask`: what a newcomer's machine needs, set up and run.
+
+mod bench;
+mod localstack;
+mod planted;
+mod test;
+mod tools;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Formatting, lints, every test, and the real LocalStack where Python 3.13 is there
+    Test(test::Test),
+    /// Plant each known bug in turn; the simulated network must catch it
+    Planted,
+    /// Measure against tar, zstd, socat, curl and nginx; prints ratios
+    Bench(bench::Bench),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Test(test) => test.run(),
+        Task::Planted => planted::run(),
+        Task::Bench(bench) => bench.run(),
+    }
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask test`: everything that has to hold before a change lands.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::{
+    localstack,
+    tools::{command, ensure_nextest, root, run, step},
+};
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Leave out LocalStack and the end-to-end runs
+    #[arg(long)]
+    fast: bool,
+}
+
+impl Test {
+    pub(crate) fn run(self) -> Result<()> {
+        ensure_nextest()?;
+        run("cargo", &["fmt", "--all", "--check"])?;
+        run("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+        if self.fast {
+            return run("cargo", &["nextest", "run", "--workspace", "--profile", "ci", "-E", "not binary(end_to_end)"]);
+        }
+        // The end-to-end runs drive this very binary, with the places where it can be killed.
+        run("cargo", &["build", "--package", "podsync", "--features", "failpoints"])?;
+        let python = localstack::python();
+        if let Err(reason) = &python {
+            step(&format!("without LocalStack: {reason:#}"));
+        }
+        let mut tests = command(
+            "cargo",
+            &["nextest", "run", "--workspace", "--features", "podsync/failpoints", "--profile", "ci"],
+        );
+        if let Ok(python) = &python {
+            tests = tests.env(localstack::PYTHON_VARIABLE, python);
+        }
+        if let Ok(python) = &python {
+            step("the plugin's own tests");
+            duct::cmd!(python, "-m", "pytest", "-q", "crates/instance/localstack-plugin/tests").dir(root()).run()?;
+        }
+        step("cargo nextest run");
+        tests.run()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! Programs that the tasks call, and installing the one that cargo can.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use duct::{Expression, cmd};
+
+/// The version that tests are run with where none is installed.
+const NEXTEST_VERSION: &str = "0.9.143";
+
+/// The root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// The target folder in force.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A command in the workspace's root, with its arguments shown.
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    step(&format!("{program} {}", arguments.join(" ")));
+    command(program, arguments)
+        .run()
+        .map(drop)
+        .with_context(|| format!("`{program} {}` failed", arguments.join(" ")))
+}
+
+pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
+    cmd(program, arguments).dir(root())
+}
+
+pub(crate) fn step(what: &str) {
+    eprintln!("\n== {what}");
+}
+
+/// Whether `program --version` runs.
+pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
+    cmd(program, arguments).stdout_null().stderr_null().unchecked().run().is_ok_and(|out| out.status.success())
+}
+
+pub(crate) fn ensure_nextest() -> Result<()> {
+    if has("cargo", &["nextest", "--version"]) {
+        return Ok(());
+    }
+    run("cargo", &["install", "cargo-nextest", "--locked", "--version", NEXTEST_VERSION])
+}
