@@ -1,0 +1,134 @@
+//! Settings: default < `config.toml` in the home < environment < flag. Unknown keys are refused.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use serde::{Deserialize, Serialize};
+
+/// Where peers find a daemon that wasn't told otherwise; TCP and QUIC share the number.
+pub const DEFAULT_PORT: u16 = 4571;
+
+/// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
+/// `PODSYNC_MDNS`. Others that begin alike (`PODSYNC_HOME`) mean something else.
+const FROM_ENVIRONMENT: [&str; 3] = ["LISTEN", "PEERS", "MDNS"];
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    #[serde(skip)]
+    pub(crate) home: PathBuf,
+    /// Where to listen for peers. Empty: the default port on every interface, another where it is
+    /// taken.
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Peers that are always tried, as multiaddresses that end in `/p2p/ID`.
+    pub(crate) peers: Vec<String>,
+    /// Whether to look for teammates on the LAN.
+    pub(crate) mdns: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { home: PathBuf::new(), listen: Vec::new(), peers: Vec::new(), mdns: true }
+    }
+}
+
+/// What flags say.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub listen: Option<Vec<SocketAddr>>,
+    pub peers: Option<Vec<String>>,
+    pub mdns: Option<bool>,
+}
+
+impl Settings {
+    /// Reads the settings of `home`.
+    pub fn load(home: &Path, overrides: Overrides) -> Result<Self, ApiError> {
+        let environment = FROM_ENVIRONMENT
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), std::env::var(format!("PODSYNC_{key}")).ok()?)))
+            .collect();
+        let mut settings = Self::layered(&home.join("config.toml"), environment)?;
+        home.clone_into(&mut settings.home);
+        settings.listen = overrides.listen.unwrap_or(settings.listen);
+        settings.peers = overrides.peers.unwrap_or(settings.peers);
+        settings.mdns = overrides.mdns.unwrap_or(settings.mdns);
+        Ok(settings)
+    }
+
+    fn layered(file: &Path, environment: config::Map<String, String>) -> Result<Self, ApiError> {
+        let wrong = |error: config::ConfigError| {
+            ApiError::new(ErrorCode::Invalid, format!("settings: {error}"))
+                .hint(format!("mend {}; docs/operations.md lists every key", file.display()))
+        };
+        config::Config::builder()
+            .add_source(config::File::from(file).format(config::FileFormat::Toml).required(false))
+            .add_source(
+                config::Environment::default()
+                    .source(Some(environment))
+                    .try_parsing(true)
+                    .list_separator(",")
+                    .with_list_parse_key("listen")
+                    .with_list_parse_key("peers"),
+            )
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(wrong)
+    }
+
+    /// The file that they can be changed in.
+    pub fn file(&self) -> PathBuf {
+        self.home.join("config.toml")
+    }
+
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# {error}"))
+    }
+
+    /// Addresses to listen at, and whether another port will do.
+    pub(crate) fn listen_addresses(&self) -> (Vec<SocketAddr>, bool) {
+        if self.listen.is_empty() {
+            return (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))], true);
+        }
+        (self.listen.clone(), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layered(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ApiError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, text).unwrap();
+        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::layered(&file, environment)
+    }
+
+    #[test]
+    fn the_environment_beats_the_file() {
+        let settings = layered(
+            "mdns = true\nlisten = ['127.0.0.1:1']",
+            &[("LISTEN", "127.0.0.1:2,127.0.0.1:3"), ("MDNS", "false")],
+        )
+        .unwrap();
+        assert!(!settings.mdns);
+        assert_eq!(settings.listen, ["127.0.0.1:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()]);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = layered("mdsn = true", &[]).unwrap_err();
+        assert!(error.message.contains("mdsn"), "{error}");
+    }
+
+    #[test]
+    fn the_shipped_example_says_the_defaults() {
+        let text = include_str!("../../../config/podsync.toml");
+        assert_eq!(layered(text, &[]).unwrap(), Settings::default());
+    }
+}
