@@ -2,11 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from localstack.state import AssetDirectory
 
-from podsync_localstack import names
+from podsync_localstack import cloudwatch_metrics, names
 from podsync_localstack.archive import ArchiveReader, ArchiveWriter
 
 
@@ -20,8 +21,15 @@ def save(service: str, folders: list[AssetDirectory], archive: ArchiveWriter) ->
                 parts = path.relative_to(root).parts
                 files.append((prefix + "/".join(map(names.segment, parts)), path))
     for member, path in sorted(files):
-        with path.open("rb") as source:
-            archive.copy(member, source, path.stat().st_size)
+        source, size = _open(service, path)
+        with source:
+            archive.copy(member, source, size)
+
+
+def _open(service: str, path: Path) -> tuple[BinaryIO, int]:
+    if service == "cloudwatch" and path.name == cloudwatch_metrics.DATABASE:
+        return cloudwatch_metrics.without_own(path)
+    return path.open("rb"), path.stat().st_size
 
 
 def clear(folders: list[AssetDirectory]) -> None:

@@ -111,8 +111,8 @@ def _event_bus(name: str, bus: Any) -> Counts | None:
     return None if name == "default" and not rules else (("rules", rules),)
 
 
-def _versions(_: str, item: Any) -> Counts:
-    return (("versions", len(item)),)
+def _parameter(name: str, versions: Any) -> Counts | None:
+    return None if name.startswith("/aws/service/") else (("versions", len(versions)),)
 
 
 def _own_name(_: Any, item: Any) -> str:
@@ -137,7 +137,7 @@ _NAMED: dict[tuple[str, str], _Named] = {
     ("sqs", "queues"): _Named("queue", _queue),
     ("sns", "topics"): _Named("topic"),
     ("sns", "subscriptions"): _Named("subscription"),
-    ("ssm", "_parameters"): _Named("parameter", _versions),
+    ("ssm", "_parameters"): _Named("parameter", _parameter),
     ("ssm", "_documents"): _Named("document"),
     ("secretsmanager", "secrets"): _Named("secret", _length("versions", "versions")),
     ("iam", "users"): _Named("user"),

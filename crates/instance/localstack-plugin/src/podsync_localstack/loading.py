@@ -9,15 +9,16 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from localstack.services.plugins import SERVICE_PLUGINS, Service
+from localstack.services.plugins import SERVICE_PLUGINS
+from localstack.services.s3.storage.core import S3ObjectStore
 
-from podsync_localstack import asset_folders, environment, merging, names, pickling, s3_bodies
+from podsync_localstack import asset_folders, derived, environment, merging, names, pickling, s3_bodies
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.containers import Container, Scope, ServiceState
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import reason
-from podsync_localstack.resetting import forget_derived, reset_service
+from podsync_localstack.resetting import reset_service
 
 LOG = logging.getLogger(__name__)
 
@@ -83,12 +84,16 @@ class PreparedLoad:
             reset_service(name)
             state = ServiceState(service)
         service.lifecycle_hook.on_before_state_load()
+        bodies = list(s3_bodies.bodies()) if name == "s3" else []
         try:
             for container, scope, attributes in incoming:
                 merging.merge(self._strategy, container, scope, attributes)
-            return self._load_assets(name, service, state)
+            if name == "s3":
+                return self._load_bodies(service._provider._storage_backend, bodies)
+            self._load_folders(name, state)
+            return []
         finally:
-            forget_derived(name, service)
+            derived.renew(name, service)
             service.lifecycle_hook.on_after_state_load()
 
     def _read_scopes(
@@ -105,14 +110,14 @@ class PreparedLoad:
         for member in self._archive.under(prefix):
             yield member, Scope(*names.parse_scope(member.removeprefix(prefix)))
 
-    def _load_assets(self, name: str, service: Service, state: ServiceState) -> list[str]:
-        if name == "s3":
-            failed = s3_bodies.load(service._provider._storage_backend, self._archive)
-            return [f"{failure.object}: {failure.reason}" for failure in failed]
-        if self._strategy is not Strategy.OVERWRITE and any(
-            True for _ in self._archive.under(names.asset_folder(name, 0))
-        ):
-            # Files can't be merged: the snapshot's take the place of the instance's.
+    def _load_bodies(self, storage: S3ObjectStore, before: list[s3_bodies.Body]) -> list[str]:
+        s3_bodies.settle_owners()
+        s3_bodies.drop_all_but_present(storage, before)
+        failed = s3_bodies.load(storage, self._archive)
+        return [f"{failure.object}: {failure.reason}" for failure in failed]
+
+    def _load_folders(self, name: str, state: ServiceState) -> None:
+        # Files can't be merged: where the state has some, they take the place of the instance's.
+        if any(True for _ in self._archive.under(f"assets/{names.segment(name)}/")):
             asset_folders.clear(state.asset_directories)
-        asset_folders.load(name, state.asset_directories, self._archive)
-        return []
+            asset_folders.load(name, state.asset_directories, self._archive)

@@ -2,7 +2,7 @@
 
 from localstack.services.plugins import SERVICE_PLUGINS, Service
 
-from podsync_localstack import asset_folders, gate
+from podsync_localstack import asset_folders, derived, gate
 from podsync_localstack.containers import ServiceState
 
 
@@ -30,14 +30,8 @@ def reset_service(name: str) -> None:
         service._provider._storage_backend.reset()
     else:
         asset_folders.clear(state.asset_directories)
-    forget_derived(name, service)
+    derived.renew(name, service)
     service.lifecycle_hook.on_after_state_reset()
-
-
-def forget_derived(name: str, service: Service) -> None:
-    """Drops what a provider has computed from its state and would go on serving."""
-    if name == "s3":
-        service._provider._expiration_cache.clear()
 
 
 def _stop_queues(name: str) -> None:

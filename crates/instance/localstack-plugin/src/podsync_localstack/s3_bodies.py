@@ -37,7 +37,7 @@ class Body:
 
 def save(storage: S3ObjectStore, archive: ArchiveWriter) -> list[Failure]:
     failed = []
-    for body in sorted(_bodies(), key=lambda body: body.member):
+    for body in sorted(bodies(), key=lambda body: body.member):
         try:
             with body.open(storage, "r") as stored:
                 archive.copy(body.member, stored, body.record.size or 0)
@@ -51,7 +51,7 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
     failed = []
     for bucket in _buckets():
         storage.create_bucket(bucket.name)
-    for body in _bodies():
+    for body in bodies():
         if body.member not in archive:
             continue
         try:
@@ -60,6 +60,29 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
         except Exception as e:
             failed.append(Failure("s3", reason(e), object=body.label))
     return failed
+
+
+def settle_owners() -> None:
+    """After a merge: a name has one owner, as the state says, and only while its bucket is there."""
+    for account in s3_stores:
+        buckets = s3_stores[account]._global.get("buckets", {})
+        for name in [name for name in buckets if _owners().get(name) != account]:
+            del buckets[name]
+    present = {bucket.name for bucket in _buckets()}
+    for name in [name for name in _owners() if name not in present]:
+        del _owners()[name]
+
+
+def drop_all_but_present(storage: S3ObjectStore, before: list[Body]) -> None:
+    """Frees what was in storage before a load and belongs to nothing now."""
+    present = {body.member for body in bodies()}
+    for body in before:
+        if body.member in present:
+            continue
+        if body.upload is None:
+            storage.remove(body.bucket, body.record)
+        else:
+            storage.get_multipart(body.bucket, body.upload).remove_part(body.record)
 
 
 def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
@@ -77,13 +100,17 @@ def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
     record.internal_last_modified = modified
 
 
+def _owners() -> dict[str, str]:
+    return s3_stores._universal.get("global_bucket_map", {})
+
+
 def _buckets() -> Iterator[S3Bucket]:
     for account in sorted(s3_stores):
         # Buckets are an attribute that all regions of an account share.
         yield from s3_stores[account]._global.get("buckets", {}).values()
 
 
-def _bodies() -> Iterator[Body]:
+def bodies() -> Iterator[Body]:
     for bucket in _buckets():
         for record in bucket.objects.values(with_versions=True):
             if isinstance(record, S3Object):

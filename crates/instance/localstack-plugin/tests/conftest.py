@@ -1,0 +1,117 @@
+"""Real instances on loopback, each in a folder of its own, ended by their process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+LAUNCHER = Path(__file__).parents[4] / "tests" / "localstack" / "run.py"
+START_SECONDS = 60
+
+
+class Instance:
+    def __init__(self, home: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = (home / "log").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, LAUNCHER],
+            env=os.environ
+            | {"LOCALSTACK_TEST_PORT": str(self.port), "LOCALSTACK_TEST_HOME": str(home)},
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"{self.url}/_localstack/health").close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"the instance didn't start; see {self._log.name}")
+
+    def client(self, service: str, account: str = "000000000000", region: str = "us-east-1"):
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name=region,
+            aws_access_key_id=account,
+            aws_secret_access_key="test",
+            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
+        )
+
+    def call(self, method: str, path: str, body: bytes | None = None, **headers: str):
+        """Status, headers and body, also of an error."""
+        request = urllib.request.Request(f"{self.url}{path}", data=body, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request) as response:
+                return response.status, response.headers, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+    def save(self, services: str = "") -> bytes:
+        status, headers, body = self.call("GET", f"/_localstack/pods/state?services={services}")
+        assert status == 200
+        assert headers.get("x-podsync-failed") is None
+        return body
+
+    def load(self, state: bytes, merge: str) -> None:
+        status, _, body = self.call("POST", f"/_localstack/pods?merge={merge}", state)
+        events = [json.loads(line) for line in body.splitlines()]
+        assert status == 201
+        assert [event for event in events if event["status"] != "ok"] == []
+
+    def reset(self) -> None:
+        assert self.call("POST", "/_localstack/state/reset")[0] == 200
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self._log.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Instance]]:
+    running: list[Instance] = []
+
+    def one() -> Instance:
+        running.append(Instance(tmp_path_factory.mktemp("localstack")))
+        return running[-1]
+
+    yield one
+    for instance in running:
+        instance.stop()
+
+
+@pytest.fixture(scope="session")
+def source(start: Callable[[], Instance]) -> Instance:
+    return start()
+
+
+@pytest.fixture(scope="session")
+def target(start: Callable[[], Instance]) -> Instance:
+    return start()

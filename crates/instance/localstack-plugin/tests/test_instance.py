@@ -1,0 +1,239 @@
+"""The endpoints of a running instance: shapes, refusals, merges, saving while clients write."""
+
+import io
+import json
+import threading
+import zipfile
+
+import pytest
+
+
+@pytest.fixture
+def clean(target):
+    target.reset()
+    return target
+
+
+def queues(instance, region="us-east-1", account="000000000000"):
+    urls = instance.client("sqs", account, region).list_queues().get("QueueUrls", [])
+    return {url.rsplit("/", 1)[1] for url in urls}
+
+
+def buckets(instance, account="000000000000"):
+    return {bucket["Name"] for bucket in instance.client("s3", account).list_buckets()["Buckets"]}
+
+
+def test_what_is_loaded_has_not_changed(source, clean):
+    source.reset()
+    source.client("sqs").create_queue(QueueName="orders")
+    source.client("s3").create_bucket(Bucket="stays")
+    source.client("s3").put_object(Bucket="stays", Key="../odd key", Body=b"bytes")
+    state = source.save("s3,sqs")
+    assert source.save("s3,sqs") == state
+    clean.load(state, "overwrite")
+    assert clean.save("s3,sqs") == state
+    found = clean.client("s3").get_object(Bucket="stays", Key="../odd key")
+    assert found["Body"].read() == b"bytes"
+
+
+def test_the_index_names_resources_and_holds_no_values(source):
+    source.reset()
+    source.client("sqs").create_queue(QueueName="orders")
+    queue = source.client("sqs").get_queue_url(QueueName="orders")["QueueUrl"]
+    source.client("sqs").send_message(QueueUrl=queue, MessageBody="a-private-body")
+    source.client("ssm").put_parameter(Name="/orders/limit", Value="a-private-value", Type="String")
+    with zipfile.ZipFile(io.BytesIO(source.save("sqs,ssm"))) as archive:
+        text = archive.read("podsync/index.json").decode()
+    assert "a-private" not in text
+    found = {(entry["type"], entry.get("name")): entry.get("counts") for entry in json.loads(text)["resources"]}
+    assert found["queue", "orders"] == {"delayed": 0, "in_flight": 0, "messages": 1}
+    assert found["parameter", "/orders/limit"] == {"versions": 1}
+
+
+@pytest.fixture(scope="module")
+def incoming(source):
+    """One queue in two regions, one bucket, in one account; a queue in another."""
+    source.reset()
+    source.client("sqs").create_queue(QueueName="both", Attributes={"DelaySeconds": "7"})
+    source.client("sqs").create_queue(QueueName="theirs")
+    source.client("sqs", region="eu-central-1").create_queue(QueueName="theirs-eu")
+    source.client("sqs", "111122223333").create_queue(QueueName="theirs-other")
+    source.client("s3").create_bucket(Bucket="their-bucket")
+    source.client("s3").put_object(Bucket="their-bucket", Key="k", Body=b"their body")
+    source.client("iam").create_user(UserName="their-user")
+    return source.save("sqs,s3,iam")
+
+
+AFTER = {
+    "overwrite": {
+        "us": {"both", "theirs"},
+        "eu": {"theirs-eu"},
+        "ap": set(),
+        "other": {"theirs-other"},
+        "buckets": {"their-bucket"},
+        "users": {"their-user"},
+        "parameters": 0,
+    },
+    "account-region-merge": {
+        "us": {"both", "theirs"},
+        "eu": {"theirs-eu"},
+        "ap": {"mine-ap"},
+        "other": {"theirs-other"},
+        "buckets": {"their-bucket"},
+        "users": {"their-user"},
+        "parameters": 1,
+    },
+    "service-merge": {
+        "us": {"both", "theirs", "mine"},
+        "eu": {"theirs-eu", "mine-eu"},
+        "ap": {"mine-ap"},
+        "other": {"theirs-other", "mine-other"},
+        "buckets": {"their-bucket", "my-bucket"},
+        "users": {"their-user", "my-user"},
+        "parameters": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("merge", AFTER)
+def test_what_is_there_after_a_load_onto_something(clean, incoming, merge):
+    clean.client("sqs").create_queue(QueueName="both", Attributes={"DelaySeconds": "3"})
+    clean.client("sqs").create_queue(QueueName="mine")
+    clean.client("sqs", region="eu-central-1").create_queue(QueueName="mine-eu")
+    clean.client("sqs", region="ap-south-1").create_queue(QueueName="mine-ap")
+    clean.client("sqs", "111122223333").create_queue(QueueName="mine-other")
+    clean.client("s3").create_bucket(Bucket="my-bucket")
+    clean.client("s3").put_object(Bucket="my-bucket", Key="k", Body=b"my body")
+    clean.client("iam").create_user(UserName="my-user")
+    clean.client("ssm").put_parameter(Name="/mine", Value="v", Type="String")
+
+    clean.load(incoming, merge)
+
+    after = AFTER[merge]
+    assert queues(clean) == after["us"]
+    assert queues(clean, "eu-central-1") == after["eu"]
+    assert queues(clean, "ap-south-1") == after["ap"]
+    assert queues(clean, account="111122223333") == after["other"]
+    assert buckets(clean) == after["buckets"]
+    assert {user["UserName"] for user in clean.client("iam").list_users()["Users"]} == after["users"]
+    assert len(clean.client("ssm").describe_parameters()["Parameters"]) == after["parameters"]
+    sqs = clean.client("sqs")
+    both = sqs.get_queue_url(QueueName="both")["QueueUrl"]
+    assert sqs.get_queue_attributes(QueueUrl=both, AttributeNames=["DelaySeconds"])["Attributes"] == {
+        "DelaySeconds": "7"
+    }
+    bodies = {"their-bucket": b"their body", "my-bucket": b"my body"}
+    for bucket in after["buckets"]:
+        found = clean.client("s3").get_object(Bucket=bucket, Key="k")["Body"].read()
+        assert found == bodies[bucket]
+    # A name that went away with the merge can be taken again, by anyone.
+    gone = {"my-bucket"} - after["buckets"]
+    for bucket in gone:
+        clean.client("s3", "444455556666").create_bucket(Bucket=bucket)
+
+
+def test_a_reset_of_one_service_leaves_the_others(clean):
+    clean.client("sqs").create_queue(QueueName="goes")
+    clean.client("s3").create_bucket(Bucket="stays")
+    assert clean.call("POST", "/_localstack/state/sqs/reset")[0] == 200
+    assert queues(clean) == set() and buckets(clean) == {"stays"}
+    assert clean.call("POST", "/_localstack/state/nothing/reset")[0] == 404
+
+
+def changed_metadata(state, **changes):
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(state)) as old, zipfile.ZipFile(result, "w") as new:
+        for info in old.infolist():
+            data = old.read(info)
+            if info.filename == "podsync/metadata.json":
+                data = json.dumps(json.loads(data) | changes).encode()
+            new.writestr(info, data)
+    return result.getvalue()
+
+
+def test_what_cannot_be_loaded_is_refused_and_touches_nothing(clean, incoming):
+    clean.client("sqs").create_queue(QueueName="mine")
+    before = clean.save()
+    foreign = io.BytesIO()
+    with zipfile.ZipFile(foreign, "w") as archive:
+        archive.writestr("metadata.yaml", "")
+    refused = {
+        b"": 400,
+        b"no zip": 400,
+        incoming[: len(incoming) // 2]: 400,
+        incoming[:-1]: 400,
+        foreign.getvalue(): 422,
+        changed_metadata(incoming, localstack_version="2099.1.0"): 422,
+        changed_metadata(incoming, format_version=2): 422,
+    }
+    for body, expected in refused.items():
+        status, _, answer = clean.call("POST", "/_localstack/pods?merge=overwrite", body)
+        assert status == expected and json.loads(answer)["error"]["message"]
+    assert clean.call("POST", "/_localstack/pods?merge=sideways", incoming)[0] == 400
+    assert clean.save() == before
+
+
+def test_pages_of_the_web_are_refused(clean, incoming):
+    clean.client("sqs").create_queue(QueueName="mine")
+    for origin in ("https://app.localstack.cloud", "http://evil.example", "null", "http://127.0.0.1.evil.example"):
+        for method, path in (
+            ("POST", "/_localstack/pods?merge=overwrite"),
+            ("POST", "/_localstack/state/reset"),
+            ("GET", "/_localstack/pods/state"),
+        ):
+            body = incoming if method == "POST" else None
+            assert clean.call(method, path, body, Origin=origin)[0] == 403
+    assert queues(clean) == {"mine"}
+
+
+def test_a_service_that_is_not_there_does_not_keep_the_others_back(clean, incoming):
+    services = ["iam", "nothing", "s3", "sqs"]
+    state = changed_metadata(incoming, services=services)
+    status, _, body = clean.call("POST", "/_localstack/pods?merge=overwrite", state)
+    events = {event["service"]: event for event in map(json.loads, body.splitlines())}
+    assert status == 201 and list(events) == services
+    assert {name for name, event in events.items() if event["status"] == "error"} == {"nothing"}
+    assert "nothing" in events["nothing"]["message"]
+    assert queues(clean) == {"both", "theirs"}
+
+
+def test_a_save_is_of_one_moment_while_clients_write(clean, source):
+    """Each writer sends the same number to two queues, one after the other, and to S3."""
+    source.reset()
+    sqs, s3 = source.client("sqs"), source.client("s3")
+    first, second = (sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("first", "second"))
+    s3.create_bucket(Bucket="numbers")
+    stop, sent = threading.Event(), []
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            sqs.send_message(QueueUrl=first, MessageBody=str(number))
+            sqs.send_message(QueueUrl=second, MessageBody=str(number))
+            s3.put_object(Bucket="numbers", Key="last", Body=str(number).encode())
+            number += 1
+        sent.append(number)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        states = [source.save("s3,sqs") for _ in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+    assert sent[0] > 0
+    for state in states:
+        clean.load(state, "overwrite")
+        counts = [
+            int(
+                clean.client("sqs").get_queue_attributes(
+                    QueueUrl=clean.client("sqs").get_queue_url(QueueName=name)["QueueUrl"],
+                    AttributeNames=["ApproximateNumberOfMessages"],
+                )["Attributes"]["ApproximateNumberOfMessages"]
+            )
+            for name in ("first", "second")
+        ]
+        assert counts[0] - counts[1] in (0, 1)
+        if counts[1] > 1:
+            last = int(clean.client("s3").get_object(Bucket="numbers", Key="last")["Body"].read())
+            assert counts[1] - 1 - last in (0, 1)
