@@ -1,1 +1,3 @@
-//! Test kit.
+//! What podsync's tests stand on: real homes and emulators, and a simulated network.
+
+pub mod kit;

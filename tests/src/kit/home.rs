@@ -1,0 +1,247 @@
+//! A home driven through the `podsync` program, as its user drives it.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Settings of the person who runs the tests must not leak into them.
+const CLEARED: [&str; 8] = [
+    "PODSYNC_HOME", "PODSYNC_LISTEN", "PODSYNC_PEERS", "PODSYNC_MDNS", "PODSYNC_TEAM", "PODSYNC_LOG",
+    "AWS_ENDPOINT_URL", "FAILPOINTS",
+];
+
+/// The `podsync` program that `cargo build -p podsync` left beside the tests.
+pub fn binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent).context("the test has no target folder")?;
+    let program = folder.join(format!("podsync{}", std::env::consts::EXE_SUFFIX));
+    ensure!(program.is_file(), "{} isn't there: run `cargo build -p podsync` first", program.display());
+    Ok(program)
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: Option<i32>,
+    /// The JSON on stdout; null where there was none.
+    pub json: Value,
+    pub stderr: String,
+}
+
+impl Answer {
+    /// The JSON of a command that succeeded.
+    pub fn ok(self) -> Result<Value> {
+        ensure!(self.code == Some(0), "exit code {:?}: {} {}", self.code, self.json, self.stderr);
+        Ok(self.json)
+    }
+
+    /// The message of a command that failed with `code`.
+    pub fn failed(self, code: i32) -> Result<String> {
+        ensure!(self.code == Some(code), "exit code {:?}, not {code}: {} {}", self.code, self.json, self.stderr);
+        Ok(self.json["error"]["message"].as_str().unwrap_or(&self.stderr).to_owned())
+    }
+}
+
+pub struct Home {
+    pub name: String,
+    folder: TempDir,
+    daemon: Option<Child>,
+    /// Runs programs elsewhere: a network namespace.
+    prefix: Vec<String>,
+}
+
+impl Home {
+    /// A home with a key and no daemon.
+    pub fn new(name: &str) -> Result<Self> {
+        Self::within(name, Vec::new())
+    }
+
+    /// A home whose every program is run behind `prefix`.
+    pub fn within(name: &str, prefix: Vec<String>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("podsync-test-").tempdir()?;
+        let home = Self { name: name.to_owned(), folder, daemon: None, prefix };
+        home.run(&["init"])?.ok()?;
+        Ok(home)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let program = binary()?;
+        let mut command = match self.prefix.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        for variable in CLEARED {
+            command.env_remove(variable);
+        }
+        command.env("CI", "true").args(arguments).arg("--home").arg(self.path());
+        Ok(command)
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Result<Answer> {
+        self.run_with(arguments, &[], None)
+    }
+
+    /// Runs a command with variables, and with text on its stdin.
+    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)], stdin: Option<&str>) -> Result<Answer> {
+        let mut child = self
+            .command(arguments)?
+            .arg("--json")
+            .envs(variables.iter().copied())
+            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
+            pipe.write_all(text.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        Ok(Answer {
+            code: output.status.code(),
+            json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Starts a command and leaves it running.
+    pub fn spawn(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Child> {
+        Ok(self
+            .command(arguments)?
+            .arg("--json")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?)
+    }
+
+    /// Starts the daemon on loopback and waits until it serves.
+    pub fn start(&mut self, peers: &[&Self]) -> Result<()> {
+        let addresses = peers.iter().map(|peer| peer.address()).collect::<Result<Vec<_>>>()?;
+        let mut arguments = vec!["daemon", "--listen", "127.0.0.1:0", "--no-mdns"];
+        for address in &addresses {
+            arguments.extend(["--peer", address]);
+        }
+        self.start_with(&arguments, &[])
+    }
+
+    /// Starts the daemon as told and waits until it serves.
+    pub fn start_with(&mut self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+        ensure!(self.daemon.is_none(), "{}'s daemon runs already", self.name);
+        let mut child = self
+            .command(arguments)?
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut log = BufReader::new(child.stderr.take().context("no stderr")?);
+        let mut seen = String::new();
+        while !seen.contains(" serves ") {
+            let before = seen.len();
+            if log.read_line(&mut seen)? == 0 || seen.len() == before {
+                let _ = child.kill();
+                bail!("{}'s daemon ended at its start: {seen}", self.name);
+            }
+        }
+        // The pipe is drained to its end, or the daemon would block on a full one.
+        let name = self.name.clone();
+        std::thread::spawn(move || {
+            let mut rest = String::new();
+            while log.read_line(&mut rest).is_ok_and(|len| len > 0) {
+                eprint!("[{name}] {rest}");
+                rest.clear();
+            }
+        });
+        self.daemon = Some(child);
+        Ok(())
+    }
+
+    /// A multiaddress that reaches the daemon.
+    pub fn address(&self) -> Result<String> {
+        let status = self.run(&["status"])?.ok()?;
+        let listening = status["listening"].as_array().context("no addresses")?;
+        listening
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|address| address.contains("/tcp/"))
+            .map(str::to_owned)
+            .with_context(|| format!("{} listens nowhere: {status}", self.name))
+    }
+
+    pub fn daemon_id(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
+    /// `kill -9`, or waiting for a daemon that a failpoint ended.
+    pub fn kill(&mut self) -> Result<()> {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ = daemon.kill();
+            daemon.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(&mut self) -> Result<Option<i32>> {
+        let Some(mut daemon) = self.daemon.take() else { return Ok(None) };
+        let signal = Command::new("kill").args(["-TERM", &daemon.id().to_string()]).status()?;
+        ensure!(signal.success(), "kill failed");
+        Ok(daemon.wait()?.code())
+    }
+
+    /// Founds a team with this home's device as its admin.
+    pub fn found(&self, team: &str) -> Result<()> {
+        self.run(&["team", "create", team, "--as", &self.name])?.ok().map(drop)
+    }
+
+    /// A ticket as text.
+    pub fn invite(&self, arguments: &[&str]) -> Result<String> {
+        let invited = self.run(&[&["team", "invite"], arguments].concat())?.ok()?;
+        invited["ticket"].as_str().map(str::to_owned).context("no ticket")
+    }
+
+    pub fn join(&self, ticket: &str) -> Result<Answer> {
+        self.run_with(&["team", "join", "-", "--as", &self.name], &[], Some(ticket))
+    }
+
+    /// A folder beside the home that ends with it.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// What a child printed and how it ended.
+pub fn finish(child: Child) -> Result<Answer> {
+    let mut child = child;
+    let mut stdout = Vec::new();
+    let mut stderr = String::new();
+    if let Some(mut pipe) = child.stdout.take() {
+        pipe.read_to_end(&mut stdout)?;
+    }
+    if let Some(mut pipe) = child.stderr.take() {
+        pipe.read_to_string(&mut stderr)?;
+    }
+    let code = child.wait()?.code();
+    Ok(Answer { code, json: serde_json::from_slice(&stdout).unwrap_or(Value::Null), stderr })
+}

@@ -1,0 +1,113 @@
+//! A community LocalStack with our plugin, on 127.0.0.1 and in a folder of its own.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+/// LocalStack is up within seconds; a loaded machine gets more.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The Python that runs LocalStack, as `cargo xtask test` sets it up. Where there is none the reason
+/// is printed, never passed over in silence.
+pub fn localstack_python() -> Option<PathBuf> {
+    let python = std::env::var_os("PODSYNC_TEST_LOCALSTACK").map(PathBuf::from);
+    if python.is_none() {
+        eprintln!("NOT RUN: no LocalStack here (`cargo xtask test` sets PODSYNC_TEST_LOCALSTACK)");
+    }
+    python
+}
+
+pub struct LocalStack {
+    child: Child,
+    port: u16,
+    python: PathBuf,
+    _folder: TempDir,
+}
+
+impl LocalStack {
+    pub fn start(python: &Path) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("podsync-localstack-").tempdir()?;
+        // Given back at once: LocalStack binds it itself.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let log = File::create(folder.path().join("log"))?;
+        let child = Command::new(python)
+            .arg(scripts().join("run.py"))
+            .env("LOCALSTACK_TEST_PORT", port.to_string())
+            .env("LOCALSTACK_TEST_HOME", folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot run {}", python.display()))?;
+        let mut instance = Self { child, port, python: python.to_owned(), _folder: folder };
+        instance.wait_until_healthy()?;
+        Ok(instance)
+    }
+
+    fn wait_until_healthy(&mut self) -> Result<()> {
+        let started = Instant::now();
+        while started.elapsed() < START_PATIENCE {
+            ensure!(self.child.try_wait()?.is_none(), "LocalStack ended at its start");
+            if self.answers() {
+                return Ok(());
+            }
+            // A process that doesn't listen yet offers nothing to wait for.
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        anyhow::bail!("LocalStack doesn't answer")
+    }
+
+    fn answers(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            write!(stream, "GET /_localstack/health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+            let mut answer = vec![0; 64];
+            let len = stream.read(&mut answer)?;
+            Ok(String::from_utf8_lossy(&answer[..len]).into_owned())
+        };
+        ask().is_ok_and(|answer| answer.contains(" 200 "))
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Fills it through the AWS API.
+    pub fn fill(&self) -> Result<()> {
+        self.script("fill").map(drop)
+    }
+
+    /// Everything that the AWS API tells of it, canonically.
+    pub fn dump(&self) -> Result<String> {
+        self.script("dump")
+    }
+
+    fn script(&self, what: &str) -> Result<String> {
+        let output = Command::new(&self.python)
+            .arg(scripts().join("fill_and_compare.py"))
+            .args([what, "--endpoint", &self.endpoint()])
+            .output()?;
+        ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+impl Drop for LocalStack {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("localstack")
+}

@@ -1,0 +1,11 @@
+//! Real homes, real daemons and real emulators, each ended by its own process id.
+
+mod home;
+mod localstack;
+mod namespace;
+mod state;
+
+pub use home::{Answer, Home, binary, finish};
+pub use localstack::{LocalStack, localstack_python};
+pub use namespace::Lan;
+pub use state::{fill, change_file, same_tree};
