@@ -100,6 +100,11 @@ hash_id!(
     "chunk id"
 );
 hash_id!(
+    /// What a state holds, times left out: equal for two saves of a state that did not change.
+    ContentHash,
+    "content hash"
+);
+hash_id!(
     /// A blob as it travels and lies in a bucket: a sealed pack or a sealed manifest.
     BlobId,
     "blob id"

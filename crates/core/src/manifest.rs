@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{CodecError, Format},
-    id::{BlobId, ChunkId, VersionId},
+    id::{BlobId, ChunkId, ContentHash, VersionId},
     name::PodName,
     seal::{self, BrokenSeal, SecretKey},
 };
@@ -43,6 +43,8 @@ pub struct Manifest {
     /// Bytes of the state's stream: the plain bytes of all entries.
     pub state_len: u64,
     pub entry_count: u64,
+    /// What the state holds, entry times left out: a state that did not change has its parent's.
+    pub content: ContentHash,
     /// Where the encoded entry table lies.
     pub entries: Table,
     /// Where the encoded chunk table lies.
