@@ -1,1 +1,41 @@
-//! Under construction.
+//! Every byte of podsync to and from peers: one swarm, one key, one connection per peer.
+//!
+//! It carries bytes and decides nothing about trust: [`Gate`] says who is a member and what a peer
+//! may fetch, the daemon decides whom to dial and what to ask for. An actor owns the swarm;
+//! [`Net`] is the handle to it, [`NetEvent`]s are what it has to say.
+//!
+//! Payloads never pass through the actor: exchanges and blobs run on streams of their own, so that
+//! no transfer waits behind another and none sits in a queue of the swarm.
+
+mod actor;
+mod admission;
+mod blobs;
+mod config;
+mod dial;
+mod event;
+mod exchange;
+mod gate;
+mod handle;
+mod peer_id;
+mod peers;
+mod places;
+mod serve;
+mod swarm;
+
+pub use blobs::fetch::{BlobRange, FetchError, FetchStats};
+pub use config::{DEFAULT_PORT, NetConfig, SpawnError};
+pub use dial::{DialError, Manners};
+pub use event::{GossipId, NetEvent, Responder, ResponseTooLarge, Verdict};
+pub use exchange::{Protocol, RequestError};
+pub use gate::Gate;
+pub use handle::{MAX_GOSSIP_LEN, Net, NetGone, PublishError};
+pub use libp2p::Multiaddr;
+pub use peers::{PeerInfo, Transport};
+
+/// Makes aws-lc the TLS provider of this process; every `main` calls it before anything else.
+///
+/// The dependencies bring two providers, and rustls panics where it has to choose by itself.
+pub fn install_crypto() {
+    // An error means that a provider is installed already, which is all that is wanted.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}

@@ -1,0 +1,250 @@
+//! Which connections may stand: one per peer, and few to peers that no team lists.
+//!
+//! Both sides of a pair may dial at once. Each then sees two connections and has to close the same
+//! one without asking: the one that the smaller peer id dialled stays. Long after the first, a
+//! second connection means that the peer has lost the first one, for it wouldn't dial otherwise.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm,
+        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+
+use crate::{gate::Gate, peer_id::device_of};
+
+/// Inbound connections of peers that no team lists, so that strangers cannot take every slot.
+const MAX_STRANGERS: usize = 8;
+
+/// How far apart two connections of one pair may be and still come from dialling at once.
+const SIMULTANEOUS: Duration = Duration::from_secs(5);
+
+/// Why a connection was turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the peer's key is not ed25519")]
+    ForeignKey,
+    #[error("too many peers that no team lists are connected")]
+    Strangers,
+    #[error("another connection to this peer stands")]
+    Duplicate,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Connection {
+    id: ConnectionId,
+    dialled_by_smaller: bool,
+    since: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Winner {
+    Standing,
+    Newcomer,
+}
+
+fn winner(standing: &Connection, newcomer: &Connection) -> Winner {
+    let together = newcomer.since.duration_since(standing.since) < SIMULTANEOUS;
+    if together && standing.dialled_by_smaller && !newcomer.dialled_by_smaller {
+        Winner::Standing
+    } else {
+        Winner::Newcomer
+    }
+}
+
+/// The behaviour that turns connections away. It must come before those that keep account of
+/// connections, for they aren't told of the ones that it refuses.
+pub(crate) struct Behaviour {
+    local: PeerId,
+    gate: Arc<dyn Gate>,
+    standing: BTreeMap<PeerId, Connection>,
+    closing: VecDeque<(PeerId, ConnectionId)>,
+}
+
+impl Behaviour {
+    pub(crate) fn new(local: PeerId, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            local,
+            gate,
+            standing: BTreeMap::new(),
+            closing: VecDeque::new(),
+        }
+    }
+
+    fn admit(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        dialled_by_us: bool,
+    ) -> Result<(), Refused> {
+        let device = device_of(&peer).ok_or(Refused::ForeignKey)?;
+        let newcomer = Connection {
+            id,
+            dialled_by_smaller: dialled_by_us == (self.local < peer),
+            since: Instant::now(),
+        };
+        match self.standing.get(&peer) {
+            Some(standing) => {
+                if winner(standing, &newcomer) == Winner::Standing {
+                    return Err(Refused::Duplicate);
+                }
+                self.closing.push_back((peer, standing.id));
+            }
+            None => {
+                if !dialled_by_us
+                    && !self.gate.is_member(device)
+                    && self.strangers() >= MAX_STRANGERS
+                {
+                    return Err(Refused::Strangers);
+                }
+            }
+        }
+        self.standing.insert(peer, newcomer);
+        Ok(())
+    }
+
+    fn strangers(&self) -> usize {
+        let is_member = |peer| device_of(peer).is_some_and(|device| self.gate.is_member(device));
+        self.standing.keys().filter(|peer| !is_member(peer)).count()
+    }
+}
+
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(id, peer, false).map_err(ConnectionDenied::new)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.admit(id, peer, true).map_err(ConnectionDenied::new)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm) {
+        if let FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id,
+            connection_id,
+            ..
+        }) = event
+            && self
+                .standing
+                .get(&peer_id)
+                .is_some_and(|standing| standing.id == connection_id)
+        {
+            self.standing.remove(&peer_id);
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        match self.closing.pop_front() {
+            Some((peer_id, id)) => Poll::Ready(ToSwarm::CloseConnection {
+                peer_id,
+                connection: CloseConnection::One(id),
+            }),
+            None => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(id: usize, dialled_by_smaller: bool, since: Instant) -> Connection {
+        Connection {
+            id: ConnectionId::new_unchecked(id),
+            dialled_by_smaller,
+            since,
+        }
+    }
+
+    #[test]
+    fn both_sides_keep_the_one_that_the_smaller_dialled() {
+        let now = Instant::now();
+        let soon = now + Duration::from_millis(20);
+        let (by_smaller, by_larger) = (connection(1, true, now), connection(2, false, soon));
+        assert_eq!(winner(&by_smaller, &by_larger), Winner::Standing);
+        let (by_larger, by_smaller) = (connection(2, false, now), connection(1, true, soon));
+        assert_eq!(winner(&by_larger, &by_smaller), Winner::Newcomer);
+    }
+
+    #[test]
+    fn a_late_second_connection_means_that_the_first_is_lost() {
+        let now = Instant::now();
+        let standing = connection(1, true, now);
+        assert_eq!(
+            winner(&standing, &connection(2, false, now + SIMULTANEOUS)),
+            Winner::Newcomer
+        );
+    }
+
+    struct Nobody;
+
+    impl Gate for Nobody {
+        fn is_member(&self, _: podsync_core::DeviceId) -> bool {
+            false
+        }
+
+        fn may_fetch(&self, _: podsync_core::DeviceId, _: podsync_core::BlobId) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn strangers_cannot_take_every_slot() {
+        let peer = |seed| {
+            let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
+            key.public().to_peer_id()
+        };
+        let mut admission = Behaviour::new(peer(0), Arc::new(Nobody));
+        for seed in 1..=MAX_STRANGERS as u8 {
+            let id = ConnectionId::new_unchecked(seed.into());
+            assert_eq!(admission.admit(id, peer(seed), false), Ok(()));
+        }
+        let id = ConnectionId::new_unchecked(100);
+        assert_eq!(
+            admission.admit(id, peer(100), false),
+            Err(Refused::Strangers)
+        );
+        assert_eq!(
+            admission.admit(id, peer(100), true),
+            Ok(()),
+            "we chose to dial this one"
+        );
+    }
+}

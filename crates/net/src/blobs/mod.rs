@@ -1,0 +1,56 @@
+//! `/podsync/blobs/1`: ranges of blobs, verified as they arrive.
+//!
+//! The asker sends an iroh-blobs `GetRequest` for one blob and closes its side; the provider sends
+//! a status byte and, if it is 0, the iroh-blobs answer: the size, then parents and leaves in
+//! groups of 16 KiB. The status is ours: QUIC has error codes for streams, yamux has none.
+
+pub(crate) mod fetch;
+pub(crate) mod provide;
+mod wire;
+
+use std::time::Duration;
+
+use iroh_blobs::Hash;
+use libp2p::StreamProtocol;
+use podsync_core::BlobId;
+
+pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/podsync/blobs/1");
+
+/// The least that is verified by itself, and so the grain of every range.
+const GROUP: u64 = 16 * 1024;
+
+/// Bytes of the unit that requests count in.
+const CHUNK: u64 = 1024;
+
+/// A side that moves nothing for this long is cut.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// The first byte of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Status {
+    Granted = 0,
+    Refused = 1,
+    Busy = 2,
+    Absent = 3,
+}
+
+/// What a peer is told that is turned away unread.
+pub(crate) const REFUSED: u8 = Status::Refused as u8;
+pub(crate) const BUSY: u8 = Status::Busy as u8;
+
+impl Status {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Granted, Self::Refused, Self::Busy, Self::Absent]
+            .into_iter()
+            .find(|status| *status as u8 == byte)
+    }
+}
+
+fn hash_of(blob: BlobId) -> Hash {
+    Hash::from_bytes(*blob.as_bytes())
+}
+
+fn blob_of(hash: Hash) -> BlobId {
+    BlobId::from_bytes(*hash.as_bytes())
+}

@@ -1,0 +1,177 @@
+//! Serving ranges of blobs to members.
+//!
+//! Only a `Get` for one blob is served. iroh-blobs would also take the blob for a list of hashes
+//! and serve those: whoever made a blob that we hold could then name, in it, any other.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{AsyncReadExt, AsyncWriteExt};
+use iroh_blobs::{
+    api::{Store, blobs::BlobStatus},
+    protocol::{ChunkRanges, GetRequest, Request},
+};
+use iroh_io::AsyncStreamWriter;
+use libp2p::Stream;
+use podsync_core::{BlobId, DeviceId};
+use tokio::time::timeout;
+
+use super::{Status, blob_of, hash_of, wire::Writer};
+use crate::{
+    gate::Gate,
+    places::{Place, Places},
+};
+
+/// Streams served at once, to all peers together: each holds a few frames and a read of the disk.
+const MAX_STREAMS: usize = 32;
+const MAX_STREAMS_PER_PEER: usize = 16;
+
+/// A request names one range, or a few: 65 bytes and up.
+const MAX_REQUEST_LEN: u64 = 16 * 1024;
+
+/// For a peer to say what it wants.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(crate) struct Provider {
+    store: Store,
+    gate: Arc<dyn Gate>,
+    places: Places,
+}
+
+/// What a stream was used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) blob: BlobId,
+    pub(crate) bytes: u64,
+}
+
+impl Provider {
+    pub(crate) fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
+        Self {
+            store,
+            gate,
+            places: Places::new(MAX_STREAMS, MAX_STREAMS_PER_PEER),
+        }
+    }
+
+    /// A place among the streams that are served; none where all are taken.
+    pub(crate) fn place(&self, device: DeviceId) -> Option<Place> {
+        self.places.take(device)
+    }
+
+    /// Serves one stream of a member; none where it got nothing.
+    pub(crate) async fn serve(&self, device: DeviceId, mut stream: Stream) -> Option<Sent> {
+        let granted = timeout(REQUEST_TIMEOUT, self.admit(device, &mut stream)).await;
+        let (blob, ranges) = match granted {
+            Ok(Ok(Some(granted))) => granted,
+            Ok(Ok(None)) => return None,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = device.short(), %error, "no request on a blob stream");
+                return None;
+            }
+            Err(_) => {
+                tracing::debug!(peer = device.short(), "no request on a blob stream in time");
+                return None;
+            }
+        };
+        let mut writer = Writer::new(stream);
+        match self.send(blob, ranges, &mut writer).await {
+            Ok(()) => {
+                let bytes = writer.sent;
+                if let Err(error) = writer.finish().await {
+                    tracing::debug!(peer = device.short(), blob = blob.short(), %error, "stream cut at its end");
+                }
+                Some(Sent { blob, bytes })
+            }
+            Err(error) => {
+                tracing::debug!(peer = device.short(), blob = blob.short(), %error, "stream cut");
+                Some(Sent {
+                    blob,
+                    bytes: writer.sent,
+                })
+            }
+        }
+    }
+
+    /// What to send; none where the peer was told that it gets nothing.
+    async fn admit(
+        &self,
+        device: DeviceId,
+        stream: &mut Stream,
+    ) -> io::Result<Option<(BlobId, ChunkRanges)>> {
+        let mut bytes = Vec::new();
+        (&mut *stream)
+            .take(MAX_REQUEST_LEN)
+            .read_to_end(&mut bytes)
+            .await?;
+        let (request, _) = Request::read_async(&mut Bytes::from(bytes)).await?;
+        let Some((blob, ranges)) = single_blob(request) else {
+            return decline(stream, Status::Refused).await;
+        };
+        if !self.gate.may_fetch(device, blob) {
+            return decline(stream, Status::Refused).await;
+        }
+        let status = self
+            .store
+            .blobs()
+            .status(hash_of(blob))
+            .await
+            .map_err(io::Error::other)?;
+        if matches!(status, BlobStatus::NotFound) {
+            return decline(stream, Status::Absent).await;
+        }
+        Ok(Some((blob, ranges)))
+    }
+
+    async fn send(&self, blob: BlobId, ranges: ChunkRanges, writer: &mut Writer) -> io::Result<()> {
+        writer.write(&[Status::Granted as u8]).await?;
+        let export = self.store.blobs().export_bao(hash_of(blob), ranges);
+        export.write(writer).await.map_err(io::Error::other)
+    }
+}
+
+fn single_blob(request: Request) -> Option<(BlobId, ChunkRanges)> {
+    match request {
+        Request::Get(GetRequest { hash, ranges }) if ranges.is_blob() => {
+            Some((blob_of(hash), ranges.iter().next()?.clone()))
+        }
+        _ => None,
+    }
+}
+
+async fn decline<T>(stream: &mut Stream, status: Status) -> io::Result<Option<T>> {
+    stream.write_all(&[status as u8]).await?;
+    stream.close().await?;
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iroh_blobs::{Hash, protocol::ChunkRangesSeq};
+
+    #[test]
+    fn a_blob_is_never_taken_for_a_list_of_hashes() {
+        let hash = Hash::from_bytes([1; 32]);
+        let one = GetRequest::blob_ranges(hash, ChunkRanges::all());
+        assert_eq!(
+            single_blob(one.into()),
+            Some((blob_of(hash), ChunkRanges::all()))
+        );
+        let with_children = [
+            ChunkRangesSeq::all(),
+            ChunkRangesSeq::from_ranges([ChunkRanges::all(), ChunkRanges::all()]),
+            ChunkRangesSeq::from_ranges([ChunkRanges::empty(), ChunkRanges::all()]),
+            ChunkRangesSeq::from_ranges_infinite([ChunkRanges::all()]),
+            ChunkRangesSeq::empty(),
+        ];
+        for ranges in with_children {
+            assert_eq!(
+                single_blob(GetRequest::new(hash, ranges.clone()).into()),
+                None,
+                "{ranges:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Where to listen and whom to keep in touch with.
+//!
+//! TCP and QUIC share a port number. Static peers name their device: an address alone says nothing
+//! about who answers there.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+/// The port that a daemon listens on unless told otherwise, the same every time so that firewalls
+/// and static peers can name it.
+pub const DEFAULT_PORT: u16 = 7637;
+
+#[derive(Debug, Clone)]
+pub struct NetConfig {
+    /// Each for TCP and for QUIC. Port 0 lets the system choose, one for each of the two.
+    pub listen: Vec<SocketAddr>,
+    /// Whether to look for peers, and be found, on the local network.
+    pub mdns: bool,
+    /// Peers to be connected to always: `/ip4/10.0.0.5/tcp/7637/p2p/12D3...`.
+    pub static_peers: Vec<Multiaddr>,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))],
+            mdns: true,
+            static_peers: Vec::new(),
+        }
+    }
+}
+
+impl NetConfig {
+    /// Reachable from this machine only, on a port that the system chooses, and found by nobody.
+    pub fn loopback() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            mdns: false,
+            static_peers: Vec::new(),
+        }
+    }
+
+    /// QUIC comes first: its socket is exclusive, while libp2p opens TCP ports for sharing and
+    /// would let two daemons listen on one.
+    pub(crate) fn listen_addrs(&self) -> impl Iterator<Item = (SocketAddr, Multiaddr)> {
+        let quic = self.listen.iter().map(|socket| {
+            (
+                *socket,
+                ip(socket)
+                    .with(Protocol::Udp(socket.port()))
+                    .with(Protocol::QuicV1),
+            )
+        });
+        let tcp = self
+            .listen
+            .iter()
+            .map(|socket| (*socket, ip(socket).with(Protocol::Tcp(socket.port()))));
+        quic.chain(tcp)
+    }
+}
+
+fn ip(socket: &SocketAddr) -> Multiaddr {
+    match socket.ip() {
+        IpAddr::V4(ip) => Multiaddr::from(ip),
+        IpAddr::V6(ip) => Multiaddr::from(ip),
+    }
+}
+
+/// Why the network could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    #[error(
+        "cannot listen on {addr}: {source}; stop what uses the port, or choose another one with `listen`"
+    )]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error("static peer {addr} does not name a device: end it with /p2p/ and its device id")]
+    StaticPeer { addr: Multiaddr },
+    #[error("cannot set up the network: {0}")]
+    Setup(String),
+}

@@ -1,0 +1,320 @@
+//! One question, one answer: the four request protocols, each exchange on a stream of its own.
+//!
+//! On the wire: the asker sends a length (`u32`, big-endian) and that many bytes; the answerer a
+//! status byte and, if it is 0, a length and that many bytes. A stream that ends early is an error:
+//! yamux shows a broken connection as an end, so the end alone proves nothing.
+//!
+//! These run on plain streams and not on libp2p's request-response because that one reads the
+//! request before it says who asks. Here a stranger's request is refused unread.
+
+use std::{fmt, io, time::Duration};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::{Stream, StreamProtocol};
+use podsync_core::DeviceId;
+use tokio::{sync::mpsc, time::timeout};
+
+use crate::{
+    event::{NetEvent, Responder},
+    places::{Place, Places},
+};
+
+const MIB: usize = 1024 * 1024;
+
+/// Exchanges answered at once on the protocols for members; with [`Protocol::max_len`] this bounds
+/// the memory that peers can make us use.
+const MEMBER_EXCHANGES: usize = 16;
+const MEMBER_EXCHANGES_PER_PEER: usize = 6;
+
+/// Membership exchanges answered at once: anybody may ask for one.
+const MEMBERSHIP_EXCHANGES: usize = 8;
+const MEMBERSHIP_EXCHANGES_PER_PEER: usize = 2;
+
+/// What members ask each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Digests and heads of feeds.
+    Heads,
+    /// Entries of feeds.
+    Entries,
+    /// Which parts of packs a peer holds.
+    Have,
+    /// Membership operations and joins. Open to anybody.
+    Membership,
+}
+
+impl Protocol {
+    pub const ALL: [Self; 4] = [Self::Heads, Self::Entries, Self::Have, Self::Membership];
+
+    /// The most bytes that a request or an answer may have.
+    pub const fn max_len(self) -> usize {
+        match self {
+            Self::Entries => 4 * MIB,
+            Self::Heads | Self::Have | Self::Membership => MIB,
+        }
+    }
+
+    /// From the first byte of the request to the last of the answer.
+    const fn timeout(self) -> Duration {
+        match self {
+            Self::Membership => Duration::from_secs(5),
+            Self::Heads | Self::Have => Duration::from_secs(15),
+            Self::Entries => Duration::from_secs(30),
+        }
+    }
+
+    pub(crate) const fn wire_name(self) -> StreamProtocol {
+        StreamProtocol::new(match self {
+            Self::Heads => "/podsync/heads/1",
+            Self::Entries => "/podsync/entries/1",
+            Self::Have => "/podsync/have/1",
+            Self::Membership => "/podsync/membership/1",
+        })
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.wire_name().as_ref())
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("not connected to {device}: dial it first")]
+    NotConnected { device: DeviceId },
+    #[error("a request of {len} bytes on {protocol}, more than the {} allowed: ask in parts", .protocol.max_len())]
+    TooLarge { protocol: Protocol, len: usize },
+    #[error(
+        "{device} refused {protocol}: it does not list this device as a member; ask for an invite"
+    )]
+    Refused {
+        device: DeviceId,
+        protocol: Protocol,
+    },
+    #[error("{device} is too busy for {protocol}: ask again later, or another peer")]
+    Busy {
+        device: DeviceId,
+        protocol: Protocol,
+    },
+    #[error("{device} could not answer {protocol}: see its log, or ask another peer")]
+    Failed {
+        device: DeviceId,
+        protocol: Protocol,
+    },
+    #[error("{device} broke the rules of {protocol}: {what}; it runs another version, or lies")]
+    Malformed {
+        device: DeviceId,
+        protocol: Protocol,
+        what: &'static str,
+    },
+    #[error("{device} did not answer {protocol} in time: ask again, or another peer")]
+    Timeout {
+        device: DeviceId,
+        protocol: Protocol,
+    },
+    #[error("the exchange {protocol} with {device} was cut: {source}; ask again")]
+    Cut {
+        device: DeviceId,
+        protocol: Protocol,
+        source: io::Error,
+    },
+}
+
+/// The first byte of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Status {
+    Answered = 0,
+    Refused = 1,
+    Busy = 2,
+    TooLarge = 3,
+    Failed = 4,
+}
+
+/// What a peer is told that is turned away unread.
+pub(crate) const REFUSED: u8 = Status::Refused as u8;
+pub(crate) const BUSY: u8 = Status::Busy as u8;
+
+impl Status {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [
+            Self::Answered,
+            Self::Refused,
+            Self::Busy,
+            Self::TooLarge,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|status| *status as u8 == byte)
+    }
+}
+
+/// Asks over a fresh stream and waits for the answer.
+pub(crate) async fn ask(
+    device: DeviceId,
+    protocol: Protocol,
+    stream: Stream,
+    request: &[u8],
+) -> Result<Vec<u8>, RequestError> {
+    let cut = |source| RequestError::Cut {
+        device,
+        protocol,
+        source,
+    };
+    let (status, answer) =
+        match timeout(protocol.timeout(), converse(stream, protocol, request)).await {
+            Err(_) => return Err(RequestError::Timeout { device, protocol }),
+            Ok(Err(source)) => return Err(cut(source)),
+            Ok(Ok(answer)) => answer,
+        };
+    let malformed = |what| RequestError::Malformed {
+        device,
+        protocol,
+        what,
+    };
+    match Status::from_byte(status) {
+        Some(Status::Answered) => {
+            answer.ok_or_else(|| malformed("its answer is longer than allowed"))
+        }
+        Some(Status::Refused) => Err(RequestError::Refused { device, protocol }),
+        Some(Status::Busy) => Err(RequestError::Busy { device, protocol }),
+        Some(Status::TooLarge) => Err(malformed("it takes less than the protocol allows")),
+        Some(Status::Failed) => Err(RequestError::Failed { device, protocol }),
+        None => Err(malformed("its status is not known here")),
+    }
+}
+
+/// The status byte, and the answer where there is one of an allowed length.
+async fn converse(
+    mut stream: Stream,
+    protocol: Protocol,
+    request: &[u8],
+) -> io::Result<(u8, Option<Vec<u8>>)> {
+    // A peer that refuses does so without reading: what it says counts, not the failed write.
+    let sent = send(&mut stream, request).await;
+    let mut status = [0];
+    if let Err(error) = stream.read_exact(&mut status).await {
+        return Err(sent.err().unwrap_or(error));
+    }
+    if status[0] != Status::Answered as u8 {
+        return Ok((status[0], None));
+    }
+    Ok((status[0], receive(&mut stream, protocol.max_len()).await?))
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    stream.write_all(&len.to_be_bytes()).await?;
+    stream.write_all(bytes).await?;
+    stream.close().await
+}
+
+/// The bytes that follow, or none where they would be more than `max`.
+async fn receive(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut len = [0; 4];
+    stream.read_exact(&mut len).await?;
+    let len = u32::from_be_bytes(len) as usize;
+    if len > max {
+        return Ok(None);
+    }
+    // Grows with what arrives, not with what was promised.
+    let mut bytes = Vec::new();
+    stream.take(len as u64).read_to_end(&mut bytes).await?;
+    if bytes.len() < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(Some(bytes))
+}
+
+/// The answering side, shared by the tasks that serve one stream each.
+#[derive(Clone)]
+pub(crate) struct Answerer {
+    events: mpsc::Sender<NetEvent>,
+    members: Places,
+    membership: Places,
+}
+
+impl Answerer {
+    pub(crate) fn new(events: mpsc::Sender<NetEvent>) -> Self {
+        Self {
+            events,
+            members: Places::new(MEMBER_EXCHANGES, MEMBER_EXCHANGES_PER_PEER),
+            membership: Places::new(MEMBERSHIP_EXCHANGES, MEMBERSHIP_EXCHANGES_PER_PEER),
+        }
+    }
+
+    /// A place among the exchanges of this protocol; none where all are taken.
+    pub(crate) fn place(&self, device: DeviceId, protocol: Protocol) -> Option<Place> {
+        match protocol {
+            Protocol::Membership => self.membership.take(device),
+            Protocol::Heads | Protocol::Entries | Protocol::Have => self.members.take(device),
+        }
+    }
+
+    /// Serves one exchange.
+    pub(crate) async fn serve(&self, device: DeviceId, protocol: Protocol, stream: Stream) {
+        match timeout(protocol.timeout(), self.answer(device, protocol, stream)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(peer = device.short(), %protocol, %error, "exchange cut")
+            }
+            Err(_) => tracing::debug!(peer = device.short(), %protocol, "exchange took too long"),
+        }
+    }
+
+    async fn answer(
+        &self,
+        device: DeviceId,
+        protocol: Protocol,
+        mut stream: Stream,
+    ) -> io::Result<()> {
+        let Some(bytes) = receive(&mut stream, protocol.max_len()).await? else {
+            return decline(stream, Status::TooLarge).await;
+        };
+        let (responder, answer) = Responder::new(protocol);
+        let asked = NetEvent::Request {
+            device,
+            protocol,
+            bytes,
+            responder,
+        };
+        if self.events.send(asked).await.is_err() {
+            return decline(stream, Status::Failed).await;
+        }
+        let Ok(answer) = answer.await else {
+            return decline(stream, Status::Failed).await;
+        };
+        stream.write_all(&[Status::Answered as u8]).await?;
+        send(&mut stream, &answer).await?;
+        // Until the peer has taken the answer: its connection may be closed right after.
+        let _ = stream.read(&mut [0]).await;
+        Ok(())
+    }
+}
+
+async fn decline(mut stream: Stream, status: Status) -> io::Result<()> {
+    stream.write_all(&[status as u8]).await?;
+    stream.close().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::{executor::block_on, io::Cursor};
+
+    #[test]
+    fn an_answer_is_read_back_whole_or_not_at_all() {
+        let mut wire = Cursor::new(Vec::new());
+        block_on(send(&mut wire, b"heads")).unwrap();
+        let wire = wire.into_inner();
+        assert_eq!(wire, b"\0\0\0\x05heads");
+        let read = |bytes: &[u8], max| block_on(receive(&mut Cursor::new(bytes.to_vec()), max));
+        assert_eq!(read(&wire, 5).unwrap().as_deref(), Some(&b"heads"[..]));
+        assert_eq!(read(&wire, 4).unwrap(), None);
+        for cut in 0..wire.len() {
+            assert!(read(&wire[..cut], 5).is_err(), "cut at {cut}");
+        }
+    }
+}

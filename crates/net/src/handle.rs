@@ -1,0 +1,288 @@
+//! The handle: how the daemon speaks to peers.
+//!
+//! Exchanges and fetches run in the caller's task, on streams opened past the actor; dropping the
+//! future ends them. Everything else is a command to the actor.
+
+use std::{sync::Arc, time::Duration};
+
+use iroh_blobs::api::Store;
+use libp2p::{Multiaddr, Stream, StreamProtocol, identity::Keypair};
+use podsync_core::{DeviceId, TeamId};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    actor::{Actor, Command, Wiring},
+    blobs::{
+        self,
+        fetch::{BlobRange, FetchError, FetchStats},
+    },
+    config::{NetConfig, SpawnError},
+    dial::{DialError, Manners},
+    event::{GossipId, NetEvent, Verdict},
+    exchange::{self, Protocol, RequestError},
+    gate::Gate,
+    peer_id::peer_of,
+    peers::{PeerInfo, Peers},
+};
+
+/// The most bytes that a gossiped message carries.
+pub const MAX_GOSSIP_LEN: usize = 64 * 1024;
+
+/// Events that wait for the daemon.
+const EVENT_QUEUE: usize = 256;
+
+/// Commands that wait for the actor: callers wait with them.
+const COMMAND_QUEUE: usize = 64;
+
+/// For a connected peer to accept a stream.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The network of one device; clones are the same network.
+#[derive(Clone)]
+pub struct Net {
+    device: DeviceId,
+    commands: mpsc::Sender<Command>,
+    streams: libp2p_stream::Control,
+    store: Store,
+    peers: Peers,
+    tasks: TaskTracker,
+}
+
+/// The network has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the network has stopped: start the daemon again")]
+pub struct NetGone;
+
+/// Why a message was not gossiped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error(
+        "a message of {len} bytes, more than the {MAX_GOSSIP_LEN} allowed: announce less at once"
+    )]
+    TooLarge { len: usize },
+    #[error(transparent)]
+    Gone(#[from] NetGone),
+}
+
+impl Net {
+    /// Starts listening under the key of `seed`. Ends when `cancel` is cancelled; see
+    /// [`stopped`](Self::stopped). The process must have called [`install_crypto`](crate::install_crypto).
+    pub fn spawn(
+        config: &NetConfig,
+        seed: [u8; 32],
+        store: Store,
+        gate: Arc<dyn Gate>,
+        cancel: CancellationToken,
+    ) -> Result<(Self, mpsc::Receiver<NetEvent>), SpawnError> {
+        let key = Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are an ed25519 seed");
+        let (events, received) = mpsc::channel(EVENT_QUEUE);
+        let (commands, command_queue) = mpsc::channel(COMMAND_QUEUE);
+        let peers = Peers::default();
+        let tasks = TaskTracker::new();
+        let wiring = Wiring {
+            commands: command_queue,
+            events,
+            peers: peers.clone(),
+            tasks: tasks.clone(),
+            cancel,
+        };
+        let actor = Actor::new(config, &key, store.clone(), gate, wiring)?;
+        let net = Self {
+            device: actor.device(),
+            commands,
+            streams: actor.streams(),
+            store,
+            peers,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(actor.run());
+        tasks.close();
+        Ok((net, received))
+    }
+
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Connects to `device` unless that stands already; a failure is a
+    /// [`NetEvent::Unreachable`]. Addresses add to those known.
+    pub async fn dial(
+        &self,
+        device: DeviceId,
+        addrs: Vec<Multiaddr>,
+        manners: Manners,
+    ) -> Result<(), NetGone> {
+        self.command(Command::Dial {
+            device,
+            addrs,
+            manners,
+            waiter: None,
+        })
+        .await
+    }
+
+    /// As [`dial`](Self::dial) at once, and waits for the connection.
+    pub async fn connect(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
+        let (waiter, connected) = oneshot::channel();
+        let manners = Manners::AtOnce;
+        let stopping = || DialError::Stopping { device };
+        self.command(Command::Dial {
+            device,
+            addrs,
+            manners,
+            waiter: Some(waiter),
+        })
+        .await
+        .map_err(|NetGone| stopping())?;
+        connected.await.map_err(|_| stopping())?
+    }
+
+    /// Closes the connection to `device`, and stops dialling it. A static peer is dialled again.
+    pub async fn disconnect(&self, device: DeviceId) -> Result<(), NetGone> {
+        self.command(Command::Disconnect { device }).await
+    }
+
+    /// The gate answers differently from now on: who was removed is closed, who was added hears
+    /// gossip.
+    pub async fn membership_changed(&self) -> Result<(), NetGone> {
+        self.command(Command::MembershipChanged).await
+    }
+
+    /// Hears and passes on what is gossiped in `team`.
+    pub async fn subscribe(&self, team: TeamId) -> Result<(), NetGone> {
+        self.command(Command::Subscribe { team }).await
+    }
+
+    pub async fn unsubscribe(&self, team: TeamId) -> Result<(), NetGone> {
+        self.command(Command::Unsubscribe { team }).await
+    }
+
+    /// Tells the members of `team` that are connected. That there are none is not an error.
+    pub async fn publish(&self, team: TeamId, bytes: Vec<u8>) -> Result<(), PublishError> {
+        if bytes.len() > MAX_GOSSIP_LEN {
+            return Err(PublishError::TooLarge { len: bytes.len() });
+        }
+        Ok(self.command(Command::Publish { team, bytes }).await?)
+    }
+
+    /// What the daemon makes of a gossiped message.
+    pub async fn report(&self, id: GossipId, verdict: Verdict) -> Result<(), NetGone> {
+        self.command(Command::Report { id, verdict }).await
+    }
+
+    /// Asks a connected peer and waits for its answer.
+    pub async fn request(
+        &self,
+        device: DeviceId,
+        protocol: Protocol,
+        request: Vec<u8>,
+    ) -> Result<Vec<u8>, RequestError> {
+        if request.len() > protocol.max_len() {
+            return Err(RequestError::TooLarge {
+                protocol,
+                len: request.len(),
+            });
+        }
+        let stream = match self.open(device, protocol.wire_name()).await {
+            Ok(stream) => stream,
+            Err(OpenError::NotConnected) => return Err(RequestError::NotConnected { device }),
+            Err(OpenError::TimedOut) => return Err(RequestError::Timeout { device, protocol }),
+            Err(OpenError::Unsupported) => {
+                let what = "it does not offer the protocol";
+                return Err(RequestError::Malformed {
+                    device,
+                    protocol,
+                    what,
+                });
+            }
+            Err(OpenError::Io(source)) => {
+                return Err(RequestError::Cut {
+                    device,
+                    protocol,
+                    source,
+                });
+            }
+        };
+        exchange::ask(device, protocol, stream, &request).await
+    }
+
+    /// Fetches a range of a blob from a connected peer into the store, verified as it arrives;
+    /// `progress` hears of the length of each verified group.
+    pub async fn fetch(
+        &self,
+        device: DeviceId,
+        want: &BlobRange,
+        progress: impl Fn(u64),
+    ) -> Result<FetchStats, FetchError> {
+        let stream = match self.open(device, blobs::PROTOCOL).await {
+            Ok(stream) => stream,
+            Err(OpenError::NotConnected) => return Err(FetchError::NotConnected { device }),
+            Err(OpenError::TimedOut) => return Err(FetchError::Stalled { device }),
+            Err(OpenError::Unsupported) => {
+                return Err(FetchError::Refused {
+                    device,
+                    blob: want.blob,
+                });
+            }
+            Err(OpenError::Io(error)) => {
+                return Err(FetchError::Cut {
+                    device,
+                    reason: error.to_string(),
+                });
+            }
+        };
+        let count = |len| {
+            self.peers.update(device, |peer| peer.fetched += len);
+            progress(len);
+        };
+        blobs::fetch::fetch(&self.store, device, stream, want, count).await
+    }
+
+    /// The peers connected now.
+    pub fn connections(&self) -> Vec<PeerInfo> {
+        self.peers.list()
+    }
+
+    pub fn is_connected(&self, device: DeviceId) -> bool {
+        self.peers.is_connected(device)
+    }
+
+    /// Resolves when, after cancellation, everything that the network runs has ended: in little
+    /// more than a second, which connections get to end politely.
+    pub async fn stopped(&self) {
+        self.tasks.wait().await;
+    }
+
+    async fn command(&self, command: Command) -> Result<(), NetGone> {
+        self.commands.send(command).await.map_err(|_| NetGone)
+    }
+
+    /// A fresh stream. libp2p-stream would dial a peer that isn't connected: ask first.
+    async fn open(&self, device: DeviceId, protocol: StreamProtocol) -> Result<Stream, OpenError> {
+        if !self.peers.is_connected(device) {
+            return Err(OpenError::NotConnected);
+        }
+        let mut streams = self.streams.clone();
+        match timeout(OPEN_TIMEOUT, streams.open_stream(peer_of(device), protocol)).await {
+            Err(_) => Err(OpenError::TimedOut),
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(libp2p_stream::OpenStreamError::UnsupportedProtocol(_))) => {
+                Err(OpenError::Unsupported)
+            }
+            Ok(Err(libp2p_stream::OpenStreamError::Io(error))) => Err(OpenError::Io(error)),
+            Ok(Err(error)) => Err(OpenError::Io(std::io::Error::other(error.to_string()))),
+        }
+    }
+}
+
+enum OpenError {
+    NotConnected,
+    TimedOut,
+    Unsupported,
+    Io(std::io::Error),
+}

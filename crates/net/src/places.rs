@@ -1,0 +1,85 @@
+//! Places to be served in: so many in all, and so many of them for one peer.
+//!
+//! A place is taken before a byte is read; who gets none is told so, not kept waiting.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use podsync_core::DeviceId;
+
+#[derive(Clone)]
+pub(crate) struct Places {
+    total: usize,
+    per_peer: usize,
+    taken: Arc<Mutex<BTreeMap<DeviceId, usize>>>,
+}
+
+/// A place, given back when dropped.
+pub(crate) struct Place {
+    places: Places,
+    device: DeviceId,
+}
+
+impl Places {
+    pub(crate) fn new(total: usize, per_peer: usize) -> Self {
+        Self {
+            total,
+            per_peer,
+            taken: Arc::default(),
+        }
+    }
+
+    pub(crate) fn take(&self, device: DeviceId) -> Option<Place> {
+        let mut taken = self.lock();
+        if taken.values().sum::<usize>() >= self.total {
+            return None;
+        }
+        let of_peer = taken.entry(device).or_default();
+        if *of_peer >= self.per_peer {
+            return None;
+        }
+        *of_peer += 1;
+        drop(taken);
+        Some(Place {
+            places: self.clone(),
+            device,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, usize>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.lock();
+        if let Some(of_peer) = taken.get_mut(&self.device) {
+            *of_peer -= 1;
+            if *of_peer == 0 {
+                taken.remove(&self.device);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_peer_takes_the_places_of_others() {
+        let device = |n| DeviceId::from_bytes([n; 32]);
+        let places = Places::new(3, 2);
+        let first = [places.take(device(1)), places.take(device(1))];
+        assert!(first.iter().all(Option::is_some));
+        assert!(places.take(device(1)).is_none(), "its share is used up");
+        let second = places.take(device(2));
+        assert!(second.is_some());
+        assert!(places.take(device(3)).is_none(), "all are taken");
+        drop(first);
+        assert!(places.take(device(3)).is_some());
+    }
+}

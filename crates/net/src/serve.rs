@@ -1,0 +1,130 @@
+//! The door: every stream that a peer opens comes in here.
+//!
+//! Who may not come in is told so at once, unread and without a task of its own; whoever may takes
+//! a place and is served in a task. libp2p-stream has room for one waiting stream a protocol, so
+//! these loops do nothing that waits.
+
+use std::sync::Arc;
+
+use futures::{AsyncWriteExt, FutureExt, StreamExt, stream::SelectAll};
+use libp2p::{PeerId, Stream};
+use libp2p_stream::{Control, IncomingStreams};
+use podsync_core::DeviceId;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    blobs::{self, provide::Provider},
+    config::SpawnError,
+    event::NetEvent,
+    exchange::{self, Answerer, Protocol},
+    gate::Gate,
+    peer_id::device_of,
+    peers::Peers,
+};
+
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) provider: Provider,
+    pub(crate) answerer: Answerer,
+    pub(crate) peers: Peers,
+    pub(crate) events: mpsc::Sender<NetEvent>,
+    /// Hears of unlisted peers that have had their exchange.
+    pub(crate) had_exchange: mpsc::Sender<DeviceId>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Door {
+    pub(crate) fn open(self, streams: &mut Control) -> Result<(), SpawnError> {
+        let taken = |error: libp2p_stream::AlreadyRegistered| SpawnError::Setup(error.to_string());
+        let blobs = streams.accept(blobs::PROTOCOL).map_err(taken)?;
+        let mut exchanges = SelectAll::new();
+        for protocol in Protocol::ALL {
+            let incoming = streams.accept(protocol.wire_name()).map_err(taken)?;
+            exchanges.push(
+                incoming
+                    .map(move |(peer, stream)| (protocol, peer, stream))
+                    .boxed(),
+            );
+        }
+        self.track(self.clone().take_blobs(blobs));
+        self.track(self.clone().take_exchanges(exchanges));
+        Ok(())
+    }
+
+    async fn take_blobs(self, mut incoming: IncomingStreams) {
+        while let Some((peer, stream)) = incoming.next().await {
+            let Some(device) = device_of(&peer) else {
+                continue;
+            };
+            if !self.gate.is_member(device) {
+                turn_away(stream, blobs::REFUSED);
+                continue;
+            }
+            let Some(place) = self.provider.place(device) else {
+                turn_away(stream, blobs::BUSY);
+                continue;
+            };
+            let door = self.clone();
+            self.track(async move {
+                if let Some(sent) = door.provider.serve(device, stream).await {
+                    door.peers.update(device, |peer| peer.served += sent.bytes);
+                    // A count: where the daemon falls behind, it is dropped.
+                    let served = NetEvent::Served {
+                        device,
+                        blob: sent.blob,
+                        bytes: sent.bytes,
+                    };
+                    let _ = door.events.try_send(served);
+                }
+                drop(place);
+            });
+        }
+    }
+
+    async fn take_exchanges<S>(self, mut incoming: SelectAll<S>)
+    where
+        S: futures::Stream<Item = (Protocol, PeerId, Stream)> + Unpin,
+    {
+        while let Some((protocol, peer, stream)) = incoming.next().await {
+            let Some(device) = device_of(&peer) else {
+                continue;
+            };
+            let is_member = self.gate.is_member(device);
+            if !is_member && protocol != Protocol::Membership {
+                turn_away(stream, exchange::REFUSED);
+                continue;
+            }
+            let Some(place) = self.answerer.place(device, protocol) else {
+                turn_away(stream, exchange::BUSY);
+                continue;
+            };
+            let door = self.clone();
+            self.track(async move {
+                door.answerer.serve(device, protocol, stream).await;
+                drop(place);
+                if !is_member {
+                    let _ = door.had_exchange.send(device).await;
+                }
+            });
+        }
+    }
+
+    fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks
+            .spawn(self.cancel.clone().run_until_cancelled_owned(task));
+    }
+}
+
+/// Says no, as far as that goes without waiting.
+fn turn_away(mut stream: Stream, status: u8) {
+    let say_no = async {
+        stream.write_all(&[status]).await?;
+        stream.close().await
+    };
+    if let Some(Err(error)) = say_no.now_or_never() {
+        tracing::debug!(%error, "a peer left before it was turned away");
+    }
+}

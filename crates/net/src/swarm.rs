@@ -1,0 +1,164 @@
+//! The swarm: its transports, and the behaviours that make up a connection.
+//!
+//! The order of the fields matters: `limits` and `admission` turn connections away, and whatever
+//! stands before them would keep account of a connection that never came to be.
+
+use std::{sync::Arc, time::Duration};
+
+use libp2p::{
+    PeerId, Swarm, connection_limits,
+    gossipsub::{self, AllowAllSubscriptionFilter, MaxCountSubscriptionFilter},
+    identify,
+    identity::Keypair,
+    mdns, noise, ping,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    tcp, yamux,
+};
+
+use crate::{admission, config::SpawnError, gate::Gate, handle::MAX_GOSSIP_LEN};
+
+/// Connections to peers. Two to one peer exist for a moment only, while one replaces the other.
+const MAX_CONNECTIONS: u32 = 24;
+const MAX_CONNECTIONS_PER_PEER: u32 = 2;
+
+/// Handshakes under way; each costs a task and some asymmetric cryptography.
+const MAX_PENDING_INCOMING: u32 = 16;
+
+/// How often to ask the local network who is there: a lost packet costs no more than this.
+const MDNS_QUERY_INTERVAL: Duration = Duration::from_secs(15);
+
+/// What a gossiped message needs around its payload: signature, key, sequence number, topic.
+const GOSSIP_ENVELOPE: usize = 1024;
+
+/// Messages waiting for one peer: at 64 KiB each, 8 MiB for a peer that doesn't read.
+const GOSSIP_QUEUE: usize = 128;
+
+/// Topics that a peer may subscribe to: one for each team that it shares with us.
+const MAX_TOPICS: usize = 64;
+
+pub(crate) type Gossip = gossipsub::Behaviour<
+    gossipsub::IdentityTransform,
+    MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>,
+>;
+
+#[derive(NetworkBehaviour)]
+pub(crate) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    admission: admission::Behaviour,
+    pub(crate) streams: libp2p_stream::Behaviour,
+    pub(crate) gossip: Gossip,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+impl Behaviour {
+    fn new(key: &Keypair, mdns: bool, gate: Arc<dyn Gate>) -> Result<Self, SpawnError> {
+        let local = key.public().to_peer_id();
+        let limits = connection_limits::ConnectionLimits::default()
+            .with_max_established(Some(MAX_CONNECTIONS))
+            .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
+            .with_max_pending_incoming(Some(MAX_PENDING_INCOMING));
+        let identify = identify::Config::new("/podsync/1".to_owned(), key.public())
+            .with_agent_version(concat!("podsync/", env!("CARGO_PKG_VERSION")).to_owned());
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(limits),
+            admission: admission::Behaviour::new(local, gate),
+            streams: libp2p_stream::Behaviour::new(),
+            gossip: gossip(key)?,
+            mdns: discovery(mdns, local).into(),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::default(),
+        })
+    }
+}
+
+fn gossip(key: &Keypair) -> Result<Gossip, SpawnError> {
+    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(format!("gossip: {error}"));
+    // A team is 2 to 24 peers: everybody may be in everybody's mesh.
+    let config = gossipsub::ConfigBuilder::default()
+        .validation_mode(gossipsub::ValidationMode::Strict)
+        .validate_messages()
+        .heartbeat_interval(Duration::from_millis(700))
+        .mesh_n_low(1)
+        .mesh_n(4)
+        .mesh_n_high(8)
+        .mesh_outbound_min(0)
+        .flood_publish(true)
+        .max_transmit_size(MAX_GOSSIP_LEN + GOSSIP_ENVELOPE)
+        .connection_handler_queue_len(GOSSIP_QUEUE)
+        .duplicate_cache_time(Duration::from_secs(120))
+        .build()
+        .map_err(|error| setup(&error))?;
+    let filter = MaxCountSubscriptionFilter {
+        filter: AllowAllSubscriptionFilter {},
+        max_subscribed_topics: MAX_TOPICS,
+        max_subscriptions_per_request: MAX_TOPICS,
+    };
+    let author = gossipsub::MessageAuthenticity::Signed(key.clone());
+    let mut gossip = Gossip::new_with_subscription_filter(author, config, filter)
+        .map_err(|error| setup(&error))?;
+    // Whole teams sit behind one address.
+    let score = gossipsub::PeerScoreParams {
+        ip_colocation_factor_weight: 0.0,
+        ..Default::default()
+    };
+    gossip
+        .with_peer_score(score, gossipsub::PeerScoreThresholds::default())
+        .map_err(|error| setup(&error))?;
+    Ok(gossip)
+}
+
+/// Discovery is a hint: without it static peers and the hub still work.
+fn discovery(wanted: bool, local: PeerId) -> Option<mdns::tokio::Behaviour> {
+    if !wanted {
+        return None;
+    }
+    let config = mdns::Config {
+        query_interval: MDNS_QUERY_INTERVAL,
+        ..Default::default()
+    };
+    mdns::tokio::Behaviour::new(config, local)
+        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
+        .ok()
+}
+
+/// TCP with Noise and Yamux, QUIC beside it, and names where the system can resolve them.
+pub(crate) fn build(
+    key: &Keypair,
+    mdns: bool,
+    gate: &Arc<dyn Gate>,
+) -> Result<Swarm<Behaviour>, SpawnError> {
+    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(error.to_string());
+    let transports = || {
+        let swarm = libp2p::SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
+        let swarm = swarm.with_tcp(
+            tcp::Config::default(),
+            noise::Config::new,
+            yamux::Config::default,
+        );
+        swarm
+            .map(|swarm| swarm.with_quic())
+            .map_err(|error| setup(&error))
+    };
+    // A connection is kept for as long as both sides live: pings end the dead ones.
+    let forever = |config: libp2p::swarm::Config| {
+        config.with_idle_connection_timeout(Duration::from_secs(u64::MAX))
+    };
+    let behaviour = Behaviour::new(key, mdns, Arc::clone(gate))?;
+    match transports()?.with_dns() {
+        Ok(swarm) => {
+            let swarm = swarm
+                .with_behaviour(|_| behaviour)
+                .map_err(|error| setup(&error))?;
+            Ok(swarm.with_swarm_config(forever).build())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no resolver: addresses with host names cannot be dialled");
+            let swarm = transports()?
+                .with_behaviour(|_| behaviour)
+                .map_err(|error| setup(&error))?;
+            Ok(swarm.with_swarm_config(forever).build())
+        }
+    }
+}
