@@ -5,9 +5,13 @@
 
 pub mod codec;
 pub mod id;
+pub mod keys;
 pub mod manifest;
+pub mod membership;
 pub mod name;
 pub mod seal;
+pub mod signed;
+pub mod ticket;
 
-pub use id::{BlobId, ChunkId, DeviceId, EntryHash, EpochId, OpId, TeamId, VersionId};
-pub use name::{MemberName, PodName, TagName, TeamName};
+pub use id::{BlobId, ChunkId, ContentHash, DeviceId, EntryHash, EpochId, OpId, TeamId, VersionId};
+pub use name::{DeviceLabel, MemberName, PodName, TagName, TeamName};
