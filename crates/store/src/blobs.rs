@@ -1,0 +1,491 @@
+//! Packs and sealed manifests on disk: iroh-blobs' store, and what it leaves to its user.
+//!
+//! iroh-blobs syncs nothing when a blob completes, so "held" is our own word: a blob is held once
+//! its bytes and names were synced and the index says so. Its garbage collection deletes whatever
+//! nobody names, at any time: bytes that the catalog doesn't name yet need a [`Pin`], downloads
+//! included.
+
+mod pack;
+mod pin;
+mod ranges;
+mod reader;
+mod sweep;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    future::Future,
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use iroh_blobs::{
+    BlobFormat, Hash,
+    api::{
+        Store,
+        blobs::{AddPathOptions, BlobStatus, EncodedItem, ImportMode},
+    },
+    protocol::ChunkRanges,
+    store::fs::{
+        FsStore,
+        options::{Options, PathOptions},
+    },
+};
+use podsync_core::BlobId;
+
+pub use self::{
+    pack::{PackFile, PackWriter},
+    pin::Pin,
+    ranges::{Held, Ranges},
+    reader::BlobReader,
+};
+use self::{pin::Pins, sweep::Sweeper};
+use crate::{ChunkIndex, Home, StoreError, atomic::sync_folder};
+
+/// How long closing waits for blobs in use.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
+
+/// The blobs of a home. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: FsStore,
+    index: ChunkIndex,
+    folders: Arc<Folders>,
+    pins: Pins,
+    sweeper: Sweeper,
+    /// The store, once shut down, leaves some calls without an answer: they are refused here.
+    closed: Arc<AtomicBool>,
+    home: Home,
+}
+
+#[derive(Debug)]
+struct Folders {
+    /// Where packs saved here lie: the store refers to them, and never deletes what it refers to.
+    packs: PathBuf,
+    /// Where the store keeps what it downloaded.
+    store: PathOptions,
+}
+
+impl Blobs {
+    /// Opens the blobs, sweeps what a crash left, and mends what it left behind half known.
+    pub async fn open(home: &Home, index: ChunkIndex) -> Result<Self, StoreError> {
+        let root = home.folder("blobs")?;
+        let folders = Arc::new(Folders {
+            packs: home.folder("packs")?,
+            store: PathOptions::new(&root),
+        });
+        match fs::remove_dir_all(&folders.store.temp_path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::io("sweep", &folders.store.temp_path, 0, e));
+            }
+            _ => {}
+        }
+        let (sweeper, gc) = Sweeper::new();
+        let mut options = Options::new(&root);
+        options.gc = Some(gc);
+        let store = FsStore::load_with_opts(root.join("blobs.db"), options)
+            .await
+            .map_err(|e| StoreError::io("open", &root, 0, io::Error::other(e.to_string())))?;
+        let blobs = Self {
+            store,
+            index,
+            folders,
+            pins: Pins::default(),
+            sweeper,
+            closed: Arc::default(),
+            home: home.clone(),
+        };
+        blobs.refer_to_packs().await?;
+        blobs.sweep_downloads().await?;
+        Ok(blobs)
+    }
+
+    /// The store itself, for serving and fetching. Pin what you fetch.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Keeps a blob, there already or still to come, from being collected until the pin is dropped.
+    pub async fn pin(&self, id: BlobId) -> Pin {
+        self.pins.pin(id).await
+    }
+
+    /// Begins a pack. Writing and finishing block: use a blocking thread.
+    pub fn pack_writer(&self) -> Result<PackWriter, StoreError> {
+        PackWriter::new(&self.home)
+    }
+
+    /// Makes a finished pack a blob that is held. Its bytes are neither copied nor moved to another
+    /// filesystem; the store hashes them once to build the tree that peers verify by, and so checks
+    /// `expected`.
+    pub async fn adopt(&self, file: PackFile, expected: BlobId) -> Result<Pin, StoreError> {
+        self.refuse_closed()?;
+        let pin = self.pins.pin(expected).await;
+        let path = self.folders.pack(&expected);
+        let len = file.len();
+        let target = path.clone();
+        blocking(move || file.move_to(&target)).await?;
+        let found = self.refer_to(&path, len).await?;
+        if found != expected {
+            fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, 0, e))?;
+            return Err(StoreError::WrongHash {
+                expected,
+                found,
+                len,
+            });
+        }
+        fail::fail_point!("store::pack::adopted");
+        self.hold(expected, len).await?;
+        Ok(pin)
+    }
+
+    /// Stores a small blob, such as a sealed manifest; when this returns it is held.
+    pub async fn put_bytes(&self, bytes: Bytes) -> Result<(BlobId, Pin), StoreError> {
+        self.refuse_closed()?;
+        let (id, len) = (BlobId::of(&bytes), bytes.len() as u64);
+        let pin = self.pins.pin(id).await;
+        let tag = self.store.add_bytes(bytes).temp_tag().await;
+        let _tag = tag.map_err(|e| self.failed("write", len, e))?;
+        self.mark_held(id).await?;
+        Ok((id, pin))
+    }
+
+    /// Syncs a blob that was downloaded completely; when this returns it is held.
+    pub async fn mark_held(&self, id: BlobId) -> Result<(), StoreError> {
+        let BlobStatus::Complete { size } = self.status(id).await? else {
+            return Err(StoreError::NotHeld { id });
+        };
+        let folders = self.folders.clone();
+        blocking(move || folders.sync(&id)).await?;
+        // An answer comes after the commit of everything before it.
+        self.store
+            .sync_db()
+            .await
+            .map_err(|e| self.failed("sync", size, e))?;
+        self.hold(id, size).await
+    }
+
+    /// How much of a blob is here.
+    pub async fn held(&self, id: BlobId) -> Result<Held, StoreError> {
+        if self.held_len(id)?.is_some() {
+            return Ok(Held::Whole);
+        }
+        let bitfield = self.store.observe(hash(id)).await;
+        let bitfield = bitfield.map_err(|e| self.failed("read", 0, e))?;
+        let ranges = Ranges::of(&bitfield.ranges, bitfield.validated_size());
+        Ok(if ranges.is_empty() {
+            Held::No
+        } else {
+            Held::Partial(ranges)
+        })
+    }
+
+    /// Opens a blob that is held for many reads. The bytes are as they lie on the disk: whoever
+    /// opens seals notices damage; for anything else [`Blobs::verify`] first.
+    pub async fn reader(&self, id: BlobId) -> Result<BlobReader, StoreError> {
+        let Some(len) = self.held_len(id)? else {
+            return Err(StoreError::NotHeld { id });
+        };
+        let folders = self.folders.clone();
+        if let Some(reader) = blocking(move || folders.open(&id, len)).await? {
+            return Ok(reader);
+        }
+        // Small blobs lie in the store's own database.
+        let bytes = self
+            .store
+            .get_bytes(hash(id))
+            .await
+            .map_err(|_| StoreError::Corrupt { id })?;
+        Ok(BlobReader::memory(id, bytes))
+    }
+
+    /// Reads a blob and its hash tree through and checks every byte of both.
+    pub async fn verify(&self, id: BlobId) -> Result<(), StoreError> {
+        let Some(len) = self.held_len(id)? else {
+            return Err(StoreError::NotHeld { id });
+        };
+        let mut items = self.store.export_bao(hash(id), ChunkRanges::all()).stream();
+        let mut found = 0;
+        while let Some(item) = items.next().await {
+            match item {
+                EncodedItem::Leaf(leaf) => found += leaf.data.len() as u64,
+                EncodedItem::Error(_) => return Err(StoreError::Corrupt { id }),
+                EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
+            }
+        }
+        if found == len {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt { id })
+        }
+    }
+
+    /// Deletes a blob, damaged or not wanted any more, with its chunks in the index, pinned or not.
+    pub async fn evict(&self, id: BlobId) -> Result<(), StoreError> {
+        let turn = self.sweeper.turn().await;
+        self.refuse_closed()?;
+        let _sweep = self.pins.begin_sweep();
+        let mut live = self.listed().await?;
+        live.extend(self.pins.pinned());
+        live.remove(&id);
+        self.delete(BTreeSet::from([id])).await?;
+        turn.sweep(live.into_iter().map(hash).collect()).await?;
+        self.remove_packs(&[id])
+    }
+
+    /// Deletes every blob that is neither pinned nor named by `live`, and returns what it deleted.
+    ///
+    /// `live` runs while pins are being watched, so a blob may go from a pin to the catalog at any
+    /// time; it must not wait for a new pin. An error of `live` deletes nothing.
+    pub async fn collect<F, E>(&self, live: impl FnOnce() -> F) -> Result<BTreeSet<BlobId>, E>
+    where
+        F: Future<Output = Result<BTreeSet<BlobId>, E>>,
+        E: From<StoreError>,
+    {
+        let turn = self.sweeper.turn().await;
+        self.refuse_closed()?;
+        let watch = self.pins.watch();
+        let mut live = live().await?;
+        let _sweep = self.pins.begin_sweep();
+        live.extend(watch.seen());
+
+        let mut there = self.listed().await?;
+        there.extend(self.folders.packs_there()?);
+        let dead: BTreeSet<BlobId> = there.difference(&live).copied().collect();
+        self.delete(dead.clone()).await?;
+        turn.sweep(live.into_iter().map(hash).collect()).await?;
+        self.remove_packs(dead.iter())?;
+        Ok(dead)
+    }
+
+    /// Closes the store; what was downloaded of unfinished blobs is kept. Nothing works afterwards.
+    pub async fn shutdown(&self) -> Result<(), StoreError> {
+        let _turn = self.sweeper.turn().await;
+        self.refuse_closed()?;
+        self.closed.store(true, Ordering::Release);
+        // Idle blobs have written down how much of them is here. One in use may never become idle;
+        // the next start then finds out by hashing.
+        let _ = tokio::time::timeout(IDLE_GRACE, self.store.wait_idle()).await;
+        self.store.shutdown().await.map_err(|_| StoreError::Closed)
+    }
+}
+
+/// What the public calls are made of.
+impl Blobs {
+    /// Names the packs that the store has no record of: a crash may have come before its commit, or
+    /// the home was renamed since, and its record is an absolute path.
+    async fn refer_to_packs(&self) -> Result<(), StoreError> {
+        let moved = self.store_moved()?;
+        for id in self.folders.packs_there()? {
+            let Some(len) = self.held_len(id)? else {
+                continue;
+            };
+            let known = matches!(self.status(id).await?, BlobStatus::Complete { .. });
+            if known && !moved {
+                continue;
+            }
+            let path = self.folders.pack(&id);
+            let found = self.refer_to(&path, len).await?;
+            if found != id {
+                tracing::warn!(blob = %id.short(), "a damaged pack was found and is given up");
+                self.delete(BTreeSet::from([id])).await?;
+            }
+        }
+        self.note_location()
+    }
+
+    fn store_moved(&self) -> Result<bool, StoreError> {
+        let path = self.location();
+        match fs::read(&path) {
+            Ok(found) => Ok(found != self.folders.packs.as_os_str().as_encoded_bytes()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(StoreError::read(&path)(error)),
+        }
+    }
+
+    fn note_location(&self) -> Result<(), StoreError> {
+        let bytes = self.folders.packs.as_os_str().as_encoded_bytes();
+        crate::write_atomic(&self.location(), bytes, 0o600)
+    }
+
+    /// Where the packs were when the store was told of them.
+    fn location(&self) -> PathBuf {
+        self.folders.packs.with_file_name("packs.location")
+    }
+
+    /// Removes what downloads left that the store has no record of.
+    async fn sweep_downloads(&self) -> Result<(), StoreError> {
+        let folder = &self.folders.store.data_path;
+        for entry in folder.read_dir().map_err(StoreError::read(folder))? {
+            let path = entry.map_err(StoreError::read(folder))?.path();
+            let Some(id) = id_of(&path) else { continue };
+            if matches!(self.status(id).await?, BlobStatus::NotFound) {
+                fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, 0, e))?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn refer_to(&self, path: &Path, len: u64) -> Result<BlobId, StoreError> {
+        let options = AddPathOptions {
+            path: path.to_owned(),
+            format: BlobFormat::Raw,
+            mode: ImportMode::TryReference,
+        };
+        let tag = self.store.add_path_with_opts(options).temp_tag().await;
+        let tag = tag.map_err(|e| StoreError::blobs("adopt", path, len, e))?;
+        Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
+    }
+
+    fn refuse_closed(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            Err(StoreError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn status(&self, id: BlobId) -> Result<BlobStatus, StoreError> {
+        self.refuse_closed()?;
+        self.store
+            .status(hash(id))
+            .await
+            .map_err(|e| self.failed("read", 0, e))
+    }
+
+    async fn hold(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
+        let index = self.index.clone();
+        blocking(move || index.hold(&id, len)).await
+    }
+
+    /// A point lookup, in memory or in one page: not worth a thread.
+    fn held_len(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
+        self.refuse_closed()?;
+        self.index.held(&id)
+    }
+
+    async fn listed(&self) -> Result<BTreeSet<BlobId>, StoreError> {
+        let hashes: Vec<Hash> = self
+            .store
+            .list()
+            .hashes()
+            .await
+            .map_err(|e| self.failed("list", 0, e))?;
+        Ok(hashes
+            .into_iter()
+            .map(|hash| BlobId::from_bytes(*hash.as_bytes()))
+            .collect())
+    }
+
+    /// Takes blobs out of the index: before their bytes go, so that nothing is counted on that isn't
+    /// there.
+    async fn delete(&self, dead: BTreeSet<BlobId>) -> Result<(), StoreError> {
+        let index = self.index.clone();
+        blocking(move || index.drop_packs(&dead)).await
+    }
+
+    fn remove_packs<'a>(
+        &self,
+        dead: impl IntoIterator<Item = &'a BlobId>,
+    ) -> Result<(), StoreError> {
+        for id in dead {
+            let path = self.folders.pack(id);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("remove", &path, 0, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(
+        &self,
+        action: &'static str,
+        len: u64,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> StoreError {
+        StoreError::blobs(action, &self.folders.store.data_path, len, error)
+    }
+}
+
+impl Folders {
+    fn pack(&self, id: &BlobId) -> PathBuf {
+        self.packs.join(format!("{id}.pack"))
+    }
+
+    fn packs_there(&self) -> Result<Vec<BlobId>, StoreError> {
+        let read = || {
+            self.packs
+                .read_dir()?
+                .map(|entry| Ok(id_of(&entry?.path())))
+                .collect()
+        };
+        let ids: io::Result<Vec<Option<BlobId>>> = read();
+        Ok(ids
+            .map_err(StoreError::read(&self.packs))?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// Where the bytes of a blob may lie, saved here or downloaded.
+    fn candidates(&self, id: &BlobId) -> [PathBuf; 2] {
+        [self.pack(id), self.store.data_path(&hash(*id))]
+    }
+
+    /// Syncs the files of a blob and their names. Those of small blobs are in a database.
+    fn sync(&self, id: &BlobId) -> Result<(), StoreError> {
+        let [pack, data] = self.candidates(id);
+        for path in [pack, data, self.store.outboard_path(&hash(*id))] {
+            match File::open(&path).and_then(|file| file.sync_all()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("sync", &path, 0, e));
+                }
+                _ => {}
+            }
+        }
+        let folder = &self.store.data_path;
+        sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
+    }
+
+    fn open(&self, id: &BlobId, len: u64) -> Result<Option<BlobReader>, StoreError> {
+        for path in self.candidates(id) {
+            match File::open(&path) {
+                Ok(file) => return BlobReader::file(*id, file, path, len).map(Some),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(StoreError::read(&path)(e)),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn hash(id: BlobId) -> Hash {
+    Hash::from_bytes(*id.as_bytes())
+}
+
+/// The blob that a file belongs to: `<hex>.<kind>`.
+fn id_of(path: &Path) -> Option<BlobId> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    // It fails only where the runtime is going away.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| StoreError::Closed)?
+}
+
+#[cfg(test)]
+mod tests;

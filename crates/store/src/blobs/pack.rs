@@ -1,0 +1,130 @@
+//! A pack on its way to the disk: written, synced, then moved into place.
+//!
+//! A file that is dropped on the way is removed; one that a crash left is swept at the next open.
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use podsync_core::manifest::PACK_MAX_LEN;
+use tempfile::{NamedTempFile, TempPath};
+
+use crate::{Home, StoreError, atomic::sync_folder};
+
+/// Sealed chunks are some tens of KiB: gathered, a pack is a few hundred writes.
+const BUFFER_LEN: usize = 256 << 10;
+
+/// A pack being written.
+#[derive(Debug)]
+pub struct PackWriter {
+    file: BufWriter<NamedTempFile>,
+    len: u64,
+    /// Files may not outlive the lock on their folder.
+    home: Home,
+}
+
+/// A pack that is written and synced, but not yet a blob.
+#[derive(Debug)]
+pub struct PackFile {
+    path: TempPath,
+    len: u64,
+    _home: Home,
+}
+
+impl PackWriter {
+    pub(super) fn new(home: &Home) -> Result<Self, StoreError> {
+        let folder = home.tmp();
+        let file = NamedTempFile::with_prefix_in("pack-", &folder)
+            .map_err(|error| StoreError::io("create a pack in", &folder, PACK_MAX_LEN, error))?;
+        let file = BufWriter::with_capacity(BUFFER_LEN, file);
+        Ok(Self {
+            file,
+            len: 0,
+            home: home.clone(),
+        })
+    }
+
+    /// Writes some of the pack.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let len = bytes.len() as u64;
+        if self.len + len > PACK_MAX_LEN {
+            return Err(StoreError::TooLarge {
+                what: "a pack",
+                len: self.len + len,
+                max: PACK_MAX_LEN,
+            });
+        }
+        if let Err(error) = self.file.write_all(bytes) {
+            return Err(StoreError::io(
+                "write",
+                self.file.get_ref().path(),
+                len,
+                error,
+            ));
+        }
+        self.len += len;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Ends the pack and syncs it.
+    pub fn finish(self) -> Result<PackFile, StoreError> {
+        let Self { file, len, home } = self;
+        let path = file.get_ref().path().to_owned();
+        let failed = |error| StoreError::io("write", &path, len, error);
+        let file = file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        fail::fail_point!("store::pack::written");
+        file.as_file().sync_all().map_err(failed)?;
+        fail::fail_point!("store::pack::synced");
+        Ok(PackFile {
+            path: file.into_temp_path(),
+            len,
+            _home: home,
+        })
+    }
+}
+
+/// For code that writes to anything. The kind of an error survives, such as `StorageFull`.
+impl Write for PackWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes).map_err(|error| match error {
+            StoreError::DiskFull { .. } => io::Error::new(io::ErrorKind::StorageFull, error),
+            other => io::Error::other(other),
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl PackFile {
+    /// Sealed bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Gives the file its name for good, durably.
+    pub(super) fn move_to(self, target: &Path) -> Result<(), StoreError> {
+        let folder = target.parent().unwrap_or(target);
+        let moved = fs::rename(&self.path, target).and_then(|()| sync_folder(folder));
+        moved.map_err(|error| StoreError::io("move a pack to", target, 0, error))
+    }
+}

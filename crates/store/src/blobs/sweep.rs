@@ -1,0 +1,96 @@
+//! Deleting from iroh-blobs' store, which only its own collector may do.
+//!
+//! That collector runs in rounds and asks, before each, what to protect. Here the answer is held
+//! back until somebody wants a round; being asked again says that the round before is over. Should
+//! the collector die, whoever waits for it is told.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use iroh_blobs::{
+    Hash,
+    store::{GcConfig, ProtectOutcome},
+};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
+
+use crate::StoreError;
+
+/// One round: what to keep, and who waits for its end.
+struct Round {
+    live: HashSet<Hash>,
+    done: oneshot::Sender<()>,
+}
+
+/// Runs rounds, one at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Sweeper {
+    rounds: Arc<Mutex<mpsc::Sender<Round>>>,
+}
+
+/// The right to run the next round.
+pub(super) struct Turn(OwnedMutexGuard<mpsc::Sender<Round>>);
+
+impl Sweeper {
+    /// The sweeper, and what the store has to be opened with.
+    pub(super) fn new() -> (Self, GcConfig) {
+        // Whoever sends has its turn, so there is never a second one.
+        let (sender, receiver) = mpsc::channel(1);
+        let rounds = Arc::new(Mutex::new(Rounds {
+            receiver,
+            running: None,
+        }));
+        let config = GcConfig {
+            interval: Duration::ZERO,
+            add_protected: Some(Arc::new(move |live| {
+                let rounds = rounds.clone();
+                Box::pin(async move { rounds.lock().await.next(live).await })
+            })),
+        };
+        (
+            Self {
+                rounds: Arc::new(Mutex::new(sender)),
+            },
+            config,
+        )
+    }
+
+    pub(super) async fn turn(&self) -> Turn {
+        Turn(self.rounds.clone().lock_owned().await)
+    }
+}
+
+impl Turn {
+    /// Deletes all but `live`, and returns when it is done.
+    pub(super) async fn sweep(&self, live: HashSet<Hash>) -> Result<(), StoreError> {
+        let (done, ended) = oneshot::channel();
+        self.0
+            .send(Round { live, done })
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        ended.await.map_err(|_| StoreError::Closed)
+    }
+}
+
+/// The collector's side. Dropped with the collector, which ends what waits for it.
+struct Rounds {
+    receiver: mpsc::Receiver<Round>,
+    running: Option<oneshot::Sender<()>>,
+}
+
+impl Rounds {
+    async fn next(&mut self, live: &mut HashSet<Hash>) -> ProtectOutcome {
+        if let Some(done) = self.running.take() {
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        }
+        match self.receiver.recv().await {
+            Some(round) => {
+                *live = round.live;
+                self.running = Some(round.done);
+                ProtectOutcome::Continue
+            }
+            // Nobody is left to ask. An answer would begin a round at once: it would delete
+            // everything, or spin.
+            None => std::future::pending().await,
+        }
+    }
+}

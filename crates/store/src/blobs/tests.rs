@@ -1,0 +1,490 @@
+use std::{io::Write, os::unix::fs::FileExt, process::Command};
+
+use iroh_blobs::protocol::ChunkRangesExt;
+
+use super::*;
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that no two seeds share a part of.
+fn bytes(seed: u8, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    blake3::Hasher::new_keyed(&[seed; 32])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+struct Opened {
+    home: Home,
+    blobs: Blobs,
+}
+
+impl Opened {
+    async fn at(root: &Path) -> Self {
+        let home = Home::open(root, "a test").unwrap();
+        let index = ChunkIndex::open(&home).unwrap();
+        let blobs = Blobs::open(&home, index).await.unwrap();
+        Self { home, blobs }
+    }
+
+    async fn reopen(self) -> Self {
+        let root = self.home.root().to_owned();
+        self.close().await;
+        Self::at(&root).await
+    }
+
+    async fn close(self) {
+        self.blobs.shutdown().await.unwrap();
+    }
+
+    fn packed(&self, bytes: &[u8]) -> PackFile {
+        let mut writer = self.blobs.pack_writer().unwrap();
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    async fn adopt(&self, bytes: &[u8]) -> Pin {
+        self.blobs
+            .adopt(self.packed(bytes), BlobId::of(bytes))
+            .await
+            .unwrap()
+    }
+
+    /// Downloads a part of `bytes` as a peer would send it.
+    async fn download(&self, bytes: &[u8], ranges: ChunkRanges) {
+        let peer = iroh_blobs::store::mem::MemStore::new();
+        let tag = peer.add_slice(bytes).await.unwrap();
+        let sent = peer
+            .export_bao(tag.hash, ranges.clone())
+            .bao_to_vec()
+            .await
+            .unwrap();
+        self.blobs
+            .store()
+            .import_bao_bytes(tag.hash, ranges, sent)
+            .await
+            .unwrap();
+    }
+
+    async fn read(&self, id: BlobId) -> Vec<u8> {
+        let reader = self.blobs.reader(id).await.unwrap();
+        let mut bytes = vec![0; reader.len() as usize];
+        reader.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    async fn collect(&self, live: &[BlobId]) -> BTreeSet<BlobId> {
+        let live = BTreeSet::from_iter(live.iter().copied());
+        self.blobs
+            .collect(|| async { Ok::<_, StoreError>(live) })
+            .await
+            .unwrap()
+    }
+
+    fn files(&self) -> usize {
+        let folders = [
+            &self.blobs.folders.packs,
+            &self.blobs.folders.store.data_path,
+        ];
+        folders
+            .iter()
+            .map(|folder| folder.read_dir().unwrap().count())
+            .sum()
+    }
+}
+
+fn flip(path: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[tokio::test]
+async fn an_adopted_pack_is_held_and_reads_back_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    // From inlined by the store to a pack of many steps.
+    for (seed, len) in [
+        (1, 1),
+        (2, 16 << 10),
+        (3, (16 << 10) + 1),
+        (4, 3 * MIB + 77),
+    ] {
+        let data = bytes(seed, len);
+        let id = home.adopt(&data).await.id();
+        assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+        home.blobs.verify(id).await.unwrap();
+        assert_eq!(home.read(id).await, data);
+    }
+    let home = home.reopen().await;
+    let data = bytes(4, 3 * MIB + 77);
+    let reader = home.blobs.reader(BlobId::of(&data)).await.unwrap();
+    let mut part = [0; 100];
+    reader.read_at(2 * MIB as u64 - 50, &mut part).unwrap();
+    assert_eq!(part, data[2 * MIB - 50..2 * MIB + 50]);
+    for beyond in [data.len() as u64 - 99, u64::MAX] {
+        assert!(reader.read_at(beyond, &mut part).is_err());
+    }
+    assert_eq!(home.home.tmp().read_dir().unwrap().count(), 0);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_pack_that_is_not_what_it_was_said_to_be_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let claimed = BlobId::of(b"something else");
+    let file = home.packed(&bytes(1, MIB));
+    let error = home.blobs.adopt(file, claimed).await.unwrap_err();
+    assert!(matches!(error, StoreError::WrongHash { .. }), "{error}");
+    assert_eq!(home.blobs.held(claimed).await.unwrap(), Held::No);
+    assert_eq!(home.files(), 0);
+
+    let mut writer = home.blobs.pack_writer().unwrap();
+    let large = vec![0; podsync_core::manifest::PACK_MAX_LEN as usize];
+    writer.append(&large).unwrap();
+    assert!(matches!(
+        writer.append(&[0]),
+        Err(StoreError::TooLarge { .. })
+    ));
+    home.close().await;
+}
+
+#[tokio::test]
+async fn small_blobs_are_held_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let mut ids = vec![];
+    for (seed, len) in [(1, 1), (2, 5000), (3, MIB)] {
+        let (id, _pin) = home.blobs.put_bytes(bytes(seed, len).into()).await.unwrap();
+        assert_eq!(id, BlobId::of(&bytes(seed, len)));
+        ids.push((id, bytes(seed, len)));
+    }
+    let home = home.reopen().await;
+    for (id, data) in ids {
+        assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+        assert_eq!(home.read(id).await, data);
+    }
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_part_of_a_blob_survives_reopening_and_the_rest_completes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let data = bytes(1, 5 * MIB + 3);
+    let id = BlobId::of(&data);
+    let _pin = home.blobs.pin(id).await;
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::No);
+    home.download(&data, ChunkRanges::bytes(MIB as u64..3 * MIB as u64 + 5000))
+        .await;
+    assert!(matches!(
+        home.blobs.mark_held(id).await,
+        Err(StoreError::NotHeld { .. })
+    ));
+    drop(_pin);
+
+    let home = home.reopen().await;
+    let Held::Partial(ranges) = home.blobs.held(id).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        ranges,
+        Ranges::of(&ChunkRanges::bytes(MIB as u64..3 * MIB as u64), None)
+    );
+    assert!(matches!(
+        home.blobs.reader(id).await,
+        Err(StoreError::NotHeld { .. })
+    ));
+
+    home.download(&data, ChunkRanges::all()).await;
+    let Held::Partial(ranges) = home.blobs.held(id).await.unwrap() else {
+        panic!("complete, but not yet known to be on disk")
+    };
+    assert_eq!(ranges.len(), data.len() as u64);
+    home.blobs.mark_held(id).await.unwrap();
+    let home = home.reopen().await;
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+    assert_eq!(home.read(id).await, data);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_noticed_and_the_blob_can_be_fetched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, 5 * MIB);
+    let fetched = bytes(2, 5 * MIB);
+    let other = bytes(3, 5 * MIB);
+    drop(home.adopt(&saved).await);
+    drop(home.adopt(&other).await);
+    home.download(&fetched, ChunkRanges::all()).await;
+    home.blobs.mark_held(BlobId::of(&fetched)).await.unwrap();
+    let home = home.reopen().await;
+
+    let store = &home.blobs.folders.store;
+    let cases = [
+        (&saved, home.blobs.folders.pack(&BlobId::of(&saved))),
+        (&fetched, store.data_path(&hash(BlobId::of(&fetched)))),
+        (&fetched, store.outboard_path(&hash(BlobId::of(&fetched)))),
+    ];
+    for (data, path) in cases {
+        let id = BlobId::of(data);
+        home.blobs.verify(id).await.unwrap();
+        flip(&path, 1000);
+        let error = home.blobs.verify(id).await.unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+
+        home.blobs.evict(id).await.unwrap();
+        assert_eq!(home.blobs.held(id).await.unwrap(), Held::No);
+        assert!(!path.exists(), "{}", path.display());
+        home.download(data, ChunkRanges::all()).await;
+        home.blobs.mark_held(id).await.unwrap();
+        home.blobs.verify(id).await.unwrap();
+    }
+    assert_eq!(home.read(BlobId::of(&other)).await, other);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_file_cut_short_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let id = home.adopt(&bytes(1, MIB)).await.id();
+    let path = home.blobs.folders.pack(&id);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(MIB as u64 - 1)
+        .unwrap();
+    assert!(matches!(
+        home.blobs.reader(id).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    assert!(matches!(
+        home.blobs.verify(id).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    home.close().await;
+}
+
+#[tokio::test]
+async fn collecting_keeps_what_is_live_or_pinned_and_drops_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let live = home.adopt(&bytes(1, 5 * MIB)).await.id();
+    let pinned = home.adopt(&bytes(2, 5 * MIB)).await;
+    let dead = home.adopt(&bytes(3, 5 * MIB)).await.id();
+    let (dead_small, pin) = home.blobs.put_bytes(bytes(4, 100).into()).await.unwrap();
+    drop(pin);
+    let partial = bytes(5, 5 * MIB);
+    home.download(&partial, ChunkRanges::bytes(..MIB as u64))
+        .await;
+    let partial = BlobId::of(&partial);
+
+    let dropped = home.collect(&[live]).await;
+    assert_eq!(dropped, BTreeSet::from([dead, dead_small, partial]));
+    for id in [dead, dead_small, partial] {
+        assert_eq!(home.blobs.held(id).await.unwrap(), Held::No);
+    }
+    let home = home.reopen().await;
+    for (id, seed) in [(live, 1), (pinned.id(), 2)] {
+        assert_eq!(home.read(id).await, bytes(seed, 5 * MIB));
+    }
+    // Two packs, and the tree of each.
+    assert_eq!(home.files(), 4);
+
+    // A pin belongs to what was opened: nobody pins anything here any more.
+    assert_eq!(home.collect(&[live]).await, BTreeSet::from([pinned.id()]));
+    assert!(home.collect(&[live]).await.is_empty());
+    home.close().await;
+}
+
+#[tokio::test]
+async fn what_goes_from_a_pin_to_the_catalog_while_collecting_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let moving = home.adopt(&bytes(1, MIB)).await;
+    let id = moving.id();
+    // The catalog is read before it names the blob; the pin goes right after it does.
+    let live = || async {
+        let read = BTreeSet::new();
+        drop(moving);
+        Ok::<_, StoreError>(read)
+    };
+    assert!(home.blobs.collect(live).await.unwrap().is_empty());
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+
+    let failed = home
+        .blobs
+        .collect(|| async { Err(StoreError::Closed) })
+        .await;
+    assert!(matches!(failed, Err(StoreError::Closed)));
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn packs_are_found_again_when_the_home_was_renamed_or_their_record_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after) = (folder.path().join("before"), folder.path().join("after"));
+    let home = Opened::at(&before).await;
+    let data = bytes(1, 2 * MIB);
+    let id = home.adopt(&data).await.id();
+    home.close().await;
+
+    fs::rename(&before, &after).unwrap();
+    let home = Opened::at(&after).await;
+    home.blobs.verify(id).await.unwrap();
+    assert_eq!(home.read(id).await, data);
+    home.close().await;
+
+    fs::remove_file(after.join("blobs/blobs.db")).unwrap();
+    let home = Opened::at(&after).await;
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::Whole);
+    home.blobs.verify(id).await.unwrap();
+    home.close().await;
+
+    // Damaged while its record was lost: given up at once, not served.
+    fs::remove_file(after.join("blobs/blobs.db")).unwrap();
+    flip(&after.join(format!("packs/{id}.pack")), 5);
+    let home = Opened::at(&after).await;
+    assert_eq!(home.blobs.held(id).await.unwrap(), Held::No);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_download_is_swept() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let data = home
+        .blobs
+        .folders
+        .store
+        .data_path(&hash(BlobId::of(b"lost")));
+    let temp = home.blobs.folders.store.temp_path.join("half.temp");
+    fs::write(&data, b"half").unwrap();
+    fs::write(&temp, b"half").unwrap();
+    let home = home.reopen().await;
+    assert!(!data.exists() && !temp.exists());
+    home.close().await;
+}
+
+#[tokio::test]
+async fn calls_after_shutdown_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let blobs = home.blobs.clone();
+    home.close().await;
+    assert!(blobs.put_bytes(bytes(1, 100).into()).await.is_err());
+    let collected = blobs
+        .collect(|| async { Ok::<_, StoreError>(BTreeSet::new()) })
+        .await;
+    assert!(collected.is_err());
+}
+
+/// A filesystem of a few MiB; it needs root, elsewhere the test says that it did not run.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=64m,mode=700", "podsync-test"])
+            .arg(folder.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            Ok(output) => {
+                eprintln!(
+                    "not run: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+                None
+            }
+            Err(error) => {
+                eprintln!("not run: mount: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_nothing_half_written_counts() {
+    use crate::{Key, Log, Namespace, Record};
+
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let home = Opened::at(disk.0.path()).await;
+    let log = Log::open(&home.home).unwrap();
+    let key = Key::Setting {
+        namespace: Namespace::new("test"),
+        key: vec![1],
+    };
+    log.commit(&[Record::put(key.clone(), vec![1; 1000])])
+        .unwrap();
+    let kept = home.adopt(&bytes(1, MIB)).await.id();
+
+    let mut writer = home.blobs.pack_writer().unwrap();
+    let chunk = bytes(2, 64 << 10);
+    let written = (0..1024)
+        .try_for_each(|_| writer.append(&chunk))
+        .and_then(|()| writer.finish().map(drop));
+    assert!(
+        matches!(written, Err(StoreError::DiskFull { .. })),
+        "{written:?}"
+    );
+    assert_eq!(home.home.tmp().read_dir().unwrap().count(), 0);
+
+    // Fill it to the last page: now even the log cannot grow.
+    let filler = home.home.tmp().join("filler");
+    let mut file = File::create(&filler).unwrap();
+    while file.write(&chunk).is_ok_and(|len| len > 0) {}
+    let large = Record::put(key.clone(), vec![2; 3 * MIB]);
+    let error = log.commit(std::slice::from_ref(&large)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            StoreError::DiskFull {
+                needed: 3145728,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    let error = home
+        .blobs
+        .put_bytes(bytes(3, 2 * MIB).into())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
+    assert_eq!(
+        home.blobs
+            .held(BlobId::of(&bytes(3, 2 * MIB)))
+            .await
+            .unwrap(),
+        Held::No
+    );
+
+    drop(file);
+    fs::remove_file(&filler).unwrap();
+    assert_eq!(log.get(&key).unwrap(), Some(vec![1; 1000]));
+    log.commit(&[large]).unwrap();
+    assert_eq!(
+        log.get(&key).unwrap().map(|value| value.len()),
+        Some(3 * MIB)
+    );
+    home.blobs.verify(kept).await.unwrap();
+    home.close().await;
+}

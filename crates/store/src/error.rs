@@ -1,0 +1,143 @@
+//! What can go wrong with the disk, by what the caller can do about it.
+//!
+//! A full disk hides at many depths (`std`, redb, iroh-blobs, each wrapped differently): whoever
+//! builds an error goes through [`StoreError::io`] and its kin, which find it.
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
+
+use podsync_core::BlobId;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "the disk is full: {} needs about {needed} more bytes; free some space or run `podsync gc`, then try again",
+        path.display()
+    )]
+    DiskFull { path: PathBuf, needed: u64 },
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{} is damaged ({what}); move it away and podsync fetches again what teammates have", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("blob {id} is not held here; pull the version that needs it")]
+    NotHeld { id: BlobId },
+    #[error("blob {id} on this disk is not what its hash says; evict it and fetch it again")]
+    Corrupt { id: BlobId },
+    #[error(
+        "a file of {len} bytes was to become blob {expected}, but its hash is {found}; save again"
+    )]
+    WrongHash {
+        expected: BlobId,
+        found: BlobId,
+        len: u64,
+    },
+    #[error("{what} has {len} bytes, more than the {max} allowed")]
+    TooLarge {
+        what: &'static str,
+        len: u64,
+        max: u64,
+    },
+    #[error("the store is shut down; start podsync again")]
+    Closed,
+}
+
+impl StoreError {
+    /// An I/O error while doing `action` to `path`; `needed` is what was to be written.
+    pub(crate) fn io(action: &'static str, path: &Path, needed: u64, source: io::Error) -> Self {
+        if is_disk_full(&source) {
+            return Self::DiskFull {
+                path: path.to_owned(),
+                needed,
+            };
+        }
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// For reads, which need no space.
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::io("read", path, 0, source)
+    }
+
+    pub(crate) fn database(path: &Path, needed: u64, error: impl Into<redb::Error>) -> Self {
+        match error.into() {
+            redb::Error::Corrupted(what) => Self::Damaged {
+                path: path.to_owned(),
+                what,
+            },
+            redb::Error::Io(source) => Self::io("use", path, needed, source),
+            other => Self::io("use", path, needed, io::Error::other(other)),
+        }
+    }
+
+    /// An error of the blob store's own.
+    pub(crate) fn blobs(
+        action: &'static str,
+        path: &Path,
+        needed: u64,
+        error: impl Error + Send + Sync + 'static,
+    ) -> Self {
+        Self::io(action, path, needed, io::Error::other(error))
+    }
+}
+
+/// Whether `error` or whatever caused it says that no space or no quota is left.
+fn is_disk_full(error: &io::Error) -> bool {
+    let full = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    };
+    if full(error) {
+        return true;
+    }
+    let mut cause: Option<&(dyn Error + 'static)> =
+        error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+    while let Some(inner) = cause {
+        if io_within(inner).is_some_and(is_disk_full) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
+/// redb doesn't name its I/O errors as their source.
+fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(redb::Error::Io(inner)), _) | (_, Some(redb::StorageError::Io(inner))) => Some(inner),
+        _ => error.downcast_ref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_found_however_deep() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let wrapped = io::Error::other(redb::Error::Io(io::Error::other(full())));
+        let storage = io::Error::other(redb::StorageError::Io(full()));
+        for source in [full(), io::Error::other(full()), wrapped, storage] {
+            let error = StoreError::io("write", Path::new("/x"), 7, source);
+            assert!(
+                matches!(error, StoreError::DiskFull { needed: 7, .. }),
+                "{error}"
+            );
+        }
+        let other = StoreError::io("write", Path::new("/x"), 7, io::ErrorKind::NotFound.into());
+        assert!(matches!(other, StoreError::Io { .. }));
+    }
+}

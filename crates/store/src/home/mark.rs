@@ -1,0 +1,48 @@
+//! How a copied home is told from the original: by a mark of the machine and of the folder itself.
+//!
+//! The mark is the folder's inode, not its path or its device number: renaming a home is no copy,
+//! and device numbers change from boot to boot. A restored disk image keeps its inodes; that case
+//! is caught when the device asks teammates for the head of its own feed.
+
+use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+
+use super::HomeError;
+use crate::{StoreError, write_atomic};
+
+/// Where systems keep an id of the installation; a system without one is told by the inode alone.
+const MACHINE_IDS: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid"];
+const CONTEXT: &str = "podsync 2026 home mark 1";
+
+/// Compares the mark in `root` with the one it should have; a new home gets its mark.
+pub(super) fn check(root: &Path) -> Result<(), HomeError> {
+    let path = root.join("machine");
+    match fs::read_to_string(&path) {
+        Ok(found) if found.trim() == of(root)? => Ok(()),
+        Ok(_) => Err(HomeError::CopiedHome {
+            path: root.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write(root),
+        Err(error) => Err(StoreError::read(&path)(error).into()),
+    }
+}
+
+/// Makes `root` the original.
+pub(super) fn write(root: &Path) -> Result<(), HomeError> {
+    Ok(write_atomic(
+        &root.join("machine"),
+        of(root)?.as_bytes(),
+        0o600,
+    )?)
+}
+
+/// A hash, so that the machine's id itself is not spread by a copy of the home.
+fn of(root: &Path) -> Result<String, StoreError> {
+    let inode = root.metadata().map_err(StoreError::read(root))?.ino();
+    let machine = MACHINE_IDS
+        .iter()
+        .find_map(|path| fs::read(path).ok())
+        .unwrap_or_default();
+    let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+    hasher.update(&inode.to_le_bytes()).update(&machine);
+    Ok(hasher.finalize().to_hex().to_string())
+}

@@ -1,0 +1,176 @@
+//! The log: what was signed, heard and decided, as bytes.
+//!
+//! One [`Log::commit`] is one fsync and all or nothing; when it returns, the engine may be told
+//! `Persisted`. The log never looks into values: what reads them defines and checks them.
+
+mod key;
+
+use std::sync::Arc;
+
+use podsync_core::{DeviceId, OpId, TeamId, VersionId};
+use redb::{OwnedRange, TableDefinition};
+
+pub use self::key::{EntryKey, Key, Namespace, Record};
+use self::key::{Field, Kind};
+use crate::{Home, StoreError, database::Database};
+
+/// The most bytes of one record's value: a roster or a team's whole chain of operations is far less.
+const MAX_RECORD_LEN: usize = 4 << 20;
+/// What is kept of the file in memory: the engine holds its own index, so a log is read once.
+const CACHE_LEN: usize = 8 << 20;
+
+/// The log of a home. Clones share it; every call blocks on the disk.
+#[derive(Debug, Clone)]
+pub struct Log {
+    database: Arc<Database>,
+}
+
+impl Log {
+    pub fn open(home: &Home) -> Result<Self, StoreError> {
+        let path = home.root().join("log.redb");
+        let database = Database::open(path, CACHE_LEN, home.guard(), |transaction| {
+            for kind in Kind::ALL {
+                transaction.open_table(table(kind))?;
+            }
+            Ok(())
+        })?;
+        Ok(Self {
+            database: Arc::new(database),
+        })
+    }
+
+    /// Applies all records, in order, or none.
+    pub fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        let mut len = 0;
+        for value in records.iter().filter_map(Record::value) {
+            if value.len() > MAX_RECORD_LEN {
+                return Err(StoreError::TooLarge {
+                    what: "a log record",
+                    len: value.len() as u64,
+                    max: MAX_RECORD_LEN as u64,
+                });
+            }
+            len += value.len() as u64;
+        }
+        self.database.write(len, |transaction| {
+            for record in records {
+                let mut table = transaction.open_table(table(record.key().kind()))?;
+                let key = record.key().to_bytes();
+                match record.value() {
+                    Some(value) => table.insert(key.as_slice(), value)?,
+                    None => table.remove(key.as_slice())?,
+                };
+            }
+            fail::fail_point!("store::log::commit");
+            Ok(())
+        })
+    }
+
+    /// The value under one key.
+    pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
+        let table = self.database.table(table(key.kind()))?;
+        let value = table
+            .get(key.to_bytes().as_slice())
+            .map_err(|e| self.database.failed(e))?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    /// Every team with a membership operation here.
+    pub fn teams(&self) -> Result<Vec<TeamId>, StoreError> {
+        let table = self.database.table(table(Kind::Operation))?;
+        let mut teams: Vec<TeamId> = Vec::new();
+        loop {
+            // The first operation beyond the last team found: one step a team, not one an operation.
+            let after = teams
+                .last()
+                .map(|team| [&team.as_bytes()[..], &[0xff; 33]].concat());
+            let mut rest = table
+                .range::<&[u8]>(after.as_deref().unwrap_or_default()..)
+                .map_err(|e| self.database.failed(e))?;
+            let Some(row) = rest.next() else {
+                return Ok(teams);
+            };
+            let (key, _) = row.map_err(|e| self.database.failed(e))?;
+            teams.push(TeamId::read(&mut key.value()).ok_or_else(|| damaged(&self.database))?);
+        }
+    }
+
+    pub fn operations(&self, team: TeamId) -> Result<Rows<OpId>, StoreError> {
+        self.rows(Kind::Operation, team.as_bytes())
+    }
+
+    /// A team's feed entries, by device and then by sequence number; a forked number comes twice.
+    pub fn entries(&self, team: TeamId) -> Result<Rows<EntryKey>, StoreError> {
+        self.rows(Kind::Entry, team.as_bytes())
+    }
+
+    pub fn heads(&self, team: TeamId) -> Result<Rows<DeviceId>, StoreError> {
+        self.rows(Kind::Head, team.as_bytes())
+    }
+
+    pub fn versions(&self, team: TeamId) -> Result<Rows<VersionId>, StoreError> {
+        self.rows(Kind::Version, team.as_bytes())
+    }
+
+    /// Transfers that a restart goes on with.
+    pub fn transfers(&self, team: TeamId) -> Result<Rows<VersionId>, StoreError> {
+        self.rows(Kind::Transfer, team.as_bytes())
+    }
+
+    /// All settings of a namespace, by key.
+    pub fn settings(&self, namespace: Namespace) -> Result<Rows<Vec<u8>>, StoreError> {
+        self.rows(Kind::Setting, &namespace.prefix())
+    }
+
+    fn rows<T: Field>(&self, kind: Kind, prefix: &[u8]) -> Result<Rows<T>, StoreError> {
+        let table = self.database.table(table(kind))?;
+        Ok(Rows {
+            range: table
+                .range_owned::<&[u8]>(prefix..)
+                .map_err(|e| self.database.failed(e))?,
+            prefix: prefix.to_vec(),
+            database: self.database.clone(),
+            key: std::marker::PhantomData,
+        })
+    }
+}
+
+/// Rows of the log as they were when it was asked, read as they are taken.
+pub struct Rows<T> {
+    range: OwnedRange<&'static [u8], &'static [u8]>,
+    prefix: Vec<u8>,
+    database: Arc<Database>,
+    key: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T: Field> Iterator for Rows<T> {
+    type Item = Result<(T, Vec<u8>), StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = match self.range.next()? {
+            Ok(row) => row,
+            Err(error) => return Some(Err(self.database.failed(error))),
+        };
+        let mut rest = key.value().strip_prefix(self.prefix.as_slice())?;
+        let key = T::read(&mut rest).filter(|_| rest.is_empty());
+        Some(
+            key.map(|key| (key, value.value().to_vec()))
+                .ok_or_else(|| damaged(&self.database)),
+        )
+    }
+}
+
+fn table(kind: Kind) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
+    TableDefinition::new(kind.table())
+}
+
+fn damaged(database: &Database) -> StoreError {
+    let what = "a key in it has an impossible form".to_owned();
+    StoreError::Damaged {
+        path: database.path().to_owned(),
+        what,
+    }
+}
+
+#[cfg(test)]
+mod tests;
