@@ -1,1 +1,29 @@
-//! Under construction.
+//! Save from and load into a running AWS emulator, over LocalStack's state endpoints.
+//!
+//! Nothing that an instance answers is trusted: each answer is bounded in length, count and
+//! silence, and text from it is made printable before it is shown. Inside, a state is opaque: what
+//! is in the zip is podsync-pack's business.
+
+mod answer;
+mod endpoint;
+mod error;
+mod events;
+mod instance;
+mod load;
+mod printable;
+mod probe;
+mod save;
+mod secret;
+mod service;
+mod spool;
+mod upload;
+
+pub use endpoint::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
+pub use error::{Aftermath, Error, Interruption};
+pub use events::{LoadEvent, MAX_EVENTS};
+pub use instance::{Instance, Limits, MAX_STATE_LEN};
+pub use load::{LoadProgress, LoadReport, LoadRequest};
+pub use probe::{Environment, Health, Identity, Runtime};
+pub use save::{SaveFailure, SavedState};
+pub use secret::{Secret, SecretError};
+pub use service::{Merge, ParseMergeError, ParseServiceError, Service};

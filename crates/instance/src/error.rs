@@ -1,0 +1,230 @@
+//! What can go wrong with an instance, by what the caller can do about it.
+//!
+//! Every variant but two leaves the instance as it was. [`Error::Interrupted`] doesn't, and says how
+//! far the load came; [`Error::NoAnswer`] can't know what the request that it names has done.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use podsync_core::manifest::Emulator;
+
+use crate::{
+    endpoint::{Endpoint, EndpointError},
+    probe::Runtime,
+    save::SaveFailure,
+    service::Service,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The endpoint cannot be used at all; AWS itself is among these.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+
+    #[error(
+        "no emulator answers at {endpoint} ({reason}); start LocalStack, or name a running one with --endpoint or AWS_ENDPOINT_URL"
+    )]
+    NotRunning { endpoint: Endpoint, reason: String },
+
+    #[error(
+        "{endpoint} is not an emulator that podsync knows: it {found}; name a running LocalStack with --endpoint or AWS_ENDPOINT_URL"
+    )]
+    NotAnEmulator { endpoint: Endpoint, found: String },
+
+    #[error("{runtime} at {endpoint} cannot save or load its state: {}", runtime.way_out())]
+    NoStateEndpoints {
+        endpoint: Endpoint,
+        runtime: Runtime,
+    },
+
+    /// The state is whole, but not for this instance. Nothing was loaded.
+    #[error(
+        "{instance} at {endpoint} refuses a state {}: {message}; nothing was loaded; load it into the version that saved it or, if that is older, into a newer one",
+        saved_by.as_ref().map_or("of unknown origin".to_owned(), |emulator| format!("saved by {emulator}"))
+    )]
+    Incompatible {
+        endpoint: Endpoint,
+        instance: Box<Emulator>,
+        saved_by: Option<Emulator>,
+        message: String,
+    },
+
+    /// The instance wants another token, or none.
+    #[error(
+        "{endpoint} refused {doing} (HTTP {status}{}); set LOCALSTACK_AUTH_TOKEN to the token that the instance was started with",
+        reason(message)
+    )]
+    Refused {
+        endpoint: Endpoint,
+        doing: &'static str,
+        status: u16,
+        message: String,
+    },
+
+    #[error(
+        "the state from {endpoint} broke off: {received} bytes came{}; nothing was saved; look whether the instance still runs, and save again",
+        expected.map_or(String::new(), |expected| format!(" of {expected}"))
+    )]
+    Truncated {
+        endpoint: Endpoint,
+        received: u64,
+        expected: Option<u64>,
+    },
+
+    #[error(
+        "{endpoint} was silent for {} s during {doing}; look into its log, restart it if it hangs, and try again",
+        after.as_secs_f32()
+    )]
+    Stalled {
+        endpoint: Endpoint,
+        doing: &'static str,
+        after: Duration,
+    },
+
+    #[error(
+        "{what} of {endpoint} is larger than the {limit} bytes that podsync takes; save fewer services at once with --services"
+    )]
+    TooLarge {
+        endpoint: Endpoint,
+        what: &'static str,
+        limit: u64,
+    },
+
+    /// A load that had begun and did not end. The instance may be half changed.
+    #[error(transparent)]
+    Interrupted(Box<Interruption>),
+
+    #[error(
+        "{endpoint} hung up during {doing} and gave no answer ({reason}); it may be restarting: try again once it is up"
+    )]
+    NoAnswer {
+        endpoint: Endpoint,
+        doing: &'static str,
+        reason: String,
+    },
+
+    #[error(
+        "what {endpoint} sent as its state is no zip; nothing was saved; update LocalStack or the companion plugin there, and save again"
+    )]
+    NotAState { endpoint: Endpoint },
+
+    #[error(
+        "{endpoint} could save nothing: {}; look into its log, or leave these services out with --services",
+        failures(failed)
+    )]
+    NothingSaved {
+        endpoint: Endpoint,
+        failed: Vec<SaveFailure>,
+    },
+
+    #[error("{endpoint} has no service {service}; `podsync doctor` lists those that it has")]
+    UnknownService {
+        endpoint: Endpoint,
+        service: Service,
+    },
+
+    /// The instance understood and said no, or failed by itself.
+    #[error(
+        "{endpoint} failed at {doing} (HTTP {status}{}); look into its log, and try again",
+        reason(message)
+    )]
+    Failed {
+        endpoint: Endpoint,
+        doing: &'static str,
+        status: u16,
+        message: String,
+    },
+
+    #[error(
+        "{endpoint} answered {doing} with {what}; update LocalStack or the companion plugin there"
+    )]
+    Unintelligible {
+        endpoint: Endpoint,
+        doing: &'static str,
+        what: String,
+    },
+
+    #[error(
+        "the state could not be kept in {} while it arrived ({source}); free some space there or make it writable, and save again",
+        folder.display()
+    )]
+    Disk { folder: PathBuf, source: io::Error },
+
+    /// The caller's own stream of the state failed, before the instance had all of it.
+    #[error(
+        "the state could not be read to the end ({0}); nothing was loaded; check it with `podsync verify`, and load again"
+    )]
+    Source(io::Error),
+
+    #[error("no secure connection can be set up ({0}); install the system's CA certificates")]
+    Tls(String),
+}
+
+/// How far a load came that did not end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the load into {endpoint} was interrupted ({reason}); {}", self.account())]
+pub struct Interruption {
+    pub endpoint: Endpoint,
+    /// Services that the instance reported as loaded, in its order.
+    pub applied: Vec<Service>,
+    /// Services that it reported as failed.
+    pub failed: Vec<Service>,
+    pub reason: String,
+    pub aftermath: Aftermath,
+}
+
+/// What became of the instance after an interruption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aftermath {
+    /// The same one still runs, and keeps what was applied.
+    Running,
+    /// Another one runs in its place: what was applied is gone, and what was there before too,
+    /// unless the instance persists its state by itself.
+    Restarted,
+    /// Nothing answers any more.
+    Gone,
+    /// Something answers, and doesn't say which instance it is.
+    Unknown,
+}
+
+impl Interruption {
+    fn account(&self) -> String {
+        let applied = match self.applied.as_slice() {
+            [] => "no service was reported as loaded".to_owned(),
+            services => format!("loaded by then: {}", Service::list(services)),
+        };
+        let failed = match self.failed.as_slice() {
+            [] => String::new(),
+            services => format!(", failed: {}", Service::list(services)),
+        };
+        let next = match self.aftermath {
+            Aftermath::Running | Aftermath::Unknown => {
+                "what was there before may be half replaced: `podsync undo` brings it back, loading again finishes it"
+            }
+            Aftermath::Restarted => {
+                "the instance was restarted meanwhile and most likely lost it all: load again"
+            }
+            Aftermath::Gone => {
+                "the instance no longer answers: start it, then load again, or `podsync undo`"
+            }
+        };
+        format!("{applied}{failed}; {next}")
+    }
+}
+
+/// `: message`, or nothing where there is none.
+fn reason(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
+}
+
+fn failures(failed: &[SaveFailure]) -> impl fmt::Display {
+    let texts: Vec<_> = failed.iter().map(ToString::to_string).collect();
+    if texts.is_empty() {
+        "it gave no reason".to_owned()
+    } else {
+        texts.join("; ")
+    }
+}

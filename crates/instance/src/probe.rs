@@ -1,0 +1,296 @@
+//! Who is there: edition, versions, services, and which run of the instance it is.
+//!
+//! MiniStack answers `/_localstack/health` as LocalStack does, so health alone proves nothing; only
+//! `/_localstack/pods/environment` shows that a state can be saved and loaded. The token is kept
+//! back until health looks like LocalStack.
+
+use std::{collections::BTreeMap, fmt};
+
+use podsync_core::manifest::Emulator;
+use reqwest::{Response, StatusCode};
+use serde::{Deserialize, Serialize};
+
+use crate::{answer, error::Error, instance::Instance, printable::printable, service::Service};
+
+/// The most characters of a version or an edition; LocalStack's have some 20.
+const MAX_VERSION_CHARS: usize = 64;
+
+/// The longest session id; LocalStack's are UUIDs.
+const MAX_IDENTITY_LEN: usize = 128;
+
+/// What `/_localstack/health` says. Names in it that no service has are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// `community`, `pro`, ...; empty where it isn't told.
+    pub edition: String,
+    pub version: String,
+    /// Each service's status: `available`, `running`, `disabled`, `error`.
+    pub services: BTreeMap<Service, String>,
+}
+
+/// What `/_localstack/pods/environment` says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    pub localstack_version: String,
+    /// Whether a licence is active.
+    pub pro: bool,
+    /// The version of podsync's companion plugin, where that is what answers.
+    pub plugin_version: Option<String>,
+}
+
+impl Environment {
+    /// The emulator as manifests name it.
+    pub fn emulator(&self) -> Emulator {
+        Emulator {
+            name: if self.pro {
+                "localstack-pro"
+            } else {
+                "localstack"
+            }
+            .to_owned(),
+            version: self.localstack_version.clone(),
+        }
+    }
+}
+
+/// One run of one instance: the same over requests and resets, another one after a restart.
+///
+/// It is LocalStack's session id, which is random per process.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Identity(String);
+
+impl Identity {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Identity {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if text.is_empty() || text.len() > MAX_IDENTITY_LEN || !text.bytes().all(plain) {
+            return Err(
+                "an instance's identity has 1 to 128 characters of a-z, A-Z, 0-9, `-`, `_` and `.`",
+            );
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Identity> for String {
+    fn from(identity: Identity) -> String {
+        identity.0
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An emulator without state endpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    LocalStack { edition: String, version: String },
+    MiniStack,
+    Moto,
+}
+
+impl Runtime {
+    /// What makes saving and loading possible, for people.
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            Self::LocalStack { .. } => {
+                "no licence is active there and podsync's companion plugin isn't installed; start it with LOCALSTACK_AUTH_TOKEN, or pip install podsync-localstack (crates/instance/localstack-plugin) into its Python and restart it"
+            }
+            Self::MiniStack => {
+                "MiniStack has no endpoint for that while it runs; stop it, and save or load the folder that it keeps with PERSIST_STATE=1 (`podsync save --from FOLDER`, `podsync export REF FOLDER`), or use LocalStack"
+            }
+            Self::Moto => {
+                "moto keeps its state in memory only and has no endpoint for it; use LocalStack with podsync's companion plugin"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalStack { edition, version } => {
+                f.write_str("LocalStack")?;
+                [edition, version]
+                    .into_iter()
+                    .filter(|text| !text.is_empty())
+                    .try_for_each(|text| write!(f, " {text}"))
+            }
+            Self::MiniStack => f.write_str("MiniStack"),
+            Self::Moto => f.write_str("moto"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct RawHealth {
+    services: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    edition: String,
+    #[serde(default)]
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct RawEnvironment {
+    localstack_version: String,
+    #[serde(default)]
+    pro: bool,
+    podsync_localstack_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RawInfo {
+    session_id: Option<String>,
+}
+
+impl Instance {
+    /// Edition, version and services, from whatever emulator answers as LocalStack does.
+    pub async fn health(&self) -> Result<Health, Error> {
+        const DOING: &str = "asking for its health";
+        let response = self.probe("/_localstack/health", DOING).await?;
+        let status = response.status();
+        let raw = match status {
+            StatusCode::OK => {
+                let idle = self.limits().idle;
+                answer::json::<RawHealth>(response, self.endpoint(), DOING, idle).await
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                return Err(
+                    answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await,
+                );
+            }
+            _ => Err(self.no_emulator(status)),
+        };
+        let raw = match raw {
+            Ok(raw) => raw,
+            Err(Error::Stalled {
+                endpoint,
+                doing,
+                after,
+            }) => {
+                return Err(Error::Stalled {
+                    endpoint,
+                    doing,
+                    after,
+                });
+            }
+            Err(_) if self.is_moto().await => return Err(self.no_state_endpoints(Runtime::Moto)),
+            Err(_) => return Err(self.no_emulator(status)),
+        };
+        Ok(Health {
+            edition: printable(&raw.edition, MAX_VERSION_CHARS),
+            version: printable(&raw.version, MAX_VERSION_CHARS),
+            services: raw
+                .services
+                .into_iter()
+                .filter_map(|(name, status)| {
+                    let status = printable(status.as_str().unwrap_or_default(), MAX_VERSION_CHARS);
+                    Some((Service::new(name).ok()?, status))
+                })
+                .collect(),
+        })
+    }
+
+    /// What can save and load here; an error that says what is missing, where nothing can.
+    pub async fn environment(&self) -> Result<Environment, Error> {
+        const DOING: &str = "asking for its environment";
+        let health = self.health().await?;
+        let request = self.authorized(self.get("/_localstack/pods/environment"));
+        let response = self.answer(request, DOING, self.limits().idle).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => {
+                let runtime = if self.is_ministack().await {
+                    Runtime::MiniStack
+                } else {
+                    Runtime::LocalStack {
+                        edition: health.edition,
+                        version: health.version,
+                    }
+                };
+                return Err(self.no_state_endpoints(runtime));
+            }
+            _ => {
+                return Err(
+                    answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await,
+                );
+            }
+        }
+        let raw: RawEnvironment =
+            answer::json(response, self.endpoint(), DOING, self.limits().idle).await?;
+        Ok(Environment {
+            localstack_version: printable(&raw.localstack_version, MAX_VERSION_CHARS),
+            pro: raw.pro,
+            plugin_version: raw
+                .podsync_localstack_version
+                .map(|version| printable(&version, MAX_VERSION_CHARS)),
+        })
+    }
+
+    /// Which run of which instance this is; none where it doesn't say, and then two answers must
+    /// not be taken for the same instance.
+    pub async fn identity(&self) -> Result<Option<Identity>, Error> {
+        const DOING: &str = "asking who it is";
+        let response = self.probe("/_localstack/info", DOING).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => {
+                return Err(
+                    answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await,
+                );
+            }
+        }
+        let raw: RawInfo =
+            answer::json(response, self.endpoint(), DOING, self.limits().idle).await?;
+        Ok(raw.session_id.and_then(|id| Identity::try_from(id).ok()))
+    }
+
+    async fn is_ministack(&self) -> bool {
+        self.answers_ok("/_ministack/health").await
+    }
+
+    async fn is_moto(&self) -> bool {
+        self.answers_ok("/moto-api/data.json").await
+    }
+
+    async fn answers_ok(&self, path: &str) -> bool {
+        let response = self.probe(path, "asking which emulator it is").await;
+        response.is_ok_and(|response| response.status() == StatusCode::OK)
+    }
+
+    /// A small question without the token.
+    async fn probe(&self, path: &str, doing: &'static str) -> Result<Response, Error> {
+        self.answer(self.get(path), doing, self.limits().idle).await
+    }
+
+    fn no_emulator(&self, status: StatusCode) -> Error {
+        Error::NotAnEmulator {
+            endpoint: self.endpoint().clone(),
+            found: format!(
+                "answers HTTP {} where LocalStack tells its health",
+                status.as_u16()
+            ),
+        }
+    }
+
+    pub(crate) fn no_state_endpoints(&self, runtime: Runtime) -> Error {
+        Error::NoStateEndpoints {
+            endpoint: self.endpoint().clone(),
+            runtime,
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! Saving: the instance's state, streamed into an unlinked file.
+//!
+//! A state counts as whole only if every announced byte came. The instance may still have left out
+//! what it could not save: that is [`SavedState::failed`], and no error by itself.
+
+use std::{fmt, fs::File, path::Path};
+
+use podsync_core::manifest::Emulator;
+use reqwest::{
+    Response,
+    header::{HeaderMap, HeaderValue},
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use crate::{
+    answer::{self, MAX_MESSAGE_CHARS},
+    error::Error,
+    instance::Instance,
+    printable::printable,
+    probe::Runtime,
+    service::Service,
+    spool::Spool,
+};
+
+const DOING: &str = "saving the state";
+
+/// The most services that an answer may list; AWS has some 400, LocalStack some 120.
+const MAX_SERVICES: usize = 1000;
+
+/// The most failures that an answer may list; the plugin keeps the list under 4 KiB.
+const MAX_FAILURES: usize = 1000;
+
+/// How a zip begins: with a member, or, if it is empty, with its end.
+const ZIP_STARTS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
+
+/// A state as an instance saved it.
+#[derive(Debug)]
+pub struct SavedState {
+    /// A zip, at its start. Unlinked: it is gone when closed.
+    pub file: File,
+    /// Bytes of the zip.
+    pub len: u64,
+    /// What the instance says is within, sorted; empty where it doesn't say.
+    pub services: Vec<Service>,
+    pub emulator: Emulator,
+    /// What could not be saved. The list may be cut short by the instance.
+    pub failed: Vec<SaveFailure>,
+    /// Whether requests were held back, so that the state is of one moment. False where a request
+    /// was still under way; true where the instance says nothing about it.
+    pub quiesced: bool,
+}
+
+/// One thing that an instance could not save.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SaveFailure {
+    pub service: Service,
+    /// What of the service, with account and region where they are known; none for all of it.
+    pub object: Option<String>,
+    pub reason: String,
+}
+
+impl fmt::Display for SaveFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.service)?;
+        if let Some(object) = &self.object {
+            write!(f, " {object}")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+impl Instance {
+    /// Saves `services`, or all that run if there are none, into a file in `folder`.
+    ///
+    /// `on_bytes` hears of bytes received so far and, where it is known, of how many there will be.
+    /// Dropping the future ends the download and frees the disk.
+    pub async fn save(
+        &self,
+        services: &[Service],
+        folder: &Path,
+        mut on_bytes: impl FnMut(u64, Option<u64>) + Send,
+    ) -> Result<SavedState, Error> {
+        let emulator = self.environment().await?.emulator();
+        let mut url = self.endpoint().at("/_localstack/pods/state");
+        if !services.is_empty() {
+            let names = services
+                .iter()
+                .map(Service::as_str)
+                .collect::<Vec<_>>()
+                .join(",");
+            url.query_pairs_mut().append_pair("services", &names);
+        }
+        let request = self.authorized(self.request(reqwest::Method::GET, url));
+        let response = self.answer(request, DOING, self.limits().work).await?;
+        if !response.status().is_success() {
+            return Err(self.save_refused(response).await);
+        }
+        let report = self.report(response.headers())?;
+        if report.services.is_empty() && !report.failed.is_empty() {
+            let endpoint = self.endpoint().clone();
+            return Err(Error::NothingSaved {
+                endpoint,
+                failed: report.failed,
+            });
+        }
+        let (file, len) = self.receive(response, folder, &mut on_bytes).await?;
+        let Report {
+            services,
+            failed,
+            quiesced,
+        } = report;
+        Ok(SavedState {
+            file,
+            len,
+            services,
+            emulator,
+            failed,
+            quiesced,
+        })
+    }
+
+    async fn save_refused(&self, response: Response) -> Error {
+        if response.status().as_u16() == 404 {
+            // The environment was there a moment ago, so it is LocalStack, and unlike it should be.
+            let (edition, version) = (String::new(), String::new());
+            return self.no_state_endpoints(Runtime::LocalStack { edition, version });
+        }
+        answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await
+    }
+
+    /// Streams the body to the disk, holding it to what was announced.
+    async fn receive(
+        &self,
+        mut response: Response,
+        folder: &Path,
+        on_bytes: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<(File, u64), Error> {
+        let endpoint = || self.endpoint().clone();
+        let (limit, idle) = (self.limits().state_len, self.limits().idle);
+        let too_large = || Error::TooLarge {
+            endpoint: endpoint(),
+            what: "the state",
+            limit,
+        };
+        let expected = announced_len(&response);
+        if expected.is_some_and(|len| len > limit) {
+            return Err(too_large());
+        }
+        let spool = Spool::begin(folder);
+        let mut start = ZipStart::default();
+        let mut received = 0;
+        loop {
+            let buffer = match timeout(idle, response.chunk()).await {
+                Ok(Ok(Some(buffer))) => buffer,
+                Ok(Ok(None)) => break,
+                Ok(Err(_)) => {
+                    return Err(Error::Truncated {
+                        endpoint: endpoint(),
+                        received,
+                        expected,
+                    });
+                }
+                Err(_) => {
+                    let endpoint = endpoint();
+                    return Err(Error::Stalled {
+                        endpoint,
+                        doing: DOING,
+                        after: idle,
+                    });
+                }
+            };
+            if !start.accepts(&buffer) {
+                return Err(Error::NotAState {
+                    endpoint: endpoint(),
+                });
+            }
+            received += buffer.len() as u64;
+            if received > limit {
+                return Err(too_large());
+            }
+            on_bytes(received, expected);
+            if !spool.write(buffer).await {
+                break;
+            }
+        }
+        let file = spool.finish().await.map_err(|source| Error::Disk {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        if expected.is_some_and(|len| len != received) {
+            return Err(Error::Truncated {
+                endpoint: endpoint(),
+                received,
+                expected,
+            });
+        }
+        if !start.is_whole() {
+            return Err(Error::NotAState {
+                endpoint: endpoint(),
+            });
+        }
+        Ok((file, received))
+    }
+
+    fn report(&self, headers: &HeaderMap) -> Result<Report, Error> {
+        let unintelligible = |what: &str| Error::Unintelligible {
+            endpoint: self.endpoint().clone(),
+            doing: DOING,
+            what: what.to_owned(),
+        };
+        let services = headers
+            .get("x-localstack-pod-services")
+            .map_or(Some(Vec::new()), parse_services)
+            .ok_or_else(|| unintelligible("a list of services that is none"))?;
+        let failed = headers
+            .get("x-podsync-failed")
+            .map_or(Some(Vec::new()), parse_failures)
+            .ok_or_else(|| unintelligible("a list of failures that is none"))?;
+        let quiesced = headers
+            .get("x-podsync-quiesced")
+            .is_none_or(|value| value != "false");
+        Ok(Report {
+            services,
+            failed,
+            quiesced,
+        })
+    }
+}
+
+struct Report {
+    services: Vec<Service>,
+    failed: Vec<SaveFailure>,
+    quiesced: bool,
+}
+
+/// The length that the headers promise: HTTP's own, or LocalStack's where the body is chunked.
+fn announced_len(response: &Response) -> Option<u64> {
+    response.content_length().or_else(|| {
+        let size = response.headers().get("x-localstack-pod-size")?;
+        size.to_str().ok()?.parse().ok()
+    })
+}
+
+fn parse_services(header: &HeaderValue) -> Option<Vec<Service>> {
+    let names = header
+        .to_str()
+        .ok()?
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    let mut services: Vec<Service> = names
+        .take(MAX_SERVICES + 1)
+        .map(Service::new)
+        .collect::<Result<_, _>>()
+        .ok()?;
+    if services.len() > MAX_SERVICES {
+        return None;
+    }
+    services.sort();
+    services.dedup();
+    Some(services)
+}
+
+#[derive(Deserialize)]
+struct RawFailure {
+    service: Service,
+    reason: String,
+    account: Option<String>,
+    region: Option<String>,
+    object: Option<String>,
+}
+
+fn parse_failures(header: &HeaderValue) -> Option<Vec<SaveFailure>> {
+    let raw: Vec<RawFailure> = serde_json::from_slice(header.as_bytes()).ok()?;
+    (raw.len() <= MAX_FAILURES).then(|| raw.into_iter().map(SaveFailure::from).collect())
+}
+
+impl From<RawFailure> for SaveFailure {
+    fn from(raw: RawFailure) -> Self {
+        let place: Vec<_> = [raw.account, raw.region, raw.object]
+            .into_iter()
+            .flatten()
+            .collect();
+        Self {
+            service: raw.service,
+            object: (!place.is_empty()).then(|| printable(&place.join("/"), MAX_MESSAGE_CHARS)),
+            reason: printable(&raw.reason, MAX_MESSAGE_CHARS),
+        }
+    }
+}
+
+/// The first four bytes of a body, however it is cut into buffers.
+#[derive(Default)]
+struct ZipStart {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl ZipStart {
+    /// Whether the body can still be a zip.
+    fn accepts(&mut self, buffer: &[u8]) -> bool {
+        let taken = buffer.len().min(4 - self.len);
+        self.bytes[self.len..self.len + taken].copy_from_slice(&buffer[..taken]);
+        self.len += taken;
+        ZIP_STARTS
+            .iter()
+            .any(|start| start.starts_with(&self.bytes[..self.len]))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.len == 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zip_is_known_by_its_start_however_it_is_cut() {
+        for body in [&b"PK\x03\x04rest"[..], b"PK\x05\x06"] {
+            for cut in 0..=body.len() {
+                let mut start = ZipStart::default();
+                assert!(start.accepts(&body[..cut]) && start.accepts(&body[cut..]));
+                assert!(start.is_whole());
+            }
+        }
+        for body in [&b"<html>"[..], b"\x1f\x8b", b"PK\x01\x02"] {
+            assert!(!ZipStart::default().accepts(body));
+        }
+        let mut start = ZipStart::default();
+        assert!(start.accepts(b"PK") && !start.is_whole());
+    }
+
+    #[test]
+    fn services_are_sorted_and_hostile_lists_refused() {
+        let parse = |text: &'static str| parse_services(&HeaderValue::from_static(text));
+        let names = |text| {
+            parse(text)
+                .unwrap()
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names("sqs, s3,,sqs"), ["s3", "sqs"]);
+        assert!(names("").is_empty());
+        assert!(parse("s3,../x").is_none());
+        let long = HeaderValue::from_str(&"s3,".repeat(MAX_SERVICES + 1)).unwrap();
+        assert!(parse_services(&long).is_none());
+    }
+
+    #[test]
+    fn failures_are_read_as_the_plugin_writes_them() {
+        let parse = |text: &'static str| parse_failures(&HeaderValue::from_static(text));
+        let failed = parse(concat!(
+            r#"[{"service":"s3","reason":"gone\u001b[2J"},"#,
+            r#"{"service":"sqs","account":"1","region":"eu","object":"q","reason":"r"}]"#,
+        ));
+        let shown: Vec<_> = failed.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["s3: gone\u{fffd}[2J", "sqs 1/eu/q: r"]);
+        for bad in ["{}", "[{}]", "no", r#"[{"service":"../x","reason":"r"}]"#] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
+    }
+}
