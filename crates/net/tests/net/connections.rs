@@ -1,0 +1,138 @@
+//! Finding, keeping and losing peers.
+
+use std::time::Duration;
+
+use podsync_net::{DialError, Manners, Multiaddr, Net, NetConfig, NetEvent, SpawnError, Transport};
+
+use crate::kit::{Peer, TestGate, pair};
+
+#[tokio::test]
+async fn quic_is_a_way_too() {
+    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
+    a.net.connect(b.device(), vec![b.quic.clone()]).await.unwrap();
+    a.connected().await;
+    assert_eq!(a.net.connections()[0].transport, Transport::Quic);
+}
+
+#[tokio::test]
+async fn tcp_is_taken_where_both_work() {
+    let (a, b) = (Peer::start(1).await, Peer::start(2).await);
+    a.net.connect(b.device(), vec![b.quic.clone(), b.tcp.clone()]).await.unwrap();
+    assert_eq!(a.net.connections()[0].transport, Transport::Tcp);
+}
+
+#[tokio::test]
+async fn who_dial_each_other_at_once_stay_connected() {
+    for seed in (10..30).step_by(2) {
+        let (mut a, mut b) = (Peer::start(seed).await, Peer::start(seed + 1).await);
+        a.gate.add(b.device());
+        b.gate.add(a.device());
+        let (to_b, to_a) = tokio::join!(
+            a.net.connect(b.device(), vec![b.tcp.clone()]),
+            b.net.connect(a.device(), vec![a.tcp.clone()]),
+        );
+        to_b.unwrap();
+        to_a.unwrap();
+        assert_eq!(a.connected().await, b.device());
+        assert_eq!(b.connected().await, a.device());
+        let b_device = b.device();
+        // A stream may have been opened on the connection that goes: asking again must do.
+        let answering = b.wait_for(|event| match event {
+            NetEvent::Request { responder, .. } => responder.respond(vec![1]).ok(),
+            NetEvent::Disconnected { .. } => panic!("both connections were closed"),
+            _ => None,
+        });
+        let asking = async {
+            loop {
+                let answer = a.net.request(b_device, podsync_net::Protocol::Heads, vec![]);
+                match answer.await {
+                    Ok(answer) => break answer,
+                    Err(podsync_net::RequestError::Cut { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let (answer, ()) = tokio::join!(asking, answering);
+        assert_eq!(answer, [1]);
+    }
+}
+
+#[tokio::test]
+async fn a_static_peer_is_dialled_until_it_is_there() {
+    let b = Peer::start(2).await;
+    let (device, addr) = (b.device(), b.tcp.clone());
+    b.cancel.cancel();
+    b.net.stopped().await;
+    drop(b);
+
+    let full: Multiaddr = format!("{addr}/p2p/{device}").parse().unwrap();
+    let config = NetConfig { static_peers: vec![full], ..NetConfig::loopback() };
+    let mut a = Peer::start_with(1, &config).await;
+    let port = addr.to_string().rsplit('/').next().unwrap().parse().unwrap();
+    let listen = vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))];
+    let b = Peer::start_with(2, &NetConfig { listen: listen.clone(), ..NetConfig::loopback() }).await;
+    assert_eq!(a.connected().await, device);
+
+    b.cancel.cancel();
+    b.net.stopped().await;
+    assert_eq!(a.disconnected().await, device);
+    let _again = Peer::start_with(2, &NetConfig { listen, ..NetConfig::loopback() }).await;
+    assert_eq!(a.connected().await, device);
+}
+
+#[tokio::test]
+async fn nobody_there_is_an_error_with_a_reason() {
+    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
+    let nowhere: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let error = a.net.connect(b.device(), vec![nowhere.clone()]).await.unwrap_err();
+    assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
+    let error = a.net.connect(b.device(), vec![]).await.unwrap_err();
+    assert!(matches!(error, DialError::NoAddress { .. }), "{error}");
+    a.net.dial(b.device(), vec![nowhere], Manners::AtOnce).await.unwrap();
+    a.wait_for(|event| matches!(event, NetEvent::Unreachable { .. }).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_address_of_someone_else_is_not_believed() {
+    let (a, b, c) = (Peer::start(1).await, Peer::start(2).await, Peer::start(3).await);
+    let error = a.net.connect(b.device(), vec![c.tcp.clone()]).await.unwrap_err();
+    assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
+    assert!(!a.net.is_connected(b.device()) && !a.net.is_connected(c.device()));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_an_error_that_names_it() {
+    let a = Peer::start(1).await;
+    let port = a.quic.to_string().split('/').nth(4).unwrap().parse().unwrap();
+    let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let config = NetConfig { listen: vec![addr], ..NetConfig::loopback() };
+    let store = (*a.store).clone();
+    let gate = std::sync::Arc::new(TestGate::default());
+    match Net::spawn(&config, [2; 32], store, gate, a.cancel.clone()).map(|_| ()) {
+        Err(SpawnError::Listen { addr: named, .. }) => assert_eq!(named, addr),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn it_stops_while_bytes_are_on_their_way() {
+    let (a, mut b) = pair().await;
+    let want = b.add_blob(1, 64 << 20).await;
+    let (moving, moved) = tokio::sync::oneshot::channel();
+    let moving = std::sync::Mutex::new(Some(moving));
+    let fetching = a.net.fetch(b.device(), &want, |_| {
+        if let Some(moving) = moving.lock().unwrap().take() {
+            moving.send(()).unwrap();
+        }
+    });
+    let stopping = async {
+        moved.await.unwrap();
+        b.cancel.cancel();
+        tokio::time::timeout(Duration::from_secs(5), b.net.stopped()).await
+    };
+    let (fetched, stopped) = tokio::join!(fetching, stopping);
+    stopped.expect("it stops within the time a daemon has for it");
+    assert!(matches!(fetched, Err(podsync_net::FetchError::Cut { .. })), "{fetched:?}");
+    while b.events.recv().await.is_some() {}
+    assert!(b.net.dial(a.device(), vec![], Manners::AtOnce).await.is_err());
+}

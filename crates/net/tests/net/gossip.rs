@@ -1,0 +1,127 @@
+//! Gossip reaches members, and nobody else.
+
+use std::time::Duration;
+
+use podsync_core::TeamId;
+use podsync_net::{MAX_GOSSIP_LEN, Net, NetEvent, Protocol, PublishError, Verdict};
+
+use crate::kit::{Peer, pair};
+
+const TEAM: TeamId = TeamId::from_bytes([9; 32]);
+
+/// Gossips until cancelled: who hears it first subscribes at a time of its own.
+async fn keep_saying(net: &Net, what: &[u8]) -> ! {
+    for n in 0_u64.. {
+        let message = [what, &n.to_le_bytes()].concat();
+        net.publish(TEAM, message).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    unreachable!()
+}
+
+async fn hear(peer: &mut Peer) -> (podsync_core::DeviceId, Vec<u8>) {
+    let (team, from, bytes, id) = peer
+        .wait_for(|event| match event {
+            NetEvent::Gossip { team, from, bytes, id } => Some((team, from, bytes, id)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(team, TEAM);
+    peer.net.report(id, Verdict::Accept).await.unwrap();
+    (from, bytes)
+}
+
+#[tokio::test]
+async fn gossip_goes_on_from_member_to_member() {
+    let (a, mut b) = pair().await;
+    let mut c = Peer::start(3).await;
+    b.gate.add(c.device());
+    c.gate.add(b.device());
+    c.net.connect(b.device(), vec![b.tcp.clone()]).await.unwrap();
+    for peer in [&a, &b, &c] {
+        peer.net.subscribe(TEAM).await.unwrap();
+    }
+    let heard = async {
+        loop {
+            tokio::select! {
+                // It must pass what it hears on: only so does it get to the third.
+                _ = hear(&mut b) => {}
+                heard = hear(&mut c) => break heard,
+            }
+        }
+    };
+    let a_net = a.net.clone();
+    let (from, bytes) = tokio::select! {
+        heard = heard => heard,
+        never = keep_saying(&a_net, b"orders:3") => never,
+    };
+    assert!(bytes.starts_with(b"orders:3"));
+    assert_eq!(from, b.device(), "it came by way of the one in the middle");
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_heard_until_it_is_a_member() {
+    let (mut host, newcomer) = (Peer::start(1).await, Peer::start(2).await);
+    newcomer.gate.add(host.device());
+    host.net.subscribe(TEAM).await.unwrap();
+    newcomer.net.subscribe(TEAM).await.unwrap();
+    newcomer.net.connect(host.device(), vec![host.tcp.clone()]).await.unwrap();
+    let host_id = host.device();
+
+    let joining = async {
+        let early = keep_saying(&newcomer.net, b"early");
+        let request = newcomer.net.request(host_id, Protocol::Membership, vec![]);
+        tokio::select! {
+            never = early => never,
+            answer = request => assert_eq!(answer.unwrap(), b"welcome"),
+        }
+    };
+    let witness = async {
+        let (device, responder) = host
+            .wait_for(|event| match event {
+                NetEvent::Request { device, responder, .. } => Some((device, responder)),
+                NetEvent::Gossip { .. } => panic!("a stranger was heard"),
+                _ => None,
+            })
+            .await;
+        host.gate.add(device);
+        host.net.membership_changed().await.unwrap();
+        responder.respond(b"welcome".to_vec()).unwrap();
+    };
+    tokio::join!(joining, witness);
+
+    let (from, bytes) = tokio::select! {
+        heard = async {
+            loop {
+                let heard = hear(&mut host).await;
+                if heard.1.starts_with(b"late") {
+                    break heard;
+                }
+            }
+        } => heard,
+        never = keep_saying(&newcomer.net, b"late") => never,
+    };
+    assert_eq!(from, newcomer.device());
+    assert!(bytes.starts_with(b"late"));
+}
+
+#[tokio::test]
+async fn a_message_has_a_limit_and_needs_no_hearer() {
+    let a = Peer::start(1).await;
+    a.net.publish(TEAM, vec![0; MAX_GOSSIP_LEN]).await.unwrap();
+    let error = a.net.publish(TEAM, vec![0; MAX_GOSSIP_LEN + 1]).await.unwrap_err();
+    assert_eq!(error, PublishError::TooLarge { len: MAX_GOSSIP_LEN + 1 });
+}
+
+#[tokio::test]
+async fn the_longest_message_arrives() {
+    let (a, mut b) = pair().await;
+    a.net.subscribe(TEAM).await.unwrap();
+    b.net.subscribe(TEAM).await.unwrap();
+    let longest = vec![7; MAX_GOSSIP_LEN - 8];
+    let (_, bytes) = tokio::select! {
+        heard = hear(&mut b) => heard,
+        never = keep_saying(&a.net, &longest) => never,
+    };
+    assert_eq!(bytes.len(), MAX_GOSSIP_LEN);
+}

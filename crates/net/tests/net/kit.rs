@@ -1,0 +1,149 @@
+//! Peers with a gate that tests turn, and a way to wait for what they are told.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use iroh_blobs::store::mem::MemStore;
+use podsync_core::{BlobId, DeviceId};
+use podsync_net::{BlobRange, Gate, Multiaddr, Net, NetConfig, NetEvent};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Lists whom a test adds; what it withholds is not served.
+#[derive(Default)]
+pub(crate) struct TestGate {
+    members: Mutex<BTreeSet<DeviceId>>,
+    withheld: Mutex<BTreeSet<BlobId>>,
+}
+
+impl TestGate {
+    pub(crate) fn add(&self, device: DeviceId) {
+        self.members.lock().unwrap().insert(device);
+    }
+
+    pub(crate) fn remove(&self, device: DeviceId) {
+        self.members.lock().unwrap().remove(&device);
+    }
+
+    pub(crate) fn withhold(&self, blob: BlobId) {
+        self.withheld.lock().unwrap().insert(blob);
+    }
+}
+
+impl Gate for TestGate {
+    fn is_member(&self, peer: DeviceId) -> bool {
+        self.members.lock().unwrap().contains(&peer)
+    }
+
+    fn may_fetch(&self, peer: DeviceId, blob: BlobId) -> bool {
+        self.is_member(peer) && !self.withheld.lock().unwrap().contains(&blob)
+    }
+}
+
+pub(crate) struct Peer {
+    pub(crate) net: Net,
+    pub(crate) events: mpsc::Receiver<NetEvent>,
+    pub(crate) gate: Arc<TestGate>,
+    pub(crate) store: MemStore,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) tcp: Multiaddr,
+    pub(crate) quic: Multiaddr,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+impl Peer {
+    pub(crate) async fn start(seed: u8) -> Self {
+        Self::start_with(seed, &NetConfig::loopback()).await
+    }
+
+    pub(crate) async fn start_with(seed: u8, config: &NetConfig) -> Self {
+        podsync_net::install_crypto();
+        let gate = Arc::new(TestGate::default());
+        let store = MemStore::new();
+        let cancel = CancellationToken::new();
+        let shared: Arc<dyn Gate> = gate.clone();
+        let (net, mut events) =
+            Net::spawn(config, [seed; 32], (*store).clone(), shared, cancel.clone()).unwrap();
+        let (mut tcp, mut quic) = (None, None);
+        while tcp.is_none() || quic.is_none() {
+            match events.recv().await.unwrap() {
+                NetEvent::Listening { addr } if addr.to_string().contains("quic") => quic = Some(addr),
+                NetEvent::Listening { addr } => tcp = Some(addr),
+                other => panic!("before listening: {other:?}"),
+            }
+        }
+        Self { net, events, gate, store, cancel, tcp: tcp.unwrap(), quic: quic.unwrap() }
+    }
+
+    pub(crate) fn device(&self) -> DeviceId {
+        self.net.device()
+    }
+
+    /// The first event that `pick` takes; those before it are dropped.
+    pub(crate) async fn wait_for<T>(&mut self, mut pick: impl FnMut(NetEvent) -> Option<T>) -> T {
+        loop {
+            let event = self.events.recv().await.expect("the network runs");
+            if let Some(picked) = pick(event) {
+                return picked;
+            }
+        }
+    }
+
+    pub(crate) async fn connected(&mut self) -> DeviceId {
+        self.wait_for(|event| match event {
+            NetEvent::Connected { device, .. } => Some(device),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn disconnected(&mut self) -> DeviceId {
+        self.wait_for(|event| match event {
+            NetEvent::Disconnected { device } => Some(device),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Puts `len` bytes that depend on `seed` into the store.
+    pub(crate) async fn add_blob(&self, seed: u64, len: usize) -> BlobRange {
+        let tag = self.store.blobs().add_bytes(noise(seed, len)).await.unwrap();
+        BlobRange::whole(BlobId::from_bytes(*tag.hash.as_bytes()), len as u64)
+    }
+
+    pub(crate) async fn read_blob(&self, blob: BlobId) -> Vec<u8> {
+        let hash = iroh_blobs::Hash::from_bytes(*blob.as_bytes());
+        self.store.blobs().get_bytes(hash).await.unwrap().to_vec()
+    }
+}
+
+/// Two members of one team, connected.
+pub(crate) async fn pair() -> (Peer, Peer) {
+    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    a.gate.add(b.device());
+    b.gate.add(a.device());
+    a.net.connect(b.device(), vec![b.tcp.clone()]).await.unwrap();
+    assert_eq!(a.connected().await, b.device());
+    assert_eq!(b.connected().await, a.device());
+    (a, b)
+}
+
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
