@@ -215,7 +215,7 @@ impl Manifest {
         if self.packs.iter().any(|pack| pack.len > PACK_MAX_LEN) {
             return fail("a pack is larger than packs may be");
         }
-        if self.chunks.len % ChunkLocation::ROW_LEN as u64 != 0
+        if !self.chunks.len.is_multiple_of(ChunkLocation::ROW_LEN as u64)
             || self.chunks.len / ChunkLocation::ROW_LEN as u64 > MAX_CHUNKS
         {
             return fail("its chunk table has an impossible length");

@@ -116,6 +116,10 @@ name!(
     /// A person or a robot: `alice`.
     MemberName, "member name", |_| Ok(())
 );
+name!(
+    /// What a member calls one of its devices: `alices-laptop`.
+    DeviceLabel, "device label", |_| Ok(())
+);
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,125 @@
+//! Which operations concern whom, so that judging one never walks all of them.
+//!
+//! Every list is in the order in which operations are counted, whatever the order of arrival:
+//! whoever walks one gets the same answer on every replica.
+
+use std::collections::BTreeMap;
+
+use super::{
+    graph::{Graph, Index},
+    operation::{Enrolment, Kind},
+};
+use crate::{
+    id::{DeviceId, EpochId},
+    name::MemberName,
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Docket {
+    signed: Lists<DeviceId>,
+    enrolments: Lists<DeviceId>,
+    strikes: Lists<DeviceId>,
+    invites: Lists<DeviceId>,
+    joins: Lists<DeviceId>,
+    names: Lists<String>,
+    epochs: Lists<EpochId>,
+}
+
+impl Docket {
+    pub(super) fn enter(&mut self, graph: &Graph, at: Index) {
+        let node = graph.node(at);
+        self.signed.enter(graph, node.signer(), at);
+        if let Some(enrolment) = enrolment(node.kind()) {
+            self.enrolments.enter(graph, enrolment.device, at);
+            self.names.enter(graph, folded(&enrolment.member), at);
+        }
+        if let Some(epoch) = node.op.value().new_epoch() {
+            self.epochs.enter(graph, epoch, at);
+        }
+        match node.kind() {
+            Kind::Invite(invite) => self.invites.enter(graph, invite.key.device, at),
+            Kind::Join(join) => self.joins.enter(graph, join.invite, at),
+            kind => {
+                if let Some(device) = struck(kind) {
+                    self.strikes.enter(graph, device, at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn signed_by(&self, device: &DeviceId) -> &[Index] {
+        self.signed.of(device)
+    }
+
+    /// Operations that enrol this device.
+    pub(super) fn enrolments(&self, device: &DeviceId) -> &[Index] {
+        self.enrolments.of(device)
+    }
+
+    /// Removals and role changes of this device or invite.
+    pub(super) fn strikes(&self, device: &DeviceId) -> &[Index] {
+        self.strikes.of(device)
+    }
+
+    pub(super) fn invites(&self, key: &DeviceId) -> &[Index] {
+        self.invites.of(key)
+    }
+
+    pub(super) fn joins(&self, invite: &DeviceId) -> &[Index] {
+        self.joins.of(invite)
+    }
+
+    /// Enrolments of devices of the member so called; `Alice` and `alice` are one.
+    pub(super) fn named(&self, member: &MemberName) -> &[Index] {
+        self.names.of(&folded(member))
+    }
+
+    pub(super) fn epochs(&self, epoch: &EpochId) -> &[Index] {
+        self.epochs.of(epoch)
+    }
+}
+
+/// The device that an operation enrols.
+pub(super) fn enrolment(kind: &Kind) -> Option<&Enrolment> {
+    match kind {
+        Kind::Found(founding) => Some(&founding.founder),
+        Kind::Add(add) => Some(&add.newcomer),
+        Kind::Join(join) => Some(&join.newcomer),
+        _ => None,
+    }
+}
+
+/// The device or invite whose rights an operation takes or changes.
+pub(super) fn struck(kind: &Kind) -> Option<DeviceId> {
+    match kind {
+        Kind::Remove(remove) => Some(remove.device),
+        Kind::SetRole(set) => Some(set.device),
+        _ => None,
+    }
+}
+
+fn folded(member: &MemberName) -> String {
+    member.as_str().to_ascii_lowercase()
+}
+
+#[derive(Debug)]
+struct Lists<K>(BTreeMap<K, Vec<Index>>);
+
+impl<K> Default for Lists<K> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Lists<K> {
+    fn enter(&mut self, graph: &Graph, key: K, at: Index) {
+        let list = self.0.entry(key).or_default();
+        let order = graph.node(at).order;
+        let place = list.partition_point(|other| graph.node(*other).order < order);
+        list.insert(place, at);
+    }
+
+    fn of(&self, key: &K) -> &[Index] {
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+}

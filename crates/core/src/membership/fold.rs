@@ -1,0 +1,295 @@
+//! The fold: rulings on all operations, the same on every replica whatever the order of arrival.
+//!
+//! A ruling may need others, later ones in the order too: a removal reaches into what its device
+//! did beside it. So rulings are made as soon as what they need is decided, which has one outcome.
+//! What needs each other in a ring (removals that void each other through a third) is cut open
+//! where the most senior device stands. An operation that disturbs nothing is ruled on by itself.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::{
+    docket::{Docket, enrolment, struck},
+    graph::{Graph, Index, Node, NodeSet},
+    operation::{Kind, Operation, Role},
+    rules::{Bench, Case, Seniority, Stop, Void},
+};
+use crate::id::DeviceId;
+
+/// The most cuts in one fold. Honest teams need none; a knot of more is somebody's attack on the
+/// fold, and what it leaves open does not count.
+const MAX_CUTS: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Fold {
+    recovery: DeviceId,
+    docket: Docket,
+    rulings: Vec<Option<bool>>,
+    /// Operations and the strikes that were cut off from them.
+    spared: BTreeSet<(Index, Index)>,
+    /// More cuts were needed than are made.
+    knotted: bool,
+    /// All rulings are due anew.
+    stale: bool,
+}
+
+/// What an operation did to the rulings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// One more ruling; the others stand.
+    Ruled { counts: bool },
+    /// All rulings have to be made again.
+    Disturbed,
+}
+
+impl Fold {
+    pub(super) fn new(recovery: DeviceId) -> Self {
+        Self {
+            recovery,
+            docket: Docket::default(),
+            rulings: Vec::new(),
+            spared: BTreeSet::new(),
+            knotted: false,
+            stale: false,
+        }
+    }
+
+    /// Takes in the newest node of the graph. Once it was [`Effect::Disturbed`], all are until
+    /// [`Self::refold`].
+    pub(super) fn enter(&mut self, graph: &Graph, at: Index) -> Effect {
+        self.docket.enter(graph, at);
+        self.rulings.push(None);
+        if self.stale || self.disturbs(graph, at) {
+            self.stale = true;
+            return Effect::Disturbed;
+        }
+        match self.bench(graph).judge(&case(graph, at)) {
+            Err(Stop::Blocked(_)) => {
+                self.stale = true;
+                Effect::Disturbed
+            }
+            ruling => {
+                let counts = ruling.is_ok();
+                self.rulings[at as usize] = Some(counts);
+                Effect::Ruled { counts }
+            }
+        }
+    }
+
+    /// Whether an operation may change rulings that are made, or comes amid what is counted in
+    /// order.
+    fn disturbs(&self, graph: &Graph, at: Index) -> bool {
+        let node = graph.node(at);
+        if !self.spared.is_empty() || self.knotted {
+            return true;
+        }
+        if node.past.len() == at as usize {
+            return false;
+        }
+        let docket = &self.docket;
+        let more_than_this = |list: &[Index]| list.len() > 1;
+        let after = |list: &[Index]| list.last().is_some_and(|last| *last != at);
+        let beside = |list: &[Index]| list.iter().any(|other| graph.concurrent(*other, at));
+        if let Some(device) = struck(node.kind()) {
+            return beside(docket.signed_by(&device)) || beside(docket.joins(&device));
+        }
+        if let Some(enrolment) = enrolment(node.kind()) {
+            let invite = match node.kind() {
+                Kind::Join(join) => Some(join.invite),
+                _ => None,
+            };
+            return more_than_this(docket.enrolments(&enrolment.device))
+                || after(docket.named(&enrolment.member))
+                || invite.is_some_and(|invite| after(docket.joins(&invite)));
+        }
+        match node.kind() {
+            Kind::Invite(invite) => more_than_this(docket.invites(&invite.key.device)),
+            Kind::Rotate(rotate) => more_than_this(docket.epochs(&rotate.epoch)),
+            _ => true,
+        }
+    }
+
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// Makes all rulings anew.
+    pub(super) fn refold(&mut self, graph: &Graph) {
+        self.rulings = vec![None; graph.nodes().len()];
+        self.spared.clear();
+        self.knotted = false;
+        self.stale = false;
+        let mut due: VecDeque<Index> = in_order(graph).into();
+        let mut blocked: Vec<Vec<Index>> = vec![Vec::new(); graph.nodes().len()];
+        loop {
+            while let Some(at) = due.pop_front() {
+                if self.rulings[at as usize].is_some() {
+                    continue;
+                }
+                match self.bench(graph).judge(&case(graph, at)) {
+                    Err(Stop::Blocked(on)) => blocked[on as usize].push(at),
+                    ruling => {
+                        self.rulings[at as usize] = Some(ruling.is_ok());
+                        due.extend(blocked[at as usize].drain(..));
+                    }
+                }
+            }
+            let open: Vec<Index> = in_order(graph)
+                .into_iter()
+                .filter(|at| self.rulings[*at as usize].is_none())
+                .collect();
+            let Some(&first) = open.first() else { break };
+            match self.cut(graph, first) {
+                Some(cut) if self.spared.len() < MAX_CUTS => {
+                    self.spared.insert(cut);
+                }
+                _ => {
+                    self.knotted = true;
+                    for at in &open {
+                        self.rulings[*at as usize] = Some(false);
+                    }
+                }
+            }
+            for waiting in &mut blocked {
+                waiting.clear();
+            }
+            due.extend(open);
+        }
+    }
+
+    /// Finds a ring of operations that wait for each other, and in it the operation that is spared
+    /// from the strike it waits for: a removal or demotion before others, then the most senior.
+    fn cut(&self, graph: &Graph, from: Index) -> Option<(Index, Index)> {
+        let ring = self.ring(graph, from);
+        ring.into_iter()
+            .filter(|(at, on)| {
+                struck(graph.node(*on).kind()).is_some() && graph.concurrent(*at, *on)
+            })
+            .min_by_key(|(at, on)| {
+                let node = graph.node(*at);
+                let strike = struck(node.kind()).is_some();
+                (
+                    !strike,
+                    self.presumed_seniority(graph, node),
+                    node.order,
+                    graph.node(*on).order,
+                )
+            })
+    }
+
+    /// The ring that the open rulings lead into from `from`, as (operation, what it waits for).
+    fn ring(&self, graph: &Graph, from: Index) -> Vec<(Index, Index)> {
+        let bench = self.bench(graph);
+        let mut walked: Vec<(Index, Index)> = Vec::new();
+        let mut seen = NodeSet::default();
+        let mut at = from;
+        while !seen.contains(at) {
+            seen.insert(at);
+            match bench.judge(&case(graph, at)) {
+                Err(Stop::Blocked(on)) => {
+                    walked.push((at, on));
+                    at = on;
+                }
+                _ => return Vec::new(),
+            }
+        }
+        let start = walked
+            .iter()
+            .position(|(first, _)| *first == at)
+            .unwrap_or(walked.len());
+        walked.split_off(start)
+    }
+
+    /// Seniority where an enrolment that is still open is taken to count.
+    fn presumed_seniority(&self, graph: &Graph, node: &Node) -> Seniority {
+        let presumed: Vec<Option<bool>> = self
+            .rulings
+            .iter()
+            .map(|ruling| Some(ruling.unwrap_or(true)))
+            .collect();
+        Bench {
+            rulings: &presumed,
+            ..self.bench(graph)
+        }
+        .seniority(&node.signer(), &node.past)
+        .unwrap_or((u32::MAX, true, node.signer()))
+    }
+
+    pub(super) fn counts(&self, at: Index) -> bool {
+        self.rulings[at as usize] == Some(true)
+    }
+
+    /// The role that a counting operation gives, if it enrols a device.
+    pub(super) fn role_given(&self, graph: &Graph, at: Index) -> Role {
+        self.bench(graph)
+            .enrolled_as(at)
+            .map_or(Role::Reader, |(role, _)| role)
+    }
+
+    /// Why an operation does not count; none if it does.
+    pub(super) fn why_void(&self, graph: &Graph, at: Index) -> Option<Void> {
+        if self.counts(at) {
+            return None;
+        }
+        match self.bench(graph).judge(&case(graph, at)) {
+            Err(Stop::Void(why)) => Some(why),
+            _ => Some(Void::Knotted),
+        }
+    }
+
+    /// Whether an operation that sees `past` would count if it were made now.
+    pub(super) fn would_count(
+        &self,
+        graph: &Graph,
+        signer: DeviceId,
+        op: &Operation,
+        past: &NodeSet,
+    ) -> Result<(), Void> {
+        match self.bench(graph).judge(&Case {
+            at: None,
+            signer,
+            op,
+            past,
+        }) {
+            Ok(()) => Ok(()),
+            Err(Stop::Void(why)) => Err(why),
+            Err(Stop::Blocked(_)) => Err(Void::Knotted),
+        }
+    }
+
+    /// Whether any operation in `past` could have given `device` a say.
+    pub(super) fn is_heard_of(&self, device: &DeviceId, past: &NodeSet) -> bool {
+        *device == self.recovery
+            || self
+                .docket
+                .enrolments(device)
+                .iter()
+                .any(|at| past.contains(*at))
+    }
+
+    pub(super) fn bench<'a>(&'a self, graph: &'a Graph) -> Bench<'a> {
+        Bench {
+            graph,
+            docket: &self.docket,
+            recovery: self.recovery,
+            rulings: &self.rulings,
+            spared: &self.spared,
+        }
+    }
+}
+
+/// All nodes in the order in which they are counted.
+pub(super) fn in_order(graph: &Graph) -> Vec<Index> {
+    let mut order: Vec<Index> = (0..graph.nodes().len() as Index).collect();
+    order.sort_unstable_by_key(|at| graph.node(*at).order);
+    order
+}
+
+fn case(graph: &Graph, at: Index) -> Case<'_> {
+    let node = graph.node(at);
+    Case {
+        at: Some(at),
+        signer: node.signer(),
+        op: node.op.value(),
+        past: &node.past,
+    }
+}

@@ -1,0 +1,436 @@
+//! The rules: whether one operation counts, given which others do.
+//!
+//! Authority is judged at an operation's parents, among what counts there; beside that, only a
+//! removal or demotion that its author had not seen can take it away. A rule that needs a ruling
+//! which is still open stops as [`Stop::Blocked`] and is asked again later.
+
+use std::collections::BTreeSet;
+
+use super::{
+    docket::{Docket, struck},
+    graph::{Graph, Index, NodeSet, Order},
+    operation::{Add, Invite, Join, Kind, Operation, Role, SetRole},
+};
+use crate::{
+    id::{DeviceId, OpId},
+    name::MemberName,
+};
+
+/// Why an operation is kept but does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Void {
+    #[error("device {0} was no member of the team when it signed this; ask an admin for an invite")]
+    NotAMember(DeviceId),
+    #[error("device {device} was a {has}, and this takes a {needs}; ask an admin to do it")]
+    RoleTooLow {
+        device: DeviceId,
+        has: Role,
+        needs: Role,
+    },
+    #[error(
+        "at the same time operation {by} removed or demoted the device that signed this, or withdrew the invite; ask an admin to do it again"
+    )]
+    Struck { by: OpId },
+    #[error("{0} is neither a device nor an invite of the team; `podsync team members` lists them")]
+    UnknownDevice(DeviceId),
+    #[error("device {0} is in the team already")]
+    AlreadyEnrolled(DeviceId),
+    #[error(
+        "device {0} was removed and does not come back; run `podsync init` in a new home there and join with a new invite"
+    )]
+    DeviceRemoved(DeviceId),
+    #[error("key {0} is in use by an invite or as the recovery key; make a new key")]
+    KeyInUse(DeviceId),
+    #[error("the recovery key cannot be removed or changed")]
+    RecoveryKey,
+    #[error("a robot stays a reader: it keeps no feed; enrol a device for publishing instead")]
+    RobotRole,
+    #[error("the team knows no invite {0}; ask for a new one")]
+    NoSuchInvite(DeviceId),
+    #[error("the invite was withdrawn; ask for a new one")]
+    InviteWithdrawn,
+    #[error("the invite ran out; ask for a new one")]
+    InviteExpired,
+    #[error("the invite has been used as often as it may be; ask for a new one")]
+    InviteSpent,
+    #[error("the invite is for {invited}, not for {asked}; join as {invited}")]
+    InvitedByAnotherName {
+        invited: MemberName,
+        asked: MemberName,
+    },
+    #[error(
+        "somebody in the team is called {0} already; join under another name, or ask for an invite made out to {0}"
+    )]
+    NameTaken(MemberName),
+    #[error("that key epoch exists already; rotate again with a fresh key")]
+    EpochTaken,
+    #[error("a team is founded once")]
+    FoundedTwice,
+    #[error("its place in a knot of removals cannot be told; ask an admin to do it again")]
+    Knotted,
+}
+
+/// Why a rule gives no way through.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// This ruling is needed first.
+    Blocked(Index),
+    Void(Void),
+}
+
+/// A device as seen from an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Unknown,
+    Removed,
+    Member { role: Role, robot: bool },
+}
+
+/// An operation before the rules. Without a place in the graph it is one that might be made now.
+pub(super) struct Case<'a> {
+    pub(super) at: Option<Index>,
+    pub(super) signer: DeviceId,
+    pub(super) op: &'a Operation,
+    pub(super) past: &'a NodeSet,
+}
+
+/// Who is older, for mutual removals: depth of enrolment, the recovery key first, then the id.
+pub(super) type Seniority = (u32, bool, DeviceId);
+
+/// What rulings are made from.
+pub(super) struct Bench<'a> {
+    pub(super) graph: &'a Graph,
+    pub(super) docket: &'a Docket,
+    pub(super) recovery: DeviceId,
+    /// By node: whether it counts, none while that is open.
+    pub(super) rulings: &'a [Option<bool>],
+    /// Operations and the strikes that were cut off from them to undo a knot.
+    pub(super) spared: &'a BTreeSet<(Index, Index)>,
+}
+
+impl Bench<'_> {
+    pub(super) fn judge(&self, case: &Case<'_>) -> Result<(), Stop> {
+        if let Kind::Found(_) = case.op.kind {
+            let first = case.at == Some(0);
+            return if first {
+                Ok(())
+            } else {
+                Err(Stop::Void(Void::FoundedTwice))
+            };
+        }
+        self.check_strikes(case)?;
+        self.check_authority(case)?;
+        match &case.op.kind {
+            Kind::Add(add) => self.check_add(case, add),
+            Kind::Remove(remove) => self.check_remove(case, &remove.device),
+            Kind::SetRole(set) => self.check_set_role(case, set),
+            Kind::Invite(invite) => self.check_invite(case, invite),
+            Kind::Join(join) => self.check_join(case, join),
+            Kind::Rotate(rotate) => {
+                let taken = self.first_counting(self.docket.epochs(&rotate.epoch), case.past)?;
+                taken.map_or(Ok(()), |_| void(Void::EpochTaken))
+            }
+            Kind::Settings(_) | Kind::Found(_) => Ok(()),
+        }
+    }
+
+    /// A removal or demotion beats what its device did unseen by it.
+    fn check_strikes(&self, case: &Case<'_>) -> Result<(), Stop> {
+        let Some(at) = case.at else { return Ok(()) };
+        let invite = match &case.op.kind {
+            Kind::Join(join) => Some(join.invite),
+            _ => None,
+        };
+        let mut open = None;
+        for device in std::iter::once(case.signer).chain(invite) {
+            for &strike in self.docket.strikes(&device) {
+                if self.ruling(strike) == Some(false) || !self.strikes(strike, at, &device) {
+                    continue;
+                }
+                match self.outranks(at, strike) {
+                    Ok(true) => continue,
+                    Err(Stop::Blocked(on)) => open = open.or(Some(on)),
+                    Ok(false) | Err(Stop::Void(_)) if self.ruling(strike) == Some(true) => {
+                        return void(Void::Struck {
+                            by: self.graph.node(strike).order.id,
+                        });
+                    }
+                    Ok(false) | Err(Stop::Void(_)) => open = open.or(Some(strike)),
+                }
+            }
+        }
+        open.map_or(Ok(()), |on| Err(Stop::Blocked(on)))
+    }
+
+    /// Whether `strike`, about `device`, would void what stands at `at`.
+    fn strikes(&self, strike: Index, at: Index, device: &DeviceId) -> bool {
+        let (strike_node, node) = (self.graph.node(strike), self.graph.node(at));
+        let deprives = match strike_node.kind() {
+            Kind::Remove(_) => true,
+            Kind::SetRole(set) => node.signer() == *device && set.role < needed(node.kind()),
+            _ => false,
+        };
+        deprives && self.graph.concurrent(strike, at) && !self.spared.contains(&(at, strike))
+    }
+
+    /// Mutual removal goes to the device that was enrolled earlier.
+    fn outranks(&self, at: Index, strike: Index) -> Result<bool, Stop> {
+        let (node, strike_node) = (self.graph.node(at), self.graph.node(strike));
+        let target = strike_node.signer();
+        if struck(node.kind()) != Some(target) || !self.strikes(at, strike, &target) {
+            return Ok(false);
+        }
+        let ours = self.seniority(&node.signer(), &node.past)?;
+        let theirs = self.seniority(&target, &strike_node.past)?;
+        Ok((ours, node.order) < (theirs, strike_node.order))
+    }
+
+    pub(super) fn seniority(&self, device: &DeviceId, past: &NodeSet) -> Result<Seniority, Stop> {
+        if *device == self.recovery {
+            return Ok((0, false, *device));
+        }
+        let first = self.first_counting(self.docket.enrolments(device), past)?;
+        let depth = first.map_or(u32::MAX, |at| self.graph.node(at).order.depth);
+        Ok((depth, true, *device))
+    }
+
+    fn check_authority(&self, case: &Case<'_>) -> Result<(), Stop> {
+        let needs = needed(&case.op.kind);
+        match self.standing(&case.signer, case.past)? {
+            Standing::Member { role, .. } if role >= needs => Ok(()),
+            Standing::Member { role, .. } => void(Void::RoleTooLow {
+                device: case.signer,
+                has: role,
+                needs,
+            }),
+            Standing::Unknown | Standing::Removed => void(Void::NotAMember(case.signer)),
+        }
+    }
+
+    fn check_add(&self, case: &Case<'_>, add: &Add) -> Result<(), Stop> {
+        if add.robot && add.role != Role::Reader {
+            return void(Void::RobotRole);
+        }
+        self.check_newcomer(case, &add.newcomer.device)
+    }
+
+    #[cfg(not(podsync_planted = "ignore-removal"))]
+    fn check_remove(&self, case: &Case<'_>, device: &DeviceId) -> Result<(), Stop> {
+        if *device == self.recovery {
+            return void(Void::RecoveryKey);
+        }
+        match self.standing(device, case.past)? {
+            Standing::Member { .. } => Ok(()),
+            Standing::Removed => void(Void::DeviceRemoved(*device)),
+            Standing::Unknown => match self.invite(device, case.past) {
+                Err(Stop::Void(Void::NoSuchInvite(_))) => void(Void::UnknownDevice(*device)),
+                invite => invite.map(drop),
+            },
+        }
+    }
+
+    #[cfg(podsync_planted = "ignore-removal")]
+    fn check_remove(&self, _: &Case<'_>, device: &DeviceId) -> Result<(), Stop> {
+        void(Void::UnknownDevice(*device))
+    }
+
+    fn check_set_role(&self, case: &Case<'_>, set: &SetRole) -> Result<(), Stop> {
+        if set.device == self.recovery {
+            return void(Void::RecoveryKey);
+        }
+        match self.standing(&set.device, case.past)? {
+            Standing::Member { robot: true, .. } => void(Void::RobotRole),
+            Standing::Member { .. } => Ok(()),
+            Standing::Removed => void(Void::DeviceRemoved(set.device)),
+            Standing::Unknown => void(Void::UnknownDevice(set.device)),
+        }
+    }
+
+    fn check_invite(&self, case: &Case<'_>, invite: &Invite) -> Result<(), Stop> {
+        let key = &invite.key.device;
+        if self.standing(key, case.past)? != Standing::Unknown {
+            return void(Void::KeyInUse(*key));
+        }
+        self.check_key_is_free(key, case.past)
+    }
+
+    fn check_join(&self, case: &Case<'_>, join: &Join) -> Result<(), Stop> {
+        let invite = self.invite(&join.invite, case.past)?;
+        if join.witnessed_ms > invite.expires_ms {
+            return void(Void::InviteExpired);
+        }
+        let asked = &join.newcomer.member;
+        if let Some(invited) = invite.member.as_ref().filter(|invited| *invited != asked) {
+            return void(Void::InvitedByAnotherName {
+                invited: invited.clone(),
+                asked: asked.clone(),
+            });
+        }
+        self.check_newcomer(case, &join.newcomer.device)?;
+        if invite.member.is_none() {
+            self.check_name(case, join)?;
+        }
+        self.check_uses(case, join, invite.uses)
+    }
+
+    fn check_newcomer(&self, case: &Case<'_>, device: &DeviceId) -> Result<(), Stop> {
+        match self.standing(device, case.past)? {
+            Standing::Unknown => self.check_key_is_free(device, case.past),
+            Standing::Removed => void(Void::DeviceRemoved(*device)),
+            Standing::Member { .. } => void(Void::AlreadyEnrolled(*device)),
+        }
+    }
+
+    fn check_key_is_free(&self, key: &DeviceId, past: &NodeSet) -> Result<(), Stop> {
+        let invite = self.first_counting(self.docket.invites(key), past)?;
+        if *key == self.recovery || invite.is_some() {
+            return void(Void::KeyInUse(*key));
+        }
+        Ok(())
+    }
+
+    /// Of several that take one name at once, the first in order has it.
+    fn check_name(&self, case: &Case<'_>, join: &Join) -> Result<(), Stop> {
+        for &other in self.earlier(self.docket.named(&join.newcomer.member), case) {
+            let same = super::docket::enrolment(self.graph.node(other).kind())
+                .is_some_and(|enrolment| enrolment.device == join.newcomer.device);
+            if !same && self.decided(other)? {
+                return void(Void::NameTaken(join.newcomer.member.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Uses count devices, not joins: two witnesses of one newcomer spend one.
+    fn check_uses(&self, case: &Case<'_>, join: &Join, uses: u32) -> Result<(), Stop> {
+        let mut joined = BTreeSet::new();
+        for &other in self.earlier(self.docket.joins(&join.invite), case) {
+            if let Kind::Join(earlier) = self.graph.node(other).kind()
+                && self.decided(other)?
+            {
+                joined.insert(earlier.newcomer.device);
+            }
+        }
+        if joined.len() >= uses as usize && !joined.contains(&join.newcomer.device) {
+            return void(Void::InviteSpent);
+        }
+        Ok(())
+    }
+
+    /// The part of a list that comes before the case in the order of counting.
+    fn earlier<'l>(&self, list: &'l [Index], case: &Case<'_>) -> &'l [Index] {
+        let order: Option<Order> = case.at.map(|at| self.graph.node(at).order);
+        let end =
+            list.partition_point(|at| order.is_none_or(|order| self.graph.node(*at).order < order));
+        &list[..end]
+    }
+
+    /// The invite of this key, if it stands within `past`.
+    fn invite(&self, key: &DeviceId, past: &NodeSet) -> Result<&Invite, Stop> {
+        let at = self.first_counting(self.docket.invites(key), past)?;
+        let Some(Kind::Invite(invite)) = at.map(|at| self.graph.node(at).kind()) else {
+            return Err(Stop::Void(Void::NoSuchInvite(*key)));
+        };
+        if self
+            .first_counting(self.docket.strikes(key), past)?
+            .is_some()
+        {
+            return Err(Stop::Void(Void::InviteWithdrawn));
+        }
+        Ok(invite)
+    }
+
+    /// What `device` is, as far as `past` tells. Of role changes that did not see each other the
+    /// lowest role holds.
+    pub(super) fn standing(&self, device: &DeviceId, past: &NodeSet) -> Result<Standing, Stop> {
+        if *device == self.recovery {
+            return Ok(Standing::Member {
+                role: Role::Admin,
+                robot: false,
+            });
+        }
+        let mut given = Vec::new();
+        let mut robot = false;
+        for &at in self.docket.enrolments(device) {
+            if past.contains(at) && self.decided(at)? {
+                let (role, is_robot) = self.enrolled_as(at)?;
+                robot |= is_robot;
+                given.push((at, role));
+            }
+        }
+        if given.is_empty() {
+            return Ok(Standing::Unknown);
+        }
+        for &at in self.docket.strikes(device) {
+            if past.contains(at) && self.decided(at)? {
+                match self.graph.node(at).kind() {
+                    Kind::SetRole(set) => given.push((at, set.role)),
+                    _ => return Ok(Standing::Removed),
+                }
+            }
+        }
+        Ok(Standing::Member {
+            role: self.lowest_of_latest(given),
+            robot,
+        })
+    }
+
+    /// The role that an enrolment gives, and whether it is a robot's.
+    pub(super) fn enrolled_as(&self, at: Index) -> Result<(Role, bool), Stop> {
+        let node = self.graph.node(at);
+        Ok(match node.kind() {
+            Kind::Add(add) => (add.role, add.robot),
+            Kind::Join(join) => {
+                // It counts, so the invite did too at the join.
+                let at = self.first_counting(self.docket.invites(&join.invite), &node.past)?;
+                match at.map(|at| self.graph.node(at).kind()) {
+                    Some(Kind::Invite(invite)) => (invite.role, false),
+                    _ => (Role::Reader, false),
+                }
+            }
+            _ => (Role::Admin, false),
+        })
+    }
+
+    fn lowest_of_latest(&self, mut given: Vec<(Index, Role)>) -> Role {
+        given.sort_by_key(|(at, _)| std::cmp::Reverse(self.graph.node(*at).order));
+        let mut superseded = NodeSet::default();
+        let mut lowest = Role::Admin;
+        for (at, role) in given {
+            if !superseded.contains(at) {
+                lowest = lowest.min(role);
+                superseded.union(&self.graph.node(at).past);
+            }
+        }
+        lowest
+    }
+
+    fn first_counting(&self, list: &[Index], past: &NodeSet) -> Result<Option<Index>, Stop> {
+        for &at in list {
+            if past.contains(at) && self.decided(at)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn decided(&self, at: Index) -> Result<bool, Stop> {
+        self.ruling(at).ok_or(Stop::Blocked(at))
+    }
+
+    fn ruling(&self, at: Index) -> Option<bool> {
+        self.rulings[at as usize]
+    }
+}
+
+/// The least role that may do this.
+pub(super) fn needed(kind: &Kind) -> Role {
+    match kind {
+        Kind::Join(_) => Role::Reader,
+        _ => Role::Admin,
+    }
+}
+
+fn void<T>(why: Void) -> Result<T, Stop> {
+    Err(Stop::Void(why))
+}

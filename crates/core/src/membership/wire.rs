@@ -1,0 +1,143 @@
+//! What is said on `/podsync/membership/1`, one request and one response.
+//!
+//! This is the only exchange that an unlisted key gets, so both sides are bounded tightly and an
+//! answer tells a stranger nothing but why not.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::{Void, operation::MAX_JOIN_REQUEST_LEN};
+use crate::{
+    codec::Format,
+    id::{OpId, TeamId},
+};
+
+/// The most bytes of a request or a response.
+pub const MAX_MESSAGE_LEN: usize = 1 << 20;
+/// The most heads that a request names; who has more names the first ones and asks again.
+pub const MAX_KNOWN_HEADS: usize = 256;
+/// What a response adds to the operations in it.
+const RESPONSE_OVERHEAD: usize = 8;
+/// What an operation's length takes.
+const LENGTH_OVERHEAD: usize = 4;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MembershipRequest {
+    /// All operations that `known` and what these saw lack.
+    Fetch { team: TeamId, known: Vec<OpId> },
+    /// Please witness: a [`super::operation::InviteProof`] in its envelope.
+    Join { team: TeamId, request: ByteBuf },
+}
+
+impl Format for MembershipRequest {
+    const NAME: &'static str = "membership request";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_MESSAGE_LEN;
+}
+
+impl MembershipRequest {
+    pub fn fetch(team: TeamId, heads: &[OpId]) -> Self {
+        Self::Fetch {
+            team,
+            known: heads.iter().take(MAX_KNOWN_HEADS).copied().collect(),
+        }
+    }
+
+    /// Whether a decoded request keeps its own bounds.
+    pub fn is_in_bounds(&self) -> bool {
+        match self {
+            Self::Fetch { known, .. } => known.len() <= MAX_KNOWN_HEADS,
+            Self::Join { request, .. } => request.len() <= MAX_JOIN_REQUEST_LEN,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MembershipResponse {
+    /// Operations, parents first. There may be more: insert them and ask again until none come.
+    Ops(Vec<ByteBuf>),
+    /// The join was witnessed; the join and what led to it, as much as fits.
+    Joined {
+        ops: Vec<ByteBuf>,
+    },
+    Refused(RefusedReason),
+}
+
+impl Format for MembershipResponse {
+    const NAME: &'static str = "membership response";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_MESSAGE_LEN;
+}
+
+impl MembershipResponse {
+    pub fn ops<B: AsRef<[u8]>>(ops: impl IntoIterator<Item = B>) -> Self {
+        Self::Ops(that_fit(ops))
+    }
+
+    pub fn joined<B: AsRef<[u8]>>(ops: impl IntoIterator<Item = B>) -> Self {
+        Self::Joined { ops: that_fit(ops) }
+    }
+}
+
+/// The first operations, as many as one response holds.
+fn that_fit<B: AsRef<[u8]>>(ops: impl IntoIterator<Item = B>) -> Vec<ByteBuf> {
+    let mut room = MAX_MESSAGE_LEN - RESPONSE_OVERHEAD;
+    ops.into_iter()
+        .map_while(|op| {
+            room = room.checked_sub(op.as_ref().len() + LENGTH_OVERHEAD)?;
+            Some(ByteBuf::from(op.as_ref()))
+        })
+        .collect()
+}
+
+/// Why a request was turned down. The order of the variants is the wire's: new ones go last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RefusedReason {
+    #[error("this device is not in that team; ask an admin for an invite")]
+    NotListed,
+    #[error("the other side cannot serve that team; try another member")]
+    UnknownTeam,
+    #[error("the other side is busy; try again")]
+    Busy,
+    #[error("the request was malformed; update podsync on both sides")]
+    Malformed,
+    #[error("the request names another device than the one that sent it")]
+    OtherDevice,
+    #[error("the team knows no such invite (yet); try another member, or ask for a new invite")]
+    InviteUnknown,
+    #[error("the invite was withdrawn; ask for a new one")]
+    InviteWithdrawn,
+    #[error("the invite ran out; ask for a new one")]
+    InviteExpired,
+    #[error("the invite has been used as often as it may be; ask for a new one")]
+    InviteSpent,
+    #[error("the invite is made out to another name; join under that name")]
+    InvitedByAnotherName,
+    #[error(
+        "somebody in the team bears that name; choose another, or ask for an invite made out to it"
+    )]
+    NameTaken,
+    #[error(
+        "this device was removed from the team; make a new home with `podsync init` and join from there"
+    )]
+    DeviceRemoved,
+    #[error("the team is full; an admin has to remove a device first")]
+    TeamFull,
+    #[error("the other side may not witness joins at the moment; try another member")]
+    CannotWitness,
+}
+
+impl From<&Void> for RefusedReason {
+    fn from(void: &Void) -> Self {
+        match void {
+            Void::NoSuchInvite(_) => Self::InviteUnknown,
+            Void::InviteWithdrawn | Void::Struck { .. } => Self::InviteWithdrawn,
+            Void::InviteExpired => Self::InviteExpired,
+            Void::InviteSpent => Self::InviteSpent,
+            Void::InvitedByAnotherName { .. } => Self::InvitedByAnotherName,
+            Void::NameTaken(_) => Self::NameTaken,
+            Void::DeviceRemoved(_) => Self::DeviceRemoved,
+            _ => Self::CannotWitness,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Tickets and recovery keys as people pass them on: one line of text with a secret in it.
+//!
+//! The text carries a version and check bytes, so that a slip of the hand, a newer podsync and
+//! something else altogether each get their own answer. Neither type has a `Display`: showing one
+//! is a decision, made by name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    codec::Format,
+    id::{DeviceId, OpId, TeamId},
+    keys::{DeviceSecret, Seed},
+    seal::SecretKey,
+};
+
+/// The most heads in a ticket.
+pub const MAX_HEADS: usize = 8;
+/// The most addresses in a ticket.
+pub const MAX_ADDRESSES: usize = 8;
+/// The most bytes of an address.
+pub const MAX_ADDRESS_LEN: usize = 128;
+
+const TICKET: Text = Text {
+    what: "ticket",
+    family: "podsync",
+    prefix: "podsync1-",
+    max_len: 3072,
+};
+const RECOVERY: Text = Text {
+    what: "recovery key",
+    family: "podsync-recovery",
+    prefix: "podsync-recovery1-",
+    max_len: 128,
+};
+const CHECK_LEN: usize = 4;
+
+/// What a ticket lets its bearer do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TicketKind {
+    /// Join the team: the secret is the invite's key.
+    Invite,
+    /// Be the robot: the secret is the device's own key.
+    Robot,
+}
+
+/// All that a newcomer needs: a secret, the team, and where to find someone of it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    pub kind: TicketKind,
+    secret: SecretKey,
+    pub team: TeamId,
+    /// The membership's heads at issue: nobody can show the newcomer an older team than this.
+    pub heads: Vec<OpId>,
+    /// Multiaddresses at which someone may be found.
+    pub addresses: Vec<String>,
+    /// The device that issued it.
+    pub issuer: DeviceId,
+}
+
+impl Format for Ticket {
+    const NAME: &'static str = "ticket";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 2048;
+}
+
+impl Ticket {
+    /// Keeps as many heads and addresses as fit, the first ones.
+    pub fn new(
+        kind: TicketKind,
+        secret: Seed,
+        team: TeamId,
+        mut heads: Vec<OpId>,
+        mut addresses: Vec<String>,
+        issuer: DeviceId,
+    ) -> Self {
+        heads.truncate(MAX_HEADS);
+        addresses.retain(|address| address.len() <= MAX_ADDRESS_LEN);
+        addresses.truncate(MAX_ADDRESSES);
+        Self {
+            kind,
+            secret: SecretKey::from_bytes(secret),
+            team,
+            heads,
+            addresses,
+            issuer,
+        }
+    }
+
+    /// The invite's key, or the robot's.
+    pub fn secret(&self) -> DeviceSecret {
+        DeviceSecret::from_seed(*self.secret.expose())
+    }
+
+    /// The text to pass on. It is a secret.
+    pub fn expose_text(&self) -> Zeroizing<String> {
+        TICKET.write(&Zeroizing::new(self.encode()))
+    }
+
+    pub fn parse(text: &str) -> Result<Self, TicketError> {
+        let bytes = TICKET.read(text)?;
+        let ticket = Self::decode(&bytes).map_err(|_| TICKET.damaged())?;
+        let fits = ticket.heads.len() <= MAX_HEADS
+            && ticket.addresses.len() <= MAX_ADDRESSES
+            && ticket
+                .addresses
+                .iter()
+                .all(|address| address.len() <= MAX_ADDRESS_LEN);
+        if fits {
+            Ok(ticket)
+        } else {
+            Err(TICKET.damaged())
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("kind", &self.kind)
+            .field("secret", &"hidden")
+            .field("team", &self.team)
+            .field("heads", &self.heads)
+            .field("addresses", &self.addresses)
+            .field("issuer", &self.issuer)
+            .finish()
+    }
+}
+
+/// A team's recovery key on paper.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryKey {
+    secret: SecretKey,
+}
+
+impl Format for RecoveryKey {
+    const NAME: &'static str = "recovery key";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 33;
+}
+
+impl RecoveryKey {
+    pub fn from_seed(seed: Seed) -> Self {
+        Self {
+            secret: SecretKey::from_bytes(seed),
+        }
+    }
+
+    pub fn secret(&self) -> DeviceSecret {
+        DeviceSecret::from_seed(*self.secret.expose())
+    }
+
+    /// The text to write down. It is a secret.
+    pub fn expose_text(&self) -> Zeroizing<String> {
+        RECOVERY.write(&Zeroizing::new(self.encode()))
+    }
+
+    pub fn parse(text: &str) -> Result<Self, TicketError> {
+        Self::decode(&RECOVERY.read(text)?).map_err(|_| RECOVERY.damaged())
+    }
+}
+
+impl fmt::Debug for RecoveryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryKey(hidden)")
+    }
+}
+
+/// Why a text is no ticket (or recovery key). It never repeats the text: that may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    #[error("this is not a podsync {what}: one begins with `{prefix}`; copy the whole line")]
+    NotOne {
+        what: &'static str,
+        prefix: &'static str,
+    },
+    #[error("this {what} was made by a newer podsync; update this one, then try again")]
+    Newer { what: &'static str },
+    #[error("this {what} has a mistyped, missing or extra character; copy the whole line again")]
+    Typo { what: &'static str },
+    #[error("this is a recovery key, not a ticket; keep it offline, and ask an admin for a ticket")]
+    RecoveryKey,
+}
+
+/// How one kind of secret is written: prefix, then base32 of the bytes and their check.
+struct Text {
+    what: &'static str,
+    family: &'static str,
+    prefix: &'static str,
+    max_len: usize,
+}
+
+impl Text {
+    fn write(&self, bytes: &[u8]) -> Zeroizing<String> {
+        let checked = Zeroizing::new([bytes, &self.check(bytes)].concat());
+        let mut text = Zeroizing::new(String::from(self.prefix));
+        let letters = Zeroizing::new(
+            data_encoding::BASE32_NOPAD
+                .encode(&checked)
+                .to_ascii_lowercase(),
+        );
+        text.push_str(&letters);
+        text
+    }
+
+    fn read(&self, text: &str) -> Result<Zeroizing<Vec<u8>>, TicketError> {
+        let text = text.trim();
+        let Some(letters) = text.strip_prefix(self.prefix) else {
+            return Err(self.refusal(text));
+        };
+        if letters.len() > self.max_len || letters.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Err(self.damaged());
+        }
+        let letters = Zeroizing::new(letters.to_ascii_uppercase());
+        let bytes = data_encoding::BASE32_NOPAD
+            .decode(letters.as_bytes())
+            .map(Zeroizing::new)
+            .map_err(|_| self.damaged())?;
+        let (body, check) = bytes
+            .split_at_checked(bytes.len().saturating_sub(CHECK_LEN))
+            .ok_or_else(|| self.damaged())?;
+        if check != self.check(body) {
+            return Err(self.damaged());
+        }
+        match body.first() {
+            Some(1) => Ok(Zeroizing::new(body.to_vec())),
+            Some(version) if *version > 1 => Err(TicketError::Newer { what: self.what }),
+            _ => Err(self.damaged()),
+        }
+    }
+
+    /// What is wrong with a text that has another prefix.
+    fn refusal(&self, text: &str) -> TicketError {
+        if self.what == TICKET.what && text.starts_with(RECOVERY.family) {
+            return TicketError::RecoveryKey;
+        }
+        let version = text
+            .strip_prefix(self.family)
+            .and_then(|rest| rest.split_once('-'));
+        match version.and_then(|(number, _)| number.parse::<u32>().ok()) {
+            Some(number) if number > 1 => TicketError::Newer { what: self.what },
+            _ => TicketError::NotOne {
+                what: self.what,
+                prefix: self.prefix,
+            },
+        }
+    }
+
+    fn damaged(&self) -> TicketError {
+        TicketError::Typo { what: self.what }
+    }
+
+    fn check(&self, bytes: &[u8]) -> [u8; CHECK_LEN] {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.prefix.as_bytes()).update(bytes);
+        let mut check = [0; CHECK_LEN];
+        check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
+        check
+    }
+}
