@@ -47,7 +47,9 @@ Client = Callable[[str], Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("command", choices=["fill", "dump"])
     parser.add_argument("--endpoint", required=True)
     arguments = parser.parse_args()
@@ -56,7 +58,9 @@ def main() -> None:
             fill(clients(arguments.endpoint, account, region), account, region)
     else:
         document = {
-            f"{account} {region}": dump(clients(arguments.endpoint, account, region), arguments.endpoint)
+            f"{account} {region}": dump(
+                clients(arguments.endpoint, account, region), arguments.endpoint
+            )
             for account, region in PLACES
         }
         text = json.dumps(document, sort_keys=True, indent=1, default=plain)
@@ -110,7 +114,9 @@ def fill(client: Client, account: str, region: str) -> None:
 
 def fill_s3(s3: Any, account: str, region: str) -> None:
     name = f"orders-{account}-{region}"
-    place = {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    place = (
+        {} if region == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    )
     s3.create_bucket(Bucket=name, **place)
     s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "team", "Value": "orders"}]})
     for key in ODD_KEYS:
@@ -150,12 +156,16 @@ def fill_s3(s3: Any, account: str, region: str) -> None:
 
 
 def upload_part(s3: Any, bucket: str, key: str, upload: str, number: int, body: bytes) -> str:
-    return s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]
+    return s3.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=number, Body=body)[
+        "ETag"
+    ]
 
 
 def fill_sqs(sqs: Any) -> None:
     dead = sqs.create_queue(QueueName="orders-dead")["QueueUrl"]
-    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    dead_arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "3"})
     queue = sqs.create_queue(
         QueueName="orders", Attributes={"RedrivePolicy": redrive}, tags={"team": "orders"}
@@ -170,25 +180,35 @@ def fill_sqs(sqs: Any) -> None:
     sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=2, VisibilityTimeout=7200)
     sqs.send_message(QueueUrl=queue, MessageBody="later", DelaySeconds=900)
     fifo = sqs.create_queue(
-        QueueName="steps.fifo", Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"}
+        QueueName="steps.fifo",
+        Attributes={"FifoQueue": "true", "ContentBasedDeduplication": "true"},
     )["QueueUrl"]
     for number in range(6):
-        sqs.send_message(QueueUrl=fifo, MessageBody=f"step {number}", MessageGroupId=f"group-{number % 2}")
+        sqs.send_message(
+            QueueUrl=fifo, MessageBody=f"step {number}", MessageGroupId=f"group-{number % 2}"
+        )
 
 
 def fill_ssm(ssm: Any) -> None:
     for value in ("one", "two", "three"):
         ssm.put_parameter(Name="/orders/limit", Value=value, Type="String", Overwrite=True)
     ssm.put_parameter(
-        Name="/orders/token", Value="secret", Type="SecureString", Tags=[{"Key": "team", "Value": "orders"}]
+        Name="/orders/token",
+        Value="secret",
+        Type="SecureString",
+        Tags=[{"Key": "team", "Value": "orders"}],
     )
     ssm.label_parameter_version(Name="/orders/limit", ParameterVersion=2, Labels=["stable"])
 
 
 def fill_secrets(secrets: Any) -> None:
-    secrets.create_secret(Name="orders/db", SecretString="first", Tags=[{"Key": "team", "Value": "orders"}])
+    secrets.create_secret(
+        Name="orders/db", SecretString="first", Tags=[{"Key": "team", "Value": "orders"}]
+    )
     secrets.put_secret_value(SecretId="orders/db", SecretString="second")
-    secrets.put_secret_value(SecretId="orders/db", SecretString="third", VersionStages=["CANDIDATE"])
+    secrets.put_secret_value(
+        SecretId="orders/db", SecretString="third", VersionStages=["CANDIDATE"]
+    )
     secrets.create_secret(Name="orders/key", SecretBinary=b"\0\1\2\xff")
 
 
@@ -196,16 +216,25 @@ def fill_iam(iam: Any) -> None:
     trust = {
         "Version": "2012-10-17",
         "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
         ],
     }
-    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
+    allow = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}],
+    }
     iam.create_user(UserName="alice", Tags=[{"Key": "team", "Value": "orders"}])
     iam.create_access_key(UserName="alice")
     iam.create_group(GroupName="developers")
     iam.add_user_to_group(GroupName="developers", UserName="alice")
     iam.create_role(RoleName="worker", AssumeRolePolicyDocument=json.dumps(trust))
-    policy = iam.create_policy(PolicyName="orders-bucket", PolicyDocument=json.dumps(allow))["Policy"]
+    policy = iam.create_policy(PolicyName="orders-bucket", PolicyDocument=json.dumps(allow))[
+        "Policy"
+    ]
     iam.attach_role_policy(RoleName="worker", PolicyArn=policy["Arn"])
     iam.put_user_policy(UserName="alice", PolicyName="inline", PolicyDocument=json.dumps(allow))
 
@@ -250,7 +279,8 @@ def dump_bucket(s3: Any, name: str) -> dict[str, Any]:
         "deleted": list(pages(s3, "list_object_versions", "DeleteMarkers", Bucket=name)),
         "objects": [dump_object(s3, name, version) for version in versions],
         "uploads": [
-            {**upload, "parts": list_parts(s3, name, upload["Key"], upload["UploadId"])} for upload in uploads
+            {**upload, "parts": list_parts(s3, name, upload["Key"], upload["UploadId"])}
+            for upload in uploads
         ],
     }
 
@@ -273,7 +303,9 @@ def dump_object(s3: Any, bucket: str, version: dict[str, Any]) -> dict[str, Any]
 def dump_sqs(sqs: Any, endpoint: str) -> dict[str, Any]:
     return {
         url.rsplit("/", 1)[1]: {
-            "attributes": sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"],
+            "attributes": sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
+                "Attributes"
+            ],
             "tags": sqs.list_queue_tags(QueueUrl=url).get("Tags", {}),
             "messages": messages(endpoint, url),
         }
@@ -283,7 +315,9 @@ def dump_sqs(sqs: Any, endpoint: str) -> dict[str, Any]:
 
 def messages(endpoint: str, queue_url: str) -> Any:
     """LocalStack's own view of a queue, which doesn't receive anything."""
-    query = urllib.parse.urlencode({"QueueUrl": queue_url, "ShowInvisible": "true", "ShowDelayed": "true"})
+    query = urllib.parse.urlencode(
+        {"QueueUrl": queue_url, "ShowInvisible": "true", "ShowDelayed": "true"}
+    )
     request = urllib.request.Request(
         f"{endpoint}/_aws/sqs/messages?{query}", headers={"Accept": "application/json"}
     )
@@ -302,9 +336,17 @@ def dump_ssm(ssm: Any) -> dict[str, Any]:
         parameter["Name"]: {
             "described": parameter,
             "history": list(
-                pages(ssm, "get_parameter_history", "Parameters", Name=parameter["Name"], WithDecryption=True)
+                pages(
+                    ssm,
+                    "get_parameter_history",
+                    "Parameters",
+                    Name=parameter["Name"],
+                    WithDecryption=True,
+                )
             ),
-            "tags": ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=parameter["Name"])["TagList"],
+            "tags": ssm.list_tags_for_resource(
+                ResourceType="Parameter", ResourceId=parameter["Name"]
+            )["TagList"],
         }
         for parameter in pages(ssm, "describe_parameters", "Parameters")
     }
@@ -315,7 +357,9 @@ def dump_secrets(secrets: Any) -> dict[str, Any]:
     for secret in pages(secrets, "list_secrets", "SecretList"):
         described = answer(secrets.describe_secret(SecretId=secret["ARN"]))
         found[secret["Name"]] = {
-            "described": {name: value for name, value in described.items() if name != "LastAccessedDate"},
+            "described": {
+                name: value for name, value in described.items() if name != "LastAccessedDate"
+            },
             "values": {
                 version: answer(secrets.get_secret_value(SecretId=secret["ARN"], VersionId=version))
                 for version in described.get("VersionIdsToStages", {})
@@ -325,11 +369,18 @@ def dump_secrets(secrets: Any) -> dict[str, Any]:
 
 
 def dump_iam(iam: Any) -> dict[str, Any]:
-    everything = answer(iam.get_account_authorization_details(Filter=["User", "Role", "Group", "LocalManagedPolicy"]))
+    everything = answer(
+        iam.get_account_authorization_details(
+            Filter=["User", "Role", "Group", "LocalManagedPolicy"]
+        )
+    )
     users = [user["UserName"] for user in pages(iam, "list_users", "Users")]
     return {
         **everything,
-        "access_keys": {user: list(pages(iam, "list_access_keys", "AccessKeyMetadata", UserName=user)) for user in users},
+        "access_keys": {
+            user: list(pages(iam, "list_access_keys", "AccessKeyMetadata", UserName=user))
+            for user in users
+        },
     }
 
 

@@ -58,7 +58,9 @@ def bind_to_loopback() -> None:
     from twisted.internet import endpoints
 
     class LoopbackEndpoint(endpoints.TCP4ServerEndpoint):
-        def __init__(self, reactor: object, port: int, backlog: int = 50, interface: str = "") -> None:
+        def __init__(
+            self, reactor: object, port: int, backlog: int = 50, interface: str = ""
+        ) -> None:
             super().__init__(reactor, port, backlog, interface or LOOPBACK)
 
     endpoints.TCP4ServerEndpoint = LoopbackEndpoint

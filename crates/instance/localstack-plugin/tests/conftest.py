@@ -55,7 +55,9 @@ class Instance:
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str):
         """Status, headers and body, also of an error."""
-        request = urllib.request.Request(f"{self.url}{path}", data=body, method=method, headers=headers)
+        request = urllib.request.Request(
+            f"{self.url}{path}", data=body, method=method, headers=headers
+        )
         try:
             with urllib.request.urlopen(request) as response:
                 return response.status, response.headers, response.read()

@@ -2,6 +2,7 @@ import io
 import zipfile
 
 import pytest
+
 from podsync_localstack.archive import ArchiveReader, ArchiveWriter, BrokenArchive
 
 

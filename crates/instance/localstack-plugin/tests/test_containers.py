@@ -1,6 +1,7 @@
 import pytest
 from localstack.services.sqs.models import SqsStore, StandardQueue
 from localstack.services.stores import AccountRegionBundle
+
 from podsync_localstack.containers import Scope, StoreContainer
 from podsync_localstack.merging import Strategy, merge
 
@@ -37,7 +38,12 @@ def test_what_is_there_after_a_merge(bundle, strategy, expected):
     elsewhere = bundle[HERE.account]["eu-central-1"]
     store.queues |= {"orders": "mine", "own": "mine"}
     elsewhere.queues |= {"untouched": "mine"}
-    merge(strategy, StoreContainer(bundle), HERE, {"attr_queues": {"orders": "theirs", "new": "theirs"}})
+    merge(
+        strategy,
+        StoreContainer(bundle),
+        HERE,
+        {"attr_queues": {"orders": "theirs", "new": "theirs"}},
+    )
     assert store.queues == expected
     assert elsewhere.queues == {"untouched": "mine"}
 

@@ -1,4 +1,5 @@
 import threading
+import time
 
 from podsync_localstack.gate import Gate
 
@@ -62,10 +63,30 @@ def test_internal_calls_of_other_threads_pass_while_the_gate_closes():
     closer = threading.Thread(target=close)
     closer.start()
     while not gate._closing:
-        pass
+        time.sleep(0.01)
     helper = threading.Thread(target=finish)
     helper.start()
     helper.join(3)
     gate.leave()
     closer.join(5)
     assert done == [True, True]
+
+
+def test_a_long_poll_holds_nobody_up():
+    gate = Gate()
+    entered, go = threading.Event(), threading.Event()
+
+    def poll():
+        gate.enter(internal=False, poll=True)
+        entered.set()
+        go.wait(5)
+        gate.leave()
+
+    poller = threading.Thread(target=poll)
+    poller.start()
+    entered.wait(5)
+    began = time.monotonic()
+    with gate.closed() as drained:
+        assert drained and time.monotonic() - began < 2
+    go.set()
+    poller.join(5)

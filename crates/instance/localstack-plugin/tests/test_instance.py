@@ -3,6 +3,7 @@
 import io
 import json
 import threading
+import time
 import zipfile
 
 import pytest
@@ -45,7 +46,10 @@ def test_the_index_names_resources_and_holds_no_values(source):
     with zipfile.ZipFile(io.BytesIO(source.save("sqs,ssm"))) as archive:
         text = archive.read("podsync/index.json").decode()
     assert "a-private" not in text
-    found = {(entry["type"], entry.get("name")): entry.get("counts") for entry in json.loads(text)["resources"]}
+    found = {
+        (entry["type"], entry.get("name")): entry.get("counts")
+        for entry in json.loads(text)["resources"]
+    }
     assert found["queue", "orders"] == {"delayed": 0, "in_flight": 0, "messages": 1}
     assert found["parameter", "/orders/limit"] == {"versions": 1}
 
@@ -115,13 +119,15 @@ def test_what_is_there_after_a_load_onto_something(clean, incoming, merge):
     assert queues(clean, "ap-south-1") == after["ap"]
     assert queues(clean, account="111122223333") == after["other"]
     assert buckets(clean) == after["buckets"]
-    assert {user["UserName"] for user in clean.client("iam").list_users()["Users"]} == after["users"]
+    assert {user["UserName"] for user in clean.client("iam").list_users()["Users"]} == after[
+        "users"
+    ]
     assert len(clean.client("ssm").describe_parameters()["Parameters"]) == after["parameters"]
     sqs = clean.client("sqs")
     both = sqs.get_queue_url(QueueName="both")["QueueUrl"]
-    assert sqs.get_queue_attributes(QueueUrl=both, AttributeNames=["DelaySeconds"])["Attributes"] == {
-        "DelaySeconds": "7"
-    }
+    assert sqs.get_queue_attributes(QueueUrl=both, AttributeNames=["DelaySeconds"])[
+        "Attributes"
+    ] == {"DelaySeconds": "7"}
     bodies = {"their-bucket": b"their body", "my-bucket": b"my body"}
     for bucket in after["buckets"]:
         found = clean.client("s3").get_object(Bucket=bucket, Key="k")["Body"].read()
@@ -175,7 +181,12 @@ def test_what_cannot_be_loaded_is_refused_and_touches_nothing(clean, incoming):
 
 def test_pages_of_the_web_are_refused(clean, incoming):
     clean.client("sqs").create_queue(QueueName="mine")
-    for origin in ("https://app.localstack.cloud", "http://evil.example", "null", "http://127.0.0.1.evil.example"):
+    for origin in (
+        "https://app.localstack.cloud",
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1.evil.example",
+    ):
         for method, path in (
             ("POST", "/_localstack/pods?merge=overwrite"),
             ("POST", "/_localstack/state/reset"),
@@ -237,3 +248,37 @@ def test_a_save_is_of_one_moment_while_clients_write(clean, source):
         if counts[1] > 1:
             last = int(clean.client("s3").get_object(Bucket="numbers", Key="last")["Body"].read())
             assert counts[1] - 1 - last in (0, 1)
+
+
+def test_a_client_that_waits_for_messages_delays_no_save(source):
+    source.reset()
+    queue = source.client("sqs").create_queue(QueueName="empty")["QueueUrl"]
+    poll = threading.Thread(
+        target=source.client("sqs").receive_message,
+        kwargs={"QueueUrl": queue, "WaitTimeSeconds": 20},
+    )
+    poll.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    status, headers, _ = source.call("GET", "/_localstack/pods/state?services=sqs")
+    assert status == 200 and headers.get("x-podsync-quiesced") is None
+    assert time.monotonic() - began < 3
+    source.client("sqs").send_message(QueueUrl=queue, MessageBody="ends the wait")
+    poll.join(10)
+    assert not poll.is_alive()
+
+
+def test_a_state_of_another_provider_is_refused_for_that_service_alone(clean, incoming):
+    clean.client("iam").create_user(UserName="stays")
+    result = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(incoming)) as old, zipfile.ZipFile(result, "w") as new:
+        for info in old.infolist():
+            parts = info.filename.split("/")
+            if parts[:2] == ["api_states", "iam"]:
+                parts[2] = "elsewhere"
+            new.writestr("/".join(parts), old.read(info))
+    status, _, body = clean.call("POST", "/_localstack/pods?merge=overwrite", result.getvalue())
+    events = {event["service"]: event for event in map(json.loads, body.splitlines())}
+    assert status == 201 and events["iam"]["status"] == "error"
+    assert "another provider" in events["iam"]["message"] and events["sqs"]["status"] == "ok"
+    assert [user["UserName"] for user in clean.client("iam").list_users()["Users"]] == ["stays"]

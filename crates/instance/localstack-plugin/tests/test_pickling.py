@@ -7,8 +7,8 @@ from collections import defaultdict
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from localstack.services.sqs.models import sqs_stores
-from moto.ssm.models import ParameterDict
-from moto.ssm.models import ssm_backends
+from moto.ssm.models import ParameterDict, ssm_backends
+
 from podsync_localstack import pickling
 
 
@@ -23,7 +23,10 @@ def test_sets_come_out_the_same_in_every_process():
     )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, check=True, stdout=subprocess.PIPE
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed},
+            check=True,
+            stdout=subprocess.PIPE,
         ).stdout
         for seed in ("1", "2", "3")
     }
@@ -72,7 +75,11 @@ def test_threads_stay_behind():
 
 def test_keys_are_the_same_keys():
     key = ec.generate_private_key(ec.SECP256R1())
-    plain = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    plain = (
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
     assert again(key).private_bytes(*plain) == key.private_bytes(*plain)
     assert again(key.public_key()) == key.public_key()
 

@@ -27,7 +27,7 @@ def without_own(database: Path) -> tuple[BinaryIO, int]:
             for table in _TABLES:
                 copy.execute(f"DELETE FROM {table} WHERE namespace = ?", (_OWN_NAMESPACE,))
             copy.commit()
-            # Pages keep traces of what was deleted; a new file has the rows that are left, in order.
+            # Pages keep traces of what was deleted; a new file has only what is left.
             copy.execute("VACUUM INTO ?", (str(compact),))
         spooled = archive.spool()
         spooled.write(compact.read_bytes())

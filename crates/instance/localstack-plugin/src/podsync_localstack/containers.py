@@ -24,7 +24,7 @@ Attributes = dict[str, Any]
 
 
 class Scope(NamedTuple):
-    """A region of an account; without region what its regions share; without both, what all share."""
+    """A region of an account; without region what its regions share; without both, all share."""
 
     account: str | None
     region: str | None
@@ -46,7 +46,9 @@ class StoreContainer:
     kind = "store"
 
     # Where a store is, not what it holds.
-    _COORDINATES = frozenset({"_service_name", "_account_id", "_region_name", "_global", "_universal"})
+    _COORDINATES = frozenset(
+        {"_service_name", "_account_id", "_region_name", "_global", "_universal"}
+    )
 
     def __init__(self, bundle: AccountRegionBundle) -> None:
         self.name: str = bundle.service_name
@@ -88,7 +90,9 @@ class StoreContainer:
 
     def _is_default(self, name: str, value: Any) -> bool:
         descriptor = getattr_static(self._bundle.store, name.removeprefix(LOCAL_ATTR_PREFIX))
-        if not isinstance(descriptor, LocalAttribute | CrossRegionAttribute | CrossAccountAttribute):
+        if not isinstance(
+            descriptor, LocalAttribute | CrossRegionAttribute | CrossAccountAttribute
+        ):
             return False
         default = descriptor.default() if callable(descriptor.default) else descriptor.default
         if type(value) is not type(default):

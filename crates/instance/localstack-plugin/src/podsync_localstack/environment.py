@@ -54,6 +54,12 @@ def require_loadable(metadata: dict[str, Any]) -> None:
             f"the state was saved by LocalStack {theirs}, this one is {constants.VERSION}; "
             f"load it into LocalStack {theirs} or newer"
         )
+    # The lines keep services in different places: IAM was moto's before 2026, and is LocalStack's.
+    if release(theirs)[:1] != release(constants.VERSION)[:1]:
+        raise IncompatibleState(
+            f"the state was saved by LocalStack {theirs}, and {constants.VERSION} keeps services "
+            f"differently; load it into another LocalStack {theirs}"
+        )
     # Function objects travel as byte code, which belongs to one minor version of Python.
     if metadata.get("python_version") != python_version():
         raise IncompatibleState(

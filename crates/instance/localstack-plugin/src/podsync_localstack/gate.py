@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# Long polls stay inside for up to 20 s; waiting for a poll longer than this helps nobody, as nothing
-# can arrive for it while the gate is closed.
 DRAIN_SECONDS = 5.0
+# A poll takes what is there at once, or waits for what can't arrive while the gate is closed.
+POLL_SECONDS = 0.25
 # A service that stops for a load may wait for its own worker, which may wait here.
 INTERNAL_PATIENCE_SECONDS = 10.0
+
+_POLLS = frozenset({("sqs", "ReceiveMessage"), ("stepfunctions", "GetActivityTask")})
 
 _MARK = "podsync_inside"
 
@@ -23,12 +25,13 @@ class Gate:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._inside = 0
+        self._polls = 0
         self._closing = False
         self._closed = False
         self._one_at_a_time = threading.RLock()
         self._own = threading.local()
 
-    def enter(self, internal: bool) -> bool:
+    def enter(self, internal: bool, poll: bool = False) -> bool:
         """Waits until the gate is open. False if the caller needn't leave again."""
         if getattr(self._own, "holder", False) or getattr(self._own, "inside", 0):
             return False
@@ -37,14 +40,21 @@ class Gate:
                 lambda: not self._closed and (internal or not self._closing),
                 INTERNAL_PATIENCE_SECONDS if internal else None,
             )
-            self._inside += 1
+            if poll:
+                self._polls += 1
+            else:
+                self._inside += 1
         self._own.inside = 1
+        self._own.poll = poll
         return True
 
     def leave(self) -> None:
         self._own.inside = 0
         with self._changed:
-            self._inside -= 1
+            if self._own.poll:
+                self._polls -= 1
+            else:
+                self._inside -= 1
             self._changed.notify_all()
 
     @contextmanager
@@ -57,6 +67,7 @@ class Gate:
             with self._changed:
                 self._closing = True
                 drained = self._changed.wait_for(lambda: self._inside == 0, DRAIN_SECONDS)
+                self._changed.wait_for(lambda: self._polls == 0, POLL_SECONDS)
                 self._closed = True
             self._own.holder = True
             try:
@@ -76,7 +87,8 @@ def install() -> None:
     from localstack.aws import handlers
 
     def enter(chain: Any, context: Any, response: Any) -> None:
-        if _GATE.enter(context.is_internal_call):
+        poll = (context.service.service_name, context.operation.name) in _POLLS
+        if _GATE.enter(context.is_internal_call, poll):
             setattr(context, _MARK, True)
 
     def leave(chain: Any, context: Any, response: Any) -> None:

@@ -1,7 +1,7 @@
 """What is in a state, as plain JSON: nobody has to unpickle anything to look inside.
 
-Names and counts only. An attribute that isn't listed here is counted and not named, because its keys
-could be tokens.
+Names and counts only. An attribute that isn't listed here is counted and not named, because its
+keys could be tokens.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,9 @@ def resources(service: str, scope: Scope, attributes: dict[str, Any]) -> list[Re
             continue
         elif not kind.startswith("_"):
             number = (("resources", len(value)),)
-            found.append(Resource(service, scope.account or "", scope.region or "", kind, "", number))
+            found.append(
+                Resource(service, scope.account or "", scope.region or "", kind, "", number)
+            )
     return found
 
 
@@ -125,7 +127,12 @@ def _own_policy(_: str, policy: Any) -> Counts | None:
 
 
 def _items(_: str, table: Any) -> Counts:
-    return (("items", len(table.all_items_list()) if hasattr(table, "all_items_list") else _count(table)),)
+    return (
+        (
+            "items",
+            len(table.all_items_list()) if hasattr(table, "all_items_list") else _count(table),
+        ),
+    )
 
 
 def _count(table: Any) -> int:

@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 from localstack.services.plugins import SERVICE_PLUGINS
 from localstack.services.s3.storage.core import S3ObjectStore
 
-from podsync_localstack import asset_folders, derived, environment, merging, names, pickling, s3_bodies
+from podsync_localstack import (
+    asset_folders,
+    derived,
+    environment,
+    merging,
+    names,
+    pickling,
+    s3_bodies,
+)
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.containers import Container, Scope, ServiceState
 from podsync_localstack.environment import IncompatibleState
@@ -100,9 +108,16 @@ class PreparedLoad:
         self, name: str, state: ServiceState
     ) -> list[tuple[Container, Scope, dict[str, Any]]]:
         incoming = []
+        unplaced = set(self._archive.under(names.service_folder(name)))
         for container in state.containers:
             for member, scope in self._scopes(name, container):
                 incoming.append((container, scope, pickling.loads(self._archive.read(member))))
+                unplaced.discard(member)
+        if unplaced:
+            raise IncompatibleState(
+                f"this instance has no place for {min(unplaced)}; it runs another provider "
+                f"of {name} than the one that saved the state"
+            )
         return incoming
 
     def _scopes(self, service: str, container: Container) -> Iterator[tuple[str, Scope]]:

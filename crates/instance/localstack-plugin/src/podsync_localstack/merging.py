@@ -13,9 +13,7 @@ class Strategy(Enum):
     SERVICE_MERGE = "service-merge"
 
 
-def merge(
-    strategy: Strategy, container: Container, scope: Scope, incoming: dict[str, Any]
-) -> None:
+def merge(strategy: Strategy, container: Container, scope: Scope, incoming: dict[str, Any]) -> None:
     present = container.read(scope)
     if strategy is Strategy.SERVICE_MERGE or scope.account is None:
         # What all accounts share can't be replaced for the sake of one of them.

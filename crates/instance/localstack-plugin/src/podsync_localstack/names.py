@@ -32,7 +32,7 @@ def segment(name: str) -> str:
 
 
 def state(service: str, kind: str, container: str, account: str | None, region: str | None) -> str:
-    """The member of one scope: a region's, an account's shared or the container's universal part."""
+    """The member of one scope: of a region, of an account's regions, or of the whole container."""
     if account is None:
         scope = "universal"
     elif region is None:
@@ -43,7 +43,11 @@ def state(service: str, kind: str, container: str, account: str | None, region: 
 
 
 def container_folder(service: str, kind: str, container: str) -> str:
-    return f"api_states/{segment(service)}/{kind}/{segment(container)}/"
+    return f"{service_folder(service)}{kind}/{segment(container)}/"
+
+
+def service_folder(service: str) -> str:
+    return f"api_states/{segment(service)}/"
 
 
 def parse_scope(path: str) -> tuple[str | None, str | None]:

@@ -15,7 +15,6 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.bindings._rust import openssl
 from cryptography.hazmat.primitives import serialization
-from localstack.services.sqs.models import SqsQueue
 
 Reducer = Callable[[Any, Any], None]
 
@@ -71,15 +70,11 @@ def _restore_queue(cls: type[queue.Queue], maxsize: int, items: list, more: dict
     return restored
 
 
-def _save_sqs_queue(pickler: Any, obj: SqsQueue) -> None:
-    # Its worker moves delayed and timed out messages once a second, without any request.
-    with obj.mutex:
-        pickler.save_reduce(*obj.__reduce_ex__(4), obj=obj)
-
-
 def _save_defaultdict(pickler: Any, obj: defaultdict) -> None:
     if type(obj) is defaultdict:
-        pickler.save_reduce(defaultdict, (obj.default_factory,), None, None, iter(obj.items()), obj=obj)
+        pickler.save_reduce(
+            defaultdict, (obj.default_factory,), None, None, iter(obj.items()), obj=obj
+        )
         return
     pickler.save_reduce(
         _restore_defaultdict,
@@ -122,12 +117,20 @@ def _restore_public_key(encoded: bytes) -> Any:
 
 def _save_certificate(pickler: Any, obj: x509.Certificate) -> None:
     encoded = obj.public_bytes(serialization.Encoding.DER)
-    pickler.save_reduce(x509.load_der_x509_certificate, (encoded,), obj=obj)
+    pickler.save_reduce(_restore_certificate, (encoded,), obj=obj)
+
+
+def _restore_certificate(encoded: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(encoded)
 
 
 def _save_signing_request(pickler: Any, obj: x509.CertificateSigningRequest) -> None:
     encoded = obj.public_bytes(serialization.Encoding.DER)
-    pickler.save_reduce(x509.load_der_x509_csr, (encoded,), obj=obj)
+    pickler.save_reduce(_restore_signing_request, (encoded,), obj=obj)
+
+
+def _restore_signing_request(encoded: bytes) -> x509.CertificateSigningRequest:
+    return x509.load_der_x509_csr(encoded)
 
 
 EXACT: dict[type, Reducer] = {
@@ -147,7 +150,6 @@ EXACT: dict[type, Reducer] = {
 
 WITH_SUBCLASSES: dict[type, Reducer] = {
     queue.Queue: _save_queue,
-    SqsQueue: _save_sqs_queue,
     defaultdict: _save_defaultdict,
     # A thread works for the instance that it runs in.
     threading.Thread: _anew(_nothing),

@@ -1,8 +1,8 @@
 """Brings a running service back to what it was when it started."""
 
-from localstack.services.plugins import SERVICE_PLUGINS, Service
+from localstack.services.plugins import SERVICE_PLUGINS
 
-from podsync_localstack import asset_folders, derived, gate
+from podsync_localstack import asset_folders, derived, gate, sqs_queues
 from podsync_localstack.containers import ServiceState
 
 
@@ -23,7 +23,8 @@ def reset_service(name: str) -> None:
     service = SERVICE_PLUGINS.get_service(name)
     service.lifecycle_hook.on_before_state_reset()
     state = ServiceState(service)
-    _stop_queues(name)
+    if name == "sqs":
+        sqs_queues.end_polls()
     for container in state.containers:
         container.reset()
     if name == "s3":
@@ -32,14 +33,3 @@ def reset_service(name: str) -> None:
         asset_folders.clear(state.asset_directories)
     derived.renew(name, service)
     service.lifecycle_hook.on_after_state_reset()
-
-
-def _stop_queues(name: str) -> None:
-    """Ends long polls: a client that waits on a queue which is gone would wait in vain."""
-    if name != "sqs":
-        return
-    from localstack.services.sqs.models import sqs_stores
-
-    for _, _, store in sqs_stores.iter_stores():
-        for queue in store.queues.values():
-            queue.shutdown()

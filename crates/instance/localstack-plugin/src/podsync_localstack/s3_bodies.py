@@ -63,7 +63,7 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
 
 
 def settle_owners() -> None:
-    """After a merge: a name has one owner, as the state says, and only while its bucket is there."""
+    """After a merge: a name has one owner, as the state says, while its bucket is there."""
     for account in s3_stores:
         buckets = s3_stores[account]._global.get("buckets", {})
         for name in [name for name in buckets if _owners().get(name) != account]:

@@ -3,11 +3,21 @@
 import json
 import logging
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 from localstack.services.plugins import SERVICE_PLUGINS, Service
 
-from podsync_localstack import asset_folders, environment, gate, index, names, pickling, s3_bodies
+from podsync_localstack import (
+    asset_folders,
+    environment,
+    gate,
+    index,
+    names,
+    pickling,
+    s3_bodies,
+    sqs_queues,
+)
 from podsync_localstack.archive import ArchiveWriter
 from podsync_localstack.containers import Container, Scope, ServiceState
 from podsync_localstack.report import Failure, SaveReport, reason
@@ -34,7 +44,8 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
                 service = SERVICE_PLUGINS.get_service(name)
                 service.lifecycle_hook.on_before_state_save()
                 state = ServiceState(service)
-                resources += _save_containers(name, state, archive, report)
+                with sqs_queues.still() if name == "sqs" else nullcontext():
+                    resources += _save_containers(name, state, archive, report)
                 states.append((name, service, state))
             except Exception as e:
                 LOG.exception("Could not save %s", name)
