@@ -4,7 +4,8 @@
     fill_and_compare.py dump --endpoint URL    one canonical JSON document on stdout
 
 Two instances hold the same when their dumps are the same bytes: ids, version ids, ETags and times
-included, the address of the instance left out. A dump changes nothing, messages of queues included.
+included, the address of the instance left out. A dump receives no message. The first one does leave
+traces in the state: the day on which a secret was read, and an empty entry for tags that were asked.
 """
 
 import argparse
