@@ -71,15 +71,21 @@ struct Folders {
     packs: PathBuf,
     /// Where the store keeps what it downloaded.
     store: PathOptions,
+    /// What is longer is a file; the rest lies in the store's database.
+    inline_max: u64,
 }
 
 impl Blobs {
     /// Opens the blobs, sweeps what a crash left, and mends what it left behind half known.
     pub async fn open(home: &Home, index: ChunkIndex) -> Result<Self, StoreError> {
         let root = home.folder("blobs")?;
+        let (sweeper, gc) = Sweeper::new();
+        let mut options = Options::new(&root);
+        options.gc = Some(gc);
         let folders = Arc::new(Folders {
             packs: home.folder("packs")?,
-            store: PathOptions::new(&root),
+            store: options.path.clone(),
+            inline_max: options.inline.max_data_inlined,
         });
         match fs::remove_dir_all(&folders.store.temp_path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
@@ -87,9 +93,6 @@ impl Blobs {
             }
             _ => {}
         }
-        let (sweeper, gc) = Sweeper::new();
-        let mut options = Options::new(&root);
-        options.gc = Some(gc);
         let store = FsStore::load_with_opts(root.join("blobs.db"), options)
             .await
             .map_err(|e| StoreError::io("open", &root, 0, io::Error::other(e.to_string())))?;
@@ -150,6 +153,7 @@ impl Blobs {
     pub async fn put_bytes(&self, bytes: Bytes) -> Result<(BlobId, Pin), StoreError> {
         self.refuse_closed()?;
         let (id, len) = (BlobId::of(&bytes), bytes.len() as u64);
+        self.home.ensure_room(len)?;
         let pin = self.pins.pin(id).await;
         let tag = self.store.add_bytes(bytes).temp_tag().await;
         let _tag = tag.map_err(|e| self.failed("write", len, e))?;
@@ -163,7 +167,7 @@ impl Blobs {
             return Err(StoreError::NotHeld { id });
         };
         let folders = self.folders.clone();
-        blocking(move || folders.sync(&id)).await?;
+        blocking(move || folders.sync(&id, size)).await?;
         // An answer comes after the commit of everything before it.
         self.store
             .sync_db()
@@ -236,7 +240,8 @@ impl Blobs {
         live.extend(self.pins.pinned());
         live.remove(&id);
         self.delete(BTreeSet::from([id])).await?;
-        turn.sweep(live.into_iter().map(hash).collect()).await?;
+        turn.sweep(&self.store, live.into_iter().map(hash).collect())
+            .await?;
         self.remove_packs(&[id])
     }
 
@@ -260,7 +265,8 @@ impl Blobs {
         there.extend(self.folders.packs_there()?);
         let dead: BTreeSet<BlobId> = there.difference(&live).copied().collect();
         self.delete(dead.clone()).await?;
-        turn.sweep(live.into_iter().map(hash).collect()).await?;
+        turn.sweep(&self.store, live.into_iter().map(hash).collect())
+            .await?;
         self.remove_packs(dead.iter())?;
         Ok(dead)
     }
@@ -442,8 +448,12 @@ impl Folders {
         [self.pack(id), self.store.data_path(&hash(*id))]
     }
 
-    /// Syncs the files of a blob and their names. Those of small blobs are in a database.
-    fn sync(&self, id: &BlobId) -> Result<(), StoreError> {
+    /// Syncs the files of a blob and their names.
+    fn sync(&self, id: &BlobId, len: u64) -> Result<(), StoreError> {
+        // Collected while it was fetched without a pin, a blob may be known but have no file.
+        if self.open(id, len)?.is_none() && len > self.inline_max {
+            return Err(StoreError::NotHeld { id: *id });
+        }
         let [pack, data] = self.candidates(id);
         for path in [pack, data, self.store.outboard_path(&hash(*id))] {
             match File::open(&path).and_then(|file| file.sync_all()) {

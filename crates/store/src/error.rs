@@ -24,7 +24,7 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{} is damaged ({what}); move it away and podsync fetches again what teammates have", path.display())]
+    #[error("{} is damaged ({what}); restore it from a backup, or move it away to start anew", path.display())]
     Damaged { path: PathBuf, what: String },
     #[error("blob {id} is not held here; pull the version that needs it")]
     NotHeld { id: BlobId },
@@ -44,7 +44,7 @@ pub enum StoreError {
         len: u64,
         max: u64,
     },
-    #[error("the store is shut down; start podsync again")]
+    #[error("the store on this disk has stopped; start podsync again")]
     Closed,
 }
 

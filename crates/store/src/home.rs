@@ -25,6 +25,9 @@ use crate::{
 /// The layout that this podsync writes.
 const FORMAT: u32 = 1;
 
+/// What is never filled up: an index that fails to grow takes the blob store down with it.
+const RESERVE: u64 = 16 << 20;
+
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
@@ -95,6 +98,20 @@ impl Home {
     /// Where files are written that a crash may leave; emptied at every open.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    /// Whether `len` more bytes fit; ask before a long transfer, not only where it ends.
+    pub fn ensure_room(&self, len: u64) -> Result<(), StoreError> {
+        let disk = rustix::fs::statvfs(&self.root)
+            .map_err(|error| StoreError::read(&self.root)(error.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match len.saturating_add(RESERVE).checked_sub(free) {
+            None | Some(0) => Ok(()),
+            Some(needed) => Err(StoreError::DiskFull {
+                path: self.root.clone(),
+                needed,
+            }),
+        }
     }
 
     fn hold(root: &Path, purpose: &str) -> Result<Self, HomeError> {

@@ -113,7 +113,7 @@ impl ChunkIndex {
         })
     }
 
-    /// Adds packs that are held, and where their chunks lie, with one fsync.
+    /// Adds packs, which must be held, and where their chunks lie, with one fsync.
     pub fn insert(
         &self,
         packs: &[PackInfo],
@@ -125,6 +125,10 @@ impl ChunkIndex {
                 .find(|info| info.id == *pack)
                 .map(|info| info.class)
         };
+        for info in packs {
+            self.held(&info.id)?
+                .ok_or(StoreError::NotHeld { id: info.id })?;
+        }
         let mut rows = Vec::with_capacity(chunks.len());
         for (chunk, at) in chunks {
             let class = class_of(&at.pack).ok_or(StoreError::NotHeld { id: at.pack })?;
@@ -338,6 +342,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(folder.path(), "a test").unwrap();
         let index = ChunkIndex::open(&home).unwrap();
+        for n in [1, 2] {
+            index.hold(&BlobId::from_bytes([n; 32]), 1000).unwrap();
+        }
         (folder, home, index)
     }
 
@@ -408,8 +415,10 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_of_a_pack_that_is_not_given_is_refused() {
+    fn a_chunk_of_a_pack_that_is_not_there_is_refused() {
         let (_folder, _home, index) = opened();
+        let unheld = index.insert(&[info(3, TEAM)], &[chunk(1, 3)]);
+        assert!(matches!(unheld, Err(StoreError::NotHeld { .. })));
         let result = index.insert(&[info(1, TEAM)], &[chunk(1, 1), chunk(2, 3)]);
         assert!(matches!(result, Err(StoreError::NotHeld { .. })));
         assert_eq!(

@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use podsync_core::manifest::PACK_MAX_LEN;
+use podsync_core::manifest::{PACK_MAX_LEN, PACK_TARGET_LEN};
 use tempfile::{NamedTempFile, TempPath};
 
 use crate::{Home, StoreError, atomic::sync_folder};
@@ -35,6 +35,7 @@ pub struct PackFile {
 
 impl PackWriter {
     pub(super) fn new(home: &Home) -> Result<Self, StoreError> {
+        home.ensure_room(PACK_TARGET_LEN)?;
         let folder = home.tmp();
         let file = NamedTempFile::with_prefix_in("pack-", &folder)
             .map_err(|error| StoreError::io("create a pack in", &folder, PACK_MAX_LEN, error))?;

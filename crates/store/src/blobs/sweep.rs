@@ -1,18 +1,22 @@
 //! Deleting from iroh-blobs' store, which only its own collector may do.
 //!
 //! That collector runs in rounds and asks, before each, what to protect. Here the answer is held
-//! back until somebody wants a round; being asked again says that the round before is over. Should
-//! the collector die, whoever waits for it is told.
+//! back until somebody wants a round; being asked again says that the round before is over. The
+//! collector ends without a word when its database fails, so the database is asked too.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use iroh_blobs::{
     Hash,
+    api::Store,
     store::{GcConfig, ProtectOutcome},
 };
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
 use crate::StoreError;
+
+/// How often a long round is asked whether its database still answers.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One round: what to keep, and who waits for its end.
 struct Round {
@@ -59,18 +63,23 @@ impl Sweeper {
 }
 
 impl Turn {
-    /// Deletes all but `live`, and returns when it is done.
-    pub(super) async fn sweep(&self, live: HashSet<Hash>) -> Result<(), StoreError> {
-        let (done, ended) = oneshot::channel();
+    /// Deletes all but `live` from `store`, and returns when it is done.
+    pub(super) async fn sweep(&self, store: &Store, live: HashSet<Hash>) -> Result<(), StoreError> {
+        let (done, mut ended) = oneshot::channel();
         self.0
             .send(Round { live, done })
             .await
             .map_err(|_| StoreError::Closed)?;
-        ended.await.map_err(|_| StoreError::Closed)
+        loop {
+            match tokio::time::timeout(ALIVE_INTERVAL, &mut ended).await {
+                Ok(ended) => return ended.map_err(|_| StoreError::Closed),
+                Err(_) => store.sync_db().await.map_err(|_| StoreError::Closed)?,
+            }
+        }
     }
 }
 
-/// The collector's side. Dropped with the collector, which ends what waits for it.
+/// The collector's side.
 struct Rounds {
     receiver: mpsc::Receiver<Round>,
     running: Option<oneshot::Sender<()>>,

@@ -272,6 +272,34 @@ async fn a_file_cut_short_is_not_read() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_is_noticed_and_the_pack_can_be_saved_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let data = bytes(1, MIB);
+    let id = home.adopt(&data).await.id();
+    let home = home.reopen().await;
+    fs::remove_file(home.blobs.folders.pack(&id)).unwrap();
+    assert!(matches!(
+        home.blobs.verify(id).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    home.blobs.evict(id).await.unwrap();
+    drop(home.adopt(&data).await);
+    home.blobs.verify(id).await.unwrap();
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_round_ends_when_the_database_under_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    home.blobs.store().shutdown().await.unwrap();
+    let turn = home.blobs.sweeper.turn().await;
+    let result = turn.sweep(home.blobs.store(), Default::default()).await;
+    assert!(matches!(result, Err(StoreError::Closed)));
+}
+
+#[tokio::test]
 async fn collecting_keeps_what_is_live_or_pinned_and_drops_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let home = Opened::at(folder.path()).await;
@@ -435,19 +463,21 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
     log.commit(&[Record::put(key.clone(), vec![1; 1000])])
         .unwrap();
     let kept = home.adopt(&bytes(1, MIB)).await.id();
+    home.home.ensure_room(20 * MIB as u64).unwrap();
+    let error = home.home.ensure_room(64 * MIB as u64).unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
 
-    let mut writer = home.blobs.pack_writer().unwrap();
     let chunk = bytes(2, 64 << 10);
-    let written = (0..1024)
-        .try_for_each(|_| writer.append(&chunk))
-        .and_then(|()| writer.finish().map(drop));
+    let mut writer = home.blobs.pack_writer().unwrap();
+    let written = (0..1024).try_for_each(|_| writer.append(&chunk));
+    let written = written.and_then(|()| writer.finish().map(drop));
     assert!(
         matches!(written, Err(StoreError::DiskFull { .. })),
         "{written:?}"
     );
     assert_eq!(home.home.tmp().read_dir().unwrap().count(), 0);
 
-    // Fill it to the last page: now even the log cannot grow.
+    // Filled to the last page: not even the log can grow.
     let filler = home.home.tmp().join("filler");
     let mut file = File::create(&filler).unwrap();
     while file.write(&chunk).is_ok_and(|len| len > 0) {}
@@ -457,24 +487,21 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
         matches!(
             error,
             StoreError::DiskFull {
-                needed: 3145728,
+                needed: 3_145_728,
                 ..
             }
         ),
         "{error:?}"
     );
-    let error = home
-        .blobs
-        .put_bytes(bytes(3, 2 * MIB).into())
-        .await
-        .unwrap_err();
-    assert!(matches!(error, StoreError::DiskFull { .. }), "{error:?}");
-    assert_eq!(
-        home.blobs
-            .held(BlobId::of(&bytes(3, 2 * MIB)))
-            .await
-            .unwrap(),
-        Held::No
+    let refused = home.blobs.put_bytes(bytes(3, 100).into()).await.map(drop);
+    assert!(
+        matches!(refused, Err(StoreError::DiskFull { .. })),
+        "{refused:?}"
+    );
+    let refused = home.blobs.pack_writer().map(drop);
+    assert!(
+        matches!(refused, Err(StoreError::DiskFull { .. })),
+        "{refused:?}"
     );
 
     drop(file);
@@ -485,6 +512,47 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
         log.get(&key).unwrap().map(|value| value.len()),
         Some(3 * MIB)
     );
+    let (id, _pin) = home.blobs.put_bytes(bytes(3, 100).into()).await.unwrap();
+    home.blobs.verify(id).await.unwrap();
     home.blobs.verify(kept).await.unwrap();
+    home.close().await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn every_failpoint_that_is_listed_is_passed() {
+    use std::sync::{Arc, Mutex};
+
+    use crate::{Key, Log, Namespace, PackClass, PackInfo, Record};
+
+    let passed = Arc::new(Mutex::new(BTreeSet::new()));
+    for name in crate::FAILPOINTS {
+        let passed = passed.clone();
+        let note = move || drop(passed.lock().unwrap().insert(name));
+        fail::cfg_callback(name, note).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let key = podsync_core::seal::SecretKey::from_bytes([1; 32]);
+    home.home.create_identity(&key).unwrap();
+    let namespace = Namespace::new("test");
+    let record = Record::put(
+        Key::Setting {
+            namespace,
+            key: vec![],
+        },
+        b"value",
+    );
+    Log::open(&home.home).unwrap().commit(&[record]).unwrap();
+    let pin = home.adopt(&bytes(1, MIB)).await;
+    let info = PackInfo {
+        id: pin.id(),
+        len: MIB as u64,
+        sha256: [0; 32],
+        key,
+        class: PackClass::Private,
+    };
+    home.blobs.index.insert(&[info], &[]).unwrap();
+    assert_eq!(*passed.lock().unwrap(), BTreeSet::from(crate::FAILPOINTS));
     home.close().await;
 }
