@@ -1,21 +1,26 @@
 //! One question, one answer: the four request protocols, each exchange on a stream of its own.
 //!
 //! On the wire: the asker sends a length (`u32`, big-endian) and that many bytes; the answerer a
-//! status byte and, if it is 0, a length and that many bytes. A stream that ends early is an error:
-//! yamux shows a broken connection as an end, so the end alone proves nothing.
+//! status byte and, if it is 0, a length and that many bytes. Lengths and not ends, because yamux
+//! shows a broken connection as an end. The asker never closes its side: with that done, dropping
+//! the stream would tell the answerer nothing.
 //!
 //! These run on plain streams and not on libp2p's request-response because that one reads the
 //! request before it says who asks. Here a stranger's request is refused unread.
 
-use std::{fmt, io, time::Duration};
+use std::{fmt, io, pin::pin, time::Duration};
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{
+    AsyncReadExt, AsyncWriteExt,
+    future::{Either, select},
+};
 use libp2p::{Stream, StreamProtocol};
 use podsync_core::DeviceId;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     event::{NetEvent, Responder},
+    framing::{receive, send},
     places::{Place, Places},
 };
 
@@ -188,44 +193,27 @@ pub(crate) async fn ask(
 
 /// The status byte, and the answer where there is one of an allowed length.
 async fn converse(
-    mut stream: Stream,
+    stream: Stream,
     protocol: Protocol,
     request: &[u8],
 ) -> io::Result<(u8, Option<Vec<u8>>)> {
-    // A peer that refuses does so without reading: what it says counts, not the failed write.
-    let sent = send(&mut stream, request).await;
+    let (mut reader, mut writer) = stream.split();
     let mut status = [0];
-    if let Err(error) = stream.read_exact(&mut status).await {
-        return Err(sent.err().unwrap_or(error));
+    {
+        // A peer that refuses does so without reading: its word counts, not whether it was sent.
+        let mut sending = pin!(send(&mut writer, request));
+        let mut hearing = pin!(reader.read_exact(&mut status));
+        match select(sending.as_mut(), hearing.as_mut()).await {
+            Either::Left((sent, hearing)) => {
+                hearing.await.map_err(|error| sent.err().unwrap_or(error))?
+            }
+            Either::Right((heard, _)) => heard?,
+        }
     }
     if status[0] != Status::Answered as u8 {
         return Ok((status[0], None));
     }
-    Ok((status[0], receive(&mut stream, protocol.max_len()).await?))
-}
-
-async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
-    let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    stream.write_all(&len.to_be_bytes()).await?;
-    stream.write_all(bytes).await?;
-    stream.close().await
-}
-
-/// The bytes that follow, or none where they would be more than `max`.
-async fn receive(stream: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut len = [0; 4];
-    stream.read_exact(&mut len).await?;
-    let len = u32::from_be_bytes(len) as usize;
-    if len > max {
-        return Ok(None);
-    }
-    // Grows with what arrives, not with what was promised.
-    let mut bytes = Vec::new();
-    stream.take(len as u64).read_to_end(&mut bytes).await?;
-    if bytes.len() < len {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(Some(bytes))
+    Ok((status[0], receive(&mut reader, protocol.max_len()).await?))
 }
 
 /// The answering side, shared by the tasks that serve one stream each.
@@ -288,6 +276,7 @@ impl Answerer {
         };
         stream.write_all(&[Status::Answered as u8]).await?;
         send(&mut stream, &answer).await?;
+        stream.close().await?;
         // Until the peer has taken the answer: its connection may be closed right after.
         let _ = stream.read(&mut [0]).await;
         Ok(())
@@ -297,24 +286,4 @@ impl Answerer {
 async fn decline(mut stream: Stream, status: Status) -> io::Result<()> {
     stream.write_all(&[status as u8]).await?;
     stream.close().await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::{executor::block_on, io::Cursor};
-
-    #[test]
-    fn an_answer_is_read_back_whole_or_not_at_all() {
-        let mut wire = Cursor::new(Vec::new());
-        block_on(send(&mut wire, b"heads")).unwrap();
-        let wire = wire.into_inner();
-        assert_eq!(wire, b"\0\0\0\x05heads");
-        let read = |bytes: &[u8], max| block_on(receive(&mut Cursor::new(bytes.to_vec()), max));
-        assert_eq!(read(&wire, 5).unwrap().as_deref(), Some(&b"heads"[..]));
-        assert_eq!(read(&wire, 4).unwrap(), None);
-        for cut in 0..wire.len() {
-            assert!(read(&wire[..cut], 5).is_err(), "cut at {cut}");
-        }
-    }
 }

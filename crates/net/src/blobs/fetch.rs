@@ -12,7 +12,6 @@ use bao_tree::{
         fsm::{ResponseDecoder, ResponseDecoderNext},
     },
 };
-use futures::AsyncWriteExt;
 use iroh_blobs::{
     api::Store,
     protocol::{ChunkRanges, GetRequest, Request},
@@ -26,6 +25,7 @@ use super::{
     CHUNK, GROUP, Status, hash_of,
     wire::{Reader, in_time},
 };
+use crate::framing::send;
 
 /// Verified items on their way to the store: 32 groups are 512 KiB.
 const IMPORT_QUEUE: usize = 32;
@@ -182,8 +182,7 @@ async fn import(
 async fn send_request(stream: &mut Stream, blob: BlobId, chunks: ChunkRanges) -> io::Result<()> {
     let request = Request::Get(GetRequest::blob_ranges(hash_of(blob), chunks));
     let bytes = postcard::to_allocvec(&request).map_err(io::Error::other)?;
-    in_time(stream.write_all(&bytes)).await?;
-    in_time(stream.close()).await
+    in_time(send(stream, &bytes)).await
 }
 
 /// Says of a failure whose it is: the peer's, the path's or this machine's.

@@ -1,8 +1,9 @@
 //! `/podsync/blobs/1`: ranges of blobs, verified as they arrive.
 //!
-//! The asker sends an iroh-blobs `GetRequest` for one blob and closes its side; the provider sends
-//! a status byte and, if it is 0, the iroh-blobs answer: the size, then parents and leaves in
-//! groups of 16 KiB. The status is ours: QUIC has error codes for streams, yamux has none.
+//! The asker sends a length and an iroh-blobs `GetRequest` for one blob; the provider sends a
+//! status byte and, if it is 0, the iroh-blobs answer: the size, then parents and leaves in groups
+//! of 16 KiB. Length and status are ours: QUIC has error codes for streams, yamux has none, and
+//! tells a provider that its stream was dropped only if the asker had not closed its side.
 
 pub(crate) mod fetch;
 pub(crate) mod provide;

@@ -6,7 +6,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::AsyncWriteExt;
 use iroh_blobs::{
     api::{Store, blobs::BlobStatus},
     protocol::{ChunkRanges, GetRequest, Request},
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::{Status, blob_of, hash_of, wire::Writer};
 use crate::{
+    framing::receive,
     gate::Gate,
     places::{Place, Places},
 };
@@ -27,7 +28,7 @@ const MAX_STREAMS: usize = 32;
 const MAX_STREAMS_PER_PEER: usize = 16;
 
 /// A request names one range, or a few: 65 bytes and up.
-const MAX_REQUEST_LEN: u64 = 16 * 1024;
+const MAX_REQUEST_LEN: usize = 16 * 1024;
 
 /// For a peer to say what it wants.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -100,11 +101,9 @@ impl Provider {
         device: DeviceId,
         stream: &mut Stream,
     ) -> io::Result<Option<(BlobId, ChunkRanges)>> {
-        let mut bytes = Vec::new();
-        (&mut *stream)
-            .take(MAX_REQUEST_LEN)
-            .read_to_end(&mut bytes)
-            .await?;
+        let Some(bytes) = receive(stream, MAX_REQUEST_LEN).await? else {
+            return decline(stream, Status::Refused).await;
+        };
         let (request, _) = Request::read_async(&mut Bytes::from(bytes)).await?;
         let Some((blob, ranges)) = single_blob(request) else {
             return decline(stream, Status::Refused).await;

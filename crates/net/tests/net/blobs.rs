@@ -20,13 +20,23 @@ fn hash(blob: BlobId) -> Hash {
 
 /// Bytes of a blob that the store does not have, as ranges.
 async fn missing(peer: &Peer, want: &BlobRange) -> Vec<BlobRange> {
-    let have = peer.store.blobs().observe(hash(want.blob)).await.unwrap().ranges;
-    let all = ChunkRanges::from(bao_tree::ChunkNum(0)..bao_tree::ChunkNum(want.blob_len.div_ceil(1024)));
+    let have = peer
+        .store
+        .blobs()
+        .observe(hash(want.blob))
+        .await
+        .unwrap()
+        .ranges;
+    let all =
+        ChunkRanges::from(bao_tree::ChunkNum(0)..bao_tree::ChunkNum(want.blob_len.div_ceil(1024)));
     let missing = &all - &have;
     missing
         .boundaries()
         .chunks(2)
-        .map(|range| BlobRange { range: range[0].0 * 1024..range[1].0 * 1024, ..want.clone() })
+        .map(|range| BlobRange {
+            range: range[0].0 * 1024..range[1].0 * 1024,
+            ..want.clone()
+        })
         .collect()
 }
 
@@ -47,16 +57,29 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
     }
     let sent = b
         .wait_for(|event| match event {
-            NetEvent::Served { device, blob, bytes } => Some((device, blob, bytes)),
+            NetEvent::Served {
+                device,
+                blob,
+                bytes,
+            } => Some((device, blob, bytes)),
             _ => None,
         })
         .await;
     assert_eq!((sent.0, sent.1), (a.device(), want.blob));
-    assert!(sent.2 < want.blob_len, "the provider noticed: it sent {} bytes", sent.2);
+    assert!(
+        sent.2 < want.blob_len,
+        "the provider noticed: it sent {} bytes",
+        sent.2
+    );
 
     let mut again = 0;
     for range in missing(&a, &want).await {
-        again += a.net.fetch(b.device(), &range, |_| ()).await.unwrap().payload;
+        again += a
+            .net
+            .fetch(b.device(), &range, |_| ())
+            .await
+            .unwrap()
+            .payload;
     }
     assert!(again <= 31 * MIB, "{again} bytes came again");
     assert!(a.read_blob(want.blob).await == noise(1, 40 << 20));
@@ -66,7 +89,10 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn a_range_brings_its_groups_and_no_more() {
     let (a, b) = pair().await;
-    let want = BlobRange { range: 5 * MIB + 1..7 * MIB, ..b.add_blob(2, 10 << 20).await };
+    let want = BlobRange {
+        range: 5 * MIB + 1..7 * MIB,
+        ..b.add_blob(2, 10 << 20).await
+    };
     let progress = AtomicU64::new(0);
     let stats = a
         .net
@@ -78,10 +104,10 @@ async fn a_range_brings_its_groups_and_no_more() {
     assert_eq!(stats.payload, 2 * MIB);
     assert_eq!(progress.into_inner(), 2 * MIB);
     let left = missing(&a, &want).await;
-    assert_eq!(left.iter().map(|gap| gap.range.clone()).collect::<Vec<_>>(), [
-        0..5 * MIB,
-        7 * MIB..10 * MIB
-    ]);
+    assert_eq!(
+        left.iter().map(|gap| gap.range.clone()).collect::<Vec<_>>(),
+        [0..5 * MIB, 7 * MIB..10 * MIB]
+    );
 }
 
 #[tokio::test]
@@ -91,10 +117,20 @@ async fn blobs_of_every_size_arrive() {
         let want = b.add_blob(len as u64, len).await;
         let stats = a.net.fetch(b.device(), &want, |_| ()).await.unwrap();
         assert_eq!(stats.payload, len as u64);
-        assert!(a.read_blob(want.blob).await == noise(len as u64, len), "{len}");
+        assert!(
+            a.read_blob(want.blob).await == noise(len as u64, len),
+            "{len}"
+        );
     }
     let empty = BlobRange::whole(BlobId::of(b""), 0);
-    assert_eq!(a.net.fetch(b.device(), &empty, |_| ()).await.unwrap().payload, 0);
+    assert_eq!(
+        a.net
+            .fetch(b.device(), &empty, |_| ())
+            .await
+            .unwrap()
+            .payload,
+        0
+    );
 }
 
 #[tokio::test]
@@ -111,8 +147,16 @@ async fn only_members_and_only_what_is_shared() {
 
     let stranger = Peer::start(3).await;
     let shared = b.add_blob(4, 100_000).await;
-    stranger.net.connect(b.device(), vec![b.tcp.clone()]).await.unwrap();
-    let error = stranger.net.fetch(b.device(), &shared, |_| ()).await.unwrap_err();
+    stranger
+        .net
+        .connect(b.device(), vec![b.tcp.clone()])
+        .await
+        .unwrap();
+    let error = stranger
+        .net
+        .fetch(b.device(), &shared, |_| ())
+        .await
+        .unwrap_err();
     assert!(matches!(error, FetchError::Refused { .. }), "{error}");
 
     a.net.disconnect(b.device()).await.unwrap();
@@ -125,13 +169,26 @@ async fn only_members_and_only_what_is_shared() {
 async fn a_second_provider_of_a_part_serves_that_part() {
     let (a, b) = pair().await;
     let want = b.add_blob(5, 4 << 20).await;
-    let half = BlobRange { range: 0..2 * MIB, ..want.clone() };
+    let half = BlobRange {
+        range: 0..2 * MIB,
+        ..want.clone()
+    };
     a.net.fetch(b.device(), &half, |_| ()).await.unwrap();
 
     let c = Peer::start(3).await;
     a.gate.add(c.device());
-    c.net.connect(a.device(), vec![a.tcp.clone()]).await.unwrap();
-    assert_eq!(c.net.fetch(a.device(), &half, |_| ()).await.unwrap().payload, 2 * MIB);
+    c.net
+        .connect(a.device(), vec![a.tcp.clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        c.net
+            .fetch(a.device(), &half, |_| ())
+            .await
+            .unwrap()
+            .payload,
+        2 * MIB
+    );
     let error = c.net.fetch(a.device(), &want, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::Cut { .. }), "{error}");
 }
@@ -140,16 +197,26 @@ async fn a_second_provider_of_a_part_serves_that_part() {
 async fn honest_answer(seed: u64, len: usize) -> (BlobRange, Vec<u8>) {
     let peer = Peer::start(50).await;
     let want = peer.add_blob(seed, len).await;
-    let export = peer.store.blobs().export_bao(hash(want.blob), ChunkRanges::all());
+    let export = peer
+        .store
+        .blobs()
+        .export_bao(hash(want.blob), ChunkRanges::all());
     let mut answer = vec![0];
     answer.extend(export.bao_to_vec().await.unwrap());
     (want, answer)
 }
 
-async fn fetch_from_liar(want: &BlobRange, answer: Vec<u8>, ends_cleanly: bool) -> (Peer, FetchError) {
+async fn fetch_from_liar(
+    want: &BlobRange,
+    answer: Vec<u8>,
+    ends_cleanly: bool,
+) -> (Peer, FetchError) {
     let liar = Liar::start(60, answer, ends_cleanly).await;
     let a = Peer::start(1).await;
-    a.net.connect(liar.device, vec![liar.addr.clone()]).await.unwrap();
+    a.net
+        .connect(liar.device, vec![liar.addr.clone()])
+        .await
+        .unwrap();
     let error = a.net.fetch(liar.device, want, |_| ()).await.unwrap_err();
     (a, error)
 }
@@ -159,8 +226,18 @@ async fn the_liar_can_tell_the_truth() {
     let (want, answer) = honest_answer(6, 3 << 20).await;
     let liar = Liar::start(60, answer, true).await;
     let a = Peer::start(1).await;
-    a.net.connect(liar.device, vec![liar.addr.clone()]).await.unwrap();
-    assert_eq!(a.net.fetch(liar.device, &want, |_| ()).await.unwrap().payload, 3 * MIB);
+    a.net
+        .connect(liar.device, vec![liar.addr.clone()])
+        .await
+        .unwrap();
+    assert_eq!(
+        a.net
+            .fetch(liar.device, &want, |_| ())
+            .await
+            .unwrap()
+            .payload,
+        3 * MIB
+    );
 }
 
 #[tokio::test]
@@ -173,7 +250,11 @@ async fn flipped_bytes_are_a_lie_and_what_came_before_is_kept() {
         fetch_from_liar(&want, answer, true).await
     };
     assert!(matches!(error, FetchError::Liar { .. }), "{error}");
-    let left: u64 = missing(&a, &want).await.iter().map(|gap| gap.range.end - gap.range.start).sum();
+    let left: u64 = missing(&a, &want)
+        .await
+        .iter()
+        .map(|gap| gap.range.end - gap.range.start)
+        .sum();
     assert!((MIB..2 * MIB).contains(&left), "{left} bytes are missing");
 }
 
@@ -184,8 +265,15 @@ async fn a_false_length_is_a_lie_and_nothing_is_written() {
         let mut answer = answer.clone();
         answer[1..9].copy_from_slice(&claimed.to_le_bytes());
         let (a, error) = fetch_from_liar(&want, answer, true).await;
-        assert!(matches!(error, FetchError::Liar { .. }), "{claimed}: {error}");
-        assert_eq!(missing(&a, &want).await.len(), 1, "{claimed}: something was written");
+        assert!(
+            matches!(error, FetchError::Liar { .. }),
+            "{claimed}: {error}"
+        );
+        assert_eq!(
+            missing(&a, &want).await.len(),
+            1,
+            "{claimed}: something was written"
+        );
     }
 }
 
@@ -195,7 +283,10 @@ async fn an_answer_that_ends_early_is_cut() {
     for len in [0, 1, 5, 9, 10, 100, answer.len() / 2, answer.len() - 1] {
         for ends_cleanly in [true, false] {
             let (_, error) = fetch_from_liar(&want, answer[..len].to_vec(), ends_cleanly).await;
-            assert!(matches!(error, FetchError::Cut { .. }), "{len} {ends_cleanly}: {error}");
+            assert!(
+                matches!(error, FetchError::Cut { .. }),
+                "{len} {ends_cleanly}: {error}"
+            );
         }
     }
 }

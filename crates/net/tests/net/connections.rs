@@ -9,7 +9,10 @@ use crate::kit::{Peer, TestGate, pair};
 #[tokio::test]
 async fn quic_is_a_way_too() {
     let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
-    a.net.connect(b.device(), vec![b.quic.clone()]).await.unwrap();
+    a.net
+        .connect(b.device(), vec![b.quic.clone()])
+        .await
+        .unwrap();
     a.connected().await;
     assert_eq!(a.net.connections()[0].transport, Transport::Quic);
 }
@@ -17,7 +20,10 @@ async fn quic_is_a_way_too() {
 #[tokio::test]
 async fn tcp_is_taken_where_both_work() {
     let (a, b) = (Peer::start(1).await, Peer::start(2).await);
-    a.net.connect(b.device(), vec![b.quic.clone(), b.tcp.clone()]).await.unwrap();
+    a.net
+        .connect(b.device(), vec![b.quic.clone(), b.tcp.clone()])
+        .await
+        .unwrap();
     assert_eq!(a.net.connections()[0].transport, Transport::Tcp);
 }
 
@@ -44,7 +50,9 @@ async fn who_dial_each_other_at_once_stay_connected() {
         });
         let asking = async {
             loop {
-                let answer = a.net.request(b_device, podsync_net::Protocol::Heads, vec![]);
+                let answer = a
+                    .net
+                    .request(b_device, podsync_net::Protocol::Heads, vec![]);
                 match answer.await {
                     Ok(answer) => break answer,
                     Err(podsync_net::RequestError::Cut { .. }) => {}
@@ -66,17 +74,40 @@ async fn a_static_peer_is_dialled_until_it_is_there() {
     drop(b);
 
     let full: Multiaddr = format!("{addr}/p2p/{device}").parse().unwrap();
-    let config = NetConfig { static_peers: vec![full], ..NetConfig::loopback() };
+    let config = NetConfig {
+        static_peers: vec![full],
+        ..NetConfig::loopback()
+    };
     let mut a = Peer::start_with(1, &config).await;
-    let port = addr.to_string().rsplit('/').next().unwrap().parse().unwrap();
+    let port = addr
+        .to_string()
+        .rsplit('/')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let listen = vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))];
-    let b = Peer::start_with(2, &NetConfig { listen: listen.clone(), ..NetConfig::loopback() }).await;
+    let b = Peer::start_with(
+        2,
+        &NetConfig {
+            listen: listen.clone(),
+            ..NetConfig::loopback()
+        },
+    )
+    .await;
     assert_eq!(a.connected().await, device);
 
     b.cancel.cancel();
     b.net.stopped().await;
     assert_eq!(a.disconnected().await, device);
-    let _again = Peer::start_with(2, &NetConfig { listen, ..NetConfig::loopback() }).await;
+    let _again = Peer::start_with(
+        2,
+        &NetConfig {
+            listen,
+            ..NetConfig::loopback()
+        },
+    )
+    .await;
     assert_eq!(a.connected().await, device);
 }
 
@@ -84,18 +115,34 @@ async fn a_static_peer_is_dialled_until_it_is_there() {
 async fn nobody_there_is_an_error_with_a_reason() {
     let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
     let nowhere: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
-    let error = a.net.connect(b.device(), vec![nowhere.clone()]).await.unwrap_err();
+    let error = a
+        .net
+        .connect(b.device(), vec![nowhere.clone()])
+        .await
+        .unwrap_err();
     assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
     let error = a.net.connect(b.device(), vec![]).await.unwrap_err();
     assert!(matches!(error, DialError::NoAddress { .. }), "{error}");
-    a.net.dial(b.device(), vec![nowhere], Manners::AtOnce).await.unwrap();
-    a.wait_for(|event| matches!(event, NetEvent::Unreachable { .. }).then_some(())).await;
+    a.net
+        .dial(b.device(), vec![nowhere], Manners::AtOnce)
+        .await
+        .unwrap();
+    a.wait_for(|event| matches!(event, NetEvent::Unreachable { .. }).then_some(()))
+        .await;
 }
 
 #[tokio::test]
 async fn an_address_of_someone_else_is_not_believed() {
-    let (a, b, c) = (Peer::start(1).await, Peer::start(2).await, Peer::start(3).await);
-    let error = a.net.connect(b.device(), vec![c.tcp.clone()]).await.unwrap_err();
+    let (a, b, c) = (
+        Peer::start(1).await,
+        Peer::start(2).await,
+        Peer::start(3).await,
+    );
+    let error = a
+        .net
+        .connect(b.device(), vec![c.tcp.clone()])
+        .await
+        .unwrap_err();
     assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
     assert!(!a.net.is_connected(b.device()) && !a.net.is_connected(c.device()));
 }
@@ -103,9 +150,19 @@ async fn an_address_of_someone_else_is_not_believed() {
 #[tokio::test]
 async fn a_port_in_use_is_an_error_that_names_it() {
     let a = Peer::start(1).await;
-    let port = a.quic.to_string().split('/').nth(4).unwrap().parse().unwrap();
+    let port = a
+        .quic
+        .to_string()
+        .split('/')
+        .nth(4)
+        .unwrap()
+        .parse()
+        .unwrap();
     let addr = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    let config = NetConfig { listen: vec![addr], ..NetConfig::loopback() };
+    let config = NetConfig {
+        listen: vec![addr],
+        ..NetConfig::loopback()
+    };
     let store = (*a.store).clone();
     let gate = std::sync::Arc::new(TestGate::default());
     match Net::spawn(&config, [2; 32], store, gate, a.cancel.clone()).map(|_| ()) {
@@ -132,7 +189,15 @@ async fn it_stops_while_bytes_are_on_their_way() {
     };
     let (fetched, stopped) = tokio::join!(fetching, stopping);
     stopped.expect("it stops within the time a daemon has for it");
-    assert!(matches!(fetched, Err(podsync_net::FetchError::Cut { .. })), "{fetched:?}");
+    assert!(
+        matches!(fetched, Err(podsync_net::FetchError::Cut { .. })),
+        "{fetched:?}"
+    );
     while b.events.recv().await.is_some() {}
-    assert!(b.net.dial(a.device(), vec![], Manners::AtOnce).await.is_err());
+    assert!(
+        b.net
+            .dial(a.device(), vec![], Manners::AtOnce)
+            .await
+            .is_err()
+    );
 }

@@ -22,7 +22,12 @@ async fn keep_saying(net: &Net, what: &[u8]) -> ! {
 async fn hear(peer: &mut Peer) -> (podsync_core::DeviceId, Vec<u8>) {
     let (team, from, bytes, id) = peer
         .wait_for(|event| match event {
-            NetEvent::Gossip { team, from, bytes, id } => Some((team, from, bytes, id)),
+            NetEvent::Gossip {
+                team,
+                from,
+                bytes,
+                id,
+            } => Some((team, from, bytes, id)),
             _ => None,
         })
         .await;
@@ -37,7 +42,10 @@ async fn gossip_goes_on_from_member_to_member() {
     let mut c = Peer::start(3).await;
     b.gate.add(c.device());
     c.gate.add(b.device());
-    c.net.connect(b.device(), vec![b.tcp.clone()]).await.unwrap();
+    c.net
+        .connect(b.device(), vec![b.tcp.clone()])
+        .await
+        .unwrap();
     for peer in [&a, &b, &c] {
         peer.net.subscribe(TEAM).await.unwrap();
     }
@@ -65,7 +73,11 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
     newcomer.gate.add(host.device());
     host.net.subscribe(TEAM).await.unwrap();
     newcomer.net.subscribe(TEAM).await.unwrap();
-    newcomer.net.connect(host.device(), vec![host.tcp.clone()]).await.unwrap();
+    newcomer
+        .net
+        .connect(host.device(), vec![host.tcp.clone()])
+        .await
+        .unwrap();
     let host_id = host.device();
 
     let joining = async {
@@ -79,7 +91,9 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
     let witness = async {
         let (device, responder) = host
             .wait_for(|event| match event {
-                NetEvent::Request { device, responder, .. } => Some((device, responder)),
+                NetEvent::Request {
+                    device, responder, ..
+                } => Some((device, responder)),
                 NetEvent::Gossip { .. } => panic!("a stranger was heard"),
                 _ => None,
             })
@@ -109,8 +123,17 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
 async fn a_message_has_a_limit_and_needs_no_hearer() {
     let a = Peer::start(1).await;
     a.net.publish(TEAM, vec![0; MAX_GOSSIP_LEN]).await.unwrap();
-    let error = a.net.publish(TEAM, vec![0; MAX_GOSSIP_LEN + 1]).await.unwrap_err();
-    assert_eq!(error, PublishError::TooLarge { len: MAX_GOSSIP_LEN + 1 });
+    let error = a
+        .net
+        .publish(TEAM, vec![0; MAX_GOSSIP_LEN + 1])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error,
+        PublishError::TooLarge {
+            len: MAX_GOSSIP_LEN + 1
+        }
+    );
 }
 
 #[tokio::test]

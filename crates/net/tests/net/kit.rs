@@ -74,12 +74,22 @@ impl Peer {
         let (mut tcp, mut quic) = (None, None);
         while tcp.is_none() || quic.is_none() {
             match events.recv().await.unwrap() {
-                NetEvent::Listening { addr } if addr.to_string().contains("quic") => quic = Some(addr),
+                NetEvent::Listening { addr } if addr.to_string().contains("quic") => {
+                    quic = Some(addr)
+                }
                 NetEvent::Listening { addr } => tcp = Some(addr),
                 other => panic!("before listening: {other:?}"),
             }
         }
-        Self { net, events, gate, store, cancel, tcp: tcp.unwrap(), quic: quic.unwrap() }
+        Self {
+            net,
+            events,
+            gate,
+            store,
+            cancel,
+            tcp: tcp.unwrap(),
+            quic: quic.unwrap(),
+        }
     }
 
     pub(crate) fn device(&self) -> DeviceId {
@@ -114,7 +124,12 @@ impl Peer {
 
     /// Puts `len` bytes that depend on `seed` into the store.
     pub(crate) async fn add_blob(&self, seed: u64, len: usize) -> BlobRange {
-        let tag = self.store.blobs().add_bytes(noise(seed, len)).await.unwrap();
+        let tag = self
+            .store
+            .blobs()
+            .add_bytes(noise(seed, len))
+            .await
+            .unwrap();
         BlobRange::whole(BlobId::from_bytes(*tag.hash.as_bytes()), len as u64)
     }
 
@@ -129,7 +144,10 @@ pub(crate) async fn pair() -> (Peer, Peer) {
     let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
     a.gate.add(b.device());
     b.gate.add(a.device());
-    a.net.connect(b.device(), vec![b.tcp.clone()]).await.unwrap();
+    a.net
+        .connect(b.device(), vec![b.tcp.clone()])
+        .await
+        .unwrap();
     assert_eq!(a.connected().await, b.device());
     assert_eq!(b.connected().await, a.device());
     (a, b)

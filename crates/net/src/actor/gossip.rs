@@ -1,0 +1,84 @@
+//! Gossip: what is published, what is heard, and from whom.
+//!
+//! Nothing is passed on before the daemon has accepted it, and a stranger neither hears nor is
+//! heard: its score says so, from before its first message.
+
+use libp2p::gossipsub::{self, IdentTopic, PublishError};
+use podsync_core::{DeviceId, TeamId};
+
+use super::Actor;
+use crate::{
+    event::{GossipId, NetEvent, Verdict},
+    peer_id::{device_of, peer_of},
+};
+
+/// Far below the score at which gossipsub ignores a peer and tells it nothing.
+const STRANGER_SCORE: f64 = -1000.0;
+
+impl Actor {
+    pub(super) fn subscribe(&mut self, team: TeamId) {
+        let topic = topic_of(team);
+        match self.swarm.behaviour_mut().gossip.subscribe(&topic) {
+            Ok(_) => {
+                self.topics.insert(topic.hash(), team);
+            }
+            Err(error) => tracing::warn!(team = team.short(), %error, "cannot subscribe"),
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, team: TeamId) {
+        let topic = topic_of(team);
+        self.topics.remove(&topic.hash());
+        self.swarm.behaviour_mut().gossip.unsubscribe(&topic);
+    }
+
+    pub(super) fn publish(&mut self, team: TeamId, bytes: Vec<u8>) {
+        match self
+            .swarm
+            .behaviour_mut()
+            .gossip
+            .publish(topic_of(team), bytes)
+        {
+            Ok(_) => {}
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
+            Err(error) => tracing::warn!(team = team.short(), %error, "cannot gossip"),
+        }
+    }
+
+    pub(super) fn gossiped(&mut self, id: GossipId, message: gossipsub::Message) {
+        let from = device_of(&id.from).filter(|from| self.gate.is_member(*from));
+        match (from, self.topics.get(&message.topic).copied()) {
+            (Some(from), Some(team)) if self.outbox.has_room() => {
+                self.outbox.push(NetEvent::Gossip {
+                    team,
+                    from,
+                    bytes: message.data,
+                    id,
+                });
+            }
+            _ => self.report(&id, Verdict::Ignore),
+        }
+    }
+
+    pub(super) fn report(&mut self, id: &GossipId, verdict: Verdict) {
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        gossip.report_message_validation_result(&id.message, &id.from, verdict.into());
+    }
+
+    /// Strangers neither hear gossip nor are heard.
+    pub(super) fn score(&mut self, device: DeviceId) {
+        let score = if self.gate.is_member(device) {
+            0.0
+        } else {
+            STRANGER_SCORE
+        };
+        self.swarm
+            .behaviour_mut()
+            .gossip
+            .set_application_score(&peer_of(device), score);
+    }
+}
+
+fn topic_of(team: TeamId) -> IdentTopic {
+    IdentTopic::new(format!("/podsync/gossip/1/{team}"))
+}
