@@ -4,8 +4,9 @@
 //! filling others. Nothing is synced: this file is a stopover and is gone after a crash.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{self, Seek, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
@@ -30,6 +31,8 @@ impl Spool {
         let folder = folder.to_owned();
         let writer = spawn_blocking(move || {
             let mut file = tempfile::tempfile_in(folder)?;
+            // It is made with what the umask leaves; nobody can have opened it without a name.
+            file.set_permissions(Permissions::from_mode(0o600))?;
             while let Some(buffer) = buffers.blocking_recv() {
                 file.write_all(&buffer)?;
             }
