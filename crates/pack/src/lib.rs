@@ -1,1 +1,38 @@
-//! Under construction.
+//! State to entries to chunks to packs, and back.
+//!
+//! Synchronous and free of clocks, randomness and network: files and readers come from the caller, and
+//! so do the keys. Call it from a thread that may block.
+
+mod chunker;
+mod draft;
+mod entry;
+mod entry_table;
+mod fold;
+mod frame;
+mod known;
+mod name;
+mod ordered;
+mod read;
+mod rebuild;
+mod rows;
+mod save;
+mod slots;
+mod source;
+mod spool;
+mod stream;
+mod trailer;
+mod writer;
+mod zip;
+
+pub use chunker::{CHUNK_AVERAGE_LEN, CHUNK_MAX_LEN, CHUNK_MIN_LEN};
+pub use entry::{Entry, EntryError, EntryKind, decode_entry_table};
+pub use frame::FrameError;
+pub use known::{Base, ChunkIndex, KnownChunks};
+pub use name::{EntryName, LinkTarget, MAX_DEPTH, MAX_ENTRY_NAME_LEN, NameError};
+pub use read::{ChunkRows, Entries, PackReader, ReadError, Version};
+pub use rebuild::RebuildError;
+pub use save::{Progress, SaveError, SaveOptions, SaveStats, Saved, SavedState, save};
+pub use source::{Source, SourceError};
+pub use trailer::{MAX_FRAMES, TrailerError, TrailerRow, decode_trailer, read_trailer};
+pub use writer::PackSink;
+pub use zip::directory::{Directory, DirectoryError, Member, Method};

@@ -1,0 +1,149 @@
+//! A zip as a state: its members inflated, in the order of their names.
+//!
+//! The central directory says what to expect, and each member must be just that: a local header that
+//! names another file, or data that inflates to another length, ends the save.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    os::unix::fs::FileExt,
+};
+
+use flate2::bufread::DeflateDecoder;
+
+use super::{SourceError, read_into};
+use crate::{
+    chunker::Chunker,
+    entry::{Entry, EntryKind},
+    entry_table::EntryTable,
+    stream::Halt,
+    zip::directory::{Directory, Member, Method},
+};
+
+/// Compressed bytes read at once.
+const BUFFER_LEN: usize = 256 << 10;
+
+pub(super) fn feed(
+    file: &File,
+    directory: Directory,
+    chunker: &mut Chunker<'_>,
+    entries: &mut EntryTable,
+) -> Result<(), Halt<SourceError>> {
+    let mut inflater = DeflateDecoder::new(BufReader::with_capacity(
+        BUFFER_LEN,
+        Stretch {
+            file,
+            at: 0,
+            left: 0,
+        },
+    ));
+    for member in directory.into_members() {
+        let kind = match member.method {
+            None => EntryKind::Dir,
+            Some(method) => {
+                let mut stretch = member_data(file, &member)?;
+                match method {
+                    Method::Stored => read_member(&member, chunker, |space| stretch.read(space))?,
+                    Method::Deflated => {
+                        let mut buffer = inflater.into_inner();
+                        *buffer.get_mut() = stretch;
+                        let left_over = buffer.buffer().len();
+                        io::BufRead::consume(&mut buffer, left_over);
+                        inflater = DeflateDecoder::new(buffer);
+                        read_member(&member, chunker, |space| inflater.read(space))?;
+                    }
+                }
+                EntryKind::File {
+                    len: member.len,
+                    crc32: member.crc32,
+                }
+            }
+        };
+        entries.add(&Entry {
+            name: member.name,
+            kind,
+            mode: member.mode,
+            mtime_ns: member.mtime_ns,
+        })?;
+    }
+    Ok(())
+}
+
+fn read_member(
+    member: &Member,
+    chunker: &mut Chunker<'_>,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+) -> Result<(), Halt<SourceError>> {
+    let (crc32, done) = read_into(chunker, member.len, &mut read, |_| {
+        damaged(member, "does not inflate")
+    })?;
+    let more = read(&mut [0]).map_err(|_| damaged(member, "does not inflate"))?;
+    if done != member.len || more != 0 {
+        return Err(damaged(member, "has another length than the zip says").into());
+    }
+    if crc32 != member.crc32 {
+        return Err(damaged(member, "has another checksum than the zip says").into());
+    }
+    Ok(())
+}
+
+const LOCAL_HEADER_LEN: usize = 30;
+const LOCAL_HEADER_SIGNATURE: [u8; 4] = *b"PK\x03\x04";
+
+/// The member's data, behind its local header.
+fn member_data<'f>(file: &'f File, member: &Member) -> Result<Stretch<'f>, SourceError> {
+    let truncated = |_| damaged(member, "is cut off");
+    let mut header = [0; LOCAL_HEADER_LEN];
+    file.read_exact_at(&mut header, member.offset)
+        .map_err(truncated)?;
+    let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+    if header[..4] != LOCAL_HEADER_SIGNATURE || number(8) != member.method.map_or(0, Method::code) {
+        return Err(damaged(
+            member,
+            "has a header that contradicts the zip's directory",
+        ));
+    }
+    let mut name = vec![0; usize::from(number(26))];
+    file.read_exact_at(&mut name, member.offset + LOCAL_HEADER_LEN as u64)
+        .map_err(truncated)?;
+    if name != member.name.as_str().as_bytes() {
+        return Err(damaged(
+            member,
+            "has a header that contradicts the zip's directory",
+        ));
+    }
+    let at =
+        member.offset + LOCAL_HEADER_LEN as u64 + u64::from(number(26)) + u64::from(number(28));
+    if at + member.packed_len > member.end {
+        return Err(damaged(member, "overlaps with what follows it"));
+    }
+    Ok(Stretch {
+        file,
+        at,
+        left: member.packed_len,
+    })
+}
+
+fn damaged(member: &Member, reason: &'static str) -> SourceError {
+    SourceError::Member {
+        name: member.name.to_string(),
+        reason,
+    }
+}
+
+/// A stretch of a file.
+struct Stretch<'f> {
+    file: &'f File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Stretch<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).map_or(into.len(), |left| left.min(into.len()));
+        let got = self.file.read_at(&mut into[..wanted], self.at)?;
+        self.at += got as u64;
+        self.left -= got as u64;
+        Ok(got)
+    }
+}

@@ -1,0 +1,179 @@
+//! Where a state comes from: a folder, a zip that is opened, or a file that is kept as it is.
+//!
+//! Everything is read once, straight into the chunker's buffers. A name or a size that turns out
+//! other than announced ends the save: half a truth is never a version.
+
+mod archive;
+mod file;
+mod folder;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use podsync_core::manifest::{Container, MAX_ENTRIES};
+
+use crate::{
+    chunker::Chunker,
+    entry_table::EntryTable,
+    name::NameError,
+    stream::Halt,
+    zip::directory::{Directory, DirectoryError},
+};
+
+/// A state ready to be read. Nothing of its content has been read yet.
+pub struct Source(Kind);
+
+enum Kind {
+    Folder(PathBuf),
+    Zip { file: File, directory: Directory },
+    File { file: File, path: PathBuf },
+}
+
+/// A state that cannot be taken as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("`{}` cannot be read: {source}; check that it exists and that you may read it", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("`{}` changed while it was read; stop what writes to it and save again", path.display())]
+    Changed { path: PathBuf },
+    #[error("`{}` {reason}; remove it or save a folder without it", path.display())]
+    Refused { path: PathBuf, reason: &'static str },
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(
+        "the state has more than {MAX_ENTRIES} files and folders, more than a version may have; save a part of it"
+    )]
+    TooManyEntries,
+    #[error("the zip cannot be saved: {0}")]
+    Zip(#[from] DirectoryError),
+    #[error("the zip cannot be saved: member {name:?} {reason}; it is damaged, make it again")]
+    Member { name: String, reason: &'static str },
+    #[error(
+        "the emulator's state is not a zip; check that the endpoint is an emulator that can save its state"
+    )]
+    NotAState,
+    #[error(
+        "a temporary file for the entries cannot be written: {0}; free some space and save again"
+    )]
+    Spool(io::Error),
+}
+
+impl Source {
+    /// Opens a folder, a zip or any other file.
+    ///
+    /// A zip that cannot be rebuilt from its members alone is kept as a file, byte for byte; one that
+    /// climbs, lies or explodes is refused.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let unreadable = |source| SourceError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
+        let metadata = path.metadata().map_err(unreadable)?;
+        if metadata.is_dir() {
+            return Ok(Self(Kind::Folder(path.to_owned())));
+        }
+        if !metadata.is_file() {
+            return Err(SourceError::Refused {
+                path: path.to_owned(),
+                reason: "is neither a file nor a folder",
+            });
+        }
+        let file = File::open(path).map_err(unreadable)?;
+        match Directory::read(&file) {
+            Ok(directory) => Ok(Self(Kind::Zip { file, directory })),
+            Err(DirectoryError::NotZip | DirectoryError::Unsupported(_)) => Ok(Self(Kind::File {
+                file,
+                path: path.to_owned(),
+            })),
+            Err(DirectoryError::Io(error)) => Err(unreadable(error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Opens the zip that a running emulator gave, already spooled to a file of ours.
+    ///
+    /// It must be one that is rebuilt exactly: nothing else goes back into an emulator.
+    pub fn from_instance(file: File) -> Result<Self, SourceError> {
+        match Directory::read(&file) {
+            Ok(directory) => Ok(Self(Kind::Zip { file, directory })),
+            Err(DirectoryError::NotZip) => Err(SourceError::NotAState),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What the state is rebuilt into.
+    pub fn container(&self) -> Container {
+        match self.0 {
+            Kind::Folder(_) => Container::Folder,
+            Kind::Zip { .. } => Container::Zip,
+            Kind::File { .. } => Container::File,
+        }
+    }
+
+    /// Bytes to come, where that is known beforehand: for a progress bar.
+    pub fn len_hint(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Folder(_) => None,
+            Kind::Zip { directory, .. } => Some(directory.state_len()),
+            Kind::File { file, .. } => file.metadata().ok().map(|metadata| metadata.len()),
+        }
+    }
+
+    /// Streams all entries, in the order of their names.
+    pub(crate) fn feed(
+        self,
+        chunker: &mut Chunker<'_>,
+        entries: &mut EntryTable,
+    ) -> Result<(), Halt<SourceError>> {
+        match self.0 {
+            Kind::Folder(root) => folder::feed(&root, chunker, entries),
+            Kind::Zip { file, directory } => archive::feed(&file, directory, chunker, entries),
+            Kind::File { file, path } => file::feed(file, &path, chunker, entries),
+        }
+    }
+}
+
+impl From<SourceError> for Halt<SourceError> {
+    fn from(error: SourceError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Files from this length on begin and end a chunk, so that they are found again wherever they lie;
+/// smaller ones share chunks, so that a hundred thousand of them cost what one file costs.
+const OWN_CHUNKS_LEN: u64 = 64 << 10;
+
+/// Reads up to `len` bytes into the chunker and returns their CRC-32 and how many there were.
+fn read_into(
+    chunker: &mut Chunker<'_>,
+    len: u64,
+    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+    failed: impl Fn(io::Error) -> SourceError,
+) -> Result<(u32, u64), Halt<SourceError>> {
+    let own_chunks = len >= OWN_CHUNKS_LEN;
+    if own_chunks {
+        chunker.boundary();
+    }
+    let mut crc = crc32fast::Hasher::new();
+    let mut done = 0;
+    while done < len {
+        let space = chunker.space();
+        let wanted = usize::try_from(len - done).map_or(space.len(), |left| left.min(space.len()));
+        let got = match read(&mut space[..wanted]) {
+            Ok(0) => break,
+            Ok(got) => got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Halt::Failed(failed(error))),
+        };
+        crc.update(&space[..got]);
+        done += got as u64;
+        chunker.advance(got)?;
+    }
+    if own_chunks {
+        chunker.boundary();
+    }
+    Ok((crc.finalize(), done))
+}
