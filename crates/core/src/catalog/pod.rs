@@ -1,0 +1,191 @@
+//! One pod: its publications, drops and tags, and what they come to.
+//!
+//! Two entries may publish one version, and a drop may come before what it drops: so everything is
+//! kept by entry, and what people see is derived.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{Fact, VersionRecord};
+use crate::{
+    feed::{Body, Entry},
+    id::{DeviceId, EntryHash, VersionId},
+    name::{MemberName, TagName},
+};
+
+#[derive(Debug, Default)]
+pub(super) struct Pod {
+    publications: BTreeMap<EntryHash, VersionRecord>,
+    drops: BTreeMap<EntryHash, DropWord>,
+    tags: BTreeMap<TagName, BTreeMap<EntryHash, TagWord>>,
+    /// Publications that are not dropped.
+    visible: BTreeSet<EntryHash>,
+}
+
+#[derive(Debug)]
+struct DropWord {
+    version: VersionId,
+    author: MemberName,
+    admin: bool,
+}
+
+#[derive(Debug)]
+struct TagWord {
+    version: Option<VersionId>,
+    device: DeviceId,
+    seq: u64,
+    supersedes: Vec<EntryHash>,
+}
+
+/// Publications that became visible by a change, and those that ceased to be.
+#[derive(Debug, Default)]
+pub(super) struct Visibility {
+    pub(super) appeared: Vec<Arc<Entry>>,
+    pub(super) vanished: Vec<Arc<Entry>>,
+}
+
+impl Pod {
+    pub(super) fn apply(&mut self, fact: Fact) -> Visibility {
+        let Fact { entry, body, author, admin } = fact;
+        let hash = entry.hash();
+        match body {
+            Body::Publish(publication) => {
+                for tag in publication.tags.iter() {
+                    let supersedes = publication.supersedes.to_vec();
+                    self.say(tag.clone(), &entry, Some(publication.version), supersedes);
+                }
+                self.publications.insert(hash, VersionRecord { entry, author, publication });
+            }
+            Body::Tag(change) => {
+                self.say(change.tag, &entry, change.version, change.supersedes.into_vec());
+            }
+            Body::Drop { version, .. } => {
+                self.drops.insert(hash, DropWord { version, author, admin });
+            }
+        }
+        self.refresh()
+    }
+
+    pub(super) fn retract(&mut self, entry: &EntryHash) -> Visibility {
+        self.drops.remove(entry);
+        for words in self.tags.values_mut() {
+            words.remove(entry);
+        }
+        self.tags.retain(|_, words| !words.is_empty());
+        let removed = self.publications.remove(entry).filter(|_| self.visible.remove(entry));
+        let mut visibility = self.refresh();
+        visibility.vanished.extend(removed.map(|record| record.entry));
+        visibility
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.publications.is_empty() && self.drops.is_empty() && self.tags.is_empty()
+    }
+
+    /// Whether it has a visible version.
+    pub(super) fn is_seen(&self) -> bool {
+        !self.visible.is_empty()
+    }
+
+    pub(super) fn highest_number(&self) -> u64 {
+        self.publications.values().map(VersionRecord::number).max().unwrap_or(0)
+    }
+
+    /// Visible versions by number, then author. Of two announcements of one version, the first in
+    /// that order stands for it.
+    pub(super) fn versions(&self) -> Vec<&VersionRecord> {
+        let mut records: Vec<_> = self.visible_records().collect();
+        records.sort_by_key(|record| rank(record));
+        let mut seen = BTreeSet::new();
+        records.retain(|record| seen.insert(record.version()));
+        records
+    }
+
+    pub(super) fn version(&self, version: &VersionId) -> Option<&VersionRecord> {
+        self.visible_records()
+            .filter(|record| record.version() == *version)
+            .min_by_key(|record| rank(record))
+    }
+
+    /// Visible versions that no visible version descends from. A dropped version still hands its
+    /// ancestors on, but doesn't hide them if nothing came after it.
+    pub(super) fn tips(&self) -> Vec<&VersionRecord> {
+        let mut parents: BTreeMap<VersionId, Vec<&VersionId>> = BTreeMap::new();
+        for record in self.publications.values() {
+            parents.entry(record.version()).or_default().extend(record.publication.parents.iter());
+        }
+        let mut superseded = BTreeSet::new();
+        let mut open: Vec<&VersionId> =
+            self.visible_records().flat_map(|record| record.publication.parents.iter()).collect();
+        while let Some(version) = open.pop() {
+            if superseded.insert(*version) {
+                open.extend(parents.get(version).into_iter().flatten());
+            }
+        }
+        let mut tips = self.versions();
+        tips.retain(|record| !superseded.contains(&record.version()));
+        tips
+    }
+
+    pub(super) fn tags(&self) -> BTreeMap<&TagName, VersionId> {
+        let standing = self.tags.iter().filter_map(|(tag, words)| {
+            // Where people moved a tag at the same time, a version beats none; then the hash decides.
+            let (_, word) = newest(words).max_by_key(|(hash, word)| (word.version.is_some(), **hash))?;
+            let version = word.version?;
+            self.version(&version).map(|_| (tag, version))
+        });
+        standing.collect()
+    }
+
+    pub(super) fn tag_words(&self, tag: &TagName) -> Vec<EntryHash> {
+        self.tags.get(tag).map(|words| newest(words).map(|(hash, _)| *hash).collect()).unwrap_or_default()
+    }
+
+    fn visible_records(&self) -> impl Iterator<Item = &VersionRecord> {
+        self.visible.iter().filter_map(|entry| self.publications.get(entry))
+    }
+
+    fn say(&mut self, tag: TagName, entry: &Entry, version: Option<VersionId>, supersedes: Vec<EntryHash>) {
+        let header = entry.header();
+        let word = TagWord { version, device: header.device, seq: header.seq, supersedes };
+        self.tags.entry(tag).or_default().insert(entry.hash(), word);
+    }
+
+    fn refresh(&mut self) -> Visibility {
+        let is_dropped = |record: &VersionRecord| {
+            self.drops.values().any(|word| {
+                word.version == record.version() && (word.admin || word.author == record.author)
+            })
+        };
+        let mut visibility = Visibility::default();
+        for (hash, record) in &self.publications {
+            let (was, is) = (self.visible.contains(hash), !is_dropped(record));
+            if is && !was {
+                visibility.appeared.push(record.entry.clone());
+            } else if was && !is {
+                visibility.vanished.push(record.entry.clone());
+            }
+        }
+        self.visible.extend(visibility.appeared.iter().map(|entry| entry.hash()));
+        for entry in &visibility.vanished {
+            self.visible.remove(&entry.hash());
+        }
+        visibility
+    }
+}
+
+/// The order in which versions are listed, alike everywhere.
+fn rank(record: &VersionRecord) -> (u64, DeviceId, u64) {
+    (record.number(), record.device(), record.entry.header().seq)
+}
+
+/// The words on a tag that no other word knew of, or that their own device did not repeat later.
+fn newest(words: &BTreeMap<EntryHash, TagWord>) -> impl Iterator<Item = (&EntryHash, &TagWord)> {
+    let superseded: BTreeSet<_> = words.values().flat_map(|word| &word.supersedes).collect();
+    words.iter().filter(move |(hash, word)| {
+        let repeated = words.values().any(|other| other.device == word.device && other.seq > word.seq);
+        !superseded.contains(hash) && !repeated
+    })
+}

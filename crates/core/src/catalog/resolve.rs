@@ -1,0 +1,162 @@
+//! From what somebody typed to the version that is meant.
+//!
+//! Nothing is guessed: where several versions fit, the answer is the references that tell them apart.
+
+use std::collections::BTreeSet;
+
+use super::{Catalog, PrivateVersion, VersionRecord};
+use crate::{
+    name::{MemberName, PodName, TagName},
+    reference::Reference,
+};
+
+/// The most suggestions for a name that isn't known.
+const MAX_SUGGESTIONS: usize = 3;
+/// Digits of a version id in an exact reference.
+const EXACT_HASH_DIGITS: usize = 12;
+
+/// What a reference comes to.
+#[derive(Debug, Clone)]
+pub enum Resolution {
+    Shared(Box<VersionRecord>),
+    Private(Box<PrivateVersion>),
+    /// A file or folder: not the catalog's business.
+    Path(String),
+    /// Several versions fit; each of these names one of them.
+    Ambiguous { exact: Vec<String> },
+    /// `near` are names that look alike, `pods` all that are known.
+    NoPod { near: Vec<PodName>, pods: Vec<PodName> },
+    /// The pod is known, this version of it isn't. `near` are its versions, newest first, and tags
+    /// that look alike.
+    NoVersion { pod: PodName, near: Vec<String> },
+}
+
+impl Catalog {
+    pub fn resolve(&self, reference: &Reference) -> Resolution {
+        let Some(pod) = reference.pod() else {
+            return Resolution::Path(reference.to_string());
+        };
+        if !self.pods().contains(pod) {
+            return self.no_pod(pod);
+        }
+        let found = match reference {
+            Reference::Pod(_) => self.tips(pod),
+            Reference::Number { number, author, .. } => self.matching(pod, |record| {
+                record.number() == *number && author.as_ref().is_none_or(|author| record.author == *author)
+            }),
+            Reference::Hash { prefix, .. } => self.matching(pod, |record| {
+                record.version().to_string().starts_with(prefix.as_str())
+            }),
+            Reference::Tag { tag, .. } => {
+                let version = self.tags(pod).get(tag).copied();
+                version.and_then(|version| self.version(pod, &version)).into_iter().collect()
+            }
+            Reference::Private { .. } | Reference::Path(_) => Vec::new(),
+        };
+        match found[..] {
+            [record] => Resolution::Shared(Box::new(record.clone())),
+            [] => self.resolve_private(pod, reference),
+            _ => Resolution::Ambiguous {
+                exact: found.into_iter().map(|record| self.exact_reference(record)).collect(),
+            },
+        }
+    }
+
+    /// The shortest reference that names this version and no other.
+    pub fn exact_reference(&self, record: &VersionRecord) -> String {
+        let pod = &record.publication.pod;
+        let alike = self.matching(pod, |other| other.number() == record.number());
+        let by_author = alike.iter().filter(|other| other.author == record.author).count();
+        let (number, author) = (record.number(), Some(record.author.clone()));
+        let numbered = |author: Option<MemberName>| Reference::Number { pod: pod.clone(), number, author };
+        match (alike.len(), by_author) {
+            (0 | 1, _) => numbered(None).to_string(),
+            (_, 1) => numbered(author).to_string(),
+            _ => format!("{pod}@{}", &record.version().to_string()[..EXACT_HASH_DIGITS]),
+        }
+    }
+
+    /// Private versions answer to their number, to their hash, and to the bare name of a pod that
+    /// nobody has shared yet.
+    fn resolve_private(&self, pod: &PodName, reference: &Reference) -> Resolution {
+        let versions = self.private_versions(pod);
+        let found: Vec<_> = match reference {
+            Reference::Pod(_) => versions.last().copied().into_iter().collect(),
+            Reference::Private { number, .. } => {
+                versions.into_iter().filter(|version| version.number == *number).collect()
+            }
+            Reference::Hash { prefix, .. } => versions
+                .into_iter()
+                .filter(|version| version.version.to_string().starts_with(prefix.as_str()))
+                .collect(),
+            _ => Vec::new(),
+        };
+        match found[..] {
+            [version] => Resolution::Private(Box::new(version.clone())),
+            [] => self.no_version(pod, reference),
+            _ => Resolution::Ambiguous {
+                exact: found.iter().map(|version| format!("{pod}:+{}", version.number)).collect(),
+            },
+        }
+    }
+
+    fn matching(&self, pod: &PodName, fits: impl Fn(&VersionRecord) -> bool) -> Vec<&VersionRecord> {
+        let mut versions = self.versions(pod);
+        versions.retain(|record| fits(record));
+        versions
+    }
+
+    fn no_pod(&self, pod: &PodName) -> Resolution {
+        let pods: BTreeSet<_> = self.pods();
+        let near = nearest(pod.as_str(), pods.iter().map(|name| name.as_str()));
+        Resolution::NoPod {
+            near: pods.iter().filter(|name| near.contains(&name.as_str())).map(|name| (*name).clone()).collect(),
+            pods: pods.into_iter().cloned().collect(),
+        }
+    }
+
+    fn no_version(&self, pod: &PodName, reference: &Reference) -> Resolution {
+        let near = match reference {
+            Reference::Tag { tag, .. } => {
+                let tags: Vec<&TagName> = self.tags(pod).into_keys().collect();
+                let near = nearest(tag.as_str(), tags.into_iter().map(TagName::as_str));
+                near.into_iter().map(|tag| format!("{pod}:{tag}")).collect()
+            }
+            Reference::Private { .. } => {
+                let newest = self.private_versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
+                newest.map(|version| format!("{pod}:+{}", version.number)).collect()
+            }
+            _ => {
+                let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
+                newest.map(|record| self.exact_reference(record)).collect()
+            }
+        };
+        Resolution::NoVersion { pod: pod.clone(), near }
+    }
+}
+
+/// Names within a third of their length of `wanted`, the nearest first.
+fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let limit = (wanted.len() / 3).max(1);
+    let mut near: Vec<_> = names
+        .map(|name| (edit_distance(wanted, name), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .collect();
+    near.sort_unstable();
+    near.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
+}
+
+/// Letters to change, add or take away to get from one to the other. Names are ASCII.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.bytes().enumerate() {
+            let change = diagonal + usize::from(from != to);
+            diagonal = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,53 @@
+//! Why a command or a transfer came to nothing, for people.
+
+use crate::{
+    feed::EntryError,
+    id::{DeviceId, TeamId, VersionId},
+    membership::wire::RefusedReason,
+    name::PodName,
+};
+
+/// A refusal with its reason and the next step.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("this home is in no team {0}: `podsync team join` with a ticket, or create one")]
+    UnknownTeam(TeamId),
+    #[error("this home is in team {0} already: nothing to join")]
+    AlreadyMember(TeamId),
+    #[error("this device is no member of team {0} any more: ask an admin for a new invite and join as a new device")]
+    Expelled(TeamId),
+    #[error("{what} needs the role {needs}, this device is a {has}: ask an admin")]
+    RoleTooLow { what: &'static str, needs: &'static str, has: String },
+    #[error("the operation was refused: {0}")]
+    Membership(String),
+    #[error("nobody who could let this device in answered within {seconds} s: check that a member of the team is online and that its address in the ticket can be reached")]
+    NobodyWitnessed { seconds: u64 },
+    #[error("the join was refused: {0}")]
+    JoinRefused(RefusedReason),
+    #[error("the version's team key was changed while it was prepared: seal its manifest again and share once more")]
+    EpochChanged,
+    #[error("this device cannot read team {0}'s key: wait until it has heard from an admin, or ask one to rotate the key")]
+    NoTeamKey(TeamId),
+    #[error("{0}")]
+    Entry(#[from] EntryError),
+    #[error("{len} {what}, but at most {max} are allowed: {hint}")]
+    TooMany { what: &'static str, len: usize, max: usize, hint: &'static str },
+    #[error("pod {pod} has no version {version}: `podsync versions {pod}` lists them")]
+    UnknownVersion { pod: PodName, version: VersionId },
+    #[error("only its author or an admin drops a version, and {version} is {author}'s")]
+    NotYours { version: VersionId, author: DeviceId },
+    #[error("this device's feed was continued elsewhere: its home was copied or restored from an older state. Make a new device with `podsync init` in a new home and join again; an admin removes this one")]
+    DeviceMustBeMinted,
+    #[error("others hold newer entries of this device than this restored home: it fetches them first; try again when a teammate is connected")]
+    CatchingUp,
+    #[error("too many commands wait already: try again in a moment")]
+    Busy,
+    #[error("the change could not be written to disk ({0}): nothing was announced; free some space or check the disk, then try again")]
+    NotPersisted(String),
+    #[error("{missing} bytes are held by nobody connected: try again when whoever made the version, or someone who pulled it, is online")]
+    NoProvider { missing: u64 },
+    #[error("what arrived could not be written to disk: free some space or check the disk, then try again; what is there already is kept")]
+    LocalDisk,
+    #[error("the transfer was cancelled; what is there already is kept")]
+    Cancelled,
+}

@@ -1,0 +1,87 @@
+//! Who may be served what: the engine's word, kept where the network can ask it without waiting.
+//!
+//! The engine puts out changes, the daemon applies them to a [`Gate`]. Nothing but the gate decides
+//! at the moment of serving, so it knows nothing that the engine did not say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::id::{BlobId, DeviceId, TeamId};
+
+/// A change of who is a member or of what is shared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateChange {
+    /// All members of a team, in place of those before.
+    Members { team: TeamId, devices: Vec<DeviceId> },
+    /// These blobs may be served to the team's members.
+    Share { team: TeamId, blobs: Vec<BlobId> },
+    /// These may not any more.
+    Withdraw { team: TeamId, blobs: Vec<BlobId> },
+}
+
+/// Members and shared blobs of every team of a home.
+#[derive(Debug, Clone, Default)]
+pub struct Gate {
+    teams: BTreeMap<TeamId, TeamGate>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct TeamGate {
+    members: BTreeSet<DeviceId>,
+    shared: BTreeSet<BlobId>,
+}
+
+impl Gate {
+    pub fn apply(&mut self, change: GateChange) {
+        match change {
+            GateChange::Members { team, devices } => {
+                self.teams.entry(team).or_default().members = devices.into_iter().collect();
+            }
+            GateChange::Share { team, blobs } => {
+                self.teams.entry(team).or_default().shared.extend(blobs);
+            }
+            GateChange::Withdraw { team, blobs } => {
+                let shared = &mut self.teams.entry(team).or_default().shared;
+                for blob in blobs {
+                    shared.remove(&blob);
+                }
+            }
+        }
+    }
+
+    /// Whether a device belongs to any team of this home.
+    pub fn is_member(&self, device: &DeviceId) -> bool {
+        self.teams.values().any(|team| team.members.contains(device))
+    }
+
+    /// Whether a device belongs to a team that the blob is shared to.
+    #[cfg(not(podsync_planted = "serve-strangers"))]
+    pub fn may_fetch(&self, device: &DeviceId, blob: &BlobId) -> bool {
+        self.teams.values().any(|team| team.members.contains(device) && team.shared.contains(blob))
+    }
+
+    #[cfg(podsync_planted = "serve-strangers")]
+    pub fn may_fetch(&self, _: &DeviceId, blob: &BlobId) -> bool {
+        self.teams.values().any(|team| team.shared.contains(blob))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_is_served_to_its_own_team_only() {
+        let [red, blue] = [TeamId::of(b"red"), TeamId::of(b"blue")];
+        let [alice, bob] = [DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32])];
+        let blob = BlobId::of(b"pack");
+        let mut gate = Gate::default();
+        gate.apply(GateChange::Members { team: red, devices: vec![alice] });
+        gate.apply(GateChange::Members { team: blue, devices: vec![bob] });
+        gate.apply(GateChange::Share { team: red, blobs: vec![blob] });
+        assert!(gate.may_fetch(&alice, &blob) && !gate.may_fetch(&bob, &blob));
+        gate.apply(GateChange::Withdraw { team: red, blobs: vec![blob] });
+        assert!(!gate.may_fetch(&alice, &blob));
+        gate.apply(GateChange::Members { team: red, devices: vec![] });
+        assert!(!gate.is_member(&alice) && gate.is_member(&bob));
+    }
+}

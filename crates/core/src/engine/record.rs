@@ -1,0 +1,39 @@
+//! Opening what the log kept: the same checks as for what peers send, at the edge and on any thread.
+//!
+//! The log is ours, but a disk can lie too; a record that doesn't open is reported, not believed.
+
+use std::sync::Arc;
+
+use super::output::Record;
+use crate::{
+    catalog::PrivateVersion,
+    feed::{Entry, Head},
+    id::TeamId,
+    membership::Operation,
+    signed::{Verified, verify},
+    wire::Rejected,
+};
+
+/// A record that was opened.
+#[derive(Debug, Clone)]
+pub enum Restored {
+    Operation(TeamId, Arc<Verified<Operation>>),
+    Entry(TeamId, Arc<Entry>),
+    Head(TeamId, Verified<Head>),
+    Fork(TeamId, Verified<Head>),
+    Private(TeamId, Box<PrivateVersion>),
+}
+
+impl Record {
+    /// Opens a record of the log; none where it says that something is gone.
+    pub fn open(self) -> Result<Option<Restored>, Rejected> {
+        Ok(Some(match self {
+            Self::Operation { team, bytes, .. } => Restored::Operation(team, Arc::new(verify(&bytes)?)),
+            Self::Entry { team, bytes, .. } => Restored::Entry(team, Arc::new(Entry::decode(&bytes)?)),
+            Self::Head { team, bytes, .. } => Restored::Head(team, verify(&bytes)?),
+            Self::Fork { team, bytes, .. } => Restored::Fork(team, verify(&bytes)?),
+            Self::Private { team, version } => Restored::Private(team, version),
+            Self::PrivateGone { .. } => return Ok(None),
+        }))
+    }
+}

@@ -1,0 +1,279 @@
+//! The feed: what one device has published, tagged and dropped, as a chain of entries.
+//!
+//! An entry carries no signature. It counts because a signed [`Head`] names its hash, or because a
+//! later entry that counts does: one signature proves a whole feed. Entry bytes are hashed as
+//! received; an [`Entry`] is never encoded a second time.
+
+mod chain;
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{
+    bounded::Bounded,
+    codec::{CodecError, Format},
+    id::{BlobId, DeviceId, EntryHash, EpochId, OpId, TeamId, VersionId},
+    manifest::{Emulator, MAX_MANIFEST_LEN, MAX_MESSAGE_LEN, PACK_MAX_LEN},
+    name::{PodName, TagName},
+    seal::{self, BrokenSeal, SALT_LEN, SecretKey},
+    signed::{Domain, SignedPayload},
+};
+
+pub use chain::{Added, Feed, Fork};
+
+/// The most bytes of an entry: a version of 256 GiB lists 8,192 packs of some 37 bytes.
+pub const MAX_ENTRY_LEN: usize = 1 << 20;
+/// The most blobs of an entry: the manifest and as many packs as a version may draw on.
+pub const MAX_BLOBS: usize = 8192 + 1;
+/// The most membership heads that an entry names.
+pub const MAX_MEMBERSHIP_HEADS: usize = 64;
+/// The most parents of a version: more devices than share one pod at the same moment.
+pub const MAX_PARENTS: usize = 64;
+/// The most services that a publication lists.
+pub const MAX_SERVICES: usize = 256;
+/// The most tags that are set along with a publication.
+pub const MAX_TAGS: usize = 16;
+/// The most earlier tag entries that one supersedes.
+pub const MAX_SUPERSEDED: usize = 64;
+/// The longest name of a service or an emulator.
+const MAX_LABEL_LEN: usize = 128;
+/// The largest manifest blob: the plain manifest, its salt and its tag.
+const MAX_MANIFEST_BLOB_LEN: u64 = (MAX_MANIFEST_LEN + SALT_LEN + seal::TAG_LEN) as u64;
+
+const BODY_CONTEXT: &str = "podsync 2026 feed body 1";
+
+/// The newest entry of a device's feed, as that device signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    pub seq: u64,
+    pub entry: EntryHash,
+}
+
+impl Format for Head {
+    const NAME: &'static str = "feed head";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 64;
+}
+
+impl SignedPayload for Head {
+    const DOMAIN: Domain = Domain::Head;
+}
+
+/// What an entry says in the clear: enough to chain it, to judge it and to fetch its blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub team: TeamId,
+    pub device: DeviceId,
+    /// Counts from 1.
+    pub seq: u64,
+    /// The entry before this one; none for the first.
+    pub previous: Option<EntryHash>,
+    /// The membership heads that its author saw.
+    pub membership: Bounded<OpId, MAX_MEMBERSHIP_HEADS>,
+    /// The key epoch that its body and its manifest are sealed under.
+    pub epoch: EpochId,
+    pub kind: Kind,
+    /// Of a publication: the sealed manifest, then the packs. Otherwise none.
+    pub blobs: Bounded<BlobRef, MAX_BLOBS>,
+}
+
+impl Format for Header {
+    const NAME: &'static str = "feed entry header";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_ENTRY_LEN;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    Publish,
+    Tag,
+    Drop,
+}
+
+/// A blob and its length: what has to be known to fetch it without trusting its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobRef {
+    pub id: BlobId,
+    pub len: u64,
+}
+
+/// What an entry says to the team only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    Publish(Publication),
+    Tag(TagChange),
+    Drop { pod: PodName, version: VersionId },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    pub pod: PodName,
+    /// 1 + the highest number that its author knew of. Two authors may pick the same one.
+    pub number: u64,
+    pub version: VersionId,
+    /// All tips that its author knew of, so that a version heals the forks before it.
+    pub parents: Bounded<VersionId, MAX_PARENTS>,
+    pub message: String,
+    pub services: Bounded<String, MAX_SERVICES>,
+    pub emulator: Option<Emulator>,
+    /// Unix milliseconds, for people; never for order.
+    pub created_ms: u64,
+    pub state_len: u64,
+    pub entry_count: u64,
+    /// Tags that this version gets along the way.
+    pub tags: Bounded<TagName, MAX_TAGS>,
+    /// Earlier entries whose word on `tags` this one replaces.
+    pub supersedes: Bounded<EntryHash, MAX_SUPERSEDED>,
+}
+
+/// Moves a tag, or takes it away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagChange {
+    pub pod: PodName,
+    pub tag: TagName,
+    pub version: Option<VersionId>,
+    /// Earlier entries whose word on this tag this one replaces: all that its author knew of.
+    pub supersedes: Bounded<EntryHash, MAX_SUPERSEDED>,
+}
+
+impl Format for Body {
+    const NAME: &'static str = "feed entry body";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 64 << 10;
+}
+
+/// An entry as it travels: the header's bytes, and the body sealed with them as associated data.
+#[derive(Serialize, Deserialize)]
+struct Envelope {
+    header: ByteBuf,
+    sealed_body: ByteBuf,
+}
+
+impl Format for Envelope {
+    const NAME: &'static str = "feed entry";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_ENTRY_LEN;
+}
+
+/// An entry whose form was checked and whose hash was taken from its bytes. Whether it belongs to a
+/// feed is [`Feed::add`]'s to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    hash: EntryHash,
+    header: Header,
+    bytes: Arc<[u8]>,
+}
+
+/// Bytes that are no feed entry, or an entry that says something impossible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("feed entry: {0}")]
+    Impossible(&'static str),
+    #[error("feed entry: its body cannot be read with this team key: {0}")]
+    Seal(#[from] BrokenSeal),
+}
+
+impl Entry {
+    /// Writes an entry. `salt` must be fresh.
+    pub fn write(
+        header: &Header,
+        body: &Body,
+        epoch_key: &SecretKey,
+        salt: [u8; SALT_LEN],
+    ) -> Result<Self, EntryError> {
+        check_header(header)?;
+        check_body(body)?;
+        let header = header.encode();
+        let sealed_body = seal::seal_once(epoch_key, BODY_CONTEXT, salt, &header, &body.encode());
+        let envelope = Envelope { header: header.into(), sealed_body: sealed_body.into() };
+        Self::decode(&envelope.encode())
+    }
+
+    /// Reads an entry and hashes it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        let envelope = Envelope::decode(bytes)?;
+        let header = Header::decode(&envelope.header)?;
+        check_header(&header)?;
+        Ok(Self { hash: EntryHash::of(bytes), header, bytes: bytes.into() })
+    }
+
+    pub fn hash(&self) -> EntryHash {
+        self.hash
+    }
+
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The bytes as received.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Opens the body; its kind and bounds are checked against the header.
+    pub fn open(&self, epoch_key: &SecretKey) -> Result<Body, EntryError> {
+        let envelope = Envelope::decode(&self.bytes)?;
+        let plain = seal::open_once(epoch_key, BODY_CONTEXT, &envelope.header, &envelope.sealed_body)?;
+        let body = Body::decode(&plain)?;
+        check_body(&body)?;
+        let kind = match body {
+            Body::Publish(_) => Kind::Publish,
+            Body::Tag(_) => Kind::Tag,
+            Body::Drop { .. } => Kind::Drop,
+        };
+        if kind != self.header.kind {
+            return Err(EntryError::Impossible("its body is not of the kind that its header says"));
+        }
+        Ok(body)
+    }
+}
+
+fn check_header(header: &Header) -> Result<(), EntryError> {
+    let fail = |what| Err(EntryError::Impossible(what));
+    if header.seq == 0 || header.seq == u64::MAX {
+        return fail("its number in the feed is impossible");
+    }
+    if (header.seq == 1) != header.previous.is_none() {
+        return fail("only the first entry of a feed has none before it");
+    }
+    match (header.kind, header.blobs.split_first()) {
+        (Kind::Publish, None) => fail("it publishes a version without a manifest"),
+        (Kind::Publish, Some((manifest, packs))) => {
+            if manifest.len == 0 || manifest.len > MAX_MANIFEST_BLOB_LEN {
+                return fail("its manifest has an impossible length");
+            }
+            if packs.iter().any(|pack| pack.len == 0 || pack.len > PACK_MAX_LEN) {
+                return fail("a pack has an impossible length");
+            }
+            Ok(())
+        }
+        (Kind::Tag | Kind::Drop, Some(_)) => fail("only a publication lists blobs"),
+        (Kind::Tag | Kind::Drop, None) => Ok(()),
+    }
+}
+
+fn check_body(body: &Body) -> Result<(), EntryError> {
+    let fail = |what| Err(EntryError::Impossible(what));
+    let Body::Publish(publication) = body else { return Ok(()) };
+    let emulator_fits = publication
+        .emulator
+        .as_ref()
+        .is_none_or(|emulator| emulator.name.len().max(emulator.version.len()) <= MAX_LABEL_LEN);
+    if publication.number == 0 || publication.number == u64::MAX {
+        return fail("its version number is impossible");
+    }
+    if publication.message.len() > MAX_MESSAGE_LEN {
+        return fail("its message is longer than a message may be: shorten it");
+    }
+    if !emulator_fits || publication.services.iter().any(|name| name.len() > MAX_LABEL_LEN) {
+        return fail("a service or emulator name is too long");
+    }
+    if publication.parents.contains(&publication.version) {
+        return fail("a version cannot be its own parent");
+    }
+    Ok(())
+}

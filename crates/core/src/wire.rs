@@ -1,0 +1,352 @@
+//! What daemons say to each other, and the one place where received bytes become something to believe.
+//!
+//! Decoding and signature checks are dear and pure: the daemon runs [`open_gossip`], [`open_request`]
+//! and [`open_response`] on a pool, and hands only what they return to the engine. Opened doesn't
+//! mean allowed: who may say what is the engine's to judge.
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{
+    bounded::Bounded,
+    codec::{CodecError, Format},
+    feed::{Entry, EntryError, Head},
+    id::{BlobId, DeviceId, OpId, TeamId},
+    membership::{
+        Operation,
+        wire::{MembershipRequest, MembershipResponse, RefusedReason},
+    },
+    signed::{Domain, SignatureError, SignedPayload, Verified, verify},
+    units::Units,
+};
+
+/// The most bytes of a gossip message: what the mesh carries, with room for its own framing.
+pub const MAX_GOSSIP_LEN: usize = 60 << 10;
+/// The most operations in one gossip message.
+pub const MAX_GOSSIP_OPERATIONS: usize = 32;
+/// The most bytes of an answer with entries.
+pub const MAX_ENTRIES_LEN: usize = 4 << 20;
+/// The most entries in one answer.
+pub const MAX_ENTRIES: usize = 4096;
+/// The most ranges in one request for entries.
+pub const MAX_ENTRY_RANGES: usize = 64;
+/// The most blobs in one question or answer about who has what.
+pub const MAX_HAVE_BLOBS: usize = 4096;
+/// Heads are compared in this many groups of devices, by the first bits of the device id.
+pub const BUCKETS: usize = 64;
+/// The most heads in one answer: two for each device, for those whose feed is forked.
+pub const MAX_HEADS: usize = 2048;
+/// The most membership heads in one answer.
+pub const MAX_MEMBERSHIP_HEADS: usize = 64;
+const MAX_SMALL_LEN: usize = 1 << 20;
+
+/// The requests that daemons make of each other, each on a protocol of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    Heads,
+    Entries,
+    Have,
+    /// The one that an unlisted key gets to use once.
+    Membership,
+}
+
+impl Protocol {
+    pub const ALL: [Self; 4] = [Self::Heads, Self::Entries, Self::Have, Self::Membership];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Heads => "/podsync/heads/1",
+            Self::Entries => "/podsync/entries/1",
+            Self::Have => "/podsync/have/1",
+            Self::Membership => "/podsync/membership/1",
+        }
+    }
+
+    /// The most bytes of a request or an answer.
+    pub const fn max_len(self) -> usize {
+        match self {
+            Self::Entries => MAX_ENTRIES_LEN,
+            Self::Heads | Self::Have | Self::Membership => MAX_SMALL_LEN,
+        }
+    }
+}
+
+/// What is gossiped to a team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gossip {
+    /// A device's signed [`Head`], and its newest entry unless that is too long for gossip.
+    Announcement { head: ByteBuf, entry: Option<ByteBuf> },
+    /// New membership operations, causes before effects.
+    Operations(Bounded<ByteBuf, MAX_GOSSIP_OPERATIONS>),
+    /// A signed [`Liveness`].
+    Liveness(ByteBuf),
+}
+
+impl Format for Gossip {
+    const NAME: &'static str = "gossip";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_GOSSIP_LEN;
+}
+
+/// "I was there at this time and this is the world that I knew": signed once an hour. It is what
+/// "last heard" and `--max-age` mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Liveness {
+    /// Unix milliseconds.
+    pub time_ms: u64,
+    /// BLAKE3 over all heads that its signer knows.
+    pub heads: [u8; 32],
+}
+
+impl Format for Liveness {
+    const NAME: &'static str = "liveness statement";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 64;
+}
+
+impl SignedPayload for Liveness {
+    const DOMAIN: Domain = Domain::Liveness;
+}
+
+/// Digests of what the asker knows; the answer holds only what differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadsRequest {
+    pub team: TeamId,
+    /// Digest of the membership heads.
+    pub membership: [u8; 32],
+    /// A digest of the feed heads of each group of devices.
+    pub buckets: Bounded<u64, BUCKETS>,
+}
+
+impl Format for HeadsRequest {
+    const NAME: &'static str = "heads request";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 1024;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeadsResponse {
+    Heads {
+        /// The membership heads; none where the digests agree.
+        membership: Bounded<OpId, MAX_MEMBERSHIP_HEADS>,
+        /// Signed heads of the groups that differ.
+        heads: Bounded<ByteBuf, MAX_HEADS>,
+        /// The answering device's own newest statement.
+        liveness: Option<ByteBuf>,
+    },
+    Refused(Refusal),
+}
+
+impl Format for HeadsResponse {
+    const NAME: &'static str = "heads response";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_SMALL_LEN;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntriesRequest {
+    pub team: TeamId,
+    pub ranges: Bounded<EntryRange, MAX_ENTRY_RANGES>,
+}
+
+/// Entries `from..=to` of a device's feed, on all its branches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryRange {
+    pub device: DeviceId,
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Format for EntriesRequest {
+    const NAME: &'static str = "entries request";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 8 << 10;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntriesResponse {
+    Entries {
+        /// The newest of each range first, so that each is proved by the one before it.
+        entries: Bounded<ByteBuf, MAX_ENTRIES>,
+        /// The answer was full: ask again for what is still missing.
+        more: bool,
+    },
+    Refused(Refusal),
+}
+
+impl Format for EntriesResponse {
+    const NAME: &'static str = "entries response";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_ENTRIES_LEN;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HaveRequest {
+    /// Who pulls asks; until it says [`HaveRequest::Enough`] it is told of what is new.
+    Ask { team: TeamId, blobs: Bounded<BlobId, MAX_HAVE_BLOBS> },
+    /// What has become available to somebody who asked.
+    Delta { team: TeamId, news: Bounded<(BlobId, Have), MAX_HAVE_BLOBS> },
+    /// The asker pulls no more.
+    Enough { team: TeamId },
+}
+
+impl Format for HaveRequest {
+    const NAME: &'static str = "have request";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_SMALL_LEN;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HaveResponse {
+    /// One for each blob asked about, in the same order.
+    Haves(Bounded<Have, MAX_HAVE_BLOBS>),
+    Noted,
+    Refused(Refusal),
+}
+
+impl Format for HaveResponse {
+    const NAME: &'static str = "have response";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_SMALL_LEN;
+}
+
+/// What somebody has of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Have {
+    None,
+    All,
+    Parts(Units),
+}
+
+impl Have {
+    /// The units that are there, of a blob of `len` bytes.
+    pub fn units(self, len: u64) -> Units {
+        match self {
+            Self::None => Units::NONE,
+            Self::All => Units::whole(len),
+            Self::Parts(units) => units & Units::whole(len),
+        }
+    }
+
+    pub fn of(units: Units, len: u64) -> Self {
+        match units {
+            Units::NONE => Self::None,
+            units if units.contains(Units::whole(len)) => Self::All,
+            units => Self::Parts(units),
+        }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// As far as the answering device knows. It may not have heard of a fresh join yet.
+    NotAMember,
+}
+
+/// Bytes that mean nothing here. Whoever sent them is at fault, or newer than we are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// A gossip message whose signatures hold.
+#[derive(Debug, Clone)]
+pub enum GossipIn {
+    Announcement { head: Verified<Head>, entry: Option<Entry> },
+    Operations(Vec<Verified<Operation>>),
+    Liveness(Verified<Liveness>),
+}
+
+/// A request that is well formed. Requests are not signed: the connection says who asks.
+#[derive(Debug, Clone)]
+pub enum RequestIn {
+    Heads(HeadsRequest),
+    Entries(EntriesRequest),
+    Have(HaveRequest),
+    Membership(MembershipRequest),
+}
+
+/// An answer whose signatures hold.
+#[derive(Debug, Clone)]
+pub enum ResponseIn {
+    Heads { membership: Vec<OpId>, heads: Vec<Verified<Head>>, liveness: Option<Verified<Liveness>> },
+    Entries { entries: Vec<Entry>, more: bool },
+    Haves(Vec<Have>),
+    Noted,
+    Operations { operations: Vec<Verified<Operation>>, joined: bool },
+    Refused(Refusal),
+    MembershipRefused(RefusedReason),
+}
+
+/// Decodes and verifies a gossip message.
+pub fn open_gossip(bytes: &[u8]) -> Result<GossipIn, Rejected> {
+    Ok(match Gossip::decode(bytes)? {
+        Gossip::Announcement { head, entry } => {
+            let entry = entry.map(|bytes| Entry::decode(&bytes)).transpose()?;
+            GossipIn::Announcement { head: verify(&head)?, entry }
+        }
+        Gossip::Operations(operations) => GossipIn::Operations(verify_all(&operations)?),
+        Gossip::Liveness(bytes) => GossipIn::Liveness(verify(&bytes)?),
+    })
+}
+
+/// Decodes a request that came in on `protocol`.
+pub fn open_request(protocol: Protocol, bytes: &[u8]) -> Result<RequestIn, Rejected> {
+    Ok(match protocol {
+        Protocol::Heads => RequestIn::Heads(HeadsRequest::decode(bytes)?),
+        Protocol::Entries => RequestIn::Entries(EntriesRequest::decode(bytes)?),
+        Protocol::Have => RequestIn::Have(HaveRequest::decode(bytes)?),
+        Protocol::Membership => {
+            let request = MembershipRequest::decode(bytes)?;
+            if !request.is_in_bounds() {
+                return Err(CodecError::Malformed { format: MembershipRequest::NAME }.into());
+            }
+            RequestIn::Membership(request)
+        }
+    })
+}
+
+/// Decodes and verifies the answer to a request that was made on `protocol`.
+pub fn open_response(protocol: Protocol, bytes: &[u8]) -> Result<ResponseIn, Rejected> {
+    Ok(match protocol {
+        Protocol::Heads => match HeadsResponse::decode(bytes)? {
+            HeadsResponse::Heads { membership, heads, liveness } => ResponseIn::Heads {
+                membership: membership.into_vec(),
+                heads: verify_all(&heads)?,
+                liveness: liveness.map(|bytes| verify(&bytes)).transpose()?,
+            },
+            HeadsResponse::Refused(refusal) => ResponseIn::Refused(refusal),
+        },
+        Protocol::Entries => match EntriesResponse::decode(bytes)? {
+            EntriesResponse::Entries { entries, more } => {
+                let entries = entries.iter().map(|bytes| Entry::decode(bytes));
+                ResponseIn::Entries { entries: entries.collect::<Result<_, _>>()?, more }
+            }
+            EntriesResponse::Refused(refusal) => ResponseIn::Refused(refusal),
+        },
+        Protocol::Have => match HaveResponse::decode(bytes)? {
+            HaveResponse::Haves(haves) => ResponseIn::Haves(haves.into_vec()),
+            HaveResponse::Noted => ResponseIn::Noted,
+            HaveResponse::Refused(refusal) => ResponseIn::Refused(refusal),
+        },
+        Protocol::Membership => match MembershipResponse::decode(bytes)? {
+            MembershipResponse::Ops(operations) => {
+                ResponseIn::Operations { operations: verify_all(&operations)?, joined: false }
+            }
+            MembershipResponse::Joined { ops } => {
+                ResponseIn::Operations { operations: verify_all(&ops)?, joined: true }
+            }
+            MembershipResponse::Refused(reason) => ResponseIn::MembershipRefused(reason),
+        },
+    })
+}
+
+fn verify_all<T: SignedPayload>(items: &[ByteBuf]) -> Result<Vec<Verified<T>>, Rejected> {
+    items.iter().map(|bytes| Ok(verify(bytes)?)).collect()
+}
