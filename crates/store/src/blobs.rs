@@ -5,18 +5,20 @@
 //! nobody names, at any time: bytes that the catalog doesn't name yet need a [`Pin`], downloads
 //! included.
 
+mod folders;
 mod pack;
 mod pin;
 mod ranges;
 mod reader;
+mod recovery;
 mod sweep;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     future::Future,
     io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,21 +35,18 @@ use iroh_blobs::{
         blobs::{AddPathOptions, BlobStatus, EncodedItem, ImportMode},
     },
     protocol::ChunkRanges,
-    store::fs::{
-        FsStore,
-        options::{Options, PathOptions},
-    },
+    store::fs::{FsStore, options::Options},
 };
 use podsync_core::BlobId;
 
+use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 pub use self::{
     pack::{PackFile, PackWriter},
     pin::Pin,
     ranges::{Held, Ranges},
     reader::BlobReader,
 };
-use self::{pin::Pins, sweep::Sweeper};
-use crate::{ChunkIndex, Home, StoreError, atomic::sync_folder};
+use crate::{ChunkIndex, Home, StoreError};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -63,16 +62,6 @@ pub struct Blobs {
     /// The store, once shut down, leaves some calls without an answer: they are refused here.
     closed: Arc<AtomicBool>,
     home: Home,
-}
-
-#[derive(Debug)]
-struct Folders {
-    /// Where packs saved here lie: the store refers to them, and never deletes what it refers to.
-    packs: PathBuf,
-    /// Where the store keeps what it downloaded.
-    store: PathOptions,
-    /// What is longer is a file; the rest lies in the store's database.
-    inline_max: u64,
 }
 
 impl Blobs {
@@ -242,7 +231,7 @@ impl Blobs {
         self.delete(BTreeSet::from([id])).await?;
         turn.sweep(&self.store, live.into_iter().map(hash).collect())
             .await?;
-        self.remove_packs(&[id])
+        self.folders.remove_packs(&[id])
     }
 
     /// Deletes every blob that is neither pinned nor named by `live`, and returns what it deleted.
@@ -267,7 +256,7 @@ impl Blobs {
         self.delete(dead.clone()).await?;
         turn.sweep(&self.store, live.into_iter().map(hash).collect())
             .await?;
-        self.remove_packs(dead.iter())?;
+        self.folders.remove_packs(dead.iter())?;
         Ok(dead)
     }
 
@@ -283,62 +272,7 @@ impl Blobs {
     }
 }
 
-/// What the public calls are made of.
 impl Blobs {
-    /// Names the packs that the store has no record of: a crash may have come before its commit, or
-    /// the home was renamed since, and its record is an absolute path.
-    async fn refer_to_packs(&self) -> Result<(), StoreError> {
-        let moved = self.store_moved()?;
-        for id in self.folders.packs_there()? {
-            let Some(len) = self.held_len(id)? else {
-                continue;
-            };
-            let known = matches!(self.status(id).await?, BlobStatus::Complete { .. });
-            if known && !moved {
-                continue;
-            }
-            let path = self.folders.pack(&id);
-            let found = self.refer_to(&path, len).await?;
-            if found != id {
-                tracing::warn!(blob = %id.short(), "a damaged pack was found and is given up");
-                self.delete(BTreeSet::from([id])).await?;
-            }
-        }
-        self.note_location()
-    }
-
-    fn store_moved(&self) -> Result<bool, StoreError> {
-        let path = self.location();
-        match fs::read(&path) {
-            Ok(found) => Ok(found != self.folders.packs.as_os_str().as_encoded_bytes()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-            Err(error) => Err(StoreError::read(&path)(error)),
-        }
-    }
-
-    fn note_location(&self) -> Result<(), StoreError> {
-        let bytes = self.folders.packs.as_os_str().as_encoded_bytes();
-        crate::write_atomic(&self.location(), bytes, 0o600)
-    }
-
-    /// Where the packs were when the store was told of them.
-    fn location(&self) -> PathBuf {
-        self.folders.packs.with_file_name("packs.location")
-    }
-
-    /// Removes what downloads left that the store has no record of.
-    async fn sweep_downloads(&self) -> Result<(), StoreError> {
-        let folder = &self.folders.store.data_path;
-        for entry in folder.read_dir().map_err(StoreError::read(folder))? {
-            let path = entry.map_err(StoreError::read(folder))?.path();
-            let Some(id) = id_of(&path) else { continue };
-            if matches!(self.status(id).await?, BlobStatus::NotFound) {
-                fs::remove_file(&path).map_err(|e| StoreError::io("remove", &path, 0, e))?;
-            }
-        }
-        Ok(())
-    }
-
     async fn refer_to(&self, path: &Path, len: u64) -> Result<BlobId, StoreError> {
         let options = AddPathOptions {
             path: path.to_owned(),
@@ -397,22 +331,6 @@ impl Blobs {
         blocking(move || index.drop_packs(&dead)).await
     }
 
-    fn remove_packs<'a>(
-        &self,
-        dead: impl IntoIterator<Item = &'a BlobId>,
-    ) -> Result<(), StoreError> {
-        for id in dead {
-            let path = self.folders.pack(id);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", &path, 0, e));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn failed(
         &self,
         action: &'static str,
@@ -423,69 +341,8 @@ impl Blobs {
     }
 }
 
-impl Folders {
-    fn pack(&self, id: &BlobId) -> PathBuf {
-        self.packs.join(format!("{id}.pack"))
-    }
-
-    fn packs_there(&self) -> Result<Vec<BlobId>, StoreError> {
-        let read = || {
-            self.packs
-                .read_dir()?
-                .map(|entry| Ok(id_of(&entry?.path())))
-                .collect()
-        };
-        let ids: io::Result<Vec<Option<BlobId>>> = read();
-        Ok(ids
-            .map_err(StoreError::read(&self.packs))?
-            .into_iter()
-            .flatten()
-            .collect())
-    }
-
-    /// Where the bytes of a blob may lie, saved here or downloaded.
-    fn candidates(&self, id: &BlobId) -> [PathBuf; 2] {
-        [self.pack(id), self.store.data_path(&hash(*id))]
-    }
-
-    /// Syncs the files of a blob and their names.
-    fn sync(&self, id: &BlobId, len: u64) -> Result<(), StoreError> {
-        // Collected while it was fetched without a pin, a blob may be known but have no file.
-        if self.open(id, len)?.is_none() && len > self.inline_max {
-            return Err(StoreError::NotHeld { id: *id });
-        }
-        let [pack, data] = self.candidates(id);
-        for path in [pack, data, self.store.outboard_path(&hash(*id))] {
-            match File::open(&path).and_then(|file| file.sync_all()) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("sync", &path, 0, e));
-                }
-                _ => {}
-            }
-        }
-        let folder = &self.store.data_path;
-        sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
-    }
-
-    fn open(&self, id: &BlobId, len: u64) -> Result<Option<BlobReader>, StoreError> {
-        for path in self.candidates(id) {
-            match File::open(&path) {
-                Ok(file) => return BlobReader::file(*id, file, path, len).map(Some),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(StoreError::read(&path)(e)),
-            }
-        }
-        Ok(None)
-    }
-}
-
 fn hash(id: BlobId) -> Hash {
     Hash::from_bytes(*id.as_bytes())
-}
-
-/// The blob that a file belongs to: `<hex>.<kind>`.
-fn id_of(path: &Path) -> Option<BlobId> {
-    path.file_stem()?.to_str()?.parse().ok()
 }
 
 async fn blocking<T: Send + 'static>(

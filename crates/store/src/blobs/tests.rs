@@ -1,4 +1,4 @@
-use std::{io::Write, os::unix::fs::FileExt, process::Command};
+use std::{fs::File, io::Write, os::unix::fs::FileExt, process::Command};
 
 use iroh_blobs::protocol::ChunkRangesExt;
 
@@ -528,7 +528,9 @@ async fn every_failpoint_that_is_listed_is_passed() {
     let passed = Arc::new(Mutex::new(BTreeSet::new()));
     for name in crate::FAILPOINTS {
         let passed = passed.clone();
-        let note = move || drop(passed.lock().unwrap().insert(name));
+        let note = move || {
+            passed.lock().unwrap().insert(name);
+        };
         fail::cfg_callback(name, note).unwrap();
     }
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,104 @@
+//! Where the bytes of blobs lie as files, and how they are made durable.
+//!
+//! A pack saved here stays in `packs/`, where the store only refers to it; what was downloaded lies
+//! in the store's own folder, under names of its own.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use iroh_blobs::store::fs::options::PathOptions;
+use podsync_core::BlobId;
+
+use super::{BlobReader, hash};
+use crate::{StoreError, atomic::sync_folder};
+
+#[derive(Debug)]
+pub(super) struct Folders {
+    /// Where packs saved here lie: the store refers to them, and never deletes what it refers to.
+    pub(super) packs: PathBuf,
+    /// Where the store keeps what it downloaded.
+    pub(super) store: PathOptions,
+    /// What is longer is a file; the rest lies in the store's database.
+    pub(super) inline_max: u64,
+}
+
+impl Folders {
+    pub(super) fn pack(&self, id: &BlobId) -> PathBuf {
+        self.packs.join(format!("{id}.pack"))
+    }
+
+    pub(super) fn packs_there(&self) -> Result<Vec<BlobId>, StoreError> {
+        let read = || {
+            self.packs
+                .read_dir()?
+                .map(|entry| Ok(id_of(&entry?.path())))
+                .collect()
+        };
+        let ids: io::Result<Vec<Option<BlobId>>> = read();
+        Ok(ids
+            .map_err(StoreError::read(&self.packs))?
+            .into_iter()
+            .flatten()
+            .collect())
+    }
+
+    /// Where the bytes of a blob may lie, saved here or downloaded.
+    fn candidates(&self, id: &BlobId) -> [PathBuf; 2] {
+        [self.pack(id), self.store.data_path(&hash(*id))]
+    }
+
+    /// Syncs the files of a blob and their names.
+    pub(super) fn sync(&self, id: &BlobId, len: u64) -> Result<(), StoreError> {
+        // Collected while it was fetched without a pin, a blob may be known but have no file.
+        if self.open(id, len)?.is_none() && len > self.inline_max {
+            return Err(StoreError::NotHeld { id: *id });
+        }
+        let [pack, data] = self.candidates(id);
+        for path in [pack, data, self.store.outboard_path(&hash(*id))] {
+            match File::open(&path).and_then(|file| file.sync_all()) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("sync", &path, 0, e));
+                }
+                _ => {}
+            }
+        }
+        let folder = &self.store.data_path;
+        sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
+    }
+
+    pub(super) fn open(&self, id: &BlobId, len: u64) -> Result<Option<BlobReader>, StoreError> {
+        for path in self.candidates(id) {
+            match File::open(&path) {
+                Ok(file) => return BlobReader::file(*id, file, path, len).map(Some),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(StoreError::read(&path)(e)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes packs saved here; the store leaves them alone.
+    pub(super) fn remove_packs<'a>(
+        &self,
+        dead: impl IntoIterator<Item = &'a BlobId>,
+    ) -> Result<(), StoreError> {
+        for id in dead {
+            let path = self.pack(id);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("remove", &path, 0, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The blob that a file belongs to: `<hex>.<kind>`.
+pub(super) fn id_of(path: &Path) -> Option<BlobId> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
