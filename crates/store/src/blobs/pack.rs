@@ -3,7 +3,7 @@
 //! A file that is dropped on the way is removed; one that a crash left is swept at the next open.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -69,7 +69,15 @@ impl PackWriter {
         Ok(())
     }
 
-    /// Bytes written so far.
+    /// The file itself, for code that writes to one and keeps to a pack's bounds by itself. Not to
+    /// be mixed with [`PackWriter::append`].
+    pub fn file(&self) -> Result<File, StoreError> {
+        let file = self.file.get_ref();
+        let cloned = file.as_file().try_clone();
+        cloned.map_err(|error| StoreError::io("open", file.path(), 0, error))
+    }
+
+    /// Bytes appended so far.
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -89,6 +97,7 @@ impl PackWriter {
         fail::fail_point!("store::pack::written");
         file.as_file().sync_all().map_err(failed)?;
         fail::fail_point!("store::pack::synced");
+        let len = file.as_file().metadata().map_err(failed)?.len();
         Ok(PackFile {
             path: file.into_temp_path(),
             len,
