@@ -5,7 +5,6 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use futures::AsyncWriteExt;
 use iroh_blobs::{
     api::{Store, blobs::BlobStatus},
@@ -104,8 +103,7 @@ impl Provider {
         let Some(bytes) = receive(stream, MAX_REQUEST_LEN).await? else {
             return decline(stream, Status::Refused).await;
         };
-        let (request, _) = Request::read_async(&mut Bytes::from(bytes)).await?;
-        let Some((blob, ranges)) = single_blob(request) else {
+        let Some((blob, ranges)) = parse(&bytes) else {
             return decline(stream, Status::Refused).await;
         };
         if !self.gate.may_fetch(device, blob) {
@@ -130,9 +128,9 @@ impl Provider {
     }
 }
 
-fn single_blob(request: Request) -> Option<(BlobId, ChunkRanges)> {
-    match request {
-        Request::Get(GetRequest { hash, ranges }) if ranges.is_blob() => {
+fn parse(request: &[u8]) -> Option<(BlobId, ChunkRanges)> {
+    match postcard::take_from_bytes(request) {
+        Ok((Request::Get(GetRequest { hash, ranges }), [])) if ranges.is_blob() => {
             Some((blob_of(hash), ranges.iter().next()?.clone()))
         }
         _ => None,
@@ -148,16 +146,37 @@ async fn decline<T>(stream: &mut Stream, status: Status) -> io::Result<Option<T>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bao_tree::ChunkNum;
     use iroh_blobs::{Hash, protocol::ChunkRangesSeq};
+    use proptest::prelude::*;
+
+    fn request(hash: Hash, ranges: ChunkRangesSeq) -> Vec<u8> {
+        postcard::to_allocvec(&Request::Get(GetRequest::new(hash, ranges))).unwrap()
+    }
+
+    #[test]
+    fn a_request_has_these_bytes() {
+        let ranges = ChunkRanges::from(ChunkNum(16)..ChunkNum(48));
+        let bytes = request(
+            Hash::from_bytes([0xab; 32]),
+            ChunkRangesSeq::from_ranges([ranges.clone()]),
+        );
+        let expected = [
+            &[0x00][..],
+            &[0xab; 32],
+            &[0x02, 0x00, 0x02, 0x10, 0x20, 0x01, 0x00],
+        ]
+        .concat();
+        assert_eq!(bytes, expected, "{bytes:02x?}");
+        assert_eq!(
+            parse(&bytes),
+            Some((BlobId::from_bytes([0xab; 32]), ranges))
+        );
+    }
 
     #[test]
     fn a_blob_is_never_taken_for_a_list_of_hashes() {
         let hash = Hash::from_bytes([1; 32]);
-        let one = GetRequest::blob_ranges(hash, ChunkRanges::all());
-        assert_eq!(
-            single_blob(one.into()),
-            Some((blob_of(hash), ChunkRanges::all()))
-        );
         let with_children = [
             ChunkRangesSeq::all(),
             ChunkRangesSeq::from_ranges([ChunkRanges::all(), ChunkRanges::all()]),
@@ -166,11 +185,27 @@ mod tests {
             ChunkRangesSeq::empty(),
         ];
         for ranges in with_children {
-            assert_eq!(
-                single_blob(GetRequest::new(hash, ranges.clone()).into()),
-                None,
-                "{ranges:?}"
-            );
+            assert_eq!(parse(&request(hash, ranges.clone())), None, "{ranges:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_hostile_request_is_no_more_than_refused(
+            start in 0_u64..1 << 54,
+            len in 1_u64..1 << 54,
+            at in 0_usize..64,
+            flip: u8,
+            cut in 0_usize..64,
+        ) {
+            let ranges = ChunkRanges::from(ChunkNum(start)..ChunkNum(start + len));
+            let seq = ChunkRangesSeq::from_ranges([ranges.clone()]);
+            let mut bytes = request(Hash::from_bytes([2; 32]), seq);
+            prop_assert_eq!(parse(&bytes), Some((BlobId::from_bytes([2; 32]), ranges)));
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            bytes.truncate(bytes.len().saturating_sub(cut));
+            parse(&bytes);
         }
     }
 }

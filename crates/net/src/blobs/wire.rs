@@ -80,3 +80,18 @@ pub(super) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io:
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_moves_nothing_is_cut() {
+        let started = tokio::time::Instant::now();
+        let error = in_time(std::future::pending::<io::Result<()>>())
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed(), STALLED_AFTER);
+    }
+}

@@ -1,6 +1,9 @@
 //! Ranges of blobs: what arrives is what was announced, or it is an error.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use iroh_blobs::{Hash, protocol::ChunkRanges};
 use podsync_core::BlobId;
@@ -84,6 +87,70 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
     assert!(again <= 31 * MIB, "{again} bytes came again");
     assert!(a.read_blob(want.blob).await == noise(1, 40 << 20));
     assert!(a.net.connections()[0].fetched >= want.blob_len);
+}
+
+#[tokio::test]
+async fn who_reads_nothing_takes_only_its_own_places() {
+    let (a, b) = pair().await;
+    let want = b.add_blob(7, 8 << 20).await;
+    let mut stalled = Vec::new();
+    let busy = loop {
+        let started = Arc::new(Notify::new());
+        let (net, device, want, starts) =
+            (a.net.clone(), b.device(), want.clone(), started.clone());
+        let mut fetching =
+            Box::pin(async move { net.fetch(device, &want, |_| starts.notify_one()).await });
+        tokio::select! {
+            biased;
+            () = started.notified() => stalled.push(fetching),
+            ended = &mut fetching => break ended.unwrap_err(),
+        }
+    };
+    assert!(matches!(busy, FetchError::Busy { .. }), "{busy}");
+    assert_eq!(stalled.len(), 16);
+
+    let c = Peer::start(3).await;
+    b.gate.add(c.device());
+    c.net
+        .connect(b.device(), vec![b.tcp.clone()])
+        .await
+        .unwrap();
+    c.net.fetch(b.device(), &want, |_| ()).await.unwrap();
+
+    drop(stalled);
+    while let Err(error) = a.net.fetch(b.device(), &want, |_| ()).await {
+        assert!(matches!(error, FetchError::Busy { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn quic_carries_blobs_and_notices_a_cut_too() {
+    let (a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    b.gate.add(a.device());
+    a.net
+        .connect(b.device(), vec![b.quic.clone()])
+        .await
+        .unwrap();
+    let want = b.add_blob(8, 40 << 20).await;
+    let arrived = Notify::new();
+    tokio::select! {
+        fetched = a.net.fetch(b.device(), &want, |_| arrived.notify_one()) => {
+            panic!("it was to be cut: {fetched:?}")
+        }
+        () = arrived.notified() => {}
+    }
+    let sent = b
+        .wait_for(|event| match event {
+            NetEvent::Served { bytes, .. } => Some(bytes),
+            _ => None,
+        })
+        .await;
+    assert!(
+        sent < want.blob_len,
+        "the provider noticed: it sent {sent} bytes"
+    );
+    a.net.fetch(b.device(), &want, |_| ()).await.unwrap();
+    assert!(a.read_blob(want.blob).await == noise(8, 40 << 20));
 }
 
 #[tokio::test]

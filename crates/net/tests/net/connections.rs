@@ -66,6 +66,19 @@ async fn who_dial_each_other_at_once_stay_connected() {
 }
 
 #[tokio::test]
+async fn a_stranger_that_says_nothing_is_closed_in_the_end() {
+    let (mut host, mut stranger) = (Peer::start(1).await, Peer::start(2).await);
+    stranger.gate.add(host.device());
+    stranger
+        .net
+        .connect(host.device(), vec![host.tcp.clone()])
+        .await
+        .unwrap();
+    assert_eq!(stranger.disconnected().await, host.device());
+    assert_eq!(host.disconnected().await, stranger.device());
+}
+
+#[tokio::test]
 async fn a_static_peer_is_dialled_until_it_is_there() {
     let b = Peer::start(2).await;
     let (device, addr) = (b.device(), b.tcp.clone());
