@@ -27,7 +27,7 @@ const TICKET: Text = Text {
     what: "ticket",
     family: "podsync",
     prefix: "podsync1-",
-    max_len: 3072,
+    max_len: 4096,
 };
 const RECOVERY: Text = Text {
     what: "recovery key",
@@ -258,5 +258,155 @@ impl Text {
         let mut check = [0; CHECK_LEN];
         check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
         check
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ticket() -> Ticket {
+        Ticket::new(
+            TicketKind::Invite,
+            [7; 32],
+            TeamId::of(b"team"),
+            vec![OpId::of(b"head")],
+            vec!["/ip4/192.168.1.5/tcp/4747".into()],
+            DeviceId::from_bytes([9; 32]),
+        )
+    }
+
+    fn not_one() -> TicketError {
+        TicketError::NotOne {
+            what: "ticket",
+            prefix: "podsync1-",
+        }
+    }
+
+    #[test]
+    fn a_ticket_reads_back() {
+        let text = ticket().expose_text();
+        assert_eq!(Ticket::parse(&text), Ok(ticket()));
+        assert_eq!(Ticket::parse(&format!("  {}\n", *text)), Ok(ticket()));
+        assert_eq!(
+            ticket().secret().id(),
+            DeviceSecret::from_seed([7; 32]).id()
+        );
+        assert!(
+            text.len() < 320,
+            "{} characters are long to paste",
+            text.len()
+        );
+    }
+
+    /// Made once by this code from the values in `ticket()` and the recovery seed 0x07 x 32.
+    #[test]
+    fn texts_keep_their_form() {
+        assert_eq!(&*ticket().expose_text(), TICKET_TEXT);
+        assert_eq!(
+            &*RecoveryKey::from_seed([7; 32]).expose_text(),
+            RECOVERY_TEXT
+        );
+    }
+
+    const TICKET_TEXT: &str = "podsync1-aeaaobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqob4snyviiybec3hbn63\
+        d2rdoavuu3s2n5pyz5gixl5pabqqnzazjfiatl4pkaav7wagbewee4zipqzaennuh4csiu3w4djmryrm\
+        7rq2b3jibdexws4buf4ytsmroge3dqlrrfy2s65ddoaxtinzug4eqscijbeeqscijbeeqscijbeeqsci\
+        jbeeqscijbeeqscijbeeqsok6xr6q";
+    const RECOVERY_TEXT: &str =
+        "podsync-recovery1-aedqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqp2ra7csa";
+
+    #[test]
+    fn each_mistake_has_its_answer() {
+        let text = ticket().expose_text();
+        let typo = TicketError::Typo { what: "ticket" };
+        assert_eq!(Ticket::parse("hunter2"), Err(not_one()));
+        assert_eq!(Ticket::parse(""), Err(not_one()));
+        assert_eq!(Ticket::parse(&text.to_ascii_uppercase()), Err(not_one()));
+        assert_eq!(Ticket::parse(&text[..text.len() - 1]), Err(typo.clone()));
+        assert_eq!(Ticket::parse(&format!("{}a", *text)), Err(typo.clone()));
+        assert_eq!(Ticket::parse("podsync1-"), Err(typo));
+        let newer = Err(TicketError::Newer { what: "ticket" });
+        assert_eq!(
+            Ticket::parse(&text.replacen("podsync1-", "podsync2-", 1)),
+            newer
+        );
+        let mut bytes = ticket().encode();
+        bytes[0] = 2;
+        assert_eq!(Ticket::parse(&TICKET.write(&bytes)), newer);
+        let recovery = RecoveryKey::from_seed([7; 32]).expose_text();
+        assert_eq!(Ticket::parse(&recovery), Err(TicketError::RecoveryKey));
+        assert!(matches!(
+            RecoveryKey::parse(&text),
+            Err(TicketError::NotOne { .. })
+        ));
+        assert_eq!(
+            RecoveryKey::parse(&recovery.replace("recovery1", "recovery9")),
+            Err(TicketError::Newer {
+                what: "recovery key"
+            })
+        );
+    }
+
+    #[test]
+    fn every_mistyped_character_is_noticed() {
+        let text = ticket().expose_text();
+        for at in TICKET.prefix.len()..text.len() {
+            let other = if &text[at..=at] == "a" { "b" } else { "a" };
+            let typed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            assert_eq!(
+                Ticket::parse(&typed),
+                Err(TicketError::Typo { what: "ticket" }),
+                "at {at}"
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_hold_both_ways() {
+        let too_long = vec!["x".repeat(MAX_ADDRESS_LEN + 1)];
+        let full = Ticket::new(
+            TicketKind::Robot,
+            [1; 32],
+            TeamId::of(b"team"),
+            vec![OpId::of(b"head"); 20],
+            [too_long, vec!["y".repeat(MAX_ADDRESS_LEN); 20]].concat(),
+            DeviceId::from_bytes([9; 32]),
+        );
+        assert_eq!(
+            (full.heads.len(), full.addresses.len()),
+            (MAX_HEADS, MAX_ADDRESSES)
+        );
+        assert!(full.addresses[0].starts_with('y'));
+        assert_eq!(Ticket::parse(&full.expose_text()), Ok(full.clone()));
+        let mut over = full;
+        over.heads.push(OpId::of(b"one more"));
+        assert!(Ticket::parse(&TICKET.write(&over.encode())).is_err());
+    }
+
+    #[test]
+    fn secrets_are_hidden() {
+        let shown = format!("{:?}", ticket());
+        assert!(shown.contains("hidden") && !shown.contains("7, 7"));
+        assert_eq!(
+            format!("{:?}", RecoveryKey::from_seed([7; 32])),
+            "RecoveryKey(hidden)"
+        );
+    }
+
+    #[test]
+    fn a_recovery_key_reads_back() {
+        let key = RecoveryKey::from_seed([3; 32]);
+        assert_eq!(RecoveryKey::parse(&key.expose_text()), Ok(key));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_without_a_panic(text in "(podsync(-recovery)?[12]-)?[a-z2-7é]{0,200}") {
+            prop_assert!(Ticket::parse(&text).is_err());
+            prop_assert!(RecoveryKey::parse(&text).is_err());
+        }
     }
 }

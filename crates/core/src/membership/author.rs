@@ -11,11 +11,11 @@ use super::{
     keyring::{KeyRing, PreviousKeys, wrap_to},
     operation::{
         Add, Enrolment, Founding, Invite, InviteProof, Join, KeyWrap, Kind, LastEntry, MAX_DEVICES,
-        NO_TEAM, Operation, Remove, Rotate, SetRole, Settings,
+        MAX_WRAPS, NO_TEAM, Operation, Remove, Rotate, SetRole, Settings,
     },
 };
 use crate::{
-    id::{DeviceId, TeamId},
+    id::{DeviceId, OpId, TeamId},
     keys::{DeviceSecret, PublicKeys, Seed, UnusableBoxKey, epoch_of},
     name::{DeviceLabel, MemberName, TeamName},
     seal::SecretKey,
@@ -38,8 +38,8 @@ pub enum AuthorError {
     HistoryFull,
     #[error(transparent)]
     Key(#[from] UnusableBoxKey),
-    #[error(transparent)]
-    Rules(#[from] SignatureError),
+    #[error("this cannot be done: {0}")]
+    OutOfBounds(&'static str),
 }
 
 /// What a new team begins with.
@@ -121,6 +121,11 @@ impl<'a> Author<'a> {
         }
     }
 
+    /// The team that the operations are for.
+    pub fn team(&self) -> TeamId {
+        self.membership.team()
+    }
+
     /// Enrols a device whose public keys are known already.
     pub fn add(
         &self,
@@ -148,7 +153,8 @@ impl<'a> Author<'a> {
             label,
         };
         let op = self.enrol(newcomer, Role::Reader, true, seed)?;
-        Ok((op, self.ticket(TicketKind::Robot, token_seed, addresses)))
+        let ticket = self.ticket(TicketKind::Robot, &op, token_seed, addresses);
+        Ok((op, ticket))
     }
 
     /// Makes an invite and its ticket. `invite_seed` becomes the invite's key.
@@ -175,7 +181,8 @@ impl<'a> Author<'a> {
             uses,
             wraps,
         }))?;
-        Ok((op, self.ticket(TicketKind::Invite, invite_seed, addresses)))
+        let ticket = self.ticket(TicketKind::Invite, &op, invite_seed, addresses);
+        Ok((op, ticket))
     }
 
     /// Witnesses a join. The caller has made sure that it talks to the device that the request
@@ -235,9 +242,12 @@ impl<'a> Author<'a> {
             .invites()
             .filter(|invite| invite.is_open(now_ms))
             .map(|invite| invite.key);
-        let wraps = devices
+        // Whoever joins by an invite that finds no room gets the key from the witness.
+        let wraps = [roster.recovery()]
+            .into_iter()
+            .chain(devices)
             .chain(invites)
-            .chain([roster.recovery()])
+            .take(MAX_WRAPS)
             .map(|to| wrap_to(&to, key, seed))
             .collect::<Result<_, _>>()?;
         let tips = self.keys.tips(roster.current_epoch());
@@ -304,19 +314,19 @@ impl<'a> Author<'a> {
         signed(self.secret, self.membership.team(), op)
     }
 
-    fn ticket(&self, kind: TicketKind, secret: Seed, addresses: Vec<String>) -> Ticket {
-        Ticket::new(
-            kind,
-            secret,
-            self.membership.team(),
-            self.membership.parents_for_next(),
-            addresses,
-            self.secret.id(),
-        )
+    /// The newcomer's floor is the operation that made the ticket: it has seen all before it.
+    fn ticket(&self, kind: TicketKind, op: &[u8], secret: Seed, addresses: Vec<String>) -> Ticket {
+        let (team, issuer) = (self.membership.team(), self.secret.id());
+        Ticket::new(kind, secret, team, vec![OpId::of(op)], addresses, issuer)
     }
 }
 
 fn signed(secret: &DeviceSecret, team: TeamId, op: Operation) -> Result<Vec<u8>, AuthorError> {
-    op.check(&team, &secret.id())?;
-    Ok(secret.sign(team, &op))
+    match op.check(&team, &secret.id()) {
+        Ok(()) => Ok(secret.sign(team, &op)),
+        Err(SignatureError::OutOfRules { what, .. }) => Err(AuthorError::OutOfBounds(what)),
+        Err(_) => Err(AuthorError::OutOfBounds(
+            "the join request is not signed by the invite",
+        )),
+    }
 }

@@ -79,7 +79,7 @@ impl Fold {
     /// order.
     fn disturbs(&self, graph: &Graph, at: Index) -> bool {
         let node = graph.node(at);
-        if !self.spared.is_empty() || self.knotted {
+        if !self.is_plain() {
             return true;
         }
         if node.past.len() == at as usize {
@@ -106,6 +106,11 @@ impl Fold {
             Kind::Rotate(rotate) => more_than_this(docket.epochs(&rotate.epoch)),
             _ => true,
         }
+    }
+
+    /// Nothing had to be cut open.
+    pub(super) fn is_plain(&self) -> bool {
+        self.spared.is_empty() && !self.knotted
     }
 
     pub(super) fn is_stale(&self) -> bool {

@@ -180,26 +180,21 @@ impl Waiting {
     /// The most bytes that wait.
     pub(super) const MAX_LEN: usize = 16 << 20;
 
-    /// Parks an operation; false where there is no room.
-    pub(super) fn park(
-        &mut self,
-        id: OpId,
-        op: Arc<Verified<Operation>>,
-        missing: &[OpId],
-    ) -> bool {
+    /// Parks an operation. Where there is no room, what waited so far is let go: it can be
+    /// fetched again, and junk that waits for nothing must not keep the place for ever.
+    pub(super) fn park(&mut self, id: OpId, op: Arc<Verified<Operation>>, missing: &[OpId]) {
         if self.ops.contains_key(&id) {
-            return true;
+            return;
         }
         let len = op.bytes().len();
         if self.ops.len() >= Self::MAX || self.len + len > Self::MAX_LEN {
-            return false;
+            *self = Self::default();
         }
         self.len += len;
         self.ops.insert(id, op);
         for parent in missing {
             self.by_parent.entry(*parent).or_default().insert(id);
         }
-        true
     }
 
     /// Takes out those that waited for `parent`; some may still lack another.

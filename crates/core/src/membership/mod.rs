@@ -14,6 +14,9 @@ mod roster;
 mod rules;
 pub mod wire;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 pub use author::{Author, AuthorError};
@@ -83,8 +86,6 @@ pub enum Refusal {
         "the team has as many operations as are kept ({MAX_OPERATIONS}, or {MAX_OPERATIONS_LEN} bytes); found a new team and share its pods there"
     )]
     Full,
-    #[error("too many operations wait for their parents; fetch the missing ones first")]
-    TooManyWaiting,
 }
 
 impl Membership {
@@ -223,11 +224,8 @@ impl Membership {
         }
         let missing = self.graph.missing(op.value());
         if !missing.is_empty() {
-            return if self.waiting.park(id, op, &missing) {
-                Insert::Waiting { missing }
-            } else {
-                Insert::Refused(Refusal::TooManyWaiting)
-            };
+            self.waiting.park(id, op, &missing);
+            return Insert::Waiting { missing };
         }
         if let Err(refusal) = self.admit(id, op) {
             return Insert::Refused(refusal);

@@ -19,8 +19,9 @@ use crate::{
 pub const MAX_PARENTS: usize = 64;
 /// The most devices of a team: a rotation wraps the new key to each within one envelope.
 pub const MAX_DEVICES: usize = 1024;
-/// The most keys that a rotation wraps: to every device, every open invite, the recovery key.
-pub const MAX_WRAPS: usize = 2 * MAX_DEVICES;
+/// The most keys that a rotation wraps: every device, half as many open invites, the recovery
+/// key. They fit in one envelope.
+pub const MAX_WRAPS: usize = MAX_DEVICES + MAX_DEVICES / 2 + 1;
 /// The most epochs that a newcomer is given, or that a rotation seals under its new key: those
 /// that no other epoch leads to, so one, or a few after rotations at once.
 pub const MAX_TIPS: usize = 64;

@@ -303,8 +303,12 @@ impl Bench<'_> {
 
     /// Uses count devices, not joins: two witnesses of one newcomer spend one.
     fn check_uses(&self, case: &Case<'_>, join: &Join, uses: u32) -> Result<(), Stop> {
+        let earlier = self.earlier(self.docket.joins(&join.invite), case);
+        if earlier.len() < uses as usize {
+            return Ok(());
+        }
         let mut joined = BTreeSet::new();
-        for &other in self.earlier(self.docket.joins(&join.invite), case) {
+        for &other in earlier {
             if let Kind::Join(earlier) = self.graph.node(other).kind()
                 && self.decided(other)?
             {
