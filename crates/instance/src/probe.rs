@@ -15,6 +15,9 @@ use crate::{answer, error::Error, instance::Instance, printable::printable, serv
 /// The most characters of a version or an edition; LocalStack's have some 20.
 const MAX_VERSION_CHARS: usize = 64;
 
+/// The edition of a LocalStack that was installed with pip.
+const NO_EDITION: &str = "unknown";
+
 /// The longest session id; LocalStack's are UUIDs.
 const MAX_IDENTITY_LEN: usize = 128;
 
@@ -191,7 +194,10 @@ impl Instance {
             Err(_) => return Err(self.no_emulator(status)),
         };
         Ok(Health {
-            edition: printable(&raw.edition, MAX_VERSION_CHARS),
+            edition: match printable(&raw.edition, MAX_VERSION_CHARS) {
+                edition if edition == NO_EDITION => String::new(),
+                edition => edition,
+            },
             version: printable(&raw.version, MAX_VERSION_CHARS),
             services: raw
                 .services

@@ -5,5 +5,6 @@
 
 mod hostile;
 mod load;
+mod localstack;
 mod probe;
 mod save;
