@@ -4,10 +4,10 @@
 //! (the exchange of heads makes up for lost gossip); connections and requests never are.
 
 use libp2p::{Multiaddr, PeerId, gossipsub};
-use podsync_core::{BlobId, DeviceId, TeamId};
+use podsync_core::{BlobId, DeviceId, TeamId, wire::Protocol};
 use tokio::sync::oneshot;
 
-use crate::{dial::DialError, exchange::Protocol};
+use crate::dial::DialError;
 
 #[derive(Debug)]
 pub enum NetEvent {
@@ -93,7 +93,7 @@ pub struct Responder {
 
 /// An answer that its protocol cannot carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an answer of {len} bytes on {protocol}, more than the {} allowed: answer in parts", .protocol.max_len())]
+#[error("an answer of {len} bytes on {}, more than the {} allowed: answer in parts", .protocol.name(), .protocol.max_len())]
 pub struct ResponseTooLarge {
     pub protocol: Protocol,
     pub len: usize,

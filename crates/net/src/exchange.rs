@@ -8,14 +8,14 @@
 //! These run on plain streams and not on libp2p's request-response because that one reads the
 //! request before it says who asks. Here a stranger's request is refused unread.
 
-use std::{fmt, io, pin::pin, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use futures::{
     AsyncReadExt, AsyncWriteExt,
     future::{Either, select},
 };
-use libp2p::{Stream, StreamProtocol};
-use podsync_core::DeviceId;
+use libp2p::Stream;
+use podsync_core::{DeviceId, wire::Protocol};
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
@@ -23,8 +23,6 @@ use crate::{
     framing::{receive, send},
     places::{Place, Places},
 };
-
-const MIB: usize = 1024 * 1024;
 
 /// Exchanges answered at once on the protocols for members; with [`Protocol::max_len`] this bounds
 /// the memory that peers can make us use.
@@ -35,52 +33,12 @@ const MEMBER_EXCHANGES_PER_PEER: usize = 6;
 const MEMBERSHIP_EXCHANGES: usize = 8;
 const MEMBERSHIP_EXCHANGES_PER_PEER: usize = 2;
 
-/// What members ask each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// Digests and heads of feeds.
-    Heads,
-    /// Entries of feeds.
-    Entries,
-    /// Which parts of packs a peer holds.
-    Have,
-    /// Membership operations and joins. Open to anybody.
-    Membership,
-}
-
-impl Protocol {
-    pub const ALL: [Self; 4] = [Self::Heads, Self::Entries, Self::Have, Self::Membership];
-
-    /// The most bytes that a request or an answer may have.
-    pub const fn max_len(self) -> usize {
-        match self {
-            Self::Entries => 4 * MIB,
-            Self::Heads | Self::Have | Self::Membership => MIB,
-        }
-    }
-
-    /// From the first byte of the request to the last of the answer.
-    const fn timeout(self) -> Duration {
-        match self {
-            Self::Membership => Duration::from_secs(5),
-            Self::Heads | Self::Have => Duration::from_secs(15),
-            Self::Entries => Duration::from_secs(30),
-        }
-    }
-
-    pub(crate) const fn wire_name(self) -> StreamProtocol {
-        StreamProtocol::new(match self {
-            Self::Heads => "/podsync/heads/1",
-            Self::Entries => "/podsync/entries/1",
-            Self::Have => "/podsync/have/1",
-            Self::Membership => "/podsync/membership/1",
-        })
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.wire_name().as_ref())
+/// From the first byte of the request to the last of the answer.
+const fn time_limit(protocol: Protocol) -> Duration {
+    match protocol {
+        Protocol::Membership => Duration::from_secs(5),
+        Protocol::Heads | Protocol::Have => Duration::from_secs(15),
+        Protocol::Entries => Duration::from_secs(30),
     }
 }
 
@@ -89,37 +47,36 @@ impl fmt::Display for Protocol {
 pub enum RequestError {
     #[error("not connected to {device}: dial it first")]
     NotConnected { device: DeviceId },
-    #[error("a request of {len} bytes on {protocol}, more than the {} allowed: ask in parts", .protocol.max_len())]
+    #[error("a request of {len} bytes on {}, more than the {} allowed: ask in parts", .protocol.name(), .protocol.max_len())]
     TooLarge { protocol: Protocol, len: usize },
     #[error(
-        "{device} refused {protocol}: it does not list this device as a member; ask for an invite"
-    )]
+        "{device} refused {}: it does not list this device as a member; ask for an invite", .protocol.name())]
     Refused {
         device: DeviceId,
         protocol: Protocol,
     },
-    #[error("{device} is too busy for {protocol}: ask again later, or another peer")]
+    #[error("{device} is too busy for {}: ask again later, or another peer", .protocol.name())]
     Busy {
         device: DeviceId,
         protocol: Protocol,
     },
-    #[error("{device} could not answer {protocol}: see its log, or ask another peer")]
+    #[error("{device} could not answer {}: see its log, or ask another peer", .protocol.name())]
     Failed {
         device: DeviceId,
         protocol: Protocol,
     },
-    #[error("{device} broke the rules of {protocol}: {what}; it runs another version, or lies")]
+    #[error("{device} broke the rules of {}: {what}; it runs another version, or lies", .protocol.name())]
     Malformed {
         device: DeviceId,
         protocol: Protocol,
         what: &'static str,
     },
-    #[error("{device} did not answer {protocol} in time: ask again, or another peer")]
+    #[error("{device} did not answer {} in time: ask again, or another peer", .protocol.name())]
     Timeout {
         device: DeviceId,
         protocol: Protocol,
     },
-    #[error("the exchange {protocol} with {device} was cut: {source}; ask again")]
+    #[error("the exchange {} with {device} was cut: {source}; ask again", .protocol.name())]
     Cut {
         device: DeviceId,
         protocol: Protocol,
@@ -169,7 +126,7 @@ pub(crate) async fn ask(
         source,
     };
     let (status, answer) =
-        match timeout(protocol.timeout(), converse(stream, protocol, request)).await {
+        match timeout(time_limit(protocol), converse(stream, protocol, request)).await {
             Err(_) => return Err(RequestError::Timeout { device, protocol }),
             Ok(Err(source)) => return Err(cut(source)),
             Ok(Ok(answer)) => answer,
@@ -243,12 +200,16 @@ impl Answerer {
 
     /// Serves one exchange.
     pub(crate) async fn serve(&self, device: DeviceId, protocol: Protocol, stream: Stream) {
-        match timeout(protocol.timeout(), self.answer(device, protocol, stream)).await {
+        match timeout(time_limit(protocol), self.answer(device, protocol, stream)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(peer = device.short(), %protocol, %error, "exchange cut")
+                tracing::debug!(peer = device.short(), protocol = protocol.name(), %error, "exchange cut")
             }
-            Err(_) => tracing::debug!(peer = device.short(), %protocol, "exchange took too long"),
+            Err(_) => tracing::debug!(
+                peer = device.short(),
+                protocol = protocol.name(),
+                "exchange took too long"
+            ),
         }
     }
 

@@ -7,7 +7,10 @@ use std::{sync::Arc, time::Duration};
 
 use iroh_blobs::api::Store;
 use libp2p::{Multiaddr, Stream, StreamProtocol, identity::Keypair};
-use podsync_core::{DeviceId, TeamId};
+use podsync_core::{
+    DeviceId, TeamId,
+    wire::{MAX_GOSSIP_LEN, Protocol},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -23,14 +26,11 @@ use crate::{
     config::{NetConfig, SpawnError},
     dial::{DialError, Manners},
     event::{GossipId, NetEvent, Verdict},
-    exchange::{self, Protocol, RequestError},
+    exchange::{self, RequestError},
     gate::Gate,
     peer_id::peer_of,
     peers::{PeerInfo, Peers},
 };
-
-/// The most bytes that a gossiped message carries.
-pub const MAX_GOSSIP_LEN: usize = 64 * 1024;
 
 /// Events that wait for the daemon.
 const EVENT_QUEUE: usize = 256;
@@ -188,7 +188,10 @@ impl Net {
                 len: request.len(),
             });
         }
-        let stream = match self.open(device, protocol.wire_name()).await {
+        let stream = match self
+            .open(device, StreamProtocol::new(protocol.name()))
+            .await
+        {
             Ok(stream) => stream,
             Err(OpenError::NotConnected) => return Err(RequestError::NotConnected { device }),
             Err(OpenError::TimedOut) => return Err(RequestError::Timeout { device, protocol }),

@@ -28,11 +28,12 @@ pub use blobs::fetch::{BlobRange, FetchError, FetchStats};
 pub use config::{DEFAULT_PORT, NetConfig, SpawnError};
 pub use dial::{DialError, Manners};
 pub use event::{GossipId, NetEvent, Responder, ResponseTooLarge, Verdict};
-pub use exchange::{Protocol, RequestError};
+pub use exchange::RequestError;
 pub use gate::Gate;
-pub use handle::{MAX_GOSSIP_LEN, Net, NetGone, PublishError};
+pub use handle::{Net, NetGone, PublishError};
 pub use libp2p::Multiaddr;
 pub use peers::{PeerInfo, Transport};
+pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 
 /// Makes aws-lc the TLS provider of this process; every `main` calls it before anything else.
 ///

@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use futures::{AsyncWriteExt, FutureExt, StreamExt, stream::SelectAll};
-use libp2p::{PeerId, Stream};
+use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, IncomingStreams};
-use podsync_core::DeviceId;
+use podsync_core::{DeviceId, wire::Protocol};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -17,7 +17,7 @@ use crate::{
     blobs::{self, provide::Provider},
     config::SpawnError,
     event::NetEvent,
-    exchange::{self, Answerer, Protocol},
+    exchange::{self, Answerer},
     gate::Gate,
     peer_id::device_of,
     peers::Peers,
@@ -42,7 +42,9 @@ impl Door {
         let blobs = streams.accept(blobs::PROTOCOL).map_err(taken)?;
         let mut exchanges = SelectAll::new();
         for protocol in Protocol::ALL {
-            let incoming = streams.accept(protocol.wire_name()).map_err(taken)?;
+            let incoming = streams
+                .accept(StreamProtocol::new(protocol.name()))
+                .map_err(taken)?;
             exchanges.push(
                 incoming
                     .map(move |(peer, stream)| (protocol, peer, stream))

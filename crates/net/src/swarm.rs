@@ -14,8 +14,9 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
+use podsync_core::wire::MAX_GOSSIP_LEN;
 
-use crate::{admission, config::SpawnError, gate::Gate, handle::MAX_GOSSIP_LEN};
+use crate::{admission, config::SpawnError, gate::Gate};
 
 /// Connections to peers. Two to one peer exist for a moment only, while one replaces the other.
 const MAX_CONNECTIONS: u32 = 24;

@@ -25,7 +25,7 @@ async fn a_request_is_answered_on_each_protocol() {
             assert_eq!(asked, protocol);
             assert!(
                 bytes == longest,
-                "{protocol}: {} bytes arrived",
+                "{protocol:?}: {} bytes arrived",
                 bytes.len()
             );
             responder
@@ -33,7 +33,10 @@ async fn a_request_is_answered_on_each_protocol() {
                 .unwrap();
         };
         let (answer, ()) = tokio::join!(asking, answering);
-        assert!(answer.unwrap() == vec![8; protocol.max_len()], "{protocol}");
+        assert!(
+            answer.unwrap() == vec![8; protocol.max_len()],
+            "{protocol:?}"
+        );
     }
 }
 
@@ -83,7 +86,7 @@ async fn a_stranger_has_one_exchange_and_is_closed() {
             .unwrap_err();
         assert!(
             matches!(error, RequestError::Refused { .. }),
-            "{protocol}: {error}"
+            "{protocol:?}: {error}"
         );
     }
     let asking = stranger
