@@ -84,8 +84,6 @@ pub struct Joined {
     pub team: TeamId,
     pub name: TeamName,
     pub role: Role,
-    /// Who let this device in.
-    pub witness: DeviceId,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,1 +1,24 @@
-//! Under construction.
+//! The composition root: runs the engine, carries out its outputs, serves the control API.
+//!
+//! It decides nothing that the engine could: rules live in core, bytes in the other rooms, and here
+//! is only what ties them together.
+
+mod calls;
+mod daemon;
+mod failure;
+mod garbage;
+mod gate;
+mod init;
+mod locks;
+mod node;
+mod packs;
+mod report;
+mod server;
+mod settings;
+mod versions;
+
+pub use calls::instance_can_be_saved;
+pub use daemon::{Lifetime, Running, start};
+pub use init::{Initialised, init, is_initialised, socket_path, wait_until_free};
+pub use podsync_net::install_crypto;
+pub use settings::{Overrides, Settings};

@@ -8,8 +8,6 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use serde::{Deserialize, Serialize};
 
-/// Where peers find a daemon that wasn't told otherwise; TCP and QUIC share the number.
-pub const DEFAULT_PORT: u16 = 4571;
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
 /// `PODSYNC_MDNS`. Others that begin alike (`PODSYNC_HOME`) mean something else.
@@ -91,7 +89,7 @@ impl Settings {
     /// Addresses to listen at, and whether another port will do.
     pub(crate) fn listen_addresses(&self) -> (Vec<SocketAddr>, bool) {
         if self.listen.is_empty() {
-            return (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))], true);
+            return (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, podsync_net::DEFAULT_PORT))], true);
         }
         (self.listen.clone(), false)
     }

@@ -1,0 +1,13 @@
+//! One file per group of calls; each call is a [`Handle`](crate::server::Handle) of the daemon.
+
+mod export;
+mod load;
+mod node;
+mod pods;
+mod pull;
+mod save;
+mod share;
+mod team;
+mod views;
+
+pub use save::can_be_saved as instance_can_be_saved;

@@ -1,0 +1,117 @@
+//! About the daemon itself and the peers it sees.
+
+use std::{collections::BTreeMap, sync::{Arc, PoisonError}};
+
+use podsync_api::{ApiError, node};
+use podsync_core::{DeviceId, engine::Engine};
+use podsync_net::{Multiaddr, PeerInfo};
+
+use super::team::role_to;
+use crate::{
+    daemon::{Daemon, Lifetime},
+    failure::Failure,
+    server::{Context, Handle},
+};
+
+impl Daemon {
+    /// Addresses that peers can dial, with this device's id at the end.
+    pub(crate) fn listening(&self) -> Vec<Multiaddr> {
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Handle<node::GetStatus> for Daemon {
+    async fn handle(self: Arc<Self>, _: node::GetStatus, _: Arc<Context>) -> Result<node::Status, ApiError> {
+        let device = self.device;
+        let teams = self.node.read(move |engine| teams(engine, &device)).await.map_err(Failure::from)?;
+        let bytes_held = self.versions.blobs().map_err(Failure::damaged)?.values().sum();
+        let mut warnings = Vec::new();
+        for team in &teams {
+            match team.role {
+                None => warnings.push(format!(
+                    "this device was removed from {}: ask an admin for a new invite and join from a new home",
+                    team.name
+                )),
+                Some(_) if team.admins == 1 && team.members > 1 => warnings.push(format!(
+                    "{} has one admin: if that device is lost only the recovery key brings the team back; \
+                     make another with `podsync team role NAME admin`",
+                    team.name
+                )),
+                Some(_) => {}
+            }
+        }
+        Ok(node::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.home.root().to_owned(),
+            device,
+            transient: self.lifetime == Lifetime::Transient,
+            listening: self.listening().iter().map(ToString::to_string).collect(),
+            teams,
+            peers_connected: self.net.connections().len(),
+            bytes_held,
+            warnings,
+        })
+    }
+}
+
+fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
+    let status = |id| {
+        let roster = engine.membership(&id)?.state();
+        let catalog = engine.catalog(&id)?;
+        Some(node::TeamStatus {
+            id,
+            name: roster.name().clone(),
+            role: roster.role(device).map(role_to),
+            members: roster.devices().map(|record| &record.member).collect::<std::collections::BTreeSet<_>>().len(),
+            admins: roster.admins().count(),
+            pods: catalog.pods().len(),
+            quarantined: engine.quarantined(&id),
+        })
+    };
+    engine.teams().filter_map(status).collect()
+}
+
+impl Handle<node::GetPeers> for Daemon {
+    async fn handle(self: Arc<Self>, _: node::GetPeers, _: Arc<Context>) -> Result<Vec<node::Peer>, ApiError> {
+        let mut names = self.node.read(device_names).await.map_err(Failure::from)?;
+        names.remove(&self.device);
+        let connections: BTreeMap<DeviceId, PeerInfo> =
+            self.net.connections().into_iter().map(|peer| (peer.device, peer)).collect();
+        for device in connections.keys() {
+            names.entry(*device).or_insert(None);
+        }
+        let mut peers: Vec<_> =
+            names.into_iter().map(|(device, name)| peer(device, name, connections.get(&device))).collect();
+        peers.sort_by_key(|peer| (!peer.connected, peer.name.clone()));
+        Ok(peers)
+    }
+}
+
+fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node::Peer {
+    node::Peer {
+        device,
+        name,
+        connected: info.is_some(),
+        address: info.map(|info| info.addr.to_string()),
+        round_trip_us: info.and_then(|info| info.rtt).map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        sent: info.map_or(0, |info| info.served),
+        received: info.map_or(0, |info| info.fetched),
+    }
+}
+
+/// `alice/laptop` for every device of every team.
+pub(super) fn device_names(engine: &Engine) -> BTreeMap<DeviceId, Option<String>> {
+    let rosters = engine.teams().filter_map(|team| engine.membership(&team)).map(|membership| membership.state());
+    rosters
+        .flat_map(|roster| roster.devices())
+        .map(|record| (record.device, Some(format!("{}/{}", record.member, record.label))))
+        .collect()
+}
+
+impl Handle<node::Stop> for Daemon {
+    async fn handle(self: Arc<Self>, _: node::Stop, _: Arc<Context>) -> Result<node::Stopping, ApiError> {
+        self.begin_stop();
+        Ok(node::Stopping { pid: std::process::id() })
+    }
+}

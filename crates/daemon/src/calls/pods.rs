@@ -1,0 +1,170 @@
+//! What there is: pods, versions, one version; tags and drops.
+
+use std::sync::Arc;
+
+use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_core::engine::Command;
+use podsync_pack::Version;
+
+use super::views::{self, Found};
+use crate::{
+    daemon::Daemon,
+    failure::Failure,
+    packs::HeldPacks,
+    server::{Context, Handle},
+};
+
+/// The most entries that a listing of a version's contents holds.
+const MAX_LISTED: usize = 100_000;
+
+impl Handle<pods::ListPods> for Daemon {
+    async fn handle(self: Arc<Self>, _: pods::ListPods, context: Arc<Context>) -> Result<Vec<pods::Pod>, ApiError> {
+        let team = self.team(&context).await?.id;
+        let versions = Arc::clone(&self.versions);
+        let listed = self.node.read(move |engine| {
+            let Some(catalog) = engine.catalog(&team) else { return Vec::new() };
+            let pod = |name: &podsync_core::PodName| {
+                let (tips, private) = (catalog.tips(name), catalog.private_versions(name));
+                let mut newest: Vec<_> =
+                    tips.iter().map(|record| views::shared_view(catalog, &versions, team, record)).collect();
+                newest.extend(private.last().map(|version| views::private_view(&versions, team, version)));
+                pods::Pod {
+                    name: name.clone(),
+                    tips: newest,
+                    versions: catalog.versions(name).len(),
+                    private: private.len(),
+                }
+            };
+            catalog.pods().into_iter().map(pod).collect()
+        });
+        Ok(listed.await.map_err(Failure::from)?)
+    }
+}
+
+impl Handle<pods::ListVersions> for Daemon {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::ListVersions,
+        context: Arc<Context>,
+    ) -> Result<Vec<pods::Version>, ApiError> {
+        let team = self.team(&context).await?.id;
+        // An unknown pod is an error with suggestions, not an empty list.
+        match self.resolve(team, call.pod.as_str()).await.map_err(ApiError::from) {
+            Err(error) if error.code != ErrorCode::Ambiguous => return Err(error),
+            _ => {}
+        }
+        let versions = Arc::clone(&self.versions);
+        let listed = self.node.read(move |engine| {
+            engine.catalog(&team).map(|catalog| views::of_pod(catalog, &versions, team, &call.pod))
+        });
+        Ok(listed.await.map_err(Failure::from)?.unwrap_or_default())
+    }
+}
+
+impl Handle<pods::Show> for Daemon {
+    async fn handle(self: Arc<Self>, call: pods::Show, context: Arc<Context>) -> Result<pods::Shown, ApiError> {
+        let team = self.team(&context).await?.id;
+        let named = self.resolve(team, &call.reference).await?;
+        let id = named.found.version();
+        let held = self.versions.get(team, id);
+        let manifest = held.as_ref().map(|held| held.manifest()).transpose().map_err(Failure::damaged)?;
+        let (parents, packs): (Vec<_>, Vec<u64>) = match &named.found {
+            Found::Shared(record) => (
+                record.publication.parents.to_vec(),
+                record.packs().iter().map(|pack| pack.len).collect(),
+            ),
+            Found::Private(_) => match &manifest {
+                Some(manifest) => (manifest.parents.clone(), manifest.packs.iter().map(|pack| pack.len).collect()),
+                None => (Vec::new(), Vec::new()),
+            },
+        };
+        let entries = match (call.contents, manifest) {
+            (false, _) => None,
+            (true, None) => {
+                return Err(ApiError::new(ErrorCode::NotFound, format!("{} isn't on this machine", named.reference))
+                    .hint(format!("`podsync pull {}` fetches it", named.reference)));
+            }
+            (true, Some(manifest)) => {
+                let packs = HeldPacks::new(self.blobs.clone());
+                let listed = tokio::task::spawn_blocking(move || {
+                    let entries = Version::new(&manifest, &packs).entries()?;
+                    let line = |entry: podsync_pack::Entry| pods::EntryLine { name: entry.name().to_string(), len: entry.len() };
+                    entries.take(MAX_LISTED).map(|entry| entry.map(line)).collect::<Result<Vec<_>, _>>()
+                });
+                Some(listed.await.map_err(Failure::from)?.map_err(Failure::from)?)
+            }
+        };
+        let found = named.found.clone();
+        let versions = Arc::clone(&self.versions);
+        let view = self.node.read(move |engine| {
+            let holders = engine.holders(&team, &found.manifest().id);
+            let names = super::node::device_names(engine);
+            let holders = holders.into_iter().map(|device| names.get(&device).cloned().flatten().unwrap_or_else(|| device.short()));
+            let view = match (&found, engine.catalog(&team)) {
+                (Found::Shared(record), Some(catalog)) => views::shared_view(catalog, &versions, team, record),
+                (Found::Shared(_), None) => return None,
+                (Found::Private(version), _) => views::private_view(&versions, team, version),
+            };
+            Some((view, holders.collect::<Vec<_>>()))
+        });
+        let (version, mut holders) = view
+            .await
+            .map_err(Failure::from)?
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
+        if held.is_some() {
+            holders.insert(0, "this device".to_owned());
+        }
+        Ok(pods::Shown { version, parents, packed_len: packs.iter().sum(), packs: packs.len(), holders, entries })
+    }
+}
+
+impl Handle<pods::Tag> for Daemon {
+    async fn handle(self: Arc<Self>, call: pods::Tag, context: Arc<Context>) -> Result<pods::Version, ApiError> {
+        let team = self.team(&context).await?.id;
+        let named = self.resolve(team, &call.reference).await?;
+        let Found::Shared(record) = named.found else {
+            return Err(ApiError::new(ErrorCode::Invalid, format!("{} is private, and tags are the team's", named.reference))
+                .hint(format!("share it first: `podsync share {}`", named.reference)));
+        };
+        let (pod, version) = (record.publication.pod.clone(), record.version());
+        self.command(Command::Tag { team, pod, tag: call.tag, version: Some(version) }).await?;
+        let versions = Arc::clone(&self.versions);
+        let view = self.node.read(move |engine| {
+            engine.catalog(&team).map(|catalog| views::shared_view(catalog, &versions, team, &record))
+        });
+        view.await
+            .map_err(Failure::from)?
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))
+    }
+}
+
+impl Handle<pods::DropVersion> for Daemon {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::DropVersion,
+        context: Arc<Context>,
+    ) -> Result<pods::Dropped, ApiError> {
+        let team = self.team(&context).await?.id;
+        let named = self.resolve(team, &call.reference).await?;
+        let _turn = self.locks.lock(team, named.found.pod()).await;
+        let version = named.found.version();
+        let shared = match &named.found {
+            Found::Shared(record) => {
+                let pod = record.publication.pod.clone();
+                self.command(Command::Drop { team, pod, version }).await?;
+                true
+            }
+            Found::Private(_) => {
+                self.command(Command::ForgetPrivate { team, version }).await?;
+                false
+            }
+        };
+        let versions = Arc::clone(&self.versions);
+        tokio::task::spawn_blocking(move || versions.remove(team, version))
+            .await
+            .map_err(Failure::from)?
+            .map_err(Failure::from)?;
+        self.tasks().spawn(Arc::clone(&self).collect_garbage());
+        Ok(pods::Dropped { reference: named.reference, version, shared })
+    }
+}

@@ -1,0 +1,310 @@
+//! Save: a state becomes a private version, durable before anybody hears of it.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use podsync_api::{ApiError, ErrorCode, Stage, pods};
+use podsync_core::{
+    PodName, TeamId, VersionId,
+    engine::{Answer, Command, SavePrivate},
+    feed::BlobRef,
+    manifest::{Emulator, MAX_MESSAGE_LEN, Manifest, Source as Origin},
+    seal::SALT_LEN,
+};
+use podsync_instance::{Endpoint, Instance, Secret, Service};
+use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState, Source};
+
+use super::team::unexpected;
+use crate::{
+    daemon::Daemon,
+    failure::Failure,
+    packs::{HeldPacks, NewPacks},
+    report::Meter,
+    server::{Context, Handle},
+    versions::{HeldVersion, Sealed},
+};
+
+/// Earlier versions whose chunks a save looks up: the index costs 12 bytes a chunk of each.
+const MAX_BASES: usize = 4;
+/// Holds the token of a licensed LocalStack.
+const TOKEN_VARIABLE: &str = "LOCALSTACK_AUTH_TOKEN";
+
+/// A state ready to be packed, and what is known of it.
+pub(super) struct Taken {
+    pub(super) source: Source,
+    pub(super) origin: Origin,
+    pub(super) failed: Vec<(String, String)>,
+}
+
+/// What packing came to.
+pub(super) enum Packed {
+    /// All that a version is but its place in the catalog; it is held, and not listed yet.
+    New { held: Box<HeldVersion>, manifest: Box<Manifest>, stats: SaveStats },
+    Unchanged { version: VersionId },
+}
+
+impl Handle<pods::Save> for Daemon {
+    async fn handle(self: Arc<Self>, call: pods::Save, context: Arc<Context>) -> Result<pods::Saved, ApiError> {
+        let team = self.team(&context).await?.id;
+        if call.message.len() > MAX_MESSAGE_LEN {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                format!("the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed", call.message.len()),
+            )
+            .hint("say it shorter"));
+        }
+        let _turn = self.locks.lock(team, &call.pod).await;
+        let taken = self.take(&call, &context).await?;
+        let failed = taken.failed.clone();
+        let packed = self.pack(team, &call.pod, taken, call.message.clone(), &context).await?;
+        let mut saved = match packed {
+            Packed::Unchanged { version } => self.unchanged(team, version).await?,
+            Packed::New { held, manifest, stats } => self.list_private(team, *held, &manifest, stats).await?,
+        };
+        saved.failed = failed;
+        if call.share {
+            let shared = self.share(team, &saved.reference, &context).await?;
+            saved.reference.clone_from(&shared.reference);
+            saved.version = shared.version;
+            saved.shared = Some(shared);
+        }
+        Ok(saved)
+    }
+}
+
+impl Daemon {
+    /// Opens the state where it lies, or fetches it from the emulator.
+    async fn take(&self, call: &pods::Save, context: &Context) -> Result<Taken, Failure> {
+        match &call.from {
+            pods::StateSource::Path(path) => {
+                let path = path.clone();
+                let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
+                let origin = Origin { emulator: None, services: Vec::new() };
+                Ok(Taken { source, origin, failed: Vec::new() })
+            }
+            pods::StateSource::Endpoint(url) => {
+                let instance = connect(url).await?;
+                let services = call.services.iter().map(|name| name.parse()).collect::<Result<Vec<Service>, _>>();
+                let services = services.map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
+                self.take_from(&instance, &services, context).await
+            }
+        }
+    }
+
+    pub(super) async fn take_from(
+        &self,
+        instance: &Instance,
+        services: &[Service],
+        context: &Context,
+    ) -> Result<Taken, Failure> {
+        let saved = instance
+            .save(services, &self.home.tmp(), |done, total| {
+                context.report(&podsync_api::Progress { stage: Stage::Reading, done, total, providers: Vec::new() });
+            })
+            .await?;
+        let failed = saved.failed.iter().map(|failure| {
+            let what = failure.object.as_ref().map_or_else(String::new, |object| format!(" {object}"));
+            (format!("{}{what}", failure.service), failure.reason.clone())
+        });
+        let origin = Origin {
+            emulator: Some(saved.emulator.clone()),
+            services: saved.services.iter().map(ToString::to_string).collect(),
+        };
+        let failed = failed.collect();
+        let file = saved.file;
+        let source = tokio::task::spawn_blocking(move || Source::from_instance(file)).await??;
+        Ok(Taken { source, origin, failed })
+    }
+
+    /// Chunks, compresses and seals what the store lacks; the manifest is durable when this returns.
+    pub(super) async fn pack(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        taken: Taken,
+        message: String,
+        context: &Arc<Context>,
+    ) -> Result<Packed, Failure> {
+        let bases = self.bases(team, pod)?;
+        let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
+        let known: Vec<_> = bases.iter().map(|(id, manifest)| (manifest.content, *id)).collect();
+        let total = taken.source.len_hint();
+        let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
+        let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
+        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs.clone()));
+        let source = taken.source;
+        let (saved, sink) = tokio::task::spawn_blocking(move || {
+            let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
+            let index = ChunkIndex::new(&manifests, &reader, &spool)?;
+            let base = Base { chunks: &index, packs: &reader };
+            let options = SaveOptions { spool: &spool, unless: manifests.first().map(|manifest| manifest.content) };
+            let saved = podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
+            Ok::<_, Failure>((saved, sink))
+        })
+        .await??;
+        let state = match saved {
+            Saved::Unchanged(_) => {
+                let version = parents.first().copied();
+                let version = version.ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
+                return Ok(Packed::Unchanged { version });
+            }
+            Saved::Version(state) => state,
+        };
+        // An older version may hold the very same state.
+        if let Some((_, version)) = known.iter().find(|(content, _)| *content == state.content) {
+            return Ok(Packed::Unchanged { version: *version });
+        }
+        let own_packs = state.written.clone();
+        let stats = state.stats;
+        let manifest = manifest(pod.clone(), parents, message, taken.origin, state);
+        let (plain, _) = manifest.to_version();
+        let sealed = self.seal_manifest(team, &plain).await?;
+        let held = HeldVersion::new(pod.clone(), sealed, plain, own_packs);
+        let versions = Arc::clone(&self.versions);
+        let recorded = held.clone();
+        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+        // Only now do the new packs need no pin.
+        drop(sink);
+        Ok(Packed::New { held: Box::new(held), manifest: Box::new(manifest), stats })
+    }
+
+    /// Seals a manifest to the team key of now; its blob is durable when this returns.
+    pub(super) async fn seal_manifest(&self, team: TeamId, plain: &[u8]) -> Result<Sealed, Failure> {
+        let (epoch, key) = self
+            .node
+            .read(move |engine| engine.current_key(&team))
+            .await?
+            .ok_or(podsync_core::engine::EngineError::NoTeamKey(team))?;
+        let salt: [u8; SALT_LEN] = rand::random();
+        let bytes = Manifest::seal(plain, &key, salt);
+        let len = bytes.len() as u64;
+        let (id, pin) = self.blobs.put_bytes(bytes.into()).await?;
+        // The record that names it follows at once, and collections ask for records before they delete.
+        drop(pin);
+        Ok(Sealed { blob: BlobRef { id, len }, epoch })
+    }
+
+    /// Versions of the pod that are held, newest first: what a save builds on.
+    fn bases(&self, team: TeamId, pod: &PodName) -> Result<Vec<(VersionId, Manifest)>, Failure> {
+        let mut bases = Vec::new();
+        for (id, held) in self.versions.of_pod(team, pod) {
+            if held.checkpoint.is_none() {
+                bases.push((id, held.manifest().map_err(Failure::damaged)?));
+            }
+        }
+        bases.sort_by_key(|(_, manifest)| std::cmp::Reverse(manifest.created_ms));
+        bases.truncate(MAX_BASES);
+        Ok(bases)
+    }
+
+    async fn unchanged(&self, team: TeamId, version: VersionId) -> Result<pods::Saved, Failure> {
+        let held = self
+            .versions
+            .get(team, version)
+            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "the version that holds this state was dropped meanwhile"))?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let reference = self.reference_of(team, held.pod.clone(), version).await?;
+        Ok(pods::Saved {
+            reference,
+            version,
+            unchanged: true,
+            state_len: manifest.state_len,
+            entries: manifest.entry_count,
+            new_len: 0,
+            failed: Vec::new(),
+            shared: None,
+        })
+    }
+
+    async fn reference_of(&self, team: TeamId, pod: PodName, version: VersionId) -> Result<String, Failure> {
+        let text = format!("{pod}@{version}");
+        Ok(self.resolve(team, &text).await?.reference)
+    }
+
+    async fn list_private(
+        &self,
+        team: TeamId,
+        held: HeldVersion,
+        manifest: &Manifest,
+        stats: SaveStats,
+    ) -> Result<pods::Saved, Failure> {
+        fail::fail_point!("daemon::save::held");
+        let command = SavePrivate {
+            team,
+            pod: held.pod.clone(),
+            version: held.id(),
+            manifest: held.sealed.blob,
+            message: manifest.message.clone(),
+            services: manifest.source.services.clone(),
+            emulator: manifest.source.emulator.clone(),
+            created_ms: manifest.created_ms,
+            state_len: manifest.state_len,
+            entry_count: manifest.entry_count,
+        };
+        match self.command(Command::SavePrivate(Box::new(command))).await? {
+            Answer::Saved { number, version } => Ok(pods::Saved {
+                reference: format!("{}:+{number}", held.pod),
+                version,
+                unchanged: false,
+                state_len: manifest.state_len,
+                entries: manifest.entry_count,
+                new_len: stats.sealed_new,
+                failed: Vec::new(),
+                shared: None,
+            }),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+}
+
+pub(super) fn manifest(
+    pod: PodName,
+    parents: Vec<VersionId>,
+    message: String,
+    source: Origin,
+    state: SavedState,
+) -> Manifest {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Manifest {
+        pod,
+        parents,
+        message,
+        source,
+        created_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        container: state.container,
+        state_len: state.state_len,
+        entry_count: state.entry_count,
+        content: state.content,
+        entries: state.entries,
+        chunks: state.chunks,
+        packs: state.packs,
+    }
+}
+
+/// Connects to an emulator by what the user named.
+pub(super) async fn connect(url: &str) -> Result<Instance, Failure> {
+    let endpoint = Endpoint::resolve(Some(url), None).map_err(podsync_instance::Error::from)?;
+    let token = match std::env::var(TOKEN_VARIABLE) {
+        Ok(token) if !token.is_empty() => Some(Secret::new(token).map_err(|error| {
+            ApiError::new(ErrorCode::Invalid, format!("{TOKEN_VARIABLE}: {error}"))
+        })?),
+        _ => None,
+    };
+    Ok(Instance::connect(endpoint, token).await?)
+}
+
+/// Whether two emulators differ in a way that a state cares about.
+pub(super) fn is_newer(saved_by: &Emulator, instance: &Emulator) -> bool {
+    let numbers = |version: &str| version.split('.').map_while(|part| part.parse::<u64>().ok()).collect::<Vec<_>>();
+    numbers(&saved_by.version) > numbers(&instance.version)
+}
+
+/// Where a demo or a doctor only wants to know.
+pub async fn can_be_saved(url: &str) -> bool {
+    match connect(url).await {
+        Ok(instance) => instance.environment().await.is_ok(),
+        Err(_) => false,
+    }
+}

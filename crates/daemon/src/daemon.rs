@@ -1,0 +1,280 @@
+//! The composition root: what a daemon is made of, how it starts and how it ends.
+//!
+//! Shutdown is a tree: calls are cancelled first, then the engine writes what it decided, then the
+//! network says goodbye, then the store closes. Only then is the lock on the home let go.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_core::{DeviceId, engine::{Engine, Record}, keys::DeviceSecret};
+use podsync_net::{Multiaddr, Net, NetConfig};
+use podsync_store::{Blobs, ChunkIndex, Home, Log};
+use tokio::{net::UnixListener, signal::unix::{SignalKind, signal}};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    failure::Failure,
+    gate::SharedGate,
+    init::socket_path,
+    locks::PodLocks,
+    node::{self, Clock, Ground, Node},
+    server,
+    settings::Settings,
+    versions::Versions,
+};
+
+/// Everything must have ended this long after it was told to.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+
+/// How long a daemon is meant to live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until it is told to stop.
+    Service,
+    /// For one command, in its process.
+    Transient,
+}
+
+/// A running daemon; calls are methods on it, see [`server::Handle`].
+pub(crate) struct Daemon {
+    pub(crate) settings: Settings,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) home: Home,
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) net: Net,
+    pub(crate) log: Log,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) locks: PodLocks,
+    pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
+    stop: CancellationToken,
+    calls: TaskTracker,
+}
+
+impl Daemon {
+    /// Cancelled when the daemon begins to end.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Where calls run.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.calls
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// A daemon and what it takes to end it.
+pub struct Running {
+    daemon: Arc<Daemon>,
+    socket: PathBuf,
+    server: tokio::task::JoinHandle<()>,
+    engine: TaskTracker,
+    engine_stop: CancellationToken,
+    net_stop: CancellationToken,
+}
+
+/// Opens the home, starts the engine, the network and the control API.
+pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, ApiError> {
+    try_start(settings, lifetime).await.map_err(ApiError::from)
+}
+
+async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Failure> {
+    let purpose = match lifetime {
+        Lifetime::Service => "podsync daemon",
+        Lifetime::Transient => "a podsync command",
+    };
+    let home = Home::open(&settings.home, purpose)?;
+    let Some(seed) = home.identity()? else {
+        return Err(ApiError::new(ErrorCode::NotFound, format!("{} has no key yet", home.root().display()))
+            .hint("make one with `podsync init`")
+            .into());
+    };
+    let secret = DeviceSecret::from_seed(*seed.expose());
+    let device = secret.id();
+    let log = Log::open(&home)?;
+    let index = ChunkIndex::open(&home)?;
+    let blobs = Blobs::open(&home, index).await?;
+    let versions = Arc::new(Versions::load(log.clone())?);
+
+    let clock = Clock::start();
+    let mut engine = Engine::new(secret, rand::random(), clock.now());
+    restore(&mut engine, &log, clock)?;
+    hold(&mut engine, &blobs, &versions, clock).await?;
+
+    let gate = Arc::new(SharedGate::default());
+    let net_stop = CancellationToken::new();
+    let (net, net_events) = listen(&settings, *seed.expose(), &blobs, &gate, &net_stop)?;
+    let engine_stop = CancellationToken::new();
+    let engine_tasks = TaskTracker::new();
+    let listening = Arc::default();
+    let ground = Ground {
+        engine,
+        net: net.clone(),
+        net_events,
+        log: log.clone(),
+        blobs: blobs.clone(),
+        gate,
+        clock,
+        listening: Arc::clone(&listening),
+        cancel: engine_stop.clone(),
+    };
+    let node = node::spawn(ground, &engine_tasks);
+    engine_tasks.close();
+
+    let daemon = Arc::new(Daemon {
+        settings,
+        lifetime,
+        home,
+        device,
+        node,
+        net,
+        log,
+        blobs,
+        versions,
+        locks: PodLocks::default(),
+        listening,
+        stop: CancellationToken::new(),
+        calls: TaskTracker::new(),
+    });
+    daemon.calls.spawn(Arc::clone(&daemon).collect_garbage());
+    let socket = socket_path(&daemon.settings.home);
+    let server = serve(&daemon, &socket)?;
+    Ok(Running { daemon, socket, server, engine: engine_tasks, engine_stop, net_stop })
+}
+
+/// Replays the log into the engine: operations first, they say who counts.
+fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
+    for team in log.teams()? {
+        for stored in node::stored(log, team)? {
+            match Record::open(stored) {
+                Ok(record) => engine.restore(record),
+                Err(error) => {
+                    // The log is ours, but a disk can lie: what doesn't verify isn't believed.
+                    tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
+                }
+            }
+        }
+    }
+    engine.restored(clock.now());
+    Ok(())
+}
+
+/// Tells the engine which blobs can be served.
+async fn hold(engine: &mut Engine, blobs: &Blobs, versions: &Versions, clock: Clock) -> Result<(), Failure> {
+    use podsync_core::engine::Input;
+    for (blob, len) in versions.blobs().map_err(Failure::damaged)? {
+        match blobs.held(blob).await? {
+            podsync_store::Held::Whole => engine.handle(Input::Held { blob, len, bytes: 0..len }, clock.now()),
+            podsync_store::Held::Partial(_) | podsync_store::Held::No => {
+                tracing::warn!(pack = %blob.short(), "a held version's pack is missing; pull the version again");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn listen(
+    settings: &Settings,
+    seed: [u8; 32],
+    blobs: &Blobs,
+    gate: &Arc<SharedGate>,
+    stop: &CancellationToken,
+) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
+    let (listen, any_port) = settings.listen_addresses();
+    let mut static_peers = Vec::new();
+    for peer in &settings.peers {
+        static_peers.push(peer.parse().map_err(|error| {
+            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} is no multiaddress: {error}"))
+                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+        })?);
+    }
+    let config = NetConfig { listen, mdns: settings.mdns, static_peers };
+    let spawn = |config: &NetConfig| {
+        Net::spawn(config, seed, blobs.store().clone(), Arc::clone(gate) as _, stop.clone())
+    };
+    match spawn(&config) {
+        Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
+            tracing::info!(%addr, "taken; listening on another port");
+            let listen = config.listen.iter().map(|addr| (addr.ip(), 0).into()).collect();
+            spawn(&NetConfig { listen, ..config })
+        }
+        other => other,
+    }
+    .map_err(|error| crate::failure::with_hint(ErrorCode::Busy, &error).into())
+}
+
+fn serve(daemon: &Arc<Daemon>, socket: &std::path::Path) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let failed = |error: std::io::Error| {
+        ApiError::new(ErrorCode::Disk, format!("cannot listen at {}: {error}", socket.display()))
+            .hint("choose a home whose path is shorter, on a file system that has sockets")
+    };
+    let folder = socket.parent().unwrap_or(socket);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(failed)?;
+    // The lock on the home is ours: whoever left this socket is gone.
+    if let Err(error) = std::fs::remove_file(socket)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(failed(error).into());
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    let router = server::router(Arc::clone(daemon));
+    let stop = daemon.stop.clone();
+    Ok(tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the control API stopped");
+        }
+    }))
+}
+
+impl Running {
+    /// Serves until SIGTERM, SIGINT or a stop call, then ends in good order.
+    pub async fn until_stopped(self) {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
+            tracing::error!("signals can't be listened for: stopping");
+            return self.stop().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            () = self.daemon.stop.cancelled() => tracing::info!("asked to stop"),
+        }
+        self.stop().await;
+    }
+
+    /// Ends the daemon; returns once everything is on the disk and the home is free.
+    pub async fn stop(self) {
+        let Self { daemon, socket, server, engine, engine_stop, net_stop } = self;
+        daemon.begin_stop();
+        let graceful = async {
+            daemon.calls.close();
+            daemon.calls.wait().await;
+            let _ = server.await;
+            engine_stop.cancel();
+            engine.wait().await;
+            net_stop.cancel();
+            daemon.net.stopped().await;
+            if let Err(error) = daemon.blobs.shutdown().await {
+                tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_GRACE, graceful).await.is_err() {
+            tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
+        }
+        // Left over where this fails; the next daemon removes it.
+        let _ = std::fs::remove_file(socket);
+    }
+}

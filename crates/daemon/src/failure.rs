@@ -1,0 +1,177 @@
+//! Errors of every room, and what each means to whoever called.
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_core::{codec::CodecError, engine::EngineError, manifest::ManifestError};
+use podsync_pack::{ReadError, SaveError, SourceError};
+use podsync_store::{HomeError, StoreError};
+
+use crate::node::Stopped;
+
+/// An error on its way out of the daemon.
+#[derive(Debug)]
+pub(crate) struct Failure(ApiError);
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        failure.0
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+/// Splits `what happened; what to do` as errors of ours are written.
+pub(crate) fn with_hint(code: ErrorCode, error: &dyn std::fmt::Display) -> ApiError {
+    let text = error.to_string();
+    match text.rsplit_once("; ") {
+        Some((what, next)) => ApiError::new(code, what).hint(next),
+        None => ApiError::new(code, text),
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => ErrorCode::Disk,
+            StoreError::NotHeld { .. } => ErrorCode::NotFound,
+            StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
+            StoreError::TooLarge { .. } => ErrorCode::Invalid,
+            StoreError::Closed => ErrorCode::NoDaemon,
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        let code = match error {
+            HomeError::InUse { .. } => ErrorCode::Busy,
+            HomeError::Store(error) => return error.into(),
+            _ => ErrorCode::Invalid,
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        Self(with_hint(ErrorCode::BadState, &error))
+    }
+}
+
+impl From<SaveError> for Failure {
+    fn from(error: SaveError) -> Self {
+        let code = match error {
+            SaveError::Source(error) => return error.into(),
+            SaveError::Read(error) => return error.into(),
+            SaveError::TooLarge => ErrorCode::BadState,
+            SaveError::Sink(_) | SaveError::Spool(_) | SaveError::Known(_) => ErrorCode::Disk,
+            SaveError::Cancelled => ErrorCode::Cancelled,
+            SaveError::Stopped => ErrorCode::Internal,
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let code = match error {
+            ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
+            ReadError::Damaged { .. } | ReadError::Manifest(_) | ReadError::Entries(_) | ReadError::Unsound(_) => {
+                ErrorCode::Untrusted
+            }
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Self(
+            ApiError::new(ErrorCode::Untrusted, error.to_string())
+                .hint("it is not what was announced; ask its author to share it again"),
+        )
+    }
+}
+
+impl From<podsync_instance::Error> for Failure {
+    fn from(error: podsync_instance::Error) -> Self {
+        use podsync_instance::Error;
+        let code = match error {
+            Error::Endpoint(_) => ErrorCode::Invalid,
+            Error::Incompatible { .. } => ErrorCode::Incompatible,
+            _ => ErrorCode::Instance,
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<podsync_pack::RebuildError> for Failure {
+    fn from(error: podsync_pack::RebuildError) -> Self {
+        use podsync_pack::RebuildError;
+        let code = match error {
+            RebuildError::Read(error) => return error.into(),
+            RebuildError::Checksum { .. } => ErrorCode::Untrusted,
+            RebuildError::Exists { .. } | RebuildError::NotOneFile { .. } => ErrorCode::Invalid,
+            RebuildError::Target { .. } => ErrorCode::Disk,
+            RebuildError::Output(_) => ErrorCode::Instance,
+            RebuildError::Cancelled => ErrorCode::Cancelled,
+        };
+        Self(with_hint(code, &error))
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let code = match error {
+            EngineError::UnknownTeam(_) | EngineError::UnknownVersion { .. } => ErrorCode::NotFound,
+            EngineError::AlreadyMember(_) | EngineError::TooMany { .. } | EngineError::Entry(_) => ErrorCode::Invalid,
+            EngineError::Expelled(_)
+            | EngineError::RoleTooLow { .. }
+            | EngineError::Membership(_)
+            | EngineError::NotYours { .. }
+            | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
+            EngineError::JoinRefused(_) => ErrorCode::Ticket,
+            EngineError::NobodyWitnessed { .. } | EngineError::NoProvider { .. } | EngineError::NoTeamKey(_) => {
+                ErrorCode::Unreachable
+            }
+            EngineError::EpochChanged | EngineError::CatchingUp | EngineError::Busy => ErrorCode::Busy,
+            EngineError::NotPersisted(_) | EngineError::LocalDisk => ErrorCode::Disk,
+            EngineError::Cancelled => ErrorCode::Cancelled,
+        };
+        // Written as `what happened: what to do`.
+        let text = error.to_string();
+        Self(match text.split_once(": ") {
+            Some((what, next)) => ApiError::new(code, what).hint(next),
+            None => ApiError::new(code, text),
+        })
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Self(ApiError::new(ErrorCode::NoDaemon, "the daemon is stopping").hint("start it again, then try once more"))
+    }
+}
+
+impl From<podsync_net::NetGone> for Failure {
+    fn from(_: podsync_net::NetGone) -> Self {
+        Stopped.into()
+    }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(ApiError::new(ErrorCode::Internal, format!("a task of the daemon failed: {error}")).hint("see its log"))
+    }
+}
+
+impl Failure {
+    /// A record of our own that can't be read.
+    pub(crate) fn damaged(error: CodecError) -> Self {
+        Self(ApiError::new(ErrorCode::Disk, format!("a record of this home is damaged: {error}")).hint("pull the version again"))
+    }
+}

@@ -1,0 +1,73 @@
+//! A home before and between daemons: its key, its socket, whether somebody holds it.
+
+use std::{path::{Path, PathBuf}, time::Duration};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_core::{DeviceId, seal::SecretKey};
+use podsync_store::Home;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
+const MAX_SOCKET_PATH: usize = 100;
+/// An old daemon has this long to let go of the home.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
+const RELEASE_POLL: Duration = Duration::from_millis(50);
+
+/// What `init` made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initialised {
+    pub home: PathBuf,
+    pub device: DeviceId,
+    /// There was a key before.
+    pub already: bool,
+}
+
+/// Makes this device's key; does nothing where there is one.
+pub fn init(home: &Path) -> Result<Initialised, ApiError> {
+    let opened = Home::open(home, "podsync init").map_err(Failure::from)?;
+    let device = |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(seed.clone()).device();
+    if let Some(seed) = opened.identity().map_err(Failure::from)? {
+        return Ok(Initialised { home: opened.root().to_owned(), device: device(&seed), already: true });
+    }
+    let seed = SecretKey::from_bytes(rand::random());
+    opened.create_identity(&seed).map_err(Failure::from)?;
+    Ok(Initialised { home: opened.root().to_owned(), device: device(&seed), already: false })
+}
+
+/// Whether `init` was run for this home.
+pub fn is_initialised(home: &Path) -> bool {
+    home.join("identity").exists()
+}
+
+/// Where the daemon of `home` listens: in the home, or where that path is too long for a socket, in
+/// a folder of this user's that is named by the home's hash.
+pub fn socket_path(home: &Path) -> PathBuf {
+    let inside = home.join("run/podsync.sock");
+    if inside.as_os_str().len() <= MAX_SOCKET_PATH {
+        return inside;
+    }
+    let name = podsync_core::BlobId::of(home.as_os_str().as_encoded_bytes()).short();
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    base.join(format!("podsync-{name}")).join("podsync.sock")
+}
+
+/// Waits until the process that holds `home` has let go of it.
+pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
+    let deadline = tokio::time::Instant::now() + RELEASE_PATIENCE;
+    loop {
+        match Home::open(home, "podsync: waiting for the old daemon") {
+            Ok(_) => return Ok(()),
+            // A file lock can be tried or waited for without end, but not watched.
+            Err(podsync_store::HomeError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(RELEASE_POLL).await;
+            }
+            Err(podsync_store::HomeError::InUse { holder, .. }) => {
+                return Err(ApiError::new(ErrorCode::Busy, format!("{holder} doesn't finish"))
+                    .hint("end it by its process id, then try again"));
+            }
+            Err(error) => return Err(Failure::from(error).into()),
+        }
+    }
+}

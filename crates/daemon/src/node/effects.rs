@@ -1,0 +1,208 @@
+//! One method per effect: a task that does it and reports.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use podsync_core::{
+    DeviceId,
+    engine::{Event, FetchFailed, GateChange, Input, Output, RequestFailed},
+    wire,
+};
+use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdict};
+use tokio_util::sync::CancellationToken;
+
+use super::{Actor, Done, handle::{Message, TransferProgress, Transferred}, records};
+
+/// Progress of a fetch is reported in steps of this many bytes.
+const PROGRESS_STEP: u64 = 1 << 20;
+
+impl Actor {
+    pub(super) fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Persist { id, records } => self.writes.push_back((id, records)),
+            Output::Gossip { team, bytes } => {
+                let net = self.ground.net.clone();
+                self.effects.spawn(async move {
+                    if let Err(error) = net.publish(team, bytes).await {
+                        tracing::warn!(team = %team.short(), %error, "not announced by gossip; heads are exchanged instead");
+                    }
+                    Done::Nothing
+                });
+            }
+            Output::Validate { id, verdict } => {
+                if let Some(theirs) = self.gossip.remove(&id) {
+                    self.report(theirs, records::net_verdict(verdict));
+                }
+            }
+            Output::Request { id, device, protocol, bytes } => self.request(id, device, protocol, bytes),
+            Output::Respond { id, bytes } => {
+                if let Some(responder) = self.responders.remove(&id)
+                    && let Err(error) = responder.respond(bytes)
+                {
+                    tracing::error!(%error, "an answer was not sent");
+                }
+            }
+            Output::Fetch { fetch, device, blob, range, total_len } => {
+                self.fetch(fetch, device, BlobRange { blob, blob_len: total_len, range });
+            }
+            Output::CancelFetch { fetch } => {
+                if let Some(cancel) = self.fetches.remove(&fetch) {
+                    cancel.cancel();
+                }
+            }
+            Output::Disconnect { device, why } => {
+                tracing::info!(peer = %device.short(), ?why, "closing");
+                let net = self.ground.net.clone();
+                self.effects.spawn(async move {
+                    let _ = net.disconnect(device).await;
+                    Done::Nothing
+                });
+            }
+            Output::GateChanged(change) => self.change_gate(change),
+            Output::Reply { command, result } => {
+                if let Some(reply) = self.replies.remove(&command) {
+                    // Whoever asked may have gone; it is done all the same.
+                    let _ = reply.send(result);
+                }
+            }
+            Output::Event(event) => self.tell(event),
+        }
+    }
+
+    pub(super) fn report(&mut self, id: podsync_net::GossipId, verdict: Verdict) {
+        let net = self.ground.net.clone();
+        self.effects.spawn(async move {
+            let _ = net.report(id, verdict).await;
+            Done::Nothing
+        });
+    }
+
+    pub(super) fn dial(&mut self, device: DeviceId, addrs: Vec<Multiaddr>, manners: Manners) {
+        let net = self.ground.net.clone();
+        self.effects.spawn(async move {
+            let _ = net.dial(device, addrs, manners).await;
+            Done::Nothing
+        });
+    }
+
+    fn request(
+        &mut self,
+        id: podsync_core::engine::RequestId,
+        device: DeviceId,
+        protocol: wire::Protocol,
+        bytes: Vec<u8>,
+    ) {
+        let net = self.ground.net.clone();
+        self.effects.spawn(async move {
+            let answer = net.request(device, records::net_protocol(protocol), bytes).await;
+            let result = match answer {
+                Ok(bytes) => {
+                    let opened = tokio::task::spawn_blocking(move || wire::open_response(protocol, &bytes)).await;
+                    match opened {
+                        Ok(Ok(response)) => Ok(response),
+                        Ok(Err(error)) => {
+                            tracing::warn!(peer = %device.short(), %error, "its answer can't be believed");
+                            Err(RequestFailed::Garbage)
+                        }
+                        Err(_) => Err(RequestFailed::Garbage),
+                    }
+                }
+                Err(RequestError::NotConnected { .. }) => Err(RequestFailed::NotConnected),
+                Err(error @ RequestError::Malformed { .. }) => {
+                    tracing::warn!(peer = %device.short(), %error, "its answer can't be read");
+                    Err(RequestFailed::Garbage)
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %device.short(), %error, "no answer");
+                    Err(RequestFailed::TimedOut)
+                }
+            };
+            Done::Input(Input::Response { id, result })
+        });
+    }
+
+    fn fetch(&mut self, fetch: podsync_core::engine::FetchId, device: DeviceId, want: BlobRange) {
+        let cancel = CancellationToken::new();
+        self.fetches.insert(fetch, cancel.clone());
+        let (net, inbox) = (self.ground.net.clone(), self.progress.clone());
+        let arrived = AtomicU64::new(0);
+        self.effects.spawn(async move {
+            let progress = |len: u64| {
+                let before = arrived.fetch_add(len, Ordering::Relaxed);
+                let bytes = before + len;
+                if before / PROGRESS_STEP != bytes / PROGRESS_STEP {
+                    // A full inbox loses a report; the next one says more.
+                    let _ = inbox.try_send(Message::Input(Box::new(Input::FetchProgress { fetch, bytes })));
+                }
+            };
+            let outcome = tokio::select! {
+                outcome = net.fetch(device, &want, progress) => outcome,
+                () = cancel.cancelled() => return Done::Nothing,
+            };
+            Done::Input(match outcome {
+                Ok(_) => Input::FetchDone { fetch },
+                Err(error) => {
+                    tracing::info!(peer = %device.short(), pack = %want.blob.short(), %error, "a range didn't arrive");
+                    Input::FetchFailed { fetch, why: why(&error) }
+                }
+            })
+        });
+    }
+
+    fn change_gate(&mut self, change: GateChange) {
+        let members = match &change {
+            GateChange::Members { team, .. } => Some(*team),
+            GateChange::Share { .. } | GateChange::Withdraw { .. } => None,
+        };
+        self.ground.gate.apply(change);
+        let Some(team) = members else { return };
+        let net = self.ground.net.clone();
+        self.effects.spawn(async move {
+            let _ = net.subscribe(team).await;
+            let _ = net.membership_changed().await;
+            Done::Nothing
+        });
+    }
+
+    fn tell(&mut self, event: Event) {
+        match &event {
+            Event::TransferProgress { transfer, bytes, providers, .. } => {
+                if let Some(pending) = self.transfers.get(transfer) {
+                    pending.progress.send_replace(TransferProgress { bytes: *bytes, providers: *providers });
+                }
+            }
+            Event::TransferDone { transfer, from } => self.end_transfer(*transfer, Ok(()), from),
+            Event::TransferFailed { transfer, why, from } => self.end_transfer(*transfer, Err(why.clone()), from),
+            Event::LiarFound { device, blob } => {
+                tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
+            }
+            Event::ForkProof { team, device, seq } => {
+                tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
+            }
+            other => tracing::info!(event = ?other),
+        }
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    fn end_transfer(
+        &mut self,
+        transfer: podsync_core::engine::TransferId,
+        result: Result<(), podsync_core::engine::EngineError>,
+        from: &[(DeviceId, u64)],
+    ) {
+        if let Some(pending) = self.transfers.remove(&transfer) {
+            let _ = pending.end.send(Transferred { result, from: from.to_vec() });
+        }
+    }
+}
+
+fn why(error: &FetchError) -> FetchFailed {
+    match error {
+        FetchError::NotConnected { .. } => FetchFailed::NotConnected,
+        FetchError::Refused { .. } | FetchError::Absent { .. } => FetchFailed::Refused,
+        FetchError::Busy { .. } | FetchError::Stalled { .. } => FetchFailed::Stalled,
+        FetchError::Cut { .. } => FetchFailed::Cut,
+        FetchError::Liar { .. } => FetchFailed::Liar,
+        FetchError::Local { .. } => FetchFailed::Local,
+    }
+}

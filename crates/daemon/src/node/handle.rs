@@ -1,0 +1,93 @@
+//! How the rest of the daemon speaks to the engine.
+
+use podsync_core::{
+    DeviceId,
+    engine::{Answer, Command, Engine, EngineError, Event, Input, Want},
+};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// What the loop is told.
+pub(super) enum Message {
+    Input(Box<Input>),
+    Command { command: Box<Command>, reply: oneshot::Sender<Result<Answer, EngineError>> },
+    Want { want: Want, progress: watch::Sender<TransferProgress>, end: oneshot::Sender<Transferred> },
+    Read(Box<dyn FnOnce(&Engine) + Send>),
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct TransferProgress {
+    pub(crate) bytes: u64,
+    pub(crate) providers: usize,
+}
+
+/// How a transfer ended, and whose bytes they were either way.
+#[derive(Debug)]
+pub(crate) struct Transferred {
+    pub(crate) result: Result<(), EngineError>,
+    pub(crate) from: Vec<(DeviceId, u64)>,
+}
+
+/// A handle to the engine; clones speak to the same one.
+#[derive(Clone)]
+pub(crate) struct Node {
+    inbox: mpsc::Sender<Message>,
+    events: broadcast::Sender<Event>,
+}
+
+/// The engine has stopped: so has the daemon.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub(crate) struct Stopped;
+
+impl Node {
+    pub(super) fn new(inbox: mpsc::Sender<Message>, events: broadcast::Sender<Event>) -> Self {
+        Self { inbox, events }
+    }
+
+    /// Carries out a command; the answer comes once what it changed is on the disk.
+    pub(crate) async fn command(&self, command: Command) -> Result<Result<Answer, EngineError>, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Command { command: Box::new(command), reply }).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Tells the engine what happened.
+    pub(crate) async fn input(&self, input: Input) -> Result<(), Stopped> {
+        self.send(Message::Input(Box::new(input))).await
+    }
+
+    /// Starts a transfer. Dropping the receiver of its end calls it off.
+    pub(crate) async fn want(
+        &self,
+        want: Want,
+    ) -> Result<(watch::Receiver<TransferProgress>, oneshot::Receiver<Transferred>), Stopped> {
+        let (progress, seen) = watch::channel(TransferProgress::default());
+        let (end, ended) = oneshot::channel();
+        self.send(Message::Want { want, progress, end }).await?;
+        Ok((seen, ended))
+    }
+
+    /// Looks at the engine between two of its steps.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let read = Box::new(move |engine: &Engine| {
+            // Whoever asked may have gone.
+            let _ = reply.send(read(engine));
+        });
+        self.send(Message::Read(read)).await?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// What happens from now on.
+    pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Stopped> {
+        self.inbox.send(message).await.map_err(|_| Stopped)
+    }
+}

@@ -1,0 +1,93 @@
+//! The pack room's view of the store: where packs are read and written. Everything here blocks.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use podsync_core::{BlobId, manifest::PackRef};
+use podsync_pack::{PackReader, PackSink};
+use podsync_store::{BlobReader, Blobs, PackWriter, Pin, StoreError};
+use tokio::runtime::Handle;
+
+/// Packs kept open at once: far below what a process may have open.
+const MAX_OPEN: usize = 64;
+
+/// Reads held packs.
+pub(crate) struct HeldPacks {
+    blobs: Blobs,
+    runtime: Handle,
+    open: Mutex<BTreeMap<BlobId, Arc<BlobReader>>>,
+}
+
+impl HeldPacks {
+    /// Must be made within the runtime, and used outside of its async threads.
+    pub(crate) fn new(blobs: Blobs) -> Self {
+        Self { blobs, runtime: Handle::current(), open: Mutex::default() }
+    }
+
+    fn reader(&self, id: BlobId) -> io::Result<Arc<BlobReader>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = open.get(&id) {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = Arc::new(self.runtime.block_on(self.blobs.reader(id)).map_err(to_io)?);
+        // Versions are read front to back: which one goes hardly matters.
+        if open.len() >= MAX_OPEN {
+            open.pop_first();
+        }
+        open.insert(id, Arc::clone(&reader));
+        Ok(reader)
+    }
+}
+
+impl PackReader for HeldPacks {
+    fn read(&self, pack: &PackRef, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.reader(pack.id)?.read_at(offset, into).map_err(to_io)
+    }
+}
+
+/// Takes new packs into the store. They stay pinned until this is dropped.
+pub(crate) struct NewPacks {
+    blobs: Blobs,
+    runtime: Handle,
+    draft: Option<PackWriter>,
+    pins: Vec<Pin>,
+}
+
+impl NewPacks {
+    /// Must be made within the runtime, and used outside of its async threads.
+    pub(crate) fn new(blobs: Blobs) -> Self {
+        Self { blobs, runtime: Handle::current(), draft: None, pins: Vec::new() }
+    }
+}
+
+impl PackSink for NewPacks {
+    fn create(&mut self) -> io::Result<File> {
+        let draft = self.blobs.pack_writer().map_err(to_io)?;
+        let file = draft.file().map_err(to_io)?;
+        self.draft = Some(draft);
+        Ok(file)
+    }
+
+    fn finish(&mut self, file: File, pack: &PackRef) -> io::Result<()> {
+        drop(file);
+        let draft = self.draft.take().ok_or_else(|| io::Error::other("a pack ended that was never begun"))?;
+        let finished = draft.finish().map_err(to_io)?;
+        self.pins.push(self.runtime.block_on(self.blobs.adopt(finished, pack.id)).map_err(to_io)?);
+        Ok(())
+    }
+}
+
+/// A full disk stays a full disk.
+fn to_io(error: StoreError) -> io::Error {
+    let kind = match error {
+        StoreError::DiskFull { .. } => io::ErrorKind::StorageFull,
+        StoreError::NotHeld { .. } => io::ErrorKind::NotFound,
+        StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}

@@ -1,0 +1,43 @@
+//! From the pack room's counts to the progress that a call reports.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use podsync_api::{Progress, Stage};
+
+use crate::server::Context;
+
+/// Progress is reported in steps of this many bytes: a bar is drawn ten times a second at most.
+const STEP: u64 = 4 << 20;
+
+/// Counts bytes of one stage of a call.
+pub(crate) struct Meter {
+    context: Arc<Context>,
+    stage: Stage,
+    total: Option<u64>,
+    done: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn new(context: Arc<Context>, stage: Stage, total: Option<u64>) -> Self {
+        Self { context, stage, total, done: AtomicU64::new(0) }
+    }
+}
+
+impl podsync_pack::Progress for Meter {
+    fn advanced(&self, bytes: u64) {
+        let before = self.done.fetch_add(bytes, Ordering::Relaxed);
+        let done = before + bytes;
+        if before / STEP != done / STEP {
+            self.context.report(&Progress { stage: self.stage, done, total: self.total, providers: Vec::new() });
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.context.cancel.is_cancelled()
+    }
+}

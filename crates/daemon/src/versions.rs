@@ -1,0 +1,176 @@
+//! Versions whose bytes are on this machine: saved here, pulled, and checkpoints.
+//!
+//! A record is written once all its packs are durable, so a version that is listed here is whole.
+//! Whether it is shared is the catalog's to say; a checkpoint is in no catalog.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use podsync_core::{
+    BlobId, EpochId, PodName, TeamId, VersionId,
+    codec::{CodecError, Format},
+    feed::BlobRef,
+    manifest::{MAX_MANIFEST_LEN, Manifest},
+};
+use podsync_store::{Key, Log, Namespace, Record, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+/// What this home knows of a version whose bytes it has.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HeldVersion {
+    pub(crate) pod: PodName,
+    /// Where it is a checkpoint: of which instance.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// The sealed manifest, and the epoch whose key sealed it.
+    pub(crate) sealed: Sealed,
+    /// The plain manifest, as hashed.
+    manifest: ByteBuf,
+    /// Packs that this version's own save wrote: every chunk in them is this version's.
+    pub(crate) own_packs: Vec<BlobId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Checkpoint {
+    /// Counts from 1, per home.
+    pub(crate) number: u64,
+    /// What the instance says it is, or its endpoint where it says nothing.
+    pub(crate) instance: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Sealed {
+    pub(crate) blob: BlobRef,
+    pub(crate) epoch: EpochId,
+}
+
+impl Format for HeldVersion {
+    const NAME: &'static str = "held version";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = MAX_MANIFEST_LEN + (1 << 20);
+}
+
+impl HeldVersion {
+    pub(crate) fn new(pod: PodName, sealed: Sealed, plain_manifest: Vec<u8>, own_packs: Vec<BlobId>) -> Self {
+        Self { pod, checkpoint: None, sealed, manifest: ByteBuf::from(plain_manifest), own_packs }
+    }
+
+    pub(crate) fn id(&self) -> VersionId {
+        VersionId::of(&self.manifest)
+    }
+
+    pub(crate) fn manifest(&self) -> Result<Manifest, CodecError> {
+        Manifest::decode(&self.manifest)
+    }
+
+    pub(crate) fn plain_manifest(&self) -> &[u8] {
+        &self.manifest
+    }
+}
+
+/// Where the records lie: team and version.
+const HELD: Namespace = Namespace::new("held");
+
+fn key(team: TeamId, id: VersionId) -> Key {
+    Key::Setting { namespace: HELD, key: [&team.as_bytes()[..], id.as_bytes()].concat() }
+}
+
+fn parse_key(bytes: &[u8]) -> Option<(TeamId, VersionId)> {
+    let (team, id) = bytes.split_at_checked(32)?;
+    Some((TeamId::from_bytes(team.try_into().ok()?), VersionId::from_bytes(id.try_into().ok()?)))
+}
+
+/// The versions held, in memory and in the log.
+pub(crate) struct Versions {
+    log: Log,
+    held: Mutex<BTreeMap<(TeamId, VersionId), HeldVersion>>,
+}
+
+impl Versions {
+    pub(crate) fn load(log: Log) -> Result<Self, StoreError> {
+        let mut held = BTreeMap::new();
+        for row in log.settings(HELD)? {
+            let (name, bytes) = row?;
+            let Some((team, id)) = parse_key(&name) else { continue };
+            match HeldVersion::decode(&bytes) {
+                Ok(version) if version.id() == id => drop(held.insert((team, id), version)),
+                Ok(_) => tracing::error!(version = %id.short(), "a held version's record is of another version; it is left out"),
+                Err(error) => tracing::error!(version = %id.short(), %error, "a held version's record can't be read; it is left out"),
+            }
+        }
+        Ok(Self { log, held: Mutex::new(held) })
+    }
+
+    /// Lists a version, durably. It blocks.
+    pub(crate) fn put(&self, team: TeamId, version: HeldVersion) -> Result<VersionId, StoreError> {
+        let id = version.id();
+        self.log.commit(&[Record::put(key(team, id), version.encode())])?;
+        self.lock().insert((team, id), version);
+        Ok(id)
+    }
+
+    /// Forgets a version, durably. It blocks. Its packs go with the next collection.
+    pub(crate) fn remove(&self, team: TeamId, id: VersionId) -> Result<(), StoreError> {
+        self.log.commit(&[Record::delete(key(team, id))])?;
+        self.lock().remove(&(team, id));
+        Ok(())
+    }
+
+    /// Puts `new` in the place of `old` in one step, durably. It blocks.
+    pub(crate) fn replace(&self, team: TeamId, old: VersionId, new: HeldVersion) -> Result<VersionId, StoreError> {
+        let id = new.id();
+        let mut records = vec![Record::put(key(team, id), new.encode())];
+        if id != old {
+            records.push(Record::delete(key(team, old)));
+        }
+        self.log.commit(&records)?;
+        let mut held = self.lock();
+        held.remove(&(team, old));
+        held.insert((team, id), new);
+        Ok(id)
+    }
+
+    pub(crate) fn get(&self, team: TeamId, id: VersionId) -> Option<HeldVersion> {
+        self.lock().get(&(team, id)).cloned()
+    }
+
+    /// The checkpoints of an instance, oldest first.
+    pub(crate) fn checkpoints(&self, instance: &str) -> Vec<(TeamId, VersionId, Checkpoint)> {
+        let held = self.lock();
+        let all = held.iter().filter_map(|((team, id), version)| Some((*team, *id, version.checkpoint.clone()?)));
+        let mut found: Vec<_> = all.filter(|(_, _, checkpoint)| checkpoint.instance == instance).collect();
+        found.sort_by_key(|(_, _, checkpoint)| checkpoint.number);
+        found
+    }
+
+    pub(crate) fn next_checkpoint(&self) -> u64 {
+        let held = self.lock();
+        held.values().filter_map(|version| Some(version.checkpoint.as_ref()?.number)).max().unwrap_or(0) + 1
+    }
+
+    pub(crate) fn of_team(&self, team: TeamId) -> Vec<(VersionId, HeldVersion)> {
+        self.lock().iter().filter(|((t, _), _)| *t == team).map(|((_, id), v)| (*id, v.clone())).collect()
+    }
+
+    pub(crate) fn of_pod(&self, team: TeamId, pod: &PodName) -> Vec<(VersionId, HeldVersion)> {
+        let mut versions = self.of_team(team);
+        versions.retain(|(_, version)| version.pod == *pod);
+        versions
+    }
+
+    /// Every blob that some held version needs, with its length.
+    pub(crate) fn blobs(&self) -> Result<BTreeMap<BlobId, u64>, CodecError> {
+        let mut blobs = BTreeMap::new();
+        for version in self.lock().values() {
+            blobs.extend(version.manifest()?.packs.iter().map(|pack| (pack.id, pack.len)));
+            blobs.insert(version.sealed.blob.id, version.sealed.blob.len);
+        }
+        Ok(blobs)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(TeamId, VersionId), HeldVersion>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
