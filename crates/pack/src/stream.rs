@@ -85,7 +85,7 @@ impl<'a> Placer<'a> {
                 chunker.finish()?;
                 Ok(result)
             },
-            || Packer::new(),
+            Packer::new,
             |packer, batch: Batch| {
                 let packer = packer
                     .as_mut()

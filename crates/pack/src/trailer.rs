@@ -125,3 +125,81 @@ pub fn decode_trailer(table: &[u8], frames_len: u64) -> Result<Vec<TrailerRow>, 
         Err(TrailerError::Malformed("its frames do not fill the pack"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use podsync_core::{BlobId, seal::SecretKey};
+
+    use super::*;
+
+    struct OnePack(Vec<u8>);
+
+    impl PackReader for OnePack {
+        fn read(&self, _: &PackRef, offset: u64, into: &mut [u8]) -> io::Result<()> {
+            let bytes = self
+                .0
+                .get(offset as usize..)
+                .and_then(|rest| rest.get(..into.len()));
+            into.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+            Ok(())
+        }
+    }
+
+    fn read(bytes: Vec<u8>, key: &SecretKey) -> Result<Vec<TrailerRow>, TrailerError> {
+        let id = BlobId::of(&bytes);
+        let pack = PackRef {
+            id,
+            sha256: [0; 32],
+            len: bytes.len() as u64,
+            key: key.clone(),
+        };
+        read_trailer(&pack, &OnePack(bytes))
+    }
+
+    #[test]
+    fn golden() {
+        let key = SecretKey::from_bytes([1; 32]);
+        let rows = [TrailerRow {
+            id: ChunkId::from_bytes([7; 32]),
+            sealed_len: 20,
+            plain_len: 5,
+        }];
+        let trailer = seal(&Sealer::new(&key), &rows);
+        assert_eq!(
+            data_hex(&trailer),
+            "e8d319cac3f0e4323ad78f8391bf81136c7498e19658bc530da3f79115352659aaf5cf36c5cfcc8aa7781357c74759363cfa9f6081184fe21b30e5fbdb2677a9370a26638710a7b4ff89c891"
+        );
+        assert_eq!(read([&[0; 20], &trailer[..]].concat(), &key).unwrap(), rows);
+    }
+
+    #[test]
+    fn only_a_whole_pack_under_its_own_key_has_a_trailer() {
+        let key = SecretKey::from_bytes([1; 32]);
+        let rows = [TrailerRow {
+            id: ChunkId::from_bytes([7; 32]),
+            sealed_len: 20,
+            plain_len: 5,
+        }; 3];
+        let good = [&[0; 60], &seal(&Sealer::new(&key), &rows)[..]].concat();
+        assert_eq!(read(good.clone(), &key).unwrap(), rows);
+        assert!(read(good.clone(), &SecretKey::from_bytes([2; 32])).is_err());
+        for len in 0..good.len() {
+            assert!(read(good[..len].to_vec(), &key).is_err());
+            assert!(read(good[good.len() - len..].to_vec(), &key).is_err());
+        }
+    }
+
+    #[test]
+    fn malformed_tables_are_refused() {
+        assert!(decode_trailer(&[], 0).unwrap().is_empty());
+        assert!(decode_trailer(&[0; 39], 0).is_err());
+        assert!(decode_trailer(&[0; 40], 0).is_err());
+        assert!(decode_trailer(&[], 1).is_err());
+        assert!(decode_footer(&(MAX_FRAMES + 1).to_le_bytes()).is_err());
+        assert!(decode_footer(&[]).is_err());
+    }
+
+    fn data_hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -4,8 +4,10 @@
 //! The entry table says how the stream is divided; nothing is written for an entry that doesn't end
 //! where the stream of chunks does, or whose bytes don't give its CRC-32.
 
+mod check;
 mod file;
 mod folder;
+mod zip;
 
 use std::{io, path::PathBuf};
 

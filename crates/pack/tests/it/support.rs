@@ -19,6 +19,8 @@ use tempfile::TempDir;
 pub(crate) struct Home {
     pub(crate) dir: TempDir,
     keys: u8,
+    /// The disk is full after this many packs.
+    pub(crate) fail_finish_after: Option<usize>,
 }
 
 impl Home {
@@ -26,6 +28,7 @@ impl Home {
         Self {
             dir: tempfile::tempdir().unwrap(),
             keys: 0,
+            fail_finish_after: None,
         }
     }
 
@@ -60,7 +63,20 @@ impl Home {
             chunks: &index,
             packs: &reader,
         };
-        save(source, base, &mut packs, &options, &mut entropy, &())
+        match self.fail_finish_after {
+            None => save(source, base, &mut packs, &options, &mut entropy, &()),
+            Some(left) => {
+                let packs = &mut packs;
+                save(
+                    source,
+                    base,
+                    &mut Full { packs, left },
+                    &options,
+                    &mut entropy,
+                    &(),
+                )
+            }
+        }
     }
 
     pub(crate) fn save(&mut self, path: &Path, parents: &[&Manifest]) -> (Manifest, SavedState) {
@@ -105,6 +121,23 @@ pub(crate) fn manifest(saved: &SavedState) -> Manifest {
 }
 
 pub(crate) struct Packs(PathBuf);
+
+/// Packs on a disk that gets full.
+struct Full<'p> {
+    packs: &'p mut Packs,
+    left: usize,
+}
+
+impl PackSink for Full<'_> {
+    fn create(&mut self) -> io::Result<File> {
+        self.packs.create()
+    }
+
+    fn finish(&mut self, file: File, pack: &PackRef) -> io::Result<()> {
+        self.left = self.left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        self.packs.finish(file, pack)
+    }
+}
 
 impl PackSink for Packs {
     fn create(&mut self) -> io::Result<File> {

@@ -1,0 +1,104 @@
+//! The same state out of other packs: what sharing a private version needs.
+//!
+//! Chunks that lie in the packs to leave are sealed anew in new packs and the chunk table is written
+//! again. Entries and content are untouched, and all that lies in other packs stays there.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+};
+
+use podsync_core::{
+    BlobId, ChunkId,
+    manifest::{ChunkLocation, PackRef},
+};
+
+use crate::{
+    draft::{Draft, Head},
+    fold,
+    known::{Base, KnownChunks},
+    read::{ReadError, Version},
+    save::{Progress, SaveError, SaveOptions, SavedState, with_packs},
+    spool::RowSpool,
+    stream::Placer,
+    writer::PackSink,
+};
+
+/// Writes `version` again without the packs in `leave`.
+pub fn rewrite(
+    version: Version<'_>,
+    leave: &BTreeSet<BlobId>,
+    sink: &mut dyn PackSink,
+    options: &SaveOptions<'_>,
+    entropy: &mut dyn FnMut() -> [u8; 32],
+    progress: &dyn Progress,
+) -> Result<SavedState, SaveError> {
+    let manifest = version.manifest;
+    let left: Vec<bool> = manifest
+        .packs
+        .iter()
+        .map(|pack| leave.contains(&pack.id))
+        .collect();
+    let stays = |chunk: &&ChunkLocation| left.get(chunk.pack as usize) == Some(&false);
+    let kept = KeptChunks {
+        packs: &manifest.packs,
+        table: manifest
+            .chunks
+            .chunks
+            .iter()
+            .filter(stays)
+            .map(|chunk| (chunk.id, *chunk))
+            .collect(),
+    };
+    let base = Base {
+        chunks: &kept,
+        packs: version.packs,
+    };
+    let (draft, written) = with_packs(sink, entropy, |writer| {
+        let mut placer = Placer::new(base, writer, progress);
+        let mut rows = RowSpool::new(options.spool)?;
+        let mut head = Head {
+            container: manifest.container,
+            state_len: manifest.state_len,
+            entry_count: manifest.entry_count,
+            content: manifest.content,
+            entries: manifest.entries.chunks.clone(),
+        };
+        for chunk in version.chunks()? {
+            let chunk = chunk?;
+            placer.drawn[chunk.pack as usize] += u64::from(chunk.sealed_len);
+            rows.push(&chunk)?;
+        }
+        for chunk in &head.entries {
+            let drawn = placer.drawn.get_mut(chunk.pack as usize);
+            *drawn.ok_or(ReadError::Unsound(
+                "a table lies in a pack that is not listed",
+            ))? += u64::from(chunk.sealed_len);
+        }
+        fold::move_chunks(
+            &mut placer,
+            &mut rows,
+            &mut head.entries,
+            &left,
+            options.spool,
+        )?;
+        Draft::new(placer, rows, head)
+    })?;
+    Ok(draft.into_saved(&manifest.packs, &written))
+}
+
+/// The version's own packs, and those of its chunk table's chunks that may stay where they are.
+struct KeptChunks<'m> {
+    packs: &'m [PackRef],
+    table: HashMap<ChunkId, ChunkLocation>,
+}
+
+impl KnownChunks for KeptChunks<'_> {
+    fn packs(&self) -> &[PackRef] {
+        self.packs
+    }
+
+    fn locate(&self, id: &ChunkId) -> io::Result<Option<ChunkLocation>> {
+        Ok(self.table.get(id).copied())
+    }
+}
