@@ -144,10 +144,10 @@ pub enum Error {
     },
 
     #[error(
-        "the state could not be kept in {} while it arrived ({source}); free some space there or make it writable, and save again",
+        "the state could not be kept in {} while it arrived ({error}); free some space there or make it writable, and save again",
         folder.display()
     )]
-    Disk { folder: PathBuf, source: io::Error },
+    Disk { folder: PathBuf, error: io::Error },
 
     /// The caller's own stream of the state failed, before the instance had all of it.
     #[error(

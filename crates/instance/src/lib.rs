@@ -8,6 +8,8 @@ mod answer;
 mod endpoint;
 mod error;
 mod events;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod instance;
 mod load;
 mod printable;

@@ -284,12 +284,16 @@ impl Instance {
     }
 
     fn no_emulator(&self, status: StatusCode) -> Error {
-        Error::NotAnEmulator {
-            endpoint: self.endpoint().clone(),
-            found: format!(
+        let found = match status {
+            StatusCode::OK => "doesn't tell its health as LocalStack does".to_owned(),
+            _ => format!(
                 "answers HTTP {} where LocalStack tells its health",
                 status.as_u16()
             ),
+        };
+        Error::NotAnEmulator {
+            endpoint: self.endpoint().clone(),
+            found,
         }
     }
 

@@ -184,9 +184,9 @@ impl Instance {
                 break;
             }
         }
-        let file = spool.finish().await.map_err(|source| Error::Disk {
+        let file = spool.finish().await.map_err(|error| Error::Disk {
             folder: folder.to_owned(),
-            source,
+            error,
         })?;
         if expected.is_some_and(|len| len != received) {
             return Err(Error::Truncated {
