@@ -93,19 +93,24 @@ impl Fold {
             return beside(docket.signed_by(&device)) || beside(docket.joins(&device));
         }
         if let Some(enrolment) = enrolment(node.kind()) {
-            let invite = match node.kind() {
-                Kind::Join(join) => Some(join.invite),
-                _ => None,
-            };
             return more_than_this(docket.enrolments(&enrolment.device))
                 || after(docket.named(&enrolment.member))
-                || invite.is_some_and(|invite| after(docket.joins(&invite)));
+                || matches!(node.kind(), Kind::Join(join)
+                    if after(docket.joins(&join.invite)) && self.may_be_overspent(graph, &join.invite));
         }
         match node.kind() {
             Kind::Invite(invite) => more_than_this(docket.invites(&invite.key.device)),
             Kind::Rotate(rotate) => more_than_this(docket.epochs(&rotate.epoch)),
             _ => true,
         }
+    }
+
+    /// Whether more devices came by an invite than it is for, so that the order decides who stays.
+    fn may_be_overspent(&self, graph: &Graph, invite: &DeviceId) -> bool {
+        let joins = self.docket.joins(invite).len();
+        self.docket.invites(invite).iter().any(|at| {
+            matches!(graph.node(*at).kind(), Kind::Invite(invite) if joins > invite.uses as usize)
+        })
     }
 
     /// Nothing had to be cut open.
@@ -223,11 +228,10 @@ impl Fold {
         self.rulings[at as usize] == Some(true)
     }
 
-    /// The role that a counting operation gives, if it enrols a device.
-    pub(super) fn role_given(&self, graph: &Graph, at: Index) -> Role {
-        self.bench(graph)
-            .enrolled_as(at)
-            .map_or(Role::Reader, |(role, _)| role)
+    /// The role that a device has, or had when it was removed.
+    pub(super) fn role(&self, graph: &Graph, device: &DeviceId) -> Role {
+        let held = self.bench(graph).role_held(device, &graph.all());
+        held.ok().flatten().map_or(Role::Reader, |(role, _)| role)
     }
 
     /// Why an operation does not count; none if it does.

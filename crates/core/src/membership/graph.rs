@@ -126,6 +126,15 @@ impl Graph {
         (past, depth)
     }
 
+    /// Everything that is here.
+    pub(super) fn all(&self) -> NodeSet {
+        let mut all = NodeSet(vec![u64::MAX; self.nodes.len() / 64]);
+        for at in self.nodes.len() / 64 * 64..self.nodes.len() {
+            all.insert(at as Index);
+        }
+        all
+    }
+
     /// Neither saw the other.
     pub(super) fn concurrent(&self, a: Index, b: Index) -> bool {
         a != b && !self.node(a).past.contains(b) && !self.node(b).past.contains(a)

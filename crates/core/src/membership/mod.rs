@@ -100,7 +100,7 @@ impl Membership {
         let at = graph.push(id, founding, NodeSet::default(), 0);
         fold.enter(&graph, at);
         let mut roster = Roster::new(graph.node(at), &details);
-        roster.apply(&graph, at, Role::Admin);
+        roster.apply(&graph, at, |_| Role::Admin);
         let team = TeamId::from_bytes(*id.as_bytes());
         Ok(Self {
             team,
@@ -280,7 +280,8 @@ impl Membership {
     }
 
     fn apply(&mut self, at: Index) {
-        let role = self.fold.role_given(&self.graph, at);
+        let fold = &self.fold;
+        let role = |device: &DeviceId| fold.role(&self.graph, device);
         self.roster.apply(&self.graph, at, role);
     }
 }

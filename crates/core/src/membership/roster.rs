@@ -47,8 +47,6 @@ pub struct MemberRecord {
     pub robot: bool,
     pub enrolled: Enrolled,
     pub removed: Option<Removal>,
-    /// Role changes that no other one of this device supersedes.
-    roles: BTreeMap<OpId, Role>,
 }
 
 /// How a device came into the team.
@@ -126,7 +124,7 @@ impl Roster {
             covered: BTreeSet::new(),
             uncovered: BTreeSet::new(),
         };
-        roster.enrol(node, &founding.founder, Role::Admin, false, None);
+        roster.enrol(node, &founding.founder, |_| Role::Admin, false, None);
         roster
     }
 
@@ -230,14 +228,14 @@ impl Roster {
         self.epoch.removals_seen < self.removals.len() || !self.uncovered.is_empty()
     }
 
-    /// Takes in one operation that counts. `role` is what it gives, if it enrols a device.
-    pub(super) fn apply(&mut self, graph: &Graph, at: Index, role: Role) {
+    /// Takes in one operation that counts. `role` tells what a device is by all that count.
+    pub(super) fn apply(&mut self, graph: &Graph, at: Index, role: impl Fn(&DeviceId) -> Role) {
         let node = graph.node(at);
         match node.kind() {
             Kind::Found(_) => {}
-            Kind::Add(add) => self.enrol(node, &add.newcomer, role, add.robot, None),
+            Kind::Add(add) => self.enrol(node, &add.newcomer, &role, add.robot, None),
             Kind::Join(join) => {
-                self.enrol(node, &join.newcomer, role, false, Some(join.invite));
+                self.enrol(node, &join.newcomer, &role, false, Some(join.invite));
                 if let Some(invite) = self.invites.get_mut(&join.invite) {
                     invite.joined.insert(join.newcomer.device);
                 }
@@ -245,7 +243,7 @@ impl Roster {
             Kind::Remove(remove) => self.remove(node, &remove.device, remove.last),
             Kind::SetRole(set) => {
                 if let Some(record) = self.members.get_mut(&set.device) {
-                    record.change_role(graph, node, set.role);
+                    record.role = role(&set.device);
                 }
             }
             Kind::Invite(invite) => self.invite_made(node, invite),
@@ -259,7 +257,7 @@ impl Roster {
         &mut self,
         node: &Node,
         newcomer: &Enrolment,
-        role: Role,
+        role: impl Fn(&DeviceId) -> Role,
         robot: bool,
         invite: Option<DeviceId>,
     ) {
@@ -269,7 +267,8 @@ impl Roster {
             member,
             label,
         } = newcomer.clone();
-        // Enrolled twice at once: the first counts, the lowest role holds.
+        let role = role(&device);
+        // Enrolled twice at once: the first counts.
         let record = self.members.entry(device).or_insert_with(|| MemberRecord {
             device,
             box_key,
@@ -283,10 +282,9 @@ impl Roster {
                 invite,
             },
             removed: None,
-            roles: BTreeMap::new(),
         });
         record.robot |= robot;
-        record.add_role(node, role);
+        record.role = role;
         let by_invite = invite.is_some_and(|key| self.covered.contains(&key));
         if record.removed.is_none() && !by_invite && !self.covered.contains(&device) {
             self.uncovered.insert(device);
@@ -385,18 +383,5 @@ impl Roster {
                 Some(_) => {}
             }
         }
-    }
-}
-
-impl MemberRecord {
-    fn change_role(&mut self, graph: &Graph, node: &Node, role: Role) {
-        let superseded = |op: &OpId| graph.index(op).is_some_and(|at| node.past.contains(at));
-        self.roles.retain(|op, _| !superseded(op));
-        self.add_role(node, role);
-    }
-
-    fn add_role(&mut self, node: &Node, role: Role) {
-        self.roles.insert(node.order.id, role);
-        self.role = self.roles.values().copied().min().unwrap_or(Role::Reader);
     }
 }

@@ -344,8 +344,7 @@ impl Bench<'_> {
         Ok(invite)
     }
 
-    /// What `device` is, as far as `past` tells. Of role changes that did not see each other the
-    /// lowest role holds.
+    /// What `device` is, as far as `past` tells.
     pub(super) fn standing(&self, device: &DeviceId, past: &NodeSet) -> Result<Standing, Stop> {
         if *device == self.recovery {
             return Ok(Standing::Member {
@@ -353,6 +352,25 @@ impl Bench<'_> {
                 robot: false,
             });
         }
+        let Some((role, robot)) = self.role_held(device, past)? else {
+            return Ok(Standing::Unknown);
+        };
+        for &at in self.docket.strikes(device) {
+            let removal = matches!(self.graph.node(at).kind(), Kind::Remove(_));
+            if removal && past.contains(at) && self.decided(at)? {
+                return Ok(Standing::Removed);
+            }
+        }
+        Ok(Standing::Member { role, robot })
+    }
+
+    /// The role of a device within `past`, whether or not it was removed there, and whether it is
+    /// a robot. Of enrolments and role changes that did not see each other the lowest role holds.
+    pub(super) fn role_held(
+        &self,
+        device: &DeviceId,
+        past: &NodeSet,
+    ) -> Result<Option<(Role, bool)>, Stop> {
         let mut given = Vec::new();
         let mut robot = false;
         for &at in self.docket.enrolments(device) {
@@ -363,24 +381,21 @@ impl Bench<'_> {
             }
         }
         if given.is_empty() {
-            return Ok(Standing::Unknown);
+            return Ok(None);
         }
         for &at in self.docket.strikes(device) {
-            if past.contains(at) && self.decided(at)? {
-                match self.graph.node(at).kind() {
-                    Kind::SetRole(set) => given.push((at, set.role)),
-                    _ => return Ok(Standing::Removed),
-                }
+            if let Kind::SetRole(set) = self.graph.node(at).kind()
+                && past.contains(at)
+                && self.decided(at)?
+            {
+                given.push((at, set.role));
             }
         }
-        Ok(Standing::Member {
-            role: self.lowest_of_latest(given),
-            robot,
-        })
+        Ok(Some((self.lowest_of_latest(given), robot)))
     }
 
     /// The role that an enrolment gives, and whether it is a robot's.
-    pub(super) fn enrolled_as(&self, at: Index) -> Result<(Role, bool), Stop> {
+    fn enrolled_as(&self, at: Index) -> Result<(Role, bool), Stop> {
         let node = self.graph.node(at);
         Ok(match node.kind() {
             Kind::Add(add) => (add.role, add.robot),

@@ -56,7 +56,8 @@ fn history(steps: &[Step]) -> (Team, Vec<Signed>) {
             6 => add(newcomer, Role::Admin),
             7 => set_role(newcomer, Role::Admin),
             8 => remove(newcomer),
-            9 | 10 => team.join(50, named(newcomer, "newcomer")),
+            9 => team.join(50, named(newcomer, "newcomer")),
+            10 => team.join(50, enrolment(newcomer)),
             11 => remove(50),
             12 => Kind::Settings(Settings {
                 changes: [("color".to_owned(), Some(number.to_string()))].into(),

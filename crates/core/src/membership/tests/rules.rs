@@ -130,8 +130,11 @@ fn a_demotion_beats_a_promotion_beside_it() {
         team.at(&before, FOUNDER, set_role(2, first));
         team.at(&before, 1, set_role(2, second));
         assert_eq!(team.role(2), Some(Role::Reader));
+        let invited = team.now(2, invite(50, 1));
+        assert!(matches!(team.void(invited), Some(Void::RoleTooLow { .. })));
         team.counts(FOUNDER, set_role(2, Role::Admin));
         assert_eq!(team.role(2), Some(Role::Admin), "a later word settles it");
+        team.counts(2, invite(51, 1));
     }
 }
 
@@ -144,6 +147,10 @@ fn mutual_removal_goes_to_the_earlier_enrolled() {
     assert_eq!(team.void(senior), None);
     assert_eq!(team.void(junior), Some(Void::Struck { by: senior }));
     assert_eq!((team.role(1), team.role(2)), (Some(Role::Admin), None));
+    assert!(
+        team.membership.fold.is_plain(),
+        "a rule decides it, nothing has to be cut"
+    );
 }
 
 #[test]
@@ -354,22 +361,18 @@ fn an_invite_ends() {
 
 #[test]
 fn joins_at_once_do_not_overspend_an_invite() {
-    let mut team = Team::with_admins(&[1]);
-    team.counts(FOUNDER, invite(50, 1));
-    let before = team.heads();
-    let first = team.at(&before, FOUNDER, team.join(50, enrolment(2)));
-    let second = team.at(&before, 1, team.join(50, enrolment(3)));
-    let (kept, lost) = if first < second {
-        (first, second)
-    } else {
-        (second, first)
-    };
-    assert_eq!(team.void(kept), None);
-    assert_eq!(team.void(lost), Some(Void::InviteSpent));
-    assert_eq!(
-        team.membership.state().invite(&id(50)).unwrap().uses_left(),
-        0
-    );
+    for (first, second) in [(2, 3), (3, 2)] {
+        let mut team = Team::with_admins(&[1]);
+        team.counts(FOUNDER, invite(50, 1));
+        let before = team.heads();
+        let first = team.at(&before, FOUNDER, team.join(50, enrolment(first)));
+        let second = team.at(&before, FOUNDER, team.join(50, enrolment(second)));
+        assert_eq!(team.void(first.min(second)), None);
+        assert_eq!(team.void(first.max(second)), Some(Void::InviteSpent));
+        let roster = team.membership.state();
+        assert_eq!(roster.devices().count(), 3);
+        assert_eq!(roster.invite(&id(50)).unwrap().uses_left(), 0);
+    }
 }
 
 #[test]
