@@ -18,6 +18,8 @@ use crate::{arguments::Arguments, output::Printer};
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
+    #[cfg(feature = "failpoints")]
+    plant_failpoint();
     let arguments = Arguments::parse();
     let printer = Printer::new(arguments.global.json);
     init_logs(&arguments);
@@ -41,6 +43,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => printer.fail(&error),
+    }
+}
+
+/// Ends the process without a word at the place that a test names, as `kill -9` would.
+#[cfg(feature = "failpoints")]
+fn plant_failpoint() {
+    if let Ok(place) = std::env::var("PODSYNC_ABORT_AT") {
+        fail::cfg_callback(place, || std::process::abort()).expect("the test names a place that there is");
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Initialised {
 /// Makes this device's key; does nothing where there is one.
 pub fn init(home: &Path) -> Result<Initialised, ApiError> {
     let opened = Home::open(home, "podsync init").map_err(Failure::from)?;
-    let device = |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(seed.clone()).device();
+    let device = |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id();
     if let Some(seed) = opened.identity().map_err(Failure::from)? {
         return Ok(Initialised { home: opened.root().to_owned(), device: device(&seed), already: true });
     }

@@ -17,12 +17,12 @@ use std::{
 use podsync_core::{
     DeviceId, TeamId,
     engine::{
-        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, Now, Output, PersistId, Record,
-        RequestFailed, ResponderId, TransferId,
+        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, Now, PersistId, Record,
+        ResponderId, TransferId,
     },
     wire,
 };
-use podsync_net::{Manners, Multiaddr, Net, NetEvent, Protocol, Responder, Verdict};
+use podsync_net::{Manners, Multiaddr, Net, NetEvent, Responder, Verdict};
 use podsync_store::{Blobs, Log, StoreError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
@@ -231,7 +231,6 @@ impl Actor {
                 self.open(move || Done::Gossip { id, team, from, opened: logged(from, wire::open_gossip(&bytes)) });
             }
             NetEvent::Request { device, protocol, bytes, responder } => {
-                let protocol = records::core_protocol(protocol);
                 self.open(move || Done::Request {
                     device,
                     responder,

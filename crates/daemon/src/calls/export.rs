@@ -1,10 +1,15 @@
 //! Export: a version as a file or a folder.
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use podsync_api::{ApiError, Stage, pods};
 use podsync_core::manifest::Container;
-use podsync_pack::Version;
+use podsync_pack::{RebuildError, Version};
 
 use crate::{
     daemon::Daemon,
@@ -26,8 +31,8 @@ impl Handle<pods::Export> for Daemon {
         tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &packs);
             match manifest.container {
-                Container::File => version.to_file(&path, &meter),
-                Container::Zip | Container::Folder if as_zip => version.to_zip_file(&path, &meter),
+                Container::File => write_new(&path, |out| version.to_file(out, &meter)),
+                Container::Zip | Container::Folder if as_zip => write_new(&path, |out| version.to_zip(out, &meter)),
                 Container::Zip | Container::Folder => version.to_folder(&path, &meter),
             }
         })
@@ -36,4 +41,29 @@ impl Handle<pods::Export> for Daemon {
         .map_err(Failure::from)?;
         Ok(pods::Exported { reference: pulled.reference.clone(), path: call.to, pulled })
     }
+}
+
+/// What is written at once.
+const BUFFER_LEN: usize = 1 << 20;
+
+/// Writes a file aside and gives it its name once it is whole and synced.
+fn write_new(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), RebuildError>,
+) -> Result<(), RebuildError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => RebuildError::Exists { path: path.to_owned() },
+        _ => RebuildError::Target { path: path.to_owned(), source },
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(RebuildError::Exists { path: path.to_owned() });
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    let aside = tempfile::NamedTempFile::with_prefix_in(".podsync-", folder).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(BUFFER_LEN, aside);
+    write(&mut out)?;
+    let aside = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    aside.as_file().sync_all().map_err(failed)?;
+    aside.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }

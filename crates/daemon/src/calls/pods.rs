@@ -10,6 +10,7 @@ use super::views::{self, Found};
 use crate::{
     daemon::Daemon,
     failure::Failure,
+    garbage,
     packs::HeldPacks,
     server::{Context, Handle},
 };
@@ -88,7 +89,7 @@ impl Handle<pods::Show> for Daemon {
                 let packs = HeldPacks::new(self.blobs.clone());
                 let listed = tokio::task::spawn_blocking(move || {
                     let entries = Version::new(&manifest, &packs).entries()?;
-                    let line = |entry: podsync_pack::Entry| pods::EntryLine { name: entry.name().to_string(), len: entry.len() };
+                    let line = |entry: podsync_pack::Entry| pods::EntryLine { name: entry.name.to_string(), len: entry.len() };
                     entries.take(MAX_LISTED).map(|entry| entry.map(line)).collect::<Result<Vec<_>, _>>()
                 });
                 Some(listed.await.map_err(Failure::from)?.map_err(Failure::from)?)
@@ -160,7 +161,11 @@ impl Handle<pods::DropVersion> for Daemon {
             }
         };
         let versions = Arc::clone(&self.versions);
-        tokio::task::spawn_blocking(move || versions.remove(team, version))
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || {
+            versions.remove(team, version)?;
+            garbage::end_pull(&log, team, version)
+        })
             .await
             .map_err(Failure::from)?
             .map_err(Failure::from)?;

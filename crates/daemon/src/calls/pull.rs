@@ -1,6 +1,7 @@
 //! Pull: resolve, manifest, packs, verified as they come; whoever has pulled serves from then on.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::Duration,
 };
@@ -20,12 +21,10 @@ use super::views::{Found, Named};
 use crate::{
     daemon::Daemon,
     failure::Failure,
+    garbage,
     server::{Context, Handle},
     versions::{HeldVersion, Sealed},
 };
-
-/// How often a transfer that found nobody is tried again while its caller waits.
-const RETRY: Duration = Duration::from_millis(500);
 
 impl Handle<pods::Pull> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Pull, context: Arc<Context>) -> Result<pods::Pulled, ApiError> {
@@ -106,13 +105,20 @@ impl Daemon {
         for pack in &packs {
             pins.push(self.blobs.pin(pack.id).await);
         }
+        let log = self.log.clone();
+        let (version, named) = (record.version(), packs.iter().map(|pack| pack.id).chain([announced.id]).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(move || garbage::begin_pull(&log, team, version, &named)).await??;
         from.extend(self.fetch(team, packs, record, deadline, context).await?);
         fail::fail_point!("daemon::pull::packs");
         let sealed = Sealed { blob: announced, epoch };
         let (plain, _) = manifest.to_version();
         let held = HeldVersion::new(record.publication.pod.clone(), sealed, plain, Vec::new());
-        let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
-        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+        let (versions, log, recorded) = (Arc::clone(&self.versions), self.log.clone(), held.clone());
+        tokio::task::spawn_blocking(move || {
+            versions.put(team, recorded)?;
+            garbage::end_pull(&log, team, version)
+        })
+        .await??;
         drop(pins);
         Ok((held, from))
     }
@@ -145,21 +151,13 @@ impl Daemon {
         context: &Arc<Context>,
     ) -> Result<Vec<(DeviceId, u64)>, Failure> {
         let mut from = Vec::new();
-        loop {
-            let wanted = self.missing(&blobs).await?;
-            if wanted.is_empty() {
-                break;
-            }
-            let (failure, sent) = self.transfer(team, wanted, record.device(), context).await?;
-            from.extend(sent);
-            match failure {
-                None => {}
-                // Somebody who has it may be about to connect.
-                Some(EngineError::NoProvider { .. }) if Instant::now() + RETRY < deadline => {
-                    tokio::time::sleep(RETRY).await;
-                    continue;
-                }
-                Some(error) => return Err(error.into()),
+        let wanted = self.missing(&blobs).await?;
+        if !wanted.is_empty() {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            let (failure, sent) = self.transfer(team, wanted, record.device(), patience, context).await?;
+            from = sent;
+            if let Some(error) = failure {
+                return Err(error.into());
             }
         }
         for blob in &blobs {
@@ -178,7 +176,7 @@ impl Daemon {
                 Held::Whole => {}
                 Held::No => wanted.push(WantedBlob::whole(blob)),
                 Held::Partial(ranges) => {
-                    let missing = ranges.missing(blob.len);
+                    let missing = gaps(ranges.iter(), blob.len);
                     if !missing.is_empty() {
                         wanted.push(WantedBlob { blob: blob.id, len: blob.len, missing });
                     }
@@ -193,10 +191,11 @@ impl Daemon {
         team: TeamId,
         blobs: Vec<WantedBlob>,
         prefer: DeviceId,
+        patience: Duration,
         context: &Arc<Context>,
     ) -> Result<(Option<EngineError>, Vec<(DeviceId, u64)>), Failure> {
         let total: u64 = blobs.iter().flat_map(|blob| &blob.missing).map(|range| range.end - range.start).sum();
-        let want = Want { transfer: podsync_core::engine::TransferId(0), team, blobs, prefer: Some(prefer) };
+        let want = Want { transfer: podsync_core::engine::TransferId(0), team, blobs, prefer: Some(prefer), patience };
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
             tokio::select! {
@@ -249,6 +248,22 @@ fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Fa
     Err(ApiError::new(ErrorCode::Untrusted, "the manifest is of other packs or of another pod than its announcement")
         .hint(format!("ask {} to share the version again", record.author))
         .into())
+}
+
+/// What `held`, ascending, leaves of `0..len`.
+fn gaps(held: impl Iterator<Item = Range<u64>>, len: u64) -> Vec<Range<u64>> {
+    let mut gaps = Vec::new();
+    let mut from = 0;
+    for range in held {
+        if from < range.start {
+            gaps.push(from..range.start);
+        }
+        from = from.max(range.end);
+    }
+    if from < len {
+        gaps.push(from..len);
+    }
+    gaps
 }
 
 fn pulled(

@@ -129,7 +129,6 @@ impl Daemon {
     ) -> Result<Packed, Failure> {
         let bases = self.bases(team, pod)?;
         let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
-        let known: Vec<_> = bases.iter().map(|(id, manifest)| (manifest.content, *id)).collect();
         let total = taken.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
@@ -152,10 +151,6 @@ impl Daemon {
             }
             Saved::Version(state) => state,
         };
-        // An older version may hold the very same state.
-        if let Some((_, version)) = known.iter().find(|(content, _)| *content == state.content) {
-            return Ok(Packed::Unchanged { version: *version });
-        }
         let own_packs = state.written.clone();
         let stats = state.stats;
         let manifest = manifest(pod.clone(), parents, message, taken.origin, state);

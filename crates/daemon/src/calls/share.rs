@@ -11,7 +11,7 @@ use podsync_core::{
     manifest::Manifest,
     reference::Reference,
 };
-use podsync_pack::Version;
+use podsync_pack::{SaveOptions, Version};
 
 use super::{team::unexpected, views::{Found, private_reference}};
 use crate::{
@@ -133,8 +133,9 @@ impl Daemon {
         let spool = self.home.tmp();
         let (manifest, written, sink) = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &reader);
+            let options = SaveOptions { spool: &spool, unless: None };
             let state =
-                podsync_pack::rewrite(version, &foreign, &mut sink, &spool, &mut rand::random, &meter)?;
+                podsync_pack::rewrite(version, &foreign, &mut sink, &options, &mut rand::random, &meter)?;
             let written = state.written.clone();
             let rewritten = Manifest {
                 entries: state.entries,

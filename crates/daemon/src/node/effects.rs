@@ -93,7 +93,7 @@ impl Actor {
     ) {
         let net = self.ground.net.clone();
         self.effects.spawn(async move {
-            let answer = net.request(device, records::net_protocol(protocol), bytes).await;
+            let answer = net.request(device, protocol, bytes).await;
             let result = match answer {
                 Ok(bytes) => {
                     let opened = tokio::task::spawn_blocking(move || wire::open_response(protocol, &bytes)).await;

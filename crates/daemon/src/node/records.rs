@@ -5,7 +5,6 @@ use podsync_core::{
     catalog::PrivateVersion,
     codec::Format,
     engine::{self, Record},
-    wire,
 };
 use podsync_store::{EntryKey, Key, Log, Namespace, StoreError};
 use tokio::sync::{oneshot, watch};
@@ -71,24 +70,6 @@ pub(crate) fn stored(log: &Log, team: TeamId) -> Result<Vec<Record>, StoreError>
 
 fn fork(team: podsync_core::TeamId, device: podsync_core::DeviceId) -> Key {
     Key::Setting { namespace: FORKS, key: [&team.as_bytes()[..], device.as_bytes()].concat() }
-}
-
-pub(super) fn core_protocol(protocol: podsync_net::Protocol) -> wire::Protocol {
-    match protocol {
-        podsync_net::Protocol::Heads => wire::Protocol::Heads,
-        podsync_net::Protocol::Entries => wire::Protocol::Entries,
-        podsync_net::Protocol::Have => wire::Protocol::Have,
-        podsync_net::Protocol::Membership => wire::Protocol::Membership,
-    }
-}
-
-pub(super) fn net_protocol(protocol: wire::Protocol) -> podsync_net::Protocol {
-    match protocol {
-        wire::Protocol::Heads => podsync_net::Protocol::Heads,
-        wire::Protocol::Entries => podsync_net::Protocol::Entries,
-        wire::Protocol::Have => podsync_net::Protocol::Have,
-        wire::Protocol::Membership => podsync_net::Protocol::Membership,
-    }
 }
 
 pub(super) fn net_verdict(verdict: engine::Verdict) -> podsync_net::Verdict {

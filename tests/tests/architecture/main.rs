@@ -1,0 +1,70 @@
+//! The arrows between rooms are the ones that docs/architecture.md draws, and no others.
+
+use std::{collections::BTreeSet, path::Path, process::Command};
+
+use serde_json::Value;
+
+/// Who may depend on whom among our own crates; dev-dependencies don't count.
+const ARROWS: [(&str, &[&str]); 8] = [
+    ("podsync-core", &[]),
+    ("podsync-pack", &["podsync-core"]),
+    ("podsync-store", &["podsync-core"]),
+    ("podsync-net", &["podsync-core"]),
+    ("podsync-instance", &["podsync-core"]),
+    ("podsync-api", &["podsync-core"]),
+    (
+        "podsync-daemon",
+        &[
+            "podsync-api",
+            "podsync-core",
+            "podsync-instance",
+            "podsync-net",
+            "podsync-pack",
+            "podsync-store",
+        ],
+    ),
+    ("podsync", &["podsync-api", "podsync-core", "podsync-daemon"]),
+];
+
+/// What the domain must not reach: clocks, disks, sockets and randomness come in as inputs.
+const NOT_IN_CORE: [&str; 7] = ["tokio", "libp2p", "iroh-blobs", "redb", "reqwest", "getrandom", "tempfile"];
+
+fn metadata() -> Value {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
+    let packages = metadata["packages"].as_array().unwrap();
+    let package = packages.iter().find(|found| found["name"] == package).unwrap();
+    let dependencies = package["dependencies"].as_array().unwrap();
+    let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null());
+    normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn rooms_depend_on_each_other_as_drawn() {
+    let metadata = metadata();
+    let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    for (room, allowed) in ARROWS {
+        let drawn: BTreeSet<&str> = allowed.iter().copied().collect();
+        let found = dependencies(&metadata, room);
+        let found: BTreeSet<&str> = found.iter().map(String::as_str).filter(|name| ours.contains(name)).collect();
+        let extra: Vec<_> = found.difference(&drawn).collect();
+        assert!(extra.is_empty(), "{room} depends on {extra:?}: draw the arrow in docs/architecture.md first");
+    }
+}
+
+#[test]
+fn the_domain_reaches_no_clock_disk_or_socket() {
+    let found = dependencies(&metadata(), "podsync-core");
+    for banned in NOT_IN_CORE {
+        assert!(!found.contains(banned), "podsync-core depends on {banned}");
+    }
+}
