@@ -163,3 +163,101 @@ pub(crate) fn build(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use futures::StreamExt;
+    use libp2p::{
+        Multiaddr,
+        swarm::{ConnectionId, SwarmEvent, dial_opts::DialOpts},
+    };
+    use podsync_core::{BlobId, DeviceId};
+
+    use super::*;
+
+    struct Everybody;
+
+    impl Gate for Everybody {
+        fn is_member(&self, _: DeviceId) -> bool {
+            true
+        }
+
+        fn may_fetch(&self, _: DeviceId, _: BlobId) -> bool {
+            true
+        }
+    }
+
+    /// A swarm, and its connections by whether it dialled them.
+    struct Side {
+        swarm: Swarm<Behaviour>,
+        connections: BTreeMap<ConnectionId, bool>,
+    }
+
+    impl Side {
+        async fn start(seed: u8) -> (Self, Multiaddr) {
+            let key = Keypair::ed25519_from_bytes([seed; 32]).unwrap();
+            let gate: Arc<dyn Gate> = Arc::new(Everybody);
+            let mut swarm = build(&key, false, &gate).unwrap();
+            let anywhere = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
+            swarm.listen_on(anywhere).unwrap();
+            let addr = loop {
+                if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                    break address;
+                }
+            };
+            let connections = BTreeMap::new();
+            (Self { swarm, connections }, addr)
+        }
+
+        fn dial(&mut self, peer: PeerId, addr: Multiaddr) {
+            let dial = DialOpts::peer_id(peer).addresses(vec![addr]);
+            self.swarm.dial(dial.allocate_new_port().build()).unwrap();
+        }
+
+        async fn step(&mut self) {
+            match self.swarm.select_next_some().await {
+                SwarmEvent::ConnectionEstablished {
+                    connection_id,
+                    endpoint,
+                    ..
+                } => {
+                    self.connections.insert(connection_id, endpoint.is_dialer());
+                }
+                SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                    self.connections.remove(&connection_id);
+                }
+                _ => {}
+            }
+        }
+
+        /// Whether all that is left is one connection, dialled by us or not as given.
+        fn is_left_with(&self, dialled_by_us: bool) -> bool {
+            let pending = self
+                .swarm
+                .network_info()
+                .connection_counters()
+                .num_pending();
+            pending == 0 && self.connections.values().eq([&dialled_by_us])
+        }
+    }
+
+    #[tokio::test]
+    async fn dialling_each_other_at_once_ends_with_the_one_that_the_smaller_dialled() {
+        crate::install_crypto();
+        for seed in (0..20).step_by(2) {
+            let (mut a, at_a) = Side::start(seed).await;
+            let (mut b, at_b) = Side::start(seed + 1).await;
+            let (peer_a, peer_b) = (*a.swarm.local_peer_id(), *b.swarm.local_peer_id());
+            a.dial(peer_b, at_b);
+            b.dial(peer_a, at_a);
+            while !(a.is_left_with(peer_a < peer_b) && b.is_left_with(peer_b < peer_a)) {
+                tokio::select! {
+                    () = a.step() => {}
+                    () = b.step() => {}
+                }
+            }
+        }
+    }
+}

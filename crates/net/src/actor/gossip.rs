@@ -1,7 +1,9 @@
 //! Gossip: what is published, what is heard, and from whom.
 //!
 //! Nothing is passed on before the daemon has accepted it, and a stranger neither hears nor is
-//! heard: its score says so, from before its first message.
+//! heard: its score says so, from before its first message. Scores are a peer's, not a topic's: a
+//! member of one team of ours can subscribe to the topic of another, so whether `from` may speak in
+//! a team is the daemon's to judge, and what must not be read there has to be sealed.
 
 use libp2p::gossipsub::{self, IdentTopic, PublishError};
 use podsync_core::{DeviceId, TeamId};
