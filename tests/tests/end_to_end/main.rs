@@ -1,5 +1,7 @@
 //! Real daemons, real sockets, a real LocalStack: few runs, each a story that a user would tell.
 
+mod bad_input;
+mod crash;
 mod lan;
 mod localstack;
 mod share;

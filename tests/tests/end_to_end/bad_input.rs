@@ -1,0 +1,182 @@
+//! What goes wrong, and that it says so: exit code, message, nothing lost.
+
+use std::{fs, os::unix::fs::symlink, process::Command};
+
+use anyhow::Result;
+use podsync_tests::kit::{Home, fill, finish, same_tree};
+
+use crate::share::alice_and_bob;
+
+const INVALID: i32 = 2;
+const NOT_FOUND: i32 = 3;
+const AMBIGUOUS: i32 = 4;
+const UNTRUSTED: i32 = 6;
+const UNREACHABLE: i32 = 7;
+const BAD_STATE: i32 = 12;
+
+#[test]
+fn an_unknown_pod_is_told_with_a_suggestion() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 1, 1000, 1)?;
+    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
+    let answer = alice.run(&["show", "ordrs"])?;
+    assert_eq!(answer.json["error"]["hint"], "did you mean orders?", "{answer:?}");
+    answer.failed(NOT_FOUND)?;
+    alice.run(&["show", "orders:7"])?.failed(NOT_FOUND)?;
+    alice.run(&["versions", "nothing"])?.failed(NOT_FOUND)?;
+    Ok(())
+}
+
+#[test]
+fn hostile_names_are_refused() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let long = "x".repeat(300);
+    for name in ["a/b", "..", "", long.as_str(), "a b", "-x"] {
+        let answer = alice.run(&["save", "--from", "/etc/hostname", "--", name])?;
+        assert_eq!(answer.code, Some(INVALID), "{name:?}: {answer:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn no_home_and_no_team_say_what_to_do() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let answer = alice.run(&["list"])?;
+    assert!(answer.json["error"]["hint"].as_str().is_some_and(|hint| hint.contains("team create")), "{answer:?}");
+    answer.failed(NOT_FOUND)?;
+    Ok(())
+}
+
+#[test]
+fn links_out_of_the_folder_and_special_files_are_refused_by_name() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 1, 1000, 1)?;
+    symlink("/etc/passwd", state.join("leak"))?;
+    let message = alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.failed(BAD_STATE)?;
+    assert!(message.contains("leak"), "{message}");
+    fs::remove_file(state.join("leak"))?;
+    assert!(Command::new("mkfifo").arg(state.join("pipe")).status()?.success());
+    let message = alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.failed(BAD_STATE)?;
+    assert!(message.contains("pipe"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn versions_made_apart_are_both_kept_and_told_apart() -> Result<()> {
+    let (mut alice, mut bob) = alice_and_bob()?;
+    let (his, hers) = (bob.scratch("state"), alice.scratch("state"));
+    fill(&hers, 1, 10_000, 1)?;
+    fill(&his, 1, 10_000, 2)?;
+    // Neither daemon hears of the other while it shares.
+    bob.stop()?;
+    alice.run(&["save", "orders", "--share", "--from", &hers.to_string_lossy()])?.ok()?;
+    alice.stop()?;
+    bob.run(&["save", "orders", "--share", "--from", &his.to_string_lossy()])?.ok()?;
+    alice.start(&[])?;
+    bob.start(&[&alice])?;
+    let pulled = alice.run(&["pull", "orders:1@bob"])?.ok()?;
+    assert_eq!(pulled["author"], "bob");
+    let message = alice.run(&["pull", "orders"])?.failed(AMBIGUOUS)?;
+    assert!(message.contains("orders:1@alice") && message.contains("orders:1@bob"), "{message}");
+    // The next version has both as parents: the fork is healed.
+    fill(&hers, 1, 10_000, 3)?;
+    let healed = alice.run(&["save", "orders", "--share", "--from", &hers.to_string_lossy()])?.ok()?;
+    assert_eq!(healed["shared"]["reference"], "orders:2");
+    alice.run(&["pull", "orders"])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn nobody_who_holds_it_is_not_a_hang() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 1, 10_000, 1)?;
+    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    // Bob has heard of it before alice goes.
+    bob.run(&["pull", "orders", "--wait", "10s"])?.ok()?;
+    fill(&state, 1, 10_000, 2)?;
+    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    let heard = (0..2000).any(|_| bob.run(&["show", "orders:2"]).is_ok_and(|answer| answer.code == Some(0)));
+    assert!(heard, "bob never heard of orders:2");
+    alice.stop()?;
+    bob.run(&["pull", "orders:2", "--wait", "1s"])?.failed(UNREACHABLE)?;
+    bob.run(&["export", "orders:1", &bob.scratch("out").to_string_lossy()])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn flipped_bytes_on_disk_are_noticed() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 1, 3_000_000, 1)?;
+    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
+    for pack in fs::read_dir(alice.path().join("packs"))? {
+        let path = pack?.path();
+        let mut bytes = fs::read(&path)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes)?;
+    }
+    let out = alice.scratch("out");
+    let answer = alice.run(&["export", "orders", &out.to_string_lossy()])?;
+    assert_eq!(answer.code, Some(UNTRUSTED), "{answer:?}");
+    assert!(!out.exists(), "half a state was left behind");
+    Ok(())
+}
+
+#[test]
+fn two_saves_of_one_pod_at_once_are_two_versions() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let (one, two) = (alice.scratch("one"), alice.scratch("two"));
+    fill(&one, 4, 1 << 20, 1)?;
+    fill(&two, 4, 1 << 20, 2)?;
+    let first = alice.spawn(&["save", "orders", "--from", &one.to_string_lossy()], &[])?;
+    let second = alice.spawn(&["save", "orders", "--from", &two.to_string_lossy()], &[])?;
+    let mut references: Vec<_> = [first, second]
+        .into_iter()
+        .map(|child| Ok(finish(child)?.ok()?["reference"].to_string()))
+        .collect::<Result<_>>()?;
+    references.sort();
+    assert_eq!(references, ["\"orders:+1\"", "\"orders:+2\""]);
+    Ok(())
+}
+
+#[test]
+fn what_is_there_is_never_overwritten_by_an_export() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 2, 1000, 1)?;
+    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
+    alice.run(&["export", "orders", &state.to_string_lossy()])?.failed(INVALID)?;
+    let out = alice.scratch("orders.snapshot");
+    alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+    alice.run(&["export", "orders", &out.to_string_lossy()])?.failed(INVALID)?;
+    // The exported zip is a state as well: saved and exported, it is the same files.
+    alice.run(&["save", "again", "--from", &out.to_string_lossy()])?.ok()?;
+    let tree = alice.scratch("tree");
+    alice.run(&["export", "again", &tree.to_string_lossy()])?.ok()?;
+    same_tree(&state, &tree)
+}
+
+#[test]
+fn a_home_that_was_copied_refuses_to_run() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let copy = Home::new("copy")?;
+    fs::remove_dir_all(copy.path())?;
+    let copied = Command::new("cp").arg("-a").arg(alice.path()).arg(copy.path()).status()?;
+    assert!(copied.success());
+    let answer = copy.run(&["list"])?;
+    assert_eq!(answer.code, Some(INVALID), "{answer:?}");
+    alice.run(&["list"])?.ok()?;
+    Ok(())
+}

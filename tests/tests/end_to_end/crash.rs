@@ -1,0 +1,137 @@
+//! Killed at every named place and at random moments: what was acknowledged is there, what is half
+//! written never looks whole, and the next run goes on.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use podsync_tests::kit::{Home, fill, finish, same_tree};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::share::alice_and_bob;
+
+/// The variable that `podsync` built with `failpoints` ends itself by.
+const ABORT_AT: &str = "PODSYNC_ABORT_AT";
+/// SIGABRT, as a shell would show it: no exit code of our own.
+const NO_CODE: Option<i32> = None;
+
+const SAVE_PLACES: [&str; 6] = [
+    "store::pack::written",
+    "store::pack::synced",
+    "store::pack::adopted",
+    "store::index::commit",
+    "store::log::commit",
+    "daemon::save::held",
+];
+
+#[test]
+fn a_save_killed_anywhere_leaves_a_home_that_saves() -> Result<()> {
+    for place in SAVE_PLACES {
+        let alice = Home::new("alice")?;
+        alice.found("payments")?;
+        let state = alice.scratch("state");
+        fill(&state, 3, 1 << 20, 1)?;
+        let from = state.to_string_lossy().into_owned();
+        let killed = alice.run_with(&["save", "orders", "--from", &from], &[(ABORT_AT, place)], None)?;
+        ensure!(killed.code == NO_CODE, "{place} was never reached: {killed:?}");
+        whole_or_absent(&alice, &state)?;
+        alice.run(&["save", "orders", "--from", &from])?.ok()?;
+        let out = alice.scratch("out");
+        alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+        same_tree(&state, &out)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_share_killed_anywhere_is_shared_by_the_next() -> Result<()> {
+    for place in ["daemon::share::packs", "store::log::commit"] {
+        let (mut alice, bob) = alice_and_bob()?;
+        let state = alice.scratch("state");
+        fill(&state, 3, 1 << 20, 1)?;
+        let from = state.to_string_lossy().into_owned();
+        alice.run(&["save", "orders", "--from", &from])?.ok()?;
+        alice.stop()?;
+        let killed = alice.run_with(&["share", "orders"], &[(ABORT_AT, place)], None)?;
+        ensure!(killed.code == NO_CODE, "{place} was never reached: {killed:?}");
+        alice.start(&[&bob])?;
+        let shared = alice.run(&["share", "orders"])?.ok()?;
+        assert_eq!(shared["reference"], "orders:1", "after {place}");
+        let pulled = bob.run(&["pull", "orders"])?.ok()?;
+        assert_eq!(pulled["reference"], "orders:1");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_pull_killed_anywhere_is_finished_by_the_next() -> Result<()> {
+    for place in ["store::index::commit", "store::log::commit", "daemon::pull::packs"] {
+        let (alice, mut bob) = alice_and_bob()?;
+        let state = alice.scratch("state");
+        fill(&state, 3, 4 << 20, 1)?;
+        alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+        bob.stop()?;
+        let address = alice.address()?;
+        let arguments = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer", &address];
+        // The daemon itself writes to the log when it hears of the version: it may end before it serves.
+        if bob.start_with(&arguments, &[(ABORT_AT, place)]).is_ok() {
+            let killed = bob.run(&["pull", "orders"])?;
+            ensure!(killed.code != Some(0), "{place} was never reached: {killed:?}");
+        }
+        bob.kill()?;
+        bob.start(&[&alice])?;
+        bob.run(&["pull", "orders"])?.ok()?;
+        let out = bob.scratch("out");
+        bob.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+        same_tree(&state, &out)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn killed_at_two_hundred_random_moments() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    for round in 0..200_u64 {
+        if round % 20 == 0 {
+            if state.exists() {
+                std::fs::remove_dir_all(&state)?;
+            }
+            fill(&state, 3, 1 << 20, round)?;
+        }
+        let mut save = alice.spawn(&["save", "orders", "--share", "--from", &state.to_string_lossy()], &[])?;
+        let moment = Duration::from_micros(rng.random_range(0..150_000));
+        // The one wait that is meant: the moment itself is what is tested.
+        std::thread::park_timeout(moment);
+        save.kill()?;
+        finish(save)?;
+        if round % 20 == 19 {
+            whole_or_absent(&alice, &state)?;
+        }
+    }
+    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    let out = alice.scratch("final");
+    alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+    same_tree(&state, &out)
+}
+
+/// Every version that is listed as held can be rebuilt.
+fn whole_or_absent(home: &Home, newest: &std::path::Path) -> Result<()> {
+    let pods = home.run(&["list"])?.ok()?;
+    if pods.as_array().is_none_or(Vec::is_empty) {
+        return Ok(());
+    }
+    let versions = home.run(&["versions", "orders"])?.ok()?;
+    for version in versions.as_array().into_iter().flatten() {
+        let reference = version["reference"].as_str().unwrap_or_default();
+        let out = home.scratch("check");
+        home.run(&["export", reference, &out.to_string_lossy()])?.ok()?;
+        std::fs::remove_dir_all(&out)?;
+    }
+    ensure!(newest.exists());
+    Ok(())
+}
