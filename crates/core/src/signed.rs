@@ -177,7 +177,6 @@ impl Format for Envelope {
     const MAX_LEN: usize = MAX_ENVELOPE_LEN;
 }
 
-#[cfg(not(podsync_planted = "skip-signature"))]
 fn signature_holds(envelope: &Envelope) -> bool {
     let Envelope {
         domain,
@@ -187,14 +186,10 @@ fn signature_holds(envelope: &Envelope) -> bool {
         signature,
     } = envelope;
     let message = signed_bytes(*domain, team, signer, payload);
-    VerifyingKey::from_bytes(signer.as_bytes())
+    let holds = VerifyingKey::from_bytes(signer.as_bytes())
         .and_then(|key| key.verify_strict(&message, &Signature::from_bytes(signature)))
-        .is_ok()
-}
-
-#[cfg(podsync_planted = "skip-signature")]
-fn signature_holds(_: &Envelope) -> bool {
-    true
+        .is_ok();
+    holds || cfg!(podsync_planted = "skip-signature")
 }
 
 fn signed_bytes(domain: Domain, team: &TeamId, signer: &DeviceId, payload: &[u8]) -> Vec<u8> {

@@ -176,7 +176,11 @@ impl Fold {
             })
             .min_by_key(|(at, on)| {
                 let node = graph.node(*at);
-                let strike = struck(node.kind()).is_some();
+                let strike = match node.kind() {
+                    Kind::Remove(_) => true,
+                    Kind::SetRole(set) => set.role < Role::Admin,
+                    _ => false,
+                };
                 (
                     !strike,
                     self.presumed_seniority(graph, node),

@@ -232,19 +232,22 @@ fn a_ring_of_removals_goes_by_seniority() {
 
 #[test]
 fn a_ring_through_a_promotion_ends_with_the_removal() {
-    // 1 removes 2; unseen, 2 makes 3 an admin, who removes 1. Device 1 is senior to 3.
-    let mut team = Team::with_admins(&[1, 2]);
-    team.counts(FOUNDER, add(3, Role::Reader));
-    let before = team.heads();
-    let removal = team.at(&before, 1, remove(2));
-    let promotion = team.at(&before, 2, set_role(3, Role::Admin));
-    let revenge = team.at(&[promotion], 3, remove(1));
-    assert_eq!(team.void(removal), None);
-    assert!(team.void(promotion).is_some() && team.void(revenge).is_some());
-    assert_eq!(
-        (team.role(1), team.role(2), team.role(3)),
-        (Some(Role::Admin), None, Some(Role::Reader))
-    );
+    // One admin removes another, who unseen makes 3 an admin, who removes the first one.
+    for (remover, promoter) in [(1, 2), (2, 1)] {
+        let mut team = Team::with_admins(&[1, 2]);
+        team.counts(FOUNDER, add(3, Role::Reader));
+        let before = team.heads();
+        let removal = team.at(&before, remover, remove(promoter));
+        let promotion = team.at(&before, promoter, set_role(3, Role::Admin));
+        let revenge = team.at(&[promotion], 3, remove(remover));
+        assert_eq!(team.void(removal), None);
+        assert!(team.void(promotion).is_some() && team.void(revenge).is_some());
+        assert_eq!(team.role(remover), Some(Role::Admin));
+        assert_eq!(
+            (team.role(promoter), team.role(3)),
+            (None, Some(Role::Reader))
+        );
+    }
 }
 
 #[test]
