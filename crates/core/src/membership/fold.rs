@@ -11,7 +11,8 @@ use super::{
     docket::{Docket, enrolment, struck},
     graph::{Graph, Index, Node, NodeSet},
     operation::{Kind, Operation, Role},
-    rules::{Bench, Case, Seniority, Stop, Void},
+    rules::{Bench, Case, Seniority, Stop},
+    void::Void,
 };
 use crate::id::DeviceId;
 

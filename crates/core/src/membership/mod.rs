@@ -12,6 +12,7 @@ pub mod keyring;
 pub mod operation;
 mod roster;
 mod rules;
+mod void;
 pub mod wire;
 
 #[cfg(test)]
@@ -23,7 +24,7 @@ pub use author::{Author, AuthorError};
 pub use keyring::KeyRing;
 pub use operation::{Enrolment, KeyWrap, LastEntry, Operation, Role};
 pub use roster::{Enrolled, HUB_URL, InviteRecord, MemberRecord, Removal, Roster};
-pub use rules::Void;
+pub use void::Void;
 
 use self::{
     fold::{Effect, Fold},

@@ -178,6 +178,32 @@ fn a_witness_without_keys_leaves_the_newcomer_to_its_invite() {
 }
 
 #[test]
+fn a_newcomer_whose_invite_lacks_the_key_makes_a_rotation_due() {
+    for has_key in [true, false] {
+        let mut team = Team::new();
+        let (secret, ring) = (device(FOUNDER), KeyRing::default());
+        let (_, ticket) = if has_key {
+            team.author(FOUNDER, |author| {
+                author.invite(offer(), [0x50; 32], vec![], &seed(4))
+            })
+        } else {
+            let keyless = Author::new(&secret, &team.membership, &ring);
+            let made = keyless
+                .invite(offer(), [0x50; 32], vec![], &seed(4))
+                .unwrap();
+            team.membership.insert(verified(&made.0));
+            made
+        };
+        let request = author::join_request(&ticket.secret(), ticket.team, enrolment(6));
+        let request = verify::<InviteProof>(&request).unwrap();
+        let keyless = Author::new(&secret, &team.membership, &ring);
+        let join = keyless.witness(&request, NOW_MS, &seed(5)).unwrap();
+        assert_eq!(team.membership.insert(verified(&join)), Insert::New);
+        assert_eq!(team.membership.state().rotation_due(), !has_key);
+    }
+}
+
+#[test]
 fn a_robot_is_its_token() {
     let mut team = Team::new();
     let (_, token) = team.author(FOUNDER, |author| {
