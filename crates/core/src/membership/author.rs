@@ -40,6 +40,9 @@ pub enum AuthorError {
     Key(#[from] UnusableBoxKey),
     #[error("this cannot be done: {0}")]
     OutOfBounds(&'static str),
+    /// For callers that verify what others sent, or what was just made, on the way.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
 }
 
 /// What a new team begins with.
@@ -325,8 +328,6 @@ fn signed(secret: &DeviceSecret, team: TeamId, op: Operation) -> Result<Vec<u8>,
     match op.check(&team, &secret.id()) {
         Ok(()) => Ok(secret.sign(team, &op)),
         Err(SignatureError::OutOfRules { what, .. }) => Err(AuthorError::OutOfBounds(what)),
-        Err(_) => Err(AuthorError::OutOfBounds(
-            "the join request is not signed by the invite",
-        )),
+        Err(error) => Err(error.into()),
     }
 }
