@@ -1,4 +1,4 @@
-//! Writing packs: frames are sealed on the caller's thread, written and hashed on another.
+//! Writing packs: frames are sealed on the caller's thread, hashed on a second and stored on a third.
 //!
 //! A pack's id exists only when its last byte is hashed. Until [`crate::save`] knows where every pack
 //! stands in the version's list, a new pack is named by [`NEW_PACK`] and the order of its making.
@@ -7,6 +7,7 @@ use std::{
     fs::File,
     io::{self, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
 };
 
 use aws_lc_rs::digest;
@@ -36,13 +37,22 @@ pub trait PackSink: Send {
 /// Marks a pack index that counts this save's own packs instead of a list's.
 pub(crate) const NEW_PACK: u32 = 1 << 31;
 
-/// Sealed pieces that wait for the disk: at most 16 MiB.
-const QUEUED_PIECES: usize = 64;
+/// Sealed pieces that wait for their hashes: a few MiB.
+const QUEUED_TO_HASH: usize = 32;
+/// Pieces that wait for the disk: enough to go on while a pack is synced. Mostly 16 MiB, and 64 MiB
+/// where every chunk has its greatest length.
+const QUEUED_TO_STORE: usize = 256;
 
 enum Piece {
     Begin(SecretKey),
     Bytes(Vec<u8>),
     End,
+}
+
+enum HashedPiece {
+    Begin,
+    Bytes(Vec<u8>),
+    End(PackRef),
 }
 
 /// The sealing side.
@@ -60,11 +70,11 @@ struct OpenPack {
     len: u64,
 }
 
-/// The storing side, to be run on a thread of its own.
+/// The hashing and storing side, to be run on a thread of its own.
 pub(crate) struct PackStorer(Receiver<Piece>);
 
 pub(crate) fn pack_writer(entropy: &mut dyn FnMut() -> [u8; 32]) -> (PackWriter<'_>, PackStorer) {
-    let (pieces, stored) = sync_channel(QUEUED_PIECES);
+    let (pieces, stored) = sync_channel(QUEUED_TO_HASH);
     (
         PackWriter {
             entropy,
@@ -153,42 +163,72 @@ impl PackWriter<'_> {
 }
 
 impl PackStorer {
-    /// Writes what comes and returns the packs in the order they were begun. A pack that isn't ended
+    /// Stores what comes and returns the packs in the order they were begun. A pack that isn't ended
     /// when the writer goes away is left unfinished.
     pub(crate) fn run(self, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
-        let mut packs = Vec::new();
-        let mut open: Option<StoredPack> = None;
-        while let Ok(piece) = self.0.recv() {
-            match (piece, &mut open) {
-                (Piece::Begin(key), none) => *none = Some(StoredPack::new(sink.create()?, key)),
-                (Piece::Bytes(bytes), Some(pack)) => pack.write(&bytes)?,
-                (Piece::End, some) => {
-                    if let Some(pack) = some.take() {
-                        let (file, pack) = pack.end();
-                        sink.finish(file, &pack)?;
-                        packs.push(pack);
-                    }
-                }
-                (Piece::Bytes(_), None) => unreachable!("bytes follow a beginning"),
-            }
-        }
-        Ok(packs)
+        let (hashed, stored) = sync_channel(QUEUED_TO_STORE);
+        thread::scope(|scope| {
+            scope.spawn(move || hash(&self.0, &hashed));
+            store(&stored, sink)
+        })
     }
 }
 
-/// Both hashes are taken here, once, from the bytes that are written.
-struct StoredPack {
-    file: File,
+/// Takes both hashes of a pack, once, from the bytes on their way to the disk.
+fn hash(pieces: &Receiver<Piece>, hashed: &SyncSender<HashedPiece>) {
+    let mut open: Option<PackHashes> = None;
+    while let Ok(piece) = pieces.recv() {
+        let piece = match piece {
+            Piece::Begin(key) => {
+                open = Some(PackHashes::new(key));
+                HashedPiece::Begin
+            }
+            Piece::Bytes(bytes) => {
+                open.as_mut()
+                    .expect("bytes follow a beginning")
+                    .update(&bytes);
+                HashedPiece::Bytes(bytes)
+            }
+            Piece::End => {
+                HashedPiece::End(open.take().expect("an end follows a beginning").finish())
+            }
+        };
+        // A storing side that has stopped says why itself.
+        if hashed.send(piece).is_err() {
+            break;
+        }
+    }
+}
+
+fn store(pieces: &Receiver<HashedPiece>, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
+    let mut packs = Vec::new();
+    let mut open: Option<File> = None;
+    while let Ok(piece) = pieces.recv() {
+        match piece {
+            HashedPiece::Begin => open = Some(sink.create()?),
+            HashedPiece::Bytes(bytes) => open
+                .as_mut()
+                .expect("bytes follow a beginning")
+                .write_all(&bytes)?,
+            HashedPiece::End(pack) => {
+                sink.finish(open.take().expect("an end follows a beginning"), &pack)?;
+                packs.push(pack);
+            }
+        }
+    }
+    Ok(packs)
+}
+
+struct PackHashes {
     key: SecretKey,
     len: u64,
     blake3: blake3::Hasher,
     sha256: digest::Context,
 }
 
-impl StoredPack {
-    fn new(file: File, key: SecretKey) -> Self {
+impl PackHashes {
+    fn new(key: SecretKey) -> Self {
         Self {
-            file,
             key,
             len: 0,
             blake3: blake3::Hasher::new(),
@@ -196,26 +236,21 @@ impl StoredPack {
         }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    fn update(&mut self, bytes: &[u8]) {
         self.blake3.update(bytes);
         self.sha256.update(bytes);
         self.len += bytes.len() as u64;
-        Ok(())
     }
 
-    fn end(self) -> (File, PackRef) {
+    fn finish(self) -> PackRef {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.sha256.finish().as_ref());
         let id = BlobId::from_bytes(*self.blake3.finalize().as_bytes());
-        (
-            self.file,
-            PackRef {
-                id,
-                sha256,
-                len: self.len,
-                key: self.key,
-            },
-        )
+        PackRef {
+            id,
+            sha256,
+            len: self.len,
+            key: self.key,
+        }
     }
 }

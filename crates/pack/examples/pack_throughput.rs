@@ -1,4 +1,4 @@
-//! How fast a state is saved and rebuilt: `throughput PATH WORK` for a file or folder of your own.
+//! How fast a state is saved and rebuilt: `pack_throughput PATH WORK` for a file or folder of your own.
 //!
 //! Saves it, changes 5 % of its largest file in 16 places (and takes that back), saves again on top of
 //! the first, rebuilds the first as a zip and checks it. Packs are synced like the daemon's.
@@ -27,7 +27,7 @@ const PLACES: u64 = 16;
 fn main() {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (Some(path), Some(work)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: throughput PATH WORK");
+        eprintln!("usage: pack_throughput PATH WORK");
         std::process::exit(2);
     };
     let mut packs = Packs(work);
