@@ -50,13 +50,7 @@ impl PackWriter {
     /// Writes some of the pack.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let len = bytes.len() as u64;
-        if self.len + len > PACK_MAX_LEN {
-            return Err(StoreError::TooLarge {
-                what: "a pack",
-                len: self.len + len,
-                max: PACK_MAX_LEN,
-            });
-        }
+        refuse_large(self.len + len)?;
         if let Err(error) = self.file.write_all(bytes) {
             return Err(StoreError::io(
                 "write",
@@ -98,6 +92,7 @@ impl PackWriter {
         file.as_file().sync_all().map_err(failed)?;
         fail::fail_point!("store::pack::synced");
         let len = file.as_file().metadata().map_err(failed)?.len();
+        refuse_large(len)?;
         Ok(PackFile {
             path: file.into_temp_path(),
             len,
@@ -137,4 +132,15 @@ impl PackFile {
         let moved = fs::rename(&self.path, target).and_then(|()| sync_folder(folder));
         moved.map_err(|error| StoreError::io("move a pack to", target, 0, error))
     }
+}
+
+fn refuse_large(len: u64) -> Result<(), StoreError> {
+    if len <= PACK_MAX_LEN {
+        return Ok(());
+    }
+    Err(StoreError::TooLarge {
+        what: "a pack",
+        len,
+        max: PACK_MAX_LEN,
+    })
 }

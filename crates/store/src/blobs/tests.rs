@@ -149,6 +149,11 @@ async fn a_pack_that_is_not_what_it_was_said_to_be_is_not_kept() {
         writer.append(&[0]),
         Err(StoreError::TooLarge { .. })
     ));
+    let writer = home.blobs.pack_writer().unwrap();
+    let file = writer.file().unwrap();
+    file.set_len(podsync_core::manifest::PACK_MAX_LEN + 1)
+        .unwrap();
+    assert!(matches!(writer.finish(), Err(StoreError::TooLarge { .. })));
     home.close().await;
 }
 
