@@ -25,7 +25,10 @@ pub struct TooMany {
 impl<T, const MAX: usize> Bounded<T, MAX> {
     pub fn new(items: Vec<T>) -> Result<Self, TooMany> {
         if items.len() > MAX {
-            return Err(TooMany { len: items.len(), max: MAX });
+            return Err(TooMany {
+                len: items.len(),
+                max: MAX,
+            });
         }
         Ok(Self(items))
     }
@@ -89,7 +92,10 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor
         let mut items = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(MAX).min(64));
         while let Some(item) = seq.next_element()? {
             if items.len() == MAX {
-                return Err(A::Error::custom(TooMany { len: MAX + 1, max: MAX }));
+                return Err(A::Error::custom(TooMany {
+                    len: MAX + 1,
+                    max: MAX,
+                }));
             }
             items.push(item);
         }

@@ -15,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    codec::Format,
     feed::{BlobRef, Body, Entry, Publication},
     id::{BlobId, DeviceId, EntryHash, VersionId},
     manifest::Emulator,
@@ -95,6 +96,12 @@ pub struct PrivateVersion {
     pub entry_count: u64,
 }
 
+impl Format for PrivateVersion {
+    const NAME: &'static str = "private version";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 64 << 10;
+}
+
 /// Blobs that have become shared, and those that are not any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharedChange {
@@ -133,8 +140,14 @@ impl Catalog {
 
     /// Names of all pods with a version, shared or private.
     pub fn pods(&self) -> BTreeSet<&PodName> {
-        let shared = self.pods.iter().filter(|(_, pod)| pod.is_seen()).map(|(name, _)| name);
-        shared.chain(self.private.values().map(|version| &version.pod)).collect()
+        let shared = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.is_seen())
+            .map(|(name, _)| name);
+        shared
+            .chain(self.private.values().map(|version| &version.pod))
+            .collect()
     }
 
     /// The shared versions of a pod, lowest number first; forks stand side by side.
@@ -153,7 +166,11 @@ impl Catalog {
 
     /// The private versions of a pod, lowest number first.
     pub fn private_versions(&self, pod: &PodName) -> Vec<&PrivateVersion> {
-        let mut versions: Vec<_> = self.private.values().filter(|version| version.pod == *pod).collect();
+        let mut versions: Vec<_> = self
+            .private
+            .values()
+            .filter(|version| version.pod == *pod)
+            .collect();
         versions.sort_by_key(|version| version.number);
         versions
     }
@@ -169,13 +186,19 @@ impl Catalog {
 
     /// Entries whose word on a tag is the newest known: what a new word supersedes.
     pub fn tag_words(&self, pod: &PodName, tag: &TagName) -> Vec<EntryHash> {
-        self.pods.get(pod).map(|pod| pod.tag_words(tag)).unwrap_or_default()
+        self.pods
+            .get(pod)
+            .map(|pod| pod.tag_words(tag))
+            .unwrap_or_default()
     }
 
     /// 1 + the highest number that was ever given in this pod, dropped versions included.
     #[cfg(not(podsync_planted = "number-from-zero"))]
     pub fn next_number(&self, pod: &PodName) -> u64 {
-        self.pods.get(pod).map_or(0, Pod::highest_number).saturating_add(1)
+        self.pods
+            .get(pod)
+            .map_or(0, Pod::highest_number)
+            .saturating_add(1)
     }
 
     #[cfg(podsync_planted = "number-from-zero")]
@@ -184,7 +207,10 @@ impl Catalog {
     }
 
     pub fn next_private_number(&self, pod: &PodName) -> u64 {
-        self.private_versions(pod).last().map_or(0, |version| version.number).saturating_add(1)
+        self.private_versions(pod)
+            .last()
+            .map_or(0, |version| version.number)
+            .saturating_add(1)
     }
 
     /// Whether a visible version draws on this blob.
@@ -195,20 +221,28 @@ impl Catalog {
     /// What has become or ceased to be shared since the last call.
     pub fn take_shared(&mut self) -> SharedChange {
         let touched = std::mem::take(&mut self.touched);
-        let (shared, withdrawn) = touched.into_iter().partition(|blob| self.shared.contains_key(blob));
+        let (shared, withdrawn) = touched
+            .into_iter()
+            .partition(|blob| self.shared.contains_key(blob));
         SharedChange { shared, withdrawn }
     }
 
     fn change(&mut self, name: &PodName, change: impl FnOnce(&mut Pod) -> Visibility) {
         let Visibility { appeared, vanished } = change(self.pods.entry(name.clone()).or_default());
-        for blob in appeared.iter().flat_map(|entry| entry.header().blobs.iter()) {
+        for blob in appeared
+            .iter()
+            .flat_map(|entry| entry.header().blobs.iter())
+        {
             let count = self.shared.entry(blob.id).or_insert(0);
             *count += 1;
             if *count == 1 {
                 toggle(&mut self.touched, blob.id);
             }
         }
-        for blob in vanished.iter().flat_map(|entry| entry.header().blobs.iter()) {
+        for blob in vanished
+            .iter()
+            .flat_map(|entry| entry.header().blobs.iter())
+        {
             if let Some(count) = self.shared.get_mut(&blob.id) {
                 *count -= 1;
                 if *count == 0 {

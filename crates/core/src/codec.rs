@@ -8,8 +8,14 @@ use serde::{Serialize, de::DeserializeOwned};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     #[error("{format}: {len} bytes, more than the {max} allowed")]
-    TooLarge { format: &'static str, len: usize, max: usize },
-    #[error("{format}: version {found} is not known here; a newer podsync wrote it, update this one")]
+    TooLarge {
+        format: &'static str,
+        len: usize,
+        max: usize,
+    },
+    #[error(
+        "{format}: version {found} is not known here; a newer podsync wrote it, update this one"
+    )]
     Version { format: &'static str, found: u8 },
     #[error("{format}: malformed")]
     Malformed { format: &'static str },
@@ -23,19 +29,28 @@ pub trait Format: Serialize + DeserializeOwned {
 
     /// The version byte followed by the postcard encoding.
     fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![Self::VERSION])
-            .expect("serialising to memory fails only for maps of unknown length, which no format has")
+        postcard::to_extend(self, vec![Self::VERSION]).expect(
+            "serialising to memory fails only for maps of unknown length, which no format has",
+        )
     }
 
     /// Refuses oversized, unknown, malformed and trailing bytes.
     fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         if bytes.len() > Self::MAX_LEN {
-            return Err(CodecError::TooLarge { format: Self::NAME, len: bytes.len(), max: Self::MAX_LEN });
+            return Err(CodecError::TooLarge {
+                format: Self::NAME,
+                len: bytes.len(),
+                max: Self::MAX_LEN,
+            });
         }
-        let (&version, body) =
-            bytes.split_first().ok_or(CodecError::Malformed { format: Self::NAME })?;
+        let (&version, body) = bytes
+            .split_first()
+            .ok_or(CodecError::Malformed { format: Self::NAME })?;
         if version != Self::VERSION {
-            return Err(CodecError::Version { format: Self::NAME, found: version });
+            return Err(CodecError::Version {
+                format: Self::NAME,
+                found: version,
+            });
         }
         match postcard::take_from_bytes(body) {
             Ok((value, [])) => Ok(value),

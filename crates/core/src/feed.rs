@@ -189,7 +189,10 @@ impl Entry {
         check_body(body)?;
         let header = header.encode();
         let sealed_body = seal::seal_once(epoch_key, BODY_CONTEXT, salt, &header, &body.encode());
-        let envelope = Envelope { header: header.into(), sealed_body: sealed_body.into() };
+        let envelope = Envelope {
+            header: header.into(),
+            sealed_body: sealed_body.into(),
+        };
         Self::decode(&envelope.encode())
     }
 
@@ -198,7 +201,11 @@ impl Entry {
         let envelope = Envelope::decode(bytes)?;
         let header = Header::decode(&envelope.header)?;
         check_header(&header)?;
-        Ok(Self { hash: EntryHash::of(bytes), header, bytes: bytes.into() })
+        Ok(Self {
+            hash: EntryHash::of(bytes),
+            header,
+            bytes: bytes.into(),
+        })
     }
 
     pub fn hash(&self) -> EntryHash {
@@ -217,7 +224,12 @@ impl Entry {
     /// Opens the body; its kind and bounds are checked against the header.
     pub fn open(&self, epoch_key: &SecretKey) -> Result<Body, EntryError> {
         let envelope = Envelope::decode(&self.bytes)?;
-        let plain = seal::open_once(epoch_key, BODY_CONTEXT, &envelope.header, &envelope.sealed_body)?;
+        let plain = seal::open_once(
+            epoch_key,
+            BODY_CONTEXT,
+            &envelope.header,
+            &envelope.sealed_body,
+        )?;
         let body = Body::decode(&plain)?;
         check_body(&body)?;
         let kind = match body {
@@ -226,7 +238,9 @@ impl Entry {
             Body::Drop { .. } => Kind::Drop,
         };
         if kind != self.header.kind {
-            return Err(EntryError::Impossible("its body is not of the kind that its header says"));
+            return Err(EntryError::Impossible(
+                "its body is not of the kind that its header says",
+            ));
         }
         Ok(body)
     }
@@ -246,7 +260,10 @@ fn check_header(header: &Header) -> Result<(), EntryError> {
             if manifest.len == 0 || manifest.len > MAX_MANIFEST_BLOB_LEN {
                 return fail("its manifest has an impossible length");
             }
-            if packs.iter().any(|pack| pack.len == 0 || pack.len > PACK_MAX_LEN) {
+            if packs
+                .iter()
+                .any(|pack| pack.len == 0 || pack.len > PACK_MAX_LEN)
+            {
                 return fail("a pack has an impossible length");
             }
             Ok(())
@@ -258,7 +275,9 @@ fn check_header(header: &Header) -> Result<(), EntryError> {
 
 fn check_body(body: &Body) -> Result<(), EntryError> {
     let fail = |what| Err(EntryError::Impossible(what));
-    let Body::Publish(publication) = body else { return Ok(()) };
+    let Body::Publish(publication) = body else {
+        return Ok(());
+    };
     let emulator_fits = publication
         .emulator
         .as_ref()
@@ -269,7 +288,12 @@ fn check_body(body: &Body) -> Result<(), EntryError> {
     if publication.message.len() > MAX_MESSAGE_LEN {
         return fail("its message is longer than a message may be: shorten it");
     }
-    if !emulator_fits || publication.services.iter().any(|name| name.len() > MAX_LABEL_LEN) {
+    if !emulator_fits
+        || publication
+            .services
+            .iter()
+            .any(|name| name.len() > MAX_LABEL_LEN)
+    {
         return fail("a service or emulator name is too long");
     }
     if publication.parents.contains(&publication.version) {

@@ -128,7 +128,13 @@ impl ChunkLocation {
     pub fn to_row(&self) -> [u8; Self::ROW_LEN] {
         let mut row = [0; Self::ROW_LEN];
         row[..32].copy_from_slice(self.id.as_bytes());
-        let numbers = [self.pack, self.frame, self.offset, self.sealed_len, self.plain_len];
+        let numbers = [
+            self.pack,
+            self.frame,
+            self.offset,
+            self.sealed_len,
+            self.plain_len,
+        ];
         for (field, number) in row[32..].chunks_exact_mut(4).zip(numbers) {
             field.copy_from_slice(&number.to_le_bytes());
         }
@@ -173,7 +179,10 @@ pub enum ManifestError {
     #[error(transparent)]
     Codec(#[from] CodecError),
     #[error("manifest: its hash is {found}, but {expected} was announced")]
-    WrongVersion { expected: VersionId, found: VersionId },
+    WrongVersion {
+        expected: VersionId,
+        found: VersionId,
+    },
     #[error("manifest: {0}")]
     OutOfBounds(&'static str),
 }
@@ -192,7 +201,11 @@ impl Manifest {
     }
 
     /// Opens a manifest blob, checks that it is `expected`, and checks its bounds.
-    pub fn open(sealed: &[u8], team_key: &SecretKey, expected: VersionId) -> Result<Self, ManifestError> {
+    pub fn open(
+        sealed: &[u8],
+        team_key: &SecretKey,
+        expected: VersionId,
+    ) -> Result<Self, ManifestError> {
         let plain = seal::open_once(team_key, SEAL_CONTEXT, b"", sealed)?;
         let found = VersionId::of(&plain);
         if found != expected {
@@ -215,7 +228,10 @@ impl Manifest {
         if self.packs.iter().any(|pack| pack.len > PACK_MAX_LEN) {
             return fail("a pack is larger than packs may be");
         }
-        if !self.chunks.len.is_multiple_of(ChunkLocation::ROW_LEN as u64)
+        if !self
+            .chunks
+            .len
+            .is_multiple_of(ChunkLocation::ROW_LEN as u64)
             || self.chunks.len / ChunkLocation::ROW_LEN as u64 > MAX_CHUNKS
         {
             return fail("its chunk table has an impossible length");
@@ -236,10 +252,14 @@ impl Manifest {
     /// Whether a row of the chunk table lies within its pack.
     pub fn check_location(&self, location: &ChunkLocation) -> Result<(), ManifestError> {
         let Some(pack) = self.packs.get(location.pack as usize) else {
-            return Err(ManifestError::OutOfBounds("a chunk lies in a pack that is not listed"));
+            return Err(ManifestError::OutOfBounds(
+                "a chunk lies in a pack that is not listed",
+            ));
         };
         if u64::from(location.offset) + u64::from(location.sealed_len) > pack.len {
-            return Err(ManifestError::OutOfBounds("a chunk lies beyond the end of its pack"));
+            return Err(ManifestError::OutOfBounds(
+                "a chunk lies beyond the end of its pack",
+            ));
         }
         Ok(())
     }

@@ -29,11 +29,17 @@ fn check(kind: &'static str, name: &str) -> Result<(), NameError> {
         return Err(NameError::Empty { kind });
     }
     if name.len() > MAX_NAME_LEN {
-        return Err(NameError::TooLong { kind, len: name.chars().count() });
+        return Err(NameError::TooLong {
+            kind,
+            len: name.chars().count(),
+        });
     }
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(plain) {
-        return Err(NameError::Alphabet { kind, name: name.to_owned() });
+        return Err(NameError::Alphabet {
+            kind,
+            name: name.to_owned(),
+        });
     }
     Ok(())
 }
@@ -127,7 +133,9 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for bad in ["", "a/b", "..", ".hidden", "a\0b", "-rf", "ü", "a b", "a:b", "a@b"] {
+        for bad in [
+            "", "a/b", "..", ".hidden", "a\0b", "-rf", "ü", "a b", "a:b", "a@b",
+        ] {
             assert!(PodName::new(bad).is_err(), "{bad:?}");
         }
         assert!(PodName::new("x".repeat(300)).is_err());

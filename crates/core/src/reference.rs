@@ -21,7 +21,11 @@ pub enum Reference {
     /// `orders`: its newest version.
     Pod(PodName),
     /// `orders:3`, or `orders:3@alice` where two people made a 3 apart.
-    Number { pod: PodName, number: u64, author: Option<MemberName> },
+    Number {
+        pod: PodName,
+        number: u64,
+        author: Option<MemberName>,
+    },
     /// `orders@0f3a91`: the version whose id begins so.
     Hash { pod: PodName, prefix: HashPrefix },
     /// `orders:baseline`.
@@ -64,7 +68,9 @@ impl HashPrefix {
 /// Why a text is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    #[error("{0}; a reference looks like orders, orders:3, orders:3@alice, orders:baseline or orders:+1")]
+    #[error(
+        "{0}; a reference looks like orders, orders:3, orders:3@alice, orders:baseline or orders:+1"
+    )]
     Name(#[from] NameError),
     #[error("`{0}` is not a version number: numbers count from 1 (private ones as +1)")]
     Number(String),
@@ -80,7 +86,10 @@ impl FromStr for Reference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        if ["./", "../", "/", "~/"].iter().any(|lead| text.starts_with(lead)) {
+        if ["./", "../", "/", "~/"]
+            .iter()
+            .any(|lead| text.starts_with(lead))
+        {
             if text.len() > MAX_PATH_LEN || text.contains('\0') {
                 return Err(ReferenceError::Path);
             }
@@ -94,7 +103,8 @@ impl FromStr for Reference {
             return Ok(Self::Pod(PodName::new(text)?));
         };
         let pod = PodName::new(pod)?;
-        let prefix = HashPrefix::parse(prefix).ok_or_else(|| ReferenceError::Hash(shown(prefix)))?;
+        let prefix =
+            HashPrefix::parse(prefix).ok_or_else(|| ReferenceError::Hash(shown(prefix)))?;
         Ok(Self::Hash { pod, prefix })
     }
 }
@@ -102,16 +112,26 @@ impl FromStr for Reference {
 /// What stands behind `orders:`.
 fn parse_selector(pod: PodName, selector: &str) -> Result<Reference, ReferenceError> {
     if let Some(number) = selector.strip_prefix('+') {
-        return Ok(Reference::Private { pod, number: parse_number(number)? });
+        return Ok(Reference::Private {
+            pod,
+            number: parse_number(number)?,
+        });
     }
     if !selector.starts_with(|c: char| c.is_ascii_digit()) || TagName::new(selector).is_ok() {
-        return Ok(Reference::Tag { pod, tag: TagName::new(selector)? });
+        return Ok(Reference::Tag {
+            pod,
+            tag: TagName::new(selector)?,
+        });
     }
     let (number, author) = match selector.split_once('@') {
         Some((number, author)) => (number, Some(MemberName::new(author)?)),
         None => (selector, None),
     };
-    Ok(Reference::Number { pod, number: parse_number(number)?, author })
+    Ok(Reference::Number {
+        pod,
+        number: parse_number(number)?,
+        author,
+    })
 }
 
 fn parse_number(text: &str) -> Result<u64, ReferenceError> {
@@ -137,8 +157,16 @@ impl fmt::Display for Reference {
         f.write_str(lead)?;
         match self {
             Self::Pod(pod) => write!(f, "{pod}"),
-            Self::Number { pod, number, author: None } => write!(f, "{pod}:{number}"),
-            Self::Number { pod, number, author: Some(author) } => write!(f, "{pod}:{number}@{author}"),
+            Self::Number {
+                pod,
+                number,
+                author: None,
+            } => write!(f, "{pod}:{number}"),
+            Self::Number {
+                pod,
+                number,
+                author: Some(author),
+            } => write!(f, "{pod}:{number}@{author}"),
             Self::Hash { pod, prefix } => write!(f, "{pod}@{}", prefix.0),
             Self::Tag { pod, tag } => write!(f, "{pod}:{tag}"),
             Self::Private { pod, number } => write!(f, "{pod}:+{number}"),
@@ -179,7 +207,10 @@ mod tests {
             number,
             author: author.map(|name| MemberName::new(name).unwrap()),
         };
-        let tag = |tag| Reference::Tag { pod: orders(), tag: TagName::new(tag).unwrap() };
+        let tag = |tag| Reference::Tag {
+            pod: orders(),
+            tag: TagName::new(tag).unwrap(),
+        };
         for (text, wanted) in [
             ("orders", Reference::Pod(orders())),
             ("pod:orders", Reference::Pod(orders())),
@@ -188,13 +219,29 @@ mod tests {
             ("orders:3@alice", number(3, Some("alice"))),
             ("orders:baseline", tag("baseline")),
             ("orders:2024-06", tag("2024-06")),
-            ("orders:+1", Reference::Private { pod: orders(), number: 1 }),
+            (
+                "orders:+1",
+                Reference::Private {
+                    pod: orders(),
+                    number: 1,
+                },
+            ),
             (
                 "orders@0f3a91",
-                Reference::Hash { pod: orders(), prefix: HashPrefix("0f3a91".to_owned()) },
+                Reference::Hash {
+                    pod: orders(),
+                    prefix: HashPrefix("0f3a91".to_owned()),
+                },
             ),
             ("./x.snapshot", Reference::Path("./x.snapshot".to_owned())),
-            ("pod:pod:3", Reference::Number { pod: pod("pod"), number: 3, author: None }),
+            (
+                "pod:pod:3",
+                Reference::Number {
+                    pod: pod("pod"),
+                    number: 3,
+                    author: None,
+                },
+            ),
         ] {
             assert_eq!(text.parse(), Ok(wanted), "{text}");
         }

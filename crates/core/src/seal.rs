@@ -62,8 +62,15 @@ impl Sealer {
     }
 
     /// Opens `buffer` in place and returns its plain part.
-    pub fn open<'a>(&self, counter: u64, aad: &[u8], buffer: &'a mut [u8]) -> Result<&'a mut [u8], BrokenSeal> {
-        self.0.open_in_place(nonce(counter), Aad::from(aad), buffer).map_err(|_| BrokenSeal)
+    pub fn open<'a>(
+        &self,
+        counter: u64,
+        aad: &[u8],
+        buffer: &'a mut [u8],
+    ) -> Result<&'a mut [u8], BrokenSeal> {
+        self.0
+            .open_in_place(nonce(counter), Aad::from(aad), buffer)
+            .map_err(|_| BrokenSeal)
     }
 }
 
@@ -71,17 +78,30 @@ impl Sealer {
 pub const SALT_LEN: usize = 32;
 
 /// Seals one message under a key derived from `key` and a fresh `salt`: `salt || sealed bytes`.
-pub fn seal_once(key: &SecretKey, context: &'static str, salt: [u8; SALT_LEN], aad: &[u8], plain: &[u8]) -> Vec<u8> {
+pub fn seal_once(
+    key: &SecretKey,
+    context: &'static str,
+    salt: [u8; SALT_LEN],
+    aad: &[u8],
+    plain: &[u8],
+) -> Vec<u8> {
     let mut sealed = plain.to_vec();
     Sealer::new(&key.derive(context, &salt)).seal(0, aad, &mut sealed);
     [&salt[..], &sealed].concat()
 }
 
 /// Opens what [`seal_once`] made.
-pub fn open_once(key: &SecretKey, context: &'static str, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, BrokenSeal> {
+pub fn open_once(
+    key: &SecretKey,
+    context: &'static str,
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Vec<u8>, BrokenSeal> {
     let (salt, body) = sealed.split_at_checked(SALT_LEN).ok_or(BrokenSeal)?;
     let mut body = body.to_vec();
-    let len = Sealer::new(&key.derive(context, salt)).open(0, aad, &mut body)?.len();
+    let len = Sealer::new(&key.derive(context, salt))
+        .open(0, aad, &mut body)?
+        .len();
     body.truncate(len);
     Ok(body)
 }

@@ -12,7 +12,10 @@ use crate::manifest::PACK_MAX_LEN;
 /// Bytes of a unit.
 pub const UNIT_LEN: u64 = 1 << 20;
 
-const _: () = assert!(PACK_MAX_LEN / UNIT_LEN == u64::BITS as u64, "a blob's units fill a u64");
+const _: () = assert!(
+    PACK_MAX_LEN / UNIT_LEN == u64::BITS as u64,
+    "a blob's units fill a u64"
+);
 
 /// A set of units of one blob: bit `n` is the bytes from `n` MiB on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -40,7 +43,11 @@ impl Units {
 
     /// The units that lie wholly inside `bytes` of a blob of `len` bytes: what may be offered.
     pub fn inside(bytes: Range<u64>, len: u64) -> Self {
-        let end = if bytes.end >= len { len.div_ceil(UNIT_LEN) } else { bytes.end / UNIT_LEN };
+        let end = if bytes.end >= len {
+            len.div_ceil(UNIT_LEN)
+        } else {
+            bytes.end / UNIT_LEN
+        };
         Self::span(bytes.start.div_ceil(UNIT_LEN), end) & Self::whole(len)
     }
 
@@ -93,7 +100,13 @@ impl Units {
 
     /// Bytes in these units of a blob of `len` bytes.
     pub fn byte_len(self, len: u64) -> u64 {
-        self.runs().map(|run| (run.end * UNIT_LEN).min(len).saturating_sub(run.start * UNIT_LEN)).sum()
+        self.runs()
+            .map(|run| {
+                (run.end * UNIT_LEN)
+                    .min(len)
+                    .saturating_sub(run.start * UNIT_LEN)
+            })
+            .sum()
     }
 }
 

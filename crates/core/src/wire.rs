@@ -4,6 +4,8 @@
 //! and [`open_response`] on a pool, and hands only what they return to the engine. Opened doesn't
 //! mean allowed: who may say what is the engine's to judge.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -14,6 +16,7 @@ use crate::{
     id::{BlobId, DeviceId, OpId, TeamId},
     membership::{
         Operation,
+        operation::InviteProof,
         wire::{MembershipRequest, MembershipResponse, RefusedReason},
     },
     signed::{Domain, SignatureError, SignedPayload, Verified, verify},
@@ -75,7 +78,10 @@ impl Protocol {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gossip {
     /// A device's signed [`Head`], and its newest entry unless that is too long for gossip.
-    Announcement { head: ByteBuf, entry: Option<ByteBuf> },
+    Announcement {
+        head: ByteBuf,
+        entry: Option<ByteBuf>,
+    },
     /// New membership operations, causes before effects.
     Operations(Bounded<ByteBuf, MAX_GOSSIP_OPERATIONS>),
     /// A signed [`Liveness`].
@@ -183,9 +189,15 @@ impl Format for EntriesResponse {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HaveRequest {
     /// Who pulls asks; until it says [`HaveRequest::Enough`] it is told of what is new.
-    Ask { team: TeamId, blobs: Bounded<BlobId, MAX_HAVE_BLOBS> },
+    Ask {
+        team: TeamId,
+        blobs: Bounded<BlobId, MAX_HAVE_BLOBS>,
+    },
     /// What has become available to somebody who asked.
-    Delta { team: TeamId, news: Bounded<(BlobId, Have), MAX_HAVE_BLOBS> },
+    Delta {
+        team: TeamId,
+        news: Bounded<(BlobId, Have), MAX_HAVE_BLOBS>,
+    },
     /// The asker pulls no more.
     Enough { team: TeamId },
 }
@@ -258,8 +270,11 @@ pub enum Rejected {
 /// A gossip message whose signatures hold.
 #[derive(Debug, Clone)]
 pub enum GossipIn {
-    Announcement { head: Verified<Head>, entry: Option<Entry> },
-    Operations(Vec<Verified<Operation>>),
+    Announcement {
+        head: Verified<Head>,
+        entry: Option<Arc<Entry>>,
+    },
+    Operations(Vec<Arc<Verified<Operation>>>),
     Liveness(Verified<Liveness>),
 }
 
@@ -269,17 +284,36 @@ pub enum RequestIn {
     Heads(HeadsRequest),
     Entries(EntriesRequest),
     Have(HaveRequest),
-    Membership(MembershipRequest),
+    /// Operations that `known` and what these saw lack.
+    Operations {
+        team: TeamId,
+        known: Vec<OpId>,
+    },
+    /// A newcomer asks to be witnessed; the signature is the invite's.
+    Join {
+        team: TeamId,
+        proof: Box<Verified<InviteProof>>,
+    },
 }
 
 /// An answer whose signatures hold.
 #[derive(Debug, Clone)]
 pub enum ResponseIn {
-    Heads { membership: Vec<OpId>, heads: Vec<Verified<Head>>, liveness: Option<Verified<Liveness>> },
-    Entries { entries: Vec<Entry>, more: bool },
+    Heads {
+        membership: Vec<OpId>,
+        heads: Vec<Verified<Head>>,
+        liveness: Option<Verified<Liveness>>,
+    },
+    Entries {
+        entries: Vec<Arc<Entry>>,
+        more: bool,
+    },
     Haves(Vec<Have>),
     Noted,
-    Operations { operations: Vec<Verified<Operation>>, joined: bool },
+    Operations {
+        operations: Vec<Arc<Verified<Operation>>>,
+        joined: bool,
+    },
     Refused(Refusal),
     MembershipRefused(RefusedReason),
 }
@@ -288,10 +322,16 @@ pub enum ResponseIn {
 pub fn open_gossip(bytes: &[u8]) -> Result<GossipIn, Rejected> {
     Ok(match Gossip::decode(bytes)? {
         Gossip::Announcement { head, entry } => {
-            let entry = entry.map(|bytes| Entry::decode(&bytes)).transpose()?;
-            GossipIn::Announcement { head: verify(&head)?, entry }
+            let entry = entry
+                .map(|bytes| Entry::decode(&bytes))
+                .transpose()?
+                .map(Arc::new);
+            GossipIn::Announcement {
+                head: verify(&head)?,
+                entry,
+            }
         }
-        Gossip::Operations(operations) => GossipIn::Operations(verify_all(&operations)?),
+        Gossip::Operations(operations) => GossipIn::Operations(verify_operations(&operations)?),
         Gossip::Liveness(bytes) => GossipIn::Liveness(verify(&bytes)?),
     })
 }
@@ -305,9 +345,18 @@ pub fn open_request(protocol: Protocol, bytes: &[u8]) -> Result<RequestIn, Rejec
         Protocol::Membership => {
             let request = MembershipRequest::decode(bytes)?;
             if !request.is_in_bounds() {
-                return Err(CodecError::Malformed { format: MembershipRequest::NAME }.into());
+                return Err(CodecError::Malformed {
+                    format: MembershipRequest::NAME,
+                }
+                .into());
             }
-            RequestIn::Membership(request)
+            match request {
+                MembershipRequest::Fetch { team, known } => RequestIn::Operations { team, known },
+                MembershipRequest::Join { team, request } => RequestIn::Join {
+                    team,
+                    proof: Box::new(verify(&request)?),
+                },
+            }
         }
     })
 }
@@ -316,7 +365,11 @@ pub fn open_request(protocol: Protocol, bytes: &[u8]) -> Result<RequestIn, Rejec
 pub fn open_response(protocol: Protocol, bytes: &[u8]) -> Result<ResponseIn, Rejected> {
     Ok(match protocol {
         Protocol::Heads => match HeadsResponse::decode(bytes)? {
-            HeadsResponse::Heads { membership, heads, liveness } => ResponseIn::Heads {
+            HeadsResponse::Heads {
+                membership,
+                heads,
+                liveness,
+            } => ResponseIn::Heads {
                 membership: membership.into_vec(),
                 heads: verify_all(&heads)?,
                 liveness: liveness.map(|bytes| verify(&bytes)).transpose()?,
@@ -325,8 +378,13 @@ pub fn open_response(protocol: Protocol, bytes: &[u8]) -> Result<ResponseIn, Rej
         },
         Protocol::Entries => match EntriesResponse::decode(bytes)? {
             EntriesResponse::Entries { entries, more } => {
-                let entries = entries.iter().map(|bytes| Entry::decode(bytes));
-                ResponseIn::Entries { entries: entries.collect::<Result<_, _>>()?, more }
+                let entries = entries
+                    .iter()
+                    .map(|bytes| Entry::decode(bytes).map(Arc::new));
+                ResponseIn::Entries {
+                    entries: entries.collect::<Result<_, _>>()?,
+                    more,
+                }
             }
             EntriesResponse::Refused(refusal) => ResponseIn::Refused(refusal),
         },
@@ -336,15 +394,21 @@ pub fn open_response(protocol: Protocol, bytes: &[u8]) -> Result<ResponseIn, Rej
             HaveResponse::Refused(refusal) => ResponseIn::Refused(refusal),
         },
         Protocol::Membership => match MembershipResponse::decode(bytes)? {
-            MembershipResponse::Ops(operations) => {
-                ResponseIn::Operations { operations: verify_all(&operations)?, joined: false }
-            }
-            MembershipResponse::Joined { ops } => {
-                ResponseIn::Operations { operations: verify_all(&ops)?, joined: true }
-            }
+            MembershipResponse::Ops(operations) => ResponseIn::Operations {
+                operations: verify_operations(&operations)?,
+                joined: false,
+            },
+            MembershipResponse::Joined { ops } => ResponseIn::Operations {
+                operations: verify_operations(&ops)?,
+                joined: true,
+            },
             MembershipResponse::Refused(reason) => ResponseIn::MembershipRefused(reason),
         },
     })
+}
+
+fn verify_operations(items: &[ByteBuf]) -> Result<Vec<Arc<Verified<Operation>>>, Rejected> {
+    Ok(verify_all(items)?.into_iter().map(Arc::new).collect())
 }
 
 fn verify_all<T: SignedPayload>(items: &[ByteBuf]) -> Result<Vec<Verified<T>>, Rejected> {

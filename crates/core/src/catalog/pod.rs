@@ -48,7 +48,12 @@ pub(super) struct Visibility {
 
 impl Pod {
     pub(super) fn apply(&mut self, fact: Fact) -> Visibility {
-        let Fact { entry, body, author, admin } = fact;
+        let Fact {
+            entry,
+            body,
+            author,
+            admin,
+        } = fact;
         let hash = entry.hash();
         match body {
             Body::Publish(publication) => {
@@ -56,13 +61,32 @@ impl Pod {
                     let supersedes = publication.supersedes.to_vec();
                     self.say(tag.clone(), &entry, Some(publication.version), supersedes);
                 }
-                self.publications.insert(hash, VersionRecord { entry, author, publication });
+                self.publications.insert(
+                    hash,
+                    VersionRecord {
+                        entry,
+                        author,
+                        publication,
+                    },
+                );
             }
             Body::Tag(change) => {
-                self.say(change.tag, &entry, change.version, change.supersedes.into_vec());
+                self.say(
+                    change.tag,
+                    &entry,
+                    change.version,
+                    change.supersedes.into_vec(),
+                );
             }
             Body::Drop { version, .. } => {
-                self.drops.insert(hash, DropWord { version, author, admin });
+                self.drops.insert(
+                    hash,
+                    DropWord {
+                        version,
+                        author,
+                        admin,
+                    },
+                );
             }
         }
         self.refresh()
@@ -74,9 +98,14 @@ impl Pod {
             words.remove(entry);
         }
         self.tags.retain(|_, words| !words.is_empty());
-        let removed = self.publications.remove(entry).filter(|_| self.visible.remove(entry));
+        let removed = self
+            .publications
+            .remove(entry)
+            .filter(|_| self.visible.remove(entry));
         let mut visibility = self.refresh();
-        visibility.vanished.extend(removed.map(|record| record.entry));
+        visibility
+            .vanished
+            .extend(removed.map(|record| record.entry));
         visibility
     }
 
@@ -90,7 +119,11 @@ impl Pod {
     }
 
     pub(super) fn highest_number(&self) -> u64 {
-        self.publications.values().map(VersionRecord::number).max().unwrap_or(0)
+        self.publications
+            .values()
+            .map(VersionRecord::number)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Visible versions by number, then author. Of two announcements of one version, the first in
@@ -114,11 +147,16 @@ impl Pod {
     pub(super) fn tips(&self) -> Vec<&VersionRecord> {
         let mut parents: BTreeMap<VersionId, Vec<&VersionId>> = BTreeMap::new();
         for record in self.publications.values() {
-            parents.entry(record.version()).or_default().extend(record.publication.parents.iter());
+            parents
+                .entry(record.version())
+                .or_default()
+                .extend(record.publication.parents.iter());
         }
         let mut superseded = BTreeSet::new();
-        let mut open: Vec<&VersionId> =
-            self.visible_records().flat_map(|record| record.publication.parents.iter()).collect();
+        let mut open: Vec<&VersionId> = self
+            .visible_records()
+            .flat_map(|record| record.publication.parents.iter())
+            .collect();
         while let Some(version) = open.pop() {
             if superseded.insert(*version) {
                 open.extend(parents.get(version).into_iter().flatten());
@@ -132,7 +170,8 @@ impl Pod {
     pub(super) fn tags(&self) -> BTreeMap<&TagName, VersionId> {
         let standing = self.tags.iter().filter_map(|(tag, words)| {
             // Where people moved a tag at the same time, a version beats none; then the hash decides.
-            let (_, word) = newest(words).max_by_key(|(hash, word)| (word.version.is_some(), **hash))?;
+            let (_, word) =
+                newest(words).max_by_key(|(hash, word)| (word.version.is_some(), **hash))?;
             let version = word.version?;
             self.version(&version).map(|_| (tag, version))
         });
@@ -140,16 +179,32 @@ impl Pod {
     }
 
     pub(super) fn tag_words(&self, tag: &TagName) -> Vec<EntryHash> {
-        self.tags.get(tag).map(|words| newest(words).map(|(hash, _)| *hash).collect()).unwrap_or_default()
+        self.tags
+            .get(tag)
+            .map(|words| newest(words).map(|(hash, _)| *hash).collect())
+            .unwrap_or_default()
     }
 
     fn visible_records(&self) -> impl Iterator<Item = &VersionRecord> {
-        self.visible.iter().filter_map(|entry| self.publications.get(entry))
+        self.visible
+            .iter()
+            .filter_map(|entry| self.publications.get(entry))
     }
 
-    fn say(&mut self, tag: TagName, entry: &Entry, version: Option<VersionId>, supersedes: Vec<EntryHash>) {
+    fn say(
+        &mut self,
+        tag: TagName,
+        entry: &Entry,
+        version: Option<VersionId>,
+        supersedes: Vec<EntryHash>,
+    ) {
         let header = entry.header();
-        let word = TagWord { version, device: header.device, seq: header.seq, supersedes };
+        let word = TagWord {
+            version,
+            device: header.device,
+            seq: header.seq,
+            supersedes,
+        };
         self.tags.entry(tag).or_default().insert(entry.hash(), word);
     }
 
@@ -168,7 +223,8 @@ impl Pod {
                 visibility.vanished.push(record.entry.clone());
             }
         }
-        self.visible.extend(visibility.appeared.iter().map(|entry| entry.hash()));
+        self.visible
+            .extend(visibility.appeared.iter().map(|entry| entry.hash()));
         for entry in &visibility.vanished {
             self.visible.remove(&entry.hash());
         }
@@ -185,7 +241,9 @@ fn rank(record: &VersionRecord) -> (u64, DeviceId, u64) {
 fn newest(words: &BTreeMap<EntryHash, TagWord>) -> impl Iterator<Item = (&EntryHash, &TagWord)> {
     let superseded: BTreeSet<_> = words.values().flat_map(|word| &word.supersedes).collect();
     words.iter().filter(move |(hash, word)| {
-        let repeated = words.values().any(|other| other.device == word.device && other.seq > word.seq);
+        let repeated = words
+            .values()
+            .any(|other| other.device == word.device && other.seq > word.seq);
         !superseded.contains(hash) && !repeated
     })
 }

@@ -23,12 +23,20 @@ pub enum Resolution {
     /// A file or folder: not the catalog's business.
     Path(String),
     /// Several versions fit; each of these names one of them.
-    Ambiguous { exact: Vec<String> },
+    Ambiguous {
+        exact: Vec<String>,
+    },
     /// `near` are names that look alike, `pods` all that are known.
-    NoPod { near: Vec<PodName>, pods: Vec<PodName> },
+    NoPod {
+        near: Vec<PodName>,
+        pods: Vec<PodName>,
+    },
     /// The pod is known, this version of it isn't. `near` are its versions, newest first, and tags
     /// that look alike.
-    NoVersion { pod: PodName, near: Vec<String> },
+    NoVersion {
+        pod: PodName,
+        near: Vec<String>,
+    },
 }
 
 impl Catalog {
@@ -42,14 +50,20 @@ impl Catalog {
         let found = match reference {
             Reference::Pod(_) => self.tips(pod),
             Reference::Number { number, author, .. } => self.matching(pod, |record| {
-                record.number() == *number && author.as_ref().is_none_or(|author| record.author == *author)
+                record.number() == *number
+                    && author
+                        .as_ref()
+                        .is_none_or(|author| record.author == *author)
             }),
             Reference::Hash { prefix, .. } => self.matching(pod, |record| {
                 record.version().to_string().starts_with(prefix.as_str())
             }),
             Reference::Tag { tag, .. } => {
                 let version = self.tags(pod).get(tag).copied();
-                version.and_then(|version| self.version(pod, &version)).into_iter().collect()
+                version
+                    .and_then(|version| self.version(pod, &version))
+                    .into_iter()
+                    .collect()
             }
             Reference::Private { .. } | Reference::Path(_) => Vec::new(),
         };
@@ -57,7 +71,10 @@ impl Catalog {
             [record] => Resolution::Shared(Box::new(record.clone())),
             [] => self.resolve_private(pod, reference),
             _ => Resolution::Ambiguous {
-                exact: found.into_iter().map(|record| self.exact_reference(record)).collect(),
+                exact: found
+                    .into_iter()
+                    .map(|record| self.exact_reference(record))
+                    .collect(),
             },
         }
     }
@@ -66,13 +83,23 @@ impl Catalog {
     pub fn exact_reference(&self, record: &VersionRecord) -> String {
         let pod = &record.publication.pod;
         let alike = self.matching(pod, |other| other.number() == record.number());
-        let by_author = alike.iter().filter(|other| other.author == record.author).count();
+        let by_author = alike
+            .iter()
+            .filter(|other| other.author == record.author)
+            .count();
         let (number, author) = (record.number(), Some(record.author.clone()));
-        let numbered = |author: Option<MemberName>| Reference::Number { pod: pod.clone(), number, author };
+        let numbered = |author: Option<MemberName>| Reference::Number {
+            pod: pod.clone(),
+            number,
+            author,
+        };
         match (alike.len(), by_author) {
             (0 | 1, _) => numbered(None).to_string(),
             (_, 1) => numbered(author).to_string(),
-            _ => format!("{pod}@{}", &record.version().to_string()[..EXACT_HASH_DIGITS]),
+            _ => format!(
+                "{pod}@{}",
+                &record.version().to_string()[..EXACT_HASH_DIGITS]
+            ),
         }
     }
 
@@ -82,9 +109,10 @@ impl Catalog {
         let versions = self.private_versions(pod);
         let found: Vec<_> = match reference {
             Reference::Pod(_) => versions.last().copied().into_iter().collect(),
-            Reference::Private { number, .. } => {
-                versions.into_iter().filter(|version| version.number == *number).collect()
-            }
+            Reference::Private { number, .. } => versions
+                .into_iter()
+                .filter(|version| version.number == *number)
+                .collect(),
             Reference::Hash { prefix, .. } => versions
                 .into_iter()
                 .filter(|version| version.version.to_string().starts_with(prefix.as_str()))
@@ -95,12 +123,19 @@ impl Catalog {
             [version] => Resolution::Private(Box::new(version.clone())),
             [] => self.no_version(pod, reference),
             _ => Resolution::Ambiguous {
-                exact: found.iter().map(|version| format!("{pod}:+{}", version.number)).collect(),
+                exact: found
+                    .iter()
+                    .map(|version| format!("{pod}:+{}", version.number))
+                    .collect(),
             },
         }
     }
 
-    fn matching(&self, pod: &PodName, fits: impl Fn(&VersionRecord) -> bool) -> Vec<&VersionRecord> {
+    fn matching(
+        &self,
+        pod: &PodName,
+        fits: impl Fn(&VersionRecord) -> bool,
+    ) -> Vec<&VersionRecord> {
         let mut versions = self.versions(pod);
         versions.retain(|record| fits(record));
         versions
@@ -110,7 +145,11 @@ impl Catalog {
         let pods: BTreeSet<_> = self.pods();
         let near = nearest(pod.as_str(), pods.iter().map(|name| name.as_str()));
         Resolution::NoPod {
-            near: pods.iter().filter(|name| near.contains(&name.as_str())).map(|name| (*name).clone()).collect(),
+            near: pods
+                .iter()
+                .filter(|name| near.contains(&name.as_str()))
+                .map(|name| (*name).clone())
+                .collect(),
             pods: pods.into_iter().cloned().collect(),
         }
     }
@@ -123,15 +162,24 @@ impl Catalog {
                 near.into_iter().map(|tag| format!("{pod}:{tag}")).collect()
             }
             Reference::Private { .. } => {
-                let newest = self.private_versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
-                newest.map(|version| format!("{pod}:+{}", version.number)).collect()
+                let newest = self
+                    .private_versions(pod)
+                    .into_iter()
+                    .rev()
+                    .take(MAX_SUGGESTIONS);
+                newest
+                    .map(|version| format!("{pod}:+{}", version.number))
+                    .collect()
             }
             _ => {
                 let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
                 newest.map(|record| self.exact_reference(record)).collect()
             }
         };
-        Resolution::NoVersion { pod: pod.clone(), near }
+        Resolution::NoVersion {
+            pod: pod.clone(),
+            near,
+        }
     }
 }
 
@@ -143,7 +191,10 @@ fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a st
         .filter(|(distance, _)| *distance <= limit)
         .collect();
     near.sort_unstable();
-    near.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name).collect()
+    near.into_iter()
+        .take(MAX_SUGGESTIONS)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// Letters to change, add or take away to get from one to the other. Names are ASCII.

@@ -11,7 +11,10 @@ use crate::id::{BlobId, DeviceId, TeamId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateChange {
     /// All members of a team, in place of those before.
-    Members { team: TeamId, devices: Vec<DeviceId> },
+    Members {
+        team: TeamId,
+        devices: Vec<DeviceId>,
+    },
     /// These blobs may be served to the team's members.
     Share { team: TeamId, blobs: Vec<BlobId> },
     /// These may not any more.
@@ -50,13 +53,17 @@ impl Gate {
 
     /// Whether a device belongs to any team of this home.
     pub fn is_member(&self, device: &DeviceId) -> bool {
-        self.teams.values().any(|team| team.members.contains(device))
+        self.teams
+            .values()
+            .any(|team| team.members.contains(device))
     }
 
     /// Whether a device belongs to a team that the blob is shared to.
     #[cfg(not(podsync_planted = "serve-strangers"))]
     pub fn may_fetch(&self, device: &DeviceId, blob: &BlobId) -> bool {
-        self.teams.values().any(|team| team.members.contains(device) && team.shared.contains(blob))
+        self.teams
+            .values()
+            .any(|team| team.members.contains(device) && team.shared.contains(blob))
     }
 
     #[cfg(podsync_planted = "serve-strangers")]
@@ -75,13 +82,28 @@ mod tests {
         let [alice, bob] = [DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32])];
         let blob = BlobId::of(b"pack");
         let mut gate = Gate::default();
-        gate.apply(GateChange::Members { team: red, devices: vec![alice] });
-        gate.apply(GateChange::Members { team: blue, devices: vec![bob] });
-        gate.apply(GateChange::Share { team: red, blobs: vec![blob] });
+        gate.apply(GateChange::Members {
+            team: red,
+            devices: vec![alice],
+        });
+        gate.apply(GateChange::Members {
+            team: blue,
+            devices: vec![bob],
+        });
+        gate.apply(GateChange::Share {
+            team: red,
+            blobs: vec![blob],
+        });
         assert!(gate.may_fetch(&alice, &blob) && !gate.may_fetch(&bob, &blob));
-        gate.apply(GateChange::Withdraw { team: red, blobs: vec![blob] });
+        gate.apply(GateChange::Withdraw {
+            team: red,
+            blobs: vec![blob],
+        });
         assert!(!gate.may_fetch(&alice, &blob));
-        gate.apply(GateChange::Members { team: red, devices: vec![] });
+        gate.apply(GateChange::Members {
+            team: red,
+            devices: vec![],
+        });
         assert!(!gate.is_member(&alice) && gate.is_member(&bob));
     }
 }

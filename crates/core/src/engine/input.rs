@@ -72,32 +72,72 @@ number_id!(
 #[derive(Debug)]
 pub enum Input {
     /// A connection stands. One for each device, however many there are underneath.
-    Connected { device: DeviceId },
-    Disconnected { device: DeviceId },
+    Connected {
+        device: DeviceId,
+    },
+    Disconnected {
+        device: DeviceId,
+    },
     /// A gossip message on the topic of `team`, handed over by the neighbour `from`.
-    Gossip { id: GossipId, team: TeamId, from: DeviceId, message: GossipIn },
+    Gossip {
+        id: GossipId,
+        team: TeamId,
+        from: DeviceId,
+        message: GossipIn,
+    },
     /// A peer asks. Bytes that don't open are the daemon's to drop, with the connection.
-    Request { id: ResponderId, device: DeviceId, request: RequestIn },
+    Request {
+        id: ResponderId,
+        device: DeviceId,
+        request: RequestIn,
+    },
     /// The answer to an [`super::Output::Request`], or why there is none.
-    Response { id: RequestId, result: Result<ResponseIn, RequestFailed> },
+    Response {
+        id: RequestId,
+        result: Result<ResponseIn, RequestFailed>,
+    },
     /// The records are on the disk and will be there after a crash.
-    Persisted { id: PersistId },
+    Persisted {
+        id: PersistId,
+    },
     /// None of the records is on the disk, nor will be.
-    PersistFailed { id: PersistId, why: String },
+    PersistFailed {
+        id: PersistId,
+        why: String,
+    },
     /// Bytes of a blob that the store now holds, verified and synced. At start, one for each blob.
-    Held { blob: BlobId, len: u64, bytes: Range<u64> },
+    Held {
+        blob: BlobId,
+        len: u64,
+        bytes: Range<u64>,
+    },
     /// The store gave up a blob or found it damaged.
-    Evicted { blob: BlobId },
-    Command { id: CommandId, command: Command },
+    Evicted {
+        blob: BlobId,
+    },
+    Command {
+        id: CommandId,
+        command: Command,
+    },
     /// Fetch these blobs, from whoever has them.
     Want(Want),
     /// The transfer's fetches are called off; what has arrived stays in the store.
-    CancelWant { transfer: TransferId },
+    CancelWant {
+        transfer: TransferId,
+    },
     /// `bytes` of the fetch's range have arrived, from its beginning on and in all.
-    FetchProgress { fetch: FetchId, bytes: u64 },
+    FetchProgress {
+        fetch: FetchId,
+        bytes: u64,
+    },
     /// All of the range is in the store, verified.
-    FetchDone { fetch: FetchId },
-    FetchFailed { fetch: FetchId, why: FetchFailed },
+    FetchDone {
+        fetch: FetchId,
+    },
+    FetchFailed {
+        fetch: FetchId,
+        why: FetchFailed,
+    },
     /// Time passed: due when [`super::Engine::poll_timeout`] said so. Harmless at any time.
     Tick,
 }
@@ -136,6 +176,8 @@ pub struct Want {
     pub blobs: Vec<WantedBlob>,
     /// Asked first where it has the same as others: whoever announced the version, say.
     pub prefer: Option<DeviceId>,
+    /// How long to wait while nobody connected has what is missing.
+    pub patience: Duration,
 }
 
 /// A blob of which something is missing. Resuming is listing only that.
@@ -151,7 +193,11 @@ pub struct WantedBlob {
 impl WantedBlob {
     /// All of a blob.
     pub fn whole(blob: BlobRef) -> Self {
-        Self { blob: blob.id, len: blob.len, missing: std::iter::once(0..blob.len).collect() }
+        Self {
+            blob: blob.id,
+            len: blob.len,
+            missing: std::iter::once(0..blob.len).collect(),
+        }
     }
 }
 
@@ -159,27 +205,61 @@ impl WantedBlob {
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Found a team with this device as its first admin.
-    CreateTeam { name: TeamName, member: MemberName, label: DeviceLabel },
+    CreateTeam {
+        name: TeamName,
+        member: MemberName,
+        label: DeviceLabel,
+    },
     Invite(InviteOptions),
     /// Join by a ticket: asks every connected device that isn't known to be a stranger until one
     /// witnesses it, or until `patience` is over. The daemon dials the ticket's addresses.
-    Join { ticket: Box<Ticket>, member: MemberName, label: DeviceLabel, patience: Duration },
+    Join {
+        ticket: Box<Ticket>,
+        member: MemberName,
+        label: DeviceLabel,
+        patience: Duration,
+    },
     /// Remove a device or withdraw an invite by its key. The team key is changed after it.
-    Remove { team: TeamId, device: DeviceId },
-    SetRole { team: TeamId, device: DeviceId, role: Role },
+    Remove {
+        team: TeamId,
+        device: DeviceId,
+    },
+    SetRole {
+        team: TeamId,
+        device: DeviceId,
+        role: Role,
+    },
     /// Change the team key now.
-    Rotate { team: TeamId },
+    Rotate {
+        team: TeamId,
+    },
     /// Set or, with none, unset one of the team's settings.
-    SetSetting { team: TeamId, name: String, value: Option<String> },
+    SetSetting {
+        team: TeamId,
+        name: String,
+        value: Option<String>,
+    },
     Publish(Box<Publish>),
     /// Move a tag, or with no version take it away.
-    Tag { team: TeamId, pod: PodName, tag: TagName, version: Option<VersionId> },
+    Tag {
+        team: TeamId,
+        pod: PodName,
+        tag: TagName,
+        version: Option<VersionId>,
+    },
     /// Take a shared version out of everybody's sight; its author or an admin may.
-    Drop { team: TeamId, pod: PodName, version: VersionId },
+    Drop {
+        team: TeamId,
+        pod: PodName,
+        version: VersionId,
+    },
     /// Remember a version that was saved here and isn't shared.
     SavePrivate(Box<SavePrivate>),
     /// Forget a private version.
-    ForgetPrivate { team: TeamId, version: VersionId },
+    ForgetPrivate {
+        team: TeamId,
+        version: VersionId,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -1,19 +1,409 @@
 //! The engine: policy without effects. What happened goes in, what to do comes out.
 //!
-//! It reads no clock, no disk, no socket and draws no randomness; the daemon and the simulated
-//! network drive the same type.
+//! It reads no clock, no disk and no socket and draws no randomness; the daemon and the simulated
+//! network drive the same type. One rule runs through all of it: what this device decides takes
+//! effect once it is [`Input::Persisted`], never before.
 
+mod admin;
+mod answer;
+mod command;
+mod digest;
+mod entropy;
 mod error;
+mod exchange;
 mod gate;
+mod gossip;
 mod input;
+mod join;
 mod output;
+mod publish;
 mod record;
+mod team;
+pub mod transfer;
+mod view;
+mod want;
+mod writes;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use error::EngineError;
 pub use gate::{Gate, GateChange};
 pub use input::{
-    Command, CommandId, FetchFailed, FetchId, GossipId, Input, InviteOptions, Now, PersistId, Publish,
-    RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId, Want, WantedBlob,
+    Command, CommandId, FetchFailed, FetchId, GossipId, Input, InviteOptions, Now, PersistId,
+    Publish, RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId, Want,
+    WantedBlob,
 };
 pub use output::{Answer, Event, Farewell, Output, Record, Verdict};
 pub use record::Restored;
+pub use view::{DeviceHeard, FeedStatus};
+
+use self::{
+    command::Errand,
+    entropy::Entropy,
+    exchange::{Asked, Connection},
+    join::PendingJoin,
+    team::Team,
+    want::Wants,
+    writes::{After, Deed, Writes},
+};
+use crate::{
+    feed::{Entry, Head},
+    id::{DeviceId, TeamId},
+    keys::DeviceSecret,
+    membership::{Membership, Operation},
+    signed::Verified,
+};
+
+/// How often a device says that it was there.
+const LIVENESS_EVERY: Duration = Duration::from_secs(3600);
+/// How soon after the start it says so first.
+const FIRST_LIVENESS_AFTER: Duration = Duration::from_secs(20);
+
+/// The policy of one home.
+pub struct Engine {
+    secret: DeviceSecret,
+    now: Now,
+    entropy: Entropy,
+    teams: BTreeMap<TeamId, TeamState>,
+    connected: BTreeMap<DeviceId, Connection>,
+    /// Requests to peers that wait for their answer.
+    asked: BTreeMap<RequestId, Asked>,
+    requests_minted: u64,
+    joins: BTreeMap<TeamId, PendingJoin>,
+    wants: Wants,
+    writes: Writes,
+    outputs: VecDeque<Output>,
+    /// What the log kept, until [`Engine::start`].
+    restored: BTreeMap<TeamId, Kept>,
+}
+
+/// A team and what is going on in it.
+struct TeamState {
+    team: Team,
+    /// Members as the gate knows them.
+    gated: BTreeSet<DeviceId>,
+    /// What waits for the deed in hand to be written.
+    errands: VecDeque<Errand>,
+    in_deed: bool,
+    /// Feeds whose missing entries are being asked for.
+    filling: BTreeSet<DeviceId>,
+    next_liveness: Duration,
+    rotation_at: Option<Duration>,
+    /// The newest entry of this device's own feed that people know of.
+    own_seq: u64,
+}
+
+#[derive(Default)]
+struct Kept {
+    operations: Vec<Arc<Verified<Operation>>>,
+    heads: Vec<Verified<Head>>,
+    entries: Vec<Arc<Entry>>,
+    private: Vec<crate::catalog::PrivateVersion>,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet. `seed` must be fresh random bytes, new at every start.
+    pub fn new(secret: DeviceSecret, seed: [u8; 32], now: Now) -> Self {
+        Self {
+            secret,
+            now,
+            entropy: Entropy::new(seed),
+            teams: BTreeMap::new(),
+            connected: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            requests_minted: 0,
+            joins: BTreeMap::new(),
+            wants: Wants::default(),
+            writes: Writes::default(),
+            outputs: VecDeque::new(),
+            restored: BTreeMap::new(),
+        }
+    }
+
+    /// Takes back one record of the log. After the last one comes [`Engine::start`].
+    pub fn restore(&mut self, record: Restored) {
+        let (Restored::Operation(team, _)
+        | Restored::Entry(team, _)
+        | Restored::Head(team, _)
+        | Restored::Fork(team, _)
+        | Restored::Private(team, _)) = record;
+        let kept = self.restored.entry(team).or_default();
+        match record {
+            Restored::Operation(_, operation) => kept.operations.push(operation),
+            Restored::Entry(_, entry) => kept.entries.push(entry),
+            Restored::Head(_, head) | Restored::Fork(_, head) => kept.heads.push(head),
+            Restored::Private(_, version) => kept.private.push(*version),
+        }
+    }
+
+    /// Makes teams of what was restored. Required before the first input, with or without records.
+    pub fn start(&mut self, now: Now) {
+        self.now = now;
+        for (id, kept) in std::mem::take(&mut self.restored) {
+            let founding = kept
+                .operations
+                .iter()
+                .find(|operation| operation.value().parents.is_empty());
+            let Some(mut membership) =
+                founding.and_then(|founding| Membership::new(Verified::clone(founding)).ok())
+            else {
+                continue;
+            };
+            membership.insert_all(kept.operations);
+            let mut team = Team::new(membership, &self.secret);
+            team.restore(kept.heads, kept.entries);
+            for version in kept.private {
+                team.catalog.insert_private(version);
+            }
+            self.enter(id, team);
+        }
+    }
+
+    /// Takes in something that happened. What it leads to is had from [`Engine::poll_output`].
+    pub fn handle(&mut self, input: Input, now: Now) {
+        self.now = now;
+        match input {
+            Input::Connected { device } => self.on_connected(device),
+            Input::Disconnected { device } => self.on_disconnected(device),
+            Input::Gossip {
+                id,
+                team,
+                from,
+                message,
+            } => self.on_gossip(id, team, from, message),
+            Input::Request {
+                id,
+                device,
+                request,
+            } => self.on_request(id, device, request),
+            Input::Response { id, result } => self.on_response(id, result),
+            Input::Persisted { id } => self.on_persisted(id),
+            Input::PersistFailed { id, why } => self.on_persist_failed(id, why),
+            Input::Held { blob, len, bytes } => self.on_held(blob, len, bytes),
+            Input::Evicted { blob } => self.on_evicted(blob),
+            Input::Command { id, command } => self.on_command(id, command),
+            Input::Want(want) => self.on_want(want),
+            Input::CancelWant { transfer } => self.on_cancel_want(transfer),
+            Input::FetchProgress { fetch, bytes } => self.on_fetch_progress(fetch, bytes),
+            Input::FetchDone { fetch } => self.on_fetch_done(fetch),
+            Input::FetchFailed { fetch, why } => self.on_fetch_failed(fetch, why),
+            Input::Tick => {}
+        }
+        self.on_time();
+        self.flush();
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When the engine wants an [`Input::Tick`], if nothing happens before: on the monotonic clock.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        let teams = self
+            .teams
+            .values()
+            .flat_map(|state| [Some(state.next_liveness), state.rotation_at]);
+        teams
+            .chain([self.writes.timeout(), self.wants.timeout()])
+            .chain(self.connected.values().map(Connection::timeout))
+            .chain(self.joins.values().map(|join| join.deadline))
+            .flatten()
+            .min()
+    }
+
+    fn on_time(&mut self) {
+        self.retry_writes();
+        self.exchange_when_due();
+        self.give_up_joins();
+        let mono = self.now.mono;
+        let ids: Vec<_> = self.teams.keys().copied().collect();
+        for id in ids {
+            let Some(state) = self.teams.get_mut(&id) else {
+                continue;
+            };
+            if state.next_liveness <= mono {
+                state.next_liveness = mono + LIVENESS_EVERY;
+                self.state_liveness(id);
+            }
+            self.rotate_when_due(id);
+        }
+    }
+
+    /// Puts out what the input changed: writes first, then what follows from them.
+    fn flush(&mut self) {
+        let ids: Vec<_> = self.teams.keys().copied().collect();
+        for id in ids {
+            self.update_gate(id);
+            let Some(state) = self.teams.get_mut(&id) else {
+                continue;
+            };
+            let changes = state.team.take_changes();
+            if changes.records.is_empty() {
+                self.outputs
+                    .extend(changes.events.into_iter().map(Output::Event));
+            } else {
+                let persist = self.writes.heard(&changes);
+                self.outputs.push_back(Output::Persist {
+                    id: persist,
+                    records: changes.records,
+                });
+            }
+        }
+        self.run_transfers();
+    }
+
+    /// Takes in a team, at start or by founding or joining it.
+    fn enter(&mut self, id: TeamId, team: Team) {
+        let state = TeamState {
+            team,
+            gated: BTreeSet::new(),
+            errands: VecDeque::new(),
+            in_deed: false,
+            filling: BTreeSet::new(),
+            next_liveness: self.now.mono + FIRST_LIVENESS_AFTER,
+            rotation_at: None,
+            own_seq: 0,
+        };
+        self.teams.insert(id, state);
+        self.own_feed_is_known(id);
+        self.membership_moved(id);
+        self.update_gate(id);
+    }
+
+    /// Tells the gate who is a member and what is shared.
+    fn update_gate(&mut self, id: TeamId) {
+        let Some(state) = self.teams.get_mut(&id) else {
+            return;
+        };
+        let change = state.team.catalog.take_shared();
+        if !change.shared.is_empty() {
+            let change = GateChange::Share {
+                team: id,
+                blobs: change.shared,
+            };
+            self.outputs.push_back(Output::GateChanged(change));
+        }
+        if !change.withdrawn.is_empty() {
+            let change = GateChange::Withdraw {
+                team: id,
+                blobs: change.withdrawn,
+            };
+            self.outputs.push_back(Output::GateChanged(change));
+        }
+    }
+
+    /// What follows when operations have come in: the gate, connections, a rotation that is due.
+    fn membership_moved(&mut self, id: TeamId) {
+        let Some(state) = self.teams.get_mut(&id) else {
+            return;
+        };
+        let members: BTreeSet<_> = state
+            .team
+            .membership
+            .state()
+            .devices()
+            .map(|record| record.device)
+            .collect();
+        if members != state.gated {
+            let devices = members.iter().copied().collect();
+            let before = std::mem::replace(&mut state.gated, members);
+            self.outputs
+                .push_back(Output::GateChanged(GateChange::Members {
+                    team: id,
+                    devices,
+                }));
+            self.meet_and_part(id, &before);
+        }
+        self.plan_rotation(id);
+    }
+
+    /// Writes what this device decided. It takes effect in [`Engine::done`].
+    fn commit(&mut self, deed: Deed, records: Vec<Record>) {
+        if let Some(state) = self.teams.get_mut(&deed.team()) {
+            state.in_deed = true;
+        }
+        self.announce_early(&deed);
+        let id = self.writes.deed(deed);
+        self.outputs.push_back(Output::Persist { id, records });
+    }
+
+    fn on_persisted(&mut self, id: PersistId) {
+        match self.writes.take(id) {
+            Some(After::Deed(deed)) => {
+                let team = deed.team();
+                self.done(*deed);
+                self.next_errand(team);
+            }
+            Some(After::Heard { events, .. }) => {
+                self.outputs.extend(events.into_iter().map(Output::Event));
+            }
+            None => {}
+        }
+    }
+
+    #[cfg(not(podsync_planted = "ignore-persist-failure"))]
+    fn on_persist_failed(&mut self, id: PersistId, why: String) {
+        self.outputs
+            .push_back(Output::Event(Event::PersistFailed { why: why.clone() }));
+        match self.writes.take(id) {
+            Some(After::Deed(deed)) => {
+                let team = deed.team();
+                self.undone(*deed, why);
+                self.next_errand(team);
+            }
+            Some(After::Heard { records, events }) => {
+                self.writes.retry(records, events, self.now.mono)
+            }
+            None => {}
+        }
+    }
+
+    #[cfg(podsync_planted = "ignore-persist-failure")]
+    fn on_persist_failed(&mut self, id: PersistId, _: String) {
+        self.on_persisted(id);
+    }
+
+    #[cfg(not(podsync_planted = "announce-before-persisted"))]
+    fn announce_early(&mut self, _: &Deed) {}
+
+    #[cfg(podsync_planted = "announce-before-persisted")]
+    fn announce_early(&mut self, deed: &Deed) {
+        if let Deed::Entry {
+            team, entry, head, ..
+        } = deed
+        {
+            self.announce(*team, head, Some(entry));
+        }
+    }
+
+    /// Heads have moved on since the write that failed: the newest are written, not those.
+    fn retry_writes(&mut self) {
+        let Some(mut changes) = self.writes.due(self.now.mono) else {
+            return;
+        };
+        for record in &mut changes.records {
+            if let Record::Head {
+                team,
+                device,
+                bytes,
+            } = record
+                && let Some(head) = self
+                    .teams
+                    .get(team)
+                    .and_then(|state| state.team.feed(device)?.head())
+            {
+                *bytes = head.bytes().clone();
+            }
+        }
+        let id = self.writes.heard(&changes);
+        self.outputs.push_back(Output::Persist {
+            id,
+            records: changes.records,
+        });
+    }
+}

@@ -24,24 +24,55 @@ use crate::{
 #[derive(Debug)]
 pub enum Output {
     /// Write these in one transaction, then report it. Of two, the first is to be written first.
-    Persist { id: PersistId, records: Vec<Record> },
+    Persist {
+        id: PersistId,
+        records: Vec<Record>,
+    },
     /// Gossip to the team. That nobody is there is no error.
-    Gossip { team: TeamId, bytes: Vec<u8> },
+    Gossip {
+        team: TeamId,
+        bytes: Vec<u8>,
+    },
     /// The judgement on a gossip message: whether it is passed on, and whether its sender errs.
-    Validate { id: GossipId, verdict: Verdict },
+    Validate {
+        id: GossipId,
+        verdict: Verdict,
+    },
     /// Ask a peer; the answer comes as [`super::Input::Response`], whatever happens.
-    Request { id: RequestId, device: DeviceId, protocol: Protocol, bytes: Vec<u8> },
+    Request {
+        id: RequestId,
+        device: DeviceId,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+    },
     /// Answer a peer's request.
-    Respond { id: ResponderId, bytes: Vec<u8> },
+    Respond {
+        id: ResponderId,
+        bytes: Vec<u8>,
+    },
     /// Fetch `range` of a blob of `total_len` bytes into the store.
-    Fetch { fetch: FetchId, device: DeviceId, blob: BlobId, range: Range<u64>, total_len: u64 },
+    Fetch {
+        fetch: FetchId,
+        device: DeviceId,
+        blob: BlobId,
+        range: Range<u64>,
+        total_len: u64,
+    },
     /// Its result is of no interest any more; nothing is reported back.
-    CancelFetch { fetch: FetchId },
+    CancelFetch {
+        fetch: FetchId,
+    },
     /// Close the connection.
-    Disconnect { device: DeviceId, why: Farewell },
+    Disconnect {
+        device: DeviceId,
+        why: Farewell,
+    },
     /// Who is a member, or what may be served, has changed: apply it to the [`super::Gate`].
     GateChanged(GateChange),
-    Reply { command: CommandId, result: Result<Answer, EngineError> },
+    Reply {
+        command: CommandId,
+        result: Result<Answer, EngineError>,
+    },
     Event(Event),
 }
 
@@ -50,17 +81,38 @@ pub enum Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A membership operation; kept for ever.
-    Operation { team: TeamId, id: OpId, bytes: Arc<[u8]> },
+    Operation {
+        team: TeamId,
+        id: OpId,
+        bytes: Arc<[u8]>,
+    },
     /// A feed entry. A forked feed has several of one number.
-    Entry { team: TeamId, device: DeviceId, seq: u64, hash: EntryHash, bytes: Arc<[u8]> },
+    Entry {
+        team: TeamId,
+        device: DeviceId,
+        seq: u64,
+        hash: EntryHash,
+        bytes: Arc<[u8]>,
+    },
     /// The newest head seen of a device: the floor below which it is never shown. Replaces the one
     /// before it.
-    Head { team: TeamId, device: DeviceId, bytes: Arc<[u8]> },
+    Head {
+        team: TeamId,
+        device: DeviceId,
+        bytes: Arc<[u8]>,
+    },
     /// A signed head that the one of [`Record::Head`] does not extend: the proof of a fork. There is
     /// at most one for a device.
-    Fork { team: TeamId, device: DeviceId, bytes: Arc<[u8]> },
+    Fork {
+        team: TeamId,
+        device: DeviceId,
+        bytes: Arc<[u8]>,
+    },
     /// A version that isn't shared. Replaces one of the same id.
-    Private { team: TeamId, version: Box<PrivateVersion> },
+    Private {
+        team: TeamId,
+        version: Box<PrivateVersion>,
+    },
     /// Delete the private version of this id. Never restored.
     PrivateGone { team: TeamId, version: VersionId },
 }
@@ -89,45 +141,111 @@ pub enum Farewell {
 /// What a command came to.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    TeamCreated { team: TeamId, recovery: RecoveryKey },
-    Invited { ticket: Box<Ticket> },
-    Joined { team: TeamId },
+    TeamCreated {
+        team: TeamId,
+        recovery: RecoveryKey,
+    },
+    Invited {
+        ticket: Box<Ticket>,
+    },
+    Joined {
+        team: TeamId,
+    },
     /// Removed, changed, tagged, dropped, forgotten: nothing more to say.
     Done,
     /// `already` where it had been shared before and nothing was announced.
-    Published { number: u64, version: VersionId, already: bool },
+    Published {
+        number: u64,
+        version: VersionId,
+        already: bool,
+    },
     /// The number among the private ones: `+number`.
-    Saved { number: u64, version: VersionId },
+    Saved {
+        number: u64,
+        version: VersionId,
+    },
 }
 
 /// Something that people may want to hear of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A version by a teammate; it is on the disk.
-    VersionHeard { team: TeamId, pod: PodName, number: u64, version: VersionId, author: DeviceId },
+    VersionHeard {
+        team: TeamId,
+        pod: PodName,
+        number: u64,
+        version: VersionId,
+        author: DeviceId,
+    },
     /// A version by this device; it is on the disk and on its way.
-    VersionShared { team: TeamId, pod: PodName, number: u64, version: VersionId },
-    MemberJoined { team: TeamId, device: DeviceId, member: MemberName, role: Role },
-    MemberRemoved { team: TeamId, device: DeviceId },
+    VersionShared {
+        team: TeamId,
+        pod: PodName,
+        number: u64,
+        version: VersionId,
+    },
+    MemberJoined {
+        team: TeamId,
+        device: DeviceId,
+        member: MemberName,
+        role: Role,
+    },
+    MemberRemoved {
+        team: TeamId,
+        device: DeviceId,
+    },
     /// This device was removed: the team takes nothing from it any more.
-    Expelled { team: TeamId },
-    KeyRotated { team: TeamId },
+    Expelled {
+        team: TeamId,
+    },
+    KeyRotated {
+        team: TeamId,
+    },
     /// A device signed two feeds. It counts for nothing until an admin picks a branch.
-    ForkProof { team: TeamId, device: DeviceId, seq: u64 },
+    ForkProof {
+        team: TeamId,
+        device: DeviceId,
+        seq: u64,
+    },
     /// Others hold entries of this device that are not in its own log: the home was copied, or
     /// restored from an older state. It publishes no more; a new device must be made.
-    DeviceMustBeMinted { team: TeamId },
+    DeviceMustBeMinted {
+        team: TeamId,
+    },
     /// A restored home got back what it had published.
-    OwnFeedAdopted { team: TeamId, seq: u64 },
+    OwnFeedAdopted {
+        team: TeamId,
+        seq: u64,
+    },
     /// Records could not be written; they are tried again.
-    PersistFailed { why: String },
-    TransferProgress { transfer: TransferId, bytes: u64, of: u64, providers: usize },
+    PersistFailed {
+        why: String,
+    },
+    TransferProgress {
+        transfer: TransferId,
+        bytes: u64,
+        of: u64,
+        providers: usize,
+    },
     /// Nobody connected has what is missing; the transfer waits a while.
-    TransferStarved { transfer: TransferId, missing: u64 },
+    TransferStarved {
+        transfer: TransferId,
+        missing: u64,
+    },
     /// All is in the store. Who sent how much, most first.
-    TransferDone { transfer: TransferId, from: Vec<(DeviceId, u64)> },
+    TransferDone {
+        transfer: TransferId,
+        from: Vec<(DeviceId, u64)>,
+    },
     /// It ended before all was there; what came stays, and `from` says whose it is.
-    TransferFailed { transfer: TransferId, why: EngineError, from: Vec<(DeviceId, u64)> },
+    TransferFailed {
+        transfer: TransferId,
+        why: EngineError,
+        from: Vec<(DeviceId, u64)>,
+    },
     /// A device sent bytes that are not what they should be.
-    LiarFound { device: DeviceId, blob: BlobId },
+    LiarFound {
+        device: DeviceId,
+        blob: BlobId,
+    },
 }

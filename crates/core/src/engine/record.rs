@@ -28,8 +28,12 @@ impl Record {
     /// Opens a record of the log; none where it says that something is gone.
     pub fn open(self) -> Result<Option<Restored>, Rejected> {
         Ok(Some(match self {
-            Self::Operation { team, bytes, .. } => Restored::Operation(team, Arc::new(verify(&bytes)?)),
-            Self::Entry { team, bytes, .. } => Restored::Entry(team, Arc::new(Entry::decode(&bytes)?)),
+            Self::Operation { team, bytes, .. } => {
+                Restored::Operation(team, Arc::new(verify(&bytes)?))
+            }
+            Self::Entry { team, bytes, .. } => {
+                Restored::Entry(team, Arc::new(Entry::decode(&bytes)?))
+            }
             Self::Head { team, bytes, .. } => Restored::Head(team, verify(&bytes)?),
             Self::Fork { team, bytes, .. } => Restored::Fork(team, verify(&bytes)?),
             Self::Private { team, version } => Restored::Private(team, version),

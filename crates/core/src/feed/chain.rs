@@ -138,7 +138,9 @@ impl Feed {
         if self.entries.contains_key(&(seq, hash)) {
             return Added::Known;
         }
-        if header.device != self.device || !(self.is_stated(seq, &hash) || self.is_picked(seq, &hash)) {
+        if header.device != self.device
+            || !(self.is_stated(seq, &hash) || self.is_picked(seq, &hash))
+        {
             return Added::Unwanted;
         }
         self.missing.remove(&seq);
@@ -152,13 +154,29 @@ impl Feed {
         }
     }
 
+    /// Puts back an entry from our own log, where only proved ones are. It matters for a forked feed,
+    /// of which no more entries are taken in.
+    pub fn restore(&mut self, entry: Arc<Entry>) {
+        if self.add(entry.clone()) == Added::Unwanted && self.fork.is_some() {
+            self.entries
+                .insert((entry.header().seq, entry.hash()), entry);
+        }
+    }
+
     /// The highest numbers that are missing, as ranges `from..=to`, newest first.
     pub fn gaps(&self) -> Vec<(u64, u64)> {
         if self.fork.is_some() {
             let picked = self.missing_of_picked();
-            return picked.map(|last| (self.below(last.seq), last.seq)).into_iter().collect();
+            return picked
+                .map(|last| (self.below(last.seq), last.seq))
+                .into_iter()
+                .collect();
         }
-        self.missing.keys().rev().map(|&seq| (self.below(seq), seq)).collect()
+        self.missing
+            .keys()
+            .rev()
+            .map(|&seq| (self.below(seq), seq))
+            .collect()
     }
 
     /// Whether every entry up to the newest head is here.
@@ -175,12 +193,25 @@ impl Feed {
     pub fn range(&self, from: u64, to: u64) -> impl Iterator<Item = &Arc<Entry>> {
         let lowest = (from, EntryHash::from_bytes([0; 32]));
         let highest = (to.max(from), EntryHash::from_bytes([0xff; 32]));
-        self.entries.range(lowest..=highest).rev().map(|(_, entry)| entry)
+        self.entries
+            .range(lowest..=highest)
+            .rev()
+            .map(|(_, entry)| entry)
     }
 
     /// Every entry of every branch.
     pub fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries.values()
+    }
+
+    /// The newest entry that is here; of a forked feed, of the branch of the newest head.
+    pub fn newest_entry(&self) -> Option<&Arc<Entry>> {
+        let of_head = self
+            .head
+            .as_ref()
+            .map(Verified::value)
+            .and_then(|head| self.get(head.seq, &head.entry));
+        of_head.or_else(|| self.entries.values().next_back())
     }
 
     pub fn get(&self, seq: u64, hash: &EntryHash) -> Option<&Arc<Entry>> {
@@ -189,7 +220,11 @@ impl Feed {
 
     /// The entries that count while their device is a member: all, or none of a forked feed.
     pub fn counting(&self) -> Vec<&Arc<Entry>> {
-        if self.is_quarantined() { Vec::new() } else { self.entries.values().collect() }
+        if self.is_quarantined() {
+            Vec::new()
+        } else {
+            self.entries.values().collect()
+        }
     }
 
     /// The entries that count of a removed device: those that lead up to `last`.
@@ -203,7 +238,9 @@ impl Feed {
         let first = last.and_then(|last| entry(last.seq, last.hash));
         std::iter::successors(first, move |newer| {
             let header = newer.header();
-            header.previous.and_then(|previous| entry(header.seq - 1, previous))
+            header
+                .previous
+                .and_then(|previous| entry(header.seq - 1, previous))
         })
     }
 
@@ -213,7 +250,10 @@ impl Feed {
             None => Some(last),
             Some(oldest) => {
                 let header = oldest.header();
-                header.previous.map(|hash| LastEntry { seq: header.seq - 1, hash })
+                header.previous.map(|hash| LastEntry {
+                    seq: header.seq - 1,
+                    hash,
+                })
             }
         }
     }
@@ -229,7 +269,8 @@ impl Feed {
     }
 
     fn is_picked(&self, seq: u64, hash: &EntryHash) -> bool {
-        self.missing_of_picked().is_some_and(|last| (last.seq, last.hash) == (seq, *hash))
+        self.missing_of_picked()
+            .is_some_and(|last| (last.seq, last.hash) == (seq, *hash))
     }
 
     /// Adds a statement that a signature stands behind.
@@ -242,7 +283,11 @@ impl Feed {
             Some(_) if self.fork.is_some() => Added::Known,
             Some(_) => {
                 // Of the heads at or above, the newest states one thing and a loose one the other.
-                let other = self.loose.iter().find(|head| head.value().seq >= seq).cloned();
+                let other = self
+                    .loose
+                    .iter()
+                    .find(|head| head.value().seq >= seq)
+                    .cloned();
                 self.forked(seq, other);
                 Added::Forked
             }
@@ -261,7 +306,9 @@ impl Feed {
     }
 
     fn loosen(&mut self, head: Verified<Head>) {
-        let place = self.loose.partition_point(|other| other.value().seq < head.value().seq);
+        let place = self
+            .loose
+            .partition_point(|other| other.value().seq < head.value().seq);
         self.loose.insert(place, head);
         self.tie_up();
     }
@@ -276,6 +323,9 @@ impl Feed {
     /// Where a request for what is missing below `seq` begins: after the next entry that is here.
     fn below(&self, seq: u64) -> u64 {
         let upto = (seq, EntryHash::from_bytes([0; 32]));
-        self.entries.range(..upto).next_back().map_or(1, |((held, _), _)| held + 1)
+        self.entries
+            .range(..upto)
+            .next_back()
+            .map_or(1, |((held, _), _)| held + 1)
     }
 }

@@ -1,0 +1,289 @@
+//! What this device does to a team: found it, invite, remove, change roles, rotate the key.
+//!
+//! Each is an operation of the membership; whether it may be done is asked of the same rules that
+//! everybody else will judge it by.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_bytes::ByteBuf;
+
+use super::{
+    Engine, Output,
+    command::{Decision, Errand, operation_record},
+    error::EngineError,
+    input::{Command, CommandId, InviteOptions, ResponderId},
+    output::{Answer, Record},
+    writes::{self, Deed},
+};
+use crate::{
+    codec::Format,
+    feed::Feed,
+    id::{DeviceId, OpId, TeamId},
+    keys::DeviceSecret,
+    membership::{
+        Author, AuthorError, LastEntry, Operation, Void,
+        author::{self, NewTeam, Offer},
+        operation::InviteProof,
+        wire::{MembershipResponse, RefusedReason},
+    },
+    name::{DeviceLabel, MemberName, TeamName},
+    signed::{self, Verified},
+    ticket::RecoveryKey,
+};
+
+/// How long an admin leaves a rotation that is due to each admin before it in line.
+const ROTATION_TURN: Duration = Duration::from_secs(10);
+/// How long the first one waits: operations that came apart may be followed by others.
+const ROTATION_AFTER: Duration = Duration::from_secs(2);
+
+impl Engine {
+    pub(super) fn create_team(
+        &mut self,
+        by: CommandId,
+        name: TeamName,
+        member: MemberName,
+        label: DeviceLabel,
+    ) -> Result<(Deed, Vec<Record>), EngineError> {
+        let recovery = RecoveryKey::from_seed(self.entropy.seed());
+        let new = NewTeam {
+            name,
+            member,
+            label,
+            recovery: recovery.secret().public(),
+        };
+        let (key, nonce, seed) = (self.entropy.key(), self.entropy.seed(), self.entropy.seed());
+        let bytes = author::found(&self.secret, new, &key, nonce, &seed)?;
+        let operation: Arc<Verified<Operation>> =
+            Arc::new(signed::verify(&bytes).map_err(AuthorError::from)?);
+        let team = TeamId::from_bytes(*OpId::of(&bytes).as_bytes());
+        let records = vec![operation_record(team, operation.bytes())];
+        let answer = Answer::TeamCreated { team, recovery };
+        Ok((
+            Deed::Founded {
+                by,
+                operation,
+                answer,
+            },
+            records,
+        ))
+    }
+
+    /// Commands that are an operation each.
+    pub(super) fn administer(
+        &mut self,
+        team: TeamId,
+        by: CommandId,
+        command: Command,
+    ) -> Result<Decision, EngineError> {
+        let (bytes, answer) = match command {
+            Command::Invite(options) => self.invite(team, options)?,
+            Command::Remove { device, .. } => (self.removal(team, device)?, Answer::Done),
+            Command::SetRole { device, role, .. } => {
+                (self.author(team)?.set_role(device, role)?, Answer::Done)
+            }
+            Command::Rotate { .. } => (self.rotation(team)?, Answer::Done),
+            Command::SetSetting { name, value, .. } => (
+                self.author(team)?
+                    .settings(BTreeMap::from([(name, value)]))?,
+                Answer::Done,
+            ),
+            // The others are no operations; they are looked at elsewhere.
+            _ => return Ok(Decision::Reply(Answer::Done)),
+        };
+        let (deed, records) = operation_deed(team, &bytes, writes::Author::Command(by, answer))?;
+        Ok(Decision::Write(Box::new(deed), records))
+    }
+
+    /// Lets a newcomer in whose invite stands.
+    pub(super) fn witness(
+        &mut self,
+        team: TeamId,
+        responder: ResponderId,
+        proof: &Verified<InviteProof>,
+    ) {
+        let seed = self.entropy.seed();
+        let made = self.author(team).and_then(|author| {
+            let bytes = author.witness(proof, self.now.wall_ms, &seed)?;
+            operation_deed(team, &bytes, writes::Author::Newcomer(responder))
+        });
+        let why = match made {
+            Ok((deed, records)) => return self.commit(deed, records),
+            // An earlier answer was lost on its way.
+            Err(EngineError::Membership(AuthorError::Void(Void::AlreadyEnrolled(_)))) => {
+                return self.welcome(team, responder);
+            }
+            Err(EngineError::Membership(AuthorError::Void(void))) => RefusedReason::from(&void),
+            Err(EngineError::Membership(AuthorError::TeamFull)) => RefusedReason::TeamFull,
+            Err(_) => RefusedReason::CannotWitness,
+        };
+        let bytes = MembershipResponse::Refused(why).encode();
+        self.outputs.push_back(Output::Respond {
+            id: responder,
+            bytes,
+        });
+    }
+
+    /// Hands a newcomer the team.
+    pub(super) fn welcome(&mut self, team: TeamId, responder: ResponderId) {
+        let Some(state) = self.teams.get(&team) else {
+            return;
+        };
+        let response = MembershipResponse::joined(state.team.membership.ops_since(&[]));
+        self.outputs.push_back(Output::Respond {
+            id: responder,
+            bytes: response.encode(),
+        });
+    }
+
+    /// Sets the time at which this device changes the team key, if that is due and it may: admins in
+    /// the order of their ids, each after the ones before it had their turn.
+    pub(super) fn plan_rotation(&mut self, team: TeamId) {
+        let me = self.secret.id();
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let roster = state.team.membership.state();
+        let place = roster
+            .admins()
+            .map(|admin| admin.device)
+            .position(|device| device == me);
+        state.rotation_at = match place {
+            Some(place) if roster.rotation_due() => {
+                let turn =
+                    ROTATION_AFTER + ROTATION_TURN * u32::try_from(place).unwrap_or(u32::MAX);
+                state.rotation_at.or(Some(self.now.mono + turn))
+            }
+            _ => None,
+        };
+    }
+
+    pub(super) fn rotate_when_due(&mut self, team: TeamId) {
+        let now = self.now.mono;
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if state.rotation_at.take_if(|at| *at <= now).is_some() {
+            self.queue(team, Errand::Rotate);
+        }
+    }
+
+    pub(super) fn rotate_by_policy(&mut self, team: TeamId) {
+        let due = self
+            .teams
+            .get(&team)
+            .is_some_and(|state| state.team.membership.state().rotation_due());
+        if !due {
+            return;
+        }
+        let made = self
+            .rotation(team)
+            .and_then(|bytes| operation_deed(team, &bytes, writes::Author::Policy));
+        // One that may not (any more) leaves it to the next in line.
+        if let Ok((deed, records)) = made {
+            self.commit(deed, records);
+        }
+    }
+
+    fn invite(
+        &mut self,
+        team: TeamId,
+        options: InviteOptions,
+    ) -> Result<(Vec<u8>, Answer), EngineError> {
+        let (secret, seed) = (self.entropy.seed(), self.entropy.seed());
+        let author = self.author(team)?;
+        let (bytes, ticket) = match options.robot {
+            Some(robot) => {
+                author.robot(robot.member, robot.label, secret, options.addresses, &seed)?
+            }
+            None => {
+                let InviteOptions {
+                    role,
+                    member,
+                    expires_ms,
+                    uses,
+                    addresses,
+                    ..
+                } = options;
+                author.invite(
+                    Offer {
+                        role,
+                        member,
+                        expires_ms,
+                        uses,
+                    },
+                    secret,
+                    addresses,
+                    &seed,
+                )?
+            }
+        };
+        Ok((
+            bytes,
+            Answer::Invited {
+                ticket: Box::new(ticket),
+            },
+        ))
+    }
+
+    /// A removal names the newest entry of the device that is here: its last that counts. Of a forked
+    /// feed it thereby picks a branch.
+    fn removal(&mut self, team: TeamId, device: DeviceId) -> Result<Vec<u8>, EngineError> {
+        let state = self
+            .teams
+            .get(&team)
+            .ok_or(EngineError::UnknownTeam(team))?;
+        let last = state
+            .team
+            .feed(&device)
+            .and_then(Feed::newest_entry)
+            .map(|entry| LastEntry {
+                seq: entry.header().seq,
+                hash: entry.hash(),
+            });
+        Ok(self.author(team)?.remove(device, last)?)
+    }
+
+    fn rotation(&mut self, team: TeamId) -> Result<Vec<u8>, EngineError> {
+        let (key, seed) = (self.entropy.key(), self.entropy.seed());
+        Ok(self.author(team)?.rotate(&key, self.now.wall_ms, &seed)?)
+    }
+
+    fn author(&self, team: TeamId) -> Result<Author<'_>, EngineError> {
+        let state = self
+            .teams
+            .get(&team)
+            .ok_or(EngineError::UnknownTeam(team))?;
+        Ok(Author::new(
+            &self.secret,
+            &state.team.membership,
+            &state.team.keys,
+        ))
+    }
+}
+
+fn operation_deed(
+    team: TeamId,
+    bytes: &[u8],
+    by: writes::Author,
+) -> Result<(Deed, Vec<Record>), EngineError> {
+    let operation: Arc<Verified<Operation>> =
+        Arc::new(signed::verify(bytes).map_err(AuthorError::from)?);
+    let records = vec![operation_record(team, operation.bytes())];
+    Ok((
+        Deed::Operation {
+            team,
+            by,
+            operation,
+        },
+        records,
+    ))
+}
+
+/// What a newcomer asks a witness for.
+pub(super) fn join_request(
+    invite: &DeviceSecret,
+    team: TeamId,
+    newcomer: crate::membership::Enrolment,
+) -> ByteBuf {
+    ByteBuf::from(author::join_request(invite, team, newcomer))
+}

@@ -1,0 +1,265 @@
+//! Commands, one at a time for each team: the next is looked at when the last one is on the disk or
+//! given up, so each is judged by what the ones before it led to.
+
+use super::{
+    Engine, Output,
+    error::EngineError,
+    input::{Command, CommandId, ResponderId},
+    output::{Answer, Event, Record},
+    team::Team,
+    writes::{Author, Deed, PrivateChange},
+};
+use crate::{
+    codec::Format,
+    id::{OpId, TeamId},
+    membership::{
+        Membership,
+        operation::InviteProof,
+        wire::{MembershipResponse, RefusedReason},
+    },
+    signed::Verified,
+};
+
+/// The most errands that wait in a team.
+const MAX_ERRANDS: usize = 64;
+
+/// Something for this device to decide.
+pub(super) enum Errand {
+    Command(CommandId, Box<Command>),
+    Witness {
+        responder: ResponderId,
+        proof: Box<Verified<InviteProof>>,
+    },
+    /// The team key is due for a change.
+    Rotate,
+}
+
+/// What an errand comes to: something to be written, or a reply at once.
+pub(super) enum Decision {
+    Write(Box<Deed>, Vec<Record>),
+    Reply(Answer),
+}
+
+impl Engine {
+    pub(super) fn on_command(&mut self, id: CommandId, command: Command) {
+        match command {
+            Command::CreateTeam {
+                name,
+                member,
+                label,
+            } => match self.create_team(id, name, member, label) {
+                Ok((deed, records)) => self.commit(deed, records),
+                Err(why) => self.reply(id, Err(why)),
+            },
+            Command::Join {
+                ticket,
+                member,
+                label,
+                patience,
+            } => {
+                if let Err(why) = self.begin_join(id, *ticket, member, label, patience) {
+                    self.reply(id, Err(why));
+                }
+            }
+            command => {
+                let team = team_of(&command);
+                if !self.teams.contains_key(&team) {
+                    return self.reply(id, Err(EngineError::UnknownTeam(team)));
+                }
+                if !self.queue(team, Errand::Command(id, Box::new(command))) {
+                    self.reply(id, Err(EngineError::Busy));
+                }
+            }
+        }
+    }
+
+    /// False where too many wait.
+    pub(super) fn queue(&mut self, team: TeamId, errand: Errand) -> bool {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return false;
+        };
+        if state.errands.len() >= MAX_ERRANDS {
+            return false;
+        }
+        state.errands.push_back(errand);
+        self.next_errand(team);
+        true
+    }
+
+    /// Looks at what waits, until something has to be written.
+    pub(super) fn next_errand(&mut self, team: TeamId) {
+        while let Some(state) = self.teams.get_mut(&team)
+            && !state.in_deed
+            && let Some(errand) = state.errands.pop_front()
+        {
+            match errand {
+                Errand::Command(id, command) => match self.decide(team, id, *command) {
+                    Ok(Decision::Write(deed, records)) => self.commit(*deed, records),
+                    Ok(Decision::Reply(answer)) => self.reply(id, Ok(answer)),
+                    Err(why) => self.reply(id, Err(why)),
+                },
+                Errand::Witness { responder, proof } => self.witness(team, responder, &proof),
+                Errand::Rotate => self.rotate_by_policy(team),
+            }
+        }
+    }
+
+    fn decide(
+        &mut self,
+        team: TeamId,
+        id: CommandId,
+        command: Command,
+    ) -> Result<Decision, EngineError> {
+        match command {
+            Command::Publish(publish) => self.publish(id, *publish),
+            Command::Tag {
+                pod, tag, version, ..
+            } => self.tag(team, id, pod, tag, version),
+            Command::Drop { pod, version, .. } => self.drop_version(team, id, pod, version),
+            Command::SavePrivate(save) => self.save_private(id, *save),
+            Command::ForgetPrivate { version, .. } => self.forget_private(team, id, version),
+            command => self.administer(team, id, command),
+        }
+    }
+
+    /// What was decided is on the disk: now it is so, and others may hear of it.
+    pub(super) fn done(&mut self, deed: Deed) {
+        if let Some(state) = self.teams.get_mut(&deed.team()) {
+            state.in_deed = false;
+        }
+        match deed {
+            Deed::Entry {
+                team,
+                by,
+                entry,
+                head,
+                replaces,
+                answer,
+            } => {
+                let Some(state) = self.teams.get_mut(&team) else {
+                    return;
+                };
+                if !state.team.add_own(head.clone(), entry.clone()) {
+                    return self.reply(by, Err(EngineError::DeviceMustBeMinted));
+                }
+                if let Some(private) = replaces {
+                    state.team.catalog.remove_private(&private);
+                }
+                state.own_seq = head.value().seq;
+                self.announce(team, &head, Some(&entry));
+                self.reply(by, Ok(answer));
+            }
+            Deed::Operation {
+                team,
+                by,
+                operation,
+            } => {
+                let bytes = operation.bytes().clone();
+                let Some(state) = self.teams.get_mut(&team) else {
+                    return;
+                };
+                state.team.add_own_operation(operation, &self.secret);
+                self.membership_moved(team);
+                self.announce_operation(team, &bytes);
+                match by {
+                    Author::Command(id, answer) => self.reply(id, Ok(answer)),
+                    Author::Newcomer(responder) => self.welcome(team, responder),
+                    Author::Policy => self
+                        .outputs
+                        .push_back(Output::Event(Event::KeyRotated { team })),
+                }
+            }
+            Deed::Founded {
+                by,
+                operation,
+                answer,
+            } => {
+                let Ok(membership) = Membership::new(Verified::clone(&operation)) else {
+                    return;
+                };
+                let team = Team::new(membership, &self.secret);
+                self.enter(team.id, team);
+                self.reply(by, Ok(answer));
+            }
+            Deed::Joined {
+                by,
+                team,
+                operations,
+            } => self.joined(team, by, operations),
+            Deed::Private { team, by, change } => {
+                let Some(state) = self.teams.get_mut(&team) else {
+                    return;
+                };
+                let answer = match change {
+                    PrivateChange::Saved(version) => {
+                        let answer = Answer::Saved {
+                            number: version.number,
+                            version: version.version,
+                        };
+                        state.team.catalog.insert_private(*version);
+                        answer
+                    }
+                    PrivateChange::Forgotten(version) => {
+                        state.team.catalog.remove_private(&version);
+                        Answer::Done
+                    }
+                };
+                self.reply(by, Ok(answer));
+            }
+        }
+    }
+
+    /// What was decided couldn't be written: it never was.
+    pub(super) fn undone(&mut self, deed: Deed, why: String) {
+        if let Some(state) = self.teams.get_mut(&deed.team()) {
+            state.in_deed = false;
+        }
+        if let Some(command) = deed.command() {
+            self.reply(command, Err(EngineError::NotPersisted(why)));
+        }
+        match deed {
+            Deed::Operation {
+                by: Author::Newcomer(responder),
+                ..
+            } => {
+                let bytes = MembershipResponse::Refused(RefusedReason::CannotWitness).encode();
+                self.outputs.push_back(Output::Respond {
+                    id: responder,
+                    bytes,
+                });
+            }
+            Deed::Joined { team, .. } => self.join_undone(team),
+            _ => {}
+        }
+    }
+
+    pub(super) fn reply(&mut self, command: CommandId, result: Result<Answer, EngineError>) {
+        self.outputs.push_back(Output::Reply { command, result });
+    }
+}
+
+/// The record of an operation that this device made.
+pub(super) fn operation_record(team: TeamId, bytes: &std::sync::Arc<[u8]>) -> Record {
+    Record::Operation {
+        team,
+        id: OpId::of(bytes),
+        bytes: bytes.clone(),
+    }
+}
+
+fn team_of(command: &Command) -> TeamId {
+    match command {
+        Command::Invite(options) => options.team,
+        Command::Publish(publish) => publish.team,
+        Command::SavePrivate(save) => save.team,
+        Command::Join { ticket, .. } => ticket.team,
+        Command::CreateTeam { .. } => crate::membership::operation::NO_TEAM,
+        Command::Remove { team, .. }
+        | Command::SetRole { team, .. }
+        | Command::Rotate { team }
+        | Command::SetSetting { team, .. }
+        | Command::Tag { team, .. }
+        | Command::Drop { team, .. }
+        | Command::ForgetPrivate { team, .. } => *team,
+    }
+}

@@ -1,0 +1,535 @@
+//! Keeping up with peers: heads are compared on every connection and every 45 s, and only what
+//! differs is asked for.
+//!
+//! An exchange pulls; the other side runs its own. A peer that takes us for a stranger is asked again
+//! as soon as it asks something of us, for then it has heard of us.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Engine, Farewell, Output,
+    input::{RequestFailed, RequestId},
+};
+use crate::{
+    bounded::Bounded,
+    codec::Format,
+    feed::{Added, Entry, Head},
+    id::{BlobId, DeviceId, OpId, TeamId},
+    membership::{Operation, wire::MembershipRequest},
+    signed::Verified,
+    wire::{
+        EntriesRequest, EntryRange, HeadsRequest, Liveness, MAX_ENTRY_RANGES, Protocol, Refusal,
+        ResponseIn,
+    },
+};
+
+/// How often heads are compared with each connected member.
+const EXCHANGE_EVERY: Duration = Duration::from_secs(45);
+/// How soon again, when there is reason to.
+const EXCHANGE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long a device that is in none of our teams may stay: one exchange, for a join.
+const STRANGER_STAYS: Duration = Duration::from_secs(10);
+/// How far ahead of our clock a statement's time may be.
+const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
+
+/// What a request was for.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Heads {
+        team: TeamId,
+        device: DeviceId,
+    },
+    Entries {
+        team: TeamId,
+        device: DeviceId,
+        feeds: Vec<DeviceId>,
+    },
+    Operations {
+        team: TeamId,
+        device: DeviceId,
+    },
+    Join {
+        team: TeamId,
+        device: DeviceId,
+    },
+    Have {
+        team: TeamId,
+        device: DeviceId,
+        blobs: Vec<BlobId>,
+    },
+    /// Something that needs no answer.
+    Told,
+}
+
+/// A connected device.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// When it has to go, unless it has become a member.
+    stranger_until: Option<Duration>,
+    exchanges: BTreeMap<TeamId, Exchange>,
+}
+
+#[derive(Debug, Default)]
+struct Exchange {
+    running: bool,
+    last: Option<Duration>,
+    next: Duration,
+    refused: bool,
+}
+
+impl Connection {
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let running = self.exchanges.values().filter(|exchange| !exchange.running);
+        running
+            .map(|exchange| exchange.next)
+            .chain(self.stranger_until)
+            .min()
+    }
+}
+
+impl Engine {
+    pub(super) fn on_connected(&mut self, device: DeviceId) {
+        let connection = Connection {
+            stranger_until: None,
+            exchanges: BTreeMap::new(),
+        };
+        self.connected.insert(device, connection);
+        self.ask_to_join(device);
+        let teams = self.teams_of(&device);
+        for team in &teams {
+            self.exchange(*team, device);
+            self.ask_haves_of(*team, device);
+        }
+        if teams.is_empty() {
+            self.receive_stranger(device);
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, device: DeviceId) {
+        self.connected.remove(&device);
+        // Answers that still come are of a connection that is gone.
+        let stale = self
+            .asked
+            .extract_if(.., |_, asked| asked.device() == Some(device));
+        for (_, asked) in stale.collect::<Vec<_>>() {
+            self.forget_request(&asked);
+        }
+        self.provider_gone(&device);
+    }
+
+    pub(super) fn on_response(&mut self, id: RequestId, result: Result<ResponseIn, RequestFailed>) {
+        let Some(asked) = self.asked.remove(&id) else {
+            return;
+        };
+        self.forget_request(&asked);
+        match (asked, result) {
+            (
+                Asked::Heads { team, device },
+                Ok(ResponseIn::Heads {
+                    membership,
+                    heads,
+                    liveness,
+                }),
+            ) => {
+                self.on_heads(team, device, &membership, heads, liveness);
+            }
+            (Asked::Heads { team, device }, Ok(ResponseIn::Refused(Refusal::NotAMember))) => {
+                if let Some(exchange) = self.exchange_with(team, device) {
+                    exchange.refused = true;
+                }
+            }
+            (
+                Asked::Entries {
+                    team,
+                    device,
+                    feeds,
+                },
+                Ok(ResponseIn::Entries { entries, .. }),
+            ) => {
+                self.on_entries(team, device, &feeds, entries);
+            }
+            (Asked::Operations { team, device }, Ok(ResponseIn::Operations { operations, .. })) => {
+                self.on_operations(team, device, operations);
+            }
+            (Asked::Join { team, device }, result) => self.on_join_answer(team, device, result),
+            (
+                Asked::Have {
+                    team,
+                    device,
+                    blobs,
+                },
+                Ok(ResponseIn::Haves(haves)),
+            ) => {
+                self.on_haves(team, device, blobs.into_iter().zip(haves));
+            }
+            (asked, Err(RequestFailed::Garbage)) => {
+                if let Some(device) = asked.device() {
+                    self.outputs.push_back(Output::Disconnect {
+                        device,
+                        why: Farewell::Misbehaves,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Compares heads with a member, unless that is going on.
+    pub(super) fn exchange(&mut self, team: TeamId, device: DeviceId) {
+        let jitter = Duration::from_millis(self.entropy.below(5000));
+        let now = self.now.mono;
+        let Some(connection) = self.connected.get_mut(&device) else {
+            return;
+        };
+        let exchange = connection.exchanges.entry(team).or_default();
+        if exchange.running {
+            return;
+        }
+        *exchange = Exchange {
+            running: true,
+            last: Some(now),
+            next: now + EXCHANGE_EVERY + jitter,
+            refused: false,
+        };
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let request = HeadsRequest {
+            team,
+            membership: state.team.membership.digest(),
+            buckets: state.team.buckets(),
+        };
+        self.ask(
+            Asked::Heads { team, device },
+            device,
+            Protocol::Heads,
+            request.encode(),
+        );
+    }
+
+    /// Compares heads again soon: `device` seems to know something that we don't.
+    pub(super) fn exchange_again(&mut self, team: TeamId, device: DeviceId) {
+        let soonest = self.now.mono;
+        if let Some(exchange) = self.exchange_with(team, device) {
+            let after = exchange
+                .last
+                .map_or(soonest, |last| last + EXCHANGE_AGAIN_AFTER);
+            exchange.next = if exchange.refused {
+                soonest
+            } else {
+                exchange.next.min(after.max(soonest))
+            };
+        }
+    }
+
+    pub(super) fn exchange_when_due(&mut self) {
+        let now = self.now.mono;
+        let mut due = Vec::new();
+        let mut strangers = Vec::new();
+        for (device, connection) in &self.connected {
+            if connection.stranger_until.is_some_and(|until| until <= now) {
+                strangers.push(*device);
+            }
+            let exchanges = connection.exchanges.iter();
+            let ripe = exchanges.filter(|(_, exchange)| !exchange.running && exchange.next <= now);
+            due.extend(ripe.map(|(team, _)| (*team, *device)));
+        }
+        for (team, device) in due {
+            self.exchange(team, device);
+            self.ask_haves_of(team, device);
+        }
+        for device in strangers {
+            self.part_from_stranger(device);
+        }
+    }
+
+    /// After a change of members: starts with those who came, parts from those who went.
+    pub(super) fn meet_and_part(&mut self, team: TeamId, before: &BTreeSet<DeviceId>) {
+        let Some(state) = self.teams.get(&team) else {
+            return;
+        };
+        let now = &state.gated;
+        let came: Vec<_> = now
+            .difference(before)
+            .filter(|device| self.connected.contains_key(device))
+            .copied()
+            .collect();
+        let went: Vec<_> = before.difference(now).copied().collect();
+        for device in came {
+            if let Some(connection) = self.connected.get_mut(&device) {
+                connection.stranger_until = None;
+            }
+            self.exchange(team, device);
+            self.ask_haves_of(team, device);
+        }
+        for device in went {
+            if let Some(connection) = self.connected.get_mut(&device) {
+                connection.exchanges.remove(&team);
+            }
+            self.provider_left(team, &device);
+            if self.connected.contains_key(&device) && self.teams_of(&device).is_empty() {
+                self.outputs.push_back(Output::Disconnect {
+                    device,
+                    why: Farewell::Removed,
+                });
+            }
+        }
+    }
+
+    /// Asks for the operations that we lack.
+    pub(super) fn ask_operations(&mut self, team: TeamId, device: DeviceId) {
+        let running = |asked: &Asked| matches!(asked, Asked::Operations { team: of, device: at } if *of == team && *at == device);
+        if !self.connected.contains_key(&device) || self.asked.values().any(running) {
+            return;
+        }
+        let Some(state) = self.teams.get(&team) else {
+            return;
+        };
+        let request = MembershipRequest::fetch(team, state.team.membership.heads());
+        self.ask(
+            Asked::Operations { team, device },
+            device,
+            Protocol::Membership,
+            request.encode(),
+        );
+    }
+
+    /// Asks for entries that are missing, newest first, of feeds that nobody is being asked for.
+    pub(super) fn ask_entries(&mut self, team: TeamId, device: DeviceId) {
+        if !self.connected.contains_key(&device) || self.writes.is_clogged() {
+            return;
+        }
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let idle = state
+            .team
+            .feeds()
+            .filter(|feed| !state.filling.contains(&feed.device()));
+        let ranges: Vec<_> = idle
+            .flat_map(|feed| {
+                let device = feed.device();
+                feed.gaps()
+                    .into_iter()
+                    .map(move |(from, to)| EntryRange { device, from, to })
+            })
+            .take(MAX_ENTRY_RANGES)
+            .collect();
+        if ranges.is_empty() {
+            return;
+        }
+        let feeds: BTreeSet<_> = ranges.iter().map(|range| range.device).collect();
+        state.filling.extend(&feeds);
+        let feeds = feeds.into_iter().collect();
+        let request = EntriesRequest {
+            team,
+            ranges: Bounded::first(ranges),
+        };
+        self.ask(
+            Asked::Entries {
+                team,
+                device,
+                feeds,
+            },
+            device,
+            Protocol::Entries,
+            request.encode(),
+        );
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        asked: Asked,
+        device: DeviceId,
+        protocol: Protocol,
+        bytes: Vec<u8>,
+    ) {
+        self.requests_minted += 1;
+        let id = RequestId(self.requests_minted);
+        self.asked.insert(id, asked);
+        self.outputs.push_back(Output::Request {
+            id,
+            device,
+            protocol,
+            bytes,
+        });
+    }
+
+    /// Takes in operations from a peer, and asks it for what they rest on.
+    pub(super) fn on_operations(
+        &mut self,
+        team: TeamId,
+        device: DeviceId,
+        operations: Vec<Arc<Verified<Operation>>>,
+    ) -> bool {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return false;
+        };
+        if operations.is_empty() || self.writes.is_clogged() {
+            return false;
+        }
+        let mut missing = BTreeSet::new();
+        let new = state
+            .team
+            .add_operations(&operations, &mut missing, &self.secret);
+        if new {
+            self.membership_moved(team);
+            // Heads of devices that were strangers until now were left where they were.
+            self.exchange_again(team, device);
+        }
+        // A full answer is followed by another question; one that brings nothing new ends it.
+        if new || !missing.is_empty() {
+            self.ask_operations(team, device);
+        }
+        new
+    }
+
+    /// Keeps a statement if it is the newest of its signer.
+    pub(super) fn take_liveness(&mut self, team: TeamId, liveness: Verified<Liveness>) -> bool {
+        let latest = self.now.wall_ms.saturating_add(MAX_CLOCK_SKEW_MS);
+        let Some(state) = self.teams.get_mut(&team) else {
+            return false;
+        };
+        let known = state
+            .team
+            .liveness
+            .get(&liveness.signer())
+            .map_or(0, |known| known.value().time_ms);
+        let time = liveness.value().time_ms;
+        if liveness.team() != team
+            || !state.team.is_member(&liveness.signer())
+            || time <= known
+            || time > latest
+        {
+            return false;
+        }
+        state.team.liveness.insert(liveness.signer(), liveness);
+        true
+    }
+
+    fn on_heads(
+        &mut self,
+        team: TeamId,
+        device: DeviceId,
+        membership: &[OpId],
+        heads: Vec<Verified<Head>>,
+        liveness: Option<Verified<Liveness>>,
+    ) {
+        let clogged = self.writes.is_clogged();
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if !clogged {
+            for head in heads {
+                state.team.add_head(head);
+            }
+        }
+        if membership
+            .iter()
+            .any(|id| !state.team.membership.contains(id))
+        {
+            self.ask_operations(team, device);
+        }
+        if let Some(liveness) = liveness {
+            self.take_liveness(team, liveness);
+        }
+        self.ask_entries(team, device);
+    }
+
+    fn on_entries(
+        &mut self,
+        team: TeamId,
+        device: DeviceId,
+        feeds: &[DeviceId],
+        entries: Vec<Arc<Entry>>,
+    ) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let mut progress = false;
+        for entry in entries {
+            if feeds.contains(&entry.header().device) {
+                let added = state.team.add_entry(entry);
+                progress |= matches!(added, Added::New | Added::Forked);
+            }
+        }
+        self.own_feed_filled(team);
+        if progress {
+            self.ask_entries(team, device);
+        }
+    }
+
+    fn forget_request(&mut self, asked: &Asked) {
+        match asked {
+            Asked::Heads { team, device } => {
+                if let Some(exchange) = self.exchange_with(*team, *device) {
+                    exchange.running = false;
+                }
+            }
+            Asked::Entries { team, feeds, .. } => {
+                if let Some(state) = self.teams.get_mut(team) {
+                    state.filling.retain(|feed| !feeds.contains(feed));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn exchange_with(&mut self, team: TeamId, device: DeviceId) -> Option<&mut Exchange> {
+        self.connected.get_mut(&device)?.exchanges.get_mut(&team)
+    }
+
+    /// The teams that a device belongs to with us.
+    pub(super) fn teams_of(&self, device: &DeviceId) -> Vec<TeamId> {
+        let teams = self
+            .teams
+            .iter()
+            .filter(|(_, state)| state.gated.contains(device));
+        teams.map(|(id, _)| *id).collect()
+    }
+
+    /// It may be a member that we haven't heard of: asks it for operations that say so. Or it wants
+    /// to join: for that it has a while.
+    fn receive_stranger(&mut self, device: DeviceId) {
+        let until = self.now.mono + STRANGER_STAYS;
+        if let Some(connection) = self.connected.get_mut(&device) {
+            connection.stranger_until = Some(until);
+        }
+        let teams: Vec<_> = self.teams.keys().copied().collect();
+        for team in teams {
+            self.ask_operations(team, device);
+        }
+    }
+
+    fn part_from_stranger(&mut self, device: DeviceId) {
+        let until = self.now.mono + STRANGER_STAYS;
+        if let Some(connection) = self.connected.get_mut(&device) {
+            if self.joins.is_empty() {
+                connection.stranger_until = None;
+                self.outputs.push_back(Output::Disconnect {
+                    device,
+                    why: Farewell::Stranger,
+                });
+            } else {
+                connection.stranger_until = Some(until);
+            }
+        }
+    }
+}
+
+impl Asked {
+    pub(super) fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::Heads { device, .. }
+            | Self::Entries { device, .. }
+            | Self::Operations { device, .. }
+            | Self::Join { device, .. }
+            | Self::Have { device, .. } => Some(*device),
+            Self::Told => None,
+        }
+    }
+}

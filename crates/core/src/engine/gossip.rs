@@ -1,0 +1,163 @@
+//! Gossip: hearing at once what an exchange would bring within 45 s.
+//!
+//! A message is passed on only if it told us something, so it crosses each link once. Nothing relies
+//! on gossip: whatever is lost, too long or too early comes with an exchange.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_bytes::ByteBuf;
+
+use super::{Engine, Output, input::GossipId, output::Verdict};
+use crate::{
+    bounded::Bounded,
+    codec::Format,
+    feed::{Added, Entry, Head},
+    id::{DeviceId, TeamId},
+    signed::{self, Verified},
+    wire::{Gossip, GossipIn, Liveness, MAX_GOSSIP_LEN},
+};
+
+/// What a gossip message adds to what it carries.
+const GOSSIP_OVERHEAD: usize = 16;
+
+impl Engine {
+    pub(super) fn on_gossip(
+        &mut self,
+        id: GossipId,
+        team: TeamId,
+        from: DeviceId,
+        message: GossipIn,
+    ) {
+        let verdict = if self.serves(team, &from) && !self.writes.is_clogged() {
+            match message {
+                GossipIn::Announcement { head, entry } => {
+                    self.hear_announcement(team, from, head, entry)
+                }
+                GossipIn::Operations(operations) => {
+                    match self.on_operations(team, from, operations) {
+                        true => Verdict::Accept,
+                        false => Verdict::Ignore,
+                    }
+                }
+                GossipIn::Liveness(liveness) => match self.take_liveness(team, liveness) {
+                    true => Verdict::Accept,
+                    false => Verdict::Ignore,
+                },
+            }
+        } else {
+            Verdict::Ignore
+        };
+        self.outputs.push_back(Output::Validate { id, verdict });
+    }
+
+    /// Gossips a head and, if there is room, its entry.
+    pub(super) fn announce(
+        &mut self,
+        team: TeamId,
+        head: &Verified<Head>,
+        entry: Option<&Arc<Entry>>,
+    ) {
+        let room = MAX_GOSSIP_LEN - GOSSIP_OVERHEAD - head.bytes().len();
+        let entry = entry.filter(|entry| entry.bytes().len() <= room);
+        let message = Gossip::Announcement {
+            head: ByteBuf::from(&head.bytes()[..]),
+            entry: entry.map(|entry| ByteBuf::from(&entry.bytes()[..])),
+        };
+        self.outputs.push_back(Output::Gossip {
+            team,
+            bytes: message.encode(),
+        });
+    }
+
+    /// Gossips an operation; one that is too long for it, a rotation say, comes with the exchanges
+    /// that are started here.
+    pub(super) fn announce_operation(&mut self, team: TeamId, bytes: &[u8]) {
+        if bytes.len() + GOSSIP_OVERHEAD <= MAX_GOSSIP_LEN {
+            let message = Gossip::Operations(Bounded::first([ByteBuf::from(bytes)]));
+            self.outputs.push_back(Output::Gossip {
+                team,
+                bytes: message.encode(),
+            });
+            return;
+        }
+        let connected: Vec<_> = self.connected.keys().copied().collect();
+        for device in connected {
+            if self.serves(team, &device) {
+                self.exchange(team, device);
+            }
+        }
+    }
+
+    /// Says that this device was here, and what it knew.
+    pub(super) fn state_liveness(&mut self, team: TeamId) {
+        let time_ms = self.now.wall_ms;
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if !state.team.is_member(&self.secret.id()) {
+            return;
+        }
+        let mut hasher = blake3::Hasher::new();
+        for bucket in state.team.buckets().iter() {
+            hasher.update(&bucket.to_le_bytes());
+        }
+        let statement = Liveness {
+            time_ms,
+            heads: *hasher.finalize().as_bytes(),
+        };
+        let bytes = self.secret.sign(team, &statement);
+        if let Ok(liveness) = signed::verify(&bytes) {
+            self.take_liveness(team, liveness);
+        }
+        let message = Gossip::Liveness(ByteBuf::from(bytes));
+        self.outputs.push_back(Output::Gossip {
+            team,
+            bytes: message.encode(),
+        });
+    }
+
+    fn hear_announcement(
+        &mut self,
+        team: TeamId,
+        from: DeviceId,
+        head: Verified<Head>,
+        entry: Option<Arc<Entry>>,
+    ) -> Verdict {
+        let device = head.signer();
+        let Some(state) = self.teams.get_mut(&team) else {
+            return Verdict::Ignore;
+        };
+        if state.team.membership.state().member(&device).is_none() {
+            // Its join may not have come here yet.
+            self.ask_operations(team, from);
+            return Verdict::Ignore;
+        }
+        let unheard: BTreeSet<_> = entry
+            .iter()
+            .flat_map(|entry| entry.header().membership.iter())
+            .filter(|id| !state.team.membership.contains(id))
+            .collect();
+        let behind = !unheard.is_empty();
+        let added = state.team.add_head(head);
+        if let Some(entry) = entry {
+            state.team.add_entry(entry);
+        }
+        if behind {
+            self.ask_operations(team, from);
+        }
+        match added {
+            Added::New | Added::Forked => {
+                self.ask_entries(team, from);
+                Verdict::Accept
+            }
+            Added::Known | Added::Unwanted => Verdict::Ignore,
+        }
+    }
+
+    /// Whether a device is a member, as far as we know: only then it is told anything.
+    pub(super) fn serves(&self, team: TeamId, device: &DeviceId) -> bool {
+        self.teams
+            .get(&team)
+            .is_some_and(|state| state.gated.contains(device))
+    }
+}

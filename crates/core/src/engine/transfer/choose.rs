@@ -1,0 +1,181 @@
+//! Which range is asked of whom next.
+//!
+//! Whoever has the fewest fetches goes first, so equal providers share alike. A provider is given the
+//! rarest thing that it has, a random one among equals: several who pull the same version from one
+//! device thus soon have different parts to give each other.
+
+use std::{ops::Range, time::Duration};
+
+use super::{
+    Action, Fetch, MAX_COPIES, MAX_PER_PROVIDER, MAX_RANGE_UNITS, MIN_RANGE_UNITS, Slots, Transfer,
+};
+use crate::{
+    id::{BlobId, DeviceId},
+    units::{UNIT_LEN, Units},
+};
+
+/// What is asked of a provider whose rate isn't known yet.
+const FIRST_RANGE_UNITS: u64 = 8;
+
+impl Transfer {
+    /// Starts one fetch; false where none can be.
+    pub(super) fn start_one(&mut self, now: Duration, slots: &mut Slots) -> bool {
+        for device in self.in_turn(now, slots) {
+            let piece = self
+                .next_piece(&device)
+                .or_else(|| self.second_copy(&device));
+            if let Some((blob, run)) = piece {
+                self.start(device, blob, run, now, slots);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Providers with room, those with the fewest fetches first; among equals the preferred one, then
+    /// the fastest.
+    fn in_turn(&self, now: Duration, slots: &Slots) -> Vec<DeviceId> {
+        let mut devices: Vec<_> = self
+            .providers
+            .iter()
+            .filter(|(device, provider)| {
+                !provider.banned && provider.rests_until <= now && slots.is_free(device)
+            })
+            .map(|(device, provider)| {
+                let rate = std::cmp::Reverse(provider.rate.unwrap_or(0.0) as u64);
+                (
+                    slots.at(device),
+                    self.prefer != Some(*device),
+                    rate,
+                    *device,
+                )
+            })
+            .collect();
+        devices.sort_unstable();
+        devices.into_iter().map(|(.., device)| device).collect()
+    }
+
+    fn next_piece(&mut self, device: &DeviceId) -> Option<(BlobId, Range<u64>)> {
+        let provider = self.providers.get(device)?;
+        let mut rarest = u32::MAX;
+        let mut equals: Vec<(BlobId, Units)> = Vec::new();
+        for (blob, work) in self
+            .blobs
+            .iter()
+            .filter(|(_, work)| !work.pending.is_empty())
+        {
+            let Some(have) = provider.have.get(blob) else {
+                continue;
+            };
+            let units = work.pending & *have;
+            if units.is_empty() || work.rarity > rarest {
+                continue;
+            }
+            if work.rarity < rarest {
+                rarest = work.rarity;
+                equals.clear();
+            }
+            equals.push((*blob, units));
+        }
+        if equals.is_empty() {
+            return None;
+        }
+        let (blob, units) = equals[self.choice.below(equals.len() as u64) as usize];
+        let longest = self.longest_for(device).min(self.blobs.get(&blob)?.longest);
+        Some((blob, self.cut(units, longest)))
+    }
+
+    /// About a second's worth at the provider's rate, and no more than leaves each of the others
+    /// something to do at the end.
+    fn longest_for(&self, device: &DeviceId) -> u64 {
+        let provider = self.providers.get(device);
+        let by_rate = provider
+            .and_then(|provider| provider.rate)
+            .map_or(FIRST_RANGE_UNITS, |rate| rate as u64 / UNIT_LEN);
+        let able = self
+            .providers
+            .values()
+            .filter(|provider| self.is_of_use(provider))
+            .count() as u64;
+        let left: u64 = self
+            .blobs
+            .values()
+            .take(MAX_PER_PROVIDER * 64)
+            .map(|work| u64::from(work.pending.count()))
+            .sum();
+        let share = left / (able.max(1) * MAX_PER_PROVIDER as u64);
+        by_rate.min(share).clamp(MIN_RANGE_UNITS, MAX_RANGE_UNITS)
+    }
+
+    /// A random run of at most `longest` units, so cut that no crumbs are left beside it.
+    fn cut(&mut self, units: Units, longest: u64) -> Range<u64> {
+        let runs: Vec<_> = units.runs().collect();
+        let run = &runs[self.choice.below(runs.len() as u64) as usize];
+        let len = run.end - run.start;
+        if len < longest + MIN_RANGE_UNITS && len <= MAX_RANGE_UNITS {
+            return run.clone();
+        }
+        let places = (len - longest) / MIN_RANGE_UNITS + 1;
+        let start = run.start + self.choice.below(places) * MIN_RANGE_UNITS;
+        start..start + longest
+    }
+
+    /// With nothing pending that this provider has: a range that somebody else is at, so that the end
+    /// doesn't wait for the slowest. The one with the most left to come.
+    fn second_copy(&self, device: &DeviceId) -> Option<(BlobId, Range<u64>)> {
+        let provider = self.providers.get(device)?;
+        let copies = |blob: &BlobId, units: Units| {
+            let overlapping = self
+                .fetches
+                .values()
+                .filter(|fetch| fetch.blob == *blob && !(fetch.units() & units).is_empty());
+            overlapping.count()
+        };
+        self.fetches
+            .values()
+            .filter(|fetch| fetch.device != *device && fetch.left() > 0)
+            .filter(|fetch| {
+                provider
+                    .have
+                    .get(&fetch.blob)
+                    .is_some_and(|have| have.contains(fetch.units()))
+            })
+            .filter(|fetch| copies(&fetch.blob, fetch.units()) < MAX_COPIES)
+            .max_by_key(|fetch| (fetch.left(), fetch.blob, fetch.run.start))
+            .map(|fetch| (fetch.blob, fetch.run.clone()))
+    }
+
+    fn start(
+        &mut self,
+        device: DeviceId,
+        blob: BlobId,
+        run: Range<u64>,
+        now: Duration,
+        slots: &mut Slots,
+    ) {
+        let Some(work) = self.blobs.get_mut(&blob) else {
+            return;
+        };
+        work.pending = work.pending.without(Units::span(run.start, run.end));
+        let id = slots.take(device);
+        let fetch = Fetch {
+            device,
+            blob,
+            run,
+            len: work.len,
+            bytes: 0,
+            measured: 0,
+            started: now,
+            moved: now,
+        };
+        self.actions.push(Action::Fetch {
+            fetch: id,
+            device,
+            blob,
+            range: fetch.range(),
+            total_len: fetch.len,
+        });
+        self.fetches.insert(id, fetch);
+        self.pace.begin(now);
+    }
+}

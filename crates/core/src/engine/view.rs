@@ -1,0 +1,115 @@
+//! Looking at what the engine knows, without changing it: what lists, status and sealing need.
+
+use super::Engine;
+use crate::{
+    catalog::Catalog,
+    feed::Feed,
+    id::{DeviceId, EpochId, TeamId},
+    membership::{KeyRing, Membership, Roster},
+    seal::SecretKey,
+};
+
+/// What is known of a device's feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedStatus {
+    pub device: DeviceId,
+    /// The number of its newest entry.
+    pub seq: u64,
+    /// Whether every entry up to that is here.
+    pub complete: bool,
+    /// The number of which two entries are proved: nothing of the feed counts until an admin removes
+    /// the device, which picks a branch.
+    pub forked_at: Option<u64>,
+}
+
+/// When a device was last heard: as it said itself, not as anybody relayed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceHeard {
+    pub device: DeviceId,
+    /// Unix milliseconds of the newest statement that it signed.
+    pub time_ms: u64,
+}
+
+impl Engine {
+    /// This device.
+    pub fn device(&self) -> DeviceId {
+        self.secret.id()
+    }
+
+    pub fn teams(&self) -> impl Iterator<Item = TeamId> {
+        self.teams.keys().copied()
+    }
+
+    pub fn roster(&self, team: &TeamId) -> Option<&Roster> {
+        self.membership(team).map(Membership::state)
+    }
+
+    pub fn membership(&self, team: &TeamId) -> Option<&Membership> {
+        self.teams.get(team).map(|state| &state.team.membership)
+    }
+
+    pub fn catalog(&self, team: &TeamId) -> Option<&Catalog> {
+        self.teams.get(team).map(|state| &state.team.catalog)
+    }
+
+    /// The epoch and the key that a new manifest is sealed under; none while this device lacks it.
+    pub fn current_key(&self, team: &TeamId) -> Option<(EpochId, &SecretKey)> {
+        let epoch = self.roster(team)?.current_epoch();
+        self.key(team, &epoch).map(|key| (epoch, key))
+    }
+
+    /// The key of an epoch, old ones included.
+    pub fn key(&self, team: &TeamId, epoch: &EpochId) -> Option<&SecretKey> {
+        self.keys(team)?.get(epoch)
+    }
+
+    pub fn keys(&self, team: &TeamId) -> Option<&KeyRing> {
+        self.teams.get(team).map(|state| &state.team.keys)
+    }
+
+    /// Connected devices that are members of this team.
+    pub fn connected(&self, team: &TeamId) -> Vec<DeviceId> {
+        let connected = self
+            .connected
+            .keys()
+            .filter(|device| self.serves(*team, device));
+        connected.copied().collect()
+    }
+
+    pub fn feeds(&self, team: &TeamId) -> Vec<FeedStatus> {
+        let feeds = self
+            .teams
+            .get(team)
+            .into_iter()
+            .flat_map(|state| state.team.feeds());
+        feeds.map(status).collect()
+    }
+
+    pub fn feed(&self, team: &TeamId, device: &DeviceId) -> Option<FeedStatus> {
+        self.teams.get(team)?.team.feed(device).map(status)
+    }
+
+    /// When each device of the team was last heard.
+    pub fn last_heard(&self, team: &TeamId) -> Vec<DeviceHeard> {
+        let statements = self
+            .teams
+            .get(team)
+            .into_iter()
+            .flat_map(|state| &state.team.liveness);
+        statements
+            .map(|(device, liveness)| DeviceHeard {
+                device: *device,
+                time_ms: liveness.value().time_ms,
+            })
+            .collect()
+    }
+}
+
+fn status(feed: &Feed) -> FeedStatus {
+    FeedStatus {
+        device: feed.device(),
+        seq: feed.head().map_or(0, |head| head.value().seq),
+        complete: feed.is_complete(),
+        forked_at: feed.fork().map(|fork| fork.seq),
+    }
+}

@@ -1,0 +1,442 @@
+//! Who has what: ours told to others, theirs to our transfers.
+//!
+//! Whoever pulls asks every connected member once and is then told of what is new, so two who pull
+//! the same version feed each other. Blobs are spoken of only to members of a team that they are
+//! shared with.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    time::Duration,
+};
+
+use super::{
+    Engine, EngineError, Event, Output,
+    exchange::Asked,
+    input::{FetchFailed, FetchId, TransferId, Want},
+    transfer::{Action, Slots, Transfer},
+};
+use crate::{
+    bounded::Bounded,
+    codec::Format,
+    id::{BlobId, DeviceId, TeamId},
+    manifest::PACK_MAX_LEN,
+    units::Units,
+    wire::{Have, HaveRequest, HaveResponse, MAX_HAVE_BLOBS, Protocol, Refusal},
+};
+
+/// The most blobs of which one device is told news.
+const MAX_INTEREST: usize = 4 * MAX_HAVE_BLOBS;
+/// News are gathered this long before they are told.
+const NEWS_AFTER: Duration = Duration::from_millis(500);
+/// How often progress is told to people.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// How long a device that sent wrong bytes is not asked for any.
+const LIAR_FOR: Duration = Duration::from_secs(3600);
+/// The most transfers at once.
+const MAX_TRANSFERS: usize = 16;
+
+/// Transfers, and everybody's holdings as far as they matter.
+#[derive(Default)]
+pub(super) struct Wants {
+    transfers: BTreeMap<TransferId, Running>,
+    slots: Slots,
+    /// What our own store has.
+    held: BTreeMap<BlobId, (u64, Units)>,
+    /// Blobs of which a device wants to be told when we have more.
+    interest: BTreeMap<(DeviceId, TeamId), BTreeSet<BlobId>>,
+    /// Blobs of which we have more since the last news.
+    news: BTreeSet<BlobId>,
+    news_at: Option<Duration>,
+    liars: BTreeMap<DeviceId, Duration>,
+}
+
+struct Running {
+    transfer: Transfer,
+    told: u64,
+    tell_at: Duration,
+}
+
+impl Wants {
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let transfers = self
+            .transfers
+            .values()
+            .filter_map(|running| running.transfer.timeout());
+        transfers.chain(self.news_at).min()
+    }
+
+    fn have(&self, blob: &BlobId) -> Have {
+        self.held
+            .get(blob)
+            .map_or(Have::None, |(len, units)| Have::of(*units, *len))
+    }
+}
+
+impl Engine {
+    pub(super) fn on_want(&mut self, want: Want) {
+        let (id, team, now) = (want.transfer, want.team, self.now.mono);
+        if self.wants.transfers.len() >= MAX_TRANSFERS || !self.teams.contains_key(&team) {
+            let why = if self.teams.contains_key(&team) {
+                EngineError::Busy
+            } else {
+                EngineError::UnknownTeam(team)
+            };
+            let event = Event::TransferFailed {
+                transfer: id,
+                why,
+                from: Vec::new(),
+            };
+            return self.outputs.push_back(Output::Event(event));
+        }
+        let mut transfer = Transfer::new(want, self.entropy.seed(), now);
+        self.wants.liars.retain(|_, until| *until > now);
+        for liar in self.wants.liars.keys() {
+            transfer.ban(*liar);
+        }
+        self.wants.transfers.insert(
+            id,
+            Running {
+                transfer,
+                told: 0,
+                tell_at: now,
+            },
+        );
+        let connected: Vec<_> = self.connected.keys().copied().collect();
+        for device in connected {
+            self.ask_haves_of(team, device);
+        }
+    }
+
+    pub(super) fn on_cancel_want(&mut self, id: TransferId) {
+        if let Some(mut running) = self.wants.transfers.remove(&id) {
+            running.transfer.cancel(&mut self.wants.slots);
+            let actions = running.transfer.take_actions();
+            self.carry_out(id, actions);
+            let from = running.transfer.credit();
+            let event = Event::TransferFailed {
+                transfer: id,
+                why: EngineError::Cancelled,
+                from,
+            };
+            self.outputs.push_back(Output::Event(event));
+            self.say_enough(running.transfer.team);
+        }
+    }
+
+    pub(super) fn on_fetch_progress(&mut self, fetch: FetchId, bytes: u64) {
+        let now = self.now.mono;
+        for running in self.wants.transfers.values_mut() {
+            running.transfer.fetch_progress(fetch, bytes, now);
+        }
+    }
+
+    pub(super) fn on_fetch_done(&mut self, fetch: FetchId) {
+        let wants = &mut self.wants;
+        let done = wants
+            .transfers
+            .values_mut()
+            .find_map(|r| r.transfer.fetch_done(fetch, &mut wants.slots));
+        if let Some((blob, len, units)) = done {
+            self.hold(blob, len, units);
+        }
+    }
+
+    pub(super) fn on_fetch_failed(&mut self, fetch: FetchId, why: FetchFailed) {
+        let now = self.now.mono;
+        let wants = &mut self.wants;
+        wants
+            .transfers
+            .values_mut()
+            .any(|r| r.transfer.fetch_failed(fetch, why, now, &mut wants.slots));
+    }
+
+    pub(super) fn on_held(&mut self, blob: BlobId, len: u64, bytes: Range<u64>) {
+        if len <= PACK_MAX_LEN {
+            self.hold(blob, len, Units::inside(bytes, len));
+        }
+    }
+
+    pub(super) fn on_evicted(&mut self, blob: BlobId) {
+        self.wants.held.remove(&blob);
+        self.gather_news(blob);
+    }
+
+    /// Asks a member what it has of everything that is being transferred in a team.
+    pub(super) fn ask_haves_of(&mut self, team: TeamId, device: DeviceId) {
+        if !self.connected.contains_key(&device) || !self.serves(team, &device) {
+            return;
+        }
+        let running = self
+            .wants
+            .transfers
+            .values()
+            .filter(|running| running.transfer.team == team);
+        let blobs: BTreeSet<BlobId> = running
+            .flat_map(|running| running.transfer.wanted().map(|(blob, _)| *blob))
+            .collect();
+        let blobs: Vec<_> = blobs.into_iter().collect();
+        for blobs in blobs.chunks(MAX_HAVE_BLOBS) {
+            let request = HaveRequest::Ask {
+                team,
+                blobs: Bounded::first(blobs.iter().copied()),
+            };
+            let asked = Asked::Have {
+                team,
+                device,
+                blobs: blobs.to_vec(),
+            };
+            self.ask(asked, device, Protocol::Have, request.encode());
+        }
+    }
+
+    /// What a member says that it has.
+    pub(super) fn on_haves(
+        &mut self,
+        team: TeamId,
+        device: DeviceId,
+        haves: impl Iterator<Item = (BlobId, Have)>,
+    ) {
+        if !self.serves(team, &device) {
+            return;
+        }
+        let haves: Vec<_> = haves.collect();
+        let transfers = self
+            .wants
+            .transfers
+            .values_mut()
+            .map(|running| &mut running.transfer);
+        for transfer in transfers.filter(|transfer| transfer.team == team) {
+            for (blob, have) in &haves {
+                if let Some(len) = transfer.len_of(blob) {
+                    transfer.provider_has(device, *blob, have.units(len));
+                }
+            }
+        }
+    }
+
+    pub(super) fn answer_have(&mut self, device: DeviceId, request: HaveRequest) -> HaveResponse {
+        let (HaveRequest::Ask { team, .. }
+        | HaveRequest::Delta { team, .. }
+        | HaveRequest::Enough { team }) = request;
+        if !self.serves(team, &device) {
+            return HaveResponse::Refused(Refusal::NotAMember);
+        }
+        match request {
+            HaveRequest::Ask { blobs, .. } => {
+                let haves: Vec<_> = blobs.iter().map(|blob| self.have_for(team, blob)).collect();
+                let interest = self.wants.interest.entry((device, team)).or_default();
+                let partly = blobs
+                    .iter()
+                    .zip(&haves)
+                    .filter(|(_, have)| **have != Have::All);
+                for (blob, _) in partly {
+                    if interest.len() < MAX_INTEREST {
+                        interest.insert(*blob);
+                    }
+                }
+                HaveResponse::Haves(Bounded::first(haves))
+            }
+            HaveRequest::Delta { news, .. } => {
+                self.on_haves(team, device, news.into_iter());
+                HaveResponse::Noted
+            }
+            HaveRequest::Enough { .. } => {
+                self.wants.interest.remove(&(device, team));
+                HaveResponse::Noted
+            }
+        }
+    }
+
+    pub(super) fn provider_gone(&mut self, device: &DeviceId) {
+        let wants = &mut self.wants;
+        wants.interest.retain(|(of, _), _| of != device);
+        for running in wants.transfers.values_mut() {
+            running.transfer.provider_gone(device, &mut wants.slots);
+        }
+    }
+
+    /// A device is no member of this team any more.
+    pub(super) fn provider_left(&mut self, team: TeamId, device: &DeviceId) {
+        let wants = &mut self.wants;
+        wants.interest.remove(&(*device, team));
+        for running in wants
+            .transfers
+            .values_mut()
+            .filter(|running| running.transfer.team == team)
+        {
+            running.transfer.provider_gone(device, &mut wants.slots);
+        }
+    }
+
+    /// Lets every transfer look at the time, and carries out what they say.
+    pub(super) fn run_transfers(&mut self) {
+        self.tell_news();
+        let now = self.now.mono;
+        let ids: Vec<_> = self.wants.transfers.keys().copied().collect();
+        for id in ids {
+            let Some(running) = self.wants.transfers.get_mut(&id) else {
+                continue;
+            };
+            let actions = running.transfer.poll(now, &mut self.wants.slots);
+            let (bytes, of) = running.transfer.progress();
+            if bytes != running.told && running.tell_at <= now {
+                running.told = bytes;
+                running.tell_at = now + PROGRESS_EVERY;
+                let providers = running.transfer.active_providers();
+                let event = Event::TransferProgress {
+                    transfer: id,
+                    bytes,
+                    of,
+                    providers,
+                };
+                self.outputs.push_back(Output::Event(event));
+            }
+            self.carry_out(id, actions);
+        }
+    }
+
+    fn carry_out(&mut self, id: TransferId, actions: Vec<Action>) {
+        for action in actions {
+            let output = match action {
+                Action::Fetch {
+                    fetch,
+                    device,
+                    blob,
+                    range,
+                    total_len,
+                } => Output::Fetch {
+                    fetch,
+                    device,
+                    blob,
+                    range,
+                    total_len,
+                },
+                Action::Cancel { fetch } => Output::CancelFetch { fetch },
+                Action::Starved { missing } => Output::Event(Event::TransferStarved {
+                    transfer: id,
+                    missing,
+                }),
+                Action::Liar { device, blob } => {
+                    self.remember_liar(device);
+                    Output::Event(Event::LiarFound { device, blob })
+                }
+                Action::Done => {
+                    let Some(from) = self.close_transfer(id) else {
+                        continue;
+                    };
+                    Output::Event(Event::TransferDone { transfer: id, from })
+                }
+                Action::Failed { why } => {
+                    let Some(from) = self.close_transfer(id) else {
+                        continue;
+                    };
+                    Output::Event(Event::TransferFailed {
+                        transfer: id,
+                        why,
+                        from,
+                    })
+                }
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    fn close_transfer(&mut self, id: TransferId) -> Option<Vec<(DeviceId, u64)>> {
+        let running = self.wants.transfers.remove(&id)?;
+        self.say_enough(running.transfer.team);
+        Some(running.transfer.credit())
+    }
+
+    fn remember_liar(&mut self, device: DeviceId) {
+        self.wants.liars.insert(device, self.now.mono + LIAR_FOR);
+        for running in self.wants.transfers.values_mut() {
+            running.transfer.ban(device);
+        }
+    }
+
+    /// Tells the members of a team that nothing is being pulled there any more.
+    fn say_enough(&mut self, team: TeamId) {
+        if self
+            .wants
+            .transfers
+            .values()
+            .any(|running| running.transfer.team == team)
+        {
+            return;
+        }
+        let connected: Vec<_> = self.connected.keys().copied().collect();
+        for device in connected {
+            if self.serves(team, &device) {
+                let request = HaveRequest::Enough { team };
+                self.ask(Asked::Told, device, Protocol::Have, request.encode());
+            }
+        }
+    }
+
+    fn hold(&mut self, blob: BlobId, len: u64, units: Units) {
+        let (_, held) = self.wants.held.entry(blob).or_insert((len, Units::NONE));
+        let more = !held.contains(units);
+        *held |= units;
+        let wants = &mut self.wants;
+        for running in wants.transfers.values_mut() {
+            running.transfer.held(&blob, units, &mut wants.slots);
+        }
+        if more {
+            self.gather_news(blob);
+        }
+    }
+
+    fn gather_news(&mut self, blob: BlobId) {
+        if self
+            .wants
+            .interest
+            .values()
+            .any(|blobs| blobs.contains(&blob))
+        {
+            self.wants.news.insert(blob);
+            self.wants.news_at.get_or_insert(self.now.mono + NEWS_AFTER);
+        }
+    }
+
+    fn tell_news(&mut self) {
+        if self
+            .wants
+            .news_at
+            .take_if(|at| *at <= self.now.mono)
+            .is_none()
+        {
+            return;
+        }
+        let news = std::mem::take(&mut self.wants.news);
+        let mut messages = Vec::new();
+        for ((device, team), interest) in &self.wants.interest {
+            let of_interest = news.intersection(interest);
+            let haves: Vec<_> = of_interest
+                .map(|blob| (*blob, self.have_for(*team, blob)))
+                .collect();
+            if self.connected.contains_key(device) {
+                messages.extend(haves.chunks(MAX_HAVE_BLOBS).map(|news| {
+                    let news = Bounded::first(news.iter().copied());
+                    (*device, HaveRequest::Delta { team: *team, news })
+                }));
+            }
+        }
+        for (device, message) in messages {
+            self.ask(Asked::Told, device, Protocol::Have, message.encode());
+        }
+    }
+
+    /// What we have of a blob, as far as it is this team's business.
+    fn have_for(&self, team: TeamId, blob: &BlobId) -> Have {
+        let shared = self
+            .teams
+            .get(&team)
+            .is_some_and(|state| state.team.catalog.is_shared(blob));
+        if shared {
+            self.wants.have(blob)
+        } else {
+            Have::None
+        }
+    }
+}
