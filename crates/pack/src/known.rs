@@ -1,6 +1,6 @@
 //! Chunks that are held already and need not be sealed again.
 //!
-//! An index keeps twelve bytes a chunk in memory; the rows themselves lie in an unlinked file.
+//! An index keeps sixteen bytes a chunk in memory; the rows themselves lie in an unlinked file.
 
 use std::{collections::HashMap, io, path::Path};
 

@@ -7,7 +7,7 @@ use podsync_core::{
     manifest::{ChunkLocation, MAX_CHUNKS},
 };
 
-use crate::{known::prefix, save::SaveError, spool::RowSpool, stream::ChunkRows};
+use crate::{known::prefix, save::SaveError, spool::RowSpool, stream::ChunkRows, writer::NEW_PACK};
 
 /// New chunks that are remembered for their repetition; later ones are stored again if they repeat.
 const MAX_SEEN: usize = 1 << 20;
@@ -48,7 +48,8 @@ impl ChunkRows for StateRows {
         if row == MAX_CHUNKS {
             return Err(SaveError::TooLarge);
         }
-        if self.seen.len() < MAX_SEEN {
+        // Known chunks are found again where they were found first.
+        if location.pack & NEW_PACK != 0 && self.seen.len() < MAX_SEEN {
             let row = u32::try_from(row).expect("MAX_CHUNKS is far below 2^32");
             self.seen.entry(prefix(&location.id)).or_insert(row);
         }

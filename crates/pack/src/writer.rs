@@ -167,9 +167,11 @@ impl PackStorer {
     /// when the writer goes away is left unfinished.
     pub(crate) fn run(self, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
         let (hashed, stored) = sync_channel(QUEUED_TO_STORE);
-        thread::scope(|scope| {
+        // The storing side's queue ends with the closure: a hashing side that waits for room in it must
+        // not wait for ever where storing has failed.
+        thread::scope(move |scope| {
             scope.spawn(move || hash(&self.0, &hashed));
-            store(&stored, sink)
+            store(stored, sink)
         })
     }
 }
@@ -200,7 +202,7 @@ fn hash(pieces: &Receiver<Piece>, hashed: &SyncSender<HashedPiece>) {
     }
 }
 
-fn store(pieces: &Receiver<HashedPiece>, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
+fn store(pieces: Receiver<HashedPiece>, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
     let mut packs = Vec::new();
     let mut open: Option<File> = None;
     while let Ok(piece) = pieces.recv() {

@@ -222,15 +222,15 @@ fn a_known_chunk_whose_pack_is_gone_fails_the_read_and_not_the_save() {
 #[test]
 fn a_disk_that_is_full_fails_the_save() {
     let state = tempfile::tempdir().unwrap();
-    fs::write(state.path().join("a"), noise(1, 80 << 20)).unwrap();
+    fs::write(state.path().join("a"), noise(1, 120 << 20)).unwrap();
     let mut home = Home::new();
-    home.fail_finish_after = Some(1);
-    let result = home.try_save(
-        Source::open(state.path()).unwrap(),
-        &[],
-        SaveChoice::default(),
-    );
-    assert!(matches!(result, Err(SaveError::Sink(_))), "{result:?}");
+    // With much still to come, and near the end.
+    for packs in [0, 1, 3] {
+        home.fail_finish_after = Some(packs);
+        let source = Source::open(state.path()).unwrap();
+        let result = home.try_save(source, &[], SaveChoice::default());
+        assert!(matches!(result, Err(SaveError::Sink(_))), "{result:?}");
+    }
     home.fail_finish_after = None;
     let again = home.try_save(
         Source::open(state.path()).unwrap(),
