@@ -202,8 +202,6 @@ pub struct Shown {
     /// Sealed bytes of its packs.
     pub packed_len: u64,
     pub packs: usize,
-    /// Devices known to hold all of it, this one included.
-    pub holders: Vec<String>,
     /// Only with `contents`.
     pub entries: Option<Vec<EntryLine>>,
 }

@@ -68,10 +68,6 @@ impl Connection {
         Ok(Self { client, hosted: Some(hosted) })
     }
 
-    pub(crate) async fn call<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
-        self.client.call(call).await
-    }
-
     /// Makes a call and draws its progress.
     pub(crate) async fn watch<C: Call>(&self, printer: &Printer, call: &C) -> Result<C::Answer, ApiError> {
         let mut bar = Bar::new(printer);

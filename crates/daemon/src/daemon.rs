@@ -122,7 +122,6 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         net: net.clone(),
         net_events,
         log: log.clone(),
-        blobs: blobs.clone(),
         gate,
         clock,
         listening: Arc::clone(&listening),
@@ -157,7 +156,8 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
     for team in log.teams()? {
         for stored in node::stored(log, team)? {
             match Record::open(stored) {
-                Ok(record) => engine.restore(record),
+                Ok(Some(record)) => engine.restore(record),
+                Ok(None) => {}
                 Err(error) => {
                     // The log is ours, but a disk can lie: what doesn't verify isn't believed.
                     tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
@@ -165,7 +165,7 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
             }
         }
     }
-    engine.restored(clock.now());
+    engine.start(clock.now());
     Ok(())
 }
 

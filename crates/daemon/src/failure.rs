@@ -134,7 +134,7 @@ impl From<EngineError> for Failure {
             | EngineError::Membership(_)
             | EngineError::NotYours { .. }
             | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
-            EngineError::JoinRefused(_) => ErrorCode::Ticket,
+            EngineError::JoinRefused(_) | EngineError::RobotTicket => ErrorCode::Ticket,
             EngineError::NobodyWitnessed { .. } | EngineError::NoProvider { .. } | EngineError::NoTeamKey(_) => {
                 ErrorCode::Unreachable
             }

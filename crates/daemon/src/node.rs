@@ -9,7 +9,7 @@ mod handle;
 mod records;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -23,7 +23,7 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{Manners, Multiaddr, Net, NetEvent, Responder, Verdict};
-use podsync_store::{Blobs, Log, StoreError};
+use podsync_store::{Log, StoreError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
@@ -52,7 +52,6 @@ pub(crate) struct Ground {
     pub(crate) net: Net,
     pub(crate) net_events: mpsc::Receiver<NetEvent>,
     pub(crate) log: Log,
-    pub(crate) blobs: Blobs,
     pub(crate) gate: Arc<SharedGate>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,
@@ -102,6 +101,8 @@ struct Actor {
     responders: BTreeMap<ResponderId, Responder>,
     gossip: BTreeMap<GossipId, podsync_net::GossipId>,
     fetches: BTreeMap<FetchId, CancellationToken>,
+    /// Joins under way: until they end, whoever is found on the LAN may be the one to ask.
+    joining: BTreeSet<CommandId>,
     strangers: BTreeMap<DeviceId, Vec<Multiaddr>>,
 }
 
@@ -124,6 +125,7 @@ pub(crate) fn spawn(ground: Ground, tasks: &tokio_util::task::TaskTracker) -> No
         responders: BTreeMap::new(),
         gossip: BTreeMap::new(),
         fetches: BTreeMap::new(),
+        joining: BTreeSet::new(),
         strangers: BTreeMap::new(),
     };
     tasks.spawn(actor.run());
@@ -184,6 +186,7 @@ impl Actor {
                 let id = CommandId(self.fresh_id());
                 self.replies.insert(id, reply);
                 if matches!(*command, podsync_core::engine::Command::Join { .. }) {
+                    self.joining.insert(id);
                     self.dial_strangers();
                 }
                 self.input(Input::Command { id, command: *command });
@@ -256,7 +259,7 @@ impl Actor {
         if self.strangers.len() < MAX_STRANGERS {
             self.strangers.insert(device, addrs.clone());
         }
-        if self.ground.engine.is_joining() {
+        if !self.joining.is_empty() {
             self.dial(device, addrs, Manners::AtOnce);
         }
     }

@@ -118,20 +118,6 @@ impl Versions {
         Ok(())
     }
 
-    /// Puts `new` in the place of `old` in one step, durably. It blocks.
-    pub(crate) fn replace(&self, team: TeamId, old: VersionId, new: HeldVersion) -> Result<VersionId, StoreError> {
-        let id = new.id();
-        let mut records = vec![Record::put(key(team, id), new.encode())];
-        if id != old {
-            records.push(Record::delete(key(team, old)));
-        }
-        self.log.commit(&records)?;
-        let mut held = self.lock();
-        held.remove(&(team, old));
-        held.insert((team, id), new);
-        Ok(id)
-    }
-
     pub(crate) fn get(&self, team: TeamId, id: VersionId) -> Option<HeldVersion> {
         self.lock().get(&(team, id)).cloned()
     }

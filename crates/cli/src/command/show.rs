@@ -48,7 +48,8 @@ fn words(shown: &pods::Shown) -> String {
     }
     let parents: Vec<_> = shown.parents.iter().map(podsync_core::VersionId::short).collect();
     rows.push(["parents".to_owned(), if parents.is_empty() { none() } else { parents.join(", ") }]);
-    rows.push(["held by".to_owned(), if shown.holders.is_empty() { "nobody reachable".to_owned() } else { shown.holders.join(", ") }]);
+    let held = if version.held { "on this machine" } else { "not on this machine" };
+    rows.push(["held".to_owned(), held.to_owned()]);
     let mut text: Vec<_> =
         rows.iter().map(|[name, value]| format!("{name:<9} {}", printable(value))).collect();
     if let Some(entries) = &shown.entries {

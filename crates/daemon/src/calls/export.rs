@@ -21,7 +21,7 @@ use crate::{
 
 impl Handle<pods::Export> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Export, context: Arc<Context>) -> Result<pods::Exported, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let (held, pulled) = self.pull(team, &call.reference, call.wait_s, &context).await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let packs = HeldPacks::new(self.blobs.clone());

@@ -34,7 +34,7 @@ const CHECKPOINT_POD: &str = "checkpoint";
 
 impl Handle<pods::Load> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Load, context: Arc<Context>) -> Result<pods::Loaded, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let merge: Merge =
             call.merge.parse().map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
         let (held, pulled) = self.pull(team, &call.reference, call.wait_s, &context).await?;
@@ -115,7 +115,8 @@ impl Daemon {
             return Err(ApiError::new(ErrorCode::Internal, "a checkpoint builds on nothing").into());
         };
         let number = self.versions.next_checkpoint();
-        let kept = HeldVersion { checkpoint: Some(Checkpoint { number, instance: instance.clone() }), ..*held };
+        let mut kept: HeldVersion = *held;
+        kept.checkpoint = Some(Checkpoint { number, instance: instance.clone() });
         let versions = Arc::clone(&self.versions);
         tokio::task::spawn_blocking(move || {
             versions.put(team, kept)?;

@@ -66,7 +66,12 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
             members: roster.devices().map(|record| &record.member).collect::<std::collections::BTreeSet<_>>().len(),
             admins: roster.admins().count(),
             pods: catalog.pods().len(),
-            quarantined: engine.quarantined(&id),
+            quarantined: engine
+                .feeds(&id)
+                .iter()
+                .filter(|feed| feed.forked_at.is_some())
+                .map(|feed| feed.device)
+                .collect(),
         })
     };
     engine.teams().filter_map(status).collect()

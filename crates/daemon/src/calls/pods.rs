@@ -20,7 +20,7 @@ const MAX_LISTED: usize = 100_000;
 
 impl Handle<pods::ListPods> for Daemon {
     async fn handle(self: Arc<Self>, _: pods::ListPods, context: Arc<Context>) -> Result<Vec<pods::Pod>, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let versions = Arc::clone(&self.versions);
         let listed = self.node.read(move |engine| {
             let Some(catalog) = engine.catalog(&team) else { return Vec::new() };
@@ -48,7 +48,7 @@ impl Handle<pods::ListVersions> for Daemon {
         call: pods::ListVersions,
         context: Arc<Context>,
     ) -> Result<Vec<pods::Version>, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         // An unknown pod is an error with suggestions, not an empty list.
         match self.resolve(team, call.pod.as_str()).await.map_err(ApiError::from) {
             Err(error) if error.code != ErrorCode::Ambiguous => return Err(error),
@@ -64,7 +64,7 @@ impl Handle<pods::ListVersions> for Daemon {
 
 impl Handle<pods::Show> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Show, context: Arc<Context>) -> Result<pods::Shown, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let named = self.resolve(team, &call.reference).await?;
         let id = named.found.version();
         let held = self.versions.get(team, id);
@@ -98,30 +98,23 @@ impl Handle<pods::Show> for Daemon {
         let found = named.found.clone();
         let versions = Arc::clone(&self.versions);
         let view = self.node.read(move |engine| {
-            let holders = engine.holders(&team, &found.manifest().id);
-            let names = super::node::device_names(engine);
-            let holders = holders.into_iter().map(|device| names.get(&device).cloned().flatten().unwrap_or_else(|| device.short()));
-            let view = match (&found, engine.catalog(&team)) {
-                (Found::Shared(record), Some(catalog)) => views::shared_view(catalog, &versions, team, record),
-                (Found::Shared(_), None) => return None,
-                (Found::Private(version), _) => views::private_view(&versions, team, version),
-            };
-            Some((view, holders.collect::<Vec<_>>()))
+            match (&found, engine.catalog(&team)) {
+                (Found::Shared(record), Some(catalog)) => Some(views::shared_view(catalog, &versions, team, record)),
+                (Found::Shared(_), None) => None,
+                (Found::Private(version), _) => Some(views::private_view(&versions, team, version)),
+            }
         });
-        let (version, mut holders) = view
+        let version = view
             .await
             .map_err(Failure::from)?
             .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
-        if held.is_some() {
-            holders.insert(0, "this device".to_owned());
-        }
-        Ok(pods::Shown { version, parents, packed_len: packs.iter().sum(), packs: packs.len(), holders, entries })
+        Ok(pods::Shown { version, parents, packed_len: packs.iter().sum(), packs: packs.len(), entries })
     }
 }
 
 impl Handle<pods::Tag> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Tag, context: Arc<Context>) -> Result<pods::Version, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let named = self.resolve(team, &call.reference).await?;
         let Found::Shared(record) = named.found else {
             return Err(ApiError::new(ErrorCode::Invalid, format!("{} is private, and tags are the team's", named.reference))
@@ -145,7 +138,7 @@ impl Handle<pods::DropVersion> for Daemon {
         call: pods::DropVersion,
         context: Arc<Context>,
     ) -> Result<pods::Dropped, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let named = self.resolve(team, &call.reference).await?;
         let _turn = self.locks.lock(team, named.found.pod()).await;
         let version = named.found.version();

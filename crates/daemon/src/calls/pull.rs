@@ -28,7 +28,7 @@ use crate::{
 
 impl Handle<pods::Pull> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Pull, context: Arc<Context>) -> Result<pods::Pulled, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         Ok(self.pull(team, &call.reference, call.wait_s, &context).await?.1)
     }
 }
@@ -127,7 +127,7 @@ impl Daemon {
         let epoch = record.entry.header().epoch;
         let key = self
             .node
-            .read(move |engine| engine.key(&team, &epoch))
+            .read(move |engine| engine.key(&team, &epoch).cloned())
             .await?
             .ok_or(EngineError::NoTeamKey(team))?;
         let blob = record.manifest();

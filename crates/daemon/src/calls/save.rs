@@ -47,7 +47,7 @@ pub(super) enum Packed {
 
 impl Handle<pods::Save> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Save, context: Arc<Context>) -> Result<pods::Saved, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         if call.message.len() > MAX_MESSAGE_LEN {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
@@ -169,7 +169,7 @@ impl Daemon {
     pub(super) async fn seal_manifest(&self, team: TeamId, plain: &[u8]) -> Result<Sealed, Failure> {
         let (epoch, key) = self
             .node
-            .read(move |engine| engine.current_key(&team))
+            .read(move |engine| engine.current_key(&team).map(|(epoch, key)| (epoch, key.clone())))
             .await?
             .ok_or(podsync_core::engine::EngineError::NoTeamKey(team))?;
         let salt: [u8; SALT_LEN] = rand::random();

@@ -28,7 +28,7 @@ const MAX_RESEALS: usize = 5;
 
 impl Handle<pods::Share> for Daemon {
     async fn handle(self: Arc<Self>, call: pods::Share, context: Arc<Context>) -> Result<pods::Shared, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let reference = self.newest_private(team, &call.reference).await?;
         let pod = self.resolve(team, &reference).await?.found.pod().clone();
         let _turn = self.locks.lock(team, &pod).await;

@@ -22,15 +22,9 @@ const MAX_TICKET_ADDRESSES: usize = 4;
 /// How long a newcomer knocks before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
-/// A team as a call names it.
-pub(crate) struct ChosenTeam {
-    pub(crate) id: TeamId,
-    pub(crate) name: TeamName,
-}
-
 impl Daemon {
     /// The team that a path names: by name, or the only one there is.
-    pub(crate) async fn team(&self, context: &Context) -> Result<ChosenTeam, Failure> {
+    pub(crate) async fn team(&self, context: &Context) -> Result<TeamId, Failure> {
         let teams = self.node.read(|engine| {
             let named = |id: TeamId| Some((id, engine.membership(&id)?.state().name().clone()));
             engine.teams().filter_map(named).collect::<Vec<_>>()
@@ -55,12 +49,12 @@ impl Daemon {
     }
 }
 
-fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<ChosenTeam, ApiError> {
+fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, ApiError> {
     if wanted != podsync_api::TeamChoice::ONLY {
         teams.retain(|(id, name)| name.as_str() == wanted || id.to_string().starts_with(wanted));
     }
     match &teams[..] {
-        [(id, name)] => Ok(ChosenTeam { id: *id, name: name.clone() }),
+        [(id, _)] => Ok(*id),
         [] if wanted == podsync_api::TeamChoice::ONLY => {
             Err(ApiError::new(ErrorCode::NotFound, "this home is in no team yet")
                 .hint("found one with `podsync team create NAME`, or join one with `podsync team join`"))
@@ -91,7 +85,7 @@ impl Handle<team::CreateTeam> for Daemon {
 
 impl Handle<team::Invite> for Daemon {
     async fn handle(self: Arc<Self>, call: team::Invite, context: Arc<Context>) -> Result<team::Invited, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires = now.saturating_add(Duration::from_secs(call.expires_s));
         let options = InviteOptions {
@@ -152,7 +146,7 @@ impl Handle<team::ListMembers> for Daemon {
         _: team::ListMembers,
         context: Arc<Context>,
     ) -> Result<Vec<team::Member>, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let records = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
         Ok(records.iter().map(|record| self.member(record)).collect())
     }
@@ -160,7 +154,7 @@ impl Handle<team::ListMembers> for Daemon {
 
 impl Handle<team::Remove> for Daemon {
     async fn handle(self: Arc<Self>, call: team::Remove, context: Arc<Context>) -> Result<team::Removed, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let records = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
         let meant = meant(&records, &call.who)?;
         let mut devices = Vec::new();
@@ -174,7 +168,7 @@ impl Handle<team::Remove> for Daemon {
 
 impl Handle<team::SetRole> for Daemon {
     async fn handle(self: Arc<Self>, call: team::SetRole, context: Arc<Context>) -> Result<team::Member, ApiError> {
-        let team = self.team(&context).await?.id;
+        let team = self.team(&context).await?;
         let before = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
         let mut changed = None;
         for record in meant(&before, &call.who)? {

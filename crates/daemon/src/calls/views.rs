@@ -2,10 +2,9 @@
 
 use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::{
-    EpochId, PodName, TeamId, VersionId,
+    PodName, TeamId, VersionId,
     catalog::{Catalog, PrivateVersion, Resolution, VersionRecord},
     engine::Engine,
-    feed::BlobRef,
     reference::Reference,
 };
 
@@ -30,20 +29,6 @@ impl Found {
         match self {
             Self::Shared(record) => record.version(),
             Self::Private(version) => version.version,
-        }
-    }
-
-    pub(crate) fn manifest(&self) -> BlobRef {
-        match self {
-            Self::Shared(record) => record.manifest(),
-            Self::Private(version) => version.manifest,
-        }
-    }
-
-    pub(crate) fn epoch(&self) -> Option<EpochId> {
-        match self {
-            Self::Shared(record) => Some(record.entry.header().epoch),
-            Self::Private(_) => None,
         }
     }
 }

@@ -59,6 +59,7 @@ impl Actor {
             }
             Output::GateChanged(change) => self.change_gate(change),
             Output::Reply { command, result } => {
+                self.joining.remove(&command);
                 if let Some(reply) = self.replies.remove(&command) {
                     // Whoever asked may have gone; it is done all the same.
                     let _ = reply.send(result);
