@@ -16,7 +16,9 @@ use crate::{
 impl Daemon {
     /// Addresses that peers can dial, with this device's id at the end.
     pub(crate) fn listening(&self) -> Vec<Multiaddr> {
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let addresses = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let named = |address: &Multiaddr| format!("{address}/p2p/{}", self.device).parse().ok();
+        addresses.iter().filter_map(named).collect()
     }
 }
 
