@@ -1,6 +1,6 @@
 //! Who is in, who may come in, who goes.
 
-use std::{sync::Arc, time::{Duration, SystemTime, UNIX_EPOCH}};
+use std::{sync::{Arc, PoisonError}, time::{Duration, SystemTime, UNIX_EPOCH}};
 
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
@@ -37,7 +37,8 @@ impl Daemon {
     }
 
     fn ticket_addresses(&self) -> Vec<String> {
-        let listening = self.listening();
+        // Without the device at their end: the ticket names it once.
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut near, far): (Vec<_>, Vec<_>) =
             listening.into_iter().partition(|address| address.to_string().contains("/127.0.0.1/"));
         // Loopback serves homes on one machine: only where there is nothing else.
