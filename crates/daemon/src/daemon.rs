@@ -122,6 +122,7 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         net: net.clone(),
         net_events,
         log: log.clone(),
+        blobs: blobs.clone(),
         gate,
         clock,
         listening: Arc::clone(&listening),

@@ -23,7 +23,7 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{Manners, Multiaddr, Net, NetEvent, Responder, Verdict};
-use podsync_store::{Log, StoreError};
+use podsync_store::{Blobs, Log, StoreError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
@@ -52,6 +52,7 @@ pub(crate) struct Ground {
     pub(crate) net: Net,
     pub(crate) net_events: mpsc::Receiver<NetEvent>,
     pub(crate) log: Log,
+    pub(crate) blobs: Blobs,
     pub(crate) gate: Arc<SharedGate>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,

@@ -93,8 +93,7 @@ pub(crate) struct Actor {
     gate: Arc<dyn Gate>,
     dialler: Dialler,
     waiters: BTreeMap<DeviceId, Vec<Waiter>>,
-    /// Connected peers that no team lists, since when.
-    strangers: BTreeMap<DeviceId, Instant>,
+    strangers: BTreeMap<DeviceId, connections::Stranger>,
     had_exchange: mpsc::Receiver<DeviceId>,
     topics: BTreeMap<TopicHash, TeamId>,
     outbox: Outbox,
@@ -189,7 +188,7 @@ impl Actor {
                     Some(command) => self.obey(command),
                     None => break,
                 },
-                Some(device) = self.had_exchange.recv() => self.dismiss(device),
+                Some(device) = self.had_exchange.recv() => self.had_exchange(device),
                 event = self.swarm.select_next_some() => self.handle(event),
                 () = sleep_until(next_dial.unwrap_or_else(Instant::now).into()), if next_dial.is_some() => {}
                 _ = tick.tick() => self.dismiss_overdue(),

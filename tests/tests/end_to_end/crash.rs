@@ -15,11 +15,10 @@ const ABORT_AT: &str = "PODSYNC_ABORT_AT";
 /// SIGABRT, as a shell would show it: no exit code of our own.
 const NO_CODE: Option<i32> = None;
 
-const SAVE_PLACES: [&str; 6] = [
+const SAVE_PLACES: [&str; 5] = [
     "store::pack::written",
     "store::pack::synced",
     "store::pack::adopted",
-    "store::index::commit",
     "store::log::commit",
     "daemon::save::held",
 ];
@@ -65,7 +64,7 @@ fn a_share_killed_anywhere_is_shared_by_the_next() -> Result<()> {
 
 #[test]
 fn a_pull_killed_anywhere_is_finished_by_the_next() -> Result<()> {
-    for place in ["store::index::commit", "store::log::commit", "daemon::pull::packs"] {
+    for place in ["store::log::commit", "daemon::pull::packs"] {
         let (alice, mut bob) = alice_and_bob()?;
         let state = alice.scratch("state");
         fill(&state, 3, 4 << 20, 1)?;

@@ -8,6 +8,7 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdict};
+use podsync_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use super::{Actor, Done, handle::{Message, TransferProgress, Transferred}, records};
@@ -125,6 +126,7 @@ impl Actor {
         let cancel = CancellationToken::new();
         self.fetches.insert(fetch, cancel.clone());
         let (net, inbox) = (self.ground.net.clone(), self.progress.clone());
+        let blobs = self.ground.blobs.clone();
         let arrived = AtomicU64::new(0);
         self.effects.spawn(async move {
             let progress = |len: u64| {
@@ -140,7 +142,14 @@ impl Actor {
                 () = cancel.cancelled() => return Done::Nothing,
             };
             Done::Input(match outcome {
-                Ok(_) => Input::FetchDone { fetch },
+                Ok(_) => match blobs.mark_held(want.blob).await {
+                    // The last range of a blob makes it durable: a crash later costs nothing of it.
+                    Ok(()) | Err(StoreError::NotHeld { .. }) => Input::FetchDone { fetch },
+                    Err(error) => {
+                        tracing::error!(pack = %want.blob.short(), %error, "what arrived can't be synced");
+                        Input::FetchFailed { fetch, why: FetchFailed::Local }
+                    }
+                },
                 Err(error) => {
                     tracing::info!(peer = %device.short(), pack = %want.blob.short(), %error, "a range didn't arrive");
                     Input::FetchFailed { fetch, why: why(&error) }

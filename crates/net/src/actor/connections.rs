@@ -26,6 +26,12 @@ const MAX_DISCOVERED: usize = 64;
 /// For connections to end politely when stopping.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// A connected peer that no team lists.
+pub(super) struct Stranger {
+    since: Instant,
+    called_by_us: bool,
+}
+
 impl Actor {
     pub(super) fn dial(
         &mut self,
@@ -105,7 +111,8 @@ impl Actor {
         self.score(device);
         if is_first {
             if !self.gate.is_member(device) {
-                self.strangers.insert(device, Instant::now());
+                let stranger = Stranger { since: Instant::now(), called_by_us: endpoint.is_dialer() };
+                self.strangers.insert(device, stranger);
             }
             tracing::debug!(peer = device.short(), %addr, "connected");
             self.outbox.push(NetEvent::Connected { device, addr });
@@ -142,7 +149,14 @@ impl Actor {
         }
     }
 
-    /// A stranger has had its exchange: it stays if that made it a member.
+    /// A stranger has had its exchange. Whom we called is still wanted for ours, within its stay.
+    pub(super) fn had_exchange(&mut self, device: DeviceId) {
+        if self.strangers.get(&device).is_none_or(|stranger| !stranger.called_by_us) {
+            self.dismiss(device);
+        }
+    }
+
+    /// A stranger's time is over: it stays if it became a member.
     pub(super) fn dismiss(&mut self, device: DeviceId) {
         self.score(device);
         if self.gate.is_member(device) {
@@ -153,11 +167,11 @@ impl Actor {
     }
 
     pub(super) fn dismiss_overdue(&mut self) {
-        let overdue = |since: &Instant| since.elapsed() >= STRANGER_STAY;
+        let overdue = |stranger: &Stranger| stranger.since.elapsed() >= STRANGER_STAY;
         let overdue: Vec<_> = self
             .strangers
             .iter()
-            .filter(|(_, since)| overdue(since))
+            .filter(|(_, stranger)| overdue(stranger))
             .map(|(device, _)| *device)
             .collect();
         for device in overdue {
