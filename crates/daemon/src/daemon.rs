@@ -128,6 +128,7 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
+    drop_orphans(&ground.engine, &versions)?;
     let node = node::spawn(ground, &engine_tasks);
     engine_tasks.close();
 
@@ -167,6 +168,21 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
         }
     }
     engine.start(clock.now());
+    Ok(())
+}
+
+/// Forgets held versions that the catalog doesn't list: a crash came between the two, or teammates
+/// dropped them.
+fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
+    for team in engine.teams() {
+        let Some(catalog) = engine.catalog(&team) else { continue };
+        for (id, held) in versions.of_team(team) {
+            let listed = catalog.version(&held.pod, &id).is_some() || catalog.private_version(&id).is_some();
+            if held.checkpoint.is_none() && !listed {
+                versions.remove(team, id)?;
+            }
+        }
+    }
     Ok(())
 }
 

@@ -147,6 +147,10 @@ impl Engine {
                 }
                 state.own_seq = head.value().seq;
                 self.announce(team, &head, Some(&entry));
+                // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
+                for device in self.connected(&team) {
+                    self.exchange_again(team, device);
+                }
                 self.reply(by, Ok(answer));
             }
             Deed::Operation {

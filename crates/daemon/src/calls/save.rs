@@ -238,7 +238,12 @@ impl Daemon {
             state_len: manifest.state_len,
             entry_count: manifest.entry_count,
         };
-        match self.command(Command::SavePrivate(Box::new(command))).await? {
+        let listed = self.command(Command::SavePrivate(Box::new(command))).await;
+        if listed.is_err() {
+            let (versions, id) = (Arc::clone(&self.versions), held.id());
+            tokio::task::spawn_blocking(move || versions.remove(team, id)).await??;
+        }
+        match listed? {
             Answer::Saved { number, version } => Ok(pods::Saved {
                 reference: format!("{}:+{number}", held.pod),
                 version,
