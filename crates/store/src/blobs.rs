@@ -165,6 +165,17 @@ impl Blobs {
         self.hold(id, size).await
     }
 
+    /// Has the store write down that a download has begun and how far it is, so that a restart after
+    /// a crash finds the bytes. They are not synced: a loss of power may take them.
+    pub async fn note_partial(&self, id: BlobId) -> Result<(), StoreError> {
+        self.store
+            .sync_db()
+            .await
+            .map_err(|e| self.failed("sync", 0, e))?;
+        tracing::trace!(blob = %id.short(), "noted as begun");
+        Ok(())
+    }
+
     /// How much of a blob is here.
     pub async fn held(&self, id: BlobId) -> Result<Held, StoreError> {
         if self.held_len(id)?.is_some() {

@@ -144,7 +144,13 @@ impl Actor {
             Done::Input(match outcome {
                 Ok(_) => match blobs.mark_held(want.blob).await {
                     // The last range of a blob makes it durable: a crash later costs nothing of it.
-                    Ok(()) | Err(StoreError::NotHeld { .. }) => Input::FetchDone { fetch },
+                    Ok(()) => Input::FetchDone { fetch },
+                    Err(StoreError::NotHeld { .. }) => {
+                        if let Err(error) = blobs.note_partial(want.blob).await {
+                            tracing::warn!(%error, "a crash now would cost this range");
+                        }
+                        Input::FetchDone { fetch }
+                    }
                     Err(error) => {
                         tracing::error!(pack = %want.blob.short(), %error, "what arrived can't be synced");
                         Input::FetchFailed { fetch, why: FetchFailed::Local }

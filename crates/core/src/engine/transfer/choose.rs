@@ -80,6 +80,15 @@ impl Transfer {
         if equals.is_empty() {
             return None;
         }
+        // A blob is durable once it is whole: what is begun is finished first, so that a crash costs
+        // little more than what is on the wire.
+        let is_begun = |blob: &BlobId| {
+            let work = self.blobs.get(blob);
+            work.is_some_and(|work| work.pending != Units::whole(work.len))
+        };
+        if equals.iter().any(|(blob, _)| is_begun(blob)) {
+            equals.retain(|(blob, _)| is_begun(blob));
+        }
         let (blob, units) = equals[self.choice.below(equals.len() as u64) as usize];
         let longest = self.longest_for(device).min(self.blobs.get(&blob)?.longest);
         Some((blob, self.cut(units, longest)))
