@@ -1,0 +1,176 @@
+//! `cargo xtask bench`: what podsync costs, beside programs that do parts of its work.
+//!
+//! The sides take turns, so that whatever else the machine does hits them alike: compare the ratios,
+//! which are medians over the pairs, before the rates.
+
+mod homes;
+mod measure;
+mod peers;
+mod report;
+mod rows;
+mod states;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use tempfile::TempDir;
+
+use self::report::Report;
+use crate::tools::{run, step, target};
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Bytes of a large state: `1GiB`, `256MiB`
+    #[arg(long, default_value = "1GiB", value_parser = size)]
+    size: u64,
+    /// How many turns each side takes
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pairs: u32,
+    /// Only this row; several times for several
+    #[arg(long, value_enum, value_name = "ROW")]
+    only: Vec<Row>,
+    /// Also the memory of every process at 4 GiB
+    #[arg(long)]
+    large: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// A pull over loopback, beside socat and curl from nginx
+    Pull,
+    /// A second version: how much travels for what changed
+    Change,
+    /// A save, beside `tar | zstd`
+    Save,
+    /// From `share` on one device to `list` on another
+    Latency,
+    /// Many small files, beside one file of their size
+    Files,
+    /// How two equal providers share the work
+    Providers,
+    /// Memory at 4 GiB; only with --large, or named here
+    Large,
+}
+
+/// What every row works with.
+struct Ground {
+    program: PathBuf,
+    /// Holds every state, home and file of the run.
+    folder: TempDir,
+    size: u64,
+    pairs: u32,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> Result<()> {
+        run("cargo", &["build", "--release", "--package", "podsync"])?;
+        let program = target().join(format!("release/podsync{}", std::env::consts::EXE_SUFFIX));
+        ensure!(
+            program.is_file(),
+            "{} isn't there after its build",
+            program.display()
+        );
+        // The client needs a provider for TLS, though it only ever speaks over a socket.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::Builder::new()
+            .prefix("podsync-bench-")
+            .tempdir()
+            .context("no temporary folder: set TMPDIR to one with room for five times --size")?;
+        let (size, pairs) = (self.size, self.pairs);
+        let ground = Ground {
+            program,
+            folder,
+            size,
+            pairs,
+        };
+
+        println!("{}", measure::machine()?);
+        let rows = Row::value_variants().iter().filter(|row| self.wants(**row));
+        let (mut goals, mut failed) = (Vec::new(), Vec::new());
+        for row in rows {
+            let name = row
+                .to_possible_value()
+                .map_or_else(String::new, |v| v.get_name().to_owned());
+            step(&format!("bench: {name}"));
+            match row.measure(&ground) {
+                Ok(report) => {
+                    println!("\n{report}");
+                    goals.extend(report.goals);
+                }
+                Err(error) => {
+                    eprintln!("{name}: {error:#}");
+                    failed.push(name);
+                }
+            }
+        }
+        println!(
+            "\n## Against what was to be reached\n\n{}",
+            report::verdicts(&goals)
+        );
+        println!("\n{}", measure::machine()?);
+        ground
+            .folder
+            .close()
+            .context("the temporary folder could not be removed")?;
+        ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
+        Ok(())
+    }
+
+    fn wants(&self, row: Row) -> bool {
+        if self.only.is_empty() {
+            row != Row::Large || self.large
+        } else {
+            self.only.contains(&row)
+        }
+    }
+}
+
+impl Row {
+    fn measure(self, ground: &Ground) -> Result<Report> {
+        match self {
+            Self::Pull => rows::pull::measure(ground),
+            Self::Change => rows::change::measure(ground),
+            Self::Save => rows::save::measure(ground),
+            Self::Latency => rows::latency::measure(ground),
+            Self::Files => rows::files::measure(ground),
+            Self::Providers => rows::providers::measure(ground),
+            Self::Large => rows::large::measure(ground),
+        }
+    }
+}
+
+/// A number of MiB or GiB.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20)];
+    let found = units
+        .iter()
+        .find_map(|(unit, len)| Some((text.strip_suffix(unit)?.trim(), *len)));
+    let bytes = found.and_then(|(number, len)| number.parse::<u64>().ok()?.checked_mul(len));
+    match bytes {
+        Some(bytes) if (16 << 20..=64 << 30).contains(&bytes) => Ok(bytes),
+        _ => Err("say 16MiB to 64GiB, as in `256MiB` or `1GiB`".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_two_within_bounds() {
+        assert_eq!(size("1GiB"), Ok(1 << 30));
+        assert_eq!(size("256 MiB"), Ok(256 << 20));
+        for wrong in [
+            "",
+            "1",
+            "1GB",
+            "15MiB",
+            "65GiB",
+            "-1GiB",
+            "99999999999999999999GiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -19,26 +19,67 @@ impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ensure_nextest()?;
         run("cargo", &["fmt", "--all", "--check"])?;
-        run("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])?;
+        run(
+            "cargo",
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ],
+        )?;
         if self.fast {
-            return run("cargo", &["nextest", "run", "--workspace", "--profile", "ci", "-E", "not binary(end_to_end)"]);
+            return run(
+                "cargo",
+                &[
+                    "nextest",
+                    "run",
+                    "--workspace",
+                    "--profile",
+                    "ci",
+                    "-E",
+                    "not binary(end_to_end)",
+                ],
+            );
         }
         // The end-to-end runs drive this very binary, with the places where it can be killed.
-        run("cargo", &["build", "--package", "podsync", "--features", "failpoints"])?;
+        run(
+            "cargo",
+            &["build", "--package", "podsync", "--features", "failpoints"],
+        )?;
         let python = localstack::python();
         if let Err(reason) = &python {
             step(&format!("without LocalStack: {reason:#}"));
         }
         let mut tests = command(
             "cargo",
-            &["nextest", "run", "--workspace", "--features", "podsync/failpoints", "--profile", "ci"],
+            &[
+                "nextest",
+                "run",
+                "--workspace",
+                "--features",
+                "podsync/failpoints",
+                "--profile",
+                "ci",
+            ],
         );
         if let Ok(python) = &python {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
         }
         if let Ok(python) = &python {
             step("the plugin's own tests");
-            duct::cmd!(python, "-m", "pytest", "-q", "crates/instance/localstack-plugin/tests").dir(root()).run()?;
+            duct::cmd!(
+                python,
+                "-m",
+                "pytest",
+                "-q",
+                "crates/instance/localstack-plugin/tests"
+            )
+            .dir(root())
+            .run()?;
         }
         step("cargo nextest run");
         tests.run()?;

@@ -10,7 +10,9 @@ const NEXTEST_VERSION: &str = "0.9.143";
 
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// The target folder in force.
@@ -37,12 +39,26 @@ pub(crate) fn step(what: &str) {
 
 /// Whether `program --version` runs.
 pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
-    cmd(program, arguments).stdout_null().stderr_null().unchecked().run().is_ok_and(|out| out.status.success())
+    cmd(program, arguments)
+        .stdout_null()
+        .stderr_null()
+        .unchecked()
+        .run()
+        .is_ok_and(|out| out.status.success())
 }
 
 pub(crate) fn ensure_nextest() -> Result<()> {
     if has("cargo", &["nextest", "--version"]) {
         return Ok(());
     }
-    run("cargo", &["install", "cargo-nextest", "--locked", "--version", NEXTEST_VERSION])
+    run(
+        "cargo",
+        &[
+            "install",
+            "cargo-nextest",
+            "--locked",
+            "--version",
+            NEXTEST_VERSION,
+        ],
+    )
 }

@@ -86,12 +86,18 @@ impl Client {
         let mut events = SseStream::from_bytes_stream(response.bytes_stream());
         while let Some(next) = events.next().await {
             let next = next.map_err(|error| {
-                ApiError::new(ErrorCode::NoDaemon, format!("the daemon's answer broke off: {error}"))
-                    .hint("see its log; what was saved or fetched so far is kept")
+                ApiError::new(
+                    ErrorCode::NoDaemon,
+                    format!("the daemon's answer broke off: {error}"),
+                )
+                .hint("see its log; what was saved or fetched so far is kept")
             })?;
             let data = next.data.unwrap_or_default();
             if data.len() > MAX_EVENT_LEN {
-                return Err(ApiError::new(ErrorCode::Internal, "the daemon's answer is too long"));
+                return Err(ApiError::new(
+                    ErrorCode::Internal,
+                    "the daemon's answer is too long",
+                ));
             }
             match next.event.as_deref() {
                 Some(event::PROGRESS) => {
@@ -104,25 +110,38 @@ impl Client {
                 _ => {}
             }
         }
-        Err(ApiError::new(ErrorCode::NoDaemon, "the daemon went away before it answered")
-            .hint("see its log; run the command again, it goes on where it stopped"))
+        Err(ApiError::new(
+            ErrorCode::NoDaemon,
+            "the daemon went away before it answered",
+        )
+        .hint("see its log; run the command again, it goes on where it stopped"))
     }
 
     fn url<C: Call>(&self) -> String {
         // The host is never resolved: the socket is what is connected to.
         match C::SCOPE {
             Scope::Home => format!("http://podsync/v1/{}", C::PATH),
-            Scope::Team => format!("http://podsync/v1/teams/{}/{}", self.team.as_path(), C::PATH),
+            Scope::Team => format!(
+                "http://podsync/v1/teams/{}/{}",
+                self.team.as_path(),
+                C::PATH
+            ),
         }
     }
 }
 
 fn unreachable(error: reqwest::Error) -> ApiError {
-    ApiError::new(ErrorCode::NoDaemon, format!("the daemon doesn't answer: {error}"))
-        .hint("start it with `podsync daemon`")
+    ApiError::new(
+        ErrorCode::NoDaemon,
+        format!("the daemon doesn't answer: {error}"),
+    )
+    .hint("start it with `podsync daemon`")
 }
 
 fn malformed(error: serde_json::Error) -> ApiError {
-    ApiError::new(ErrorCode::Internal, format!("unexpected answer of the daemon: {error}"))
-        .hint("it may be of another version: restart it")
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("unexpected answer of the daemon: {error}"),
+    )
+    .hint("it may be of another version: restart it")
 }

@@ -9,7 +9,12 @@ use crate::command;
 
 /// Hand a teammate the state of your AWS emulator: saved, shared and loaded peer to peer.
 #[derive(Debug, Parser)]
-#[command(name = "podsync", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "podsync",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -35,7 +40,13 @@ pub(crate) struct Global {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// How logs are written
-    #[arg(long, global = true, value_enum, default_value_t, env = "PODSYNC_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "PODSYNC_LOG_FORMAT"
+    )]
     pub(crate) log_format: LogFormat,
 }
 

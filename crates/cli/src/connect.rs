@@ -13,11 +13,7 @@ use etcetera::{AppStrategy, AppStrategyArgs};
 use podsync_api::{ApiError, Call, Client, ErrorCode, TeamChoice, node};
 use podsync_daemon::{Lifetime, Running, Settings, socket_path};
 
-use crate::{
-    arguments::Global,
-    output::Printer,
-    progress::Bar,
-};
+use crate::{arguments::Global, output::Printer, progress::Bar};
 
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -39,17 +35,30 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(global: &Global, printer: &Printer, needs: Needs) -> Result<Self, ApiError> {
+    pub(crate) async fn open(
+        global: &Global,
+        printer: &Printer,
+        needs: Needs,
+    ) -> Result<Self, ApiError> {
         let home = home(global)?;
         if !podsync_daemon::is_initialised(&home) {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("{} is no podsync home yet", home.display()))
-                .hint("make this device's key with `podsync init`"));
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!("{} is no podsync home yet", home.display()),
+            )
+            .hint("make this device's key with `podsync init`"));
         }
-        let team = global.team.clone().map_or(TeamChoice::Only, TeamChoice::Named);
+        let team = global
+            .team
+            .clone()
+            .map_or(TeamChoice::Only, TeamChoice::Named);
         let client = Client::new(&socket_path(&home), team)?;
         if let Some(status) = answers(&client).await {
             if status.version == env!("CARGO_PKG_VERSION") {
-                return Ok(Self { client, hosted: None });
+                return Ok(Self {
+                    client,
+                    hosted: None,
+                });
             }
             printer.note(format_args!(
                 "the daemon is of podsync {}; restarting it as {}",
@@ -61,17 +70,29 @@ impl Connection {
         }
         if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
             start_in_background(&home, &client, printer).await?;
-            return Ok(Self { client, hosted: None });
+            return Ok(Self {
+                client,
+                hosted: None,
+            });
         }
         let settings = Settings::load(&home, podsync_daemon::Overrides::default())?;
         let hosted = podsync_daemon::start(settings, Lifetime::Transient).await?;
-        Ok(Self { client, hosted: Some(hosted) })
+        Ok(Self {
+            client,
+            hosted: Some(hosted),
+        })
     }
 
     /// Makes a call and draws its progress.
-    pub(crate) async fn watch<C: Call>(&self, printer: &Printer, call: &C) -> Result<C::Answer, ApiError> {
+    pub(crate) async fn watch<C: Call>(
+        &self,
+        printer: &Printer,
+        call: &C,
+    ) -> Result<C::Answer, ApiError> {
         let mut bar = Bar::new(printer);
-        self.client.watch(call, |progress| bar.show(&progress)).await
+        self.client
+            .watch(call, |progress| bar.show(&progress))
+            .await
     }
 
     /// Ends a hosted daemon in good order; every command calls it last.
@@ -105,10 +126,17 @@ async fn answers(client: &Client) -> Option<node::Status> {
     client.call(&node::GetStatus {}).await.ok()
 }
 
-async fn start_in_background(home: &Path, client: &Client, printer: &Printer) -> Result<(), ApiError> {
+async fn start_in_background(
+    home: &Path,
+    client: &Client,
+    printer: &Printer,
+) -> Result<(), ApiError> {
     let fail = |what: &str, error: std::io::Error| {
-        ApiError::new(ErrorCode::NoDaemon, format!("cannot start the daemon: {what}: {error}"))
-            .hint("run `podsync daemon` in another terminal, or add --no-daemon")
+        ApiError::new(
+            ErrorCode::NoDaemon,
+            format!("cannot start the daemon: {what}: {error}"),
+        )
+        .hint("run `podsync daemon` in another terminal, or add --no-daemon")
     };
     let log_path = home.join("daemon.log");
     let log = std::fs::OpenOptions::new()
@@ -129,11 +157,24 @@ async fn start_in_background(home: &Path, client: &Client, printer: &Printer) ->
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     let tries = (START_PATIENCE.as_millis() / START_POLL.as_millis()) as usize;
-    let policy = ConstantBuilder::default().with_delay(START_POLL).with_max_times(tries);
-    let child = std::sync::Mutex::new(command.spawn().map_err(|error| fail("the process", error))?);
+    let policy = ConstantBuilder::default()
+        .with_delay(START_POLL)
+        .with_max_times(tries);
+    let child = std::sync::Mutex::new(
+        command
+            .spawn()
+            .map_err(|error| fail("the process", error))?,
+    );
     // Waiting is over at the first answer, or as soon as the process has ended.
-    let gone = || child.lock().is_ok_and(|mut child| matches!(child.try_wait(), Ok(Some(_))));
-    let outcome = (|| async { answers(client).await.ok_or(()) }).retry(policy).when(|()| !gone()).await;
+    let gone = || {
+        child
+            .lock()
+            .is_ok_and(|mut child| matches!(child.try_wait(), Ok(Some(_))))
+    };
+    let outcome = (|| async { answers(client).await.ok_or(()) })
+        .retry(policy)
+        .when(|()| !gone())
+        .await;
     match outcome {
         Ok(status) => {
             let listening = status.listening.first().map_or("no port", String::as_str);
@@ -144,7 +185,10 @@ async fn start_in_background(home: &Path, client: &Client, printer: &Printer) ->
             ));
             Ok(())
         }
-        Err(()) => Err(ApiError::new(ErrorCode::NoDaemon, "the daemon was started but doesn't answer")
-            .hint(format!("see {}", log_path.display()))),
+        Err(()) => Err(ApiError::new(
+            ErrorCode::NoDaemon,
+            "the daemon was started but doesn't answer",
+        )
+        .hint(format!("see {}", log_path.display()))),
     }
 }

@@ -23,10 +23,16 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let printer = Printer::new(arguments.global.json);
     init_logs(&arguments);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = ApiError::new(ErrorCode::Internal, format!("cannot start threads: {error}"));
+            let error = ApiError::new(
+                ErrorCode::Internal,
+                format!("cannot start threads: {error}"),
+            );
             return printer.fail(&error);
         }
     };
@@ -50,7 +56,8 @@ fn main() -> ExitCode {
 #[cfg(feature = "failpoints")]
 fn plant_failpoint() {
     if let Ok(place) = std::env::var("PODSYNC_ABORT_AT") {
-        fail::cfg_callback(place, || std::process::abort()).expect("the test names a place that there is");
+        fail::cfg_callback(place, || std::process::abort())
+            .expect("the test names a place that there is");
     }
 }
 
@@ -73,7 +80,9 @@ fn init_logs(arguments: &Arguments) {
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
     let filter = EnvFilter::try_from_env("PODSYNC_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match arguments.global.log_format {
         arguments::LogFormat::Text => logs.init(),
         arguments::LogFormat::Json => logs.json().init(),

@@ -1,6 +1,11 @@
 //! The one printer: the result on stdout, everything else on stderr.
 
-use std::{fmt::Display, io::{IsTerminal, Write}, process::ExitCode, time::{Duration, SystemTime, UNIX_EPOCH}};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use podsync_api::ApiError;
@@ -23,7 +28,8 @@ impl Printer {
     /// The result: as JSON, or as `text` says it.
     pub(crate) fn result<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
         let out = if self.json {
-            serde_json::to_string_pretty(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+            serde_json::to_string_pretty(value)
+                .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
         } else {
             text(value)
         };
@@ -62,7 +68,10 @@ fn write_line(out: &mut impl Write, text: impl Display) {
 }
 
 /// A borderless table; none of its own lines where there are no rows.
-pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(crate) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
@@ -77,7 +86,9 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Ite
 
 /// Text that others wrote must not move the cursor or colour the terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .collect()
 }
 
 /// `12.3 MB`: powers of ten, as disks and networks are sold.

@@ -17,7 +17,10 @@ impl Bar {
         } else {
             ProgressDrawTarget::hidden()
         };
-        Self { bar: ProgressBar::with_draw_target(None, target), stage: None }
+        Self {
+            bar: ProgressBar::with_draw_target(None, target),
+            stage: None,
+        }
     }
 
     pub(crate) fn show(&mut self, progress: &Progress) {
@@ -32,7 +35,8 @@ impl Bar {
             self.bar.set_style(style(true));
         }
         self.bar.set_position(progress.done);
-        self.bar.set_message(printable(&progress.providers.join(", ")));
+        self.bar
+            .set_message(printable(&progress.providers.join(", ")));
     }
 }
 

@@ -3,18 +3,20 @@
 //! Shutdown is a tree: calls are cancelled first, then the engine writes what it decided, then the
 //! network says goodbye, then the store closes. Only then is the lock on the home let go.
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_core::{DeviceId, engine::{Engine, Record}, keys::DeviceSecret};
+use podsync_core::{
+    DeviceId,
+    engine::{Engine, Record},
+    keys::DeviceSecret,
+};
 use podsync_net::{Multiaddr, Net, NetConfig};
 use podsync_store::{Blobs, ChunkIndex, Home, Log};
-use tokio::{net::UnixListener, signal::unix::{SignalKind, signal}};
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -95,9 +97,12 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
     };
     let home = Home::open(&settings.home, purpose)?;
     let Some(seed) = home.identity()? else {
-        return Err(ApiError::new(ErrorCode::NotFound, format!("{} has no key yet", home.root().display()))
-            .hint("make one with `podsync init`")
-            .into());
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            format!("{} has no key yet", home.root().display()),
+        )
+        .hint("make one with `podsync init`")
+        .into());
     };
     let secret = DeviceSecret::from_seed(*seed.expose());
     let device = secret.id();
@@ -150,7 +155,14 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
     daemon.calls.spawn(Arc::clone(&daemon).collect_garbage());
     let socket = socket_path(&daemon.settings.home);
     let server = serve(&daemon, &socket)?;
-    Ok(Running { daemon, socket, server, engine: engine_tasks, engine_stop, net_stop })
+    Ok(Running {
+        daemon,
+        socket,
+        server,
+        engine: engine_tasks,
+        engine_stop,
+        net_stop,
+    })
 }
 
 /// Replays the log into the engine: operations first, they say who counts.
@@ -175,9 +187,12 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
 /// dropped them.
 fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
     for team in engine.teams() {
-        let Some(catalog) = engine.catalog(&team) else { continue };
+        let Some(catalog) = engine.catalog(&team) else {
+            continue;
+        };
         for (id, held) in versions.of_team(team) {
-            let listed = catalog.version(&held.pod, &id).is_some() || catalog.private_version(&id).is_some();
+            let listed =
+                catalog.version(&held.pod, &id).is_some() || catalog.private_version(&id).is_some();
             if held.checkpoint.is_none() && !listed {
                 versions.remove(team, id)?;
             }
@@ -187,11 +202,23 @@ fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
 }
 
 /// Tells the engine which blobs can be served.
-async fn hold(engine: &mut Engine, blobs: &Blobs, versions: &Versions, clock: Clock) -> Result<(), Failure> {
+async fn hold(
+    engine: &mut Engine,
+    blobs: &Blobs,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<(), Failure> {
     use podsync_core::engine::Input;
     for (blob, len) in versions.blobs().map_err(Failure::damaged)? {
         match blobs.held(blob).await? {
-            podsync_store::Held::Whole => engine.handle(Input::Held { blob, len, bytes: 0..len }, clock.now()),
+            podsync_store::Held::Whole => engine.handle(
+                Input::Held {
+                    blob,
+                    len,
+                    bytes: 0..len,
+                },
+                clock.now(),
+            ),
             podsync_store::Held::Partial(_) | podsync_store::Held::No => {
                 tracing::warn!(pack = %blob.short(), "a held version's pack is missing; pull the version again");
             }
@@ -211,18 +238,35 @@ fn listen(
     let mut static_peers = Vec::new();
     for peer in &settings.peers {
         static_peers.push(peer.parse().map_err(|error| {
-            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} is no multiaddress: {error}"))
-                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+            ApiError::new(
+                ErrorCode::Invalid,
+                format!("peer {peer:?} is no multiaddress: {error}"),
+            )
+            .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
         })?);
     }
-    let config = NetConfig { listen, mdns: settings.mdns, static_peers };
+    let config = NetConfig {
+        listen,
+        mdns: settings.mdns,
+        static_peers,
+    };
     let spawn = |config: &NetConfig| {
-        Net::spawn(config, seed, blobs.store().clone(), Arc::clone(gate) as _, stop.clone())
+        Net::spawn(
+            config,
+            seed,
+            blobs.store().clone(),
+            Arc::clone(gate) as _,
+            stop.clone(),
+        )
     };
     match spawn(&config) {
         Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
             tracing::info!(%addr, "taken; listening on another port");
-            let listen = config.listen.iter().map(|addr| (addr.ip(), 0).into()).collect();
+            let listen = config
+                .listen
+                .iter()
+                .map(|addr| (addr.ip(), 0).into())
+                .collect();
             spawn(&NetConfig { listen, ..config })
         }
         other => other,
@@ -230,10 +274,16 @@ fn listen(
     .map_err(|error| crate::failure::with_hint(ErrorCode::Busy, &error).into())
 }
 
-fn serve(daemon: &Arc<Daemon>, socket: &std::path::Path) -> Result<tokio::task::JoinHandle<()>, Failure> {
+fn serve(
+    daemon: &Arc<Daemon>,
+    socket: &std::path::Path,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let failed = |error: std::io::Error| {
-        ApiError::new(ErrorCode::Disk, format!("cannot listen at {}: {error}", socket.display()))
-            .hint("choose a home whose path is shorter, on a file system that has sockets")
+        ApiError::new(
+            ErrorCode::Disk,
+            format!("cannot listen at {}: {error}", socket.display()),
+        )
+        .hint("choose a home whose path is shorter, on a file system that has sockets")
     };
     let folder = socket.parent().unwrap_or(socket);
     std::fs::create_dir_all(folder).map_err(failed)?;
@@ -259,8 +309,10 @@ fn serve(daemon: &Arc<Daemon>, socket: &std::path::Path) -> Result<tokio::task::
 impl Running {
     /// Serves until SIGTERM, SIGINT or a stop call, then ends in good order.
     pub async fn until_stopped(self) {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             tracing::error!("signals can't be listened for: stopping");
             return self.stop().await;
         };
@@ -274,7 +326,14 @@ impl Running {
 
     /// Ends the daemon; returns once everything is on the disk and the home is free.
     pub async fn stop(self) {
-        let Self { daemon, socket, server, engine, engine_stop, net_stop } = self;
+        let Self {
+            daemon,
+            socket,
+            server,
+            engine,
+            engine_stop,
+            net_stop,
+        } = self;
         daemon.begin_stop();
         let graceful = async {
             daemon.calls.close();
@@ -288,7 +347,10 @@ impl Running {
                 tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
             }
         };
-        if tokio::time::timeout(SHUTDOWN_GRACE, graceful).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
+            .await
+            .is_err()
+        {
             tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
         }
         // Left over where this fails; the next daemon removes it.

@@ -35,7 +35,9 @@ pub(crate) fn with_hint(code: ErrorCode, error: &dyn std::fmt::Display) -> ApiEr
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => ErrorCode::Disk,
+            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => {
+                ErrorCode::Disk
+            }
             StoreError::NotHeld { .. } => ErrorCode::NotFound,
             StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
@@ -80,9 +82,10 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         let code = match error {
             ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
-            ReadError::Damaged { .. } | ReadError::Manifest(_) | ReadError::Entries(_) | ReadError::Unsound(_) => {
-                ErrorCode::Untrusted
-            }
+            ReadError::Damaged { .. }
+            | ReadError::Manifest(_)
+            | ReadError::Entries(_)
+            | ReadError::Unsound(_) => ErrorCode::Untrusted,
         };
         Self(with_hint(code, &error))
     }
@@ -128,17 +131,21 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let code = match error {
             EngineError::UnknownTeam(_) | EngineError::UnknownVersion { .. } => ErrorCode::NotFound,
-            EngineError::AlreadyMember(_) | EngineError::TooMany { .. } | EngineError::Entry(_) => ErrorCode::Invalid,
+            EngineError::AlreadyMember(_) | EngineError::TooMany { .. } | EngineError::Entry(_) => {
+                ErrorCode::Invalid
+            }
             EngineError::Expelled(_)
             | EngineError::RoleTooLow { .. }
             | EngineError::Membership(_)
             | EngineError::NotYours { .. }
             | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
             EngineError::JoinRefused(_) | EngineError::RobotTicket => ErrorCode::Ticket,
-            EngineError::NobodyWitnessed { .. } | EngineError::NoProvider { .. } | EngineError::NoTeamKey(_) => {
-                ErrorCode::Unreachable
+            EngineError::NobodyWitnessed { .. }
+            | EngineError::NoProvider { .. }
+            | EngineError::NoTeamKey(_) => ErrorCode::Unreachable,
+            EngineError::EpochChanged | EngineError::CatchingUp | EngineError::Busy => {
+                ErrorCode::Busy
             }
-            EngineError::EpochChanged | EngineError::CatchingUp | EngineError::Busy => ErrorCode::Busy,
             EngineError::NotPersisted(_) | EngineError::LocalDisk => ErrorCode::Disk,
             EngineError::Cancelled => ErrorCode::Cancelled,
         };
@@ -153,7 +160,10 @@ impl From<EngineError> for Failure {
 
 impl From<Stopped> for Failure {
     fn from(_: Stopped) -> Self {
-        Self(ApiError::new(ErrorCode::NoDaemon, "the daemon is stopping").hint("start it again, then try once more"))
+        Self(
+            ApiError::new(ErrorCode::NoDaemon, "the daemon is stopping")
+                .hint("start it again, then try once more"),
+        )
     }
 }
 
@@ -165,13 +175,25 @@ impl From<podsync_net::NetGone> for Failure {
 
 impl From<tokio::task::JoinError> for Failure {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(ApiError::new(ErrorCode::Internal, format!("a task of the daemon failed: {error}")).hint("see its log"))
+        Self(
+            ApiError::new(
+                ErrorCode::Internal,
+                format!("a task of the daemon failed: {error}"),
+            )
+            .hint("see its log"),
+        )
     }
 }
 
 impl Failure {
     /// A record of our own that can't be read.
     pub(crate) fn damaged(error: CodecError) -> Self {
-        Self(ApiError::new(ErrorCode::Disk, format!("a record of this home is damaged: {error}")).hint("pull the version again"))
+        Self(
+            ApiError::new(
+                ErrorCode::Disk,
+                format!("a record of this home is damaged: {error}"),
+            )
+            .hint("pull the version again"),
+        )
     }
 }

@@ -11,7 +11,12 @@ use podsync_store::{Key, Log, Record, StoreError};
 use crate::{daemon::Daemon, failure::Failure};
 
 /// Names the blobs of a version that is being pulled. It blocks.
-pub(crate) fn begin_pull(log: &Log, team: TeamId, version: VersionId, blobs: &[BlobId]) -> Result<(), StoreError> {
+pub(crate) fn begin_pull(
+    log: &Log,
+    team: TeamId,
+    version: VersionId,
+    blobs: &[BlobId],
+) -> Result<(), StoreError> {
     let bytes: Vec<u8> = blobs.iter().flat_map(|blob| *blob.as_bytes()).collect();
     log.commit(&[Record::put(Key::Transfer { team, id: version }, bytes)])
 }
@@ -26,7 +31,13 @@ fn begun(log: &Log) -> Result<BTreeSet<BlobId>, StoreError> {
     for team in log.teams()? {
         for row in log.transfers(team)? {
             let (_, bytes) = row?;
-            blobs.extend(bytes.as_chunks().0.iter().map(|id: &[u8; 32]| BlobId::from_bytes(*id)));
+            blobs.extend(
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|id: &[u8; 32]| BlobId::from_bytes(*id)),
+            );
         }
     }
     Ok(blobs)
@@ -47,7 +58,10 @@ impl Daemon {
         match self.blobs.collect(live).await {
             Ok(dead) if dead.is_empty() => {}
             Ok(dead) => tracing::info!(blobs = dead.len(), "deleted what nothing needs any more"),
-            Err(error) => tracing::warn!(?error, "garbage was not collected; it is tried again at the next start"),
+            Err(error) => tracing::warn!(
+                ?error,
+                "garbage was not collected; it is tried again at the next start"
+            ),
         }
     }
 }

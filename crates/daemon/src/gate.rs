@@ -14,11 +14,17 @@ pub(crate) struct SharedGate(RwLock<Gate>);
 
 impl SharedGate {
     pub(crate) fn apply(&self, change: GateChange) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).apply(change);
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(change);
     }
 
     pub(crate) fn lists(&self, device: DeviceId) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_member(&device)
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_member(&device)
     }
 }
 
@@ -28,6 +34,9 @@ impl podsync_net::Gate for SharedGate {
     }
 
     fn may_fetch(&self, peer: DeviceId, blob: BlobId) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).may_fetch(&peer, &blob)
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .may_fetch(&peer, &blob)
     }
 }

@@ -1,6 +1,9 @@
 //! A home before and between daemons: its key, its socket, whether somebody holds it.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, seal::SecretKey};
@@ -27,13 +30,22 @@ pub struct Initialised {
 /// Makes this device's key; does nothing where there is one.
 pub fn init(home: &Path) -> Result<Initialised, ApiError> {
     let opened = Home::open(home, "podsync init").map_err(Failure::from)?;
-    let device = |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id();
+    let device =
+        |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id();
     if let Some(seed) = opened.identity().map_err(Failure::from)? {
-        return Ok(Initialised { home: opened.root().to_owned(), device: device(&seed), already: true });
+        return Ok(Initialised {
+            home: opened.root().to_owned(),
+            device: device(&seed),
+            already: true,
+        });
     }
     let seed = SecretKey::from_bytes(rand::random());
     opened.create_identity(&seed).map_err(Failure::from)?;
-    Ok(Initialised { home: opened.root().to_owned(), device: device(&seed), already: false })
+    Ok(Initialised {
+        home: opened.root().to_owned(),
+        device: device(&seed),
+        already: false,
+    })
 }
 
 /// Whether `init` was run for this home.
@@ -49,7 +61,8 @@ pub fn socket_path(home: &Path) -> PathBuf {
         return inside;
     }
     let name = podsync_core::BlobId::of(home.as_os_str().as_encoded_bytes()).short();
-    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    let base =
+        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     base.join(format!("podsync-{name}")).join("podsync.sock")
 }
 
@@ -60,12 +73,16 @@ pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
         match Home::open(home, "podsync: waiting for the old daemon") {
             Ok(_) => return Ok(()),
             // A file lock can be tried or waited for without end, but not watched.
-            Err(podsync_store::HomeError::InUse { .. }) if tokio::time::Instant::now() < deadline => {
+            Err(podsync_store::HomeError::InUse { .. })
+                if tokio::time::Instant::now() < deadline =>
+            {
                 tokio::time::sleep(RELEASE_POLL).await;
             }
             Err(podsync_store::HomeError::InUse { holder, .. }) => {
-                return Err(ApiError::new(ErrorCode::Busy, format!("{holder} doesn't finish"))
-                    .hint("end it by its process id, then try again"));
+                return Err(
+                    ApiError::new(ErrorCode::Busy, format!("{holder} doesn't finish"))
+                        .hint("end it by its process id, then try again"),
+                );
             }
             Err(error) => return Err(Failure::from(error).into()),
         }

@@ -17,8 +17,8 @@ use std::{
 use podsync_core::{
     DeviceId, TeamId,
     engine::{
-        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, Now, PersistId, Record,
-        ResponderId, TransferId,
+        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, Now, PersistId,
+        Record, ResponderId, TransferId,
     },
     wire,
 };
@@ -30,11 +30,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{handle::Message, records::Pending};
 pub(crate) use self::{
     handle::{Node, Stopped},
     records::stored,
 };
-use self::{handle::Message, records::Pending};
 use crate::gate::SharedGate;
 
 /// Messages that wait for the engine; senders wait with them.
@@ -69,8 +69,13 @@ impl Clock {
     }
 
     pub(crate) fn now(self) -> Now {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now { mono: self.0.elapsed(), wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX) }
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            mono: self.0.elapsed(),
+            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+        }
     }
 
     fn instant(self, mono: std::time::Duration) -> tokio::time::Instant {
@@ -82,10 +87,22 @@ impl Clock {
 enum Done {
     Input(Input),
     /// Received bytes, opened.
-    Gossip { id: podsync_net::GossipId, team: TeamId, from: DeviceId, opened: Option<wire::GossipIn> },
-    Request { device: DeviceId, responder: Responder, opened: Option<wire::RequestIn> },
+    Gossip {
+        id: podsync_net::GossipId,
+        team: TeamId,
+        from: DeviceId,
+        opened: Option<wire::GossipIn>,
+    },
+    Request {
+        device: DeviceId,
+        responder: Responder,
+        opened: Option<wire::RequestIn>,
+    },
     Nothing,
 }
+
+/// What a transaction was for, and what became of it.
+type Written = (Vec<PersistId>, Result<(), StoreError>);
 
 struct Actor {
     ground: Ground,
@@ -94,7 +111,7 @@ struct Actor {
     progress: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
     effects: JoinSet<Done>,
-    writing: Option<tokio::task::JoinHandle<(Vec<PersistId>, Result<(), StoreError>)>>,
+    writing: Option<tokio::task::JoinHandle<Written>>,
     writes: VecDeque<(PersistId, Vec<Record>)>,
     next_id: u64,
     replies: BTreeMap<CommandId, oneshot::Sender<Result<Answer, EngineError>>>,
@@ -137,7 +154,11 @@ impl Actor {
     async fn run(mut self) {
         self.settle();
         loop {
-            let due = self.ground.engine.poll_timeout().map(|mono| self.ground.clock.instant(mono));
+            let due = self
+                .ground
+                .engine
+                .poll_timeout()
+                .map(|mono| self.ground.clock.instant(mono));
             tokio::select! {
                 () = self.ground.cancel.cancelled() => break,
                 Some(message) = self.inbox.recv() => self.take(message),
@@ -190,9 +211,16 @@ impl Actor {
                     self.joining.insert(id);
                     self.dial_strangers();
                 }
-                self.input(Input::Command { id, command: *command });
+                self.input(Input::Command {
+                    id,
+                    command: *command,
+                });
             }
-            Message::Want { mut want, progress, end } => {
+            Message::Want {
+                mut want,
+                progress,
+                end,
+            } => {
                 let id = TransferId(self.fresh_id());
                 want.transfer = id;
                 self.transfers.insert(id, Pending { progress, end });
@@ -205,8 +233,12 @@ impl Actor {
 
     /// A transfer that nobody waits for any more is called off.
     fn cancel_abandoned(&mut self) {
-        let abandoned: Vec<_> =
-            self.transfers.iter().filter(|(_, pending)| pending.end.is_closed()).map(|(id, _)| *id).collect();
+        let abandoned: Vec<_> = self
+            .transfers
+            .iter()
+            .filter(|(_, pending)| pending.end.is_closed())
+            .map(|(id, _)| *id)
+            .collect();
         for transfer in abandoned {
             self.transfers.remove(&transfer);
             self.input(Input::CancelWant { transfer });
@@ -217,7 +249,11 @@ impl Actor {
         match event {
             NetEvent::Listening { addr } => {
                 tracing::info!(%addr, "listening");
-                self.ground.listening.lock().unwrap_or_else(PoisonError::into_inner).push(addr);
+                self.ground
+                    .listening
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(addr);
             }
             NetEvent::Connected { device, addr } => {
                 tracing::info!(peer = %device.short(), %addr, "connected");
@@ -231,17 +267,36 @@ impl Actor {
             NetEvent::Unreachable { device, error } => {
                 tracing::debug!(peer = %device.short(), %error, "not reached");
             }
-            NetEvent::Gossip { team, from, bytes, id } => {
-                self.open(move || Done::Gossip { id, team, from, opened: logged(from, wire::open_gossip(&bytes)) });
+            NetEvent::Gossip {
+                team,
+                from,
+                bytes,
+                id,
+            } => {
+                self.open(move || Done::Gossip {
+                    id,
+                    team,
+                    from,
+                    opened: logged(from, wire::open_gossip(&bytes)),
+                });
             }
-            NetEvent::Request { device, protocol, bytes, responder } => {
+            NetEvent::Request {
+                device,
+                protocol,
+                bytes,
+                responder,
+            } => {
                 self.open(move || Done::Request {
                     device,
                     responder,
                     opened: logged(device, wire::open_request(protocol, &bytes)),
                 });
             }
-            NetEvent::Served { device, blob, bytes } => {
+            NetEvent::Served {
+                device,
+                blob,
+                bytes,
+            } => {
                 tracing::debug!(peer = %device.short(), pack = %blob.short(), bytes, "served");
             }
         }
@@ -280,28 +335,51 @@ impl Actor {
                 }
                 self.input(input);
             }
-            Done::Gossip { id, opened: None, .. } => self.report(id, Verdict::Reject),
-            Done::Gossip { id, team, from, opened: Some(message) } => {
+            Done::Gossip {
+                id, opened: None, ..
+            } => self.report(id, Verdict::Reject),
+            Done::Gossip {
+                id,
+                team,
+                from,
+                opened: Some(message),
+            } => {
                 let ours = GossipId(self.fresh_id());
                 self.gossip.insert(ours, id);
-                self.input(Input::Gossip { id: ours, team, from, message });
+                self.input(Input::Gossip {
+                    id: ours,
+                    team,
+                    from,
+                    message,
+                });
             }
             // Dropping the responder tells the peer that it won't be answered.
             Done::Request { opened: None, .. } => {}
-            Done::Request { device, responder, opened: Some(request) } => {
+            Done::Request {
+                device,
+                responder,
+                opened: Some(request),
+            } => {
                 let id = ResponderId(self.fresh_id());
                 self.responders.insert(id, responder);
-                self.input(Input::Request { id, device, request });
+                self.input(Input::Request {
+                    id,
+                    device,
+                    request,
+                });
             }
         }
     }
 
-    fn written(&mut self, (ids, result): (Vec<PersistId>, Result<(), StoreError>)) {
+    fn written(&mut self, (ids, result): Written) {
         self.writing = None;
         for id in ids {
             self.input(match &result {
                 Ok(()) => Input::Persisted { id },
-                Err(error) => Input::PersistFailed { id, why: error.to_string() },
+                Err(error) => Input::PersistFailed {
+                    id,
+                    why: error.to_string(),
+                },
             });
         }
         self.settle();
@@ -314,7 +392,11 @@ impl Actor {
         let (ids, batches): (Vec<_>, Vec<_>) = self.writes.drain(..).unzip();
         let log = self.ground.log.clone();
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let records: Vec<_> = batches.into_iter().flatten().map(records::to_store).collect();
+            let records: Vec<_> = batches
+                .into_iter()
+                .flatten()
+                .map(records::to_store)
+                .collect();
             (ids, log.commit(&records))
         }));
     }

@@ -25,7 +25,11 @@ pub(crate) struct HeldPacks {
 impl HeldPacks {
     /// Must be made within the runtime, and used outside of its async threads.
     pub(crate) fn new(blobs: Blobs) -> Self {
-        Self { blobs, runtime: Handle::current(), open: Mutex::default() }
+        Self {
+            blobs,
+            runtime: Handle::current(),
+            open: Mutex::default(),
+        }
     }
 
     fn reader(&self, id: BlobId) -> io::Result<Arc<BlobReader>> {
@@ -33,7 +37,11 @@ impl HeldPacks {
         if let Some(reader) = open.get(&id) {
             return Ok(Arc::clone(reader));
         }
-        let reader = Arc::new(self.runtime.block_on(self.blobs.reader(id)).map_err(to_io)?);
+        let reader = Arc::new(
+            self.runtime
+                .block_on(self.blobs.reader(id))
+                .map_err(to_io)?,
+        );
         // Versions are read front to back: which one goes hardly matters.
         if open.len() >= MAX_OPEN {
             open.pop_first();
@@ -60,7 +68,12 @@ pub(crate) struct NewPacks {
 impl NewPacks {
     /// Must be made within the runtime, and used outside of its async threads.
     pub(crate) fn new(blobs: Blobs) -> Self {
-        Self { blobs, runtime: Handle::current(), draft: None, pins: Vec::new() }
+        Self {
+            blobs,
+            runtime: Handle::current(),
+            draft: None,
+            pins: Vec::new(),
+        }
     }
 }
 
@@ -74,9 +87,16 @@ impl PackSink for NewPacks {
 
     fn finish(&mut self, file: File, pack: &PackRef) -> io::Result<()> {
         drop(file);
-        let draft = self.draft.take().ok_or_else(|| io::Error::other("a pack ended that was never begun"))?;
+        let draft = self
+            .draft
+            .take()
+            .ok_or_else(|| io::Error::other("a pack ended that was never begun"))?;
         let finished = draft.finish().map_err(to_io)?;
-        self.pins.push(self.runtime.block_on(self.blobs.adopt(finished, pack.id)).map_err(to_io)?);
+        self.pins.push(
+            self.runtime
+                .block_on(self.blobs.adopt(finished, pack.id))
+                .map_err(to_io)?,
+        );
         Ok(())
     }
 }

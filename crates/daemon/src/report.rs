@@ -1,10 +1,8 @@
 //! From the pack room's counts to the progress that a call reports.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use podsync_api::{Progress, Stage};
@@ -24,7 +22,12 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new(context: Arc<Context>, stage: Stage, total: Option<u64>) -> Self {
-        Self { context, stage, total, done: AtomicU64::new(0) }
+        Self {
+            context,
+            stage,
+            total,
+            done: AtomicU64::new(0),
+        }
     }
 }
 
@@ -33,7 +36,12 @@ impl podsync_pack::Progress for Meter {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
         let done = before + bytes;
         if before / STEP != done / STEP {
-            self.context.report(&Progress { stage: self.stage, done, total: self.total, providers: Vec::new() });
+            self.context.report(&Progress {
+                stage: self.stage,
+                done,
+                total: self.total,
+                providers: Vec::new(),
+            });
         }
     }
 

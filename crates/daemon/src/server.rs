@@ -92,29 +92,41 @@ impl Routes {
         match C::SCOPE {
             Scope::Home => Self(self.0.route(
                 &format!("/v1/{}", C::PATH),
-                post(|State(daemon), headers, body| answer::<C>(daemon, String::new(), headers, body)),
+                post(|State(daemon), headers, body| {
+                    answer::<C>(daemon, String::new(), headers, body)
+                }),
             )),
             Scope::Team => {
                 let path = format!("/v1/teams/{{team}}/{}", C::PATH);
                 Self(self.0.route(
                     &path,
-                    post(|UrlPath(team): UrlPath<String>, State(daemon), headers, body| {
-                        answer::<C>(daemon, team, headers, body)
-                    }),
+                    post(
+                        |UrlPath(team): UrlPath<String>, State(daemon), headers, body| {
+                            answer::<C>(daemon, team, headers, body)
+                        },
+                    ),
                 ))
             }
         }
     }
 }
 
-async fn answer<C: Call>(daemon: Arc<Daemon>, team: String, headers: HeaderMap, body: Bytes) -> Response
+async fn answer<C: Call>(
+    daemon: Arc<Daemon>,
+    team: String,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response
 where
     Daemon: Handle<C>,
 {
     let call = match serde_json::from_slice::<C>(&body) {
         Ok(call) => call,
         Err(error) => {
-            return failure(&ApiError::new(ErrorCode::Invalid, format!("{}: {error}", C::PATH)));
+            return failure(&ApiError::new(
+                ErrorCode::Invalid,
+                format!("{}: {error}", C::PATH),
+            ));
         }
     };
     let streams = headers
@@ -123,13 +135,21 @@ where
     let cancel = daemon.stopping().child_token();
     let guard = cancel.clone().drop_guard();
     if !streams {
-        let context = Arc::new(Context { team, progress: None, cancel });
+        let context = Arc::new(Context {
+            team,
+            progress: None,
+            cancel,
+        });
         let outcome = daemon.handle(call, context).await;
         drop(guard);
         return outcome.map_or_else(|error| failure(&error), |value| Json(value).into_response());
     }
     let (events, queue) = mpsc::channel(PROGRESS_QUEUE);
-    let context = Arc::new(Context { team, progress: Some(events.clone()), cancel: cancel.clone() });
+    let context = Arc::new(Context {
+        team,
+        progress: Some(events.clone()),
+        cancel: cancel.clone(),
+    });
     let tasks = daemon.tasks().clone();
     tasks.spawn(async move {
         let outcome = tokio::select! {
@@ -148,12 +168,16 @@ where
         }
     });
     let events = stream::unfold((queue, guard), |(mut queue, guard)| async move {
-        queue.recv().await.map(|event| (Ok::<_, Infallible>(event), (queue, guard)))
+        queue
+            .recv()
+            .await
+            .map(|event| (Ok::<_, Infallible>(event), (queue, guard)))
     });
     Sse::new(events).into_response()
 }
 
 fn failure(error: &ApiError) -> Response {
-    let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, Json(error)).into_response()
 }

@@ -8,7 +8,6 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use serde::{Deserialize, Serialize};
 
-
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
 /// `PODSYNC_MDNS`. Others that begin alike (`PODSYNC_HOME`) mean something else.
 const FROM_ENVIRONMENT: [&str; 3] = ["LISTEN", "PEERS", "MDNS"];
@@ -30,7 +29,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { home: PathBuf::new(), listen: Vec::new(), peers: Vec::new(), mdns: true }
+        Self {
+            home: PathBuf::new(),
+            listen: Vec::new(),
+            peers: Vec::new(),
+            mdns: true,
+        }
     }
 }
 
@@ -47,7 +51,12 @@ impl Settings {
     pub fn load(home: &Path, overrides: Overrides) -> Result<Self, ApiError> {
         let environment = FROM_ENVIRONMENT
             .iter()
-            .filter_map(|key| Some(((*key).to_owned(), std::env::var(format!("PODSYNC_{key}")).ok()?)))
+            .filter_map(|key| {
+                Some((
+                    (*key).to_owned(),
+                    std::env::var(format!("PODSYNC_{key}")).ok()?,
+                ))
+            })
             .collect();
         let mut settings = Self::layered(&home.join("config.toml"), environment)?;
         home.clone_into(&mut settings.home);
@@ -59,11 +68,17 @@ impl Settings {
 
     fn layered(file: &Path, environment: config::Map<String, String>) -> Result<Self, ApiError> {
         let wrong = |error: config::ConfigError| {
-            ApiError::new(ErrorCode::Invalid, format!("settings: {error}"))
-                .hint(format!("mend {}; docs/operations.md lists every key", file.display()))
+            ApiError::new(ErrorCode::Invalid, format!("settings: {error}")).hint(format!(
+                "mend {}; docs/operations.md lists every key",
+                file.display()
+            ))
         };
         config::Config::builder()
-            .add_source(config::File::from(file).format(config::FileFormat::Toml).required(false))
+            .add_source(
+                config::File::from(file)
+                    .format(config::FileFormat::Toml)
+                    .required(false),
+            )
             .add_source(
                 config::Environment::default()
                     .source(Some(environment))
@@ -89,7 +104,13 @@ impl Settings {
     /// Addresses to listen at, and whether another port will do.
     pub(crate) fn listen_addresses(&self) -> (Vec<SocketAddr>, bool) {
         if self.listen.is_empty() {
-            return (vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, podsync_net::DEFAULT_PORT))], true);
+            return (
+                vec![SocketAddr::from((
+                    Ipv4Addr::UNSPECIFIED,
+                    podsync_net::DEFAULT_PORT,
+                ))],
+                true,
+            );
         }
         (self.listen.clone(), false)
     }
@@ -103,7 +124,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");
         std::fs::write(&file, text).unwrap();
-        let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment = environment
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         Settings::layered(&file, environment)
     }
 
@@ -115,7 +139,13 @@ mod tests {
         )
         .unwrap();
         assert!(!settings.mdns);
-        assert_eq!(settings.listen, ["127.0.0.1:2".parse().unwrap(), "127.0.0.1:3".parse().unwrap()]);
+        assert_eq!(
+            settings.listen,
+            [
+                "127.0.0.1:2".parse().unwrap(),
+                "127.0.0.1:3".parse().unwrap()
+            ]
+        );
     }
 
     #[test]

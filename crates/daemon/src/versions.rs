@@ -53,8 +53,19 @@ impl Format for HeldVersion {
 }
 
 impl HeldVersion {
-    pub(crate) fn new(pod: PodName, sealed: Sealed, plain_manifest: Vec<u8>, own_packs: Vec<BlobId>) -> Self {
-        Self { pod, checkpoint: None, sealed, manifest: ByteBuf::from(plain_manifest), own_packs }
+    pub(crate) fn new(
+        pod: PodName,
+        sealed: Sealed,
+        plain_manifest: Vec<u8>,
+        own_packs: Vec<BlobId>,
+    ) -> Self {
+        Self {
+            pod,
+            checkpoint: None,
+            sealed,
+            manifest: ByteBuf::from(plain_manifest),
+            own_packs,
+        }
     }
 
     pub(crate) fn id(&self) -> VersionId {
@@ -74,12 +85,18 @@ impl HeldVersion {
 const HELD: Namespace = Namespace::new("held");
 
 fn key(team: TeamId, id: VersionId) -> Key {
-    Key::Setting { namespace: HELD, key: [&team.as_bytes()[..], id.as_bytes()].concat() }
+    Key::Setting {
+        namespace: HELD,
+        key: [&team.as_bytes()[..], id.as_bytes()].concat(),
+    }
 }
 
 fn parse_key(bytes: &[u8]) -> Option<(TeamId, VersionId)> {
     let (team, id) = bytes.split_at_checked(32)?;
-    Some((TeamId::from_bytes(team.try_into().ok()?), VersionId::from_bytes(id.try_into().ok()?)))
+    Some((
+        TeamId::from_bytes(team.try_into().ok()?),
+        VersionId::from_bytes(id.try_into().ok()?),
+    ))
 }
 
 /// The versions held, in memory and in the log.
@@ -93,20 +110,30 @@ impl Versions {
         let mut held = BTreeMap::new();
         for row in log.settings(HELD)? {
             let (name, bytes) = row?;
-            let Some((team, id)) = parse_key(&name) else { continue };
+            let Some((team, id)) = parse_key(&name) else {
+                continue;
+            };
             match HeldVersion::decode(&bytes) {
                 Ok(version) if version.id() == id => drop(held.insert((team, id), version)),
-                Ok(_) => tracing::error!(version = %id.short(), "a held version's record is of another version; it is left out"),
-                Err(error) => tracing::error!(version = %id.short(), %error, "a held version's record can't be read; it is left out"),
+                Ok(_) => {
+                    tracing::error!(version = %id.short(), "a held version's record is of another version; it is left out")
+                }
+                Err(error) => {
+                    tracing::error!(version = %id.short(), %error, "a held version's record can't be read; it is left out")
+                }
             }
         }
-        Ok(Self { log, held: Mutex::new(held) })
+        Ok(Self {
+            log,
+            held: Mutex::new(held),
+        })
     }
 
     /// Lists a version, durably. It blocks.
     pub(crate) fn put(&self, team: TeamId, version: HeldVersion) -> Result<VersionId, StoreError> {
         let id = version.id();
-        self.log.commit(&[Record::put(key(team, id), version.encode())])?;
+        self.log
+            .commit(&[Record::put(key(team, id), version.encode())])?;
         self.lock().insert((team, id), version);
         Ok(id)
     }
@@ -125,19 +152,31 @@ impl Versions {
     /// The checkpoints of an instance, oldest first.
     pub(crate) fn checkpoints(&self, instance: &str) -> Vec<(TeamId, VersionId, Checkpoint)> {
         let held = self.lock();
-        let all = held.iter().filter_map(|((team, id), version)| Some((*team, *id, version.checkpoint.clone()?)));
-        let mut found: Vec<_> = all.filter(|(_, _, checkpoint)| checkpoint.instance == instance).collect();
+        let all = held
+            .iter()
+            .filter_map(|((team, id), version)| Some((*team, *id, version.checkpoint.clone()?)));
+        let mut found: Vec<_> = all
+            .filter(|(_, _, checkpoint)| checkpoint.instance == instance)
+            .collect();
         found.sort_by_key(|(_, _, checkpoint)| checkpoint.number);
         found
     }
 
     pub(crate) fn next_checkpoint(&self) -> u64 {
         let held = self.lock();
-        held.values().filter_map(|version| Some(version.checkpoint.as_ref()?.number)).max().unwrap_or(0) + 1
+        held.values()
+            .filter_map(|version| Some(version.checkpoint.as_ref()?.number))
+            .max()
+            .unwrap_or(0)
+            + 1
     }
 
     pub(crate) fn of_team(&self, team: TeamId) -> Vec<(VersionId, HeldVersion)> {
-        self.lock().iter().filter(|((t, _), _)| *t == team).map(|((_, id), v)| (*id, v.clone())).collect()
+        self.lock()
+            .iter()
+            .filter(|((t, _), _)| *t == team)
+            .map(|((_, id), v)| (*id, v.clone()))
+            .collect()
     }
 
     pub(crate) fn of_pod(&self, team: TeamId, pod: &PodName) -> Vec<(VersionId, HeldVersion)> {
@@ -150,7 +189,13 @@ impl Versions {
     pub(crate) fn blobs(&self) -> Result<BTreeMap<BlobId, u64>, CodecError> {
         let mut blobs = BTreeMap::new();
         for version in self.lock().values() {
-            blobs.extend(version.manifest()?.packs.iter().map(|pack| (pack.id, pack.len)));
+            blobs.extend(
+                version
+                    .manifest()?
+                    .packs
+                    .iter()
+                    .map(|pack| (pack.id, pack.len)),
+            );
             blobs.insert(version.sealed.blob.id, version.sealed.blob.len);
         }
         Ok(blobs)

@@ -12,16 +12,29 @@ use tempfile::TempDir;
 
 /// Settings of the person who runs the tests must not leak into them.
 const CLEARED: [&str; 8] = [
-    "PODSYNC_HOME", "PODSYNC_LISTEN", "PODSYNC_PEERS", "PODSYNC_MDNS", "PODSYNC_TEAM", "PODSYNC_LOG",
-    "AWS_ENDPOINT_URL", "FAILPOINTS",
+    "PODSYNC_HOME",
+    "PODSYNC_LISTEN",
+    "PODSYNC_PEERS",
+    "PODSYNC_MDNS",
+    "PODSYNC_TEAM",
+    "PODSYNC_LOG",
+    "AWS_ENDPOINT_URL",
+    "FAILPOINTS",
 ];
 
 /// The `podsync` program that `cargo build -p podsync` left beside the tests.
 pub fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent).context("the test has no target folder")?;
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .context("the test has no target folder")?;
     let program = folder.join(format!("podsync{}", std::env::consts::EXE_SUFFIX));
-    ensure!(program.is_file(), "{} isn't there: run `cargo build -p podsync` first", program.display());
+    ensure!(
+        program.is_file(),
+        "{} isn't there: run `cargo build -p podsync` first",
+        program.display()
+    );
     Ok(program)
 }
 
@@ -37,14 +50,29 @@ pub struct Answer {
 impl Answer {
     /// The JSON of a command that succeeded.
     pub fn ok(self) -> Result<Value> {
-        ensure!(self.code == Some(0), "exit code {:?}: {} {}", self.code, self.json, self.stderr);
+        ensure!(
+            self.code == Some(0),
+            "exit code {:?}: {} {}",
+            self.code,
+            self.json,
+            self.stderr
+        );
         Ok(self.json)
     }
 
     /// The message of a command that failed with `code`.
     pub fn failed(self, code: i32) -> Result<String> {
-        ensure!(self.code == Some(code), "exit code {:?}, not {code}: {} {}", self.code, self.json, self.stderr);
-        Ok(self.json["error"]["message"].as_str().unwrap_or(&self.stderr).to_owned())
+        ensure!(
+            self.code == Some(code),
+            "exit code {:?}, not {code}: {} {}",
+            self.code,
+            self.json,
+            self.stderr
+        );
+        Ok(self.json["error"]["message"]
+            .as_str()
+            .unwrap_or(&self.stderr)
+            .to_owned())
     }
 }
 
@@ -65,7 +93,12 @@ impl Home {
     /// A home whose every program is run behind `prefix`.
     pub fn within(name: &str, prefix: Vec<String>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("podsync-test-").tempdir()?;
-        let home = Self { name: name.to_owned(), folder, daemon: None, prefix };
+        let home = Self {
+            name: name.to_owned(),
+            folder,
+            daemon: None,
+            prefix,
+        };
         home.run(&["init"])?.ok()?;
         Ok(home)
     }
@@ -87,7 +120,11 @@ impl Home {
         for variable in CLEARED {
             command.env_remove(variable);
         }
-        command.env("CI", "true").args(arguments).arg("--home").arg(self.path());
+        command
+            .env("CI", "true")
+            .args(arguments)
+            .arg("--home")
+            .arg(self.path());
         Ok(command)
     }
 
@@ -97,12 +134,21 @@ impl Home {
     }
 
     /// Runs a command with variables, and with text on its stdin.
-    pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)], stdin: Option<&str>) -> Result<Answer> {
+    pub fn run_with(
+        &self,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        stdin: Option<&str>,
+    ) -> Result<Answer> {
         let mut child = self
             .command(arguments)?
             .arg("--json")
             .envs(variables.iter().copied())
-            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
@@ -131,7 +177,10 @@ impl Home {
 
     /// Starts the daemon on loopback and waits until it serves.
     pub fn start(&mut self, peers: &[&Self]) -> Result<()> {
-        let addresses = peers.iter().map(|peer| peer.address()).collect::<Result<Vec<_>>>()?;
+        let addresses = peers
+            .iter()
+            .map(|peer| peer.address())
+            .collect::<Result<Vec<_>>>()?;
         let mut arguments = vec!["daemon", "--listen", "127.0.0.1:0", "--no-mdns"];
         for address in &addresses {
             arguments.extend(["--peer", address]);
@@ -198,25 +247,38 @@ impl Home {
 
     /// SIGTERM; the exit code.
     pub fn stop(&mut self) -> Result<Option<i32>> {
-        let Some(mut daemon) = self.daemon.take() else { return Ok(None) };
-        let signal = Command::new("kill").args(["-TERM", &daemon.id().to_string()]).status()?;
+        let Some(mut daemon) = self.daemon.take() else {
+            return Ok(None);
+        };
+        let signal = Command::new("kill")
+            .args(["-TERM", &daemon.id().to_string()])
+            .status()?;
         ensure!(signal.success(), "kill failed");
         Ok(daemon.wait()?.code())
     }
 
     /// Founds a team with this home's device as its admin.
     pub fn found(&self, team: &str) -> Result<()> {
-        self.run(&["team", "create", team, "--as", &self.name])?.ok().map(drop)
+        self.run(&["team", "create", team, "--as", &self.name])?
+            .ok()
+            .map(drop)
     }
 
     /// A ticket as text.
     pub fn invite(&self, arguments: &[&str]) -> Result<String> {
         let invited = self.run(&[&["team", "invite"], arguments].concat())?.ok()?;
-        invited["ticket"].as_str().map(str::to_owned).context("no ticket")
+        invited["ticket"]
+            .as_str()
+            .map(str::to_owned)
+            .context("no ticket")
     }
 
     pub fn join(&self, ticket: &str) -> Result<Answer> {
-        self.run_with(&["team", "join", "-", "--as", &self.name], &[], Some(ticket))
+        self.run_with(
+            &["team", "join", "-", "--as", &self.name],
+            &[],
+            Some(ticket),
+        )
     }
 
     /// A folder beside the home that ends with it.
@@ -243,5 +305,9 @@ pub fn finish(child: Child) -> Result<Answer> {
         pipe.read_to_string(&mut stderr)?;
     }
     let code = child.wait()?.code();
-    Ok(Answer { code, json: serde_json::from_slice(&stdout).unwrap_or(Value::Null), stderr })
+    Ok(Answer {
+        code,
+        json: serde_json::from_slice(&stdout).unwrap_or(Value::Null),
+        stderr,
+    })
 }

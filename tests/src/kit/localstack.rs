@@ -34,9 +34,13 @@ pub struct LocalStack {
 
 impl LocalStack {
     pub fn start(python: &Path) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("podsync-localstack-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("podsync-localstack-")
+            .tempdir()?;
         // Given back at once: LocalStack binds it itself.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+            .local_addr()?
+            .port();
         let log = File::create(folder.path().join("log"))?;
         let child = Command::new(python)
             .arg(scripts().join("run.py"))
@@ -47,7 +51,12 @@ impl LocalStack {
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot run {}", python.display()))?;
-        let mut instance = Self { child, port, python: python.to_owned(), _folder: folder };
+        let mut instance = Self {
+            child,
+            port,
+            python: python.to_owned(),
+            _folder: folder,
+        };
         instance.wait_until_healthy()?;
         Ok(instance)
     }
@@ -55,7 +64,10 @@ impl LocalStack {
     fn wait_until_healthy(&mut self) -> Result<()> {
         let started = Instant::now();
         while started.elapsed() < START_PATIENCE {
-            ensure!(self.child.try_wait()?.is_none(), "LocalStack ended at its start");
+            ensure!(
+                self.child.try_wait()?.is_none(),
+                "LocalStack ended at its start"
+            );
             if self.answers() {
                 return Ok(());
             }
@@ -69,7 +81,10 @@ impl LocalStack {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
             stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            write!(stream, "GET /_localstack/health HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+            write!(
+                stream,
+                "GET /_localstack/health HTTP/1.0\r\nHost: localhost\r\n\r\n"
+            )?;
             let mut answer = vec![0; 64];
             let len = stream.read(&mut answer)?;
             Ok(String::from_utf8_lossy(&answer[..len]).into_owned())
@@ -96,7 +111,11 @@ impl LocalStack {
             .arg(scripts().join("fill_and_compare.py"))
             .args([what, "--endpoint", &self.endpoint()])
             .output()?;
-        ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{what}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8(output.stdout)?)
     }
 }

@@ -8,4 +8,4 @@ mod state;
 pub use home::{Answer, Home, binary, finish};
 pub use localstack::{LocalStack, localstack_python};
 pub use namespace::Lan;
-pub use state::{fill, change_file, same_tree};
+pub use state::{change_file, fill, same_tree};

@@ -20,7 +20,10 @@ impl Lan {
             eprintln!("NOT RUN: no `ip netns` here (package iproute2)");
             return Ok(None);
         }
-        let mut lan = Self { bridge: format!("ps{}", id % 1_000_000), hosts: Vec::new() };
+        let mut lan = Self {
+            bridge: format!("ps{}", id % 1_000_000),
+            hosts: Vec::new(),
+        };
         if let Err(error) = ip(&format!("link add {} type bridge", lan.bridge)) {
             eprintln!("NOT RUN: no network namespaces here (they need root): {error:#}");
             return Ok(None);
@@ -41,14 +44,18 @@ impl Lan {
         ip(&format!("link set {inner} netns {host}"))?;
         ip(&format!("link set {outer} master {bridge} up"))?;
         ip(&format!("-n {host} link set lo up"))?;
-        ip(&format!("-n {host} addr add 10.77.0.{number}/24 dev {inner}"))?;
+        ip(&format!(
+            "-n {host} addr add 10.77.0.{number}/24 dev {inner}"
+        ))?;
         ip(&format!("-n {host} link set {inner} up"))?;
         ip(&format!("-n {host} route add default dev {inner}"))
     }
 
     /// What runs a program on host `number`, from 1.
     pub fn prefix(&self, number: usize) -> Vec<String> {
-        ["ip", "netns", "exec", &self.hosts[number - 1]].map(str::to_owned).to_vec()
+        ["ip", "netns", "exec", &self.hosts[number - 1]]
+            .map(str::to_owned)
+            .to_vec()
     }
 }
 
@@ -63,6 +70,10 @@ impl Drop for Lan {
 
 fn ip(arguments: &str) -> Result<()> {
     let output = Command::new("ip").args(arguments.split(' ')).output()?;
-    ensure!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    ensure!(
+        output.status.success(),
+        "ip {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     Ok(())
 }

@@ -37,9 +37,18 @@ pub fn change_file(path: &Path, at: u64, len: usize, seed: u64) -> Result<()> {
 pub fn same_tree(left: &Path, right: &Path) -> Result<()> {
     let (ours, theirs) = (files(left)?, files(right)?);
     let names = |tree: &BTreeMap<PathBuf, PathBuf>| tree.keys().cloned().collect::<Vec<_>>();
-    ensure!(names(&ours) == names(&theirs), "other names: {:?} and {:?}", names(&ours), names(&theirs));
+    ensure!(
+        names(&ours) == names(&theirs),
+        "other names: {:?} and {:?}",
+        names(&ours),
+        names(&theirs)
+    );
     for (name, path) in &ours {
-        ensure!(fs::read(path)? == fs::read(&theirs[name])?, "{} differs", name.display());
+        ensure!(
+            fs::read(path)? == fs::read(&theirs[name])?,
+            "{} differs",
+            name.display()
+        );
     }
     Ok(())
 }

@@ -1,5 +1,10 @@
 //! The arrows between rooms are the ones that docs/architecture.md draws, and no others.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what cargo left out"
+)]
+
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;
@@ -23,29 +28,57 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "podsync-store",
         ],
     ),
-    ("podsync", &["podsync-api", "podsync-core", "podsync-daemon"]),
+    (
+        "podsync",
+        &["podsync-api", "podsync-core", "podsync-daemon"],
+    ),
 ];
 
 /// What the domain must not reach: clocks, disks, sockets and randomness come in as inputs.
-const NOT_IN_CORE: [&str; 7] = ["tokio", "libp2p", "iroh-blobs", "redb", "reqwest", "getrandom", "tempfile"];
+const NOT_IN_CORE: [&str; 7] = [
+    "tokio",
+    "libp2p",
+    "iroh-blobs",
+    "redb",
+    "reqwest",
+    "getrandom",
+    "tempfile",
+];
 
 fn metadata() -> Value {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn dependencies(metadata: &Value, package: &str) -> BTreeSet<String> {
     let packages = metadata["packages"].as_array().unwrap();
-    let package = packages.iter().find(|found| found["name"] == package).unwrap();
+    let package = packages
+        .iter()
+        .find(|found| found["name"] == package)
+        .unwrap();
     let dependencies = package["dependencies"].as_array().unwrap();
-    let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null());
-    normal.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+    let normal = dependencies
+        .iter()
+        .filter(|dependency| dependency["kind"].is_null());
+    normal
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -55,9 +88,16 @@ fn rooms_depend_on_each_other_as_drawn() {
     for (room, allowed) in ARROWS {
         let drawn: BTreeSet<&str> = allowed.iter().copied().collect();
         let found = dependencies(&metadata, room);
-        let found: BTreeSet<&str> = found.iter().map(String::as_str).filter(|name| ours.contains(name)).collect();
+        let found: BTreeSet<&str> = found
+            .iter()
+            .map(String::as_str)
+            .filter(|name| ours.contains(name))
+            .collect();
         let extra: Vec<_> = found.difference(&drawn).collect();
-        assert!(extra.is_empty(), "{room} depends on {extra:?}: draw the arrow in docs/architecture.md first");
+        assert!(
+            extra.is_empty(),
+            "{room} depends on {extra:?}: draw the arrow in docs/architecture.md first"
+        );
     }
 }
 

@@ -20,9 +20,14 @@ fn an_unknown_pod_is_told_with_a_suggestion() -> Result<()> {
     alice.found("payments")?;
     let state = alice.scratch("state");
     fill(&state, 1, 1000, 1)?;
-    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .ok()?;
     let answer = alice.run(&["show", "ordrs"])?;
-    assert_eq!(answer.json["error"]["hint"], "did you mean orders?", "{answer:?}");
+    assert_eq!(
+        answer.json["error"]["hint"], "did you mean orders?",
+        "{answer:?}"
+    );
     answer.failed(NOT_FOUND)?;
     alice.run(&["show", "orders:7"])?.failed(NOT_FOUND)?;
     alice.run(&["versions", "nothing"])?.failed(NOT_FOUND)?;
@@ -45,7 +50,12 @@ fn hostile_names_are_refused() -> Result<()> {
 fn no_home_and_no_team_say_what_to_do() -> Result<()> {
     let alice = Home::new("alice")?;
     let answer = alice.run(&["list"])?;
-    assert!(answer.json["error"]["hint"].as_str().is_some_and(|hint| hint.contains("team create")), "{answer:?}");
+    assert!(
+        answer.json["error"]["hint"]
+            .as_str()
+            .is_some_and(|hint| hint.contains("team create")),
+        "{answer:?}"
+    );
     answer.failed(NOT_FOUND)?;
     Ok(())
 }
@@ -57,11 +67,20 @@ fn links_out_of_the_folder_and_special_files_are_refused_by_name() -> Result<()>
     let state = alice.scratch("state");
     fill(&state, 1, 1000, 1)?;
     symlink("/etc/passwd", state.join("leak"))?;
-    let message = alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.failed(BAD_STATE)?;
+    let message = alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .failed(BAD_STATE)?;
     assert!(message.contains("leak"), "{message}");
     fs::remove_file(state.join("leak"))?;
-    assert!(Command::new("mkfifo").arg(state.join("pipe")).status()?.success());
-    let message = alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.failed(BAD_STATE)?;
+    assert!(
+        Command::new("mkfifo")
+            .arg(state.join("pipe"))
+            .status()?
+            .success()
+    );
+    let message = alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .failed(BAD_STATE)?;
     assert!(message.contains("pipe"), "{message}");
     Ok(())
 }
@@ -74,18 +93,44 @@ fn versions_made_apart_are_both_kept_and_told_apart() -> Result<()> {
     fill(&his, 1, 10_000, 2)?;
     // Neither daemon hears of the other while it shares.
     bob.stop()?;
-    alice.run(&["save", "orders", "--share", "--from", &hers.to_string_lossy()])?.ok()?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &hers.to_string_lossy(),
+        ])?
+        .ok()?;
     alice.stop()?;
-    bob.run(&["save", "orders", "--share", "--from", &his.to_string_lossy()])?.ok()?;
+    bob.run(&[
+        "save",
+        "orders",
+        "--share",
+        "--from",
+        &his.to_string_lossy(),
+    ])?
+    .ok()?;
     alice.start(&[])?;
     bob.start(&[&alice])?;
     let pulled = alice.run(&["pull", "orders:1@bob"])?.ok()?;
     assert_eq!(pulled["author"], "bob");
     let message = alice.run(&["pull", "orders"])?.failed(AMBIGUOUS)?;
-    assert!(message.contains("orders:1@alice") && message.contains("orders:1@bob"), "{message}");
+    assert!(
+        message.contains("orders:1@alice") && message.contains("orders:1@bob"),
+        "{message}"
+    );
     // The next version has both as parents: the fork is healed.
     fill(&hers, 1, 10_000, 3)?;
-    let healed = alice.run(&["save", "orders", "--share", "--from", &hers.to_string_lossy()])?.ok()?;
+    let healed = alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &hers.to_string_lossy(),
+        ])?
+        .ok()?;
     assert_eq!(healed["shared"]["reference"], "orders:2");
     alice.run(&["pull", "orders"])?.ok()?;
     Ok(())
@@ -96,16 +141,37 @@ fn nobody_who_holds_it_is_not_a_hang() -> Result<()> {
     let (mut alice, bob) = alice_and_bob()?;
     let state = alice.scratch("state");
     fill(&state, 1, 10_000, 1)?;
-    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
     // Bob has heard of it before alice goes.
     bob.run(&["pull", "orders", "--wait", "10s"])?.ok()?;
     fill(&state, 1, 10_000, 2)?;
-    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
-    let heard = (0..2000).any(|_| bob.run(&["show", "orders:2"]).is_ok_and(|answer| answer.code == Some(0)));
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
+    let heard = (0..2000).any(|_| {
+        bob.run(&["show", "orders:2"])
+            .is_ok_and(|answer| answer.code == Some(0))
+    });
     assert!(heard, "bob never heard of orders:2");
     alice.stop()?;
-    bob.run(&["pull", "orders:2", "--wait", "1s"])?.failed(UNREACHABLE)?;
-    bob.run(&["export", "orders:1", &bob.scratch("out").to_string_lossy()])?.ok()?;
+    bob.run(&["pull", "orders:2", "--wait", "1s"])?
+        .failed(UNREACHABLE)?;
+    bob.run(&["export", "orders:1", &bob.scratch("out").to_string_lossy()])?
+        .ok()?;
     Ok(())
 }
 
@@ -115,7 +181,9 @@ fn flipped_bytes_on_disk_are_noticed() -> Result<()> {
     alice.found("payments")?;
     let state = alice.scratch("state");
     fill(&state, 1, 3_000_000, 1)?;
-    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .ok()?;
     for pack in fs::read_dir(alice.path().join("packs"))? {
         let path = pack?.path();
         let mut bytes = fs::read(&path)?;
@@ -155,15 +223,27 @@ fn what_is_there_is_never_overwritten_by_an_export() -> Result<()> {
     alice.found("payments")?;
     let state = alice.scratch("state");
     fill(&state, 2, 1000, 1)?;
-    alice.run(&["save", "orders", "--from", &state.to_string_lossy()])?.ok()?;
-    alice.run(&["export", "orders", &state.to_string_lossy()])?.failed(INVALID)?;
+    alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .ok()?;
+    alice
+        .run(&["export", "orders", &state.to_string_lossy()])?
+        .failed(INVALID)?;
     let out = alice.scratch("orders.snapshot");
-    alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
-    alice.run(&["export", "orders", &out.to_string_lossy()])?.failed(INVALID)?;
+    alice
+        .run(&["export", "orders", &out.to_string_lossy()])?
+        .ok()?;
+    alice
+        .run(&["export", "orders", &out.to_string_lossy()])?
+        .failed(INVALID)?;
     // The exported zip is a state as well: saved and exported, it is the same files.
-    alice.run(&["save", "again", "--from", &out.to_string_lossy()])?.ok()?;
+    alice
+        .run(&["save", "again", "--from", &out.to_string_lossy()])?
+        .ok()?;
     let tree = alice.scratch("tree");
-    alice.run(&["export", "again", &tree.to_string_lossy()])?.ok()?;
+    alice
+        .run(&["export", "again", &tree.to_string_lossy()])?
+        .ok()?;
     same_tree(&state, &tree)
 }
 
@@ -173,7 +253,11 @@ fn a_home_that_was_copied_refuses_to_run() -> Result<()> {
     alice.found("payments")?;
     let copy = Home::new("copy")?;
     fs::remove_dir_all(copy.path())?;
-    let copied = Command::new("cp").arg("-a").arg(alice.path()).arg(copy.path()).status()?;
+    let copied = Command::new("cp")
+        .arg("-a")
+        .arg(alice.path())
+        .arg(copy.path())
+        .status()?;
     assert!(copied.success());
     let answer = copy.run(&["list"])?;
     assert_eq!(answer.code, Some(INVALID), "{answer:?}");

@@ -31,12 +31,21 @@ fn a_save_killed_anywhere_leaves_a_home_that_saves() -> Result<()> {
         let state = alice.scratch("state");
         fill(&state, 3, 1 << 20, 1)?;
         let from = state.to_string_lossy().into_owned();
-        let killed = alice.run_with(&["save", "orders", "--from", &from], &[(ABORT_AT, place)], None)?;
-        ensure!(killed.code == NO_CODE, "{place} was never reached: {killed:?}");
+        let killed = alice.run_with(
+            &["save", "orders", "--from", &from],
+            &[(ABORT_AT, place)],
+            None,
+        )?;
+        ensure!(
+            killed.code == NO_CODE,
+            "{place} was never reached: {killed:?}"
+        );
         whole_or_absent(&alice, &state)?;
         alice.run(&["save", "orders", "--from", &from])?.ok()?;
         let out = alice.scratch("out");
-        alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+        alice
+            .run(&["export", "orders", &out.to_string_lossy()])?
+            .ok()?;
         same_tree(&state, &out)?;
     }
     Ok(())
@@ -52,7 +61,10 @@ fn a_share_killed_anywhere_is_shared_by_the_next() -> Result<()> {
         alice.run(&["save", "orders", "--from", &from])?.ok()?;
         alice.stop()?;
         let killed = alice.run_with(&["share", "orders"], &[(ABORT_AT, place)], None)?;
-        ensure!(killed.code == NO_CODE, "{place} was never reached: {killed:?}");
+        ensure!(
+            killed.code == NO_CODE,
+            "{place} was never reached: {killed:?}"
+        );
         alice.start(&[&bob])?;
         let shared = alice.run(&["share", "orders"])?.ok()?;
         assert_eq!(shared["reference"], "orders:1", "after {place}");
@@ -68,20 +80,39 @@ fn a_pull_killed_anywhere_is_finished_by_the_next() -> Result<()> {
         let (alice, mut bob) = alice_and_bob()?;
         let state = alice.scratch("state");
         fill(&state, 3, 4 << 20, 1)?;
-        alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+        alice
+            .run(&[
+                "save",
+                "orders",
+                "--share",
+                "--from",
+                &state.to_string_lossy(),
+            ])?
+            .ok()?;
         bob.stop()?;
         let address = alice.address()?;
-        let arguments = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer", &address];
+        let arguments = [
+            "daemon",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-mdns",
+            "--peer",
+            &address,
+        ];
         // The daemon itself writes to the log when it hears of the version: it may end before it serves.
         if bob.start_with(&arguments, &[(ABORT_AT, place)]).is_ok() {
             let killed = bob.run(&["pull", "orders"])?;
-            ensure!(killed.code != Some(0), "{place} was never reached: {killed:?}");
+            ensure!(
+                killed.code != Some(0),
+                "{place} was never reached: {killed:?}"
+            );
         }
         bob.kill()?;
         bob.start(&[&alice])?;
         bob.run(&["pull", "orders"])?.ok()?;
         let out = bob.scratch("out");
-        bob.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+        bob.run(&["export", "orders", &out.to_string_lossy()])?
+            .ok()?;
         same_tree(&state, &out)?;
     }
     Ok(())
@@ -102,7 +133,16 @@ fn killed_at_two_hundred_random_moments() -> Result<()> {
             }
             fill(&state, 3, 1 << 20, round)?;
         }
-        let mut save = alice.spawn(&["save", "orders", "--share", "--from", &state.to_string_lossy()], &[])?;
+        let mut save = alice.spawn(
+            &[
+                "save",
+                "orders",
+                "--share",
+                "--from",
+                &state.to_string_lossy(),
+            ],
+            &[],
+        )?;
         let moment = Duration::from_micros(rng.random_range(0..150_000));
         // The one wait that is meant: the moment itself is what is tested.
         std::thread::park_timeout(moment);
@@ -112,9 +152,19 @@ fn killed_at_two_hundred_random_moments() -> Result<()> {
             whole_or_absent(&alice, &state)?;
         }
     }
-    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
     let out = alice.scratch("final");
-    alice.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+    alice
+        .run(&["export", "orders", &out.to_string_lossy()])?
+        .ok()?;
     same_tree(&state, &out)
 }
 
@@ -128,7 +178,8 @@ fn whole_or_absent(home: &Home, newest: &std::path::Path) -> Result<()> {
     for version in versions.as_array().into_iter().flatten() {
         let reference = version["reference"].as_str().unwrap_or_default();
         let out = home.scratch("check");
-        home.run(&["export", reference, &out.to_string_lossy()])?.ok()?;
+        home.run(&["export", reference, &out.to_string_lossy()])?
+            .ok()?;
         std::fs::remove_dir_all(&out)?;
     }
     ensure!(newest.exists());

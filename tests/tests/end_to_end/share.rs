@@ -23,7 +23,16 @@ fn what_alice_shares_bob_pulls() -> Result<()> {
     let state = alice.scratch("state");
     fill(&state, 20, MIB, 1)?;
     let from = state.to_string_lossy().into_owned();
-    let saved = alice.run(&["save", "orders", "-m", "dead letters pile up", "--from", &from])?.ok()?;
+    let saved = alice
+        .run(&[
+            "save",
+            "orders",
+            "-m",
+            "dead letters pile up",
+            "--from",
+            &from,
+        ])?
+        .ok()?;
     assert_eq!(saved["reference"], "orders:+1");
     let shared = alice.run(&["share", "orders"])?.ok()?;
     assert_eq!(shared["reference"], "orders:1");
@@ -32,14 +41,19 @@ fn what_alice_shares_bob_pulls() -> Result<()> {
     assert_eq!(pulled["reference"], "orders:1");
     assert_eq!(pulled["author"], "alice");
     assert!(pulled["fetched"].as_u64() >= Some(20 * MIB as u64));
-    assert!(pulled["sources"][0]["name"].as_str().is_some_and(|name| name.starts_with("alice")));
+    assert!(
+        pulled["sources"][0]["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("alice"))
+    );
 
     let list = bob.run(&["list"])?.ok()?;
     assert_eq!(list[0]["tips"][0]["message"], "dead letters pile up");
     assert_eq!(list[0]["tips"][0]["held"], true);
 
     let out = bob.scratch("out");
-    bob.run(&["export", "orders:1", &out.to_string_lossy()])?.ok()?;
+    bob.run(&["export", "orders:1", &out.to_string_lossy()])?
+        .ok()?;
     same_tree(&state, &out)?;
 
     let again = bob.run(&["pull", "orders"])?.ok()?;
@@ -53,7 +67,9 @@ fn only_what_changed_travels() -> Result<()> {
     let state = alice.scratch("state");
     fill(&state, 4, 16 * MIB, 1)?;
     let from = state.to_string_lossy().into_owned();
-    alice.run(&["save", "orders", "--share", "--from", &from])?.ok()?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
     bob.run(&["pull", "orders"])?.ok()?;
 
     let unchanged = alice.run(&["save", "orders", "--from", &from])?.ok()?;
@@ -61,13 +77,19 @@ fn only_what_changed_travels() -> Result<()> {
     assert_eq!(unchanged["reference"], "orders:1");
 
     change_file(&state.join("file-00002.bin"), 5 * MIB as u64, 2 * MIB, 7)?;
-    let saved = alice.run(&["save", "orders", "--share", "--from", &from])?.ok()?;
+    let saved = alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
     assert_eq!(saved["shared"]["reference"], "orders:2");
     let pulled = bob.run(&["pull", "orders:2"])?.ok()?;
     let fetched = pulled["fetched"].as_u64().unwrap_or_default();
-    assert!(fetched > 2 * MIB as u64 && fetched < 3 * MIB as u64, "{fetched}");
+    assert!(
+        fetched > 2 * MIB as u64 && fetched < 3 * MIB as u64,
+        "{fetched}"
+    );
     let out = bob.scratch("out");
-    bob.run(&["export", "orders:2", &out.to_string_lossy()])?.ok()?;
+    bob.run(&["export", "orders:2", &out.to_string_lossy()])?
+        .ok()?;
     same_tree(&state, &out)
 }
 
@@ -77,7 +99,9 @@ fn two_providers_serve_one_pull_and_one_may_die() -> Result<()> {
     let state = alice.scratch("state");
     fill(&state, 8, 16 * MIB, 3)?;
     let from = state.to_string_lossy().into_owned();
-    alice.run(&["save", "orders", "--share", "--from", &from])?.ok()?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
     bob.run(&["pull", "orders"])?.ok()?;
 
     let mut carol = Home::new("carol")?;
@@ -92,7 +116,10 @@ fn two_providers_serve_one_pull_and_one_may_die() -> Result<()> {
     dave.start(&[&alice, &carol])?;
     dave.join(&alice.invite(&[])?)?.ok()?;
     let pulled = dave.run(&["pull", "orders"])?.ok()?;
-    assert!(pulled["fetched"].as_u64() >= Some(128 * MIB as u64), "{pulled}");
+    assert!(
+        pulled["fetched"].as_u64() >= Some(128 * MIB as u64),
+        "{pulled}"
+    );
     Ok(())
 }
 
@@ -102,7 +129,9 @@ fn a_pull_whose_puller_is_killed_goes_on_where_it_stopped() -> Result<()> {
     let state = alice.scratch("state");
     fill(&state, 8, 32 * MIB, 3)?;
     let from = state.to_string_lossy().into_owned();
-    alice.run(&["save", "orders", "--share", "--from", &from])?.ok()?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
     let pull = bob.spawn(&["pull", "orders"], &[])?;
     // Bytes on bob's disk are the event: half of them have arrived.
     let folder = bob.path();
@@ -116,20 +145,35 @@ fn a_pull_whose_puller_is_killed_goes_on_where_it_stopped() -> Result<()> {
     let pulled = bob.run(&["pull", "orders"])?.ok()?;
     let fetched = pulled["fetched"].as_u64().unwrap_or_default();
     let whole = 256 * MIB as u64;
-    assert!(fetched < whole, "nothing was kept of {before} bytes: {fetched}");
-    assert!(fetched + before <= whole + 33 * MIB as u64 + whole / 50, "{fetched} after {before}");
+    assert!(
+        fetched < whole,
+        "nothing was kept of {before} bytes: {fetched}"
+    );
+    assert!(
+        fetched + before <= whole + 33 * MIB as u64 + whole / 50,
+        "{fetched} after {before}"
+    );
     let out = bob.scratch("out");
-    bob.run(&["export", "orders", &out.to_string_lossy()])?.ok()?;
+    bob.run(&["export", "orders", &out.to_string_lossy()])?
+        .ok()?;
     same_tree(&state, &out)
 }
 
 fn size_of(folder: &std::path::Path) -> Result<u64> {
     let mut sum = 0;
-    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(0) };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Ok(0);
+    };
     for entry in entries.flatten() {
         // Files come and go while they are counted.
-        let Ok(metadata) = entry.metadata() else { continue };
-        sum += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        sum += if metadata.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            metadata.len()
+        };
     }
     Ok(sum)
 }

@@ -47,7 +47,15 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     alice.run(&["team", "remove", "bob"])?.ok()?;
     let state = alice.scratch("state");
     fill(&state, 2, 100_000, 1)?;
-    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
     let pulled = bob.run(&["pull", "orders", "--wait", "1s"])?;
     assert_ne!(pulled.code, Some(0), "{pulled:?}");
     // He may not have heard of it yet; what he shares counts for nobody all the same.
@@ -62,7 +70,15 @@ fn a_stranger_sees_nothing() -> Result<()> {
     let (alice, _bob) = alice_and_bob()?;
     let state = alice.scratch("state");
     fill(&state, 2, 100_000, 1)?;
-    alice.run(&["save", "orders", "--share", "--from", &state.to_string_lossy()])?.ok()?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
     let mut mallory = Home::new("mallory")?;
     mallory.found("others")?;
     mallory.start(&[&alice])?;
@@ -78,7 +94,9 @@ fn one_daemon_a_home_and_a_clean_stop() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.start(&[])?;
     let id = alice.daemon_id().unwrap_or_default().to_string();
-    let message = alice.run(&["daemon", "--listen", "127.0.0.1:0"])?.failed(11)?;
+    let message = alice
+        .run(&["daemon", "--listen", "127.0.0.1:0"])?
+        .failed(11)?;
     assert!(message.contains(&id), "{message}");
     assert_eq!(alice.stop()?, Some(0));
     Ok(())

@@ -20,10 +20,15 @@ fn what_is_not_written_was_never_shared() {
         let team = world.gather(3)?;
         let (author, reader) = (node(&world, 1), node(&world, 2));
         world.set_mood(author, Mood::Failing);
-        let publish = world.saved(author, team, "orders", &[1000])?.expect("it has the key");
+        let publish = world
+            .saved(author, team, "orders", &[1000])?
+            .expect("it has the key");
         let version = publish.version;
         let refused = world.ask_and_wait(author, Command::Publish(Box::new(publish.clone())))?;
-        assert!(matches!(refused, Err(EngineError::NotPersisted(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(EngineError::NotPersisted(_))),
+            "{refused:?}"
+        );
         world.run_for(2 * A_MINUTE)?;
         assert!(!world.lists(author, team, version) && !world.lists(reader, team, version));
         world.set_mood(author, Mood::Sound);
@@ -42,14 +47,19 @@ fn a_crash_at_any_moment_of_sharing_leaves_all_or_nothing() {
         let author = node(&world, 1);
         world.set_mood(author, Mood::Slow(50));
         for round in 0..6 {
-            let publish = world.saved(author, team, "orders", &[1000])?.expect("it has the key");
+            let publish = world
+                .saved(author, team, "orders", &[1000])?
+                .expect("it has the key");
             let command = world.ask(author, Command::Publish(Box::new(publish.clone())))?;
             world.run_for(Duration::from_millis(seed * 7 + round * 40))?;
             let was_answered = world.answer(author, command).is_some();
             world.crash(author)?;
             world.run_for(Duration::from_secs(1))?;
             world.start(author)?;
-            assert!(!was_answered || world.lists(author, team, publish.version), "it was reported and is gone");
+            assert!(
+                !was_answered || world.lists(author, team, publish.version),
+                "it was reported and is gone"
+            );
         }
         world.mend_and_agree()?;
         Ok(world.figures())
@@ -87,7 +97,10 @@ fn a_failing_disk_takes_in_what_it_missed_when_it_is_mended() {
         world.crash(author)?;
         world.crash(reader)?;
         world.start(reader)?;
-        assert!(world.lists(reader, team, version), "it was heard again, and kept");
+        assert!(
+            world.lists(reader, team, version),
+            "it was heard again, and kept"
+        );
         world.mend_and_agree()?;
         Ok(world.figures())
     });

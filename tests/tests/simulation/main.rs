@@ -15,7 +15,9 @@ use podsync_tests::sim::{Figures, Violation};
 
 /// Runs a story once with each seed, and says how much happened.
 fn with_seeds(seeds: Range<u64>, mut story: impl FnMut(u64) -> Result<Figures, Violation>) {
-    let only = std::env::var("PODSYNC_SEED").ok().and_then(|seed| seed.parse().ok());
+    let only = std::env::var("PODSYNC_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seeds: Vec<u64> = only.map_or_else(|| seeds.collect(), |seed| vec![seed]);
     let mut all = Figures::default();
     for seed in &seeds {

@@ -29,18 +29,27 @@ fn a_thousand_nodes_agree() {
             world.must(newcomer, join)?;
         }
 
-        world.set_climate(Climate { loss: 0.02, ..Climate::fair() });
+        world.set_climate(Climate {
+            loss: 0.02,
+            ..Climate::fair()
+        });
         let original = nodes[500];
         let version = world.publish(original, team, "orders", &[20 << 20])?;
         world.run_for(Duration::from_secs(60))?;
         world.partition(nodes.iter().copied().skip(NODES / 2 - 100).step_by(2));
         let copy = world.copy_home(original)?;
-        nodes.iter().skip(601).step_by(50).for_each(|other| world.link(copy, *other));
+        nodes
+            .iter()
+            .skip(601)
+            .step_by(50)
+            .for_each(|other| world.link(copy, *other));
         for number in [450, 451, 700, 701] {
             world.publish(nodes[number], team, "payments", &[1 << 20])?;
         }
         for home in [original, copy] {
-            let publish = world.saved(home, team, "orders", &[1000])?.expect("it has the key");
+            let publish = world
+                .saved(home, team, "orders", &[1000])?
+                .expect("it has the key");
             world.ask(home, Command::Publish(Box::new(publish)))?;
         }
         for number in (100..900).step_by(20) {

@@ -15,11 +15,20 @@ fn node(world: &World, number: usize) -> NodeId {
 }
 
 /// A team whose first `providers` nodes have a version of some 100 MiB; the others have none of it.
-fn shared(seed: u64, count: usize, providers: usize) -> Result<(World, TeamId, VersionId), Violation> {
+fn shared(
+    seed: u64,
+    count: usize,
+    providers: usize,
+) -> Result<(World, TeamId, VersionId), Violation> {
     let mut world = World::new(seed, Climate::fair());
     let team = world.gather(count)?;
     let author = node(&world, 0);
-    let version = world.publish(author, team, "orders", &[32 * MIB, 32 * MIB + 5, 31 * MIB, 7])?;
+    let version = world.publish(
+        author,
+        team,
+        "orders",
+        &[32 * MIB, 32 * MIB + 5, 31 * MIB, 7],
+    )?;
     world.run_for(A_MINUTE)?;
     for number in 1..providers {
         assert_eq!(pull(&mut world, number, team, version)?, Some(true));
@@ -34,8 +43,12 @@ fn pull(
     version: VersionId,
 ) -> Result<Option<bool>, Violation> {
     let puller = node(world, number);
-    let transfer = world.pull(puller, team, version)?.expect("the version is known");
-    world.run_until(10 * A_MINUTE, |world| world.transfer(puller, transfer).is_some())?;
+    let transfer = world
+        .pull(puller, team, version)?
+        .expect("the version is known");
+    world.run_until(10 * A_MINUTE, |world| {
+        world.transfer(puller, transfer).is_some()
+    })?;
     Ok(world.transfer(puller, transfer))
 }
 
@@ -56,7 +69,9 @@ fn providers_may_come_and_go() {
     with_seeds(0..30, |seed| {
         let (mut world, team, version) = shared(seed, 5, 3)?;
         let puller = node(&world, 4);
-        let transfer = world.pull(puller, team, version)?.expect("the version is known");
+        let transfer = world
+            .pull(puller, team, version)?
+            .expect("the version is known");
         let mut number = 0;
         while world.transfer(puller, transfer).is_none() {
             let provider = node(&world, number % 3);
@@ -95,10 +110,17 @@ fn everybody_pulls_at_once() {
         let pullers: Vec<_> = world.nodes().skip(1).collect();
         let mut transfers = Vec::new();
         for puller in pullers {
-            transfers.push((puller, world.pull(puller, team, version)?.expect("the version is known")));
+            transfers.push((
+                puller,
+                world
+                    .pull(puller, team, version)?
+                    .expect("the version is known"),
+            ));
         }
         world.run_until(30 * A_MINUTE, |world| {
-            transfers.iter().all(|(puller, transfer)| world.transfer(*puller, *transfer).is_some())
+            transfers
+                .iter()
+                .all(|(puller, transfer)| world.transfer(*puller, *transfer).is_some())
         })?;
         for (puller, transfer) in transfers {
             assert_eq!(world.transfer(puller, transfer), Some(true), "{puller:?}");

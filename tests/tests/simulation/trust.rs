@@ -25,11 +25,17 @@ fn a_forgers_word_counts_for_nothing() {
         let (admin, victims_device) = (world.device(founder), world.device(victim));
         world.publish(victim, team, "orders", &[1000])?;
         world.run_for(A_MINUTE)?;
-        assert!(world.forge_version(forger, victims_device, team)?, "the forger knows all it needs");
+        assert!(
+            world.forge_version(forger, victims_device, team)?,
+            "the forger knows all it needs"
+        );
         world.forge_promotion(forger, admin, team)?;
         world.run_for(A_MINUTE)?;
         let its_invite = world.ask_and_wait(forger, Command::Rotate { team })?;
-        assert!(matches!(its_invite, Err(EngineError::RoleTooLow { .. } | EngineError::Membership(_))));
+        assert!(matches!(
+            its_invite,
+            Err(EngineError::RoleTooLow { .. } | EngineError::Membership(_))
+        ));
         world.mend_and_agree()?;
         Ok(world.figures())
     });
@@ -54,12 +60,21 @@ fn older_entries_that_were_changed_are_refused() {
         let join = world.join(newcomer, &ticket);
         world.must(newcomer, join)?;
         world.run_for(A_MINUTE)?;
-        assert!(world.lists(newcomer, team, versions[4]), "the newest entry came unchanged");
-        assert!(!world.lists(newcomer, team, versions[0]), "the others came changed");
+        assert!(
+            world.lists(newcomer, team, versions[4]),
+            "the newest entry came unchanged"
+        );
+        assert!(
+            !world.lists(newcomer, team, versions[0]),
+            "the others came changed"
+        );
         world.link(author, newcomer);
         world.run_for(2 * A_MINUTE)?;
         for version in versions {
-            assert!(world.lists(newcomer, team, version), "an honest member gives what is missing");
+            assert!(
+                world.lists(newcomer, team, version),
+                "an honest member gives what is missing"
+            );
         }
         world.mend_and_agree()?;
         Ok(world.figures())
@@ -89,13 +104,21 @@ fn a_copied_home_is_quarantined_alike() {
         world.run_for(5 * A_MINUTE)?;
         for node in world.nodes() {
             for version in [before, one, other] {
-                assert!(!world.lists(node, team, version), "{node:?} counts a forked feed");
+                assert!(
+                    !world.lists(node, team, version),
+                    "{node:?} counts a forked feed"
+                );
             }
         }
         for home in [original, copy] {
-            let publish = world.saved(home, team, "orders", &[1000])?.expect("it has the key");
+            let publish = world
+                .saved(home, team, "orders", &[1000])?
+                .expect("it has the key");
             let refused = world.ask_and_wait(home, Command::Publish(Box::new(publish)))?;
-            assert!(matches!(refused, Err(EngineError::DeviceMustBeMinted)), "{refused:?}");
+            assert!(
+                matches!(refused, Err(EngineError::DeviceMustBeMinted)),
+                "{refused:?}"
+            );
         }
         let (founder, device) = (node(&world, 0), world.device(original));
         world.must(founder, Command::Remove { team, device })?;
@@ -118,13 +141,22 @@ fn a_removal_beats_what_its_device_did_unheard() {
         world.must(founder, Command::Remove { team, device })?;
         let late = world.publish(removed, team, "orders", &[1000])?;
         world.run_for(A_MINUTE)?;
-        assert!(world.lists(friend, team, late), "the friend hasn't heard of the removal");
+        assert!(
+            world.lists(friend, team, late),
+            "the friend hasn't heard of the removal"
+        );
         world.heal();
         world.run_for(3 * A_MINUTE)?;
         for other in world.nodes().filter(|node| *node != removed) {
             assert!(!world.is_member(other, team, device));
-            assert!(world.lists(other, team, kept), "what came before the removal stays");
-            assert!(!world.lists(other, team, late), "{other:?} counts what came after it");
+            assert!(
+                world.lists(other, team, kept),
+                "what came before the removal stays"
+            );
+            assert!(
+                !world.lists(other, team, late),
+                "{other:?} counts what came after it"
+            );
         }
         world.mend_and_agree()?;
         Ok(world.figures())
@@ -138,7 +170,9 @@ fn strangers_are_served_nothing() {
         let team = world.gather(3)?;
         let (author, removed) = (node(&world, 1), node(&world, 2));
         let stranger = world.add()?;
-        let publish = world.saved(author, team, "orders", &[1000])?.expect("it has the key");
+        let publish = world
+            .saved(author, team, "orders", &[1000])?
+            .expect("it has the key");
         let blobs = [publish.manifest.id, publish.packs[0].id];
         world.must(author, Command::Publish(Box::new(publish)))?;
         world.run_for(A_MINUTE)?;
@@ -148,7 +182,13 @@ fn strangers_are_served_nothing() {
             assert!(!world.is_served(author, outside, blob)?);
         }
         let founder = node(&world, 0);
-        world.must(founder, Command::Remove { team, device: inside })?;
+        world.must(
+            founder,
+            Command::Remove {
+                team,
+                device: inside,
+            },
+        )?;
         world.run_for(A_MINUTE)?;
         for blob in blobs {
             assert!(!world.is_served(author, inside, blob)?);
@@ -173,7 +213,10 @@ fn a_spent_ticket_lets_nobody_in() {
         }
         let join = world.join(newcomers[0], &ticket);
         let again = world.ask_and_wait(newcomers[0], join)?;
-        assert!(matches!(again, Err(EngineError::AlreadyMember(_))), "{again:?}");
+        assert!(
+            matches!(again, Err(EngineError::AlreadyMember(_))),
+            "{again:?}"
+        );
         world.mend_and_agree()?;
         Ok(world.figures())
     });

@@ -23,7 +23,12 @@ fn life(seed: u64, climate: Climate) -> Result<Figures, Violation> {
     let count = 3 + seed as usize % 10;
     let mut world = World::new(seed, Climate::fair());
     let team = world.gather(count)?;
-    let odd = [Conduct::Honest, Conduct::Liar, Conduct::Staller, Conduct::Tamperer][seed as usize / 10 % 4];
+    let odd = [
+        Conduct::Honest,
+        Conduct::Liar,
+        Conduct::Staller,
+        Conduct::Tamperer,
+    ][seed as usize / 10 % 4];
     let last = world.nodes().last().expect("there are at least three");
     world.set_conduct(last, odd);
     world.set_climate(climate);

@@ -14,6 +14,11 @@ pub(crate) struct Completions {
 
 pub(crate) fn run(completions: &Completions) -> Result<(), ApiError> {
     let mut command = Arguments::command();
-    clap_complete::generate(completions.shell, &mut command, "podsync", &mut std::io::stdout());
+    clap_complete::generate(
+        completions.shell,
+        &mut command,
+        "podsync",
+        &mut std::io::stdout(),
+    );
     Ok(())
 }

@@ -19,7 +19,11 @@ pub(crate) struct Daemon {
     no_mdns: bool,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, daemon: Daemon) -> Result<(), ApiError> {
+pub(crate) async fn run(
+    global: &Global,
+    printer: &Printer,
+    daemon: Daemon,
+) -> Result<(), ApiError> {
     let home = home(global)?;
     let overrides = Overrides {
         listen: (!daemon.listen.is_empty()).then_some(daemon.listen),
@@ -28,7 +32,11 @@ pub(crate) async fn run(global: &Global, printer: &Printer, daemon: Daemon) -> R
     };
     let settings = Settings::load(&home, overrides)?;
     let running = podsync_daemon::start(settings, Lifetime::Service).await?;
-    printer.note(format_args!("podsync {} serves {}", env!("CARGO_PKG_VERSION"), home.display()));
+    printer.note(format_args!(
+        "podsync {} serves {}",
+        env!("CARGO_PKG_VERSION"),
+        home.display()
+    ));
     running.until_stopped().await;
     Ok(())
 }

@@ -12,10 +12,16 @@ pub(crate) struct Drop {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, drop: Drop) -> Result<(), ApiError> {
-    let request = pods::DropVersion { reference: drop.reference };
+    let request = pods::DropVersion {
+        reference: drop.reference,
+    };
     let dropped = call(global, printer, Needs::Network, &request).await?;
     printer.result(&dropped, |dropped| {
-        let whom = if dropped.shared { "; teammates are told" } else { "" };
+        let whom = if dropped.shared {
+            "; teammates are told"
+        } else {
+            ""
+        };
         format!("dropped {}{whom}", dropped.reference)
     });
     Ok(())

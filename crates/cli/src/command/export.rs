@@ -22,13 +22,23 @@ pub(crate) struct Export {
     wait: Wait,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, export: Export) -> Result<(), ApiError> {
+pub(crate) async fn run(
+    global: &Global,
+    printer: &Printer,
+    export: Export,
+) -> Result<(), ApiError> {
     let request = pods::Export {
         reference: export.reference,
         to: absolute(export.path)?,
         wait_s: export.wait.wait.as_secs(),
     };
     let exported = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&exported, |exported| format!("wrote {} to {}", exported.reference, exported.path.display()));
+    printer.result(&exported, |exported| {
+        format!(
+            "wrote {} to {}",
+            exported.reference,
+            exported.path.display()
+        )
+    });
     Ok(())
 }

@@ -28,16 +28,26 @@ pub(crate) async fn run(global: &Global, printer: &Printer, _: &List) -> Result<
         if pods.is_empty() {
             return String::new();
         }
-        table(["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"], pods.iter().flat_map(|pod| pod.tips.iter().map(line)))
+        table(
+            ["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
+            pods.iter().flat_map(|pod| pod.tips.iter().map(line)),
+        )
     });
     Ok(())
 }
 
-pub(crate) async fn versions(global: &Global, printer: &Printer, versions: Versions) -> Result<(), ApiError> {
+pub(crate) async fn versions(
+    global: &Global,
+    printer: &Printer,
+    versions: Versions,
+) -> Result<(), ApiError> {
     let request = pods::ListVersions { pod: versions.pod };
     let versions = call(global, printer, Needs::Home, &request).await?;
     printer.result(&versions, |versions| {
-        table(["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"], versions.iter().map(line))
+        table(
+            ["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
+            versions.iter().map(line),
+        )
     });
     Ok(())
 }

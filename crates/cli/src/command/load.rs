@@ -30,6 +30,7 @@ pub(crate) struct Load {
 }
 
 /// LocalStack's merge strategies.
+#[expect(clippy::enum_variant_names, reason = "the names are LocalStack's")]
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Merge {
     /// Reset, then load
@@ -48,7 +49,10 @@ pub(crate) struct Undo {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
-    let merge = load.merge.to_possible_value().map(|value| value.get_name().to_owned());
+    let merge = load
+        .merge
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned());
     let request = pods::Load {
         reference: load.reference,
         endpoint: load.endpoint.url,
@@ -61,7 +65,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
     printer.result(&loaded, |loaded| {
         let mut text = format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "));
         if let Some(checkpoint) = &loaded.checkpoint {
-            text.push_str(&format!("\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"));
+            text.push_str(&format!(
+                "\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"
+            ));
         }
         text
     });
@@ -69,9 +75,17 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
 }
 
 pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Result<(), ApiError> {
-    let request = pods::Undo { endpoint: undo.endpoint.url };
+    let request = pods::Undo {
+        endpoint: undo.endpoint.url,
+    };
     let undone = call(global, printer, Needs::Home, &request).await?;
-    printer.result(&undone, |undone| format!("put back {}: {}", undone.checkpoint, undone.applied.join(", ")));
+    printer.result(&undone, |undone| {
+        format!(
+            "put back {}: {}",
+            undone.checkpoint,
+            undone.applied.join(", ")
+        )
+    });
     account_for(printer, &undone.failed)
 }
 
@@ -81,8 +95,15 @@ fn account_for(printer: &Printer, failed: &[(String, String)]) -> Result<(), Api
         return Ok(());
     }
     for (service, reason) in failed {
-        printer.warn(format_args!("{} was not loaded: {}", printable(service), printable(reason)));
+        printer.warn(format_args!(
+            "{} was not loaded: {}",
+            printable(service),
+            printable(reason)
+        ));
     }
-    Err(ApiError::new(ErrorCode::Instance, format!("{} services were not loaded", failed.len()))
-        .hint("`podsync undo` puts back what was there before"))
+    Err(ApiError::new(
+        ErrorCode::Instance,
+        format!("{} services were not loaded", failed.len()),
+    )
+    .hint("`podsync undo` puts back what was there before"))
 }

@@ -29,7 +29,10 @@ pub(crate) struct Wait {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, pull: Pull) -> Result<(), ApiError> {
-    let request = pods::Pull { reference: pull.reference, wait_s: pull.wait.wait.as_secs() };
+    let request = pods::Pull {
+        reference: pull.reference,
+        wait_s: pull.wait.wait.as_secs(),
+    };
     let pulled = call(global, printer, Needs::Network, &request).await?;
     printer.result(&pulled, words);
     Ok(())
@@ -40,7 +43,10 @@ pub(super) fn words(pulled: &pods::Pulled) -> String {
     let sources = if pulled.sources.is_empty() {
         "nothing had to travel: it is all here".to_owned()
     } else {
-        let each = pulled.sources.iter().map(|s| format!("{} from {}", bytes(s.bytes), printable(&s.name)));
+        let each = pulled
+            .sources
+            .iter()
+            .map(|s| format!("{} from {}", bytes(s.bytes), printable(&s.name)));
         each.collect::<Vec<_>>().join(", ")
     };
     format!(

@@ -61,10 +61,18 @@ pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Resul
         services: save.services,
         share: save.share,
     };
-    let needs = if save.share { Needs::Network } else { Needs::Home };
+    let needs = if save.share {
+        Needs::Network
+    } else {
+        Needs::Home
+    };
     let saved = call(global, printer, needs, &request).await?;
     for (service, reason) in &saved.failed {
-        printer.warn(format_args!("{} is not in it: {}", printable(service), printable(reason)));
+        printer.warn(format_args!(
+            "{} is not in it: {}",
+            printable(service),
+            printable(reason)
+        ));
     }
     printer.result(&saved, |saved| {
         let mut text = if saved.unchanged {

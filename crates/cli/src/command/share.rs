@@ -12,16 +12,23 @@ pub(crate) struct Share {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, share: Share) -> Result<(), ApiError> {
-    let request = pods::Share { reference: share.reference };
+    let request = pods::Share {
+        reference: share.reference,
+    };
     let shared = call(global, printer, Needs::Network, &request).await?;
     printer.result(&shared, words);
     Ok(())
 }
 
 pub(super) fn words(shared: &pods::Shared) -> String {
-    let verb = if shared.already { "was shared already as" } else { "shared" };
+    let verb = if shared.already {
+        "was shared already as"
+    } else {
+        "shared"
+    };
     let peers = match shared.peers {
-        0 => "no teammate is connected; whoever connects while this daemon runs hears of it".to_owned(),
+        0 => "no teammate is connected; whoever connects while this daemon runs hears of it"
+            .to_owned(),
         1 => "1 teammate's device told".to_owned(),
         n => format!("{n} teammates' devices told"),
     };

@@ -20,7 +20,10 @@ pub(crate) struct Show {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, show: Show) -> Result<(), ApiError> {
-    let request = pods::Show { reference: show.reference, contents: show.contents };
+    let request = pods::Show {
+        reference: show.reference,
+        contents: show.contents,
+    };
     let shown = call(global, printer, Needs::Home, &request).await?;
     printer.result(&shown, words);
     Ok(())
@@ -36,8 +39,14 @@ fn words(shown: &pods::Shown) -> String {
         ["when".to_owned(), ago(version.created_ms)],
         ["message".to_owned(), version.message.clone()],
         ["state".to_owned(), bytes(version.state_len)],
-        ["packs".to_owned(), format!("{} in {}", bytes(shown.packed_len), shown.packs)],
-        ["emulator".to_owned(), version.emulator.clone().unwrap_or_else(none)],
+        [
+            "packs".to_owned(),
+            format!("{} in {}", bytes(shown.packed_len), shown.packs),
+        ],
+        [
+            "emulator".to_owned(),
+            version.emulator.clone().unwrap_or_else(none),
+        ],
     ];
     if !version.services.is_empty() {
         rows.push(["services".to_owned(), version.services.join(", ")]);
@@ -46,15 +55,35 @@ fn words(shown: &pods::Shown) -> String {
         let tags: Vec<_> = version.tags.iter().map(ToString::to_string).collect();
         rows.push(["tags".to_owned(), tags.join(", ")]);
     }
-    let parents: Vec<_> = shown.parents.iter().map(podsync_core::VersionId::short).collect();
-    rows.push(["parents".to_owned(), if parents.is_empty() { none() } else { parents.join(", ") }]);
-    let held = if version.held { "on this machine" } else { "not on this machine" };
+    let parents: Vec<_> = shown
+        .parents
+        .iter()
+        .map(podsync_core::VersionId::short)
+        .collect();
+    rows.push([
+        "parents".to_owned(),
+        if parents.is_empty() {
+            none()
+        } else {
+            parents.join(", ")
+        },
+    ]);
+    let held = if version.held {
+        "on this machine"
+    } else {
+        "not on this machine"
+    };
     rows.push(["held".to_owned(), held.to_owned()]);
-    let mut text: Vec<_> =
-        rows.iter().map(|[name, value]| format!("{name:<9} {}", printable(value))).collect();
+    let mut text: Vec<_> = rows
+        .iter()
+        .map(|[name, value]| format!("{name:<9} {}", printable(value)))
+        .collect();
     if let Some(entries) = &shown.entries {
         text.push(String::new());
-        text.push(table(["ENTRY", "SIZE"], entries.iter().map(|e| [e.name.clone(), bytes(e.len)])));
+        text.push(table(
+            ["ENTRY", "SIZE"],
+            entries.iter().map(|e| [e.name.clone(), bytes(e.len)]),
+        ));
     }
     text.join("\n")
 }

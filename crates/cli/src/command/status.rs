@@ -39,16 +39,25 @@ fn words(status: &node::Status) -> String {
         format!("held      {}", bytes(status.bytes_held)),
     ];
     if !status.transient {
-        lines.extend(status.listening.iter().map(|address| format!("listens   {address}")));
+        lines.extend(
+            status
+                .listening
+                .iter()
+                .map(|address| format!("listens   {address}")),
+        );
     }
     for team in &status.teams {
-        let role = team.role.map_or_else(|| "removed from it".to_owned(), |role| role.to_string());
+        let role = team
+            .role
+            .map_or_else(|| "removed from it".to_owned(), |role| role.to_string());
         lines.push(format!(
             "team      {}: {role}, {} members, {} admins, {} pods",
             team.name, team.members, team.admins, team.pods
         ));
         for device in &team.quarantined {
-            lines.push(format!("          feed of {device} contradicts itself and is left out"));
+            lines.push(format!(
+                "          feed of {device} contradicts itself and is left out"
+            ));
         }
     }
     lines.join("\n")
@@ -63,17 +72,30 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
         if peers.is_empty() {
             return String::new();
         }
-        table(["PEER", "STATE", "ROUND TRIP", "SENT", "RECEIVED", "ADDRESS", "DEVICE"], peers.iter().map(|peer| {
+        table(
             [
-                peer.name.clone().unwrap_or_else(|| peer.device.short()),
-                if peer.connected { "connected" } else { "away" }.to_owned(),
-                peer.round_trip_us.map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100)).unwrap_or_default(),
-                bytes(peer.sent),
-                bytes(peer.received),
-                peer.address.clone().unwrap_or_default(),
-                peer.device.to_string(),
-            ]
-        }))
+                "PEER",
+                "STATE",
+                "ROUND TRIP",
+                "SENT",
+                "RECEIVED",
+                "ADDRESS",
+                "DEVICE",
+            ],
+            peers.iter().map(|peer| {
+                [
+                    peer.name.clone().unwrap_or_else(|| peer.device.short()),
+                    if peer.connected { "connected" } else { "away" }.to_owned(),
+                    peer.round_trip_us
+                        .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
+                        .unwrap_or_default(),
+                    bytes(peer.sent),
+                    bytes(peer.received),
+                    peer.address.clone().unwrap_or_default(),
+                    peer.device.to_string(),
+                ]
+            }),
+        )
     });
     Ok(())
 }

@@ -16,8 +16,13 @@ pub(crate) struct Tag {
 
 pub(crate) async fn run(global: &Global, printer: &Printer, tag: Tag) -> Result<(), ApiError> {
     let name = tag.tag.clone();
-    let request = pods::Tag { reference: tag.reference, tag: tag.tag };
+    let request = pods::Tag {
+        reference: tag.reference,
+        tag: tag.tag,
+    };
     let version = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&version, |version| format!("{} is now tagged {name}", version.reference));
+    printer.result(&version, |version| {
+        format!("{} is now tagged {name}", version.reference)
+    });
     Ok(())
 }

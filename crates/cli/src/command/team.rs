@@ -96,34 +96,70 @@ pub(crate) struct SetRole {
 pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Result<(), ApiError> {
     match command {
         Team::Create(create) => {
-            let request = team::CreateTeam { name: create.name, member: create.me.member()?, label: create.me.label() };
+            let request = team::CreateTeam {
+                name: create.name,
+                member: create.me.member()?,
+                label: create.me.label(),
+            };
             let created = call(global, printer, Needs::Home, &request).await?;
-            printer.result(&created, |created| format!("team {} ({})\nrecovery key {}", created.name, created.team.short(), created.recovery_key));
+            printer.result(&created, |created| {
+                format!(
+                    "team {} ({})\nrecovery key {}",
+                    created.name,
+                    created.team.short(),
+                    created.recovery_key
+                )
+            });
             printer.note("keep the recovery key offline: it brings the team back when no admin is left, and is shown only now");
         }
         Team::Invite(invite) => {
-            let request = team::Invite { role: invite.role.into(), expires_s: invite.expires.as_secs(), uses: invite.uses };
+            let request = team::Invite {
+                role: invite.role.into(),
+                expires_s: invite.expires.as_secs(),
+                uses: invite.uses,
+            };
             let invited = call(global, printer, Needs::Network, &request).await?;
             printer.result(&invited, |invited| invited.ticket.clone());
             printer.note(format_args!(
                 "lets {} in as {} within {}; send it over a private channel: `podsync team join`",
-                if invited.uses == 1 { "one device".to_owned() } else { format!("{} devices", invited.uses) },
+                if invited.uses == 1 {
+                    "one device".to_owned()
+                } else {
+                    format!("{} devices", invited.uses)
+                },
                 invited.role,
                 humantime::format_duration(invite.expires)
             ));
         }
         Team::Join(join) => {
             let ticket = ticket(join.ticket, printer)?;
-            let request = team::Join { ticket, member: join.me.member()?, label: join.me.label() };
+            let request = team::Join {
+                ticket,
+                member: join.me.member()?,
+                label: join.me.label(),
+            };
             let joined = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&joined, |joined| format!("in team {} as {}", joined.name, joined.role));
+            printer.result(&joined, |joined| {
+                format!("in team {} as {}", joined.name, joined.role)
+            });
         }
         Team::Members => {
             let members = call(global, printer, Needs::Home, &team::ListMembers {}).await?;
-            printer.result(&members, |members| table(["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"], members.iter().map(row)));
+            printer.result(&members, |members| {
+                table(
+                    ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
+                    members.iter().map(row),
+                )
+            });
         }
         Team::Remove(remove) => {
-            let removed = call(global, printer, Needs::Network, &team::Remove { who: remove.who }).await?;
+            let removed = call(
+                global,
+                printer,
+                Needs::Network,
+                &team::Remove { who: remove.who },
+            )
+            .await?;
             printer.result(&removed, |removed| {
                 let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
                 format!("removed {}", devices.join(", "))
@@ -131,9 +167,14 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             printer.note("what it pulled before stays with it; what is shared from now on is under a new key");
         }
         Team::Role(set) => {
-            let request = team::SetRole { who: set.who, role: set.role.into() };
+            let request = team::SetRole {
+                who: set.who,
+                role: set.role.into(),
+            };
             let member = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&member, |member| format!("{} is now {}", member.member, member.role));
+            printer.result(&member, |member| {
+                format!("{} is now {}", member.member, member.role)
+            });
         }
     }
     Ok(())
@@ -145,7 +186,13 @@ fn row(member: &team::Member) -> [String; 5] {
         (_, true) => "connected",
         _ => "away",
     };
-    [member.member.to_string(), member.label.clone(), member.role.to_string(), state.to_owned(), member.device.to_string()]
+    [
+        member.member.to_string(),
+        member.label.clone(),
+        member.role.to_string(),
+        state.to_owned(),
+        member.device.to_string(),
+    ]
 }
 
 impl Me {
@@ -153,16 +200,29 @@ impl Me {
         if let Some(member) = &self.member {
             return Ok(member.clone());
         }
-        let login = std::env::var("USER").or_else(|_| std::env::var("USERNAME")).unwrap_or_default();
+        let login = std::env::var("USER")
+            .or_else(|_| std::env::var("USERNAME"))
+            .unwrap_or_default();
         MemberName::new(login).map_err(|error| {
-            ApiError::new(ErrorCode::Invalid, format!("the login name won't do: {error}"))
-                .hint("say your name in the team with --as NAME")
+            ApiError::new(
+                ErrorCode::Invalid,
+                format!("the login name won't do: {error}"),
+            )
+            .hint("say your name in the team with --as NAME")
         })
     }
 
     fn label(&self) -> String {
-        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().or_else(|| std::env::var("HOSTNAME").ok());
-        let label = self.label.clone().or_else(host).unwrap_or_else(|| "device".to_owned());
+        let host = || {
+            std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .ok()
+                .or_else(|| std::env::var("HOSTNAME").ok())
+        };
+        let label = self
+            .label
+            .clone()
+            .or_else(host)
+            .unwrap_or_else(|| "device".to_owned());
         label.trim().chars().take(64).collect()
     }
 }
@@ -179,12 +239,19 @@ impl From<Role> for team::Role {
 
 /// A ticket is a secret: an argument shows in the process list and the shell's history.
 fn ticket(argument: Option<String>, printer: &Printer) -> Result<String, ApiError> {
-    let read = |error: std::io::Error| ApiError::new(ErrorCode::Ticket, format!("cannot read the ticket: {error}"));
+    let read = |error: std::io::Error| {
+        ApiError::new(
+            ErrorCode::Ticket,
+            format!("cannot read the ticket: {error}"),
+        )
+    };
     if let Some(ticket) = argument.as_deref().filter(|ticket| *ticket != "-") {
         printer.warn("a ticket on the command line shows in the process list; better give it on stdin with `-`");
         return Ok(ticket.to_owned());
     }
-    if argument.is_none() && let Ok(ticket) = std::env::var("PODSYNC_TICKET") {
+    if argument.is_none()
+        && let Ok(ticket) = std::env::var("PODSYNC_TICKET")
+    {
         return Ok(ticket);
     }
     let stdin = std::io::stdin();

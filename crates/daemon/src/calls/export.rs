@@ -20,26 +20,44 @@ use crate::{
 };
 
 impl Handle<pods::Export> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Export, context: Arc<Context>) -> Result<pods::Exported, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Export,
+        context: Arc<Context>,
+    ) -> Result<pods::Exported, ApiError> {
         let team = self.team(&context).await?;
-        let (held, pulled) = self.pull(team, &call.reference, call.wait_s, &context).await?;
+        let (held, pulled) = self
+            .pull(team, &call.reference, call.wait_s, &context)
+            .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let packs = HeldPacks::new(self.blobs.clone());
-        let meter = Meter::new(Arc::clone(&context), Stage::Rebuilding, Some(manifest.state_len));
+        let meter = Meter::new(
+            Arc::clone(&context),
+            Stage::Rebuilding,
+            Some(manifest.state_len),
+        );
         let path = call.to.clone();
-        let as_zip = path.extension().is_some_and(|extension| extension == "zip" || extension == "snapshot");
+        let as_zip = path
+            .extension()
+            .is_some_and(|extension| extension == "zip" || extension == "snapshot");
         tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &packs);
             match manifest.container {
                 Container::File => write_new(&path, |out| version.to_file(out, &meter)),
-                Container::Zip | Container::Folder if as_zip => write_new(&path, |out| version.to_zip(out, &meter)),
+                Container::Zip | Container::Folder if as_zip => {
+                    write_new(&path, |out| version.to_zip(out, &meter))
+                }
                 Container::Zip | Container::Folder => version.to_folder(&path, &meter),
             }
         })
         .await
         .map_err(Failure::from)?
         .map_err(Failure::from)?;
-        Ok(pods::Exported { reference: pulled.reference.clone(), path: call.to, pulled })
+        Ok(pods::Exported {
+            reference: pulled.reference.clone(),
+            path: call.to,
+            pulled,
+        })
     }
 }
 
@@ -52,18 +70,31 @@ fn write_new(
     write: impl FnOnce(&mut dyn Write) -> Result<(), RebuildError>,
 ) -> Result<(), RebuildError> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => RebuildError::Exists { path: path.to_owned() },
-        _ => RebuildError::Target { path: path.to_owned(), source },
+        io::ErrorKind::AlreadyExists => RebuildError::Exists {
+            path: path.to_owned(),
+        },
+        _ => RebuildError::Target {
+            path: path.to_owned(),
+            source,
+        },
     };
     if path.symlink_metadata().is_ok() {
-        return Err(RebuildError::Exists { path: path.to_owned() });
+        return Err(RebuildError::Exists {
+            path: path.to_owned(),
+        });
     }
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     let aside = tempfile::NamedTempFile::with_prefix_in(".podsync-", folder).map_err(failed)?;
     let mut out = BufWriter::with_capacity(BUFFER_LEN, aside);
     write(&mut out)?;
-    let aside = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    let aside = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
     aside.as_file().sync_all().map_err(failed)?;
-    aside.persist_noclobber(path).map_err(|error| failed(error.error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    aside
+        .persist_noclobber(path)
+        .map_err(|error| failed(error.error))?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
 }

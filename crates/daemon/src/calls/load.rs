@@ -33,22 +33,38 @@ const PIECE_LEN: usize = 256 << 10;
 const CHECKPOINT_POD: &str = "checkpoint";
 
 impl Handle<pods::Load> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Load, context: Arc<Context>) -> Result<pods::Loaded, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Load,
+        context: Arc<Context>,
+    ) -> Result<pods::Loaded, ApiError> {
         let team = self.team(&context).await?;
-        let merge: Merge =
-            call.merge.parse().map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-        let (held, pulled) = self.pull(team, &call.reference, call.wait_s, &context).await?;
+        let merge: Merge = call
+            .merge
+            .parse()
+            .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
+        let (held, pulled) = self
+            .pull(team, &call.reference, call.wait_s, &context)
+            .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         loadable(&manifest, &pulled.reference)?;
         let instance = connect(&call.endpoint).await?;
         if !instance.is_loopback() && !call.remote {
-            return Err(ApiError::new(ErrorCode::Forbidden, format!("{} is not on this machine", call.endpoint))
-                .hint("loading runs what is in the state there; say --remote if that is meant"));
+            return Err(ApiError::new(
+                ErrorCode::Forbidden,
+                format!("{} is not on this machine", call.endpoint),
+            )
+            .hint("loading runs what is in the state there; say --remote if that is meant"));
         }
         fits(&manifest, &instance).await?;
-        let checkpoint = self.checkpoint(team, &instance, call.without_checkpoint, &context).await?;
+        let checkpoint = self
+            .checkpoint(team, &instance, call.without_checkpoint, &context)
+            .await?;
         fail::fail_point!("daemon::load::checkpointed");
-        let report = self.load(&instance, manifest, merge, &context).await.map_err(|failure| undoable(failure, checkpoint))?;
+        let report = self
+            .load(&instance, manifest, merge, &context)
+            .await
+            .map_err(|failure| undoable(failure, checkpoint))?;
         let (applied, failed) = account(report);
         Ok(pods::Loaded {
             reference: pulled.reference.clone(),
@@ -62,19 +78,33 @@ impl Handle<pods::Load> for Daemon {
 }
 
 impl Handle<pods::Undo> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Undo, context: Arc<Context>) -> Result<pods::Undone, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Undo,
+        context: Arc<Context>,
+    ) -> Result<pods::Undone, ApiError> {
         let instance = connect(&call.endpoint).await?;
         let identity = identity(&instance).await;
         let newest = self.versions.checkpoints(&identity).pop();
         let Some((team, id, checkpoint)) = newest else {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("there is no checkpoint of the instance at {}", call.endpoint))
-                .hint("a checkpoint belongs to one run of an instance: after its restart it is another"));
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!(
+                    "there is no checkpoint of the instance at {}",
+                    call.endpoint
+                ),
+            )
+            .hint(
+                "a checkpoint belongs to one run of an instance: after its restart it is another",
+            ));
         };
         let held = self.versions.get(team, id).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, "the checkpoint was dropped meanwhile")
         })?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
-        let report = self.load(&instance, manifest, Merge::Overwrite, &context).await?;
+        let report = self
+            .load(&instance, manifest, Merge::Overwrite, &context)
+            .await?;
         let (applied, failed) = account(report);
         if failed.is_empty() {
             // Used up: the next undo goes one further back.
@@ -84,7 +114,11 @@ impl Handle<pods::Undo> for Daemon {
                 .map_err(Failure::from)?
                 .map_err(Failure::from)?;
         }
-        Ok(pods::Undone { checkpoint: checkpoint_reference(checkpoint.number), applied, failed })
+        Ok(pods::Undone {
+            checkpoint: checkpoint_reference(checkpoint.number),
+            applied,
+            failed,
+        })
     }
 }
 
@@ -97,7 +131,11 @@ impl Daemon {
         optional: bool,
         context: &Arc<Context>,
     ) -> Result<Option<u64>, Failure> {
-        let taken = match self.take_from(instance, &[], context).await.map_err(ApiError::from) {
+        let taken = match self
+            .take_from(instance, &[], context)
+            .await
+            .map_err(ApiError::from)
+        {
             Ok(taken) if taken.failed.is_empty() || optional => taken,
             Ok(taken) => return Err(incomplete(&taken).into()),
             Err(error) if optional => {
@@ -106,17 +144,25 @@ impl Daemon {
             }
             Err(error) => return Err(error.into()),
         };
-        let pod = CHECKPOINT_POD.parse().map_err(|error: podsync_core::name::NameError| {
-            ApiError::new(ErrorCode::Internal, error.to_string())
-        })?;
+        let pod = CHECKPOINT_POD
+            .parse()
+            .map_err(|error: podsync_core::name::NameError| {
+                ApiError::new(ErrorCode::Internal, error.to_string())
+            })?;
         let _turn = self.locks.lock(team, &pod).await;
         let instance = identity(instance).await;
-        let Packed::New { held, .. } = self.pack(team, &pod, taken, String::new(), context).await? else {
-            return Err(ApiError::new(ErrorCode::Internal, "a checkpoint builds on nothing").into());
+        let Packed::New { held, .. } = self.pack(team, &pod, taken, String::new(), context).await?
+        else {
+            return Err(
+                ApiError::new(ErrorCode::Internal, "a checkpoint builds on nothing").into(),
+            );
         };
         let number = self.versions.next_checkpoint();
         let mut kept: HeldVersion = *held;
-        kept.checkpoint = Some(Checkpoint { number, instance: instance.clone() });
+        kept.checkpoint = Some(Checkpoint {
+            number,
+            instance: instance.clone(),
+        });
         let versions = Arc::clone(&self.versions);
         tokio::task::spawn_blocking(move || {
             versions.put(team, kept)?;
@@ -142,33 +188,56 @@ impl Daemon {
         let manifest = Arc::new(manifest);
         let len = {
             let (manifest, packs) = (Arc::clone(&manifest), Arc::clone(&packs));
-            tokio::task::spawn_blocking(move || Version::new(&manifest, &*packs).zip_len()).await??
+            tokio::task::spawn_blocking(move || Version::new(&manifest, &*packs).zip_len())
+                .await??
         };
         let (pieces, queue) = mpsc::channel(PIECES);
         let rebuild = {
             let (manifest, packs) = (Arc::clone(&manifest), packs);
-            let meter = Meter::new(Arc::clone(context), Stage::Rebuilding, Some(manifest.state_len));
+            let meter = Meter::new(
+                Arc::clone(context),
+                Stage::Rebuilding,
+                Some(manifest.state_len),
+            );
             tokio::task::spawn_blocking(move || {
                 let mut out = io::BufWriter::with_capacity(PIECE_LEN, Pieces(pieces));
                 let done = Version::new(&manifest, &*packs).to_zip(&mut out, &meter);
                 match done {
-                    Ok(()) => io::Write::flush(&mut out).map_err(podsync_pack::RebuildError::Output),
+                    Ok(()) => {
+                        io::Write::flush(&mut out).map_err(podsync_pack::RebuildError::Output)
+                    }
                     Err(error) => {
                         // The body must end in an error, or the instance would take a short one for whole.
-                        let _ = out.get_ref().0.blocking_send(Err(io::Error::other("rebuilding failed")));
+                        let _ = out
+                            .get_ref()
+                            .0
+                            .blocking_send(Err(io::Error::other("rebuilding failed")));
                         Err(error)
                     }
                 }
             })
         };
-        let body = futures::stream::unfold(queue, |mut queue| async move { Some((queue.recv().await?, queue)) });
-        let request = LoadRequest { len, merge, saved_by: manifest.source.emulator.as_ref() };
+        let body = futures::stream::unfold(queue, |mut queue| async move {
+            Some((queue.recv().await?, queue))
+        });
+        let request = LoadRequest {
+            len,
+            merge,
+            saved_by: manifest.source.emulator.as_ref(),
+        };
         let loaded = instance
             .load(body, request, |seen| match seen {
                 LoadProgress::Sent(done) => {
-                    context.report(&Progress { stage: Stage::Loading, done, total: Some(len), providers: Vec::new() });
+                    context.report(&Progress {
+                        stage: Stage::Loading,
+                        done,
+                        total: Some(len),
+                        providers: Vec::new(),
+                    });
                 }
-                LoadProgress::Service(event) => tracing::info!(service = %event.service, failure = ?event.failure, "loaded"),
+                LoadProgress::Service(event) => {
+                    tracing::info!(service = %event.service, failure = ?event.failure, "loaded")
+                }
             })
             .await;
         let rebuilt = rebuild.await?;
@@ -193,18 +262,26 @@ fn loadable(manifest: &Manifest, reference: &str) -> Result<(), ApiError> {
     if manifest.container == Container::Zip {
         return Ok(());
     }
-    Err(ApiError::new(ErrorCode::BadState, format!("{reference} is a folder or file, and no emulator's state"))
-        .hint(format!("`podsync export {reference} PATH` writes it")))
+    Err(ApiError::new(
+        ErrorCode::BadState,
+        format!("{reference} is a folder or file, and no emulator's state"),
+    )
+    .hint(format!("`podsync export {reference} PATH` writes it")))
 }
 
 /// An older emulator can't read what a newer one wrote: said before anything is touched.
 async fn fits(manifest: &Manifest, instance: &Instance) -> Result<(), Failure> {
-    let Some(saved_by) = &manifest.source.emulator else { return Ok(()) };
+    let Some(saved_by) = &manifest.source.emulator else {
+        return Ok(());
+    };
     let here = instance.environment().await?.emulator();
     if is_newer(saved_by, &here) {
         return Err(ApiError::new(
             ErrorCode::Incompatible,
-            format!("the state was saved by {saved_by}, and {} is the older {here}", instance.endpoint()),
+            format!(
+                "the state was saved by {saved_by}, and {} is the older {here}",
+                instance.endpoint()
+            ),
         )
         .hint(format!("start {saved_by} or newer; nothing was touched"))
         .into());
@@ -213,9 +290,15 @@ async fn fits(manifest: &Manifest, instance: &Instance) -> Result<(), Failure> {
 }
 
 fn incomplete(taken: &Taken) -> ApiError {
-    let first = taken.failed.first().map_or_else(String::new, |(what, why)| format!(" ({what}: {why})"));
-    ApiError::new(ErrorCode::Instance, format!("what is in the instance can't all be kept{first}; nothing was loaded"))
-        .hint("--without-checkpoint loads all the same")
+    let first = taken
+        .failed
+        .first()
+        .map_or_else(String::new, |(what, why)| format!(" ({what}: {why})"));
+    ApiError::new(
+        ErrorCode::Instance,
+        format!("what is in the instance can't all be kept{first}; nothing was loaded"),
+    )
+    .hint("--without-checkpoint loads all the same")
 }
 
 fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {
@@ -235,7 +318,12 @@ fn account(report: LoadReport) -> (Vec<String>, Vec<(String, String)>) {
     let failed = report
         .failed
         .into_iter()
-        .map(|event| (event.service.to_string(), event.failure.unwrap_or_else(|| "in part".to_owned())))
+        .map(|event| {
+            (
+                event.service.to_string(),
+                event.failure.unwrap_or_else(|| "in part".to_owned()),
+            )
+        })
         .collect();
     (applied, failed)
 }

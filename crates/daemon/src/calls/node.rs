@@ -1,6 +1,9 @@
 //! About the daemon itself and the peers it sees.
 
-use std::{collections::BTreeMap, sync::{Arc, PoisonError}};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use podsync_api::{ApiError, node};
 use podsync_core::{DeviceId, engine::Engine};
@@ -16,17 +19,34 @@ use crate::{
 impl Daemon {
     /// Addresses that peers can dial, with this device's id at the end.
     pub(crate) fn listening(&self) -> Vec<Multiaddr> {
-        let addresses = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let addresses = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let named = |address: &Multiaddr| format!("{address}/p2p/{}", self.device).parse().ok();
         addresses.iter().filter_map(named).collect()
     }
 }
 
 impl Handle<node::GetStatus> for Daemon {
-    async fn handle(self: Arc<Self>, _: node::GetStatus, _: Arc<Context>) -> Result<node::Status, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::GetStatus,
+        _: Arc<Context>,
+    ) -> Result<node::Status, ApiError> {
         let device = self.device;
-        let teams = self.node.read(move |engine| teams(engine, &device)).await.map_err(Failure::from)?;
-        let bytes_held = self.versions.blobs().map_err(Failure::damaged)?.values().sum();
+        let teams = self
+            .node
+            .read(move |engine| teams(engine, &device))
+            .await
+            .map_err(Failure::from)?;
+        let bytes_held = self
+            .versions
+            .blobs()
+            .map_err(Failure::damaged)?
+            .values()
+            .sum();
         let mut warnings = Vec::new();
         for team in &teams {
             match team.role {
@@ -65,7 +85,11 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
             id,
             name: roster.name().clone(),
             role: roster.role(device).map(role_to),
-            members: roster.devices().map(|record| &record.member).collect::<std::collections::BTreeSet<_>>().len(),
+            members: roster
+                .devices()
+                .map(|record| &record.member)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len(),
             admins: roster.admins().count(),
             pods: catalog.pods().len(),
             quarantined: engine
@@ -80,16 +104,26 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
 }
 
 impl Handle<node::GetPeers> for Daemon {
-    async fn handle(self: Arc<Self>, _: node::GetPeers, _: Arc<Context>) -> Result<Vec<node::Peer>, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::GetPeers,
+        _: Arc<Context>,
+    ) -> Result<Vec<node::Peer>, ApiError> {
         let mut names = self.node.read(device_names).await.map_err(Failure::from)?;
         names.remove(&self.device);
-        let connections: BTreeMap<DeviceId, PeerInfo> =
-            self.net.connections().into_iter().map(|peer| (peer.device, peer)).collect();
+        let connections: BTreeMap<DeviceId, PeerInfo> = self
+            .net
+            .connections()
+            .into_iter()
+            .map(|peer| (peer.device, peer))
+            .collect();
         for device in connections.keys() {
             names.entry(*device).or_insert(None);
         }
-        let mut peers: Vec<_> =
-            names.into_iter().map(|(device, name)| peer(device, name, connections.get(&device))).collect();
+        let mut peers: Vec<_> = names
+            .into_iter()
+            .map(|(device, name)| peer(device, name, connections.get(&device)))
+            .collect();
         peers.sort_by_key(|peer| (!peer.connected, peer.name.clone()));
         Ok(peers)
     }
@@ -101,7 +135,9 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
         name,
         connected: info.is_some(),
         address: info.map(|info| info.addr.to_string()),
-        round_trip_us: info.and_then(|info| info.rtt).map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        round_trip_us: info
+            .and_then(|info| info.rtt)
+            .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         sent: info.map_or(0, |info| info.served),
         received: info.map_or(0, |info| info.fetched),
     }
@@ -109,16 +145,30 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
 
 /// `alice/laptop` for every device of every team.
 pub(super) fn device_names(engine: &Engine) -> BTreeMap<DeviceId, Option<String>> {
-    let rosters = engine.teams().filter_map(|team| engine.membership(&team)).map(|membership| membership.state());
+    let rosters = engine
+        .teams()
+        .filter_map(|team| engine.membership(&team))
+        .map(|membership| membership.state());
     rosters
         .flat_map(|roster| roster.devices())
-        .map(|record| (record.device, Some(format!("{}/{}", record.member, record.label))))
+        .map(|record| {
+            (
+                record.device,
+                Some(format!("{}/{}", record.member, record.label)),
+            )
+        })
         .collect()
 }
 
 impl Handle<node::Stop> for Daemon {
-    async fn handle(self: Arc<Self>, _: node::Stop, _: Arc<Context>) -> Result<node::Stopping, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::Stop,
+        _: Arc<Context>,
+    ) -> Result<node::Stopping, ApiError> {
         self.begin_stop();
-        Ok(node::Stopping { pid: std::process::id() })
+        Ok(node::Stopping {
+            pid: std::process::id(),
+        })
     }
 }

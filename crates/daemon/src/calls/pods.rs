@@ -19,16 +19,28 @@ use crate::{
 const MAX_LISTED: usize = 100_000;
 
 impl Handle<pods::ListPods> for Daemon {
-    async fn handle(self: Arc<Self>, _: pods::ListPods, context: Arc<Context>) -> Result<Vec<pods::Pod>, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        _: pods::ListPods,
+        context: Arc<Context>,
+    ) -> Result<Vec<pods::Pod>, ApiError> {
         let team = self.team(&context).await?;
         let versions = Arc::clone(&self.versions);
         let listed = self.node.read(move |engine| {
-            let Some(catalog) = engine.catalog(&team) else { return Vec::new() };
+            let Some(catalog) = engine.catalog(&team) else {
+                return Vec::new();
+            };
             let pod = |name: &podsync_core::PodName| {
                 let (tips, private) = (catalog.tips(name), catalog.private_versions(name));
-                let mut newest: Vec<_> =
-                    tips.iter().map(|record| views::shared_view(catalog, &versions, team, record)).collect();
-                newest.extend(private.last().map(|version| views::private_view(&versions, team, version)));
+                let mut newest: Vec<_> = tips
+                    .iter()
+                    .map(|record| views::shared_view(catalog, &versions, team, record))
+                    .collect();
+                newest.extend(
+                    private
+                        .last()
+                        .map(|version| views::private_view(&versions, team, version)),
+                );
                 pods::Pod {
                     name: name.clone(),
                     tips: newest,
@@ -50,81 +62,137 @@ impl Handle<pods::ListVersions> for Daemon {
     ) -> Result<Vec<pods::Version>, ApiError> {
         let team = self.team(&context).await?;
         // An unknown pod is an error with suggestions, not an empty list.
-        match self.resolve(team, call.pod.as_str()).await.map_err(ApiError::from) {
+        match self
+            .resolve(team, call.pod.as_str())
+            .await
+            .map_err(ApiError::from)
+        {
             Err(error) if error.code != ErrorCode::Ambiguous => return Err(error),
             _ => {}
         }
         let versions = Arc::clone(&self.versions);
         let listed = self.node.read(move |engine| {
-            engine.catalog(&team).map(|catalog| views::of_pod(catalog, &versions, team, &call.pod))
+            engine
+                .catalog(&team)
+                .map(|catalog| views::of_pod(catalog, &versions, team, &call.pod))
         });
         Ok(listed.await.map_err(Failure::from)?.unwrap_or_default())
     }
 }
 
 impl Handle<pods::Show> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Show, context: Arc<Context>) -> Result<pods::Shown, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Show,
+        context: Arc<Context>,
+    ) -> Result<pods::Shown, ApiError> {
         let team = self.team(&context).await?;
         let named = self.resolve(team, &call.reference).await?;
         let id = named.found.version();
         let held = self.versions.get(team, id);
-        let manifest = held.as_ref().map(|held| held.manifest()).transpose().map_err(Failure::damaged)?;
+        let manifest = held
+            .as_ref()
+            .map(|held| held.manifest())
+            .transpose()
+            .map_err(Failure::damaged)?;
         let (parents, packs): (Vec<_>, Vec<u64>) = match &named.found {
             Found::Shared(record) => (
                 record.publication.parents.to_vec(),
                 record.packs().iter().map(|pack| pack.len).collect(),
             ),
             Found::Private(_) => match &manifest {
-                Some(manifest) => (manifest.parents.clone(), manifest.packs.iter().map(|pack| pack.len).collect()),
+                Some(manifest) => (
+                    manifest.parents.clone(),
+                    manifest.packs.iter().map(|pack| pack.len).collect(),
+                ),
                 None => (Vec::new(), Vec::new()),
             },
         };
         let entries = match (call.contents, manifest) {
             (false, _) => None,
             (true, None) => {
-                return Err(ApiError::new(ErrorCode::NotFound, format!("{} isn't on this machine", named.reference))
-                    .hint(format!("`podsync pull {}` fetches it", named.reference)));
+                return Err(ApiError::new(
+                    ErrorCode::NotFound,
+                    format!("{} isn't on this machine", named.reference),
+                )
+                .hint(format!("`podsync pull {}` fetches it", named.reference)));
             }
             (true, Some(manifest)) => {
                 let packs = HeldPacks::new(self.blobs.clone());
                 let listed = tokio::task::spawn_blocking(move || {
                     let entries = Version::new(&manifest, &packs).entries()?;
-                    let line = |entry: podsync_pack::Entry| pods::EntryLine { name: entry.name.to_string(), len: entry.len() };
-                    entries.take(MAX_LISTED).map(|entry| entry.map(line)).collect::<Result<Vec<_>, _>>()
+                    let line = |entry: podsync_pack::Entry| pods::EntryLine {
+                        name: entry.name.to_string(),
+                        len: entry.len(),
+                    };
+                    entries
+                        .take(MAX_LISTED)
+                        .map(|entry| entry.map(line))
+                        .collect::<Result<Vec<_>, _>>()
                 });
-                Some(listed.await.map_err(Failure::from)?.map_err(Failure::from)?)
+                Some(
+                    listed
+                        .await
+                        .map_err(Failure::from)?
+                        .map_err(Failure::from)?,
+                )
             }
         };
         let found = named.found.clone();
         let versions = Arc::clone(&self.versions);
-        let view = self.node.read(move |engine| {
-            match (&found, engine.catalog(&team)) {
-                (Found::Shared(record), Some(catalog)) => Some(views::shared_view(catalog, &versions, team, record)),
+        let view = self
+            .node
+            .read(move |engine| match (&found, engine.catalog(&team)) {
+                (Found::Shared(record), Some(catalog)) => {
+                    Some(views::shared_view(catalog, &versions, team, record))
+                }
                 (Found::Shared(_), None) => None,
                 (Found::Private(version), _) => Some(views::private_view(&versions, team, version)),
-            }
-        });
-        let version = view
-            .await
-            .map_err(Failure::from)?
-            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
-        Ok(pods::Shown { version, parents, packed_len: packs.iter().sum(), packs: packs.len(), entries })
+            });
+        let version = view.await.map_err(Failure::from)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+        })?;
+        Ok(pods::Shown {
+            version,
+            parents,
+            packed_len: packs.iter().sum(),
+            packs: packs.len(),
+            entries,
+        })
     }
 }
 
 impl Handle<pods::Tag> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Tag, context: Arc<Context>) -> Result<pods::Version, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Tag,
+        context: Arc<Context>,
+    ) -> Result<pods::Version, ApiError> {
         let team = self.team(&context).await?;
         let named = self.resolve(team, &call.reference).await?;
         let Found::Shared(record) = named.found else {
-            return Err(ApiError::new(ErrorCode::Invalid, format!("{} is private, and tags are the team's", named.reference))
-                .hint(format!("share it first: `podsync share {}`", named.reference)));
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                format!("{} is private, and tags are the team's", named.reference),
+            )
+            .hint(format!(
+                "share it first: `podsync share {}`",
+                named.reference
+            )));
         };
         let (pod, version) = (record.publication.pod.clone(), record.version());
-        self.command(Command::Tag { team, pod, tag: call.tag, version: Some(version) }).await?;
+        self.command(Command::Tag {
+            team,
+            pod,
+            tag: call.tag,
+            version: Some(version),
+        })
+        .await?;
         let versions = Arc::clone(&self.versions);
         let view = self.node.read(move |engine| {
-            engine.catalog(&team).map(|catalog| views::shared_view(catalog, &versions, team, &record))
+            engine
+                .catalog(&team)
+                .map(|catalog| views::shared_view(catalog, &versions, team, &record))
         });
         view.await
             .map_err(Failure::from)?
@@ -149,7 +217,8 @@ impl Handle<pods::DropVersion> for Daemon {
                 true
             }
             Found::Private(_) => {
-                self.command(Command::ForgetPrivate { team, version }).await?;
+                self.command(Command::ForgetPrivate { team, version })
+                    .await?;
                 false
             }
         };
@@ -159,10 +228,14 @@ impl Handle<pods::DropVersion> for Daemon {
             versions.remove(team, version)?;
             garbage::end_pull(&log, team, version)
         })
-            .await
-            .map_err(Failure::from)?
-            .map_err(Failure::from)?;
+        .await
+        .map_err(Failure::from)?
+        .map_err(Failure::from)?;
         self.tasks().spawn(Arc::clone(&self).collect_garbage());
-        Ok(pods::Dropped { reference: named.reference, version, shared })
+        Ok(pods::Dropped {
+            reference: named.reference,
+            version,
+            shared,
+        })
     }
 }

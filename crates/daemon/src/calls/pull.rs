@@ -1,10 +1,6 @@
 //! Pull: resolve, manifest, packs, verified as they come; whoever has pulled serves from then on.
 
-use std::{
-    ops::Range,
-    sync::Arc,
-    time::Duration,
-};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
@@ -15,7 +11,10 @@ use podsync_core::{
     manifest::Manifest,
 };
 use podsync_store::Held;
-use tokio::{sync::broadcast::error::RecvError, time::{Instant, timeout_at}};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, timeout_at},
+};
 
 use super::views::{Found, Named};
 use crate::{
@@ -27,9 +26,16 @@ use crate::{
 };
 
 impl Handle<pods::Pull> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Pull, context: Arc<Context>) -> Result<pods::Pulled, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Pull,
+        context: Arc<Context>,
+    ) -> Result<pods::Pulled, ApiError> {
         let team = self.team(&context).await?;
-        Ok(self.pull(team, &call.reference, call.wait_s, &context).await?.1)
+        Ok(self
+            .pull(team, &call.reference, call.wait_s, &context)
+            .await?
+            .1)
     }
 }
 
@@ -43,15 +49,23 @@ impl Daemon {
         context: &Arc<Context>,
     ) -> Result<(HeldVersion, pods::Pulled), Failure> {
         let deadline = Instant::now() + Duration::from_secs(wait_s);
-        let named = self.resolve_within(team, reference, deadline, context).await?;
+        let named = self
+            .resolve_within(team, reference, deadline, context)
+            .await?;
         let version = named.found.version();
         if let Some(held) = self.versions.get(team, version) {
             return pulled(held, named, Vec::new());
         }
         let Found::Shared(record) = named.found.clone() else {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("the packs of {} are gone from this machine", named.reference))
-                .hint("save the state again")
-                .into());
+            return Err(ApiError::new(
+                ErrorCode::NotFound,
+                format!(
+                    "the packs of {} are gone from this machine",
+                    named.reference
+                ),
+            )
+            .hint("save the state again")
+            .into());
         };
         let _turn = self.locks.lock(team, &record.publication.pod).await;
         if let Some(held) = self.versions.get(team, version) {
@@ -76,7 +90,12 @@ impl Daemon {
                 Err(error) if error.code == ErrorCode::NotFound => error,
                 Err(error) => return Err(error.into()),
             };
-            context.report(&Progress { stage: Stage::Finding, done: 0, total: None, providers: Vec::new() });
+            context.report(&Progress {
+                stage: Stage::Finding,
+                done: 0,
+                total: None,
+                providers: Vec::new(),
+            });
             loop {
                 match timeout_at(deadline, events.recv()).await {
                     Ok(Ok(Event::VersionHeard { .. }) | Err(RecvError::Lagged(_))) => break,
@@ -97,23 +116,44 @@ impl Daemon {
         let announced = record.manifest();
         // Pinned until the record that names them is written: a collection must not take them.
         let mut pins = vec![self.blobs.pin(announced.id).await];
-        let mut from = self.fetch(team, vec![announced], record, deadline, context).await?;
+        let mut from = self
+            .fetch(team, vec![announced], record, deadline, context)
+            .await?;
         let epoch = record.entry.header().epoch;
         let manifest = self.open_manifest(team, record).await?;
         check_announced(&manifest, record)?;
-        let packs: Vec<_> = manifest.packs.iter().map(|pack| BlobRef { id: pack.id, len: pack.len }).collect();
+        let packs: Vec<_> = manifest
+            .packs
+            .iter()
+            .map(|pack| BlobRef {
+                id: pack.id,
+                len: pack.len,
+            })
+            .collect();
         for pack in &packs {
             pins.push(self.blobs.pin(pack.id).await);
         }
         let log = self.log.clone();
-        let (version, named) = (record.version(), packs.iter().map(|pack| pack.id).chain([announced.id]).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(move || garbage::begin_pull(&log, team, version, &named)).await??;
+        let (version, named) = (
+            record.version(),
+            packs
+                .iter()
+                .map(|pack| pack.id)
+                .chain([announced.id])
+                .collect::<Vec<_>>(),
+        );
+        tokio::task::spawn_blocking(move || garbage::begin_pull(&log, team, version, &named))
+            .await??;
         from.extend(self.fetch(team, packs, record, deadline, context).await?);
         fail::fail_point!("daemon::pull::packs");
-        let sealed = Sealed { blob: announced, epoch };
+        let sealed = Sealed {
+            blob: announced,
+            epoch,
+        };
         let (plain, _) = manifest.to_version();
         let held = HeldVersion::new(record.publication.pod.clone(), sealed, plain, Vec::new());
-        let (versions, log, recorded) = (Arc::clone(&self.versions), self.log.clone(), held.clone());
+        let (versions, log, recorded) =
+            (Arc::clone(&self.versions), self.log.clone(), held.clone());
         tokio::task::spawn_blocking(move || {
             versions.put(team, recorded)?;
             garbage::end_pull(&log, team, version)
@@ -123,7 +163,11 @@ impl Daemon {
         Ok((held, from))
     }
 
-    async fn open_manifest(&self, team: TeamId, record: &VersionRecord) -> Result<Manifest, Failure> {
+    async fn open_manifest(
+        &self,
+        team: TeamId,
+        record: &VersionRecord,
+    ) -> Result<Manifest, Failure> {
         let epoch = record.entry.header().epoch;
         let key = self
             .node
@@ -154,7 +198,9 @@ impl Daemon {
         let wanted = self.missing(&blobs).await?;
         if !wanted.is_empty() {
             let patience = deadline.saturating_duration_since(Instant::now());
-            let (failure, sent) = self.transfer(team, wanted, record.device(), patience, context).await?;
+            let (failure, sent) = self
+                .transfer(team, wanted, record.device(), patience, context)
+                .await?;
             from = sent;
             if let Some(error) = failure {
                 return Err(error.into());
@@ -164,7 +210,13 @@ impl Daemon {
             if !matches!(self.blobs.held(blob.id).await?, Held::Whole) {
                 self.blobs.mark_held(blob.id).await?;
             }
-            self.node.input(Input::Held { blob: blob.id, len: blob.len, bytes: 0..blob.len }).await?;
+            self.node
+                .input(Input::Held {
+                    blob: blob.id,
+                    len: blob.len,
+                    bytes: 0..blob.len,
+                })
+                .await?;
         }
         Ok(from)
     }
@@ -178,7 +230,11 @@ impl Daemon {
                 Held::Partial(ranges) => {
                     let missing = gaps(ranges.iter(), blob.len);
                     if !missing.is_empty() {
-                        wanted.push(WantedBlob { blob: blob.id, len: blob.len, missing });
+                        wanted.push(WantedBlob {
+                            blob: blob.id,
+                            len: blob.len,
+                            missing,
+                        });
                     }
                 }
             }
@@ -194,8 +250,18 @@ impl Daemon {
         patience: Duration,
         context: &Arc<Context>,
     ) -> Result<(Option<EngineError>, Vec<(DeviceId, u64)>), Failure> {
-        let total: u64 = blobs.iter().flat_map(|blob| &blob.missing).map(|range| range.end - range.start).sum();
-        let want = Want { transfer: podsync_core::engine::TransferId(0), team, blobs, prefer: Some(prefer), patience };
+        let total: u64 = blobs
+            .iter()
+            .flat_map(|blob| &blob.missing)
+            .map(|range| range.end - range.start)
+            .sum();
+        let want = Want {
+            transfer: podsync_core::engine::TransferId(0),
+            team,
+            blobs,
+            prefer: Some(prefer),
+            patience,
+        };
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
             tokio::select! {
@@ -216,7 +282,10 @@ impl Daemon {
         }
     }
 
-    async fn name_sources(&self, from: Vec<(DeviceId, u64)>) -> Result<Vec<pods::PulledFrom>, Failure> {
+    async fn name_sources(
+        &self,
+        from: Vec<(DeviceId, u64)>,
+    ) -> Result<Vec<pods::PulledFrom>, Failure> {
         let names = self.node.read(super::node::device_names).await?;
         let mut sums = std::collections::BTreeMap::new();
         for (device, bytes) in from {
@@ -226,8 +295,16 @@ impl Daemon {
             .into_iter()
             .filter(|(_, bytes)| *bytes > 0)
             .map(|(device, bytes)| {
-                let name = names.get(&device).cloned().flatten().unwrap_or_else(|| device.short());
-                pods::PulledFrom { name, device, bytes }
+                let name = names
+                    .get(&device)
+                    .cloned()
+                    .flatten()
+                    .unwrap_or_else(|| device.short());
+                pods::PulledFrom {
+                    name,
+                    device,
+                    bytes,
+                }
             })
             .collect();
         sources.sort_by_key(|source| std::cmp::Reverse(source.bytes));
@@ -238,16 +315,25 @@ impl Daemon {
 /// What was announced in the clear and what the manifest says must be the same packs: peers serve
 /// only what was announced.
 fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Failure> {
-    let announced: std::collections::BTreeMap<BlobId, u64> =
-        record.packs().iter().map(|pack| (pack.id, pack.len)).collect();
+    let announced: std::collections::BTreeMap<BlobId, u64> = record
+        .packs()
+        .iter()
+        .map(|pack| (pack.id, pack.len))
+        .collect();
     let sound = manifest.pod == record.publication.pod
-        && manifest.packs.iter().all(|pack| announced.get(&pack.id) == Some(&pack.len));
+        && manifest
+            .packs
+            .iter()
+            .all(|pack| announced.get(&pack.id) == Some(&pack.len));
     if sound {
         return Ok(());
     }
-    Err(ApiError::new(ErrorCode::Untrusted, "the manifest is of other packs or of another pod than its announcement")
-        .hint(format!("ask {} to share the version again", record.author))
-        .into())
+    Err(ApiError::new(
+        ErrorCode::Untrusted,
+        "the manifest is of other packs or of another pod than its announcement",
+    )
+    .hint(format!("ask {} to share the version again", record.author))
+    .into())
 }
 
 /// What `held`, ascending, leaves of `0..len`.

@@ -41,27 +41,46 @@ pub(super) struct Taken {
 /// What packing came to.
 pub(super) enum Packed {
     /// All that a version is but its place in the catalog; it is held, and not listed yet.
-    New { held: Box<HeldVersion>, manifest: Box<Manifest>, stats: SaveStats },
-    Unchanged { version: VersionId },
+    New {
+        held: Box<HeldVersion>,
+        manifest: Box<Manifest>,
+        stats: SaveStats,
+    },
+    Unchanged {
+        version: VersionId,
+    },
 }
 
 impl Handle<pods::Save> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Save, context: Arc<Context>) -> Result<pods::Saved, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Save,
+        context: Arc<Context>,
+    ) -> Result<pods::Saved, ApiError> {
         let team = self.team(&context).await?;
         if call.message.len() > MAX_MESSAGE_LEN {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed", call.message.len()),
+                format!(
+                    "the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed",
+                    call.message.len()
+                ),
             )
             .hint("say it shorter"));
         }
         let _turn = self.locks.lock(team, &call.pod).await;
         let taken = self.take(&call, &context).await?;
         let failed = taken.failed.clone();
-        let packed = self.pack(team, &call.pod, taken, call.message.clone(), &context).await?;
+        let packed = self
+            .pack(team, &call.pod, taken, call.message.clone(), &context)
+            .await?;
         let mut saved = match packed {
             Packed::Unchanged { version } => self.unchanged(team, version).await?,
-            Packed::New { held, manifest, stats } => self.list_private(team, *held, &manifest, stats).await?,
+            Packed::New {
+                held,
+                manifest,
+                stats,
+            } => self.list_private(team, *held, &manifest, stats).await?,
         };
         saved.failed = failed;
         if call.share {
@@ -81,13 +100,25 @@ impl Daemon {
             pods::StateSource::Path(path) => {
                 let path = path.clone();
                 let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
-                let origin = Origin { emulator: None, services: Vec::new() };
-                Ok(Taken { source, origin, failed: Vec::new() })
+                let origin = Origin {
+                    emulator: None,
+                    services: Vec::new(),
+                };
+                Ok(Taken {
+                    source,
+                    origin,
+                    failed: Vec::new(),
+                })
             }
             pods::StateSource::Endpoint(url) => {
                 let instance = connect(url).await?;
-                let services = call.services.iter().map(|name| name.parse()).collect::<Result<Vec<Service>, _>>();
-                let services = services.map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
+                let services = call
+                    .services
+                    .iter()
+                    .map(|name| name.parse())
+                    .collect::<Result<Vec<Service>, _>>();
+                let services = services
+                    .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
                 self.take_from(&instance, &services, context).await
             }
         }
@@ -101,11 +132,19 @@ impl Daemon {
     ) -> Result<Taken, Failure> {
         let saved = instance
             .save(services, &self.home.tmp(), |done, total| {
-                context.report(&podsync_api::Progress { stage: Stage::Reading, done, total, providers: Vec::new() });
+                context.report(&podsync_api::Progress {
+                    stage: Stage::Reading,
+                    done,
+                    total,
+                    providers: Vec::new(),
+                });
             })
             .await?;
         let failed = saved.failed.iter().map(|failure| {
-            let what = failure.object.as_ref().map_or_else(String::new, |object| format!(" {object}"));
+            let what = failure
+                .object
+                .as_ref()
+                .map_or_else(String::new, |object| format!(" {object}"));
             (format!("{}{what}", failure.service), failure.reason.clone())
         });
         let origin = Origin {
@@ -115,7 +154,11 @@ impl Daemon {
         let failed = failed.collect();
         let file = saved.file;
         let source = tokio::task::spawn_blocking(move || Source::from_instance(file)).await??;
-        Ok(Taken { source, origin, failed })
+        Ok(Taken {
+            source,
+            origin,
+            failed,
+        })
     }
 
     /// Chunks, compresses and seals what the store lacks; the manifest is durable when this returns.
@@ -137,16 +180,24 @@ impl Daemon {
         let (saved, sink) = tokio::task::spawn_blocking(move || {
             let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
             let index = ChunkIndex::new(&manifests, &reader, &spool)?;
-            let base = Base { chunks: &index, packs: &reader };
-            let options = SaveOptions { spool: &spool, unless: manifests.first().map(|manifest| manifest.content) };
-            let saved = podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
+            let base = Base {
+                chunks: &index,
+                packs: &reader,
+            };
+            let options = SaveOptions {
+                spool: &spool,
+                unless: manifests.first().map(|manifest| manifest.content),
+            };
+            let saved =
+                podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
             Ok::<_, Failure>((saved, sink))
         })
         .await??;
         let state = match saved {
             Saved::Unchanged(_) => {
                 let version = parents.first().copied();
-                let version = version.ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
+                let version = version
+                    .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
                 return Ok(Packed::Unchanged { version });
             }
             Saved::Version(state) => state,
@@ -162,14 +213,26 @@ impl Daemon {
         tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
         // Only now do the new packs need no pin.
         drop(sink);
-        Ok(Packed::New { held: Box::new(held), manifest: Box::new(manifest), stats })
+        Ok(Packed::New {
+            held: Box::new(held),
+            manifest: Box::new(manifest),
+            stats,
+        })
     }
 
     /// Seals a manifest to the team key of now; its blob is durable when this returns.
-    pub(super) async fn seal_manifest(&self, team: TeamId, plain: &[u8]) -> Result<Sealed, Failure> {
+    pub(super) async fn seal_manifest(
+        &self,
+        team: TeamId,
+        plain: &[u8],
+    ) -> Result<Sealed, Failure> {
         let (epoch, key) = self
             .node
-            .read(move |engine| engine.current_key(&team).map(|(epoch, key)| (epoch, key.clone())))
+            .read(move |engine| {
+                engine
+                    .current_key(&team)
+                    .map(|(epoch, key)| (epoch, key.clone()))
+            })
             .await?
             .ok_or(podsync_core::engine::EngineError::NoTeamKey(team))?;
         let salt: [u8; SALT_LEN] = rand::random();
@@ -178,7 +241,10 @@ impl Daemon {
         let (id, pin) = self.blobs.put_bytes(bytes.into()).await?;
         // The record that names it follows at once, and collections ask for records before they delete.
         drop(pin);
-        Ok(Sealed { blob: BlobRef { id, len }, epoch })
+        Ok(Sealed {
+            blob: BlobRef { id, len },
+            epoch,
+        })
     }
 
     /// Versions of the pod that are held, newest first: what a save builds on.
@@ -195,10 +261,12 @@ impl Daemon {
     }
 
     async fn unchanged(&self, team: TeamId, version: VersionId) -> Result<pods::Saved, Failure> {
-        let held = self
-            .versions
-            .get(team, version)
-            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "the version that holds this state was dropped meanwhile"))?;
+        let held = self.versions.get(team, version).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                "the version that holds this state was dropped meanwhile",
+            )
+        })?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let reference = self.reference_of(team, held.pod.clone(), version).await?;
         Ok(pods::Saved {
@@ -213,7 +281,12 @@ impl Daemon {
         })
     }
 
-    async fn reference_of(&self, team: TeamId, pod: PodName, version: VersionId) -> Result<String, Failure> {
+    async fn reference_of(
+        &self,
+        team: TeamId,
+        pod: PodName,
+        version: VersionId,
+    ) -> Result<String, Failure> {
         let text = format!("{pod}@{version}");
         Ok(self.resolve(team, &text).await?.reference)
     }
@@ -266,7 +339,9 @@ pub(super) fn manifest(
     source: Origin,
     state: SavedState,
 ) -> Manifest {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     Manifest {
         pod,
         parents,
@@ -297,7 +372,12 @@ pub(super) async fn connect(url: &str) -> Result<Instance, Failure> {
 
 /// Whether two emulators differ in a way that a state cares about.
 pub(super) fn is_newer(saved_by: &Emulator, instance: &Emulator) -> bool {
-    let numbers = |version: &str| version.split('.').map_while(|part| part.parse::<u64>().ok()).collect::<Vec<_>>();
+    let numbers = |version: &str| {
+        version
+            .split('.')
+            .map_while(|part| part.parse::<u64>().ok())
+            .collect::<Vec<_>>()
+    };
     numbers(&saved_by.version) > numbers(&instance.version)
 }
 

@@ -13,7 +13,10 @@ use podsync_core::{
 };
 use podsync_pack::{SaveOptions, Version};
 
-use super::{team::unexpected, views::{Found, private_reference}};
+use super::{
+    team::unexpected,
+    views::{Found, private_reference},
+};
 use crate::{
     daemon::Daemon,
     failure::Failure,
@@ -27,7 +30,11 @@ use crate::{
 const MAX_RESEALS: usize = 5;
 
 impl Handle<pods::Share> for Daemon {
-    async fn handle(self: Arc<Self>, call: pods::Share, context: Arc<Context>) -> Result<pods::Shared, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Share,
+        context: Arc<Context>,
+    ) -> Result<pods::Shared, ApiError> {
         let team = self.team(&context).await?;
         let reference = self.newest_private(team, &call.reference).await?;
         let pod = self.resolve(team, &reference).await?.found.pod().clone();
@@ -39,7 +46,9 @@ impl Handle<pods::Share> for Daemon {
 impl Daemon {
     /// A bare name means the newest that isn't shared, where there is one.
     async fn newest_private(&self, team: TeamId, text: &str) -> Result<String, Failure> {
-        let Ok(Reference::Pod(pod)) = text.parse() else { return Ok(text.to_owned()) };
+        let Ok(Reference::Pod(pod)) = text.parse() else {
+            return Ok(text.to_owned());
+        };
         let newest = self.node.read(move |engine| {
             let versions = engine.catalog(&team)?.private_versions(&pod);
             versions.last().map(|version| private_reference(version))
@@ -69,28 +78,45 @@ impl Daemon {
         };
         self.may_publish(team).await?;
         let held = self.versions.get(team, private.version).ok_or_else(|| {
-            ApiError::new(ErrorCode::NotFound, format!("the packs of {reference} are gone from this machine"))
-                .hint("save the state again")
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("the packs of {reference} are gone from this machine"),
+            )
+            .hint("save the state again")
         })?;
         let held = self.without_private_packs(team, held, context).await?;
         fail::fail_point!("daemon::share::packs");
         let (number, version, already) = self.publish(team, held, &private).await?;
-        let reference = self.resolve(team, &format!("{}@{version}", private.pod)).await?.reference;
-        Ok(pods::Shared { reference, version, number, already, peers: self.net.connections().len() })
+        let reference = self
+            .resolve(team, &format!("{}@{version}", private.pod))
+            .await?
+            .reference;
+        Ok(pods::Shared {
+            reference,
+            version,
+            number,
+            already,
+            peers: self.net.connections().len(),
+        })
     }
 
     /// Refused before any work: the engine would refuse it after.
     async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
         let device = self.device;
         let may = self.node.read(move |engine| {
-            engine.membership(&team).is_some_and(|membership| membership.state().may_publish(&device))
+            engine
+                .membership(&team)
+                .is_some_and(|membership| membership.state().may_publish(&device))
         });
         if may.await? {
             return Ok(());
         }
-        Err(ApiError::new(ErrorCode::Forbidden, "this device may not share in the team: it is a reader, or was removed")
-            .hint("ask an admin: `podsync team role NAME publisher`")
-            .into())
+        Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "this device may not share in the team: it is a reader, or was removed",
+        )
+        .hint("ask an admin: `podsync team role NAME publisher`")
+        .into())
     }
 
     /// The version over packs that hold nothing but what may be shared: chunks that lie in packs of
@@ -104,8 +130,13 @@ impl Daemon {
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let packs: Vec<BlobId> = manifest.packs.iter().map(|pack| pack.id).collect();
         let shared = self.node.read(move |engine| {
-            let Some(catalog) = engine.catalog(&team) else { return BTreeSet::new() };
-            packs.into_iter().filter(|pack| catalog.is_shared(pack)).collect::<BTreeSet<_>>()
+            let Some(catalog) = engine.catalog(&team) else {
+                return BTreeSet::new();
+            };
+            packs
+                .into_iter()
+                .filter(|pack| catalog.is_shared(pack))
+                .collect::<BTreeSet<_>>()
         });
         let shared = shared.await?;
         let foreign: BTreeSet<BlobId> = manifest
@@ -117,7 +148,8 @@ impl Daemon {
         if foreign.is_empty() {
             return Ok(held);
         }
-        self.copy_out_of(team, held, manifest, foreign, context).await
+        self.copy_out_of(team, held, manifest, foreign, context)
+            .await
     }
 
     async fn copy_out_of(
@@ -129,13 +161,25 @@ impl Daemon {
         context: &Arc<Context>,
     ) -> Result<HeldVersion, Failure> {
         let meter = Meter::new(Arc::clone(context), Stage::Sharing, None);
-        let (reader, mut sink) = (HeldPacks::new(self.blobs.clone()), NewPacks::new(self.blobs.clone()));
+        let (reader, mut sink) = (
+            HeldPacks::new(self.blobs.clone()),
+            NewPacks::new(self.blobs.clone()),
+        );
         let spool = self.home.tmp();
         let (manifest, written, sink) = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &reader);
-            let options = SaveOptions { spool: &spool, unless: None };
-            let state =
-                podsync_pack::rewrite(version, &foreign, &mut sink, &options, &mut rand::random, &meter)?;
+            let options = SaveOptions {
+                spool: &spool,
+                unless: None,
+            };
+            let state = podsync_pack::rewrite(
+                version,
+                &foreign,
+                &mut sink,
+                &options,
+                &mut rand::random,
+                &meter,
+            )?;
             let written = state.written.clone();
             let rewritten = Manifest {
                 entries: state.entries,
@@ -173,7 +217,14 @@ impl Daemon {
                 version: held.id(),
                 epoch: held.sealed.epoch,
                 manifest: held.sealed.blob,
-                packs: manifest.packs.iter().map(|pack| BlobRef { id: pack.id, len: pack.len }).collect(),
+                packs: manifest
+                    .packs
+                    .iter()
+                    .map(|pack| BlobRef {
+                        id: pack.id,
+                        len: pack.len,
+                    })
+                    .collect(),
                 message: private.message.clone(),
                 services: private.services.clone(),
                 emulator: private.emulator.clone(),
@@ -183,8 +234,16 @@ impl Daemon {
                 tags: Vec::new(),
                 replaces: Some(private.version),
             };
-            match self.node.command(Command::Publish(Box::new(command))).await? {
-                Ok(Answer::Published { number, version, already }) => {
+            match self
+                .node
+                .command(Command::Publish(Box::new(command)))
+                .await?
+            {
+                Ok(Answer::Published {
+                    number,
+                    version,
+                    already,
+                }) => {
                     if version != private.version {
                         self.forget_held(team, private.version).await?;
                     }
@@ -203,10 +262,20 @@ impl Daemon {
     }
 
     /// Tells the engine that the version's blobs can be served from here.
-    pub(super) async fn offer(&self, held: &HeldVersion, manifest: &Manifest) -> Result<(), Failure> {
+    pub(super) async fn offer(
+        &self,
+        held: &HeldVersion,
+        manifest: &Manifest,
+    ) -> Result<(), Failure> {
         let packs = manifest.packs.iter().map(|pack| (pack.id, pack.len));
         for (blob, len) in packs.chain([(held.sealed.blob.id, held.sealed.blob.len)]) {
-            self.node.input(Input::Held { blob, len, bytes: 0..len }).await?;
+            self.node
+                .input(Input::Held {
+                    blob,
+                    len,
+                    bytes: 0..len,
+                })
+                .await?;
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! Who is in, who may come in, who goes.
 
-use std::{sync::{Arc, PoisonError}, time::{Duration, SystemTime, UNIX_EPOCH}};
+use std::{
+    sync::{Arc, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
@@ -38,15 +41,23 @@ impl Daemon {
 
     fn ticket_addresses(&self) -> Vec<String> {
         // Without the device at their end: the ticket names it once.
-        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut near, far): (Vec<_>, Vec<_>) =
-            listening.into_iter().partition(|address| address.to_string().contains("/127.0.0.1/"));
+        let listening = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let (mut near, far): (Vec<_>, Vec<_>) = listening
+            .into_iter()
+            .partition(|address| address.to_string().contains("/127.0.0.1/"));
         // Loopback serves homes on one machine: only where there is nothing else.
         if !far.is_empty() {
             near = far;
         }
         near.sort_by_key(|address| !address.to_string().contains("/tcp/"));
-        near.iter().take(MAX_TICKET_ADDRESSES).map(ToString::to_string).collect()
+        near.iter()
+            .take(MAX_TICKET_ADDRESSES)
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
@@ -56,23 +67,41 @@ fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, Ap
     }
     match &teams[..] {
         [(id, _)] => Ok(*id),
-        [] if wanted == podsync_api::TeamChoice::ONLY => {
-            Err(ApiError::new(ErrorCode::NotFound, "this home is in no team yet")
-                .hint("found one with `podsync team create NAME`, or join one with `podsync team join`"))
-        }
-        [] => Err(ApiError::new(ErrorCode::NotFound, format!("this home is in no team {wanted}"))
-            .hint("`podsync status` lists its teams")),
+        [] if wanted == podsync_api::TeamChoice::ONLY => Err(ApiError::new(
+            ErrorCode::NotFound,
+            "this home is in no team yet",
+        )
+        .hint("found one with `podsync team create NAME`, or join one with `podsync team join`")),
+        [] => Err(ApiError::new(
+            ErrorCode::NotFound,
+            format!("this home is in no team {wanted}"),
+        )
+        .hint("`podsync status` lists its teams")),
         several => {
-            let names: Vec<_> = several.iter().map(|(id, name)| format!("{name} ({})", id.short())).collect();
-            Err(ApiError::new(ErrorCode::Ambiguous, format!("which team: {}?", names.join(", ")))
-                .hint("say which with --team NAME, or the beginning of its id"))
+            let names: Vec<_> = several
+                .iter()
+                .map(|(id, name)| format!("{name} ({})", id.short()))
+                .collect();
+            Err(ApiError::new(
+                ErrorCode::Ambiguous,
+                format!("which team: {}?", names.join(", ")),
+            )
+            .hint("say which with --team NAME, or the beginning of its id"))
         }
     }
 }
 
 impl Handle<team::CreateTeam> for Daemon {
-    async fn handle(self: Arc<Self>, call: team::CreateTeam, _: Arc<Context>) -> Result<team::TeamCreated, ApiError> {
-        let command = Command::CreateTeam { name: call.name.clone(), member: call.member, label: label(&call.label)? };
+    async fn handle(
+        self: Arc<Self>,
+        call: team::CreateTeam,
+        _: Arc<Context>,
+    ) -> Result<team::TeamCreated, ApiError> {
+        let command = Command::CreateTeam {
+            name: call.name.clone(),
+            member: call.member,
+            label: label(&call.label)?,
+        };
         match self.command(command).await? {
             Answer::TeamCreated { team, recovery } => Ok(team::TeamCreated {
                 team,
@@ -85,9 +114,15 @@ impl Handle<team::CreateTeam> for Daemon {
 }
 
 impl Handle<team::Invite> for Daemon {
-    async fn handle(self: Arc<Self>, call: team::Invite, context: Arc<Context>) -> Result<team::Invited, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Invite,
+        context: Arc<Context>,
+    ) -> Result<team::Invited, ApiError> {
         let team = self.team(&context).await?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let expires = now.saturating_add(Duration::from_secs(call.expires_s));
         let options = InviteOptions {
             team,
@@ -112,11 +147,22 @@ impl Handle<team::Invite> for Daemon {
 }
 
 impl Handle<team::Join> for Daemon {
-    async fn handle(self: Arc<Self>, call: team::Join, _: Arc<Context>) -> Result<team::Joined, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Join,
+        _: Arc<Context>,
+    ) -> Result<team::Joined, ApiError> {
         let ticket = Ticket::parse(call.ticket.trim())
             .map_err(|error| crate::failure::with_hint(ErrorCode::Ticket, &error))?;
-        let addresses: Vec<Multiaddr> = ticket.addresses.iter().filter_map(|address| address.parse().ok()).collect();
-        self.net.dial(ticket.issuer, addresses, Manners::AtOnce).await.map_err(Failure::from)?;
+        let addresses: Vec<Multiaddr> = ticket
+            .addresses
+            .iter()
+            .filter_map(|address| address.parse().ok())
+            .collect();
+        self.net
+            .dial(ticket.issuer, addresses, Manners::AtOnce)
+            .await
+            .map_err(Failure::from)?;
         let command = Command::Join {
             ticket: Box::new(ticket),
             member: call.member,
@@ -133,11 +179,14 @@ impl Handle<team::Join> for Daemon {
             let me = roster.member(&device)?;
             Some((roster.name().clone(), me.role))
         });
-        let (name, role) = joined
-            .await
-            .map_err(Failure::from)?
-            .ok_or_else(|| ApiError::new(ErrorCode::Internal, "joined, but the team isn't there"))?;
-        Ok(team::Joined { team, name, role: role_to(role) })
+        let (name, role) = joined.await.map_err(Failure::from)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, "joined, but the team isn't there")
+        })?;
+        Ok(team::Joined {
+            team,
+            name,
+            role: role_to(role),
+        })
     }
 }
 
@@ -148,19 +197,35 @@ impl Handle<team::ListMembers> for Daemon {
         context: Arc<Context>,
     ) -> Result<Vec<team::Member>, ApiError> {
         let team = self.team(&context).await?;
-        let records = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
         Ok(records.iter().map(|record| self.member(record)).collect())
     }
 }
 
 impl Handle<team::Remove> for Daemon {
-    async fn handle(self: Arc<Self>, call: team::Remove, context: Arc<Context>) -> Result<team::Removed, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Remove,
+        context: Arc<Context>,
+    ) -> Result<team::Removed, ApiError> {
         let team = self.team(&context).await?;
-        let records = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
         let meant = meant(&records, &call.who)?;
         let mut devices = Vec::new();
         for record in meant {
-            self.command(Command::Remove { team, device: record.device }).await?;
+            self.command(Command::Remove {
+                team,
+                device: record.device,
+            })
+            .await?;
             devices.push(record.device);
         }
         Ok(team::Removed { devices })
@@ -168,15 +233,32 @@ impl Handle<team::Remove> for Daemon {
 }
 
 impl Handle<team::SetRole> for Daemon {
-    async fn handle(self: Arc<Self>, call: team::SetRole, context: Arc<Context>) -> Result<team::Member, ApiError> {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::SetRole,
+        context: Arc<Context>,
+    ) -> Result<team::Member, ApiError> {
         let team = self.team(&context).await?;
-        let before = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
+        let before = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
         let mut changed = None;
         for record in meant(&before, &call.who)? {
-            self.command(Command::SetRole { team, device: record.device, role: role_of(call.role) }).await?;
+            self.command(Command::SetRole {
+                team,
+                device: record.device,
+                role: role_of(call.role),
+            })
+            .await?;
             changed = Some(record.device);
         }
-        let after = self.node.read(move |engine| records(engine, &team)).await.map_err(Failure::from)?;
+        let after = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
         after
             .iter()
             .find(|record| Some(record.device) == changed)
@@ -199,28 +281,44 @@ impl Daemon {
 }
 
 fn records(engine: &Engine, team: &TeamId) -> Vec<MemberRecord> {
-    engine.membership(team).map(|membership| membership.state().devices().cloned().collect()).unwrap_or_default()
+    engine
+        .membership(team)
+        .map(|membership| membership.state().devices().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// The devices that a member's name or a device id means.
 fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRecord>, ApiError> {
     let device = who.parse::<DeviceId>().ok();
-    let fits = |record: &&MemberRecord| record.member.as_str() == who || Some(record.device) == device;
+    let fits =
+        |record: &&MemberRecord| record.member.as_str() == who || Some(record.device) == device;
     let found: Vec<_> = records.iter().filter(fits).collect();
-    if found.is_empty() { Err(unknown(who)) } else { Ok(found) }
+    if found.is_empty() {
+        Err(unknown(who))
+    } else {
+        Ok(found)
+    }
 }
 
 fn unknown(who: &str) -> ApiError {
-    ApiError::new(ErrorCode::NotFound, format!("nobody in the team is {who:?}"))
-        .hint("`podsync team members` lists names and devices")
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("nobody in the team is {who:?}"),
+    )
+    .hint("`podsync team members` lists names and devices")
 }
 
 fn label(text: &str) -> Result<DeviceLabel, ApiError> {
-    DeviceLabel::new(text).map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()).hint("give one with --label"))
+    DeviceLabel::new(text).map_err(|error| {
+        ApiError::new(ErrorCode::Invalid, error.to_string()).hint("give one with --label")
+    })
 }
 
 pub(super) fn unexpected(answer: &Answer) -> ApiError {
-    ApiError::new(ErrorCode::Internal, format!("the engine answered something else: {answer:?}"))
+    ApiError::new(
+        ErrorCode::Internal,
+        format!("the engine answered something else: {answer:?}"),
+    )
 }
 
 fn role_of(role: team::Role) -> Role {

@@ -46,7 +46,10 @@ impl Daemon {
         let reference: Reference = text
             .parse()
             .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-        Ok(self.node.read(move |engine| named(engine, team, &reference)).await??)
+        Ok(self
+            .node
+            .read(move |engine| named(engine, team, &reference))
+            .await??)
     }
 }
 
@@ -65,16 +68,21 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
             author: "you".to_owned(),
             found: Found::Private(version),
         }),
-        Resolution::Path(path) => {
-            Err(ApiError::new(ErrorCode::Invalid, format!("{path} is a file or folder, not a version"))
-                .hint("save it first: `podsync save NAME --from PATH`"))
-        }
-        Resolution::Ambiguous { exact } => {
-            Err(ApiError::new(ErrorCode::Ambiguous, format!("`{reference}` means several versions: {}", exact.join(", ")))
-                .hint("name one of them; sharing a new version heals the fork"))
-        }
+        Resolution::Path(path) => Err(ApiError::new(
+            ErrorCode::Invalid,
+            format!("{path} is a file or folder, not a version"),
+        )
+        .hint("save it first: `podsync save NAME --from PATH`")),
+        Resolution::Ambiguous { exact } => Err(ApiError::new(
+            ErrorCode::Ambiguous,
+            format!("`{reference}` means several versions: {}", exact.join(", ")),
+        )
+        .hint("name one of them; sharing a new version heals the fork")),
         Resolution::NoPod { near, pods } => {
-            let error = ApiError::new(ErrorCode::NotFound, format!("no pod is called {}", shown_pod(reference)));
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("no pod is called {}", shown_pod(reference)),
+            );
             Err(match (&near[..], pods.len()) {
                 ([], 0) => error.hint("there is none yet: `podsync save NAME` makes the first"),
                 ([], _) => error.hint("`podsync list` shows all pods"),
@@ -82,7 +90,10 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
             })
         }
         Resolution::NoVersion { pod, near } => {
-            let error = ApiError::new(ErrorCode::NotFound, format!("pod {pod} has no version `{reference}`"));
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("pod {pod} has no version `{reference}`"),
+            );
             Err(if near.is_empty() {
                 error.hint(format!("`podsync versions {pod}` lists them"))
             } else {
@@ -93,21 +104,42 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
 }
 
 fn shown_pod(reference: &Reference) -> String {
-    reference.pod().map_or_else(|| reference.to_string(), ToString::to_string)
+    reference
+        .pod()
+        .map_or_else(|| reference.to_string(), ToString::to_string)
 }
 
 fn list(names: &[PodName]) -> String {
-    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" or ")
 }
 
 pub(crate) fn private_reference(version: &PrivateVersion) -> String {
-    Reference::Private { pod: version.pod.clone(), number: version.number }.to_string()
+    Reference::Private {
+        pod: version.pod.clone(),
+        number: version.number,
+    }
+    .to_string()
 }
 
 /// All versions of a pod: the shared ones by number, then the private ones.
-pub(crate) fn of_pod(catalog: &Catalog, versions: &Versions, team: TeamId, pod: &PodName) -> Vec<pods::Version> {
-    let shared = catalog.versions(pod).into_iter().map(|record| shared_view(catalog, versions, team, record));
-    let private = catalog.private_versions(pod).into_iter().map(|version| private_view(versions, team, version));
+pub(crate) fn of_pod(
+    catalog: &Catalog,
+    versions: &Versions,
+    team: TeamId,
+    pod: &PodName,
+) -> Vec<pods::Version> {
+    let shared = catalog
+        .versions(pod)
+        .into_iter()
+        .map(|record| shared_view(catalog, versions, team, record));
+    let private = catalog
+        .private_versions(pod)
+        .into_iter()
+        .map(|version| private_view(versions, team, version));
     shared.chain(private).collect()
 }
 
@@ -130,13 +162,24 @@ pub(crate) fn shared_view(
         state_len: publication.state_len,
         services: publication.services.to_vec(),
         emulator: publication.emulator.as_ref().map(ToString::to_string),
-        tags: tags.into_iter().filter(|(_, version)| *version == id).map(|(tag, _)| tag.clone()).collect(),
-        tip: catalog.tips(&publication.pod).iter().any(|tip| tip.version() == id),
+        tags: tags
+            .into_iter()
+            .filter(|(_, version)| *version == id)
+            .map(|(tag, _)| tag.clone())
+            .collect(),
+        tip: catalog
+            .tips(&publication.pod)
+            .iter()
+            .any(|tip| tip.version() == id),
         held: versions.get(team, id).is_some(),
     }
 }
 
-pub(crate) fn private_view(versions: &Versions, team: TeamId, version: &PrivateVersion) -> pods::Version {
+pub(crate) fn private_view(
+    versions: &Versions,
+    team: TeamId,
+    version: &PrivateVersion,
+) -> pods::Version {
     pods::Version {
         reference: private_reference(version),
         id: version.version,

@@ -11,7 +11,11 @@ use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdi
 use podsync_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
-use super::{Actor, Done, handle::{Message, TransferProgress, Transferred}, records};
+use super::{
+    Actor, Done,
+    handle::{Message, TransferProgress, Transferred},
+    records,
+};
 
 /// Progress of a fetch is reported in steps of this many bytes.
 const PROGRESS_STEP: u64 = 1 << 20;
@@ -34,7 +38,12 @@ impl Actor {
                     self.report(theirs, records::net_verdict(verdict));
                 }
             }
-            Output::Request { id, device, protocol, bytes } => self.request(id, device, protocol, bytes),
+            Output::Request {
+                id,
+                device,
+                protocol,
+                bytes,
+            } => self.request(id, device, protocol, bytes),
             Output::Respond { id, bytes } => {
                 if let Some(responder) = self.responders.remove(&id)
                     && let Err(error) = responder.respond(bytes)
@@ -42,8 +51,22 @@ impl Actor {
                     tracing::error!(%error, "an answer was not sent");
                 }
             }
-            Output::Fetch { fetch, device, blob, range, total_len } => {
-                self.fetch(fetch, device, BlobRange { blob, blob_len: total_len, range });
+            Output::Fetch {
+                fetch,
+                device,
+                blob,
+                range,
+                total_len,
+            } => {
+                self.fetch(
+                    fetch,
+                    device,
+                    BlobRange {
+                        blob,
+                        blob_len: total_len,
+                        range,
+                    },
+                );
             }
             Output::CancelFetch { fetch } => {
                 if let Some(cancel) = self.fetches.remove(&fetch) {
@@ -181,13 +204,25 @@ impl Actor {
 
     fn tell(&mut self, event: Event) {
         match &event {
-            Event::TransferProgress { transfer, bytes, providers, .. } => {
+            Event::TransferProgress {
+                transfer,
+                bytes,
+                providers,
+                ..
+            } => {
                 if let Some(pending) = self.transfers.get(transfer) {
-                    pending.progress.send_replace(TransferProgress { bytes: *bytes, providers: *providers });
+                    pending.progress.send_replace(TransferProgress {
+                        bytes: *bytes,
+                        providers: *providers,
+                    });
                 }
             }
             Event::TransferDone { transfer, from } => self.end_transfer(*transfer, Ok(()), from),
-            Event::TransferFailed { transfer, why, from } => self.end_transfer(*transfer, Err(why.clone()), from),
+            Event::TransferFailed {
+                transfer,
+                why,
+                from,
+            } => self.end_transfer(*transfer, Err(why.clone()), from),
             Event::LiarFound { device, blob } => {
                 tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
             }
@@ -207,7 +242,10 @@ impl Actor {
         from: &[(DeviceId, u64)],
     ) {
         if let Some(pending) = self.transfers.remove(&transfer) {
-            let _ = pending.end.send(Transferred { result, from: from.to_vec() });
+            let _ = pending.end.send(Transferred {
+                result,
+                from: from.to_vec(),
+            });
         }
     }
 }

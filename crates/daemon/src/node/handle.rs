@@ -9,8 +9,15 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 /// What the loop is told.
 pub(super) enum Message {
     Input(Box<Input>),
-    Command { command: Box<Command>, reply: oneshot::Sender<Result<Answer, EngineError>> },
-    Want { want: Want, progress: watch::Sender<TransferProgress>, end: oneshot::Sender<Transferred> },
+    Command {
+        command: Box<Command>,
+        reply: oneshot::Sender<Result<Answer, EngineError>>,
+    },
+    Want {
+        want: Want,
+        progress: watch::Sender<TransferProgress>,
+        end: oneshot::Sender<Transferred>,
+    },
     Read(Box<dyn FnOnce(&Engine) + Send>),
 }
 
@@ -46,9 +53,16 @@ impl Node {
     }
 
     /// Carries out a command; the answer comes once what it changed is on the disk.
-    pub(crate) async fn command(&self, command: Command) -> Result<Result<Answer, EngineError>, Stopped> {
+    pub(crate) async fn command(
+        &self,
+        command: Command,
+    ) -> Result<Result<Answer, EngineError>, Stopped> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Command { command: Box::new(command), reply }).await?;
+        self.send(Message::Command {
+            command: Box::new(command),
+            reply,
+        })
+        .await?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -61,10 +75,21 @@ impl Node {
     pub(crate) async fn want(
         &self,
         want: Want,
-    ) -> Result<(watch::Receiver<TransferProgress>, oneshot::Receiver<Transferred>), Stopped> {
+    ) -> Result<
+        (
+            watch::Receiver<TransferProgress>,
+            oneshot::Receiver<Transferred>,
+        ),
+        Stopped,
+    > {
         let (progress, seen) = watch::channel(TransferProgress::default());
         let (end, ended) = oneshot::channel();
-        self.send(Message::Want { want, progress, end }).await?;
+        self.send(Message::Want {
+            want,
+            progress,
+            end,
+        })
+        .await?;
         Ok((seen, ended))
     }
 

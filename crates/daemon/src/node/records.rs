@@ -23,15 +23,39 @@ pub(super) struct Pending {
 pub(super) fn to_store(record: Record) -> podsync_store::Record {
     use podsync_store::Record as Stored;
     match record {
-        Record::Operation { team, id, bytes } => Stored::put(Key::Operation { team, id }, bytes.to_vec()),
-        Record::Entry { team, device, seq, hash, bytes } => {
-            Stored::put(Key::Entry { team, entry: EntryKey { device, seq, hash } }, bytes.to_vec())
+        Record::Operation { team, id, bytes } => {
+            Stored::put(Key::Operation { team, id }, bytes.to_vec())
         }
-        Record::Head { team, device, bytes } => Stored::put(Key::Head { team, device }, bytes.to_vec()),
-        Record::Fork { team, device, bytes } => Stored::put(fork(team, device), bytes.to_vec()),
-        Record::Private { team, version } => {
-            Stored::put(Key::Version { team, id: version.version }, version.encode())
-        }
+        Record::Entry {
+            team,
+            device,
+            seq,
+            hash,
+            bytes,
+        } => Stored::put(
+            Key::Entry {
+                team,
+                entry: EntryKey { device, seq, hash },
+            },
+            bytes.to_vec(),
+        ),
+        Record::Head {
+            team,
+            device,
+            bytes,
+        } => Stored::put(Key::Head { team, device }, bytes.to_vec()),
+        Record::Fork {
+            team,
+            device,
+            bytes,
+        } => Stored::put(fork(team, device), bytes.to_vec()),
+        Record::Private { team, version } => Stored::put(
+            Key::Version {
+                team,
+                id: version.version,
+            },
+            version.encode(),
+        ),
         Record::PrivateGone { team, version } => Stored::delete(Key::Version { team, id: version }),
     }
 }
@@ -41,35 +65,63 @@ pub(crate) fn stored(log: &Log, team: TeamId) -> Result<Vec<Record>, StoreError>
     let mut records = Vec::new();
     for row in log.operations(team)? {
         let (id, bytes) = row?;
-        records.push(Record::Operation { team, id, bytes: bytes.into() });
+        records.push(Record::Operation {
+            team,
+            id,
+            bytes: bytes.into(),
+        });
     }
     for row in log.entries(team)? {
         let (EntryKey { device, seq, hash }, bytes) = row?;
-        records.push(Record::Entry { team, device, seq, hash, bytes: bytes.into() });
+        records.push(Record::Entry {
+            team,
+            device,
+            seq,
+            hash,
+            bytes: bytes.into(),
+        });
     }
     for row in log.heads(team)? {
         let (device, bytes) = row?;
-        records.push(Record::Head { team, device, bytes: bytes.into() });
+        records.push(Record::Head {
+            team,
+            device,
+            bytes: bytes.into(),
+        });
     }
     for row in log.settings(FORKS)? {
         let (name, bytes) = row?;
-        let Some((of, device)) = name.split_at_checked(32) else { continue };
+        let Some((of, device)) = name.split_at_checked(32) else {
+            continue;
+        };
         if let (true, Ok(device)) = (of == team.as_bytes(), device.try_into()) {
-            records.push(Record::Fork { team, device: DeviceId::from_bytes(device), bytes: bytes.into() });
+            records.push(Record::Fork {
+                team,
+                device: DeviceId::from_bytes(device),
+                bytes: bytes.into(),
+            });
         }
     }
     for row in log.versions(team)? {
         let (id, bytes) = row?;
         match PrivateVersion::decode(&bytes) {
-            Ok(version) => records.push(Record::Private { team, version: Box::new(version) }),
-            Err(error) => tracing::error!(version = %id.short(), %error, "a private version's record can't be read; it is left out"),
+            Ok(version) => records.push(Record::Private {
+                team,
+                version: Box::new(version),
+            }),
+            Err(error) => {
+                tracing::error!(version = %id.short(), %error, "a private version's record can't be read; it is left out")
+            }
         }
     }
     Ok(records)
 }
 
 fn fork(team: podsync_core::TeamId, device: podsync_core::DeviceId) -> Key {
-    Key::Setting { namespace: FORKS, key: [&team.as_bytes()[..], device.as_bytes()].concat() }
+    Key::Setting {
+        namespace: FORKS,
+        key: [&team.as_bytes()[..], device.as_bytes()].concat(),
+    }
 }
 
 pub(super) fn net_verdict(verdict: engine::Verdict) -> podsync_net::Verdict {

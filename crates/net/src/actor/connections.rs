@@ -111,7 +111,10 @@ impl Actor {
         self.score(device);
         if is_first {
             if !self.gate.is_member(device) {
-                let stranger = Stranger { since: Instant::now(), called_by_us: endpoint.is_dialer() };
+                let stranger = Stranger {
+                    since: Instant::now(),
+                    called_by_us: endpoint.is_dialer(),
+                };
                 self.strangers.insert(device, stranger);
             }
             tracing::debug!(peer = device.short(), %addr, "connected");
@@ -151,7 +154,11 @@ impl Actor {
 
     /// A stranger has had its exchange. Whom we called is still wanted for ours, within its stay.
     pub(super) fn had_exchange(&mut self, device: DeviceId) {
-        if self.strangers.get(&device).is_none_or(|stranger| !stranger.called_by_us) {
+        if self
+            .strangers
+            .get(&device)
+            .is_none_or(|stranger| !stranger.called_by_us)
+        {
             self.dismiss(device);
         }
     }

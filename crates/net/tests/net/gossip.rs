@@ -68,8 +68,8 @@ async fn gossip_goes_on_from_member_to_member() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_not_heard_until_it_is_a_member() {
-    let (mut host, newcomer) = (Peer::start(1).await, Peer::start(2).await);
+async fn a_stranger_neither_hears_nor_is_heard_until_it_is_a_member() {
+    let (mut host, mut newcomer) = (Peer::start(1).await, Peer::start(2).await);
     newcomer.gate.add(host.device());
     host.net.subscribe(TEAM).await.unwrap();
     newcomer.net.subscribe(TEAM).await.unwrap();
@@ -78,13 +78,16 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
         .connect(host.device(), vec![host.tcp.clone()])
         .await
         .unwrap();
-    let host_id = host.device();
+    let (host_net, newcomer_net) = (host.net.clone(), newcomer.net.clone());
 
     let joining = async {
-        let early = keep_saying(&newcomer.net, b"early");
-        let request = newcomer.net.request(host_id, Protocol::Membership, vec![]);
+        let request = newcomer_net.request(host_net.device(), Protocol::Membership, vec![]);
         tokio::select! {
-            never = early => never,
+            never = keep_saying(&newcomer_net, b"early") => never,
+            () = newcomer.wait_for(|event| match event {
+                NetEvent::Gossip { .. } => panic!("a stranger heard"),
+                _ => None,
+            }) => {}
             answer = request => assert_eq!(answer.unwrap(), b"welcome"),
         }
     };
@@ -94,10 +97,18 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
                 NetEvent::Request {
                     device, responder, ..
                 } => Some((device, responder)),
-                NetEvent::Gossip { .. } => panic!("a stranger was heard"),
                 _ => None,
             })
             .await;
+        // Long enough for either to have heard the other many times over.
+        tokio::select! {
+            never = keep_saying(&host_net, b"secret") => never,
+            () = host.wait_for(|event| match event {
+                NetEvent::Gossip { .. } => panic!("a stranger was heard"),
+                _ => None,
+            }) => {}
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
         host.gate.add(device);
         host.net.membership_changed().await.unwrap();
         responder.respond(b"welcome".to_vec()).unwrap();
@@ -113,7 +124,7 @@ async fn a_stranger_is_not_heard_until_it_is_a_member() {
                 }
             }
         } => heard,
-        never = keep_saying(&newcomer.net, b"late") => never,
+        never = keep_saying(&newcomer_net, b"late") => never,
     };
     assert_eq!(from, newcomer.device());
     assert!(bytes.starts_with(b"late"));

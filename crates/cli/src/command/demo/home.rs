@@ -21,7 +21,11 @@ pub(super) struct DemoHome {
 
 impl DemoHome {
     /// Makes a home under `folder` and runs its daemon, which always tries `peers`.
-    pub(super) async fn start(folder: &Path, name: &'static str, peers: &[&Self]) -> Result<Self, ApiError> {
+    pub(super) async fn start(
+        folder: &Path,
+        name: &'static str,
+        peers: &[&Self],
+    ) -> Result<Self, ApiError> {
         let home = folder.join(name);
         podsync_daemon::init(&home)?;
         let program = std::env::current_exe().map_err(local)?;
@@ -32,19 +36,45 @@ impl DemoHome {
         for peer in peers {
             command.args(["--peer", &peer.address]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         // A demo must not pick up the settings of the person who runs it.
-        for variable in ["PODSYNC_HOME", "PODSYNC_LISTEN", "PODSYNC_PEERS", "PODSYNC_MDNS", "PODSYNC_TEAM"] {
+        for variable in [
+            "PODSYNC_HOME",
+            "PODSYNC_LISTEN",
+            "PODSYNC_PEERS",
+            "PODSYNC_MDNS",
+            "PODSYNC_TEAM",
+        ] {
             command.env_remove(variable);
         }
-        let daemon = Daemon { child: command.spawn().map_err(local)?, home: home.clone() };
+        let daemon = Daemon {
+            child: command.spawn().map_err(local)?,
+            home: home.clone(),
+        };
         let client = Client::new(&socket_path(&home), TeamChoice::Only)?;
-        let policy = ConstantBuilder::default().with_delay(Duration::from_millis(20)).with_max_times(1000);
+        let policy = ConstantBuilder::default()
+            .with_delay(Duration::from_millis(20))
+            .with_max_times(1000);
         let status = (|| client.call(&node::GetStatus {})).retry(policy).await?;
-        let address = status.listening.into_iter().find(|address| address.contains("/tcp/")).ok_or_else(|| {
-            ApiError::new(ErrorCode::Internal, format!("{name}'s daemon listens nowhere"))
-        })?;
-        Ok(Self { name, client, daemon, address })
+        let address = status
+            .listening
+            .into_iter()
+            .find(|address| address.contains("/tcp/"))
+            .ok_or_else(|| {
+                ApiError::new(
+                    ErrorCode::Internal,
+                    format!("{name}'s daemon listens nowhere"),
+                )
+            })?;
+        Ok(Self {
+            name,
+            client,
+            daemon,
+            address,
+        })
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -55,9 +85,16 @@ impl DemoHome {
         &self.client
     }
 
-    /// Pulls the newest version of a pod; `progress` hears the bytes pulled so far.
-    pub(super) async fn pull(&self, pod: &str, mut progress: impl FnMut(u64)) -> Result<pods::Pulled, ApiError> {
-        let request = pods::Pull { reference: pod.to_owned(), wait_s: WAIT_S };
+    /// Pulls a version; `progress` hears the bytes pulled so far.
+    pub(super) async fn pull(
+        &self,
+        reference: &str,
+        mut progress: impl FnMut(u64),
+    ) -> Result<pods::Pulled, ApiError> {
+        let request = pods::Pull {
+            reference: reference.to_owned(),
+            wait_s: WAIT_S,
+        };
         self.client
             .watch(&request, |seen| {
                 if seen.stage == podsync_api::Stage::Pulling {

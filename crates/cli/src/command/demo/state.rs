@@ -23,7 +23,10 @@ pub(super) struct State {
 impl State {
     pub(super) fn make(path: &Path, len: u64) -> Result<Self, ApiError> {
         fs::create_dir(path).map_err(local)?;
-        let state = Self { path: path.to_owned(), len };
+        let state = Self {
+            path: path.to_owned(),
+            len,
+        };
         state.fill(1)?;
         Ok(state)
     }
@@ -54,9 +57,14 @@ impl State {
     pub(super) fn change(&self, percent: u64) -> Result<u64, ApiError> {
         let each = self.len / FILES * percent / 100;
         for index in 0..FILES {
-            let mut file = fs::OpenOptions::new().write(true).open(self.file(index)).map_err(local)?;
-            file.seek(SeekFrom::Start(self.len / FILES / 2)).map_err(local)?;
-            file.write_all(&Noise::new(500_000 + index).block(each)).map_err(local)?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .open(self.file(index))
+                .map_err(local)?;
+            file.seek(SeekFrom::Start(self.len / FILES / 2))
+                .map_err(local)?;
+            file.write_all(&Noise::new(500_000 + index).block(each))
+                .map_err(local)?;
         }
         Ok(each * FILES)
     }
@@ -71,7 +79,10 @@ impl State {
             let ours = self.file(index);
             let theirs = other.join(ours.file_name().unwrap_or_default());
             if digest(&ours)? != digest(&theirs)? {
-                return Err(ApiError::new(ErrorCode::Internal, format!("{} differs", theirs.display())));
+                return Err(ApiError::new(
+                    ErrorCode::Internal,
+                    format!("{} differs", theirs.display()),
+                ));
             }
         }
         Ok(())
@@ -80,7 +91,9 @@ impl State {
 
 fn digest(path: &Path) -> Result<podsync_core::ChunkId, ApiError> {
     let mut bytes = Vec::new();
-    fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(local)?;
+    fs::File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(local)?;
     Ok(podsync_core::ChunkId::of(&bytes))
 }
 

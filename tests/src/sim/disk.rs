@@ -1,0 +1,184 @@
+//! A node's log: what is on the disk, and what is on its way there.
+//!
+//! Only what was acknowledged is sure to survive a crash. Of the rest a crash leaves any prefix:
+//! writes reach the disk in order, and one may have done so just before its acknowledgement.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use podsync_core::{
+    DeviceId, EntryHash, OpId, TeamId, VersionId,
+    engine::{PersistId, Record, Restored},
+};
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::genesis::Genesis;
+
+/// How a disk behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Sound,
+    /// Each commit takes this many times as long.
+    Slow(u32),
+    /// Nothing can be written.
+    Failing,
+}
+
+/// What a record is filed under: a later one of the same key takes its place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Operation(TeamId, OpId),
+    Entry(TeamId, DeviceId, u64, EntryHash),
+    Head(TeamId, DeviceId),
+    Fork(TeamId, DeviceId),
+    Private(TeamId, VersionId),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Disk {
+    genesis: Arc<Genesis>,
+    durable: BTreeMap<Key, Record>,
+    /// BLAKE3 of every operation, entry and head that was ever durable.
+    ever: BTreeSet<[u8; 32]>,
+    waiting: VecDeque<(PersistId, Vec<Record>)>,
+    /// How many of those that wait are being written.
+    writing: usize,
+    pub(super) mood: Mood,
+}
+
+impl Disk {
+    pub(super) fn new(genesis: Arc<Genesis>) -> Self {
+        Self {
+            genesis,
+            durable: BTreeMap::new(),
+            ever: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            writing: 0,
+            mood: Mood::Sound,
+        }
+    }
+
+    pub(super) fn submit(&mut self, id: PersistId, records: Vec<Record>) {
+        self.waiting.push_back((id, records));
+    }
+
+    /// Starts to write all that waits; false where there is nothing to do, or a write is under way.
+    pub(super) fn begin(&mut self) -> bool {
+        if self.writing > 0 || self.waiting.is_empty() {
+            return false;
+        }
+        self.writing = self.waiting.len();
+        true
+    }
+
+    /// Ends the write that was begun: whose it was, what is durable now, and whether it went well.
+    pub(super) fn finish(&mut self) -> (Vec<PersistId>, Vec<Record>, bool) {
+        let (ids, batches): (Vec<_>, Vec<_>) = self.waiting.drain(..self.writing).unzip();
+        self.writing = 0;
+        if self.mood == Mood::Failing {
+            return (ids, Vec::new(), false);
+        }
+        let records: Vec<_> = batches.into_iter().flatten().collect();
+        records.iter().cloned().for_each(|record| self.file(record));
+        (ids, records, true)
+    }
+
+    /// The power fails. What became durable without an acknowledgement.
+    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) -> Vec<Record> {
+        let survive = if self.mood == Mood::Failing {
+            0
+        } else {
+            rng.random_range(0..=self.waiting.len())
+        };
+        let records: Vec<_> = self
+            .waiting
+            .drain(..)
+            .take(survive)
+            .flat_map(|(_, records)| records)
+            .collect();
+        self.waiting.clear();
+        self.writing = 0;
+        records.iter().cloned().for_each(|record| self.file(record));
+        records
+    }
+
+    /// Forgets what waits, as a copy of the files does.
+    pub(super) fn lose_queue(&mut self) {
+        self.waiting.clear();
+        self.writing = 0;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Whether bytes of this hash are on the disk, or were.
+    pub(super) fn has_held(&self, hash: &[u8; 32]) -> bool {
+        self.ever.contains(hash) || self.genesis.hashes.contains(hash)
+    }
+
+    pub(super) fn holds_private(&self, team: TeamId, version: VersionId) -> bool {
+        self.durable.contains_key(&Key::Private(team, version))
+    }
+
+    /// What a restart reads, opened again from its bytes.
+    pub(super) fn restore(&self) -> impl Iterator<Item = Restored> {
+        let later = self.durable.values().map(|record| {
+            let opened = record
+                .clone()
+                .open()
+                .expect("what an engine wrote opens again");
+            opened.expect("what is gone isn't kept")
+        });
+        self.genesis.records.iter().cloned().chain(later)
+    }
+
+    fn file(&mut self, record: Record) {
+        let key = match &record {
+            Record::Operation { team, id, bytes } => {
+                self.ever.insert(hash(bytes));
+                Key::Operation(*team, *id)
+            }
+            Record::Entry {
+                team,
+                device,
+                seq,
+                hash: entry,
+                bytes,
+            } => {
+                self.ever.insert(hash(bytes));
+                Key::Entry(*team, *device, *seq, *entry)
+            }
+            Record::Head {
+                team,
+                device,
+                bytes,
+            } => {
+                self.ever.insert(hash(bytes));
+                Key::Head(*team, *device)
+            }
+            Record::Fork {
+                team,
+                device,
+                bytes,
+            } => {
+                self.ever.insert(hash(bytes));
+                Key::Fork(*team, *device)
+            }
+            Record::Private { team, version } => Key::Private(*team, version.version),
+            Record::PrivateGone { team, version } => {
+                self.durable.remove(&Key::Private(*team, *version));
+                return;
+            }
+        };
+        self.durable.insert(key, record);
+    }
+}
+
+/// The one hash that names operations, entries and heads alike.
+pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
+    *OpId::of(bytes).as_bytes()
+}

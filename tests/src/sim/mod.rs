@@ -1,0 +1,32 @@
+//! A simulated network: the daemon's own engine, many times over, in one process and in virtual time.
+//!
+//! The world plays everything around the engines: disks, links, blob stores, clocks and people. All
+//! chance comes from one seed, so a run is repeated by its seed alone. What must always hold is
+//! checked after every single step, in [`invariants`](self), against a ledger that the world keeps
+//! by itself: an engine is never asked whether it behaved.
+
+mod carry;
+mod chance;
+mod disk;
+mod fetching;
+mod forge;
+mod genesis;
+mod history;
+mod invariants;
+mod ledger;
+mod life;
+mod node;
+mod people;
+mod queue;
+mod store;
+mod traffic;
+mod view;
+mod weather;
+mod world;
+
+pub use disk::Mood;
+pub use history::Violation;
+pub use node::{Conduct, NodeId};
+pub use people::Asked;
+pub use weather::Climate;
+pub use world::{Figures, World};

@@ -1,0 +1,186 @@
+//! One home: an engine, and what a daemon keeps around it.
+//!
+//! The engine and everything that is only in memory goes with a crash ([`Node::lose_memory`]); the
+//! log and the blobs stay. A node is not a device: a copied home makes two nodes of one device.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    sync::Arc,
+    time::Duration,
+};
+
+use podsync_core::{
+    BlobId, DeviceId, TeamId,
+    engine::{
+        CommandId, Engine, FetchId, Gate, GossipId, RequestId, ResponderId, TransferId, WantedBlob,
+    },
+    keys::DeviceSecret,
+    wire::Protocol,
+};
+
+use super::{disk::Disk, genesis::Genesis, people::Asked, store::Store};
+
+/// A node's place in its world.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeId(pub(super) usize);
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+/// How a node behaves towards others. Its engine is the honest one all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    Honest,
+    /// Serves bytes that are not the blob.
+    Liar,
+    /// Begins to serve and goes silent.
+    Staller,
+    /// Changes a byte in the older entries that it passes on.
+    Tamperer,
+}
+
+/// The other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) node: NodeId,
+    pub(super) session: u64,
+}
+
+/// A gossip message that waits for its verdict.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) team: TeamId,
+    pub(super) from: NodeId,
+    pub(super) bytes: Arc<[u8]>,
+}
+
+/// A request that this node has made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requested {
+    pub(super) peer: Peer,
+    pub(super) protocol: Protocol,
+}
+
+/// A request that a peer has made, and which life of the peer it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Responder {
+    pub(super) peer: Peer,
+    pub(super) life: u32,
+    pub(super) request: RequestId,
+    pub(super) protocol: Protocol,
+}
+
+/// A range on its way here.
+#[derive(Debug, Clone)]
+pub(super) struct Fetch {
+    pub(super) peer: Peer,
+    pub(super) blob: BlobId,
+    pub(super) range: Range<u64>,
+    pub(super) total_len: u64,
+    pub(super) arrived: u64,
+}
+
+pub(super) struct Node {
+    pub(super) secret: DeviceSecret,
+    pub(super) conduct: Conduct,
+    /// Counts the starts; what was sent to an earlier life is lost.
+    pub(super) life: u32,
+    /// None while the node is down.
+    pub(super) engine: Option<Engine>,
+    pub(super) disk: Disk,
+    pub(super) store: Store,
+    pub(super) gate: Gate,
+    pub(super) peers: BTreeMap<DeviceId, Peer>,
+    pub(super) heard: BTreeMap<GossipId, Heard>,
+    /// Gossip that came or went already.
+    pub(super) seen: BTreeSet<[u8; 32]>,
+    pub(super) requested: BTreeMap<RequestId, Requested>,
+    /// Requests to devices that weren't connected.
+    pub(super) unsent: BTreeSet<RequestId>,
+    pub(super) responders: BTreeMap<ResponderId, Responder>,
+    pub(super) fetches: BTreeMap<FetchId, Fetch>,
+    pub(super) asked: BTreeMap<CommandId, Asked>,
+    pub(super) transfers: BTreeMap<TransferId, Vec<WantedBlob>>,
+    /// When the engine is woken next.
+    pub(super) wake: Option<Duration>,
+    /// The newest head of each feed that was safe on the disk: it outlives the engine.
+    pub(super) floors: BTreeMap<(TeamId, DeviceId), u64>,
+    minted: u64,
+}
+
+impl Node {
+    pub(super) fn new(secret: DeviceSecret, genesis: Arc<Genesis>) -> Self {
+        Self {
+            secret,
+            conduct: Conduct::Honest,
+            life: 0,
+            engine: None,
+            disk: Disk::new(genesis),
+            store: Store::default(),
+            gate: Gate::default(),
+            peers: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            requested: BTreeMap::new(),
+            unsent: BTreeSet::new(),
+            responders: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            wake: None,
+            floors: BTreeMap::new(),
+            minted: 0,
+        }
+    }
+
+    /// The home copied as it lies there, blobs and all. The copy is down.
+    pub(super) fn copy_home(&self) -> Self {
+        let mut copy = Self::new(self.secret.clone(), Arc::default());
+        copy.disk = self.disk.clone();
+        copy.disk.lose_queue();
+        copy.store = self.store.clone();
+        copy.floors = self.floors.clone();
+        copy
+    }
+
+    pub(super) fn device(&self) -> DeviceId {
+        self.secret.id()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    pub(super) fn is_joining(&self) -> bool {
+        self.asked
+            .values()
+            .any(|asked| matches!(asked, Asked::Join { .. }))
+    }
+
+    /// An identifier that this node's daemon never gave before.
+    pub(super) fn mint(&mut self) -> u64 {
+        self.minted += 1;
+        self.minted
+    }
+
+    pub(super) fn lose_memory(&mut self) {
+        self.life += 1;
+        self.engine = None;
+        self.gate = Gate::default();
+        self.peers.clear();
+        self.heard.clear();
+        self.seen.clear();
+        self.requested.clear();
+        self.unsent.clear();
+        self.responders.clear();
+        self.fetches.clear();
+        self.asked.clear();
+        self.transfers.clear();
+        self.wake = None;
+    }
+}
