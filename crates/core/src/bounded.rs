@@ -11,7 +11,7 @@ use serde::{
 };
 
 /// At most `MAX` items.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Bounded<T, const MAX: usize>(Vec<T>);
 
 /// More items than the bound allows.
@@ -40,6 +40,12 @@ impl<T, const MAX: usize> Bounded<T, MAX> {
 
     pub fn into_vec(self) -> Vec<T> {
         self.0
+    }
+}
+
+impl<T, const MAX: usize> Default for Bounded<T, MAX> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 

@@ -5,6 +5,8 @@
 //! received; an [`Entry`] is never encoded a second time.
 
 mod chain;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -121,6 +121,9 @@ impl Feed {
             self.forked(seq, Some(head));
             return Added::Forked;
         }
+        // Stated before any head is let loose: what isn't known to be on the newest one's chain has
+        // to lie below a gap.
+        let added = self.state(seq, entry);
         if seq > newest {
             if let Some(old) = self.head.replace(head) {
                 self.loosen(old);
@@ -128,7 +131,7 @@ impl Feed {
         } else {
             self.loosen(head);
         }
-        self.state(seq, entry)
+        added
     }
 
     /// Takes in an entry, if a head leads to it.
