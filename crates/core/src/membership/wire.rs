@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use super::{Void, operation::MAX_JOIN_REQUEST_LEN};
 use crate::{
+    bounded::Bounded,
     codec::Format,
     id::{OpId, TeamId},
 };
@@ -16,6 +17,8 @@ use crate::{
 pub const MAX_MESSAGE_LEN: usize = 1 << 20;
 /// The most heads that a request names; who has more names the first ones and asks again.
 pub const MAX_KNOWN_HEADS: usize = 256;
+/// The most operations of a response: an envelope has more than 130 bytes, so that no more fit.
+pub const MAX_RESPONSE_OPERATIONS: usize = 8192;
 /// What a response adds to the operations in it.
 const RESPONSE_OVERHEAD: usize = 8;
 /// What an operation's length takes.
@@ -55,10 +58,10 @@ impl MembershipRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipResponse {
     /// Operations, parents first. There may be more: insert them and ask again until none come.
-    Ops(Vec<ByteBuf>),
+    Ops(Bounded<ByteBuf, MAX_RESPONSE_OPERATIONS>),
     /// The join was witnessed; the join and what led to it, as much as fits.
     Joined {
-        ops: Vec<ByteBuf>,
+        ops: Bounded<ByteBuf, MAX_RESPONSE_OPERATIONS>,
     },
     Refused(RefusedReason),
 }
@@ -80,14 +83,14 @@ impl MembershipResponse {
 }
 
 /// The first operations, as many as one response holds.
-fn that_fit<B: AsRef<[u8]>>(ops: impl IntoIterator<Item = B>) -> Vec<ByteBuf> {
+fn that_fit<B: AsRef<[u8]>>(
+    ops: impl IntoIterator<Item = B>,
+) -> Bounded<ByteBuf, MAX_RESPONSE_OPERATIONS> {
     let mut room = MAX_MESSAGE_LEN - RESPONSE_OVERHEAD;
-    ops.into_iter()
-        .map_while(|op| {
-            room = room.checked_sub(op.as_ref().len() + LENGTH_OVERHEAD)?;
-            Some(ByteBuf::from(op.as_ref()))
-        })
-        .collect()
+    Bounded::first(ops.into_iter().map_while(|op| {
+        room = room.checked_sub(op.as_ref().len() + LENGTH_OVERHEAD)?;
+        Some(ByteBuf::from(op.as_ref()))
+    }))
 }
 
 /// Why a request was turned down. The order of the variants is the wire's: new ones go last.
