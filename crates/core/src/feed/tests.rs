@@ -416,22 +416,20 @@ fn a_restored_feed_is_what_it_was() {
     let (left, right) = (chain(3, 2, "left"), chain(4, 2, "right"));
     let mut before = feed();
     before.add_head(head(&left[2]));
-    left.iter()
-        .rev()
-        .for_each(|entry| drop(before.add(entry.clone())));
+    left.iter().rev().for_each(|entry| {
+        before.add(entry.clone());
+    });
     before.add_head(head(&right[3]));
-    right
-        .iter()
-        .rev()
-        .for_each(|entry| drop(before.add(entry.clone())));
+    right.iter().rev().for_each(|entry| {
+        before.add(entry.clone());
+    });
     assert!(before.fork().is_some());
 
     let mut after = feed();
     let heads = [before.head(), before.second_head()];
-    heads
-        .into_iter()
-        .flatten()
-        .for_each(|head| drop(after.add_head(head.clone())));
+    heads.into_iter().flatten().for_each(|head| {
+        after.add_head(head.clone());
+    });
     let mut entries: Vec<_> = before.entries().cloned().collect();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.header().seq));
     entries.into_iter().for_each(|entry| after.restore(entry));
@@ -490,7 +488,7 @@ proptest! {
         let left = chain(fork + left_len, fork, "left");
         let right = chain(fork + right_len, fork, "right");
         let mut feed = feed();
-        let mut heads = vec![head(left.last().unwrap()), head(right.last().unwrap())];
+        let mut heads = [head(left.last().unwrap()), head(right.last().unwrap())];
         if order % 2 == 1 {
             heads.reverse();
         }
@@ -500,13 +498,17 @@ proptest! {
         feed.add_head(heads[0].clone());
         if order % 3 == 0 {
             for _ in 0..len {
-                entries.iter().for_each(|entry| drop(feed.add(entry.clone())));
+                entries.iter().for_each(|entry| {
+        feed.add(entry.clone());
+    });
             }
             prop_assert!(feed.fork().is_none() && feed.is_complete());
         }
         feed.add_head(heads[1].clone());
         for _ in 0..len {
-            entries.iter().for_each(|entry| drop(feed.add(entry.clone())));
+            entries.iter().for_each(|entry| {
+        feed.add(entry.clone());
+    });
         }
         prop_assert!(feed.is_quarantined());
         prop_assert!(feed.counting().is_empty());
