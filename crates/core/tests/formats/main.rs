@@ -1,0 +1,11 @@
+//! Every format of core from outside: its bytes, its way there and back, and what is no such format.
+//!
+//! Operations have their vectors in `src/membership/tests/golden.rs`, since only an author that holds
+//! a membership can make them.
+
+#![expect(clippy::unwrap_used, reason = "the samples are valid by construction")]
+
+mod arbitrary;
+mod golden;
+mod round_trip;
+mod samples;

@@ -1,0 +1,91 @@
+//! Every format's value is the same after its way through bytes, and no part of the bytes is enough.
+
+use std::fmt::Debug;
+
+use podsync_core::{
+    VersionId,
+    codec::Format,
+    manifest::{ChunkLocation, Manifest},
+};
+use proptest::{prelude::*, test_runner::TestCaseError};
+
+use crate::{arbitrary, samples};
+
+/// There and back; one byte less, one more and another version are refused.
+fn there_and_back<T: Format + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
+    let bytes = value.encode();
+    let back = T::decode(&bytes);
+    prop_assert!(back.as_ref() == Ok(value), "{back:?}");
+    for len in 0..bytes.len() {
+        prop_assert!(T::decode(&bytes[..len]).is_err(), "cut at {len}");
+    }
+    prop_assert!(T::decode(&[&bytes[..], &[0]].concat()).is_err());
+    let newer = [&[T::VERSION + 1], &bytes[1..]].concat();
+    prop_assert!(T::decode(&newer).is_err());
+    Ok(())
+}
+
+macro_rules! round_trips {
+    ($($name:ident),* $(,)?) => {
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+            $(
+                #[test]
+                fn $name(value in arbitrary::$name()) {
+                    there_and_back(&value)?;
+                }
+            )*
+        }
+    };
+}
+
+round_trips! {
+    head, liveness, body, manifest, operation, invite_proof, membership_request,
+    membership_response, gossip, heads_request, heads_response, entries_request, entries_response,
+    have_request, have_response, private_version,
+}
+
+proptest! {
+    #[test]
+    fn chunk_rows(row in arbitrary::location()) {
+        prop_assert_eq!(ChunkLocation::from_row(&row.to_row()), row);
+    }
+
+    /// Opening checks bounds as well, so of the values that are possible there is one shape here.
+    #[test]
+    fn sealed_manifests(message in ".{0,200}", salt: [u8; 32]) {
+        let manifest = Manifest { message, ..samples::manifest() };
+        let (plain, version) = manifest.to_version();
+        let sealed = Manifest::seal(&plain, &samples::key(), salt);
+        prop_assert_eq!(Manifest::open(&sealed, &samples::key(), version), Ok(manifest));
+        prop_assert!(Manifest::open(&sealed, &samples::key(), VersionId::of(b"another")).is_err());
+    }
+}
+
+/// A length prefix that promises more than is there, in each place where a list may stand.
+#[test]
+fn no_promise_of_length_is_believed() {
+    for (name, bytes) in samples::all() {
+        for at in 1..bytes.len().min(600) {
+            let bad = [&bytes[..at], &[0xff; 9], &[0x01], &bytes[at..]].concat();
+            for refused in decode_all(&bad) {
+                assert!(refused, "{name}, at {at}");
+            }
+        }
+    }
+}
+
+/// Whether each decoder of a message refuses these bytes or reads them within its bound.
+fn decode_all(bytes: &[u8]) -> impl Iterator<Item = bool> {
+    use podsync_core::wire::{Protocol, open_gossip, open_request, open_response};
+    let opened = Protocol::ALL.into_iter().flat_map(|protocol| {
+        [
+            open_request(protocol, bytes).is_err(),
+            open_response(protocol, bytes).is_err(),
+        ]
+    });
+    let mut all: Vec<bool> = opened.collect();
+    all.push(open_gossip(bytes).is_err());
+    all.push(podsync_core::feed::Entry::decode(bytes).is_err());
+    all.into_iter()
+}
