@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a newcomer's machine needs, set up and run.
 
 mod bench;
+mod fuzz;
 mod localstack;
 mod planted;
 mod test;
@@ -21,6 +22,8 @@ enum Task {
     Test(test::Test),
     /// Plant each known bug in turn; the simulated network must catch it
     Planted,
+    /// Feed every decoder with what others may send, under libFuzzer
+    Fuzz(fuzz::Fuzz),
     /// Measure against tar, zstd, socat, curl and nginx; prints ratios
     Bench(bench::Bench),
 }
@@ -29,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Test(test) => test.run(),
         Task::Planted => planted::run(),
+        Task::Fuzz(fuzz) => fuzz.run(),
         Task::Bench(bench) => bench.run(),
     }
 }

@@ -84,6 +84,15 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
     }
 }
 
+/// For a field that is a `Vec` to its readers: `#[serde(deserialize_with = "at_most::<_, _, MAX>")]`.
+pub fn at_most<'de, T, D, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Bounded::<T, MAX>::deserialize(deserializer).map(Bounded::into_vec)
+}
+
 struct BoundedVisitor<T, const MAX: usize>(std::marker::PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor<T, MAX> {

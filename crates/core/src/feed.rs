@@ -17,24 +17,21 @@ use crate::{
     bounded::Bounded,
     codec::{CodecError, Format},
     id::{BlobId, DeviceId, EntryHash, EpochId, OpId, TeamId, VersionId},
-    manifest::{Emulator, MAX_MANIFEST_LEN, MAX_MESSAGE_LEN, PACK_MAX_LEN},
+    manifest::{Emulator, MAX_MANIFEST_LEN, MAX_MESSAGE_LEN, MAX_PACKS, PACK_MAX_LEN},
     name::{PodName, TagName},
     seal::{self, BrokenSeal, SALT_LEN, SecretKey},
     signed::{Domain, SignedPayload},
 };
 
+pub use crate::manifest::{MAX_PARENTS, MAX_SERVICES};
 pub use chain::{Added, Feed, Fork};
 
 /// The most bytes of an entry: a version of 256 GiB lists 8,192 packs of some 37 bytes.
 pub const MAX_ENTRY_LEN: usize = 1 << 20;
 /// The most blobs of an entry: the manifest and as many packs as a version may draw on.
-pub const MAX_BLOBS: usize = 8192 + 1;
+pub const MAX_BLOBS: usize = MAX_PACKS + 1;
 /// The most membership heads that an entry names.
 pub const MAX_MEMBERSHIP_HEADS: usize = 64;
-/// The most parents of a version: more devices than share one pod at the same moment.
-pub const MAX_PARENTS: usize = 64;
-/// The most services that a publication lists.
-pub const MAX_SERVICES: usize = 256;
 /// The most tags that are set along with a publication.
 pub const MAX_TAGS: usize = 16;
 /// The most earlier tag entries that one supersedes.

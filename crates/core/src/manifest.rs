@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded::at_most,
     codec::{CodecError, Format},
     id::{BlobId, ChunkId, ContentHash, VersionId},
     name::PodName,
@@ -20,6 +21,12 @@ pub const MAX_MANIFEST_LEN: usize = 1 << 20;
 pub const MAX_CHUNKS: u64 = 4 << 20;
 /// The most entries of a version.
 pub const MAX_ENTRIES: u64 = 2 << 20;
+/// The most parents of a version: more devices than share one pod at the same moment.
+pub const MAX_PARENTS: usize = 64;
+/// The most services that a version's state may list; LocalStack has some 120.
+pub const MAX_SERVICES: usize = 256;
+/// The most packs that a version draws on: 256 GiB of full ones.
+pub const MAX_PACKS: usize = 8192;
 /// What a pack is filled up to, in sealed bytes.
 pub const PACK_TARGET_LEN: u64 = 32 << 20;
 /// The most bytes of a pack that is accepted.
@@ -32,6 +39,7 @@ const SEAL_CONTEXT: &str = "podsync 2026 manifest 1";
 pub struct Manifest {
     pub pod: PodName,
     /// The versions this one was derived from; none for a pod's first.
+    #[serde(deserialize_with = "at_most::<_, _, MAX_PARENTS>")]
     pub parents: Vec<VersionId>,
     /// What the author said, at most [`MAX_MESSAGE_LEN`] bytes.
     pub message: String,
@@ -51,6 +59,7 @@ pub struct Manifest {
     pub chunks: Table,
     /// Packs that this version draws on; [`ChunkLocation::pack`] indexes it. A parent's packs keep
     /// their places, so that an unchanged table stays the same bytes.
+    #[serde(deserialize_with = "at_most::<_, _, MAX_PACKS>")]
     pub packs: Vec<PackRef>,
 }
 
@@ -69,6 +78,7 @@ pub struct Source {
     /// The emulator, where it came from a running one.
     pub emulator: Option<Emulator>,
     /// Services within, sorted; empty where unknown.
+    #[serde(deserialize_with = "at_most::<_, _, MAX_SERVICES>")]
     pub services: Vec<String>,
 }
 

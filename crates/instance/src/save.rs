@@ -5,7 +5,7 @@
 
 use std::{fmt, fs::File, path::Path};
 
-use podsync_core::manifest::Emulator;
+use podsync_core::manifest::{Emulator, MAX_SERVICES};
 use reqwest::{
     Response,
     header::{HeaderMap, HeaderValue},
@@ -24,9 +24,6 @@ use crate::{
 };
 
 const DOING: &str = "saving the state";
-
-/// The most services that an answer may list; AWS has some 400, LocalStack some 120.
-const MAX_SERVICES: usize = 1000;
 
 /// The most failures that an answer may list; the plugin keeps the list under 4 KiB.
 const MAX_FAILURES: usize = 1000;

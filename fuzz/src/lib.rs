@@ -1,0 +1,263 @@
+//! Every decoder of bytes from outside, as a function of those bytes.
+//!
+//! A target fails by panicking, by taking more memory than it says, or by not ending. What it returns
+//! doesn't matter: almost all of what is tried is refused.
+//!
+//! `cargo xtask fuzz` runs them under libFuzzer; `tests/hostile.rs` runs them in every test run with
+//! broken copies of the golden vectors. Two decoders are private to their crates and have properties
+//! there instead: requests for blobs (net) and the lines that an emulator reports (instance).
+
+mod seeds;
+mod states;
+
+use podsync_core::{
+    DeviceId, PodName, TagName, TeamId, VersionId,
+    catalog::PrivateVersion,
+    codec::Format,
+    feed::{Body, Entry, Head},
+    manifest::{ChunkLocation, Manifest},
+    membership::{
+        Operation,
+        keyring::PreviousKeys,
+        operation::InviteProof,
+        wire::{MAX_MESSAGE_LEN, MembershipRequest, MembershipResponse},
+    },
+    reference::Reference,
+    seal::SecretKey,
+    signed::{MAX_ENVELOPE_LEN, verify},
+    ticket::{RecoveryKey, Ticket},
+    wire::{self, Liveness, MAX_GOSSIP_LEN, Protocol},
+};
+
+/// A decoder and what it is held to.
+pub struct Target {
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+    /// The most bytes that it accepts, or as many as are worth trying.
+    pub max_len: usize,
+    /// Bytes of memory that it may take at a time, whatever it is given.
+    pub memory: usize,
+    /// Golden vectors to start from, by the beginning of their names.
+    seeds: &'static [&'static str],
+}
+
+impl Target {
+    pub fn seeds(&self) -> Vec<Vec<u8>> {
+        seeds::of(self.seeds)
+    }
+
+    pub fn find(name: &str) -> Option<&'static Self> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+}
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+pub const TARGETS: [Target; 22] = [
+    Target {
+        name: "operation",
+        run: |bytes| drop(verify::<Operation>(bytes)),
+        max_len: MAX_ENVELOPE_LEN,
+        memory: 2 * MIB,
+        seeds: &[
+            "found", "add", "remove", "set-role", "robot", "invite", "join", "rotate", "settings",
+        ],
+    },
+    Target {
+        name: "operation-payload",
+        run: |bytes| drop(Operation::decode(bytes)),
+        max_len: MAX_ENVELOPE_LEN,
+        memory: 16 * MIB,
+        seeds: &["payload-of:"],
+    },
+    Target {
+        name: "head",
+        run: |bytes| drop(verify::<Head>(bytes)),
+        max_len: KIB,
+        memory: 64 * KIB,
+        seeds: &["head"],
+    },
+    Target {
+        name: "liveness",
+        run: |bytes| drop(verify::<Liveness>(bytes)),
+        max_len: KIB,
+        memory: 64 * KIB,
+        seeds: &["liveness"],
+    },
+    Target {
+        name: "join-request",
+        run: |bytes| drop(verify::<InviteProof>(bytes)),
+        max_len: 2 * KIB,
+        memory: 64 * KIB,
+        seeds: &["join-request"],
+    },
+    Target {
+        name: "previous-keys",
+        run: |bytes| drop(PreviousKeys::decode(bytes)),
+        max_len: 4 * KIB,
+        memory: 64 * KIB,
+        seeds: &[],
+    },
+    Target {
+        name: "gossip",
+        run: |bytes| drop(wire::open_gossip(bytes)),
+        max_len: MAX_GOSSIP_LEN,
+        memory: MIB,
+        seeds: &["gossip-"],
+    },
+    Target {
+        name: "heads",
+        run: |bytes| exchange(Protocol::Heads, bytes),
+        max_len: MIB,
+        memory: 4 * MIB,
+        seeds: &["heads-"],
+    },
+    Target {
+        name: "entries",
+        run: |bytes| exchange(Protocol::Entries, bytes),
+        max_len: 4 * MIB,
+        memory: 16 * MIB,
+        seeds: &["entries-"],
+    },
+    Target {
+        name: "have",
+        run: |bytes| exchange(Protocol::Have, bytes),
+        max_len: MIB,
+        memory: 2 * MIB,
+        seeds: &["have-"],
+    },
+    Target {
+        name: "membership",
+        run: |bytes| {
+            exchange(Protocol::Membership, bytes);
+            drop(MembershipRequest::decode(bytes));
+            drop(MembershipResponse::decode(bytes));
+        },
+        max_len: MAX_MESSAGE_LEN,
+        memory: 4 * MIB,
+        seeds: &["wire-"],
+    },
+    Target {
+        name: "entry",
+        run: |bytes| {
+            if let Ok(entry) = Entry::decode(bytes) {
+                drop(entry.open(&seeds::key()));
+            }
+        },
+        max_len: MIB,
+        memory: 8 * MIB,
+        seeds: &["entry-"],
+    },
+    Target {
+        name: "entry-body",
+        run: |bytes| drop(Body::decode(bytes)),
+        max_len: 64 * KIB,
+        memory: MIB,
+        seeds: &[],
+    },
+    Target {
+        name: "manifest",
+        run: manifest,
+        max_len: MIB,
+        memory: 8 * MIB,
+        seeds: &["manifest"],
+    },
+    Target {
+        name: "private-version",
+        run: |bytes| drop(PrivateVersion::decode(bytes)),
+        max_len: 64 * KIB,
+        memory: 4 * MIB,
+        seeds: &["private-version"],
+    },
+    Target {
+        name: "ticket",
+        run: |bytes| {
+            drop(Ticket::decode(bytes));
+            drop(RecoveryKey::decode(bytes));
+            text(bytes, |text| {
+                drop(Ticket::parse(text));
+                drop(RecoveryKey::parse(text));
+            });
+        },
+        max_len: 8 * KIB,
+        memory: 256 * KIB,
+        seeds: &["ticket", "recovery-key", "text-of:"],
+    },
+    Target {
+        name: "names",
+        run: |bytes| {
+            text(bytes, |text| {
+                drop(text.parse::<Reference>());
+                drop(text.parse::<PodName>());
+                drop(text.parse::<TagName>());
+                drop(text.parse::<VersionId>());
+                drop(text.parse::<TeamId>());
+                drop(text.parse::<DeviceId>());
+            });
+            let _ = DeviceId::from_peer_id_bytes(bytes);
+        },
+        max_len: 8 * KIB,
+        memory: 256 * KIB,
+        seeds: &["reference:"],
+    },
+    Target {
+        name: "entry-table",
+        run: |bytes| drop(podsync_pack::decode_entry_table(bytes)),
+        max_len: 64 * KIB,
+        memory: 8 * MIB,
+        seeds: &["entry-table"],
+    },
+    Target {
+        name: "pack-trailer",
+        run: states::trailer,
+        max_len: 64 * KIB,
+        memory: MIB,
+        seeds: &["trailer"],
+    },
+    Target {
+        name: "pack",
+        run: states::pack,
+        max_len: 64 * KIB,
+        memory: 4 * MIB,
+        seeds: &["trailer"],
+    },
+    Target {
+        name: "zip-directory",
+        run: states::zip_directory,
+        max_len: 64 * KIB,
+        memory: 8 * MIB,
+        seeds: &["zip-"],
+    },
+    Target {
+        name: "zip-state",
+        run: states::save_zip,
+        max_len: 64 * KIB,
+        memory: 128 * MIB,
+        seeds: &["zip-"],
+    },
+];
+
+/// Both sides of an exchange.
+fn exchange(protocol: Protocol, bytes: &[u8]) {
+    drop(wire::open_request(protocol, bytes));
+    drop(wire::open_response(protocol, bytes));
+}
+
+/// The plain bytes are what the fuzzer has a hand in: who can seal is a member.
+fn manifest(bytes: &[u8]) {
+    let key = SecretKey::from_bytes([9; 32]);
+    drop(Manifest::open(bytes, &key, VersionId::of(bytes)));
+    let sealed = Manifest::seal(bytes, &key, [4; 32]);
+    if let Ok(manifest) = Manifest::open(&sealed, &key, VersionId::of(bytes)) {
+        for row in bytes.as_chunks::<{ ChunkLocation::ROW_LEN }>().0 {
+            drop(manifest.check_location(&ChunkLocation::from_row(row)));
+        }
+    }
+}
+
+fn text(bytes: &[u8], parse: impl Fn(&str)) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        parse(text);
+    }
+}

@@ -1,0 +1,194 @@
+//! What each target starts from: the golden vectors, and a few states that are made here.
+
+use podsync_core::{seal::SecretKey, signed};
+use podsync_pack::{Entry, EntryKind, EntryName, LinkTarget};
+
+const MEMBERSHIP: &str = include_str!("../../crates/core/testdata/membership.txt");
+const FORMATS: &str = include_str!("../../crates/core/testdata/formats.txt");
+
+/// The key that bodies and manifests of the vectors are sealed with.
+pub(crate) fn key() -> SecretKey {
+    SecretKey::from_bytes([9; 32])
+}
+
+/// All seeds whose names begin with one of `names`.
+pub(crate) fn of(names: &[&str]) -> Vec<Vec<u8>> {
+    let mut all = vectors();
+    all.extend(made());
+    all.into_iter()
+        .filter(|(seed, _)| names.iter().any(|name| seed.starts_with(name)))
+        .map(|(_, bytes)| bytes)
+        .collect()
+}
+
+fn vectors() -> Vec<(String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    for (name, bytes) in lines(MEMBERSHIP) {
+        if !name.starts_with("wire-")
+            && let Some(payload) = payload(&bytes)
+        {
+            seeds.push((format!("payload-of:{name}"), payload.to_vec()));
+        }
+        seeds.push((name.to_owned(), bytes));
+    }
+    seeds.extend(lines(FORMATS).map(|(name, bytes)| (name.to_owned(), bytes)));
+    seeds
+}
+
+fn lines(file: &str) -> impl Iterator<Item = (&str, Vec<u8>)> {
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, hex)| {
+            let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes());
+            (name, bytes.expect("vectors are hex"))
+        })
+}
+
+/// What a signed operation's envelope holds: behind version, domain and two ids, with its length.
+fn payload(envelope: &[u8]) -> Option<&[u8]> {
+    let (head, rest) = envelope.split_at_checked(2 + 64)?;
+    if head[..2] != [1, signed::Domain::Operation as u8] {
+        return None;
+    }
+    let len_len = rest.iter().position(|byte| *byte < 0x80)? + 1;
+    let end = rest.len().checked_sub(1 + 64)?;
+    rest.get(len_len..end)
+}
+
+fn made() -> Vec<(String, Vec<u8>)> {
+    let mut seeds: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut seed = |name: &str, bytes: Vec<u8>| seeds.push((name.to_owned(), bytes));
+    for text in [
+        "orders",
+        "orders:3",
+        "orders:3@alice",
+        "orders@0f3a91",
+        "orders:baseline",
+        "orders:+1",
+        "pod:orders:3",
+        "./x.snapshot",
+    ] {
+        seed(&format!("reference:{text}"), text.into());
+    }
+    let recovery = podsync_core::ticket::RecoveryKey::from_seed([7; 32]).expose_text();
+    seed("text-of:recovery", recovery.as_bytes().to_vec());
+    seed("entry-table", entry_table());
+    let row = [&[7; 32][..], &20_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat();
+    seed("trailer", [&40_u64.to_le_bytes()[..], &row, &row].concat());
+    seed("zip-empty", zip(&[]));
+    seed("zip-folder", zip(&[("a/", b"")]));
+    seed(
+        "zip-members",
+        zip(&[("a/", b""), ("a/file", b"hello"), ("b", &[0; 300])]),
+    );
+    seeds
+}
+
+/// A folder, a file and a link in it.
+fn entry_table() -> Vec<u8> {
+    let name = |name: &str| EntryName::new(name).expect("the name is valid");
+    let link = name("a/link");
+    let target = LinkTarget::new(&link, "../b").expect("the target is valid");
+    let file = EntryKind::File {
+        len: 5,
+        crc32: 0xdead_beef,
+    };
+    let mut rows = Vec::new();
+    for (name, kind) in [
+        (name("a"), EntryKind::Dir),
+        (name("a/file"), file),
+        (link, EntryKind::Symlink { target }),
+    ] {
+        let entry = Entry {
+            name,
+            kind,
+            mode: 0o640,
+            mtime_ns: -2,
+        };
+        entry.encode_into(&mut rows);
+    }
+    rows
+}
+
+/// A zip of stored members.
+fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut directory = Vec::new();
+    for (name, data) in members {
+        let offset = bytes.len() as u32;
+        let len = data.len() as u32;
+        // Version, flags, method, time, date.
+        let common = [
+            &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..],
+            &crc32fast::hash(data).to_le_bytes(),
+            &len.to_le_bytes(),
+            &len.to_le_bytes(),
+            &(name.len() as u16).to_le_bytes(),
+            &[0, 0],
+        ]
+        .concat();
+        bytes.extend([b"PK\x03\x04", &common[..], name.as_bytes(), data].concat());
+        directory.extend(
+            [
+                b"PK\x01\x02\x14\x03",
+                &common[..],
+                &[0; 2 + 2 + 2 + 4],
+                &offset.to_le_bytes(),
+                name.as_bytes(),
+            ]
+            .concat(),
+        );
+    }
+    let count = (members.len() as u16).to_le_bytes();
+    let end = [
+        &b"PK\x05\x06\0\0\0\0"[..],
+        &count,
+        &count,
+        &(directory.len() as u32).to_le_bytes(),
+        &(bytes.len() as u32).to_le_bytes(),
+        &[0, 0],
+    ]
+    .concat();
+    [bytes, directory, end].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use podsync_core::{codec::Format, membership::Operation};
+    use podsync_pack::{Directory, decode_entry_table};
+
+    use super::of;
+    use crate::TARGETS;
+
+    #[test]
+    fn what_is_made_here_is_sound() {
+        for zip in of(&["zip-"]) {
+            Directory::read(Cursor::new(zip)).expect("a zip that is opened");
+        }
+        assert_eq!(
+            decode_entry_table(&of(&["entry-table"])[0])
+                .expect("a table that is read")
+                .len(),
+            3
+        );
+        let payloads = of(&["payload-of:"]);
+        assert_eq!(payloads.len(), 9);
+        for payload in payloads {
+            Operation::decode(&payload).expect("an operation");
+        }
+    }
+
+    #[test]
+    fn every_target_that_names_seeds_has_some() {
+        for target in &TARGETS {
+            assert!(
+                target.seeds.is_empty() || !target.seeds().is_empty(),
+                "{}",
+                target.name
+            );
+        }
+    }
+}
