@@ -44,6 +44,8 @@ pub(super) struct Disk {
     /// BLAKE3 of every operation, entry and head that was ever durable.
     ever: BTreeSet<[u8; 32]>,
     waiting: VecDeque<(PersistId, Vec<Record>)>,
+    /// What could not be written, until a later attempt.
+    owed: BTreeSet<Key>,
     /// How many of those that wait are being written.
     writing: usize,
     pub(super) mood: Mood,
@@ -56,6 +58,7 @@ impl Disk {
             durable: BTreeMap::new(),
             ever: BTreeSet::new(),
             waiting: VecDeque::new(),
+            owed: BTreeSet::new(),
             writing: 0,
             mood: Mood::Sound,
         }
@@ -79,6 +82,7 @@ impl Disk {
         let (ids, batches): (Vec<_>, Vec<_>) = self.waiting.drain(..self.writing).unzip();
         self.writing = 0;
         if self.mood == Mood::Failing {
+            self.owed.extend(batches.iter().flatten().map(Key::of));
             return (ids, Vec::new(), false);
         }
         let records: Vec<_> = batches.into_iter().flatten().collect();
@@ -99,8 +103,7 @@ impl Disk {
             .take(survive)
             .flat_map(|(_, records)| records)
             .collect();
-        self.waiting.clear();
-        self.writing = 0;
+        self.lose_queue();
         records.iter().cloned().for_each(|record| self.file(record));
         records
     }
@@ -108,11 +111,17 @@ impl Disk {
     /// Forgets what waits, as a copy of the files does.
     pub(super) fn lose_queue(&mut self) {
         self.waiting.clear();
+        self.owed.clear();
         self.writing = 0;
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    /// Whether a device's head was to be written and could not be, so that a crash may forget it.
+    pub(super) fn owes_head(&self, team: TeamId, device: DeviceId) -> bool {
+        self.owed.contains(&Key::Head(team, device))
     }
 
     /// Whether bytes of this hash are on the disk, or were.
@@ -137,44 +146,41 @@ impl Disk {
     }
 
     fn file(&mut self, record: Record) {
-        let key = match &record {
-            Record::Operation { team, id, bytes } => {
+        let key = Key::of(&record);
+        self.owed.remove(&key);
+        match &record {
+            Record::Operation { bytes, .. }
+            | Record::Entry { bytes, .. }
+            | Record::Head { bytes, .. }
+            | Record::Fork { bytes, .. } => {
                 self.ever.insert(hash(bytes));
-                Key::Operation(*team, *id)
             }
+            Record::Private { .. } => {}
+            Record::PrivateGone { .. } => {
+                self.durable.remove(&key);
+                return;
+            }
+        }
+        self.durable.insert(key, record);
+    }
+}
+
+impl Key {
+    fn of(record: &Record) -> Self {
+        match record {
+            Record::Operation { team, id, .. } => Self::Operation(*team, *id),
             Record::Entry {
                 team,
                 device,
                 seq,
-                hash: entry,
-                bytes,
-            } => {
-                self.ever.insert(hash(bytes));
-                Key::Entry(*team, *device, *seq, *entry)
-            }
-            Record::Head {
-                team,
-                device,
-                bytes,
-            } => {
-                self.ever.insert(hash(bytes));
-                Key::Head(*team, *device)
-            }
-            Record::Fork {
-                team,
-                device,
-                bytes,
-            } => {
-                self.ever.insert(hash(bytes));
-                Key::Fork(*team, *device)
-            }
-            Record::Private { team, version } => Key::Private(*team, version.version),
-            Record::PrivateGone { team, version } => {
-                self.durable.remove(&Key::Private(*team, *version));
-                return;
-            }
-        };
-        self.durable.insert(key, record);
+                hash,
+                ..
+            } => Self::Entry(*team, *device, *seq, *hash),
+            Record::Head { team, device, .. } => Self::Head(*team, *device),
+            Record::Fork { team, device, .. } => Self::Fork(*team, *device),
+            Record::Private { team, version } => Self::Private(*team, version.version),
+            Record::PrivateGone { team, version } => Self::Private(*team, *version),
+        }
     }
 }
 

@@ -262,11 +262,13 @@ fn heads_never_go_back(node: &mut Node) -> Checked {
             )));
         }
     }
-    // What still waits for the disk may be forgotten.
+    // What still waits for the disk, or for another attempt, may be forgotten.
     if node.disk.is_idle() {
         for (team, _) in view::catalogs(engine) {
             for (device, seq) in view::heads(engine, team) {
-                node.floors.insert((team, device), seq);
+                if !node.disk.owes_head(team, device) {
+                    node.floors.insert((team, device), seq);
+                }
             }
         }
     }
