@@ -124,21 +124,21 @@ fn in_the_name_of(victim: DeviceId, mut envelope: Vec<u8>) -> ByteBuf {
     envelope.into()
 }
 
-/// An answer with entries, the last byte of all but the newest entry changed: still well formed, but
-/// not what the entry after it names.
+/// An answer with entries, the last byte of each changed: still well formed, but not what a head or
+/// the entry after it names.
 pub(super) fn tampered(protocol: Protocol, bytes: Vec<u8>) -> Vec<u8> {
     if protocol != Protocol::Entries {
         return bytes;
     }
     match EntriesResponse::decode(&bytes) {
         Ok(EntriesResponse::Entries { entries, more }) => {
-            let change = |(place, mut entry): (usize, ByteBuf)| {
-                if let Some(last) = entry.last_mut().filter(|_| place > 0) {
+            let change = |mut entry: ByteBuf| {
+                if let Some(last) = entry.last_mut() {
                     *last ^= 1;
                 }
                 entry
             };
-            let entries = Bounded::first(entries.into_iter().enumerate().map(change));
+            let entries = Bounded::first(entries.into_iter().map(change));
             EntriesResponse::Entries { entries, more }.encode()
         }
         _ => bytes,

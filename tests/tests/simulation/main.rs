@@ -4,11 +4,9 @@
 //! A failure names its seed; `PODSYNC_SEED=17` runs each test with that seed alone.
 
 mod disks;
-#[cfg(feature = "findings")]
 mod thousand;
 mod transfers;
 mod trust;
-#[cfg(feature = "findings")]
 mod weather;
 
 use std::ops::Range;
@@ -29,13 +27,4 @@ fn with_seeds(seeds: Range<u64>, mut story: impl FnMut(u64) -> Result<Figures, V
         }
     }
     println!("{} seeds, {all}", seeds.len());
-}
-
-/// Stories that end in a finding nobody has explained yet; see docs/simulation.md.
-#[cfg(not(feature = "findings"))]
-#[test]
-fn open_findings_are_told() {
-    eprintln!(
-        "NOT RUN: weather, thousand nodes, changed older entries: they fail; --features findings runs them"
-    );
 }
