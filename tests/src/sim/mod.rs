@@ -16,6 +16,7 @@ mod invariants;
 mod ledger;
 mod life;
 mod node;
+mod opened;
 mod people;
 mod queue;
 mod store;

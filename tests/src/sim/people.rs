@@ -338,6 +338,14 @@ impl World {
             .collect()
     }
 
+    /// How many operations a node holds of a team.
+    pub fn operations(&self, node: NodeId, team: TeamId) -> usize {
+        let engine = self.node(node).engine.as_ref();
+        engine
+            .and_then(|engine| engine.membership(&team))
+            .map_or(0, |membership| membership.op_count())
+    }
+
     pub fn is_member(&self, node: NodeId, team: TeamId, device: DeviceId) -> bool {
         let engine = self.node(node).engine.as_ref();
         engine

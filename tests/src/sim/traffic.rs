@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use podsync_core::{
     BlobId, DeviceId, TeamId,
     engine::{FetchId, GossipId, Input, RequestFailed, RequestId, ResponderId},
-    wire::{self, Protocol},
+    wire::Protocol,
 };
 
 use super::{
@@ -260,9 +260,10 @@ impl World {
         if !home.is_up() || !home.seen.insert(hash(&bytes)) {
             return Ok(());
         }
-        let Ok(message) = wire::open_gossip(&bytes) else {
+        let Ok(message) = self.opened.gossip(&bytes) else {
             return Ok(());
         };
+        let home = self.node_mut(to);
         let id = GossipId(home.mint());
         home.heard.insert(id, Heard { team, from, bytes });
         self.note(to, "hears gossip", Some(from), 0);
@@ -286,7 +287,7 @@ impl World {
         protocol: Protocol,
         bytes: &[u8],
     ) -> Result<(), Violation> {
-        let Ok(opened) = wire::open_request(protocol, bytes) else {
+        let Ok(opened) = self.opened.request(protocol, bytes) else {
             return Ok(());
         };
         let device = self.device(peer.node);
@@ -365,8 +366,10 @@ impl World {
             return Ok(());
         };
         self.note(to, "is answered", Some(from), requested.protocol as u64);
-        let result =
-            wire::open_response(requested.protocol, bytes).map_err(|_| RequestFailed::Garbage);
+        let result = self
+            .opened
+            .response(requested.protocol, bytes)
+            .map_err(|_| RequestFailed::Garbage);
         self.feed(to, Input::Response { id, result })
     }
 

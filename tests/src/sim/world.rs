@@ -24,6 +24,7 @@ use super::{
     invariants,
     ledger::Ledger,
     node::{Node, NodeId, Peer},
+    opened::Opened,
     queue::Queue,
     traffic::Parcel,
     weather::Climate,
@@ -133,6 +134,7 @@ pub struct World {
     pub(super) far_side: BTreeSet<NodeId>,
     pub(super) climate: Climate,
     pub(super) ledger: Ledger,
+    pub(super) opened: Opened,
     pub(super) answers: BTreeMap<(NodeId, CommandId), Result<Answer, EngineError>>,
     /// Transfers that ended, and whether everything arrived.
     pub(super) ended: BTreeMap<(NodeId, TransferId), bool>,
@@ -155,6 +157,7 @@ impl World {
             far_side: BTreeSet::new(),
             climate,
             ledger: Ledger::default(),
+            opened: Opened::default(),
             answers: BTreeMap::new(),
             ended: BTreeMap::new(),
             figures: Figures::default(),

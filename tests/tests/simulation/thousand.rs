@@ -34,7 +34,8 @@ fn a_thousand_nodes_agree() {
             ..Climate::fair()
         });
         let original = nodes[500];
-        let version = world.publish(original, team, "orders", &[20 << 20])?;
+        world.publish(original, team, "orders", &[1000])?;
+        let version = world.publish(nodes[400], team, "invoices", &[20 << 20])?;
         world.run_for(Duration::from_secs(60))?;
         world.partition(nodes.iter().copied().skip(NODES / 2 - 100).step_by(2));
         let copy = world.copy_home(original)?;
@@ -64,6 +65,7 @@ fn a_thousand_nodes_agree() {
         }
         world.run_for(Duration::from_secs(120))?;
         world.mend_and_agree()?;
+        assert!(world.figures().transfers > 0, "nobody pulled");
         Ok(world.figures())
     });
 }

@@ -42,6 +42,29 @@ fn a_forgers_word_counts_for_nothing() {
 }
 
 #[test]
+fn a_join_is_written_once_though_many_could_witness_it() {
+    with_seeds(0..30, |seed| {
+        let mut world = World::new(seed, Climate::fair());
+        let team = world.gather(6)?;
+        let founder = node(&world, 0);
+        let ticket = world.invite(founder, team, Role::Publisher, 1)?;
+        world.run_for(A_MINUTE)?;
+        let before = world.operations(founder, team);
+        let members: Vec<_> = world.nodes().collect();
+        let newcomer = world.add()?;
+        for member in members {
+            world.link(member, newcomer);
+        }
+        let join = world.join(newcomer, &ticket);
+        world.must(newcomer, join)?;
+        world.run_for(A_MINUTE)?;
+        assert_eq!(world.operations(founder, team), before + 1);
+        world.mend_and_agree()?;
+        Ok(world.figures())
+    });
+}
+
+#[test]
 fn entries_that_were_changed_are_refused() {
     with_seeds(0..30, |seed| {
         let mut world = World::new(seed, Climate::fair());

@@ -98,7 +98,7 @@ impl Engine {
             exchanges: BTreeMap::new(),
         };
         self.connected.insert(device, connection);
-        self.ask_to_join(device);
+        self.witness_came(device);
         let teams = self.teams_of(&device);
         for team in &teams {
             self.exchange(*team, device);
@@ -119,6 +119,7 @@ impl Engine {
             self.forget_request(&asked);
         }
         self.provider_gone(&device);
+        self.witness_gone(&device);
     }
 
     pub(super) fn on_response(&mut self, id: RequestId, result: Result<ResponseIn, RequestFailed>) {

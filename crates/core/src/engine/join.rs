@@ -1,9 +1,14 @@
-//! Joining a team by a ticket: asking whoever is connected until somebody witnesses it.
+//! Joining a team by a ticket: asking who is connected, one after the other, until somebody witnesses
+//! it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
 //!
 //! What a witness sends is believed only as far as it checks out: the operations must lead from the
 //! founding that the ticket names, over the heads that it names, to this device being a member.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Engine, EngineError,
@@ -31,6 +36,8 @@ use crate::{
 
 /// The most joins that are under way at once.
 const MAX_JOINS: usize = 4;
+/// How long one device may take before the next is asked beside it.
+const ASK_NEXT_AFTER: Duration = Duration::from_secs(2);
 
 /// A join under way.
 pub(super) struct PendingJoin {
@@ -39,7 +46,11 @@ pub(super) struct PendingJoin {
     member: MemberName,
     label: DeviceLabel,
     patience: Duration,
-    pub(super) deadline: Option<Duration>,
+    deadline: Option<Duration>,
+    /// Connected devices that are not asked yet.
+    waiting: VecDeque<DeviceId>,
+    /// When the next is asked, answer or not; none while nobody waits.
+    ask_next: Option<Duration>,
     /// What the team looks like so far, as each asked device shows it.
     shown: BTreeMap<DeviceId, Shown>,
     refused: Option<RefusedReason>,
@@ -84,33 +95,70 @@ impl Engine {
             label,
             patience,
             deadline,
+            waiting: self.connected.keys().copied().collect(),
+            ask_next: None,
             shown: BTreeMap::new(),
             refused: None,
         };
         self.joins.insert(team, join);
-        let connected: Vec<_> = self.connected.keys().copied().collect();
-        for device in connected {
-            self.ask_to_join(device);
-        }
+        self.ask_a_witness(team);
         Ok(())
     }
 
-    /// Asks a device to witness every join that is under way.
-    pub(super) fn ask_to_join(&mut self, device: DeviceId) {
-        let requests: Vec<_> = self
-            .joins
-            .values()
-            .filter(|join| join.deadline.is_some())
-            .map(|join| join.request(&self.secret))
-            .collect();
-        for (team, request) in requests {
-            self.ask(
-                Asked::Join { team, device },
-                device,
-                Protocol::Membership,
-                request.encode(),
-            );
+    /// A device is there that may witness the joins under way.
+    pub(super) fn witness_came(&mut self, device: DeviceId) {
+        for join in self.joins.values_mut() {
+            join.waiting.push_back(device);
         }
+        self.ask_witnesses();
+    }
+
+    pub(super) fn witness_gone(&mut self, device: &DeviceId) {
+        for join in self.joins.values_mut() {
+            join.waiting.retain(|waiting| waiting != device);
+        }
+        self.ask_witnesses();
+    }
+
+    /// Asks the next device for every join of which nobody is being asked, or is for too long.
+    fn ask_witnesses(&mut self) {
+        let teams: Vec<_> = self.joins.keys().copied().collect();
+        for team in teams {
+            self.ask_a_witness(team);
+        }
+    }
+
+    fn ask_a_witness(&mut self, team: TeamId) {
+        let now = self.now.mono;
+        let running = self.is_asked_to_witness(team);
+        let Some(join) = self
+            .joins
+            .get_mut(&team)
+            .filter(|join| join.deadline.is_some())
+        else {
+            return;
+        };
+        if running && join.ask_next.is_none_or(|due| due > now) {
+            join.ask_next.get_or_insert(now + ASK_NEXT_AFTER);
+            return;
+        }
+        let Some(device) = join.waiting.pop_front() else {
+            join.ask_next = None;
+            return;
+        };
+        join.ask_next = Some(now + ASK_NEXT_AFTER);
+        let request = join.request(&self.secret);
+        self.ask(
+            Asked::Join { team, device },
+            device,
+            Protocol::Membership,
+            request.encode(),
+        );
+    }
+
+    fn is_asked_to_witness(&self, team: TeamId) -> bool {
+        let running = |asked: &Asked| matches!(asked, Asked::Join { team: of, .. } if *of == team);
+        self.asked.values().any(running)
     }
 
     pub(super) fn on_join_answer(
@@ -160,6 +208,7 @@ impl Engine {
         {
             // It is decided: no deadline stops what is being written.
             join.deadline = None;
+            join.ask_next = None;
             let by = join.by;
             let operations = shown.operations;
             let records = operations
@@ -175,10 +224,10 @@ impl Engine {
                 records,
             );
         }
-        let running = |asked: &Asked| matches!(asked, Asked::Join { team: of, .. } if *of == team);
         let refused = join.refused.filter(|why| is_final(*why));
-        if let Some(why) = refused.filter(|_| !self.asked.values().any(running)) {
-            self.end_join(team, EngineError::JoinRefused(why));
+        match refused.filter(|_| !self.is_asked_to_witness(team)) {
+            Some(why) => self.end_join(team, EngineError::JoinRefused(why)),
+            None => self.ask_a_witness(team),
         }
     }
 
@@ -207,7 +256,8 @@ impl Engine {
         self.reply(by, Ok(Answer::Joined { team }));
     }
 
-    pub(super) fn give_up_joins(&mut self) {
+    /// Gives up joins whose time is over, and asks on for the others.
+    pub(super) fn press_joins(&mut self) {
         let now = self.now.mono;
         let over = self
             .joins
@@ -226,6 +276,7 @@ impl Engine {
         for (team, why) in over {
             self.end_join(team, why);
         }
+        self.ask_witnesses();
     }
 
     /// A join that couldn't be written is over like any other that failed.
@@ -241,10 +292,14 @@ impl Engine {
 }
 
 impl PendingJoin {
-    fn request(&self, me: &DeviceSecret) -> (TeamId, MembershipRequest) {
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.deadline.into_iter().chain(self.ask_next).min()
+    }
+
+    fn request(&self, me: &DeviceSecret) -> MembershipRequest {
         let team = self.ticket.team;
         if self.ticket.kind == TicketKind::Robot {
-            return (team, MembershipRequest::fetch(team, &[]));
+            return MembershipRequest::fetch(team, &[]);
         }
         let newcomer = Enrolment {
             device: me.id(),
@@ -253,7 +308,7 @@ impl PendingJoin {
             label: self.label.clone(),
         };
         let request = join_request(&self.ticket.secret(), team, newcomer);
-        (team, MembershipRequest::Join { team, request })
+        MembershipRequest::Join { team, request }
     }
 
     /// Whether a device has shown us as a member of a team no older than the ticket.

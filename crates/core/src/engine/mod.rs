@@ -211,7 +211,7 @@ impl Engine {
         teams
             .chain([self.writes.timeout(), self.wants.timeout()])
             .chain(self.connected.values().map(Connection::timeout))
-            .chain(self.joins.values().map(|join| join.deadline))
+            .chain(self.joins.values().map(PendingJoin::timeout))
             .flatten()
             .min()
     }
@@ -219,7 +219,7 @@ impl Engine {
     fn on_time(&mut self) {
         self.retry_writes();
         self.exchange_when_due();
-        self.give_up_joins();
+        self.press_joins();
         let mono = self.now.mono;
         let ids: Vec<_> = self.teams.keys().copied().collect();
         for id in ids {
