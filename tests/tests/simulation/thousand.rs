@@ -35,7 +35,7 @@ fn a_thousand_nodes_agree() {
         });
         let original = nodes[500];
         world.publish(original, team, "orders", &[1000])?;
-        let version = world.publish(nodes[400], team, "invoices", &[20 << 20])?;
+        let version = world.publish(nodes[405], team, "invoices", &[20 << 20])?;
         world.run_for(Duration::from_secs(60))?;
         world.partition(nodes.iter().copied().skip(NODES / 2 - 100).step_by(2));
         let copy = world.copy_home(original)?;
@@ -61,6 +61,7 @@ fn a_thousand_nodes_agree() {
             world.must(founder, Command::Remove { team, device })?;
         }
         for number in (150..350).step_by(10) {
+            world.link(nodes[number], nodes[405]);
             world.pull(nodes[number], team, version)?;
         }
         world.run_for(Duration::from_secs(120))?;
