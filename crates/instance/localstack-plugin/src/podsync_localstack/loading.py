@@ -1,7 +1,8 @@
 """Puts a saved state into the running instance.
 
 Two steps: making a `PreparedLoad` checks the archive without touching the instance; `apply` changes
-it, service by service. Reading a pickle runs what is in it: states come from trusted people only.
+it, service by service. A pickle may name resources only (`nameable`), and can still build nonsense
+of them: states come from trusted people.
 """
 
 import json
