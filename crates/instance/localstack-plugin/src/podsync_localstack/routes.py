@@ -3,9 +3,11 @@
 Whoever may load a state may run code in the instance, so no web page may: see `_refuse_pages`.
 """
 
+import io
 import ipaddress
 import json
 import logging
+import os
 import queue
 import shutil
 import threading
@@ -94,9 +96,8 @@ class PodRoutes:
         except ValueError:
             known = ", ".join(strategy.value for strategy in Strategy)
             return _error(400, f"there is no merge strategy {name!r}; there are {known}")
-        spooled = archive.spool()
+        spooled = _received(request)
         try:
-            shutil.copyfileobj(request.stream, spooled, BLOCK)
             prepared = PreparedLoad(spooled, strategy)
         except BrokenArchive as e:
             spooled.close()
@@ -122,6 +123,20 @@ class PodRoutes:
             return _error(404, f"this instance has no service {service!r}")
         resetting.reset_one(service)
         return Response("", 200)
+
+
+def _received(request: Request) -> BinaryIO:
+    """The body as a file that outlives the request.
+
+    The server has received a long body into a file without a name: that one is taken over, and not
+    written a second time.
+    """
+    held = getattr(request.stream, "_wrapped", None)
+    if isinstance(held, io.BufferedRandom):
+        return os.fdopen(os.dup(held.fileno()), "rb")
+    spooled = archive.spool()
+    shutil.copyfileobj(request.stream, spooled, BLOCK)
+    return spooled
 
 
 def _blocks(spooled: BinaryIO) -> Iterator[bytes]:
