@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::disk::SmallDisk;
+
 /// Settings of the person who runs the tests must not leak into them.
 const CLEARED: [&str; 8] = [
     "PODSYNC_HOME",
@@ -60,7 +62,7 @@ impl Answer {
         Ok(self.json)
     }
 
-    /// The message of a command that failed with `code`.
+    /// The message of a command that failed with `code`. Every failure says what to do next.
     pub fn failed(self, code: i32) -> Result<String> {
         ensure!(
             self.code == Some(code),
@@ -69,15 +71,25 @@ impl Answer {
             self.json,
             self.stderr
         );
-        Ok(self.json["error"]["message"]
-            .as_str()
-            .unwrap_or(&self.stderr)
-            .to_owned())
+        let error = &self.json["error"];
+        let Some(message) = error["message"].as_str() else {
+            // The command line itself was wrong: clap's words.
+            ensure!(
+                code == 2 && self.stderr.contains("error:"),
+                "no message: {self:?}"
+            );
+            return Ok(self.stderr);
+        };
+        let hint = error["hint"].as_str().unwrap_or_default();
+        ensure!(!hint.is_empty(), "it doesn't say what to do next: {error}");
+        Ok(format!("{message}\n{hint}"))
     }
 }
 
 pub struct Home {
     pub name: String,
+    /// Goes before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     folder: TempDir,
     daemon: Option<Child>,
     /// Runs programs elsewhere: a network namespace.
@@ -92,15 +104,32 @@ impl Home {
 
     /// A home whose every program is run behind `prefix`.
     pub fn within(name: &str, prefix: Vec<String>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("podsync-test-").tempdir()?;
-        let home = Self {
-            name: name.to_owned(),
-            folder,
-            daemon: None,
-            prefix,
-        };
+        let mut home = Self::bare(name)?;
+        home.prefix = prefix;
         home.run(&["init"])?.ok()?;
         Ok(home)
+    }
+
+    /// A home with `len` bytes of disk; none, with the reason printed, where that can't be had.
+    pub fn on_small_disk(name: &str, len: u64) -> Result<Option<Self>> {
+        let mut home = Self::bare(name)?;
+        std::fs::create_dir(home.path())?;
+        home.disk = SmallDisk::mount(&home.path(), len)?;
+        if home.disk.is_none() {
+            return Ok(None);
+        }
+        home.run(&["init"])?.ok()?;
+        Ok(Some(home))
+    }
+
+    fn bare(name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            disk: None,
+            folder: tempfile::Builder::new().prefix("podsync-test-").tempdir()?,
+            daemon: None,
+            prefix: Vec::new(),
+        })
     }
 
     pub fn path(&self) -> PathBuf {
