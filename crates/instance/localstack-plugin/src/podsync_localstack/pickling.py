@@ -10,6 +10,7 @@ import importlib
 import io
 import pickle as stock
 import sys
+from collections.abc import Callable
 from types import FunctionType
 from typing import Any, BinaryIO
 
@@ -69,12 +70,8 @@ class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
         self.framer = framer
         self.write = framer.write
         self._write_large_bytes = framer.write_large_bytes
-        self._seen: dict[str | bytes, str | bytes] = {}
-
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        if type(obj) is str or type(obj) is bytes:
-            obj = self._seen.setdefault(obj, obj)
-        super().save(obj, save_persistent_id)
+        # Strings and bytes that were written, to be pointed at by those that are equal.
+        self.seen: dict[str | bytes, str | bytes] = {}
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         name = name or getattr(obj, "__qualname__", None) or obj.__name__
@@ -82,6 +79,18 @@ class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
         if nameable.find(module, name) is not obj:
             raise NotNameable(f"{module}.{name} is not the object of that name")
         super().save_global(obj, name)
+
+
+def _save_once(plain: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def save(pickler: Any, obj: str | bytes) -> None:
+        first = pickler.seen.setdefault(obj, obj)
+        known = None if first is obj else pickler.memo.get(id(first))
+        if known is None:
+            plain(pickler, obj)
+        else:
+            pickler.write(pickler.get(known[0]))
+
+    return save
 
 
 def _save_set(pickler: Any, obj: set) -> None:
@@ -167,7 +176,8 @@ def _save_class(pickler: Any, obj: type) -> None:
 _CanonicalPickler.dispatch = _Dispatch(
     stock._Pickler.dispatch  # type: ignore[attr-defined]
     | reducers.EXACT
-    | {type: _save_class, FunctionType: _save_function},
+    | {type: _save_class, FunctionType: _save_function}
+    | {kind: _save_once(stock._Pickler.dispatch[kind]) for kind in (str, bytes)},  # type: ignore
     {
         set: _save_set,
         frozenset: _save_frozenset,

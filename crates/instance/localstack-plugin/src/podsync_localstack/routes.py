@@ -25,7 +25,7 @@ from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import Failure, reason
-from podsync_localstack.saving import save
+from podsync_localstack.saving import running_index, save
 
 LOG = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class PodRoutes:
     @route("/_localstack/pods/state", methods=["GET"])
     @_refuse_pages
     def save(self, request: Request) -> Response:
-        wanted = [name for name in request.args.get("services", "").split(",") if name]
+        wanted = _wanted(request)
         spooled = archive.spool()
         try:
             report = save(wanted, spooled)
@@ -86,6 +86,11 @@ class PodRoutes:
         if not report.quiesced:
             headers["x-podsync-quiesced"] = "false"
         return Response(_blocks(spooled), 200, headers)
+
+    @route("/_localstack/pods/index", methods=["GET"])
+    @_refuse_pages
+    def index(self, request: Request) -> Response:
+        return Response.for_json(running_index(_wanted(request)))
 
     @route("/_localstack/pods", methods=["POST"])
     @_refuse_pages
@@ -123,6 +128,10 @@ class PodRoutes:
             return _error(404, f"this instance has no service {service!r}")
         resetting.reset_one(service)
         return Response("", 200)
+
+
+def _wanted(request: Request) -> list[str]:
+    return [name for name in request.args.get("services", "").split(",") if name]
 
 
 def _received(request: Request) -> BinaryIO:

@@ -64,6 +64,24 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
     return report
 
 
+def running_index(wanted: Collection[str]) -> dict[str, Any]:
+    """The index that a save would write now. A service that can't be read is left out of it."""
+    resources: list[index.Resource] = []
+    with gate.closed():
+        for name in sorted(SERVICE_PLUGINS.list_active_services()):
+            if wanted and name not in wanted:
+                continue
+            try:
+                state = ServiceState(SERVICE_PLUGINS.get_service(name))
+                with sqs_queues.still() if name == "sqs" else nullcontext():
+                    for container in state.containers:
+                        for scope in container.scopes():
+                            resources += index.resources(name, scope, container.read(scope))
+            except Exception:
+                LOG.exception("Could not look into %s", name)
+    return index.document(resources)
+
+
 def _save_containers(
     service: str, state: ServiceState, archive: ArchiveWriter, report: SaveReport
 ) -> list[index.Resource]:
