@@ -14,6 +14,7 @@ from podsync_localstack import (
     gate,
     index,
     names,
+    outside,
     pickling,
     s3_bodies,
     sqs_queues,
@@ -47,6 +48,8 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     resources += _save_containers(name, state, archive, report)
                 states.append((name, service, state))
+                if missing := outside.not_saved(name, service):
+                    report.failed.append(Failure(name, missing))
             except Exception as e:
                 LOG.exception("Could not save %s", name)
                 report.failed.append(Failure(name, reason(e)))
