@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -202,6 +203,23 @@ impl Home {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?)
+    }
+
+    /// Posts a call to the daemon's socket, as a client of somebody else's would.
+    pub fn post(&self, path: &str, call: &Value) -> Result<(u16, Value)> {
+        let mut socket = UnixStream::connect(self.path().join("run/podsync.sock"))?;
+        let body = call.to_string();
+        write!(
+            socket,
+            "POST /v1/{path} HTTP/1.1\r\nhost: podsync\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
     }
 
     /// Starts the daemon on loopback and waits until it serves.
