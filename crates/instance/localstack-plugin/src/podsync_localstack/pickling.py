@@ -2,6 +2,8 @@
 
 What would differ between two saves of one state: the order of sets (hashes are seeded per process),
 which equal strings happen to be one object, and frames, whose borders shift all that follows them.
+What would make one more resource a wholly different file: the numbers by which later bytes point at
+earlier ones. They are counted in rooms with space to spare, see `_close_room`.
 What must not be copied: a backend or store that a resource refers to is the running instance's own.
 What must not travel: code. See `nameable`.
 """
@@ -10,7 +12,7 @@ import importlib
 import io
 import pickle as stock
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any, BinaryIO
 
@@ -21,6 +23,9 @@ from podsync_localstack import nameable, reducers
 from podsync_localstack.nameable import NotNameable
 
 PROTOCOL = 4
+
+# What points at fewer objects gets no room of its own: the numbers are a table in the reader's memory.
+_SMALLEST_ROOM = 8
 
 
 def dumps(value: Any) -> bytes:
@@ -72,6 +77,35 @@ class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
         self._write_large_bytes = framer.write_large_bytes
         # Strings and bytes that were written, to be pointed at by those that are equal.
         self.seen: dict[str | bytes, str | bytes] = {}
+        self._next = 0
+
+    def memoize(self, obj: Any) -> None:
+        number = self._next
+        self._next += 1
+        self.write(stock.LONG_BINPUT + number.to_bytes(4, "little"))
+        self.memo[id(obj)] = number, obj
+
+    def _batch_setitems(self, items: Iterable[tuple[Any, Any]], *_: Any) -> None:
+        for key, value in items:
+            first = self._next
+            self.save(key)
+            self.save(value)
+            self.write(stock.SETITEM)
+            self._close_room(first)
+
+    def _batch_appends(self, items: Iterable[Any], *_: Any) -> None:
+        for item in items:
+            first = self._next
+            self.save(item)
+            self.write(stock.APPEND)
+            self._close_room(first)
+
+    def _close_room(self, first: int) -> None:
+        """Leaves numbers free after an item, so that the next keep theirs when this one grows."""
+        used = self._next - first
+        if used >= _SMALLEST_ROOM:
+            step = max(_SMALLEST_ROOM, 1 << (used // 4).bit_length())
+            self._next = first + -(-used // step) * step
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         name = name or getattr(obj, "__qualname__", None) or obj.__name__
