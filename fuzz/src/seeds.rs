@@ -2,6 +2,7 @@
 
 use podsync_core::{seal::SecretKey, signed};
 use podsync_pack::{Entry, EntryKind, EntryName, LinkTarget};
+use podsync_tests::kit::{Member, zip};
 
 const MEMBERSHIP: &str = include_str!("../../crates/core/testdata/membership.txt");
 const FORMATS: &str = include_str!("../../crates/core/testdata/formats.txt");
@@ -76,11 +77,13 @@ fn made() -> Vec<(String, Vec<u8>)> {
     seed("entry-table", entry_table());
     let row = [&[7; 32][..], &20_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat();
     seed("trailer", [&40_u64.to_le_bytes()[..], &row, &row].concat());
+    let folder = Member::stored("a/", b"");
+    let file = Member::stored("a/file", b"hello");
     seed("zip-empty", zip(&[]));
-    seed("zip-folder", zip(&[("a/", b"")]));
+    seed("zip-folder", zip(&[folder]));
     seed(
         "zip-members",
-        zip(&[("a/", b""), ("a/file", b"hello"), ("b", &[0; 300])]),
+        zip(&[folder, file, Member::stored("b", &[0; 300])]),
     );
     seeds
 }
@@ -109,48 +112,6 @@ fn entry_table() -> Vec<u8> {
         entry.encode_into(&mut rows);
     }
     rows
-}
-
-/// A zip of stored members.
-fn zip(members: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut directory = Vec::new();
-    for (name, data) in members {
-        let offset = bytes.len() as u32;
-        let len = data.len() as u32;
-        // Version, flags, method, time, date.
-        let common = [
-            &[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..],
-            &crc32fast::hash(data).to_le_bytes(),
-            &len.to_le_bytes(),
-            &len.to_le_bytes(),
-            &(name.len() as u16).to_le_bytes(),
-            &[0, 0],
-        ]
-        .concat();
-        bytes.extend([b"PK\x03\x04", &common[..], name.as_bytes(), data].concat());
-        directory.extend(
-            [
-                b"PK\x01\x02\x14\x03",
-                &common[..],
-                &[0; 2 + 2 + 2 + 4],
-                &offset.to_le_bytes(),
-                name.as_bytes(),
-            ]
-            .concat(),
-        );
-    }
-    let count = (members.len() as u16).to_le_bytes();
-    let end = [
-        &b"PK\x05\x06\0\0\0\0"[..],
-        &count,
-        &count,
-        &(directory.len() as u32).to_le_bytes(),
-        &(bytes.len() as u32).to_le_bytes(),
-        &[0, 0],
-    ]
-    .concat();
-    [bytes, directory, end].concat()
 }
 
 #[cfg(test)]

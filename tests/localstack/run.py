@@ -50,6 +50,7 @@ def prepare_environment(port: int, home: Path) -> None:
         "SKIP_SSL_CERT_DOWNLOAD": "1",
         "DNS_ADDRESS": "0",
         "PROVIDER_OVERRIDE_DYNAMODB": "moto",
+        "PROVIDER_OVERRIDE_KINESIS": "moto",
     }.items():
         os.environ.setdefault(name, value)
 

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::{
     localstack,
-    tools::{command, ensure_nextest, root, run, step},
+    tools::{command, ensure_nextest, has, root, run, step},
 };
 
 #[derive(Args)]
@@ -31,6 +31,7 @@ impl Test {
                 "warnings",
             ],
         )?;
+        rules_of_dependencies()?;
         if self.fast {
             return run(
                 "cargo",
@@ -85,4 +86,14 @@ impl Test {
         tests.run()?;
         Ok(())
     }
+}
+
+/// Which crate may use which, and their licences. cargo-deny takes minutes to build, so it is run where it
+/// is there; advisories need the network and are looked at by hand (docs/testing.md).
+fn rules_of_dependencies() -> Result<()> {
+    if has("cargo", &["deny", "--version"]) {
+        return run("cargo", &["deny", "check", "bans", "licenses", "sources"]);
+    }
+    step("NOT RUN: cargo-deny isn't here (`cargo install cargo-deny --locked`)");
+    Ok(())
 }

@@ -8,6 +8,8 @@ mod command;
 mod connect;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference;
 
 use std::process::ExitCode;
 

@@ -60,7 +60,10 @@ impl From<HomeError> for Failure {
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        Self(with_hint(ErrorCode::BadState, &error))
+        let mut told = with_hint(ErrorCode::BadState, &error);
+        told.hint
+            .get_or_insert_with(|| "rename or remove it, then save again".to_owned());
+        Self(told)
     }
 }
 
@@ -149,12 +152,24 @@ impl From<EngineError> for Failure {
             EngineError::NotPersisted(_) | EngineError::LocalDisk => ErrorCode::Disk,
             EngineError::Cancelled => ErrorCode::Cancelled,
         };
-        // Written as `what happened: what to do`.
-        let text = error.to_string();
-        Self(match text.split_once(": ") {
-            Some((what, next)) => ApiError::new(code, what).hint(next),
-            None => ApiError::new(code, text),
-        })
+        let mut told = match &error {
+            // Reasons from below are written as `what happened; what to do`.
+            EngineError::Membership(_) | EngineError::JoinRefused(_) | EngineError::Entry(_) => {
+                with_hint(code, &error)
+            }
+            // The engine's own: `what happened: what to do`.
+            error => {
+                let text = error.to_string();
+                match text.split_once(": ") {
+                    Some((what, next)) => ApiError::new(code, what).hint(next),
+                    None => ApiError::new(code, text),
+                }
+            }
+        };
+        told.hint.get_or_insert_with(|| {
+            "`podsync status` and `podsync team members` say how things are".to_owned()
+        });
+        Self(told)
     }
 }
 

@@ -123,10 +123,10 @@ where
     let call = match serde_json::from_slice::<C>(&body) {
         Ok(call) => call,
         Err(error) => {
-            return failure(&ApiError::new(
-                ErrorCode::Invalid,
-                format!("{}: {error}", C::PATH),
-            ));
+            let error = ApiError::new(ErrorCode::Invalid, format!("{}: {error}", C::PATH));
+            return failure(
+                &error.hint("correct what it names; docs/control-api.md has the shapes"),
+            );
         }
     };
     let streams = headers

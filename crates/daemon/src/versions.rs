@@ -205,3 +205,42 @@ impl Versions {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails where this podsync no longer reads the versions that it recorded.
+    #[test]
+    fn records_keep_their_bytes() {
+        let sealed = Sealed {
+            blob: BlobRef {
+                id: BlobId::from_bytes([1; 32]),
+                len: 300,
+            },
+            epoch: EpochId::from_bytes([2; 32]),
+        };
+        let pod: PodName = "orders".parse().unwrap();
+        let own = vec![BlobId::from_bytes([3; 32])];
+        let mut held = HeldVersion::new(pod, sealed, b"plain".to_vec(), own);
+        held.checkpoint = Some(Checkpoint {
+            number: 7,
+            instance: "run".to_owned(),
+        });
+        let bytes = held.encode();
+        let expected = [
+            &b"\x01\x06orders\x01\x07\x03run"[..],
+            &[1; 32],
+            &[0xac, 0x02],
+            &[2; 32],
+            b"\x05plain\x01",
+            &[3; 32],
+        ]
+        .concat();
+        assert_eq!(bytes, expected);
+        assert_eq!(HeldVersion::decode(&bytes).unwrap().encode(), bytes);
+        for len in 0..bytes.len() {
+            assert!(HeldVersion::decode(&bytes[..len]).is_err(), "cut at {len}");
+        }
+    }
+}

@@ -116,7 +116,9 @@ pub enum Error {
         failed: Vec<SaveFailure>,
     },
 
-    #[error("{endpoint} has no service {service}; `podsync doctor` lists those that it has")]
+    #[error(
+        "{endpoint} has no service {service}; {endpoint}/_localstack/health lists those that it has"
+    )]
     UnknownService {
         endpoint: Endpoint,
         service: Service,
@@ -151,7 +153,7 @@ pub enum Error {
 
     /// The caller's own stream of the state failed, before the instance had all of it.
     #[error(
-        "the state could not be read to the end ({0}); nothing was loaded; check it with `podsync verify`, and load again"
+        "the state could not be read to the end ({0}); nothing was loaded; pull the version again, and load again"
     )]
     Source(io::Error),
 

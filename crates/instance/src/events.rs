@@ -220,6 +220,22 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        /// Whatever comes, in whatever pieces: events or an error, the same for every cut.
+        #[test]
+        fn any_bytes_are_read_alike_however_they_are_cut(
+            text in r#"([{}":,a-z0-9\\ *\n]|\{"service":"s3","status":"ok"\}\n){0,40}"#,
+            size in 1_usize..20,
+        ) {
+            proptest::prop_assert_eq!(read(text.as_bytes(), size), read(text.as_bytes(), usize::MAX));
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            read(&bytes, 7);
+        }
+    }
+
     #[test]
     fn a_line_without_end_is_not_searched_again() {
         let mut reader = EventReader::default();

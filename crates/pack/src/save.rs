@@ -109,7 +109,9 @@ pub enum SaveError {
     Sink(io::Error),
     #[error("a temporary file for the tables cannot be used: {0}; free some space and save again")]
     Spool(io::Error),
-    #[error("the chunks held already cannot be looked up: {0}; run `podsync verify`")]
+    #[error(
+        "the chunks held already cannot be looked up: {0}; look into the disk and the daemon's log, and save again"
+    )]
     Known(io::Error),
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -14,7 +14,7 @@ use podsync_core::BlobId;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes; free some space or run `podsync gc`, then try again",
+        "the disk is full: {} needs about {needed} more bytes; free some space there, then try again",
         path.display()
     )]
     DiskFull { path: PathBuf, needed: u64 },

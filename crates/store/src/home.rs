@@ -35,7 +35,7 @@ pub enum HomeError {
     InUse { path: PathBuf, holder: String },
     #[error(
         "{} is a copy or was moved to another machine: two devices with one key would be taken for a forged one; \
-         run `podsync init` in a new home and join again, or if the original is gone for good, `podsync init --moved`",
+         run `podsync init` in a new home (--home) and join the team again from there",
         path.display()
     )]
     CopiedHome { path: PathBuf },

@@ -385,6 +385,37 @@ mod tests {
         assert_eq!(index.packs().unwrap().count(), 2);
     }
 
+    /// Fails where this podsync no longer reads the index that it wrote.
+    #[test]
+    fn records_keep_their_bytes() {
+        let shared = info(2, TEAM).encode();
+        let expected = [
+            &[1][..],
+            &[2; 32],
+            &[0xe8, 0x07],
+            &[2; 32],
+            &[2; 32],
+            &[1],
+            &[9; 32],
+        ]
+        .concat();
+        assert_eq!(shared, expected);
+        assert_eq!(PackInfo::decode(&shared), Ok(info(2, TEAM)));
+        for len in 0..shared.len() {
+            assert!(PackInfo::decode(&shared[..len]).is_err(), "cut at {len}");
+        }
+        let (id, at) = chunk(0x0102, 3);
+        assert_eq!(
+            at.to_value(),
+            [2, 1, 0, 0, 0x0e, 7, 0, 0, 0x12, 1, 0, 0, 255, 255, 255, 255]
+        );
+        assert_eq!(ChunkAt::from_value(at.pack, &at.to_value()), at);
+        let key = chunk_key(TEAM, &id, &at.pack);
+        let expected = [&[1][..], &[9; 32], id.as_bytes(), &[3; 32]].concat();
+        assert_eq!(&key[..], &expected);
+        assert_eq!(pack_of(&key), at.pack);
+    }
+
     #[test]
     fn dropping_a_pack_leaves_the_chunk_in_the_other() {
         let (_folder, _home, index) = opened();

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -9,6 +10,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
 const CLEARED: [&str; 8] = [
@@ -60,7 +63,7 @@ impl Answer {
         Ok(self.json)
     }
 
-    /// The message of a command that failed with `code`.
+    /// The message of a command that failed with `code`. Every failure says what to do next.
     pub fn failed(self, code: i32) -> Result<String> {
         ensure!(
             self.code == Some(code),
@@ -69,15 +72,25 @@ impl Answer {
             self.json,
             self.stderr
         );
-        Ok(self.json["error"]["message"]
-            .as_str()
-            .unwrap_or(&self.stderr)
-            .to_owned())
+        let error = &self.json["error"];
+        let Some(message) = error["message"].as_str() else {
+            // The command line itself was wrong: clap's words.
+            ensure!(
+                code == 2 && self.stderr.contains("error:"),
+                "no message: {self:?}"
+            );
+            return Ok(self.stderr);
+        };
+        let hint = error["hint"].as_str().unwrap_or_default();
+        ensure!(!hint.is_empty(), "it doesn't say what to do next: {error}");
+        Ok(format!("{message}\n{hint}"))
     }
 }
 
 pub struct Home {
     pub name: String,
+    /// Goes before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     folder: TempDir,
     daemon: Option<Child>,
     /// Runs programs elsewhere: a network namespace.
@@ -92,15 +105,32 @@ impl Home {
 
     /// A home whose every program is run behind `prefix`.
     pub fn within(name: &str, prefix: Vec<String>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("podsync-test-").tempdir()?;
-        let home = Self {
-            name: name.to_owned(),
-            folder,
-            daemon: None,
-            prefix,
-        };
+        let mut home = Self::bare(name)?;
+        home.prefix = prefix;
         home.run(&["init"])?.ok()?;
         Ok(home)
+    }
+
+    /// A home with `len` bytes of disk; none, with the reason printed, where that can't be had.
+    pub fn on_small_disk(name: &str, len: u64) -> Result<Option<Self>> {
+        let mut home = Self::bare(name)?;
+        std::fs::create_dir(home.path())?;
+        home.disk = SmallDisk::mount(&home.path(), len)?;
+        if home.disk.is_none() {
+            return Ok(None);
+        }
+        home.run(&["init"])?.ok()?;
+        Ok(Some(home))
+    }
+
+    fn bare(name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.to_owned(),
+            disk: None,
+            folder: tempfile::Builder::new().prefix("podsync-test-").tempdir()?,
+            daemon: None,
+            prefix: Vec::new(),
+        })
     }
 
     pub fn path(&self) -> PathBuf {
@@ -173,6 +203,23 @@ impl Home {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?)
+    }
+
+    /// Posts a call to the daemon's socket, as a client of somebody else's would.
+    pub fn post(&self, path: &str, call: &Value) -> Result<(u16, Value)> {
+        let mut socket = UnixStream::connect(self.path().join("run/podsync.sock"))?;
+        let body = call.to_string();
+        write!(
+            socket,
+            "POST /v1/{path} HTTP/1.1\r\nhost: podsync\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        Ok((status, serde_json::from_str(body).unwrap_or(Value::Null)))
     }
 
     /// Starts the daemon on loopback and waits until it serves.

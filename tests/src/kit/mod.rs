@@ -1,11 +1,16 @@
 //! Real homes, real daemons and real emulators, each ended by its own process id.
 
+mod disk;
+mod emulator;
 mod home;
 mod localstack;
 mod namespace;
 mod state;
+mod zip;
 
+pub use emulator::{Conduct, FakeEmulator};
 pub use home::{Answer, Home, binary, finish};
 pub use localstack::{LocalStack, localstack_python};
 pub use namespace::Lan;
-pub use state::{change_file, fill, same_tree};
+pub use state::{change_file, fill, same_tree, size_of};
+pub use zip::{Member, zip};

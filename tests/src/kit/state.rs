@@ -53,6 +53,26 @@ pub fn same_tree(left: &Path, right: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Bytes of all files below a folder, by their lengths.
+pub fn size_of(folder: &Path) -> Result<u64> {
+    let mut sum = 0;
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(0);
+    };
+    for entry in entries.flatten() {
+        // Files come and go while they are counted.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        sum += if metadata.is_dir() {
+            size_of(&entry.path())?
+        } else {
+            metadata.len()
+        };
+    }
+    Ok(sum)
+}
+
 fn files(root: &Path) -> Result<BTreeMap<PathBuf, PathBuf>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];

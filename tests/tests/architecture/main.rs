@@ -5,6 +5,8 @@
     reason = "a test says by panicking what cargo left out"
 )]
 
+mod docs;
+
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use serde_json::Value;

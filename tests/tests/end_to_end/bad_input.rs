@@ -1,9 +1,10 @@
 //! What goes wrong, and that it says so: exit code, message, nothing lost.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, fill, finish, same_tree};
+use serde_json::json;
 
 use crate::share::alice_and_bob;
 
@@ -12,7 +13,6 @@ const NOT_FOUND: i32 = 3;
 const AMBIGUOUS: i32 = 4;
 const UNTRUSTED: i32 = 6;
 const UNREACHABLE: i32 = 7;
-const BAD_STATE: i32 = 12;
 
 #[test]
 fn an_unknown_pod_is_told_with_a_suggestion() -> Result<()> {
@@ -60,28 +60,46 @@ fn no_home_and_no_team_say_what_to_do() -> Result<()> {
     Ok(())
 }
 
+/// The command line can't carry a NUL, a client of its own can: the daemon checks for itself.
 #[test]
-fn links_out_of_the_folder_and_special_files_are_refused_by_name() -> Result<()> {
-    let alice = Home::new("alice")?;
+fn hostile_names_are_refused_by_the_control_api_too() -> Result<()> {
+    let mut alice = Home::new("alice")?;
     alice.found("payments")?;
-    let state = alice.scratch("state");
-    fill(&state, 1, 1000, 1)?;
-    symlink("/etc/passwd", state.join("leak"))?;
-    let message = alice
-        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
-        .failed(BAD_STATE)?;
-    assert!(message.contains("leak"), "{message}");
-    fs::remove_file(state.join("leak"))?;
-    assert!(
-        Command::new("mkfifo")
-            .arg(state.join("pipe"))
-            .status()?
-            .success()
-    );
-    let message = alice
-        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
-        .failed(BAD_STATE)?;
-    assert!(message.contains("pipe"), "{message}");
+    alice.start(&[])?;
+    let long = "x".repeat(300);
+    for name in [
+        "a/b",
+        "..",
+        "nul\0",
+        long.as_str(),
+        ".hidden",
+        "\u{202e}sredro",
+    ] {
+        let calls = [
+            ("versions", json!({ "pod": name })),
+            ("tag", json!({ "reference": "orders", "tag": name })),
+            ("show", json!({ "reference": name, "contents": false })),
+            (
+                "save",
+                json!({ "pod": name, "message": "", "from": { "path": "/etc/hostname" },
+                        "services": [], "share": false }),
+            ),
+        ];
+        for (path, call) in calls {
+            let (status, answer) = alice.post(&format!("teams/-/{path}"), &call)?;
+            // A dot begins a path, and no path is a pod.
+            ensure!(
+                (400..500).contains(&status) && answer["hint"].is_string(),
+                "{path} of {name:?}: {status} {answer}"
+            );
+        }
+    }
+    let (status, answer) = alice.post("teams/no%2Fteam/pods", &json!({}))?;
+    ensure!(status == 404, "{status} {answer}");
+    let (status, _) = alice.post("teams/-/pods", &json!("x".repeat(100_000)))?;
+    ensure!(status == 413, "{status}");
+    let pods = alice.run(&["list"])?.ok()?;
+    ensure!(pods.as_array().is_some_and(Vec::is_empty), "{pods}");
     Ok(())
 }
 

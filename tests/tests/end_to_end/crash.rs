@@ -51,6 +51,21 @@ fn a_save_killed_anywhere_leaves_a_home_that_saves() -> Result<()> {
     Ok(())
 }
 
+/// A device's key is there whole or not at all, and the next `init` says which.
+#[test]
+fn an_init_that_is_killed_leaves_a_key_or_none() -> Result<()> {
+    let alice = Home::new("alice")?;
+    std::fs::remove_dir_all(alice.path())?;
+    let killed = alice.run_with(&["init"], &[(ABORT_AT, "store::identity::renamed")], None)?;
+    ensure!(killed.code == NO_CODE, "it was never reached: {killed:?}");
+    let key = std::fs::read(alice.path().join("identity"))?;
+    ensure!(key.len() == 32, "{} bytes of a key", key.len());
+    alice.run(&["init"])?;
+    alice.found("payments")?;
+    ensure!(std::fs::read(alice.path().join("identity"))? == key);
+    Ok(())
+}
+
 #[test]
 fn a_share_killed_anywhere_is_shared_by_the_next() -> Result<()> {
     for place in ["daemon::share::packs", "store::log::commit"] {

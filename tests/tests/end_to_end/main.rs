@@ -2,7 +2,10 @@
 
 mod bad_input;
 mod crash;
+mod instances;
 mod lan;
 mod localstack;
+mod providers;
 mod share;
+mod states;
 mod team;

@@ -1,7 +1,7 @@
 //! Save, share, hear, pull.
 
 use anyhow::Result;
-use podsync_tests::kit::{Home, change_file, fill, same_tree};
+use podsync_tests::kit::{Home, change_file, fill, same_tree, size_of};
 
 const MIB: usize = 1 << 20;
 
@@ -157,23 +157,4 @@ fn a_pull_whose_puller_is_killed_goes_on_where_it_stopped() -> Result<()> {
     bob.run(&["export", "orders", &out.to_string_lossy()])?
         .ok()?;
     same_tree(&state, &out)
-}
-
-fn size_of(folder: &std::path::Path) -> Result<u64> {
-    let mut sum = 0;
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Ok(0);
-    };
-    for entry in entries.flatten() {
-        // Files come and go while they are counted.
-        let Ok(metadata) = entry.metadata() else {
-            continue;
-        };
-        sum += if metadata.is_dir() {
-            size_of(&entry.path())?
-        } else {
-            metadata.len()
-        };
-    }
-    Ok(sum)
 }

@@ -7,6 +7,8 @@ use crate::share::alice_and_bob;
 
 const TICKET: i32 = 13;
 const NOT_FOUND: i32 = 3;
+const FORBIDDEN: i32 = 5;
+const UNREACHABLE: i32 = 7;
 
 #[test]
 fn a_ticket_is_good_once() -> Result<()> {
@@ -99,5 +101,119 @@ fn one_daemon_a_home_and_a_clean_stop() -> Result<()> {
         .failed(11)?;
     assert!(message.contains(&id), "{message}");
     assert_eq!(alice.stop()?, Some(0));
+    Ok(())
+}
+
+/// Alice's team with bob and carol in it, all daemons up.
+fn three() -> Result<(Home, Home, Home)> {
+    let (alice, bob) = alice_and_bob()?;
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&alice, &bob])?;
+    carol.join(&alice.invite(&[])?)?.ok()?;
+    Ok((alice, bob, carol))
+}
+
+/// Who `home` thinks is in.
+fn members(home: &Home) -> Result<Vec<String>> {
+    let members = home.run(&["team", "members"])?.ok()?;
+    let names = members.as_array().into_iter().flatten();
+    Ok(names
+        .filter_map(|member| member["member"].as_str().map(str::to_owned))
+        .collect())
+}
+
+#[test]
+fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
+    let (mut alice, mut bob, mut carol) = three()?;
+    let state = alice.scratch("state");
+    fill(&state, 2, 100_000, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    bob.run(&["save", "before", "--share", "--from", &from])?
+        .ok()?;
+    alice.run(&["pull", "before"])?.ok()?;
+    bob.stop()?;
+    carol.stop()?;
+    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.stop()?;
+    // Neither has heard of it: between the two of them bob is a member still.
+    carol.start(&[])?;
+    bob.start(&[&carol])?;
+    bob.run(&["save", "after", "--share", "--from", &from])?
+        .ok()?;
+    carol.run(&["pull", "after"])?.ok()?;
+    // Alice is back: what bob shared before counts, what he shared since does not.
+    alice.start(&[&carol])?;
+    while members(&carol)?.contains(&"bob".to_owned()) {}
+    carol.run(&["show", "after"])?.failed(NOT_FOUND)?;
+    carol.run(&["show", "before"])?.ok()?;
+    alice
+        .run(&["save", "secret", "--share", "--from", &from])?
+        .ok()?;
+    carol.run(&["pull", "secret"])?.ok()?;
+    let answer = bob.run(&["pull", "secret", "--wait", "1s"])?;
+    assert_eq!(answer.code, Some(NOT_FOUND), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn a_role_bounds_what_a_member_may_do() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 2, 100_000, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    bob.run(&["team", "invite"])?.failed(FORBIDDEN)?;
+    bob.run(&["team", "remove", "alice"])?.failed(FORBIDDEN)?;
+    bob.run(&["team", "role", "bob", "admin"])?
+        .failed(FORBIDDEN)?;
+    alice.run(&["team", "role", "bob", "reader"])?.ok()?;
+    while role(&bob)? != "reader" {}
+    bob.run(&["save", "orders", "--from", &from])?.ok()?;
+    bob.run(&["share", "orders"])?.failed(FORBIDDEN)?;
+    alice.run(&["team", "role", "bob", "publisher"])?.ok()?;
+    while role(&bob)? != "publisher" {}
+    bob.run(&["share", "orders"])?.ok()?;
+    alice.run(&["pull", "orders"])?.ok()?;
+    alice
+        .run(&["team", "role", "nobody", "reader"])?
+        .failed(NOT_FOUND)?;
+    alice
+        .run(&["team", "remove", "nobody"])?
+        .failed(NOT_FOUND)?;
+    Ok(())
+}
+
+/// This home's own role.
+fn role(home: &Home) -> Result<String> {
+    let status = home.run(&["status"])?.ok()?;
+    Ok(status["teams"][0]["role"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
+}
+
+/// A ticket of a team that nobody here is in.
+#[test]
+fn a_foreign_ticket_finds_no_witness() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let mut mallory = Home::new("mallory")?;
+    mallory.found("others")?;
+    mallory.start(&[])?;
+    let ticket = mallory.invite(&[])?;
+    mallory.stop()?;
+    let mut bob = Home::new("bob")?;
+    bob.start(&[&alice])?;
+    let answer = bob.join(&ticket)?;
+    assert!(
+        matches!(answer.code, Some(TICKET | UNREACHABLE)),
+        "{answer:?}"
+    );
+    let status = bob.run(&["status"])?.ok()?;
+    assert_eq!(
+        status["teams"].as_array().map_or(1, Vec::len),
+        0,
+        "{status}"
+    );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     feed::EntryError,
-    id::{TeamId, VersionId},
+    id::{DeviceId, TeamId, VersionId},
     membership::{AuthorError, Role, wire::RefusedReason},
     name::{MemberName, PodName},
 };
@@ -54,13 +54,15 @@ pub enum EngineError {
     },
     #[error("pod {pod} has no version {version}: `podsync versions {pod}` lists them")]
     UnknownVersion { pod: PodName, version: VersionId },
-    #[error("only its author or an admin drops a version, and {version} is {author}'s")]
+    #[error(
+        "only its author or an admin drops a version, and {version} is {author}'s: ask {author} or an admin"
+    )]
     NotYours {
         version: VersionId,
         author: MemberName,
     },
     #[error(
-        "this device's feed was continued elsewhere: its home was copied or restored from an older state. Make a new device with `podsync init` in a new home and join again; an admin removes this one"
+        "this device's feed was continued elsewhere, since its home was copied or restored from an older state: make a new device with `podsync init` in a new home and join again; an admin removes this one"
     )]
     DeviceMustBeMinted,
     #[error(
@@ -74,9 +76,13 @@ pub enum EngineError {
     )]
     NotPersisted(String),
     #[error(
-        "{missing} bytes are held by nobody connected: try again when whoever made the version, or someone who pulled it, is online"
+        "{missing} bytes are to be had from nobody connected: try again when whoever made the version, or someone who pulled it, is online"
     )]
-    NoProvider { missing: u64 },
+    NoProvider {
+        missing: u64,
+        /// Providers that were asked for it and failed, or lied.
+        failed: Vec<DeviceId>,
+    },
     #[error(
         "what arrived could not be written to disk: free some space or check the disk, then try again; what is there already is kept"
     )]

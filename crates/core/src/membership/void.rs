@@ -14,7 +14,9 @@ use crate::{
 pub enum Void {
     #[error("device {0} was no member of the team when it signed this; ask an admin for an invite")]
     NotAMember(DeviceId),
-    #[error("device {device} was a {has}, and this takes a {needs}; ask an admin to do it")]
+    #[error(
+        "device {device} has the role {has}, and this takes the role {needs}; ask an admin to do it"
+    )]
     RoleTooLow {
         device: DeviceId,
         has: Role,

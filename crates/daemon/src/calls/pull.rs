@@ -203,7 +203,7 @@ impl Daemon {
                 .await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(error.into());
+                return Err(self.not_pulled(error).await?);
             }
         }
         for blob in &blobs {
@@ -280,6 +280,36 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// Names who was asked in vain: somebody should look after that machine.
+    async fn not_pulled(&self, error: EngineError) -> Result<Failure, Failure> {
+        let EngineError::NoProvider { missing, failed } = &error else {
+            return Ok(error.into());
+        };
+        if failed.is_empty() {
+            return Ok(error.into());
+        }
+        let names = self.node.read(super::node::device_names).await?;
+        let failed: Vec<_> = failed
+            .iter()
+            .map(|device| {
+                names
+                    .get(device)
+                    .cloned()
+                    .flatten()
+                    .unwrap_or_else(|| device.short())
+            })
+            .collect();
+        Ok(ApiError::new(
+            ErrorCode::Unreachable,
+            format!(
+                "{missing} bytes are missing: {} offered them and didn't deliver, or sent other bytes",
+                failed.join(", ")
+            ),
+        )
+        .hint("try again when somebody else who holds the version is online; look into the disk and the daemon's log there")
+        .into())
     }
 
     async fn name_sources(

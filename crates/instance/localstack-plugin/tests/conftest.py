@@ -16,7 +16,13 @@ import pytest
 from botocore.config import Config
 
 LAUNCHER = Path(__file__).parents[4] / "tests" / "localstack" / "run.py"
+SOURCE = Path(__file__).parents[1] / "src"
 START_SECONDS = 60
+
+# What is tested is what lies here, in this process and in those that are started, and not a copy
+# that was installed once: from that come the entry points only.
+sys.path.insert(0, str(SOURCE))
+os.environ["PYTHONPATH"] = str(SOURCE)
 
 
 class Instance:

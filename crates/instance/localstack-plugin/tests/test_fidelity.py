@@ -191,6 +191,42 @@ class DynamoDb(Story):
         ]
 
 
+class Kinesis(Story):
+    services = ("kinesis",)
+
+    def fill(self, client):
+        kinesis = client("kinesis")
+        kinesis.create_stream(StreamName="orders", ShardCount=2)
+        kinesis.add_tags_to_stream(StreamName="orders", Tags={"team": "a"})
+        for number in range(6):
+            kinesis.put_record(
+                StreamName="orders", Data=bytes([number, 255]), PartitionKey=str(number)
+            )
+        arn = kinesis.describe_stream(StreamName="orders")["StreamDescription"]["StreamARN"]
+        kinesis.register_stream_consumer(StreamARN=arn, ConsumerName="worker")
+
+    def look(self, client):
+        kinesis = client("kinesis")
+        described = kinesis.describe_stream(StreamName="orders")["StreamDescription"]
+        records = []
+        for shard in described["Shards"]:
+            iterator = kinesis.get_shard_iterator(
+                StreamName="orders", ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+            )["ShardIterator"]
+            records.append(kinesis.get_records(ShardIterator=iterator)["Records"])
+        assert sum(map(len, records)) == 6
+        return [
+            described,
+            records,
+            kinesis.list_tags_for_stream(StreamName="orders")["Tags"],
+            kinesis.list_stream_consumers(StreamARN=described["StreamARN"])["Consumers"],
+        ]
+
+    def work(self, client):
+        put = client("kinesis").put_record(StreamName="orders", Data=b"new", PartitionKey="1")
+        assert put["SequenceNumber"]
+
+
 class Kms(Story):
     services = ("kms",)
 

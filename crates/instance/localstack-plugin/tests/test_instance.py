@@ -39,19 +39,37 @@ def test_what_is_loaded_has_not_changed(source, clean):
 
 def test_the_index_names_resources_and_holds_no_values(source):
     source.reset()
-    source.client("sqs").create_queue(QueueName="orders")
-    queue = source.client("sqs").get_queue_url(QueueName="orders")["QueueUrl"]
+    queue = source.client("sqs").create_queue(QueueName="orders")["QueueUrl"]
     source.client("sqs").send_message(QueueUrl=queue, MessageBody="a-private-body")
-    source.client("ssm").put_parameter(Name="/orders/limit", Value="a-private-value", Type="String")
-    with zipfile.ZipFile(io.BytesIO(source.save("sqs,ssm"))) as archive:
+    ssm = source.client("ssm", region="eu-central-1")
+    ssm.put_parameter(Name="/orders/limit", Value="a-private-value", Type="String")
+    source.client("secretsmanager", "111122223333").create_secret(
+        Name="db", SecretString="a-private-secret"
+    )
+    source.client("iam").create_access_key(
+        UserName=source.client("iam").create_user(UserName="alice")["User"]["UserName"]
+    )
+    with zipfile.ZipFile(io.BytesIO(source.save())) as archive:
         text = archive.read("podsync/index.json").decode()
-    assert "a-private" not in text
+    assert "a-private" not in text and "AKIA" not in text and "LKIA" not in text
     found = {
-        (entry["type"], entry.get("name")): entry.get("counts")
+        (entry["service"], entry.get("account"), entry.get("region"), entry.get("name")): entry
         for entry in json.loads(text)["resources"]
     }
-    assert found["queue", "orders"] == {"delayed": 0, "in_flight": 0, "messages": 1}
-    assert found["parameter", "/orders/limit"] == {"versions": 1}
+    here = "000000000000", "us-east-1"
+    assert found["sqs", *here, "orders"]["counts"] == {"delayed": 0, "in_flight": 0, "messages": 1}
+    assert found["ssm", here[0], "eu-central-1", "/orders/limit"]["counts"] == {"versions": 1}
+    assert found["secretsmanager", "111122223333", "us-east-1", "db"]["type"] == "secret"
+    assert found["iam", here[0], None, "alice"]["type"] == "user"
+    status, _, running = source.call("GET", "/_localstack/pods/index")
+    assert status == 200 and json.loads(running) == json.loads(text)
+    _, _, running = source.call("GET", "/_localstack/pods/index?services=sqs")
+    assert {entry["service"] for entry in json.loads(running)["resources"]} == {"sqs"}
+
+    ssm.put_parameter(Name="/orders/limit", Value="another", Type="String", Overwrite=True)
+    _, _, after = source.call("GET", "/_localstack/pods/index")
+    changed = [entry for entry in json.loads(after)["resources"] if entry not in found.values()]
+    assert [entry["name"] for entry in changed] == ["/orders/limit"]
 
 
 @pytest.fixture(scope="module")

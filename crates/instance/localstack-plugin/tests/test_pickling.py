@@ -1,15 +1,27 @@
+import functools
+import importlib
+import operator
+import os
+import pickle
 import queue
 import subprocess
 import sys
 import threading
 from collections import defaultdict
 
+import localstack.services.plugins
+import localstack.utils.run
+import moto.ssm.models
+import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from localstack.services.sqs.models import sqs_stores
+from moto.ec2.models.security_groups import SecurityGroup
+from moto.logs.models import LogEvent
 from moto.ssm.models import ParameterDict, ssm_backends
 
-from podsync_localstack import pickling
+from podsync_localstack import nameable, pickling
+from podsync_localstack.nameable import NotNameable
 
 
 def again(value):
@@ -24,7 +36,7 @@ def test_sets_come_out_the_same_in_every_process():
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program],
-            env={"PYTHONHASHSEED": seed},
+            env=os.environ | {"PYTHONHASHSEED": seed},
             check=True,
             stdout=subprocess.PIPE,
         ).stdout
@@ -90,8 +102,6 @@ def test_defaultdicts_with_constructors_of_their_own():
     restored = again(parameters)
     assert type(restored) is ParameterDict and dict(restored) == dict(parameters)
     assert vars(restored) == vars(parameters)
-    plain = defaultdict(lambda: 7)
-    assert again(plain)["missing"] == 7
 
 
 def test_a_container_inside_of_the_state_is_the_live_one():
@@ -101,10 +111,114 @@ def test_a_container_inside_of_the_state_is_the_live_one():
 
 
 def test_an_object_in_a_set_may_lead_back_to_the_set():
-    class Node:
-        pass
-
-    node = Node()
-    node.peers = {node, Node()}
+    node, other = LogEvent.__new__(LogEvent), LogEvent.__new__(LogEvent)
+    vars(node)["peers"] = {node, other}
     restored = again([node])
     assert restored[0] in restored[0].peers
+
+
+def test_a_default_is_a_place_in_the_source_and_no_code():
+    tags = ssm_backends["000000000000"]["us-east-1"]._resource_tags
+    data = pickling.dumps(tags)
+    assert b"_restore_lambda" in data and b"co_code" not in data and b"/" not in data
+    restored = pickling.loads(data)
+    assert restored["Parameter"] == {} and type(restored["Parameter"]) is defaultdict
+    assert pickling.dumps(tags) == data
+
+
+class Reduced:
+    """Pickles as a call, the way every attack does."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Reduced(os.system, "true"),
+        Reduced(subprocess.Popen, ["true"]),
+        Reduced(eval, "1"),
+        Reduced(getattr, "", "join"),
+        Reduced(__import__, "os"),
+        Reduced(type, "C", (), {}),
+        Reduced(importlib.import_module, "os"),
+        Reduced(operator.attrgetter("real"), 1),
+        Reduced(functools.partial(print, 1)),
+        # What the modules of resources hold, import, or run.
+        Reduced(localstack.utils.run.run, "true"),
+        Reduced(localstack.utils.run.ShellCommandThread, "true"),
+        Reduced(localstack.services.plugins.eager_load_services),
+        Reduced(moto.ssm.models.ParameterDict._load_latest_amis, None),
+    ],
+    ids=lambda call: getattr(call.call[0], "__qualname__", "object"),
+)
+def test_a_pickle_that_calls_something_else_is_refused_before_the_call(call):
+    data = pickle.dumps({"attr_queues": [call]}, 4)
+    with pytest.raises(NotNameable):
+        pickling.loads(data)
+    with pytest.raises(NotNameable):
+        pickling.dumps(call)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ("moto.ssm.models", "json.dumps"),
+        ("moto.ssm.models", "ParameterDict._load_latest_amis"),
+        ("moto.ssm.models", "ParameterDict.__init__.__globals__"),
+        ("moto.ssm.models", "defaultdict"),
+        ("moto.ssm.models", "nothing"),
+        ("localstack.services.s3.models", "threading.Thread"),
+        ("localstack.services.infra", "os.system"),
+        ("podsync_localstack.reducers", "nameable"),
+        ("podsync_localstack.loading", "PreparedLoad"),
+        ("localstack.services", ""),
+        ("moto.", ""),
+    ],
+    ids="-".join,
+)
+def test_names_that_lead_out_of_a_module_lead_nowhere(name):
+    with pytest.raises((NotNameable, ImportError)):
+        nameable.find(*name)
+
+
+def test_only_defaults_without_arguments_are_lambdas_of_a_state():
+    assert (
+        nameable.place_of(
+            lambda_here := ssm_backends["000000000000"]["us-east-1"]._resource_tags.default_factory
+        )[2]
+        == 0
+    )
+    module, qualname, _ = nameable.place_of(lambda_here)
+    for place in (
+        (module, qualname, 1),
+        (module, qualname, -1),
+        (module, "SimpleSystemManagerBackend.__init__", 0),
+        ("os", "system", 0),
+    ):
+        with pytest.raises(NotNameable):
+            nameable.lambda_of(*place)
+    bound = 7
+    for function in (lambda: 7, lambda: bound, lambda argument: argument):
+        with pytest.raises(NotNameable):
+            pickling.dumps(function)
+
+
+def test_of_methods_a_resource_may_hold_its_filters():
+    group = SecurityGroup.__new__(SecurityGroup)
+    group.filters = {"group-id": group.filter_group_id}
+    restored = again(group)
+    assert restored.filters["group-id"].__self__ is restored
+    for holder, name in ((group, "delete"), ("text", "filter_"), (group, "filters")):
+        with pytest.raises(NotNameable):
+            nameable.method_of(holder, name)
+
+
+def test_a_live_container_is_one_of_stores_or_backends():
+    for module, name in (("os", "environ"), ("moto.ssm.models", "ssm_parameter_path")):
+        with pytest.raises((NotNameable, AttributeError)):
+            pickling.loads(pickle.dumps(Reduced(pickling._live, module, name, "a", "b"), 4))

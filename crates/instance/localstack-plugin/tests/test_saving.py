@@ -1,7 +1,8 @@
 import sqlite3
 import time
+from types import SimpleNamespace
 
-from podsync_localstack import cloudwatch_metrics, pickling, saving
+from podsync_localstack import cloudwatch_metrics, outside, pickling, saving
 from podsync_localstack.containers import Scope
 
 HERE = Scope("000000000000", "us-east-1")
@@ -58,3 +59,14 @@ def test_what_localstack_measures_of_itself_makes_no_difference(tmp_path):
     busy = database("busy", ["AWS/SQS"] * 500)
     assert content(busy) == content(database("idle", []))
     assert content(database("used", ["AWS/SQS", "shop"])) != content(busy)
+
+
+def test_what_lies_in_another_program_is_named():
+    def served_by(module):
+        provider = type("Provider", (), {"__module__": module})()
+        return SimpleNamespace(_provider=provider)
+
+    for name in ("dynamodb", "kinesis", "opensearch"):
+        assert outside.not_saved(name, served_by(f"localstack.services.{name}.provider"))
+        assert outside.not_saved(name, served_by(f"localstack.aws.api.{name}")) is None
+    assert outside.not_saved("sqs", served_by("localstack.services.sqs.provider")) is None

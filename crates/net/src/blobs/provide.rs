@@ -191,6 +191,11 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_bytes_are_parsed_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            parse(&bytes);
+        }
+
+        #[test]
         fn a_hostile_request_is_no_more_than_refused(
             start in 0_u64..1 << 54,
             len in 1_u64..1 << 54,

@@ -440,11 +440,15 @@ impl Transfer {
     }
 
     fn watch_starvation(&mut self, now: Duration) {
-        let can_come = !self.fetches.is_empty()
-            || self
-                .providers
-                .values()
-                .any(|provider| self.is_of_use(provider));
+        // Who failed last time is asked again, but isn't what anybody should wait for: a provider with
+        // a broken disk offers everything and delivers nothing, for ever.
+        let promises = |provider: &Provider| provider.failures == 0;
+        let can_come = self.fetches.values().any(|fetch| {
+            !fetch.arrived().is_empty() || self.providers.get(&fetch.device).is_none_or(promises)
+        }) || self
+            .providers
+            .values()
+            .any(|provider| promises(provider) && self.is_of_use(provider));
         if can_come {
             self.starved = None;
             return;
@@ -457,7 +461,10 @@ impl Transfer {
             .sum();
         if now.saturating_sub(since) >= self.patience {
             self.actions.push(Action::Failed {
-                why: EngineError::NoProvider { missing },
+                why: EngineError::NoProvider {
+                    missing,
+                    failed: self.failing(),
+                },
             });
         } else if !said && now.saturating_sub(since) >= STARVED_AFTER {
             self.actions.push(Action::Starved { missing });
@@ -465,6 +472,16 @@ impl Transfer {
         } else {
             self.starved = Some((since, said));
         }
+    }
+
+    /// Who was asked and gave nothing, or something wrong.
+    fn failing(&self) -> Vec<DeviceId> {
+        let failing = |provider: &Provider| provider.banned || provider.failures > 0;
+        self.providers
+            .iter()
+            .filter(|(_, provider)| failing(provider))
+            .map(|(device, _)| *device)
+            .collect()
     }
 
     /// Whether a provider has something that is pending. It may be resting.
@@ -507,6 +524,9 @@ impl Transfer {
             return;
         };
         let arrived = fetch.arrived();
+        if !arrived.is_empty() {
+            self.starved = None;
+        }
         self.thank(fetch.device, arrived.byte_len(fetch.len));
         self.settle(&fetch, arrived);
         self.put_back(&fetch, arrived);

@@ -4,19 +4,25 @@ Members are stored, not deflated: podsync chunks, dedupes and compresses what is
 compressed bytes would change all over for one byte of difference.
 """
 
+import io
 import shutil
+import struct
 import tempfile
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
 from podsync_localstack import names
 
 BLOCK = 1 << 20
+# As many entries as a version of podsync has at most.
+MOST_MEMBERS = 2_000_000
 # The oldest time that a zip can say. The time of saving would make each save different.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100600 << 16
+_ENCRYPTED = 0x1
 
 
 class BrokenArchive(Exception):
@@ -64,15 +70,28 @@ class ArchiveReader:
     def __init__(self, source: BinaryIO) -> None:
         try:
             self._zip = zipfile.ZipFile(source)
+            self._check_shape(source.seek(0, io.SEEK_END))
             self._members = {info.filename: info for info in self._zip.infolist()}
-            self._check()
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as e:
+            self._names = sorted(self._members)
+            self._check_members()
+        except _BROKEN as e:
             raise BrokenArchive(f"the body is not a whole zip archive: {e}") from e
 
-    def _check(self) -> None:
+    def _check_shape(self, length: int) -> None:
+        """Nothing in the archive can become more than what was sent."""
+        infos = self._zip.infolist()
+        if len(infos) > MOST_MEMBERS:
+            raise zipfile.BadZipFile(f"it has {len(infos)} members, and {MOST_MEMBERS} may be")
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+                raise zipfile.BadZipFile(f"member {info.filename!r} is compressed or encrypted")
+        if sum(info.file_size for info in infos) > length:
+            raise zipfile.BadZipFile("its members overlap")
+
+    def _check_members(self) -> None:
         if len(self._members) != len(self._zip.infolist()):
             raise zipfile.BadZipFile("two members have one name")
-        for name in self._members:
+        for name in self._names:
             if not names.is_safe(name):
                 raise zipfile.BadZipFile(f"the member name {name!r} is not allowed")
         if broken := self._zip.testzip():
@@ -82,13 +101,29 @@ class ArchiveReader:
         return name in self._members
 
     def under(self, prefix: str) -> Iterator[str]:
-        return (name for name in sorted(self._members) if name.startswith(prefix))
+        position = bisect_left(self._names, prefix)
+        while position < len(self._names) and self._names[position].startswith(prefix):
+            yield self._names[position]
+            position += 1
+
+    def size(self, name: str) -> int:
+        return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        return self._zip.read(self._members[name])
+        with self.open(name) as member:
+            return member.read()
 
     def open(self, name: str) -> IO[bytes]:
-        return self._zip.open(self._members[name])
+        member = self._zip.open(self._members[name])
+        # Checked when the archive was opened; a second sum would take as long as the first.
+        member._expected_crc = None  # type: ignore[attr-defined]
+        return member
 
     def close(self) -> None:
         self._zip.close()
+
+
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, UnicodeDecodeError),
+)

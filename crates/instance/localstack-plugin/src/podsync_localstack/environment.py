@@ -60,7 +60,7 @@ def require_loadable(metadata: dict[str, Any]) -> None:
             f"the state was saved by LocalStack {theirs}, and {constants.VERSION} keeps services "
             f"differently; load it into another LocalStack {theirs}"
         )
-    # Function objects travel as byte code, which belongs to one minor version of Python.
+    # Resources hold objects of the standard library, whose insides differ between minor versions.
     if metadata.get("python_version") != python_version():
         raise IncompatibleState(
             f"the state was saved on Python {metadata.get('python_version')}, this instance runs "

@@ -1,7 +1,8 @@
 """Puts a saved state into the running instance.
 
 Two steps: making a `PreparedLoad` checks the archive without touching the instance; `apply` changes
-it, service by service. Reading a pickle runs what is in it: states come from trusted people only.
+it, service by service. A pickle may name resources only (`nameable`), and can still build nonsense
+of them: states come from trusted people.
 """
 
 import json
@@ -32,6 +33,9 @@ LOG = logging.getLogger(__name__)
 
 Event = dict[str, str]
 
+# Names of services and of what could not be saved; a hundred thousand of these are enough.
+METADATA_BYTES = 16 << 20
+
 
 class PreparedLoad:
     def __init__(self, source: BinaryIO, strategy: Strategy) -> None:
@@ -40,7 +44,7 @@ class PreparedLoad:
         self._strategy = strategy
         metadata = self._read_metadata()
         environment.require_loadable(metadata)
-        self.services: list[str] = sorted(map(str, metadata.get("services", [])))
+        self.services = _services(metadata)
 
     def _read_metadata(self) -> dict[str, Any]:
         if names.METADATA not in self._archive:
@@ -48,9 +52,11 @@ class PreparedLoad:
                 f"the archive has no {names.METADATA}: it was not saved by podsync's companion "
                 "plugin; load it into the kind of LocalStack that saved it"
             )
+        if self._archive.size(names.METADATA) > METADATA_BYTES:
+            raise BrokenArchive(f"{names.METADATA} is longer than {METADATA_BYTES} bytes")
         try:
             metadata = json.loads(self._archive.read(names.METADATA))
-        except ValueError as e:
+        except (ValueError, RecursionError) as e:
             raise BrokenArchive(f"{names.METADATA} is not JSON: {e}") from e
         if not isinstance(metadata, dict):
             raise BrokenArchive(f"{names.METADATA} is not an object")
@@ -136,3 +142,10 @@ class PreparedLoad:
         if any(True for _ in self._archive.under(f"assets/{names.segment(name)}/")):
             asset_folders.clear(state.asset_directories)
             asset_folders.load(name, state.asset_directories, self._archive)
+
+
+def _services(metadata: dict[str, Any]) -> list[str]:
+    services = metadata.get("services")
+    if not isinstance(services, list) or not all(isinstance(name, str) for name in services):
+        raise BrokenArchive(f"{names.METADATA} has no list of services")
+    return sorted(set(services))

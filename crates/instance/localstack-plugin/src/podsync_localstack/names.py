@@ -16,12 +16,13 @@ LONGEST_SEGMENT = 200
 KEPT_OF_LONG_SEGMENT = 120
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
 
 
 def segment(name: str) -> str:
     """Percent-encodes to one segment. A long one keeps its start and gets its hash after `~`."""
     raw = name.encode("utf-8", "surrogatepass")
-    encoded = "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in raw)
+    encoded = "".join(map(_ENCODED.__getitem__, raw))
     if encoded.startswith("."):
         encoded = "%2E" + encoded[1:]
     if len(encoded) <= LONGEST_SEGMENT:

@@ -2,32 +2,47 @@
 
 What would differ between two saves of one state: the order of sets (hashes are seeded per process),
 which equal strings happen to be one object, and frames, whose borders shift all that follows them.
+What would make one more resource a wholly different file: the numbers by which later bytes point at
+earlier ones. They are counted in rooms with space to spare, see `_close_room`.
 What must not be copied: a backend or store that a resource refers to is the running instance's own.
+What must not travel: code. See `nameable`.
 """
 
+import importlib
 import io
 import pickle as stock
 import sys
+from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any, BinaryIO
 
-import dill
 from localstack.services.stores import AccountRegionBundle, BaseStore
-from localstack.state.pickle import Pickler as LocalStackPickler
 from moto.core.base_backend import BackendDict, BaseBackend
 
-from podsync_localstack import reducers
+from podsync_localstack import nameable, reducers
+from podsync_localstack.nameable import NotNameable
 
 PROTOCOL = 4
 
+# What points at fewer objects gets no room of its own: the numbers are a table in the reader's memory.
+_SMALLEST_ROOM = 8
+
 
 def dumps(value: Any) -> bytes:
+    """Raises what pickle raises, and NotNameable for a class that isn't one of resources."""
     target = io.BytesIO()
     _CanonicalPickler(target).dump(value)
     return target.getvalue()
 
 
 def loads(data: bytes) -> Any:
-    return dill.loads(data)
+    """Raises NotNameable before anything is called that a state has no business with."""
+    return _ListedUnpickler(io.BytesIO(data)).load()
+
+
+class _ListedUnpickler(stock.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        return nameable.find(module, name)
 
 
 class _Unframed(stock._Framer):  # type: ignore[name-defined]
@@ -35,7 +50,24 @@ class _Unframed(stock._Framer):  # type: ignore[name-defined]
         pass
 
 
-class _CanonicalPickler(LocalStackPickler):  # type: ignore[misc]
+class _Dispatch(dict[type, Any]):
+    """How to save an object of a class. A class without an entry has that of its nearest base."""
+
+    def __init__(self, exact: dict[type, Any], with_subclasses: dict[type, Any]) -> None:
+        super().__init__(exact | with_subclasses)
+        self._with_subclasses = with_subclasses
+
+    def get(self, cls: type, default: Any = None) -> Any:
+        if cls not in self:
+            bases = (self._with_subclasses.get(base) for base in cls.__mro__)
+            self[cls] = next((save for save in bases if save is not None), None)
+        return self[cls]
+
+
+class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
+    # Built below, of the functions that need this class.
+    dispatch: _Dispatch
+
     def __init__(self, target: BinaryIO, sorts_objects: bool = True) -> None:
         super().__init__(target, protocol=PROTOCOL)
         self.sorts_objects = sorts_objects
@@ -43,17 +75,56 @@ class _CanonicalPickler(LocalStackPickler):  # type: ignore[misc]
         self.framer = framer
         self.write = framer.write
         self._write_large_bytes = framer.write_large_bytes
-        self._seen: dict[str | bytes, str | bytes] = {}
-        for cls, reduce in reducers.EXACT.items():
-            self.dispatch[cls] = reduce
-        for cls, reduce in (_SETS | reducers.WITH_SUBCLASSES | _REFERENCES).items():
-            self.dispatch[cls] = reduce
-            self.dispatch.match_subclasses_of.add(cls)
+        # Strings and bytes that were written, to be pointed at by those that are equal.
+        self.seen: dict[str | bytes, str | bytes] = {}
+        self._next = 0
 
-    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
-        if type(obj) is str or type(obj) is bytes:
-            obj = self._seen.setdefault(obj, obj)
-        super().save(obj, save_persistent_id)
+    def memoize(self, obj: Any) -> None:
+        number = self._next
+        self._next += 1
+        self.write(stock.LONG_BINPUT + number.to_bytes(4, "little"))
+        self.memo[id(obj)] = number, obj
+
+    def _batch_setitems(self, items: Iterable[tuple[Any, Any]], *_: Any) -> None:
+        for key, value in items:
+            first = self._next
+            self.save(key)
+            self.save(value)
+            self.write(stock.SETITEM)
+            self._close_room(first)
+
+    def _batch_appends(self, items: Iterable[Any], *_: Any) -> None:
+        for item in items:
+            first = self._next
+            self.save(item)
+            self.write(stock.APPEND)
+            self._close_room(first)
+
+    def _close_room(self, first: int) -> None:
+        """Leaves numbers free after an item, so that the next keep theirs when this one grows."""
+        used = self._next - first
+        if used >= _SMALLEST_ROOM:
+            step = max(_SMALLEST_ROOM, 1 << (used // 4).bit_length())
+            self._next = first + -(-used // step) * step
+
+    def save_global(self, obj: Any, name: str | None = None) -> None:
+        name = name or getattr(obj, "__qualname__", None) or obj.__name__
+        module = stock.whichmodule(obj, name)  # type: ignore[attr-defined]
+        if nameable.find(module, name) is not obj:
+            raise NotNameable(f"{module}.{name} is not the object of that name")
+        super().save_global(obj, name)
+
+
+def _save_once(plain: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    def save(pickler: Any, obj: str | bytes) -> None:
+        first = pickler.seen.setdefault(obj, obj)
+        known = None if first is obj else pickler.memo.get(id(first))
+        if known is None:
+            plain(pickler, obj)
+        else:
+            pickler.write(pickler.get(known[0]))
+
+    return save
 
 
 def _save_set(pickler: Any, obj: set) -> None:
@@ -111,9 +182,41 @@ def _home(cls: type, kind: type, fits: Any) -> tuple[str, str] | None:
 
 
 def _live(module: str, name: str, account: str, region: str) -> Any:
-    __import__(module)
-    return getattr(sys.modules[module], name)[account][region]
+    if not module.startswith(_HOMES):
+        raise NotNameable(f"{module} has no stores and no backends")
+    found = getattr(importlib.import_module(module), name)
+    if not isinstance(found, BackendDict | AccountRegionBundle):
+        raise NotNameable(f"{module}.{name} is neither stores nor backends")
+    return found[account][region]
 
 
-_SETS = {set: _save_set, frozenset: _save_frozenset}
-_REFERENCES = {BaseBackend: _save_backend, BaseStore: _save_store}
+_HOMES = ("localstack.services.", "moto.")
+
+
+def _save_function(pickler: Any, obj: FunctionType) -> None:
+    if obj.__name__ == "<lambda>":
+        pickler.save_reduce(reducers._restore_lambda, nameable.place_of(obj), obj=obj)
+    else:
+        pickler.save_global(obj)
+
+
+def _save_class(pickler: Any, obj: type) -> None:
+    if obj is type(None):
+        pickler.save_reduce(reducers._restore_none_type, (), obj=obj)
+    else:
+        pickler.save_global(obj)
+
+
+_CanonicalPickler.dispatch = _Dispatch(
+    stock._Pickler.dispatch  # type: ignore[attr-defined]
+    | reducers.EXACT
+    | {type: _save_class, FunctionType: _save_function}
+    | {kind: _save_once(stock._Pickler.dispatch[kind]) for kind in (str, bytes)},  # type: ignore
+    {
+        set: _save_set,
+        frozenset: _save_frozenset,
+        BaseBackend: _save_backend,
+        BaseStore: _save_store,
+        **reducers.WITH_SUBCLASSES,
+    },
+)

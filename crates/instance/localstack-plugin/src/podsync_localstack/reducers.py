@@ -10,11 +10,15 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import MethodType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cryptography import x509
 from cryptography.hazmat.bindings._rust import openssl
 from cryptography.hazmat.primitives import serialization
+
+from podsync_localstack import nameable
 
 Reducer = Callable[[Any, Any], None]
 
@@ -23,8 +27,33 @@ def _anew(factory: Callable[[], Any]) -> Reducer:
     return lambda pickler, obj: pickler.save_reduce(factory, (), obj=obj)
 
 
-def _nothing() -> None:
+def _restore_nothing() -> None:
     return None
+
+
+def _restore_none_type() -> type:
+    return type(None)
+
+
+def _restore_lambda(module: str, qualname: str, position: int) -> Any:
+    return nameable.lambda_of(module, qualname, position)
+
+
+def _save_method(pickler: Any, obj: MethodType) -> None:
+    nameable.method_of(obj.__self__, obj.__name__)
+    pickler.save_reduce(_restore_method, (obj.__self__, obj.__name__), obj=obj)
+
+
+def _restore_method(holder: Any, name: str) -> MethodType:
+    return nameable.method_of(holder, name)
+
+
+def _save_zone(pickler: Any, obj: ZoneInfo) -> None:
+    pickler.save_reduce(_restore_zone, (obj.key,), obj=obj)
+
+
+def _restore_zone(key: str) -> ZoneInfo:
+    return ZoneInfo(key)
 
 
 def _save_condition(pickler: Any, obj: threading.Condition) -> None:
@@ -138,6 +167,8 @@ EXACT: dict[type, Reducer] = {
     type(threading.RLock()): _anew(threading.RLock),
     threading.Condition: _save_condition,
     threading.Event: _save_event,
+    MethodType: _save_method,
+    ZoneInfo: _save_zone,
     x509.Certificate: _save_certificate,
     x509.CertificateSigningRequest: _save_signing_request,
     openssl.rsa.RSAPrivateKey: _save_private_key,
@@ -152,6 +183,6 @@ WITH_SUBCLASSES: dict[type, Reducer] = {
     queue.Queue: _save_queue,
     defaultdict: _save_defaultdict,
     # A thread works for the instance that it runs in.
-    threading.Thread: _anew(_nothing),
+    threading.Thread: _anew(_restore_nothing),
     ThreadPoolExecutor: _save_executor,
 }

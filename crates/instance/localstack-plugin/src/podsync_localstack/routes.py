@@ -3,9 +3,11 @@
 Whoever may load a state may run code in the instance, so no web page may: see `_refuse_pages`.
 """
 
+import io
 import ipaddress
 import json
 import logging
+import os
 import queue
 import shutil
 import threading
@@ -23,7 +25,7 @@ from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import Failure, reason
-from podsync_localstack.saving import save
+from podsync_localstack.saving import running_index, save
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +66,7 @@ class PodRoutes:
     @route("/_localstack/pods/state", methods=["GET"])
     @_refuse_pages
     def save(self, request: Request) -> Response:
-        wanted = [name for name in request.args.get("services", "").split(",") if name]
+        wanted = _wanted(request)
         spooled = archive.spool()
         try:
             report = save(wanted, spooled)
@@ -85,6 +87,11 @@ class PodRoutes:
             headers["x-podsync-quiesced"] = "false"
         return Response(_blocks(spooled), 200, headers)
 
+    @route("/_localstack/pods/index", methods=["GET"])
+    @_refuse_pages
+    def index(self, request: Request) -> Response:
+        return Response.for_json(running_index(_wanted(request)))
+
     @route("/_localstack/pods", methods=["POST"])
     @_refuse_pages
     def load(self, request: Request) -> Response:
@@ -94,9 +101,8 @@ class PodRoutes:
         except ValueError:
             known = ", ".join(strategy.value for strategy in Strategy)
             return _error(400, f"there is no merge strategy {name!r}; there are {known}")
-        spooled = archive.spool()
+        spooled = _received(request)
         try:
-            shutil.copyfileobj(request.stream, spooled, BLOCK)
             prepared = PreparedLoad(spooled, strategy)
         except BrokenArchive as e:
             spooled.close()
@@ -122,6 +128,24 @@ class PodRoutes:
             return _error(404, f"this instance has no service {service!r}")
         resetting.reset_one(service)
         return Response("", 200)
+
+
+def _wanted(request: Request) -> list[str]:
+    return [name for name in request.args.get("services", "").split(",") if name]
+
+
+def _received(request: Request) -> BinaryIO:
+    """The body as a file that outlives the request.
+
+    The server has received a long body into a file without a name: that one is taken over, and not
+    written a second time.
+    """
+    held = getattr(request.stream, "_wrapped", None)
+    if isinstance(held, io.BufferedRandom):
+        return os.fdopen(os.dup(held.fileno()), "rb")
+    spooled = archive.spool()
+    shutil.copyfileobj(request.stream, spooled, BLOCK)
+    return spooled
 
 
 def _blocks(spooled: BinaryIO) -> Iterator[bytes]:

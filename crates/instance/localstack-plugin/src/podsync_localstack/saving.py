@@ -14,6 +14,7 @@ from podsync_localstack import (
     gate,
     index,
     names,
+    outside,
     pickling,
     s3_bodies,
     sqs_queues,
@@ -47,6 +48,8 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     resources += _save_containers(name, state, archive, report)
                 states.append((name, service, state))
+                if missing := outside.not_saved(name, service):
+                    report.failed.append(Failure(name, missing))
             except Exception as e:
                 LOG.exception("Could not save %s", name)
                 report.failed.append(Failure(name, reason(e)))
@@ -62,6 +65,24 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
     archive.add(names.METADATA, _json(_metadata(report)))
     archive.close()
     return report
+
+
+def running_index(wanted: Collection[str]) -> dict[str, Any]:
+    """The index that a save would write now. A service that can't be read is left out of it."""
+    resources: list[index.Resource] = []
+    with gate.closed():
+        for name in sorted(SERVICE_PLUGINS.list_active_services()):
+            if wanted and name not in wanted:
+                continue
+            try:
+                state = ServiceState(SERVICE_PLUGINS.get_service(name))
+                with sqs_queues.still() if name == "sqs" else nullcontext():
+                    for container in state.containers:
+                        for scope in container.scopes():
+                            resources += index.resources(name, scope, container.read(scope))
+            except Exception:
+                LOG.exception("Could not look into %s", name)
+    return index.document(resources)
 
 
 def _save_containers(

@@ -1,0 +1,271 @@
+"""Which attributes of which services are resources, and how each is called.
+
+The keys are the names of attributes inside of LocalStack and moto. A name is unique among the
+resources of its service, account, region and type; a label is what people call it where that is
+another word. Neither is ever a value.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Counts = tuple[tuple[str, int], ...]
+Each = Callable[[Mapping[Any, Any]], Iterator[tuple[str, Any]]]
+
+
+def _by_key(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for key, item in held.items():
+        yield str(key), item
+
+
+@dataclass(frozen=True)
+class Kind:
+    type: str
+    # The resources of an attribute, by name.
+    each: Each = _by_key
+    counts: Callable[[Any], Counts] = lambda item: ()
+    label: Callable[[Any], str] = lambda item: ""
+    # What changes with the resource, where that is less to read than all of it.
+    essence: Callable[[Any], Any] = lambda item: item
+
+
+def _after(mark: str) -> Each:
+    """Of resources kept by ARN: the part that is their own."""
+
+    def each(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+        for arn, item in held.items():
+            yield str(arn).split(mark, 1)[-1], item
+
+    return each
+
+
+def _after_account(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for arn, item in held.items():
+        yield str(arn).split(":", 5)[-1], item
+
+
+def _within(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """Of maps in a map, by zone or network."""
+    for inner in held.values():
+        yield from _by_key(inner)
+
+
+def _own(attribute: str) -> Callable[[Any], str]:
+    return lambda item: str(getattr(item, attribute, None) or "")
+
+
+def _named(attribute: str = "name") -> Each:
+    def each(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+        for item in held.values():
+            yield str(getattr(item, attribute)), item
+
+    return each
+
+
+def _but(each: Each, skip: Callable[[str, Any], bool]) -> Each:
+    """Without what comes with every instance and is nobody's resource."""
+    return lambda held: (found for found in each(held) if not skip(*found))
+
+
+def _is_default(name: str, item: Any) -> bool:
+    flags = ("is_default", "default_for_az", "default", "main_association_id")
+    return any(getattr(item, flag, None) not in (None, False, "", "false") for flag in flags)
+
+
+def _children(attribute: str) -> Each:
+    """Of resources that lie inside of another, by both names."""
+
+    def each(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+        for parent, holder in held.items():
+            for name, item in getattr(holder, attribute).items():
+                yield f"{parent}/{name}", item
+
+    return each
+
+
+def _length(name: str, attribute: str) -> Callable[[Any], Counts]:
+    def counts(item: Any) -> Counts:
+        held = item.get(attribute, ()) if isinstance(item, dict) else getattr(item, attribute, ())
+        return ((name, len(held)),)
+
+    return counts
+
+
+def _bucket(bucket: Any) -> Counts:
+    versions = bucket.objects.values(with_versions=True)
+    return (
+        ("bytes", sum(getattr(version, "size", 0) or 0 for version in versions)),
+        ("objects", len(bucket.objects.values())),
+        ("uploads", len(bucket.multiparts)),
+        ("versions", len(versions)),
+    )
+
+
+def _bucket_essence(bucket: Any) -> Any:
+    """Not each of a hundred thousand objects with all that S3 keeps about it."""
+    objects = sorted(
+        (version.key, version.version_id or "", getattr(version, "etag", None) or "")
+        for version in bucket.objects.values(with_versions=True)
+    )
+    rest = {name: held for name, held in vars(bucket).items() if name != "objects"}
+    return objects, rest
+
+
+# LocalStack makes these anew in every instance that a function is loaded into.
+_OF_THE_INSTANCE = frozenset({"lock", "instance_id", "versions"})
+_OF_THE_RUN = frozenset({"internal_revision", "revision_id", "state", "last_update"})
+
+
+def _function_essence(function: Any) -> Any:
+    versions = [
+        {k: v for k, v in vars(version.config).items() if k not in _OF_THE_RUN}
+        for _, version in sorted(function.versions.items())
+    ]
+    return versions, {k: v for k, v in vars(function).items() if k not in _OF_THE_INSTANCE}
+
+
+def _queue(queue: Any) -> Counts:
+    return (
+        ("delayed", queue.approximate_number_of_messages_delayed),
+        ("in_flight", queue.approximate_number_of_messages_not_visible),
+        ("messages", queue.approximate_number_of_messages),
+    )
+
+
+def _table(table: Any) -> Counts:
+    items = sum(len(part) if table.has_range_key else 1 for part in table.items.values())
+    return (("items", items), ("indexes", len(table.global_indexes) + len(table.indexes)))
+
+
+def _is_public_parameter(name: str, versions: Any) -> bool:
+    return name.startswith("/aws/service/")
+
+
+def _is_of_aws(name: str, policy: Any) -> bool:
+    return name.startswith("arn:aws:iam::aws:")
+
+
+def _is_gone(name: str, stack: Any) -> bool:
+    return str(getattr(stack, "status", "")).endswith("DELETE_COMPLETE")
+
+
+def _is_empty_default(name: str, item: Any) -> bool:
+    return name == "default" and not (getattr(item, "rules", 0) or getattr(item, "schedules", 0))
+
+
+def _arn_name(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for arn, item in held.items():
+        yield str(arn).rsplit("/", 1)[-1], item
+
+
+def _stack_name(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for name, stack in _after(":stack/")(held):
+        yield name.split("/", 1)[0], stack
+
+
+_USER = Kind("user")
+_ROLE = Kind("role")
+_GROUP = Kind("group")
+_POLICY = Kind("policy", _but(_by_key, _is_of_aws))
+_STACK = Kind("stack", _but(_stack_name, _is_gone))
+_PROFILE = Kind("instance-profile")
+
+KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
+    ("acm", "_certificates"): (Kind("certificate", _arn_name, label=_own("common_name")),),
+    ("apigateway", "apis"): (Kind("rest-api", label=_own("name")),),
+    ("cloudformation", "stacks"): (_STACK,),
+    ("cloudformation", "stacks_v2"): (_STACK,),
+    ("cloudwatch", "alarms"): (Kind("alarm", _after(":alarm:")),),
+    ("cloudwatch", "dashboards"): (Kind("dashboard"),),
+    ("dynamodb", "tables"): (Kind("table", counts=_table),),
+    ("dynamodb", "table_definitions"): (Kind("table"),),
+    ("ec2", "vpcs"): (Kind("vpc", _but(_by_key, _is_default), label=_own("cidr_block")),),
+    ("ec2", "subnets"): (Kind("subnet", _but(_within, _is_default), label=_own("cidr_block")),),
+    ("ec2", "groups"): (
+        Kind(
+            "security-group",
+            _but(_within, lambda _, group: group.name == "default"),
+            label=_own("name"),
+        ),
+    ),
+    ("ec2", "route_tables"): (Kind("route-table", _but(_by_key, _is_default)),),
+    ("ec2", "network_acls"): (Kind("network-acl", _but(_by_key, _is_default)),),
+    ("ec2", "internet_gateways"): (Kind("internet-gateway"),),
+    ("ec2", "key_pairs"): (Kind("key-pair"),),
+    ("ec2", "reservations"): (Kind("reservation", counts=_length("instances", "instances")),),
+    ("ec2", "volumes"): (Kind("volume"),),
+    ("events", "event_buses"): (
+        Kind("event-bus", _but(_by_key, _is_empty_default), _length("rules", "rules")),
+        Kind("rule", _children("rules"), _length("targets", "targets")),
+    ),
+    ("events", "archives"): (Kind("archive"),),
+    ("events", "connections"): (Kind("connection"),),
+    ("events", "api_destinations"): (Kind("api-destination"),),
+    ("firehose", "delivery_streams"): (Kind("delivery-stream", _arn_name),),
+    ("iam", "users"): (_USER,),
+    ("iam", "USERS"): (_USER,),
+    ("iam", "roles"): (Kind("role", _named()),),
+    ("iam", "ROLES"): (_ROLE,),
+    ("iam", "groups"): (_GROUP,),
+    ("iam", "GROUPS"): (_GROUP,),
+    ("iam", "managed_policies"): (_POLICY,),
+    ("iam", "MANAGED_POLICIES"): (_POLICY,),
+    ("iam", "instance_profiles"): (Kind("instance-profile", _named()),),
+    ("iam", "INSTANCE_PROFILES"): (_PROFILE,),
+    ("kinesis", "streams"): (Kind("stream"),),
+    ("kms", "aliases"): (Kind("alias"),),
+    ("kms", "keys"): (Kind("key"),),
+    ("lambda", "functions"): (
+        Kind("function", counts=_length("versions", "versions"), essence=_function_essence),
+    ),
+    ("lambda", "event_source_mappings"): (Kind("event-source-mapping"),),
+    ("lambda", "layers"): (Kind("layer", counts=_length("versions", "layer_versions")),),
+    ("logs", "groups"): (Kind("log-group", counts=_length("streams", "streams")),),
+    ("opensearch", "opensearch_domains"): (Kind("domain"),),
+    ("route53", "zones"): (
+        Kind("hosted-zone", counts=_length("record_sets", "rrsets"), label=_own("name")),
+    ),
+    ("s3", "buckets"): (Kind("bucket", counts=_bucket, essence=_bucket_essence),),
+    ("scheduler", "schedule_groups"): (
+        Kind("schedule-group", _but(_by_key, _is_empty_default), _length("schedules", "schedules")),
+        Kind("schedule", _children("schedules")),
+    ),
+    ("secretsmanager", "secrets"): (Kind("secret", counts=_length("versions", "versions")),),
+    ("ses", "addresses"): (Kind("identity"),),
+    ("ses", "email_identities"): (Kind("identity"),),
+    ("ses", "templates"): (Kind("template"),),
+    ("sns", "topics"): (Kind("topic", _after_account),),
+    ("sns", "subscriptions"): (Kind("subscription", _after_account),),
+    ("sqs", "queues"): (Kind("queue", counts=_queue),),
+    ("ssm", "_parameters"): (
+        Kind(
+            "parameter",
+            _but(_by_key, _is_public_parameter),
+            lambda versions: (("versions", len(versions)),),
+        ),
+    ),
+    ("ssm", "_documents"): (Kind("document"),),
+    ("stepfunctions", "activities"): (Kind("activity", _after(":activity:")),),
+    ("stepfunctions", "executions"): (Kind("execution", _after(":execution:")),),
+    ("stepfunctions", "state_machines"): (Kind("state-machine", _after(":stateMachine:")),),
+}
+
+# What repeats a resource, comes with every instance, or is kept by a secret.
+LEFT_OUT = frozenset(
+    {
+        ("apigateway", "active_deployments"),
+        ("apigateway", "internal_deployments"),
+        ("apigateway", "rest_apis"),
+        ("ec2", "amis"),
+        ("ec2", "managed_prefix_lists"),
+        ("ec2", "snapshots"),
+        ("iam", "ACCESS_KEY_INDEX"),
+        ("iam", "access_keys"),
+        ("iam", "aws_managed_policies"),
+        ("route53", "delegation_sets"),
+        ("s3", "global_bucket_map"),
+        ("sns", "subscription_filter_policy"),
+        ("sns", "subscription_tokens"),
+        ("sts", "credentials"),
+    }
+)

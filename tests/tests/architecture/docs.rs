@@ -1,0 +1,167 @@
+//! The pages say what is there: tests that they name exist, calls and codes that exist are in them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(root().join("docs").join(name)).unwrap()
+}
+
+/// The text of every Rust file below these folders.
+fn sources(folders: &[&str]) -> String {
+    let mut text = String::new();
+    let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
+    while let Some(folder) = left.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
+                text.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    text
+}
+
+/// What stands in backticks and looks like the name of a test.
+fn named_tests(page: &str) -> impl Iterator<Item = &str> {
+    page.split('`').skip(1).step_by(2).filter(|word| {
+        word.matches('_').count() >= 1
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    })
+}
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let sources = sources(&["crates", "fuzz", "tests"]);
+    for name in ["testing.md", "architecture.md"] {
+        let page = page(name);
+        // Lints and settings look the same; they are said with their values or in these lists.
+        for test in named_tests(&page) {
+            let there = sources.contains(&format!("fn {test}("))
+                || sources.contains(&format!("fn {test}<"))
+                || [
+                    "unwrap_used",
+                    "await_holding_lock",
+                    "unsafe_code",
+                    "end_to_end",
+                ]
+                .contains(&test);
+            assert!(there, "docs/{name} names {test}, which isn't there");
+        }
+    }
+}
+
+/// The rows of the table of bad input each name a test.
+#[test]
+fn every_kind_of_bad_input_has_a_test() {
+    let page = page("testing.md");
+    let table = page.split("## Bad input").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
+        .skip(1)
+        .collect();
+    assert!(rows.len() > 25, "{} rows", rows.len());
+    for row in rows {
+        let tests = row.split(" | ").nth(1).unwrap_or_default();
+        assert!(named_tests(tests).next().is_some(), "{row}");
+    }
+}
+
+#[test]
+fn every_call_is_in_the_control_apis_page() {
+    let page = page("control-api.md");
+    let sources = sources(&["crates/api/src"]);
+    let mut calls = 0;
+    for call in sources.split("\ncall!(").skip(1) {
+        let call = call.split(");").next().unwrap();
+        let (request, rest) = call.split_once(" => ").unwrap();
+        let path = rest.split('"').nth(1).unwrap();
+        let scope = if rest.contains(", Team,") {
+            "teams/{team}/"
+        } else {
+            ""
+        };
+        let row = format!("| `/v1/{scope}{path}` | `{request}` |");
+        assert!(page.contains(&row), "no row {row}");
+        calls += 1;
+    }
+    assert!(calls > 15, "{calls} calls");
+}
+
+#[test]
+fn every_shape_is_in_the_control_apis_page() {
+    let page = page("control-api.md");
+    let shapes = page.split("## Shapes").nth(1).unwrap();
+    let shapes = shapes.split("\n## ").next().unwrap();
+    let calls = ["node", "pods", "team"].map(|file| {
+        fs::read_to_string(root().join("crates/api/src").join(format!("{file}.rs"))).unwrap()
+    });
+    for shape in calls.concat().split("pub struct ").skip(1) {
+        let name = shape.split([' ', '(', '<']).next().unwrap();
+        let row = shapes.lines().find(|line| {
+            let names = line.split(" | ").next().unwrap_or_default();
+            names.contains(&format!("`{name}`"))
+        });
+        let row = row.unwrap_or_else(|| panic!("no shape {name}"));
+        let fields = shape.split('}').next().unwrap().lines();
+        for field in fields.filter_map(|line| line.strip_prefix("    pub ")) {
+            let field = field.split(':').next().unwrap();
+            assert!(
+                row.contains(&format!("`{field}`")),
+                "{name} has no {field} in the page"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_exit_code_is_told() {
+    let errors = fs::read_to_string(root().join("crates/api/src/error.rs")).unwrap();
+    let codes = errors.split("fn exit_code").nth(1).unwrap();
+    let codes = codes.split("fn http_status").next().unwrap();
+    let codes = codes
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("Self::"));
+    for line in codes {
+        let (_, code) = line.trim_end_matches(',').split_once(" => ").unwrap();
+        for name in ["control-api.md", "operations.md"] {
+            assert!(
+                page(name).contains(&format!("| {code} |")),
+                "docs/{name} has no exit code {code}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_book_has_every_page() {
+    let summary = page("SUMMARY.md");
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") && name != "SUMMARY.md" {
+            assert!(
+                summary.contains(&format!("({name})")),
+                "{name} is not in the book"
+            );
+        }
+    }
+    for link in summary.split("](").skip(1) {
+        let link = link.split(')').next().unwrap();
+        assert!(
+            root().join("docs").join(link).is_file(),
+            "{link} isn't there"
+        );
+    }
+}

@@ -1,0 +1,246 @@
+//! Emulators that aren't there, aren't one, or fail half way: told apart, and nothing is lost.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip};
+
+const INVALID: i32 = 2;
+const INSTANCE: i32 = 8;
+const INCOMPATIBLE: i32 = 9;
+const BAD_STATE: i32 = 12;
+const INTERRUPTED: i32 = 130;
+/// SIGABRT is no exit code of ours.
+const NO_CODE: Option<i32> = None;
+
+const STATE: &str = "GET /_localstack/pods/state";
+const LOAD: &str = "POST /_localstack/pods?";
+
+fn alice() -> Result<Home> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    Ok(alice)
+}
+
+fn state() -> Vec<u8> {
+    zip(&[
+        Member::stored("s3/buckets", &[1; 5000]),
+        Member::stored("sqs/queues", &[2; 5000]),
+    ])
+}
+
+fn save(home: &Home, emulator: &FakeEmulator) -> Result<podsync_tests::kit::Answer> {
+    home.run(&["save", "orders", "--endpoint", &emulator.endpoint()])
+}
+
+fn nothing_saved(home: &Home) -> Result<()> {
+    let pods = home.run(&["list"])?.ok()?;
+    ensure!(pods.as_array().is_some_and(Vec::is_empty), "{pods}");
+    Ok(())
+}
+
+#[test]
+fn nobody_at_the_endpoint_and_aws_itself() -> Result<()> {
+    let alice = alice()?;
+    let message = alice
+        .run(&["save", "orders", "--endpoint", "http://127.0.0.1:9"])?
+        .failed(INSTANCE)?;
+    ensure!(message.contains("127.0.0.1:9"), "{message}");
+    for url in [
+        "https://sqs.eu-west-1.amazonaws.com",
+        "http://s3.amazonaws.com:4566",
+    ] {
+        let message = alice
+            .run_with(&["save", "orders"], &[("AWS_ENDPOINT_URL", url)], None)?
+            .failed(INVALID)?;
+        ensure!(message.contains("amazonaws.com"), "{message}");
+        let message = alice
+            .run(&["save", "orders", "--endpoint", url])?
+            .failed(INVALID)?;
+        ensure!(message.contains("amazonaws.com"), "{message}");
+    }
+    nothing_saved(&alice)
+}
+
+#[test]
+fn answers_that_are_no_state() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    for (conduct, code) in [
+        (Conduct::Answer(404, b"no such path".to_vec()), INSTANCE),
+        (Conduct::Answer(500, b"boom".to_vec()), INSTANCE),
+        (
+            Conduct::Answer(200, b"<html>login</html>".to_vec()),
+            INSTANCE,
+        ),
+        (
+            Conduct::BreakOff {
+                promised: 20_000,
+                sent: state(),
+            },
+            INSTANCE,
+        ),
+        (Conduct::Answer(200, state()[..9000].to_vec()), BAD_STATE),
+        (
+            Conduct::Answer(200, zip(&[Member::stored("../evil", b"x")])),
+            BAD_STATE,
+        ),
+    ] {
+        emulator.on(STATE, conduct.clone());
+        let answer = save(&alice, &emulator)?;
+        answer
+            .failed(code)
+            .with_context(|| format!("{conduct:?}"))?;
+        nothing_saved(&alice)?;
+    }
+    emulator.on(
+        "GET /_localstack/pods/environment",
+        Conduct::Answer(404, Vec::new()),
+    );
+    let message = save(&alice, &emulator)?.failed(INSTANCE)?;
+    ensure!(message.contains("plugin"), "{message}");
+    emulator.on("GET /_localstack/health", Conduct::Answer(404, Vec::new()));
+    save(&alice, &emulator)?.failed(INSTANCE)?;
+    nothing_saved(&alice)
+}
+
+/// An instance that is silent is given its time; who doesn't want to wait interrupts.
+#[test]
+fn waiting_for_a_silent_one_can_be_interrupted() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    emulator.on(STATE, Conduct::Hang);
+    let waiting = alice.spawn(&["save", "orders", "--endpoint", &emulator.endpoint()], &[])?;
+    emulator.wait_for(STATE);
+    let sent = Command::new("kill")
+        .args(["-INT", &waiting.id().to_string()])
+        .status()?;
+    ensure!(sent.success());
+    let answer = finish(waiting)?;
+    ensure!(answer.code == Some(INTERRUPTED), "{answer:?}");
+    nothing_saved(&alice)?;
+    emulator.on(STATE, Conduct::Answer(200, state()));
+    save(&alice, &emulator)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_load_that_is_refused_or_breaks_off_says_what_became_of_it() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let load = || alice.run(&["load", "orders", "--endpoint", &emulator.endpoint()]);
+    for (conduct, code) in [
+        (Conduct::Answer(404, Vec::new()), INSTANCE),
+        (
+            Conduct::Answer(422, br#"{"error":{"message":"saved by 9.9"}}"#.to_vec()),
+            INCOMPATIBLE,
+        ),
+        (
+            Conduct::BreakOff {
+                promised: 500,
+                sent: b"{\"service\":\"s3\",\"status\":\"ok\"}\n".to_vec(),
+            },
+            INSTANCE,
+        ),
+    ] {
+        emulator.on(LOAD, conduct.clone());
+        let message = load()?
+            .failed(code)
+            .with_context(|| format!("{conduct:?}"))?;
+        if matches!(conduct, Conduct::BreakOff { .. }) {
+            ensure!(
+                message.contains("s3") && message.contains("podsync undo"),
+                "{message}"
+            );
+        }
+    }
+    emulator.on(
+        LOAD,
+        Conduct::Answer(
+            201,
+            b"{\"service\":\"s3\",\"status\":\"ok\"}\n{\"service\":\"sqs\",\"status\":\"error\",\"message\":\"no room\"}\n".to_vec(),
+        ),
+    );
+    let answer = load()?;
+    ensure!(answer.code == Some(INSTANCE), "{answer:?}");
+    emulator.on(
+        LOAD,
+        Conduct::Answer(
+            201,
+            b"{\"service\":\"s3\",\"status\":\"ok\"}\n{\"service\":\"sqs\",\"status\":\"ok\"}\n"
+                .to_vec(),
+        ),
+    );
+    let undone = alice
+        .run(&["undo", "--endpoint", &emulator.endpoint()])?
+        .ok()?;
+    ensure!(
+        undone["failed"].as_array().is_some_and(Vec::is_empty),
+        "{undone}"
+    );
+    load()?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn an_older_instance_is_not_touched() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    emulator.on(
+        "GET /_localstack/pods/environment",
+        Conduct::Answer(
+            200,
+            br#"{"localstack_version":"3.8.1","pro":false}"#.to_vec(),
+        ),
+    );
+    let message = alice
+        .run(&["load", "orders", "--endpoint", &emulator.endpoint()])?
+        .failed(INCOMPATIBLE)?;
+    ensure!(
+        message.contains("3.8.1") && message.contains("4.14.0"),
+        "{message}"
+    );
+    ensure!(emulator.posts().is_empty(), "{:?}", emulator.posts());
+    Ok(())
+}
+
+#[test]
+fn what_is_no_emulators_state_is_not_loaded() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    let folder = alice.scratch("folder");
+    fill(&folder, 1, 1000, 1)?;
+    alice
+        .run(&["save", "files", "--from", &folder.to_string_lossy()])?
+        .ok()?;
+    let message = alice
+        .run(&["load", "files", "--endpoint", &emulator.endpoint()])?
+        .failed(BAD_STATE)?;
+    ensure!(message.contains("podsync export"), "{message}");
+    ensure!(emulator.posts().is_empty());
+    Ok(())
+}
+
+/// Killed between checkpoint and load: what was in the instance is kept, and comes back by `undo`.
+#[test]
+fn a_load_that_is_killed_leaves_its_checkpoint() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let arguments = ["load", "orders", "--endpoint", &emulator.endpoint()];
+    let killed = alice.run_with(
+        &arguments,
+        &[("PODSYNC_ABORT_AT", "daemon::load::checkpointed")],
+        None,
+    )?;
+    ensure!(killed.code == NO_CODE, "it was never reached: {killed:?}");
+    ensure!(emulator.posts().is_empty(), "{:?}", emulator.posts());
+    alice
+        .run(&["undo", "--endpoint", &emulator.endpoint()])?
+        .ok()?;
+    ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
+    alice.run(&arguments)?.ok()?;
+    Ok(())
+}
