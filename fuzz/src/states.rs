@@ -96,4 +96,8 @@ impl PackSink for Nowhere {
     fn finish(&mut self, _: File, _: &PackRef) -> io::Result<()> {
         Ok(())
     }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

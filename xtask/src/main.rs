@@ -29,6 +29,9 @@ enum Task {
 }
 
 fn main() -> anyhow::Result<()> {
+    if let Some(status) = planted::as_compiler() {
+        return status;
+    }
     match Arguments::parse().task {
         Task::Test(test) => test.run(),
         Task::Planted => planted::run(),

@@ -10,7 +10,7 @@ use std::{
 use podsync_core::{BlobId, manifest::PackRef};
 use podsync_pack::{PackReader, PackSink};
 use podsync_store::{BlobReader, Blobs, PackWriter, Pin, StoreError};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Packs kept open at once: far below what a process may have open.
 const MAX_OPEN: usize = 64;
@@ -57,11 +57,14 @@ impl PackReader for HeldPacks {
     }
 }
 
-/// Takes new packs into the store. They stay pinned until this is dropped.
+/// Takes new packs into the store, one while the next is written. They stay pinned until this is
+/// dropped.
 pub(crate) struct NewPacks {
     blobs: Blobs,
     runtime: Handle,
     draft: Option<PackWriter>,
+    /// The pack that is being synced and taken in.
+    settling: Option<JoinHandle<io::Result<Pin>>>,
     pins: Vec<Pin>,
 }
 
@@ -72,6 +75,7 @@ impl NewPacks {
             blobs,
             runtime: Handle::current(),
             draft: None,
+            settling: None,
             pins: Vec::new(),
         }
     }
@@ -91,12 +95,20 @@ impl PackSink for NewPacks {
             .draft
             .take()
             .ok_or_else(|| io::Error::other("a pack ended that was never begun"))?;
-        let finished = draft.finish().map_err(to_io)?;
-        self.pins.push(
-            self.runtime
-                .block_on(self.blobs.adopt(finished, pack.id))
-                .map_err(to_io)?,
-        );
+        self.settle()?;
+        let (blobs, id) = (self.blobs.clone(), pack.id);
+        self.settling = Some(self.runtime.spawn(async move {
+            let finished = tokio::task::spawn_blocking(move || draft.finish()).await?;
+            let adopted = blobs.adopt(finished.map_err(to_io)?, id).await;
+            adopted.map_err(to_io)
+        }));
+        Ok(())
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        if let Some(settling) = self.settling.take() {
+            self.pins.push(self.runtime.block_on(settling)??);
+        }
         Ok(())
     }
 }

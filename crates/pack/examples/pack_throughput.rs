@@ -168,6 +168,10 @@ impl PackSink for Packs {
         file.sync_data()?;
         fs::rename(self.0.join("writing"), self.0.join(pack.id.to_string()))
     }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl PackReader for Packs {

@@ -28,10 +28,13 @@ pub trait PackSink: Send {
     /// An empty file for the next pack. Its bytes are written from the start to the end, once.
     fn create(&mut self) -> io::Result<File>;
 
-    /// The pack in the last file created is complete. Where this returns `Ok` the pack must be durable.
+    /// The pack in the last file created is complete. It may become durable while the next is written.
     ///
     /// A file that is created and never finished belongs to a save that failed or found nothing new.
     fn finish(&mut self, file: File, pack: &PackRef) -> io::Result<()>;
+
+    /// No more packs come. Where this returns `Ok` all that were finished are durable.
+    fn settle(&mut self) -> io::Result<()>;
 }
 
 /// Marks a pack index that counts this save's own packs instead of a list's.
@@ -218,6 +221,7 @@ fn store(pieces: Receiver<HashedPiece>, sink: &mut dyn PackSink) -> io::Result<V
             }
         }
     }
+    sink.settle()?;
     Ok(packs)
 }
 

@@ -137,6 +137,10 @@ impl PackSink for Full<'_> {
         self.left = self.left.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
         self.packs.finish(file, pack)
     }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl PackSink for Packs {
@@ -151,6 +155,10 @@ impl PackSink for Packs {
 
     fn finish(&mut self, _: File, pack: &PackRef) -> io::Result<()> {
         fs::rename(self.0.join("writing"), self.0.join(pack.id.to_string()))
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
