@@ -15,14 +15,17 @@ import boto3
 import pytest
 from botocore.config import Config
 
-LAUNCHER = Path(__file__).parents[4] / "tests" / "localstack" / "run.py"
+SHARED = Path(__file__).parents[4] / "tests" / "localstack"
+LAUNCHER = SHARED / "run.py"
 SOURCE = Path(__file__).parents[1] / "src"
 START_SECONDS = 60
 
 # What is tested is what lies here, in this process and in those that are started, and not a copy
 # that was installed once: from that come the entry points only.
-sys.path.insert(0, str(SOURCE))
+sys.path[:0] = [str(SOURCE), str(SHARED)]
 os.environ["PYTHONPATH"] = str(SOURCE)
+# Their asserts are the tests' own.
+pytest.register_assert_rewrite("stories")
 
 
 class Instance:

@@ -104,20 +104,17 @@ def lambda_of(module: str, qualname: str, position: int) -> FunctionType:
     """
     if not _is_of_resources(module):
         raise NotNameable(f"{module} has no functions that a state may name")
-    home = importlib.import_module(module)
-    codes = [code for code in _codes(home) if code.co_qualname == qualname]
+    codes = [code for code in _codes(module) if code.co_qualname == qualname]
     if position not in range(len(codes)) or not _is_default(codes[position]):
         raise NotNameable(f"{module} has no {qualname} that a state may name")
-    return FunctionType(codes[position], vars(home))
+    return FunctionType(codes[position], vars(importlib.import_module(module)))
 
 
 def place_of(function: FunctionType) -> tuple[str, str, int]:
     """The arguments of `lambda_of` that lead to a function like this one."""
     module, qualname = function.__module__, function.__qualname__
     if _is_of_resources(module):
-        codes = [
-            code for code in _codes(importlib.import_module(module)) if code.co_qualname == qualname
-        ]
+        codes = [code for code in _codes(module) if code.co_qualname == qualname]
         if _is_default(function.__code__) and function.__code__ in codes:
             return module, qualname, codes.index(function.__code__)
     raise NotNameable(f"the function {module}.{qualname} can't be part of a state")
@@ -144,9 +141,11 @@ def _is_default(code: CodeType) -> bool:
     return code.co_name == "<lambda>" and not arguments and not code.co_freevars
 
 
-def _codes(module: Any) -> list[CodeType]:
-    loader = module.__spec__.loader
-    pending, found = [loader.get_code(module.__name__)], []
+@lru_cache(maxsize=64)
+def _codes(module: str) -> list[CodeType]:
+    """The code of all functions of a module, in the order of its source."""
+    loader: Any = importlib.import_module(module).__loader__
+    pending, found = [loader.get_code(module)], []
     while pending:
         code = pending.pop(0)
         found.append(code)

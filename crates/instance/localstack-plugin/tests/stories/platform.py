@@ -1,0 +1,204 @@
+"""What runs or describes something else."""
+
+import base64
+import hashlib
+import io
+import json
+import time
+import urllib.request
+import zipfile
+
+from stories.story import Story, bare
+
+
+class StepFunctions(Story):
+    services = ("stepfunctions",)
+
+    def fill(self, client):
+        sfn = client("stepfunctions")
+        definition = {
+            "StartAt": "A",
+            "States": {"A": {"Type": "Pass", "Result": {"n": 1}, "End": True}},
+        }
+        role = "arn:aws:iam::000000000000:role/any"
+        machine = sfn.create_state_machine(
+            name="m", definition=json.dumps(definition), roleArn=role
+        )
+        run = sfn.start_execution(stateMachineArn=machine["stateMachineArn"], name="one")[
+            "executionArn"
+        ]
+        while sfn.describe_execution(executionArn=run)["status"] == "RUNNING":
+            time.sleep(0.1)
+
+    def look(self, client):
+        sfn = client("stepfunctions")
+        (machine,) = sfn.list_state_machines()["stateMachines"]
+        runs = sfn.list_executions(stateMachineArn=machine["stateMachineArn"])["executions"]
+        one = next(run for run in runs if run["name"] == "one")["executionArn"]
+        return [
+            machine,
+            bare(sfn.describe_execution(executionArn=one)),
+            sfn.get_execution_history(executionArn=one)["events"],
+        ]
+
+    def work(self, client):
+        sfn = client("stepfunctions")
+        machine = sfn.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+        run = sfn.start_execution(stateMachineArn=machine, name="two")["executionArn"]
+        while (found := sfn.describe_execution(executionArn=run))["status"] == "RUNNING":
+            time.sleep(0.1)
+        assert json.loads(found["output"]) == {"n": 1}
+
+
+class CloudFormation(Story):
+    services = ("cloudformation", "s3", "sqs")
+
+    def fill(self, client):
+        template = {
+            "Resources": {
+                "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "of-stack"}},
+                "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "of-stack"}},
+            },
+            "Outputs": {"Url": {"Value": {"Ref": "Queue"}}},
+        }
+        cloudformation = client("cloudformation")
+        cloudformation.create_stack(StackName="shop", TemplateBody=json.dumps(template))
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="shop", WaiterConfig={"Delay": 1}
+        )
+
+    def look(self, client):
+        cloudformation = client("cloudformation")
+        return [
+            cloudformation.describe_stacks(StackName="shop")["Stacks"],
+            cloudformation.list_stack_resources(StackName="shop")["StackResourceSummaries"],
+        ]
+
+    def work(self, client):
+        cloudformation = client("cloudformation")
+        cloudformation.delete_stack(StackName="shop")
+        cloudformation.get_waiter("stack_delete_complete").wait(
+            StackName="shop", WaiterConfig={"Delay": 1}
+        )
+        assert client("s3").list_buckets()["Buckets"] == []
+
+
+class ApiGateway(Story):
+    services = ("apigateway",)
+
+    def fill(self, client):
+        api = client("apigateway")
+        made = api.create_rest_api(name="shop")["id"]
+        root = api.get_resources(restApiId=made)["items"][0]["id"]
+        child = api.create_resource(restApiId=made, parentId=root, pathPart="orders")["id"]
+        where = {"restApiId": made, "resourceId": child, "httpMethod": "GET"}
+        api.put_method(**where, authorizationType="NONE")
+        api.put_method_response(**where, statusCode="200")
+        api.put_integration(
+            **where, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'}
+        )
+        api.put_integration_response(
+            **where, statusCode="200", responseTemplates={"application/json": '{"n": 1}'}
+        )
+        api.create_deployment(restApiId=made, stageName="dev")
+
+    def look(self, client):
+        api = client("apigateway")
+        (made,) = api.get_rest_apis()["items"]
+        return [
+            made,
+            api.get_resources(restApiId=made["id"])["items"],
+            api.get_stages(restApiId=made["id"])["item"],
+        ]
+
+    def work(self, client):
+        api = client("apigateway")
+        made = api.get_rest_apis()["items"][0]["id"]
+        url = f"{api.meta.endpoint_url}/_aws/execute-api/{made}/dev/orders"
+        with urllib.request.urlopen(url) as response:
+            assert json.load(response) == {"n": 1}
+
+
+class Lambda(Story):
+    services = ("lambda", "iam", "s3")
+    # Revision and instance of the function, and the credentials that it is started with.
+    renewed = frozenset(
+        {
+            "api_states/lambda/store/lambda/accounts/000000000000/regions/us-east-1.state",
+            "api_states/iam/backend/iam/accounts/000000000000/regions/aws.state",
+            "api_states/sts/backend/sts/accounts/000000000000/regions/aws.state",
+            "api_states/sts/store/sts/universal.state",
+        }
+    )
+
+    def fill(self, client):
+        code = io.BytesIO()
+        with zipfile.ZipFile(code, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("main.py"), "def handler(event, context): return 1")
+        client("lambda").create_function(
+            FunctionName="worker",
+            Runtime="python3.12",
+            Handler="main.handler",
+            Role="arn:aws:iam::000000000000:role/worker",
+            Code={"ZipFile": code.getvalue()},
+            Environment={"Variables": {"A": "b"}},
+        )
+        # It can't be invoked without Docker; what matters is that LocalStack is done with it.
+        found = client("lambda").get_function_configuration
+        while found(FunctionName="worker")["State"] == "Pending":
+            time.sleep(0.1)
+
+    def look(self, client):
+        found = client("lambda").get_function(FunctionName="worker")
+        # Each instance sees for itself whether it can be invoked, and makes a new revision.
+        own = ("State", "StateReason", "StateReasonCode", "LastUpdateStatus", "RevisionId")
+        return [
+            {k: v for k, v in found["Configuration"].items() if k not in own},
+            found.get("Tags"),
+        ]
+
+    def work(self, client):
+        found = client("lambda").get_function(FunctionName="worker")
+        with urllib.request.urlopen(
+            found["Code"]["Location"].replace("localhost.localstack.cloud", "127.0.0.1")
+        ) as code:
+            digest = hashlib.sha256(code.read()).digest()
+        assert base64.b64encode(digest).decode() == found["Configuration"]["CodeSha256"]
+
+
+class Ec2(Story):
+    services = ("ec2",)
+
+    def fill(self, client):
+        ec2 = client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
+        ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.1.0/24")
+        ec2.create_security_group(GroupName="g", Description="d", VpcId=vpc)
+
+    def look(self, client):
+        ec2 = client("ec2")
+        return [
+            ec2.describe_vpcs()["Vpcs"],
+            ec2.describe_subnets()["Subnets"],
+            ec2.describe_security_groups()["SecurityGroups"],
+        ]
+
+    def work(self, client):
+        ec2 = client("ec2")
+        vpc = next(v for v in ec2.describe_vpcs()["Vpcs"] if v["CidrBlock"] == "10.1.0.0/16")[
+            "VpcId"
+        ]
+        ec2.create_subnet(VpcId=vpc, CidrBlock="10.1.2.0/24")
+
+
+class Sts(Story):
+    services = ("sts", "iam")
+
+    def fill(self, client):
+        client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+        client("sts").assume_role(
+            RoleArn="arn:aws:iam::000000000000:role/r", RoleSessionName="session"
+        )
+
+    def look(self, client):
+        return client("iam").get_role(RoleName="r")["Role"]

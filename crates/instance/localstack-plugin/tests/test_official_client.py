@@ -1,0 +1,78 @@
+"""LocalStack's own Python client against these endpoints.
+
+The `state` commands of its CLI ask for a licence before they do anything. The client that they call
+is a library of the same package (Apache-2.0), and that runs here, with its own reading of headers,
+its own metadata in the zip and its own reading of events. Name the interpreters of environments with
+`pip install localstack==VERSION` in PODSYNC_TEST_LOCALSTACK_CLIENTS, separated by colons.
+"""
+
+import json
+import os
+import subprocess
+import zipfile
+
+import pytest
+
+CLIENTS = [
+    path for path in os.environ.get("PODSYNC_TEST_LOCALSTACK_CLIENTS", "").split(":") if path
+]
+
+PROGRAM = """
+import json, sys
+from localstack_cli.pro.core.bootstrap import pods_client
+command, *arguments = sys.argv[1:]
+if command == "export":
+    path, services = arguments
+    info = pods_client.StateService().export_pod(target=path, services=services.split(","))
+    print(json.dumps(info), file=sys.stderr)
+elif command == "import":
+    pods_client.StateService().import_pod(source=arguments[0], show_progress=True)
+else:
+    pods_client.reset_state(services=arguments or None)
+"""
+
+
+@pytest.mark.skipif(not CLIENTS, reason="PODSYNC_TEST_LOCALSTACK_CLIENTS names no interpreter")
+@pytest.mark.parametrize("python", CLIENTS or [""])
+def test_exports_resets_and_imports(python, source, tmp_path):
+    def client(*arguments):
+        return subprocess.run(
+            [python, "-c", PROGRAM, *arguments],
+            env={**os.environ, "LOCALSTACK_HOST": f"127.0.0.1:{source.port}", "HOME": str(tmp_path)}
+            | {"DISABLE_EVENTS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def queues():
+        return source.client("sqs").list_queues().get("QueueUrls", [])
+
+    source.reset()
+    source.client("sqs").create_queue(QueueName="orders")
+    source.client("s3").create_bucket(Bucket="orders")
+    before = source.save("s3,sqs")
+    path = tmp_path / "state"
+
+    exported = client("export", str(path), "s3,sqs")
+    assert exported.returncode == 0, exported.stderr
+    info = json.loads(exported.stderr.splitlines()[-1])
+    assert info == {"services": ["s3", "sqs"], "size": len(before)}
+    with zipfile.ZipFile(path) as archive:
+        assert "metadata.yaml" in archive.namelist()
+
+    assert client("reset", "sqs").returncode == 0
+    assert queues() == [] and source.client("s3").list_buckets()["Buckets"]
+    assert client("reset").returncode == 0
+    assert not source.client("s3").list_buckets()["Buckets"]
+    # Without a service that is there it fails, and says so.
+    assert client("reset", "nothing").returncode != 0
+
+    imported = client("import", str(path))
+    assert imported.returncode == 0, imported.stderr
+    assert imported.stdout.count("✅") == 2 and "s3" in imported.stdout
+    assert source.save("s3,sqs") == before
+
+    path.write_bytes(path.read_bytes()[:-1])
+    assert client("import", str(path)).returncode != 0
+    assert source.save("s3,sqs") == before
