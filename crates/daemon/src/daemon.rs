@@ -134,7 +134,7 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         cancel: engine_stop.clone(),
     };
     drop_orphans(&ground.engine, &versions)?;
-    let node = node::spawn(ground, &engine_tasks);
+    let node = node::spawn(ground, &engine_tasks)?;
     engine_tasks.close();
 
     let daemon = Arc::new(Daemon {

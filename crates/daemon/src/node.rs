@@ -6,12 +6,13 @@
 
 mod effects;
 mod handle;
+mod reached;
 mod records;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, PoisonError},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use podsync_core::{
@@ -30,7 +31,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{handle::Message, records::Pending};
+use self::{handle::Message, reached::Reached, records::Pending};
 pub(crate) use self::{
     handle::{Node, Stopped},
     records::stored,
@@ -43,6 +44,10 @@ const INBOX: usize = 256;
 const MAX_EFFECTS: usize = 512;
 /// Devices seen on the LAN that no team of ours lists: tried when this device wants to join one.
 const MAX_STRANGERS: usize = 64;
+/// How often members that aren't connected are tried where they were reached before.
+const REDIAL_EVERY: Duration = Duration::from_secs(30);
+/// Members tried at once.
+const REDIALLED_AT_ONCE: usize = 24;
 /// Events that a slow listener may be behind.
 const EVENTS: usize = 256;
 
@@ -122,10 +127,16 @@ struct Actor {
     /// Joins under way: until they end, whoever is found on the LAN may be the one to ask.
     joining: BTreeSet<CommandId>,
     strangers: BTreeMap<DeviceId, Vec<Multiaddr>>,
+    reached: Reached,
+    connected: BTreeSet<DeviceId>,
 }
 
 /// Starts the loop; it ends when the token is cancelled and its queued writes are on the disk.
-pub(crate) fn spawn(ground: Ground, tasks: &tokio_util::task::TaskTracker) -> Node {
+pub(crate) fn spawn(
+    ground: Ground,
+    tasks: &tokio_util::task::TaskTracker,
+) -> Result<Node, StoreError> {
+    let reached = Reached::load(&ground.log)?;
     let (sender, inbox) = mpsc::channel(INBOX);
     let (events, _) = broadcast::channel(EVENTS);
     let node = Node::new(sender.clone(), events.clone());
@@ -145,14 +156,18 @@ pub(crate) fn spawn(ground: Ground, tasks: &tokio_util::task::TaskTracker) -> No
         fetches: BTreeMap::new(),
         joining: BTreeSet::new(),
         strangers: BTreeMap::new(),
+        reached,
+        connected: BTreeSet::new(),
     };
     tasks.spawn(actor.run());
-    node
+    Ok(node)
 }
 
 impl Actor {
     async fn run(mut self) {
         self.settle();
+        let mut redial = tokio::time::interval(REDIAL_EVERY);
+        redial.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self
                 .ground
@@ -166,6 +181,7 @@ impl Actor {
                 Some(done) = self.effects.join_next() => self.finish(done.unwrap_or(Done::Nothing)),
                 Some(written) = written(&mut self.writing) => self.written(written),
                 () = sleep_until(due) => self.input(Input::Tick),
+                _ = redial.tick() => self.redial(),
             }
             self.settle();
         }
@@ -255,12 +271,22 @@ impl Actor {
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(addr);
             }
-            NetEvent::Connected { device, addr } => {
+            NetEvent::Connected {
+                device,
+                addr,
+                dialled,
+            } => {
                 tracing::info!(peer = %device.short(), %addr, "connected");
+                self.connected.insert(device);
+                if dialled {
+                    let news = self.reached.note(device, addr);
+                    self.keep(news.into_iter().collect());
+                }
                 self.input(Input::Connected { device });
             }
             NetEvent::Disconnected { device } => {
                 tracing::info!(peer = %device.short(), "disconnected");
+                self.connected.remove(&device);
                 self.input(Input::Disconnected { device });
             }
             NetEvent::Discovered { device, addrs } => self.discovered(device, addrs),
@@ -318,6 +344,41 @@ impl Actor {
         if !self.joining.is_empty() {
             self.dial(device, addrs, Manners::AtOnce);
         }
+    }
+
+    /// Tries members that aren't connected where they were reached before. The smaller key goes first:
+    /// both sides may know an address.
+    fn redial(&mut self) {
+        let gate = Arc::clone(&self.ground.gate);
+        let joining = !self.joining.is_empty();
+        let connected = &self.connected;
+        let gone = self
+            .reached
+            .retain(|device| joining || connected.contains(device) || gate.lists(*device));
+        self.keep(gone);
+        let due = self
+            .reached
+            .iter()
+            .filter(|(device, _)| !self.connected.contains(device) && gate.lists(*device))
+            .map(|(device, addrs)| (device, addrs.to_vec()));
+        let due: Vec<_> = due.take(REDIALLED_AT_ONCE).collect();
+        for (device, addrs) in due {
+            self.dial(device, addrs, Manners::SmallerFirst);
+        }
+    }
+
+    /// Writes down where devices were reached. What can't be written is found anew some time.
+    fn keep(&mut self, records: Vec<podsync_store::Record>) {
+        if records.is_empty() {
+            return;
+        }
+        let log = self.ground.log.clone();
+        self.effects.spawn_blocking(move || {
+            if let Err(error) = log.commit(&records) {
+                tracing::warn!(%error, "where a device was reached isn't kept");
+            }
+            Done::Nothing
+        });
     }
 
     fn dial_strangers(&mut self) {

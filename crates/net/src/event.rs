@@ -19,6 +19,8 @@ pub enum NetEvent {
     Connected {
         device: DeviceId,
         addr: Multiaddr,
+        /// We dialled it: at this address it can be dialled again.
+        dialled: bool,
     },
     Disconnected {
         device: DeviceId,

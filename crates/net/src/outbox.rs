@@ -62,6 +62,7 @@ mod tests {
         NetEvent::Connected {
             device: DeviceId::from_bytes([n; 32]),
             addr,
+            dialled: true,
         }
     }
 

@@ -158,3 +158,39 @@ fn a_pull_whose_puller_is_killed_goes_on_where_it_stopped() -> Result<()> {
         .ok()?;
     same_tree(&state, &out)
 }
+
+/// The ticket's addresses bring them together once; after that they know where they met.
+#[test]
+fn after_a_restart_members_find_each_other_where_they_met() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let address = alice.address()?;
+    let port = address
+        .split('/')
+        .nth(4)
+        .ok_or_else(|| anyhow::anyhow!("no port in {address}"))?;
+    let listen = format!("127.0.0.1:{port}");
+    let mut bob = Home::new("bob")?;
+    bob.start(&[])?;
+    bob.join(&alice.invite(&[])?)?.ok()?;
+    bob.stop()?;
+    alice.stop()?;
+
+    alice.start_with(&["daemon", "--listen", &listen, "--no-mdns"], &[])?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    alice
+        .run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?
+        .ok()?;
+    bob.start(&[])?;
+    let pulled = bob.run(&["pull", "orders"])?.ok()?;
+    assert_eq!(pulled["reference"], "orders:1");
+    Ok(())
+}

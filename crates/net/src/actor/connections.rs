@@ -118,7 +118,11 @@ impl Actor {
                 self.strangers.insert(device, stranger);
             }
             tracing::debug!(peer = device.short(), %addr, "connected");
-            self.outbox.push(NetEvent::Connected { device, addr });
+            self.outbox.push(NetEvent::Connected {
+                device,
+                addr,
+                dialled: endpoint.is_dialer(),
+            });
         }
     }
 
