@@ -1,7 +1,6 @@
 """How much of a state changes when little of an instance does: podsync moves what changed."""
 
 import io
-import os
 import random
 import zipfile
 from collections import defaultdict
@@ -11,9 +10,13 @@ from podsync_localstack import pickling
 
 def changed(before: bytes, after: bytes) -> int:
     """The bytes between the first and the last difference."""
-    start = len(os.path.commonprefix([before, after]))
-    end = len(os.path.commonprefix([before[start:][::-1], after[start:][::-1]]))
-    return max(len(before), len(after)) - start - end
+    start = alike(before, after)
+    return max(len(before), len(after)) - start - alike(before[start:][::-1], after[start:][::-1])
+
+
+def alike(one: bytes, other: bytes) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (x, y) in pairs if x != y), min(len(one), len(other)))
 
 
 def test_one_item_more_leaves_the_others_bytes_alone():

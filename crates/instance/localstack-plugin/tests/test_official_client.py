@@ -1,9 +1,10 @@
 """LocalStack's own Python client against these endpoints.
 
-The `state` commands of its CLI ask for a licence before they do anything. The client that they call
-is a library of the same package (Apache-2.0), and that runs here, with its own reading of headers,
-its own metadata in the zip and its own reading of events. Name the interpreters of environments with
-`pip install localstack==VERSION` in PODSYNC_TEST_LOCALSTACK_CLIENTS, separated by colons.
+The `state` commands of its CLI ask for a licence before they do anything, and are not run. The
+client that they call is a library of the same package (Apache-2.0): that runs here, with its own
+reading of headers, its own metadata in the zip and its own reading of events. Name the interpreters
+of environments with `pip install localstack==VERSION` in PODSYNC_TEST_LOCALSTACK_CLIENTS, separated
+by colons.
 """
 
 import json

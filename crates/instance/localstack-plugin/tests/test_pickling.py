@@ -187,13 +187,9 @@ def test_names_that_lead_out_of_a_module_lead_nowhere(name):
 
 
 def test_only_defaults_without_arguments_are_lambdas_of_a_state():
-    assert (
-        nameable.place_of(
-            lambda_here := ssm_backends["000000000000"]["us-east-1"]._resource_tags.default_factory
-        )[2]
-        == 0
-    )
-    module, qualname, _ = nameable.place_of(lambda_here)
+    default = ssm_backends["000000000000"]["us-east-1"]._resource_tags.default_factory
+    module, qualname, position = nameable.place_of(default)
+    assert position == 0
     for place in (
         (module, qualname, 1),
         (module, qualname, -1),

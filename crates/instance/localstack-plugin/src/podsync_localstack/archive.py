@@ -31,7 +31,7 @@ class BrokenArchive(Exception):
 
 def spool() -> BinaryIO:
     """A private file without a name: the system drops it with its last handle."""
-    return tempfile.TemporaryFile(prefix="podsync-")  # type: ignore[return-value]
+    return tempfile.TemporaryFile(prefix="podsync-")
 
 
 class ArchiveWriter:

@@ -6,6 +6,7 @@ is most of the state.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPushProducer
@@ -40,7 +41,8 @@ class _Valve:
 
 
 def install() -> None:
-    plain_write = _WSGIResponse.write
+    response: Any = _WSGIResponse
+    plain_write: Callable[[Any, bytes], None] = response.write
 
     def write(self: Any, data: bytes) -> None:
         valve = getattr(self, "_podsync_valve", None)
@@ -59,7 +61,7 @@ def install() -> None:
             blockingCallFromThread(self.reactor, self.request.unregisterProducer)
         return None
 
-    _WSGIResponse.write = write
+    response.write = write
 
 
 def _announced_size(response: Any) -> int:

@@ -6,9 +6,9 @@ and backends, which must stay good across a reset and a load.
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
-from localstack.services.plugins import Service
+from localstack.services.plugins import SERVICE_PLUGINS, Service
 from localstack.services.stores import (
     LOCAL_ATTR_PREFIX,
     AccountRegionBundle,
@@ -50,7 +50,7 @@ class StoreContainer:
         {"_service_name", "_account_id", "_region_name", "_global", "_universal"}
     )
 
-    def __init__(self, bundle: AccountRegionBundle) -> None:
+    def __init__(self, bundle: AccountRegionBundle[Any]) -> None:
         self.name: str = bundle.service_name
         self._bundle = bundle
 
@@ -82,11 +82,14 @@ class StoreContainer:
 
     def _held(self, scope: Scope) -> Attributes:
         if scope.account is None:
-            return self._bundle._universal
+            universal: Attributes = self._bundle._universal
+            return universal
         regions = self._bundle[scope.account]
         if scope.region is None:
-            return regions._global
-        return vars(regions[scope.region])
+            shared: Attributes = regions._global
+            return shared
+        own: Attributes = vars(regions[scope.region])
+        return own
 
     def _is_default(self, name: str, value: Any) -> bool:
         descriptor = getattr_static(self._bundle.store, name.removeprefix(LOCAL_ATTR_PREFIX))
@@ -107,7 +110,7 @@ class BackendContainer:
 
     kind = "backend"
 
-    def __init__(self, backends: BackendDict) -> None:
+    def __init__(self, backends: BackendDict[Any]) -> None:
         self.name: str = backends.service_name
         self._backends = backends
 
@@ -117,16 +120,37 @@ class BackendContainer:
                 yield Scope(account, region)
 
     def read(self, scope: Scope) -> Attributes:
-        return dict(vars(self._backends[scope.account][scope.region]))
+        return dict(self._held(scope))
 
     def replace(self, scope: Scope, attributes: Attributes) -> None:
-        held = vars(self._backends[scope.account][scope.region])
+        held = self._held(scope)
         held.clear()
         held.update(attributes)
 
     def reset(self) -> None:
         for scope in list(self.scopes()):
-            self._backends[scope.account][scope.region].reset()
+            self._backend(scope).reset()
+
+    def _held(self, scope: Scope) -> Attributes:
+        held: Any = vars(self._backend(scope))
+        return cast(Attributes, held)
+
+    def _backend(self, scope: Scope) -> Any:
+        if scope.account is None or scope.region is None:
+            raise ValueError(f"{self.name} has no state that regions or accounts share")
+        return self._backends[scope.account][scope.region]
+
+
+def running(name: str) -> Service:
+    service = SERVICE_PLUGINS.get_service(name)
+    if service is None:
+        raise LookupError(f"this instance has no service {name!r}")
+    return service
+
+
+def provider(service: Service) -> Any:
+    """What serves a service; each has parts of its own."""
+    return service._provider
 
 
 class ServiceState(StateVisitor):

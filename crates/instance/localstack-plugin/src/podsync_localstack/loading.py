@@ -23,7 +23,7 @@ from podsync_localstack import (
     s3_bodies,
 )
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
-from podsync_localstack.containers import Container, Scope, ServiceState
+from podsync_localstack.containers import Container, Scope, ServiceState, provider
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import reason
@@ -70,16 +70,18 @@ class PreparedLoad:
         if self._strategy is Strategy.OVERWRITE:
             for name in SERVICE_PLUGINS.list_active_services():
                 if name not in self.services:
-                    yield from self._reported(name, lambda name=name: reset_service(name), "reset")
+                    yield from self._reported(name, reset_service, "reset")
         for name in self.services:
-            yield from self._reported(name, lambda name=name: self._load_service(name), "loaded")
+            yield from self._reported(name, self._load_service, "loaded")
 
     def close(self) -> None:
         self._archive.close()
 
-    def _reported(self, name: str, action: Callable[[], list[str]], done: str) -> Iterator[Event]:
+    def _reported(
+        self, name: str, action: Callable[[str], list[str] | None], done: str
+    ) -> Iterator[Event]:
         try:
-            problems = action() or []
+            problems = action(name) or []
         except Exception as e:
             LOG.exception("Could not load %s", name)
             yield {"service": name, "status": "error", "message": reason(e)}
@@ -103,7 +105,7 @@ class PreparedLoad:
             for container, scope, attributes in incoming:
                 merging.merge(self._strategy, container, scope, attributes)
             if name == "s3":
-                return self._load_bodies(service._provider._storage_backend, bodies)
+                return self._load_bodies(provider(service)._storage_backend, bodies)
             self._load_folders(name, state)
             return []
         finally:

@@ -60,5 +60,5 @@ def _is_map(value: Any) -> bool:
 
 def _is_registry(value: Any) -> bool:
     """Whether an attribute is an object that holds others by key, such as all tags of a service."""
-    held = getattr(value, "__dict__", None)
-    return bool(held) and any(isinstance(part, dict) for part in held.values())
+    held: dict[str, Any] = getattr(value, "__dict__", {})
+    return any(isinstance(part, dict) for part in held.values())

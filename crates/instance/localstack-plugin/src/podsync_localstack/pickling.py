@@ -24,7 +24,10 @@ from podsync_localstack.nameable import NotNameable
 
 PROTOCOL = 4
 
-# What points at fewer objects gets no room of its own: the numbers are a table in the reader's memory.
+# The pickler written in Python: the only one whose way of writing can be changed.
+_PICKLE: Any = stock
+
+# An item of fewer objects gets no room of its own: the numbers are a table in the reader's memory.
 _SMALLEST_ROOM = 8
 
 
@@ -45,7 +48,7 @@ class _ListedUnpickler(stock.Unpickler):
         return nameable.find(module, name)
 
 
-class _Unframed(stock._Framer):  # type: ignore[name-defined]
+class _Unframed(_PICKLE._Framer):  # type: ignore[misc]
     def start_framing(self) -> None:
         pass
 
@@ -64,10 +67,7 @@ class _Dispatch(dict[type, Any]):
         return self[cls]
 
 
-class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
-    # Built below, of the functions that need this class.
-    dispatch: _Dispatch
-
+class _CanonicalPickler(_PICKLE._Pickler):  # type: ignore[misc]
     def __init__(self, target: BinaryIO, sorts_objects: bool = True) -> None:
         super().__init__(target, protocol=PROTOCOL)
         self.sorts_objects = sorts_objects
@@ -109,7 +109,7 @@ class _CanonicalPickler(stock._Pickler):  # type: ignore[name-defined]
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         name = name or getattr(obj, "__qualname__", None) or obj.__name__
-        module = stock.whichmodule(obj, name)  # type: ignore[attr-defined]
+        module = _PICKLE.whichmodule(obj, name)
         if nameable.find(module, name) is not obj:
             raise NotNameable(f"{module}.{name} is not the object of that name")
         super().save_global(obj, name)
@@ -127,7 +127,7 @@ def _save_once(plain: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return save
 
 
-def _save_set(pickler: Any, obj: set) -> None:
+def _save_set(pickler: Any, obj: set[Any]) -> None:
     items = _in_order(pickler, obj)
     if type(obj) is not set:
         pickler.save_reduce(type(obj), (items,), vars(obj) or None, obj=obj)
@@ -140,11 +140,11 @@ def _save_set(pickler: Any, obj: set) -> None:
     pickler.write(stock.ADDITEMS)
 
 
-def _save_frozenset(pickler: Any, obj: frozenset) -> None:
+def _save_frozenset(pickler: Any, obj: frozenset[Any]) -> None:
     pickler.save_reduce(type(obj), (_in_order(pickler, obj),), obj=obj)
 
 
-def _in_order(pickler: Any, items: set | frozenset) -> list:
+def _in_order(pickler: Any, items: set[Any] | frozenset[Any]) -> list[Any]:
     if all(isinstance(item, str) for item in items):
         return sorted(items, key=lambda item: item.encode("utf-8", "surrogatepass"))
     # An item may lead back to its own set: sets inside of a sort key are taken as they come.
@@ -208,10 +208,10 @@ def _save_class(pickler: Any, obj: type) -> None:
 
 
 _CanonicalPickler.dispatch = _Dispatch(
-    stock._Pickler.dispatch  # type: ignore[attr-defined]
+    _PICKLE._Pickler.dispatch
     | reducers.EXACT
     | {type: _save_class, FunctionType: _save_function}
-    | {kind: _save_once(stock._Pickler.dispatch[kind]) for kind in (str, bytes)},  # type: ignore
+    | {kind: _save_once(_PICKLE._Pickler.dispatch[kind]) for kind in (str, bytes)},
     {
         set: _save_set,
         frozenset: _save_frozenset,

@@ -3,7 +3,7 @@
 from localstack.runtime import hooks
 
 
-@hooks.on_infra_start()
+@hooks.on_infra_start()  # type: ignore[untyped-decorator]
 def start() -> None:
     from localstack.services.internal import get_internal_apis
 

@@ -79,7 +79,7 @@ def _save_executor(pickler: Any, obj: ThreadPoolExecutor) -> None:
 _OF_EVERY_QUEUE = frozenset(vars(queue.Queue())) - {"maxsize"}
 
 
-def _save_queue(pickler: Any, obj: queue.Queue) -> None:
+def _save_queue(pickler: Any, obj: queue.Queue[Any]) -> None:
     with obj.mutex:
         items = list(obj.queue)
     more = {
@@ -90,7 +90,9 @@ def _save_queue(pickler: Any, obj: queue.Queue) -> None:
     pickler.save_reduce(_restore_queue, (type(obj), obj.maxsize, items, more), obj=obj)
 
 
-def _restore_queue(cls: type[queue.Queue], maxsize: int, items: list, more: dict) -> queue.Queue:
+def _restore_queue(
+    cls: type[queue.Queue[Any]], maxsize: int, items: list[Any], more: dict[str, Any]
+) -> queue.Queue[Any]:
     restored = cls(maxsize)
     # Not through put(): the list is a heap already, and putting would reorder equal priorities.
     restored.queue.extend(items)
@@ -99,7 +101,7 @@ def _restore_queue(cls: type[queue.Queue], maxsize: int, items: list, more: dict
     return restored
 
 
-def _save_defaultdict(pickler: Any, obj: defaultdict) -> None:
+def _save_defaultdict(pickler: Any, obj: defaultdict[Any, Any]) -> None:
     if type(obj) is defaultdict:
         pickler.save_reduce(
             defaultdict, (obj.default_factory,), None, None, iter(obj.items()), obj=obj
@@ -115,7 +117,7 @@ def _save_defaultdict(pickler: Any, obj: defaultdict) -> None:
     )
 
 
-def _restore_defaultdict(cls: type[defaultdict], factory: Any) -> defaultdict:
+def _restore_defaultdict(cls: type[defaultdict[Any, Any]], factory: Any) -> defaultdict[Any, Any]:
     # Subclasses have constructors of their own, with arguments that aren't known here.
     restored = cls.__new__(cls)
     restored.default_factory = factory

@@ -3,7 +3,7 @@
 from localstack.services.plugins import SERVICE_PLUGINS
 
 from podsync_localstack import asset_folders, derived, gate, sqs_queues
-from podsync_localstack.containers import ServiceState
+from podsync_localstack.containers import ServiceState, provider, running
 
 
 def reset_all() -> None:
@@ -20,7 +20,7 @@ def reset_one(name: str) -> None:
 
 def reset_service(name: str) -> None:
     """For callers that hold the gate already."""
-    service = SERVICE_PLUGINS.get_service(name)
+    service = running(name)
     service.lifecycle_hook.on_before_state_reset()
     state = ServiceState(service)
     if name == "sqs":
@@ -28,7 +28,7 @@ def reset_service(name: str) -> None:
     for container in state.containers:
         container.reset()
     if name == "s3":
-        service._provider._storage_backend.reset()
+        provider(service)._storage_backend.reset()
     else:
         asset_folders.clear(state.asset_directories)
     derived.renew(name, service)

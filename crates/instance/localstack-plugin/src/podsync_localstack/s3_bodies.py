@@ -6,9 +6,9 @@ Python's `hash`, which differs in every process, and small bodies are in memory 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from localstack.services.s3.models import S3Bucket, S3Object, S3Part, s3_stores
+from localstack.services.s3.models import S3Bucket, S3Object, s3_stores
 from localstack.services.s3.storage.core import S3ObjectStore, S3StoredObject
 
 from podsync_localstack import names
@@ -20,10 +20,11 @@ from podsync_localstack.report import Failure, reason
 class Body:
     member: str
     bucket: str
-    record: S3Object | S3Part
+    # An S3Object, or an S3Part where there is an upload.
+    record: Any
     upload: Any | None = None
 
-    def open(self, storage: S3ObjectStore, mode: str) -> S3StoredObject:
+    def open(self, storage: S3ObjectStore, mode: Literal["r", "w"]) -> S3StoredObject:
         if self.upload is None:
             return storage.open(self.bucket, self.record, mode)
         return storage.get_multipart(self.bucket, self.upload).open(self.record, mode)
@@ -101,7 +102,8 @@ def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
 
 
 def _owners() -> dict[str, str]:
-    return s3_stores._universal.get("global_bucket_map", {})
+    owners: dict[str, str] = s3_stores._universal.get("global_bucket_map", {})
+    return owners
 
 
 def _buckets() -> Iterator[S3Bucket]:

@@ -20,7 +20,7 @@ from podsync_localstack import (
     sqs_queues,
 )
 from podsync_localstack.archive import ArchiveWriter
-from podsync_localstack.containers import Container, Scope, ServiceState
+from podsync_localstack.containers import Container, Scope, ServiceState, provider, running
 from podsync_localstack.report import Failure, SaveReport, reason
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
             if wanted and name not in wanted:
                 continue
             try:
-                service = SERVICE_PLUGINS.get_service(name)
+                service = running(name)
                 service.lifecycle_hook.on_before_state_save()
                 state = ServiceState(service)
                 with sqs_queues.still() if name == "sqs" else nullcontext():
@@ -75,7 +75,7 @@ def running_index(wanted: Collection[str]) -> dict[str, Any]:
             if wanted and name not in wanted:
                 continue
             try:
-                state = ServiceState(SERVICE_PLUGINS.get_service(name))
+                state = ServiceState(running(name))
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     for container in state.containers:
                         for scope in container.scopes():
@@ -150,7 +150,7 @@ def _save_assets(
     name: str, service: Service, state: ServiceState, archive: ArchiveWriter, report: SaveReport
 ) -> None:
     if name == "s3":
-        report.failed += s3_bodies.save(service._provider._storage_backend, archive)
+        report.failed += s3_bodies.save(provider(service)._storage_backend, archive)
     else:
         asset_folders.save(name, state.asset_directories, archive)
 
