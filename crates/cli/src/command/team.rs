@@ -200,10 +200,7 @@ impl Me {
         if let Some(member) = &self.member {
             return Ok(member.clone());
         }
-        let login = std::env::var("USER")
-            .or_else(|_| std::env::var("USERNAME"))
-            .unwrap_or_default();
-        MemberName::new(login).map_err(|error| {
+        MemberName::new(whoami::username().unwrap_or_default()).map_err(|error| {
             ApiError::new(
                 ErrorCode::Invalid,
                 format!("the login name won't do: {error}"),
@@ -213,15 +210,10 @@ impl Me {
     }
 
     fn label(&self) -> String {
-        let host = || {
-            std::fs::read_to_string("/proc/sys/kernel/hostname")
-                .ok()
-                .or_else(|| std::env::var("HOSTNAME").ok())
-        };
         let label = self
             .label
             .clone()
-            .or_else(host)
+            .or_else(|| whoami::hostname().ok())
             .unwrap_or_else(|| "device".to_owned());
         label.trim().chars().take(64).collect()
     }
