@@ -205,6 +205,17 @@ impl Manifest {
         (plain, id)
     }
 
+    /// [`Self::to_version`], held to every bound that a reader will check.
+    pub fn to_sound_version(&self) -> Result<(Vec<u8>, VersionId), ManifestError> {
+        let (plain, id) = self.to_version();
+        Self::decode(&plain).map_err(|error| match error {
+            CodecError::TooLarge { .. } => error.into(),
+            _ => ManifestError::OutOfBounds("a list in it is longer than a version may have"),
+        })?;
+        self.check()?;
+        Ok((plain, id))
+    }
+
     /// Seals plain manifest bytes to a team key. The sealed bytes are the manifest's blob.
     pub fn seal(plain: &[u8], team_key: &SecretKey, salt: [u8; seal::SALT_LEN]) -> Vec<u8> {
         seal::seal_once(team_key, SEAL_CONTEXT, salt, b"", plain)

@@ -1,6 +1,7 @@
 //! One file per group of calls; each call is a [`Handle`](crate::server::Handle) of the daemon.
 
 mod export;
+mod fetch;
 mod load;
 mod node;
 mod pods;

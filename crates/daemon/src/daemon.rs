@@ -12,7 +12,7 @@ use podsync_core::{
     keys::DeviceSecret,
 };
 use podsync_net::{Multiaddr, Net, NetConfig};
-use podsync_store::{Blobs, ChunkIndex, Home, Log};
+use podsync_store::{Blobs, Home, Log};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
@@ -25,6 +25,7 @@ use crate::{
     init::socket_path,
     locks::PodLocks,
     node::{self, Clock, Ground, Node},
+    packs::held_inputs,
     server,
     settings::Settings,
     versions::Versions,
@@ -107,14 +108,13 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
     let secret = DeviceSecret::from_seed(*seed.expose());
     let device = secret.id();
     let log = Log::open(&home)?;
-    let index = ChunkIndex::open(&home)?;
-    let blobs = Blobs::open(&home, index).await?;
+    let blobs = Blobs::open(&home).await?;
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
     let mut engine = Engine::new(secret, rand::random(), clock.now());
     restore(&mut engine, &log, clock)?;
-    hold(&mut engine, &blobs, &versions, clock).await?;
+    hold(&mut engine, &blobs, &versions, clock)?;
 
     let gate = Arc::new(SharedGate::default());
     let net_stop = CancellationToken::new();
@@ -201,27 +201,20 @@ fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the engine which blobs can be served.
-async fn hold(
+/// Tells the engine what of each blob can be served.
+fn hold(
     engine: &mut Engine,
     blobs: &Blobs,
     versions: &Versions,
     clock: Clock,
 ) -> Result<(), Failure> {
-    use podsync_core::engine::Input;
-    for (blob, len) in versions.blobs().map_err(Failure::damaged)? {
-        match blobs.held(blob).await? {
-            podsync_store::Held::Whole => engine.handle(
-                Input::Held {
-                    blob,
-                    len,
-                    bytes: 0..len,
-                },
-                clock.now(),
-            ),
-            podsync_store::Held::Partial(_) | podsync_store::Held::No => {
-                tracing::warn!(pack = %blob.short(), "a held version's pack is missing; pull the version again");
-            }
+    for blob in versions.blobs().map_err(Failure::damaged)? {
+        let Some(holding) = blobs.held(blob)? else {
+            tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
+            continue;
+        };
+        for input in held_inputs(blob, holding) {
+            engine.handle(input, clock.now());
         }
     }
     Ok(())

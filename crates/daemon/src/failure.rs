@@ -1,7 +1,9 @@
 //! Errors of every room, and what each means to whoever called.
 
+use std::io;
+
 use podsync_api::{ApiError, ErrorCode};
-use podsync_core::{codec::CodecError, engine::EngineError, manifest::ManifestError};
+use podsync_core::{BlobId, codec::CodecError, engine::EngineError, manifest::ManifestError};
 use podsync_pack::{ReadError, SaveError, SourceError};
 use podsync_store::{HomeError, StoreError};
 
@@ -9,17 +11,24 @@ use crate::node::Stopped;
 
 /// An error on its way out of the daemon.
 #[derive(Debug)]
-pub(crate) struct Failure(ApiError);
+pub(crate) struct Failure {
+    told: ApiError,
+    /// A pack whose bytes on this disk are not what they were.
+    pub(crate) damaged: Option<BlobId>,
+}
 
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
-        failure.0
+        failure.told
     }
 }
 
 impl From<ApiError> for Failure {
-    fn from(error: ApiError) -> Self {
-        Self(error)
+    fn from(told: ApiError) -> Self {
+        Self {
+            told,
+            damaged: None,
+        }
     }
 }
 
@@ -38,12 +47,12 @@ impl From<StoreError> for Failure {
             StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => {
                 ErrorCode::Disk
             }
-            StoreError::NotHeld { .. } => ErrorCode::NotFound,
+            StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => ErrorCode::NotFound,
             StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,
         };
-        Self(with_hint(code, &error))
+        with_hint(code, &error).into()
     }
 }
 
@@ -54,7 +63,7 @@ impl From<HomeError> for Failure {
             HomeError::Store(error) => return error.into(),
             _ => ErrorCode::Invalid,
         };
-        Self(with_hint(code, &error))
+        with_hint(code, &error).into()
     }
 }
 
@@ -63,7 +72,7 @@ impl From<SourceError> for Failure {
         let mut told = with_hint(ErrorCode::BadState, &error);
         told.hint
             .get_or_insert_with(|| "rename or remove it, then save again".to_owned());
-        Self(told)
+        told.into()
     }
 }
 
@@ -77,26 +86,36 @@ impl From<SaveError> for Failure {
             SaveError::Cancelled => ErrorCode::Cancelled,
             SaveError::Stopped => ErrorCode::Internal,
         };
-        Self(with_hint(code, &error))
+        with_hint(code, &error).into()
     }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
-        let code = match error {
+        let code = match &error {
+            ReadError::Pack { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorCode::NotFound
+            }
             ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
             ReadError::Damaged { .. }
             | ReadError::Manifest(_)
             | ReadError::Entries(_)
             | ReadError::Unsound(_) => ErrorCode::Untrusted,
         };
-        Self(with_hint(code, &error))
+        let damaged = match error {
+            ReadError::Damaged { pack, .. } => Some(pack),
+            _ => None,
+        };
+        Self {
+            told: with_hint(code, &error),
+            damaged,
+        }
     }
 }
 
 impl From<ManifestError> for Failure {
     fn from(error: ManifestError) -> Self {
-        Self(
+        Failure::from(
             ApiError::new(ErrorCode::Untrusted, error.to_string())
                 .hint("it is not what was announced; ask its author to share it again"),
         )
@@ -111,7 +130,7 @@ impl From<podsync_instance::Error> for Failure {
             Error::Incompatible { .. } => ErrorCode::Incompatible,
             _ => ErrorCode::Instance,
         };
-        Self(with_hint(code, &error))
+        with_hint(code, &error).into()
     }
 }
 
@@ -126,7 +145,7 @@ impl From<podsync_pack::RebuildError> for Failure {
             RebuildError::Output(_) => ErrorCode::Instance,
             RebuildError::Cancelled => ErrorCode::Cancelled,
         };
-        Self(with_hint(code, &error))
+        with_hint(code, &error).into()
     }
 }
 
@@ -169,13 +188,13 @@ impl From<EngineError> for Failure {
         told.hint.get_or_insert_with(|| {
             "`podsync status` and `podsync team members` say how things are".to_owned()
         });
-        Self(told)
+        told.into()
     }
 }
 
 impl From<Stopped> for Failure {
     fn from(_: Stopped) -> Self {
-        Self(
+        Failure::from(
             ApiError::new(ErrorCode::NoDaemon, "the daemon is stopping")
                 .hint("start it again, then try once more"),
         )
@@ -190,7 +209,7 @@ impl From<podsync_net::NetGone> for Failure {
 
 impl From<tokio::task::JoinError> for Failure {
     fn from(error: tokio::task::JoinError) -> Self {
-        Self(
+        Failure::from(
             ApiError::new(
                 ErrorCode::Internal,
                 format!("a task of the daemon failed: {error}"),
@@ -201,9 +220,16 @@ impl From<tokio::task::JoinError> for Failure {
 }
 
 impl Failure {
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            told: self.told.hint(hint),
+            ..self
+        }
+    }
+
     /// A record of our own that can't be read.
     pub(crate) fn damaged(error: CodecError) -> Self {
-        Self(
+        Failure::from(
             ApiError::new(
                 ErrorCode::Disk,
                 format!("a record of this home is damaged: {error}"),

@@ -50,7 +50,7 @@ impl Daemon {
         let live = || async move {
             tokio::task::spawn_blocking(move || {
                 let mut live = begun(&log)?;
-                live.extend(versions.blobs().map_err(Failure::damaged)?.into_keys());
+                live.extend(versions.blobs().map_err(Failure::damaged)?);
                 Ok::<_, Failure>(live)
             })
             .await?

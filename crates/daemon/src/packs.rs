@@ -7,9 +7,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use podsync_core::{BlobId, manifest::PackRef};
-use podsync_pack::{PackReader, PackSink};
-use podsync_store::{BlobReader, Blobs, PackWriter, Pin, StoreError};
+use podsync_core::{
+    BlobId,
+    engine::Input,
+    manifest::{Manifest, PackRef},
+    units::byte_range,
+};
+use podsync_pack::{NeededUnits, PackReader, PackSink, ReadError, Version, table_units};
+use podsync_store::{BlobReader, Blobs, Holding, PackWriter, Pin, StoreError};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Packs kept open at once: far below what a process may have open.
@@ -30,6 +35,24 @@ impl HeldPacks {
             runtime: Handle::current(),
             open: Mutex::default(),
         }
+    }
+
+    /// Whether a version can be rebuilt from what is held. Its tables are read for it.
+    pub(crate) fn are_whole(&self, manifest: &Manifest) -> Result<bool, ReadError> {
+        if !self.hold(manifest, &table_units(manifest)?) {
+            return Ok(false);
+        }
+        let needed = Version::new(manifest, self).needed_units()?;
+        Ok(self.hold(manifest, &needed))
+    }
+
+    fn hold(&self, manifest: &Manifest, needed: &NeededUnits) -> bool {
+        let mut needs = manifest.packs.iter().zip(needed);
+        needs.all(|(pack, needed)| {
+            // A note that can't be read is no holding to count on.
+            let held = self.blobs.held(pack.id).ok().flatten();
+            needed.is_empty() || held.is_some_and(|held| held.units.contains(*needed))
+        })
     }
 
     fn reader(&self, id: BlobId) -> io::Result<Arc<BlobReader>> {
@@ -55,6 +78,17 @@ impl PackReader for HeldPacks {
     fn read(&self, pack: &PackRef, offset: u64, into: &mut [u8]) -> io::Result<()> {
         self.reader(pack.id)?.read_at(offset, into).map_err(to_io)
     }
+}
+
+/// What the engine is told of a holding.
+pub(crate) fn held_inputs(blob: BlobId, holding: Holding) -> Vec<Input> {
+    let Holding { len, units } = holding;
+    let input = |run| Input::Held {
+        blob,
+        len,
+        bytes: byte_range(&run, len),
+    };
+    units.runs().map(input).collect()
 }
 
 /// Takes new packs into the store, one while the next is written. They stay pinned until this is
@@ -117,7 +151,13 @@ impl PackSink for NewPacks {
 fn to_io(error: StoreError) -> io::Error {
     let kind = match error {
         StoreError::DiskFull { .. } => io::ErrorKind::StorageFull,
-        StoreError::NotHeld { .. } => io::ErrorKind::NotFound,
+        // Whoever reads a version says what to do about it.
+        StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => {
+            return io::Error::new(
+                io::ErrorKind::NotFound,
+                "its bytes are not all on this machine",
+            );
+        }
         StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => io::ErrorKind::InvalidData,
         _ => io::ErrorKind::Other,
     };

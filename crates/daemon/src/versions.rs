@@ -1,10 +1,11 @@
 //! Versions whose bytes are on this machine: saved here, pulled, and checkpoints.
 //!
-//! A record is written once all its packs are durable, so a version that is listed here is whole.
-//! Whether it is shared is the catalog's to say; a checkpoint is in no catalog.
+//! A record is written once all that the version needs of its packs is durable. It says nothing of
+//! what was lost since, to damage say: whether a version is whole is the store's holdings to tell.
+//! Whether it is shared is the catalog's; a checkpoint is in no catalog.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -185,18 +186,12 @@ impl Versions {
         versions
     }
 
-    /// Every blob that some held version needs, with its length.
-    pub(crate) fn blobs(&self) -> Result<BTreeMap<BlobId, u64>, CodecError> {
-        let mut blobs = BTreeMap::new();
+    /// Every blob of which some held version needs something.
+    pub(crate) fn blobs(&self) -> Result<BTreeSet<BlobId>, CodecError> {
+        let mut blobs = BTreeSet::new();
         for version in self.lock().values() {
-            blobs.extend(
-                version
-                    .manifest()?
-                    .packs
-                    .iter()
-                    .map(|pack| (pack.id, pack.len)),
-            );
-            blobs.insert(version.sealed.blob.id, version.sealed.blob.len);
+            blobs.extend(version.manifest()?.packs.iter().map(|pack| pack.id));
+            blobs.insert(version.sealed.blob.id);
         }
         Ok(blobs)
     }

@@ -67,8 +67,8 @@ pub struct ChunkIndex {
 }
 
 impl ChunkIndex {
-    /// Indexes `versions`, whose packs must be held; the first is the parent. `spool` is a folder for
-    /// an unlinked file.
+    /// Indexes `versions`; all that they need of their packs must be held. The first is the parent.
+    /// `spool` is a folder for an unlinked file.
     pub fn new(
         versions: &[&Manifest],
         packs: &dyn PackReader,

@@ -31,7 +31,7 @@ pub use entry::{Entry, EntryError, EntryKind, decode_entry_table};
 pub use frame::FrameError;
 pub use known::{Base, ChunkIndex, KnownChunks};
 pub use name::{EntryName, LinkTarget, MAX_DEPTH, MAX_ENTRY_NAME_LEN, NameError};
-pub use needed::{Held, PackRanges, RANGE_GAP_LEN, table_ranges};
+pub use needed::{NeededUnits, table_units};
 pub use read::{ChunkRows, Entries, PackReader, ReadError, Version};
 pub use rebuild::RebuildError;
 pub use rewrite::rewrite;

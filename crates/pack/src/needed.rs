@@ -1,153 +1,45 @@
-//! What a pull has to fetch: ranges of packs, first for the tables and, once they can be read, for
-//! the chunks.
+//! What a version needs of its packs: first for its tables and, once those can be read, for its chunks.
 //!
-//! "Held" means those very bytes of that pack: a rebuild reads packs, so a chunk that is known from
-//! another pack does not spare this one.
+//! It is counted in units, not in chunks: a member offers whole units only, so whoever has fetched what
+//! a version needs can hand all of it on. A chunk that is known from another pack spares nothing here,
+//! for a rebuild reads the packs that the version names.
 
-use std::{collections::BTreeMap, ops::Range};
-
-use podsync_core::manifest::{ChunkLocation, Manifest, PackRef};
+use podsync_core::{
+    manifest::{ChunkLocation, Manifest},
+    units::Units,
+};
 
 use crate::read::{ReadError, Version, check_row};
 
-/// Gaps up to this are fetched along: a range costs more than their bytes.
-pub const RANGE_GAP_LEN: u64 = 64 << 10;
-/// Where this part of a pack is wanted, all of it is, so that it can be handed on whole.
-const WHOLE_PACK_PARTS: (u64, u64) = (7, 8);
+/// Units of each of [`Manifest::packs`], in their order.
+pub type NeededUnits = Vec<Units>;
 
-/// Ranges of one pack; ascending and apart from each other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackRanges {
-    /// Index into [`Manifest::packs`].
-    pub pack: u32,
-    pub ranges: Vec<Range<u64>>,
-}
-
-/// Tells whether a chunk's bytes of that pack are held.
-pub type Held<'h> = dyn FnMut(&PackRef, &ChunkLocation) -> bool + 'h;
-
-/// What must be fetched before the tables can be read.
-pub fn table_ranges(
-    manifest: &Manifest,
-    held: &mut Held<'_>,
-) -> Result<Vec<PackRanges>, ReadError> {
-    let mut wanted = Wanted::default();
-    for chunk in manifest
-        .entries
-        .chunks
-        .iter()
-        .chain(&manifest.chunks.chunks)
-    {
-        wanted.add(manifest, chunk, held)?;
+/// What must be held before the tables can be read.
+pub fn table_units(manifest: &Manifest) -> Result<NeededUnits, ReadError> {
+    let mut needed = vec![Units::NONE; manifest.packs.len()];
+    for table in [&manifest.entries, &manifest.chunks] {
+        for chunk in &table.chunks {
+            add(&mut needed, manifest, chunk)?;
+        }
     }
-    Ok(wanted.finish(manifest))
+    Ok(needed)
 }
 
 impl Version<'_> {
-    /// What must be fetched before the state can be rebuilt. The tables must be held.
-    pub fn chunk_ranges(&self, held: &mut Held<'_>) -> Result<Vec<PackRanges>, ReadError> {
-        let mut wanted = Wanted::default();
+    /// What must be held before the state can be rebuilt, tables included. Those must be held already.
+    pub fn needed_units(&self) -> Result<NeededUnits, ReadError> {
+        let mut needed = table_units(self.manifest)?;
         for chunk in self.chunks()? {
-            wanted.add(self.manifest, &chunk?, held)?;
+            add(&mut needed, self.manifest, &chunk?)?;
         }
-        Ok(wanted.finish(self.manifest))
+        Ok(needed)
     }
 }
 
-#[derive(Default)]
-struct Wanted(BTreeMap<u32, Vec<Range<u64>>>);
-
-impl Wanted {
-    fn add(
-        &mut self,
-        manifest: &Manifest,
-        chunk: &ChunkLocation,
-        held: &mut Held<'_>,
-    ) -> Result<(), ReadError> {
-        let pack = check_row(manifest, chunk)?;
-        if held(pack, chunk) {
-            return Ok(());
-        }
-        let begin = u64::from(chunk.offset);
-        let end = begin + u64::from(chunk.sealed_len);
-        let ranges = self.0.entry(chunk.pack).or_default();
-        // Chunks mostly follow each other in the pack as they do in the stream.
-        match ranges.last_mut() {
-            Some(last) if (last.start..=last.end + RANGE_GAP_LEN).contains(&begin) => {
-                last.end = last.end.max(end)
-            }
-            _ => ranges.push(begin..end),
-        }
-        Ok(())
-    }
-
-    fn finish(self, manifest: &Manifest) -> Vec<PackRanges> {
-        let ranges = |(pack, ranges)| {
-            let ranges = coalesce(ranges, manifest.packs[pack as usize].len);
-            PackRanges { pack, ranges }
-        };
-        self.0.into_iter().map(ranges).collect()
-    }
-}
-
-fn coalesce(mut ranges: Vec<Range<u64>>, pack_len: u64) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut joined: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match joined.last_mut() {
-            Some(last) if range.start <= last.end + RANGE_GAP_LEN => {
-                last.end = last.end.max(range.end)
-            }
-            _ => joined.push(range),
-        }
-    }
-    // The trailer mostly is such a gap.
-    if let Some(last) = joined.last_mut()
-        && last.end + RANGE_GAP_LEN >= pack_len
-    {
-        last.end = pack_len;
-    }
-    let wanted: u64 = joined.iter().map(|range| range.end - range.start).sum();
-    let (most, of) = WHOLE_PACK_PARTS;
-    if wanted * of >= pack_len * most {
-        let whole = 0..pack_len;
-        return vec![whole];
-    }
-    joined
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(
-        clippy::single_range_in_vec_init,
-        reason = "lists of ranges, also of one"
-    )]
-    fn ranges_join_over_small_gaps() {
-        const K: u64 = 1 << 10;
-        let pack = 32 << 20;
-        assert_eq!(
-            coalesce(vec![200 * K..210 * K, 0..100 * K], pack),
-            [0..100 * K, 200 * K..210 * K]
-        );
-        assert_eq!(
-            coalesce(vec![0..100 * K, 164 * K..200 * K], pack),
-            [0..200 * K]
-        );
-        assert_eq!(
-            coalesce(vec![0..100 * K, 50 * K..60 * K], pack),
-            [0..100 * K]
-        );
-        assert_eq!(
-            coalesce(vec![pack - 100 * K..pack - 50 * K], pack),
-            [pack - 100 * K..pack]
-        );
-        assert_eq!(
-            coalesce(vec![0..pack - 1000 * K], pack),
-            [0..pack],
-            "nearly all"
-        );
-    }
+fn add(needed: &mut [Units], manifest: &Manifest, chunk: &ChunkLocation) -> Result<(), ReadError> {
+    let pack = check_row(manifest, chunk)?;
+    let begin = u64::from(chunk.offset);
+    let bytes = begin..begin + u64::from(chunk.sealed_len);
+    needed[chunk.pack as usize] |= Units::covering(bytes, pack.len);
+    Ok(())
 }

@@ -29,8 +29,8 @@ pub enum ReadError {
     /// The store's own trouble, or bytes that were never fetched.
     #[error("pack {} cannot be read: {source}; pull the version again", pack.short())]
     Pack { pack: BlobId, source: io::Error },
-    /// Evict the pack and fetch it again.
-    #[error("pack {}, frame {frame}: {source}; fetch the pack again", pack.short())]
+    /// The bytes are not what they were, or were sealed wrongly.
+    #[error("pack {}, frame {frame}: {source}; pull the version again", pack.short())]
     Damaged {
         pack: BlobId,
         frame: u32,

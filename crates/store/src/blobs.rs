@@ -1,9 +1,9 @@
 //! Packs and sealed manifests on disk: iroh-blobs' store, and what it leaves to its user.
 //!
-//! iroh-blobs syncs nothing when a blob completes, so "held" is our own word: a blob is held once
-//! its bytes and names were synced and the index says so. Its garbage collection deletes whatever
-//! nobody names, at any time: bytes that the catalog doesn't name yet need a [`Pin`], downloads
-//! included.
+//! iroh-blobs syncs nothing when a blob arrives, so "held" is our own word: units of a blob are held
+//! once their bytes and names were synced and [`Holdings`] say so. Its garbage collection deletes
+//! whatever nobody names, at any time: bytes that the catalog doesn't name yet need a [`Pin`],
+//! downloads included.
 
 mod folders;
 mod pack;
@@ -34,19 +34,21 @@ use iroh_blobs::{
         Store,
         blobs::{AddPathOptions, BlobStatus, EncodedItem, ImportMode},
     },
-    protocol::ChunkRanges,
+    protocol::{ChunkRanges, ChunkRangesExt},
     store::fs::{FsStore, options::Options},
 };
-use podsync_core::BlobId;
+use podsync_core::{
+    BlobId,
+    units::{Units, byte_range},
+};
 
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 pub use self::{
     pack::{PackFile, PackWriter},
     pin::Pin,
-    ranges::{Held, Ranges},
     reader::BlobReader,
 };
-use crate::{ChunkIndex, Home, StoreError};
+use crate::{Holding, Home, StoreError, holdings::Holdings};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -55,7 +57,7 @@ const IDLE_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: FsStore,
-    index: ChunkIndex,
+    holdings: Holdings,
     folders: Arc<Folders>,
     pins: Pins,
     sweeper: Sweeper,
@@ -66,7 +68,8 @@ pub struct Blobs {
 
 impl Blobs {
     /// Opens the blobs, sweeps what a crash left, and mends what it left behind half known.
-    pub async fn open(home: &Home, index: ChunkIndex) -> Result<Self, StoreError> {
+    pub async fn open(home: &Home) -> Result<Self, StoreError> {
+        let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
@@ -87,7 +90,7 @@ impl Blobs {
             .map_err(|e| StoreError::io("open", &root, 0, io::Error::other(e.to_string())))?;
         let blobs = Self {
             store,
-            index,
+            holdings,
             folders,
             pins: Pins::default(),
             sweeper,
@@ -134,7 +137,7 @@ impl Blobs {
             });
         }
         fail::fail_point!("store::pack::adopted");
-        self.hold(expected, len).await?;
+        self.hold(expected, Holding::whole(len)).await?;
         Ok(pin)
     }
 
@@ -146,59 +149,88 @@ impl Blobs {
         let pin = self.pins.pin(id).await;
         let tag = self.store.add_bytes(bytes).temp_tag().await;
         let _tag = tag.map_err(|e| self.failed("write", len, e))?;
-        self.mark_held(id).await?;
+        self.mark_held(id, len).await?;
         Ok((id, pin))
     }
 
-    /// Syncs a blob that was downloaded completely; when this returns it is held.
-    pub async fn mark_held(&self, id: BlobId) -> Result<(), StoreError> {
-        let BlobStatus::Complete { size } = self.status(id).await? else {
+    /// Syncs what has arrived of a blob of `len` bytes, all or parts, and returns what is held now.
+    pub async fn mark_held(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
+        let units = self.arrived(id, len).await?;
+        if units.is_empty() {
             return Err(StoreError::NotHeld { id });
-        };
+        }
+        let holding = Holding { len, units };
+        if self.held(id)? == Some(holding) {
+            return Ok(units);
+        }
         let folders = self.folders.clone();
-        blocking(move || folders.sync(&id, size)).await?;
-        // An answer comes after the commit of everything before it.
-        self.store
-            .sync_db()
-            .await
-            .map_err(|e| self.failed("sync", size, e))?;
-        self.hold(id, size).await
+        blocking(move || folders.sync(&id, holding)).await?;
+        self.write_down(len).await?;
+        self.hold(id, holding).await?;
+        Ok(units)
     }
 
-    /// Has the store write down that a download has begun and how far it is, so that a restart after
-    /// a crash finds the bytes. They are not synced: a loss of power may take them.
-    pub async fn note_partial(&self, id: BlobId) -> Result<(), StoreError> {
-        self.store
-            .sync_db()
-            .await
-            .map_err(|e| self.failed("sync", 0, e))?;
-        tracing::trace!(blob = %id.short(), "noted as begun");
-        Ok(())
+    /// A range of a download has arrived. A blob that it completes is held from now on. Of one that is
+    /// still in part the store writes down how far it is, so that a restart after a crash finds the
+    /// bytes; they are not synced, and a loss of power may take them.
+    pub async fn note_arrival(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
+        if matches!(self.status(id).await?, BlobStatus::Complete { .. }) {
+            return self.mark_held(id, len).await.map(drop);
+        }
+        self.write_down(0).await
     }
 
-    /// How much of a blob is here.
-    pub async fn held(&self, id: BlobId) -> Result<Held, StoreError> {
-        if self.held_len(id)?.is_some() {
-            return Ok(Held::Whole);
+    /// What is held of a blob; none where nothing is.
+    pub fn held(&self, id: BlobId) -> Result<Option<Holding>, StoreError> {
+        self.refuse_closed()?;
+        self.holdings.get(&id)
+    }
+
+    /// What is here of a blob of `len` bytes: what is held, and what an earlier download left. Nobody
+    /// synced that, or it was doubted, so it is checked first; a blob that fails is given up whole.
+    pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
+        let holding = self.held(id)?.filter(|holding| holding.len == len);
+        let held = holding.map_or(Units::NONE, |holding| holding.units);
+        let left = self.arrived(id, len).await?.without(held);
+        match self.check(id, Holding { len, units: left }).await {
+            Ok(()) => Ok(held | left),
+            Err(StoreError::Corrupt { .. }) => {
+                tracing::warn!(blob = %id.short(), "what is here of it is damaged and given up");
+                self.evict(id).await?;
+                Ok(Units::NONE)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A blob's bytes turned out to be damaged: it isn't held any more. They stay where they are, and
+    /// are checked before they count again.
+    pub async fn doubt(&self, id: BlobId) -> Result<(), StoreError> {
+        self.refuse_closed()?;
+        self.delete(BTreeSet::from([id])).await
+    }
+
+    /// What is here of a blob of `len` bytes, held or just arrived.
+    async fn arrived(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
+        if let Some(holding) = self.held(id)?
+            && holding.is_whole()
+            && holding.len == len
+        {
+            return Ok(holding.units);
         }
         let bitfield = self.store.observe(hash(id)).await;
         let bitfield = bitfield.map_err(|e| self.failed("read", 0, e))?;
-        let ranges = Ranges::of(&bitfield.ranges, bitfield.validated_size());
-        Ok(if ranges.is_empty() {
-            Held::No
-        } else {
-            Held::Partial(ranges)
-        })
+        Ok(ranges::arrived(&bitfield, len))
     }
 
-    /// Opens a blob that is held for many reads. The bytes are as they lie on the disk: whoever
-    /// opens seals notices damage; for anything else [`Blobs::verify`] first.
+    /// Opens a blob, held in full or in part, for many reads. The bytes are as they lie on the disk:
+    /// whoever opens seals notices damage; for anything else [`Blobs::verify`] first.
     pub async fn reader(&self, id: BlobId) -> Result<BlobReader, StoreError> {
-        let Some(len) = self.held_len(id)? else {
+        let Some(holding) = self.held(id)? else {
             return Err(StoreError::NotHeld { id });
         };
         let folders = self.folders.clone();
-        if let Some(reader) = blocking(move || folders.open(&id, len)).await? {
+        if let Some(reader) = blocking(move || folders.open(&id, holding)).await? {
             return Ok(reader);
         }
         // Small blobs lie in the store's own database.
@@ -210,28 +242,15 @@ impl Blobs {
         Ok(BlobReader::memory(id, bytes))
     }
 
-    /// Reads a blob and its hash tree through and checks every byte of both.
+    /// Reads what is held of a blob, and its hash tree, and checks every byte of both.
     pub async fn verify(&self, id: BlobId) -> Result<(), StoreError> {
-        let Some(len) = self.held_len(id)? else {
+        let Some(holding) = self.held(id)? else {
             return Err(StoreError::NotHeld { id });
         };
-        let mut items = self.store.export_bao(hash(id), ChunkRanges::all()).stream();
-        let mut found = 0;
-        while let Some(item) = items.next().await {
-            match item {
-                EncodedItem::Leaf(leaf) => found += leaf.data.len() as u64,
-                EncodedItem::Error(_) => return Err(StoreError::Corrupt { id }),
-                EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
-            }
-        }
-        if found == len {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt { id })
-        }
+        self.check(id, holding).await
     }
 
-    /// Deletes a blob, damaged or not wanted any more, with its chunks in the index, pinned or not.
+    /// Deletes a blob, damaged or not wanted any more, pinned or not.
     pub async fn evict(&self, id: BlobId) -> Result<(), StoreError> {
         let turn = self.sweeper.turn().await;
         self.refuse_closed()?;
@@ -311,15 +330,40 @@ impl Blobs {
             .map_err(|e| self.failed("read", 0, e))
     }
 
-    async fn hold(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
-        let index = self.index.clone();
-        blocking(move || index.hold(&id, len)).await
+    async fn check(&self, id: BlobId, Holding { len, units }: Holding) -> Result<(), StoreError> {
+        let ranges = units.runs().map(|run| byte_range(&run, len));
+        let ranges = ranges.fold(ChunkRanges::empty(), |all, range| {
+            all | ChunkRanges::bytes(range)
+        });
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let mut items = self.store.export_bao(hash(id), ranges).stream();
+        let mut found = 0;
+        while let Some(item) = items.next().await {
+            match item {
+                EncodedItem::Leaf(leaf) => found += leaf.data.len() as u64,
+                EncodedItem::Error(_) => return Err(StoreError::Corrupt { id }),
+                EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
+            }
+        }
+        if found == units.byte_len(len) {
+            Ok(())
+        } else {
+            Err(StoreError::Corrupt { id })
+        }
     }
 
-    /// A point lookup, in memory or in one page: not worth a thread.
-    fn held_len(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
-        self.refuse_closed()?;
-        self.index.held(&id)
+    async fn hold(&self, id: BlobId, holding: Holding) -> Result<(), StoreError> {
+        let holdings = self.holdings.clone();
+        blocking(move || holdings.add(&id, holding)).await
+    }
+
+    /// Has the store commit what it knows of its blobs: an answer comes after the commit of everything
+    /// before it.
+    async fn write_down(&self, len: u64) -> Result<(), StoreError> {
+        let written = self.store.sync_db().await;
+        written.map_err(|e| self.failed("sync", len, e))
     }
 
     async fn listed(&self) -> Result<BTreeSet<BlobId>, StoreError> {
@@ -335,11 +379,10 @@ impl Blobs {
             .collect())
     }
 
-    /// Takes blobs out of the index: before their bytes go, so that nothing is counted on that isn't
-    /// there.
+    /// Gives blobs up: before their bytes go, so that nothing is counted on that isn't there.
     async fn delete(&self, dead: BTreeSet<BlobId>) -> Result<(), StoreError> {
-        let index = self.index.clone();
-        blocking(move || index.drop_packs(&dead)).await
+        let holdings = self.holdings.clone();
+        blocking(move || holdings.remove(&dead)).await
     }
 
     fn failed(

@@ -6,6 +6,7 @@
 use std::{
     error::Error,
     io,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +29,8 @@ pub enum StoreError {
     Damaged { path: PathBuf, what: String },
     #[error("blob {id} is not held here; pull the version that needs it")]
     NotHeld { id: BlobId },
+    #[error("of blob {id} only a part is held here, without its bytes from {} to {}; pull the version that needs them", range.start, range.end)]
+    PartlyHeld { id: BlobId, range: Range<u64> },
     #[error("blob {id} on this disk is not what its hash says; evict it and fetch it again")]
     Corrupt { id: BlobId },
     #[error(

@@ -297,13 +297,11 @@ pub(super) fn blobs_go_to_members_only(
 
 /// A transfer that is reported as done left nothing out.
 pub(super) fn a_finished_transfer_has_everything(node: &Node, wanted: &[WantedBlob]) -> Checked {
-    for WantedBlob { blob, missing, .. } in wanted {
-        if let Some(range) = missing
-            .iter()
-            .find(|range| !node.store.has(blob, (*range).clone()))
-        {
+    for WantedBlob { blob, len, missing } in wanted {
+        let left = node.store.missing(blob, *len) & *missing;
+        if !left.is_empty() {
             return Err(Broken(format!(
-                "a transfer is done without {range:?} of {blob:?}"
+                "a transfer is done without {left:?} of {blob:?}"
             )));
         }
     }

@@ -34,14 +34,10 @@ impl Store {
             .is_some_and(|held| held.units.contains(Units::covering(bytes, held.len)))
     }
 
-    /// The ranges of a blob that aren't here.
-    pub(super) fn missing(&self, blob: &BlobId, len: u64) -> Vec<Range<u64>> {
+    /// The units of a blob that aren't here.
+    pub(super) fn missing(&self, blob: &BlobId, len: u64) -> Units {
         let held = self.blobs.get(blob).map_or(Units::NONE, |held| held.units);
-        Units::whole(len)
-            .without(held)
-            .runs()
-            .map(|run| byte_range(&run, len))
-            .collect()
+        Units::whole(len).without(held)
     }
 
     /// Every run of bytes that is here: what a daemon reports at its start.

@@ -13,6 +13,7 @@ use crate::{
     membership::Role,
     name::{DeviceLabel, MemberName, PodName, TagName, TeamName},
     ticket::Ticket,
+    units::Units,
     wire::{GossipIn, RequestIn, ResponseIn},
 };
 
@@ -186,8 +187,7 @@ pub struct WantedBlob {
     pub blob: BlobId,
     /// Bytes of the whole blob.
     pub len: u64,
-    /// The byte ranges that are missing; they are widened to whole MiB.
-    pub missing: Vec<Range<u64>>,
+    pub missing: Units,
 }
 
 impl WantedBlob {
@@ -196,7 +196,7 @@ impl WantedBlob {
         Self {
             blob: blob.id,
             len: blob.len,
-            missing: std::iter::once(0..blob.len).collect(),
+            missing: Units::whole(blob.len),
         }
     }
 }

@@ -40,7 +40,7 @@ impl Handle<pods::Export> for Daemon {
         let as_zip = path
             .extension()
             .is_some_and(|extension| extension == "zip" || extension == "snapshot");
-        tokio::task::spawn_blocking(move || {
+        let written = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &packs);
             match manifest.container {
                 Container::File => write_new(&path, |out| version.to_file(out, &meter)),
@@ -49,10 +49,9 @@ impl Handle<pods::Export> for Daemon {
                 }
                 Container::Zip | Container::Folder => version.to_folder(&path, &meter),
             }
-        })
-        .await
-        .map_err(Failure::from)?
-        .map_err(Failure::from)?;
+        });
+        let written = written.await.map_err(Failure::from)?;
+        self.doubting(team, written.map_err(Failure::from)).await?;
         Ok(pods::Exported {
             reference: pulled.reference.clone(),
             path: call.to,

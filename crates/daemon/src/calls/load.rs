@@ -61,8 +61,9 @@ impl Handle<pods::Load> for Daemon {
             .checkpoint(team, &instance, call.without_checkpoint, &context)
             .await?;
         fail::fail_point!("daemon::load::checkpointed");
+        let loaded = self.load(&instance, manifest, merge, &context).await;
         let report = self
-            .load(&instance, manifest, merge, &context)
+            .doubting(team, loaded)
             .await
             .map_err(|failure| undoable(failure, checkpoint))?;
         let (applied, failed) = account(report);

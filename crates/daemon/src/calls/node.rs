@@ -41,12 +41,12 @@ impl Handle<node::GetStatus> for Daemon {
             .read(move |engine| teams(engine, &device))
             .await
             .map_err(Failure::from)?;
-        let bytes_held = self
-            .versions
-            .blobs()
-            .map_err(Failure::damaged)?
-            .values()
-            .sum();
+        let blobs = self.versions.blobs().map_err(Failure::damaged)?;
+        let mut bytes_held = 0;
+        for blob in blobs {
+            let holding = self.blobs.held(blob).map_err(Failure::from)?;
+            bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
+        }
         let mut warnings = Vec::new();
         for team in &teams {
             match team.role {

@@ -1,26 +1,34 @@
-//! Pull: resolve, manifest, packs, verified as they come; whoever has pulled serves from then on.
+//! Pull: resolve, manifest, tables, chunks; whoever has pulled serves from then on.
+//!
+//! A version that is listed as held may lack bytes all the same, where they were found damaged: then a
+//! pull fetches those anew.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
-    BlobId, DeviceId, TeamId,
+    BlobId, DeviceId, TeamId, VersionId,
     catalog::VersionRecord,
-    engine::{EngineError, Event, Input, Want, WantedBlob},
+    engine::{EngineError, Event},
     feed::BlobRef,
-    manifest::Manifest,
+    manifest::{Manifest, PackRef},
+    units::Units,
 };
-use podsync_store::Held;
+use podsync_pack::{NeededUnits, Version, table_units};
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, timeout_at},
 };
 
-use super::views::{Found, Named};
+use super::{
+    fetch::{Fetching, Part},
+    views::{Found, Named},
+};
 use crate::{
     daemon::Daemon,
     failure::Failure,
     garbage,
+    packs::HeldPacks,
     server::{Context, Handle},
     versions::{HeldVersion, Sealed},
 };
@@ -53,26 +61,35 @@ impl Daemon {
             .resolve_within(team, reference, deadline, context)
             .await?;
         let version = named.found.version();
-        if let Some(held) = self.versions.get(team, version) {
+        if let Some(held) = self.held_whole(team, version).await? {
             return pulled(held, named, Vec::new());
         }
         let Found::Shared(record) = named.found.clone() else {
-            return Err(ApiError::new(
-                ErrorCode::NotFound,
-                format!(
-                    "the packs of {} are gone from this machine",
-                    named.reference
-                ),
-            )
-            .hint("save the state again")
-            .into());
+            return Err(bytes_gone(&named.reference).into());
         };
         let _turn = self.locks.lock(team, &record.publication.pod).await;
-        if let Some(held) = self.versions.get(team, version) {
+        if let Some(held) = self.held_whole(team, version).await? {
             return pulled(held, named, Vec::new());
         }
         let (held, from) = self.fetch_version(team, &record, deadline, context).await?;
         pulled(held, named, self.name_sources(from).await?)
+    }
+
+    /// A version from which nothing is missing; what was found damaged since is.
+    pub(super) async fn held_whole(
+        &self,
+        team: TeamId,
+        version: VersionId,
+    ) -> Result<Option<HeldVersion>, Failure> {
+        let Some(held) = self.versions.get(team, version) else {
+            return Ok(None);
+        };
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let packs = HeldPacks::new(self.blobs.clone());
+        let whole =
+            tokio::task::spawn_blocking(move || packs.are_whole(&manifest).map_err(Failure::from));
+        let whole = self.doubting(team, whole.await?).await?;
+        Ok(whole.then_some(held))
     }
 
     /// Resolves; a version that nobody here has heard of may be on its way.
@@ -113,42 +130,37 @@ impl Daemon {
         deadline: Instant,
         context: &Arc<Context>,
     ) -> Result<(HeldVersion, Vec<(DeviceId, u64)>), Failure> {
+        let fetching = Fetching {
+            team,
+            prefer: record.device(),
+            deadline,
+            context,
+        };
         let announced = record.manifest();
         // Pinned until the record that names them is written: a collection must not take them.
         let mut pins = vec![self.blobs.pin(announced.id).await];
-        let mut from = self
-            .fetch(team, vec![announced], record, deadline, context)
-            .await?;
-        let epoch = record.entry.header().epoch;
+        let mut from = self.fetch(&fetching, &[Part::whole(announced)]).await?;
         let manifest = self.open_manifest(team, record).await?;
         check_announced(&manifest, record)?;
-        let packs: Vec<_> = manifest
-            .packs
-            .iter()
-            .map(|pack| BlobRef {
-                id: pack.id,
-                len: pack.len,
-            })
-            .collect();
-        for pack in &packs {
+        let mut named = vec![announced.id];
+        for pack in &manifest.packs {
             pins.push(self.blobs.pin(pack.id).await);
+            named.push(pack.id);
         }
-        let log = self.log.clone();
-        let (version, named) = (
-            record.version(),
-            packs
-                .iter()
-                .map(|pack| pack.id)
-                .chain([announced.id])
-                .collect::<Vec<_>>(),
-        );
+        let (log, version) = (self.log.clone(), record.version());
         tokio::task::spawn_blocking(move || garbage::begin_pull(&log, team, version, &named))
             .await??;
-        from.extend(self.fetch(team, packs, record, deadline, context).await?);
+
+        let tables = table_units(&manifest)?;
+        from.extend(self.fetch(&fetching, &parts(&manifest, tables)).await?);
+        let manifest = Arc::new(manifest);
+        let needed = self.needed_units(team, &manifest).await?;
+        from.extend(self.fetch(&fetching, &parts(&manifest, needed)).await?);
         fail::fail_point!("daemon::pull::packs");
+
         let sealed = Sealed {
             blob: announced,
-            epoch,
+            epoch: record.entry.header().epoch,
         };
         let (plain, _) = manifest.to_version();
         let held = HeldVersion::new(record.publication.pod.clone(), sealed, plain, Vec::new());
@@ -161,6 +173,20 @@ impl Daemon {
         .await??;
         drop(pins);
         Ok((held, from))
+    }
+
+    /// What the version needs of its packs; its tables are here.
+    async fn needed_units(
+        &self,
+        team: TeamId,
+        manifest: &Arc<Manifest>,
+    ) -> Result<NeededUnits, Failure> {
+        let (manifest, packs) = (Arc::clone(manifest), HeldPacks::new(self.blobs.clone()));
+        let needed = tokio::task::spawn_blocking(move || {
+            let version = Version::new(&manifest, &packs);
+            version.needed_units().map_err(Failure::from)
+        });
+        self.doubting(team, needed.await?).await
     }
 
     async fn open_manifest(
@@ -183,133 +209,6 @@ impl Daemon {
             Ok::<_, Failure>(Manifest::open(&sealed, &key, expected)?)
         });
         opened.await?
-    }
-
-    /// Fetches what is missing of some blobs; they are held when this returns.
-    async fn fetch(
-        &self,
-        team: TeamId,
-        blobs: Vec<BlobRef>,
-        record: &VersionRecord,
-        deadline: Instant,
-        context: &Arc<Context>,
-    ) -> Result<Vec<(DeviceId, u64)>, Failure> {
-        let mut from = Vec::new();
-        let wanted = self.missing(&blobs).await?;
-        if !wanted.is_empty() {
-            let patience = deadline.saturating_duration_since(Instant::now());
-            let (failure, sent) = self
-                .transfer(team, wanted, record.device(), patience, context)
-                .await?;
-            from = sent;
-            if let Some(error) = failure {
-                return Err(self.not_pulled(error).await?);
-            }
-        }
-        for blob in &blobs {
-            if !matches!(self.blobs.held(blob.id).await?, Held::Whole) {
-                self.blobs.mark_held(blob.id).await?;
-            }
-            self.node
-                .input(Input::Held {
-                    blob: blob.id,
-                    len: blob.len,
-                    bytes: 0..blob.len,
-                })
-                .await?;
-        }
-        Ok(from)
-    }
-
-    async fn missing(&self, blobs: &[BlobRef]) -> Result<Vec<WantedBlob>, Failure> {
-        let mut wanted = Vec::new();
-        for &blob in blobs {
-            match self.blobs.held(blob.id).await? {
-                Held::Whole => {}
-                Held::No => wanted.push(WantedBlob::whole(blob)),
-                Held::Partial(ranges) => {
-                    let missing = gaps(ranges.iter(), blob.len);
-                    if !missing.is_empty() {
-                        wanted.push(WantedBlob {
-                            blob: blob.id,
-                            len: blob.len,
-                            missing,
-                        });
-                    }
-                }
-            }
-        }
-        Ok(wanted)
-    }
-
-    async fn transfer(
-        &self,
-        team: TeamId,
-        blobs: Vec<WantedBlob>,
-        prefer: DeviceId,
-        patience: Duration,
-        context: &Arc<Context>,
-    ) -> Result<(Option<EngineError>, Vec<(DeviceId, u64)>), Failure> {
-        let total: u64 = blobs
-            .iter()
-            .flat_map(|blob| &blob.missing)
-            .map(|range| range.end - range.start)
-            .sum();
-        let want = Want {
-            transfer: podsync_core::engine::TransferId(0),
-            team,
-            blobs,
-            prefer: Some(prefer),
-            patience,
-        };
-        let (mut progress, mut end) = self.node.want(want).await?;
-        loop {
-            tokio::select! {
-                ended = &mut end => {
-                    let ended = ended.map_err(|_| crate::node::Stopped)?;
-                    return Ok((ended.result.err(), ended.from));
-                }
-                Ok(()) = progress.changed() => {
-                    let seen = *progress.borrow_and_update();
-                    let providers = match seen.providers {
-                        0 => Vec::new(),
-                        1 => vec!["1 provider".to_owned()],
-                        n => vec![format!("{n} providers")],
-                    };
-                    context.report(&Progress { stage: Stage::Pulling, done: seen.bytes, total: Some(total), providers });
-                }
-            }
-        }
-    }
-
-    /// Names who was asked in vain: somebody should look after that machine.
-    async fn not_pulled(&self, error: EngineError) -> Result<Failure, Failure> {
-        let EngineError::NoProvider { missing, failed } = &error else {
-            return Ok(error.into());
-        };
-        if failed.is_empty() {
-            return Ok(error.into());
-        }
-        let names = self.node.read(super::node::device_names).await?;
-        let failed: Vec<_> = failed
-            .iter()
-            .map(|device| {
-                names
-                    .get(device)
-                    .cloned()
-                    .flatten()
-                    .unwrap_or_else(|| device.short())
-            })
-            .collect();
-        Ok(ApiError::new(
-            ErrorCode::Unreachable,
-            format!(
-                "{missing} bytes are missing: {} offered them and didn't deliver, or sent other bytes",
-                failed.join(", ")
-            ),
-        )
-        .hint("try again when somebody else who holds the version is online; look into the disk and the daemon's log there")
-        .into())
     }
 
     async fn name_sources(
@@ -342,6 +241,12 @@ impl Daemon {
     }
 }
 
+/// A private version that can't be rebuilt.
+pub(super) fn bytes_gone(reference: &str) -> ApiError {
+    let text = format!("bytes of {reference} are gone from this machine, or damaged");
+    ApiError::new(ErrorCode::NotFound, text).hint("nobody else has it: save the state again")
+}
+
 /// What was announced in the clear and what the manifest says must be the same packs: peers serve
 /// only what was announced.
 fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Failure> {
@@ -366,20 +271,16 @@ fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Fa
     .into())
 }
 
-/// What `held`, ascending, leaves of `0..len`.
-fn gaps(held: impl Iterator<Item = Range<u64>>, len: u64) -> Vec<Range<u64>> {
-    let mut gaps = Vec::new();
-    let mut from = 0;
-    for range in held {
-        if from < range.start {
-            gaps.push(from..range.start);
-        }
-        from = from.max(range.end);
-    }
-    if from < len {
-        gaps.push(from..len);
-    }
-    gaps
+fn parts(manifest: &Manifest, needed: NeededUnits) -> Vec<Part> {
+    let packs = manifest.packs.iter().zip(needed);
+    let part = |(pack, units): (&PackRef, Units)| Part {
+        blob: BlobRef {
+            id: pack.id,
+            len: pack.len,
+        },
+        units,
+    };
+    packs.map(part).collect()
 }
 
 fn pulled(

@@ -10,7 +10,7 @@ use podsync_core::{
     PodName, TeamId, VersionId,
     engine::{Answer, Command, SavePrivate},
     feed::BlobRef,
-    manifest::{Emulator, MAX_MESSAGE_LEN, Manifest, Source as Origin},
+    manifest::{Emulator, MAX_MESSAGE_LEN, Manifest, PACK_TARGET_LEN, Source as Origin},
     seal::SALT_LEN,
 };
 use podsync_instance::{Endpoint, Instance, Secret, Service};
@@ -69,6 +69,10 @@ impl Handle<pods::Save> for Daemon {
             .hint("say it shorter"));
         }
         let _turn = self.locks.lock(team, &call.pod).await;
+        // How much of the state is new shows only while it is read; a pack is what any change takes.
+        self.home
+            .ensure_room(PACK_TARGET_LEN)
+            .map_err(Failure::from)?;
         let taken = self.take(&call, &context).await?;
         let failed = taken.failed.clone();
         let packed = self
@@ -171,13 +175,14 @@ impl Daemon {
         context: &Arc<Context>,
     ) -> Result<Packed, Failure> {
         let bases = self.bases(team, pod)?;
-        let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
         let total = taken.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
         let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs.clone()));
         let source = taken.source;
-        let (saved, sink) = tokio::task::spawn_blocking(move || {
+        let saved = tokio::task::spawn_blocking(move || {
+            let bases = whole(bases, &reader);
+            let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
             let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
             let index = ChunkIndex::new(&manifests, &reader, &spool)?;
             let base = Base {
@@ -190,9 +195,9 @@ impl Daemon {
             };
             let saved =
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
-            Ok::<_, Failure>((saved, sink))
-        })
-        .await??;
+            Ok::<_, Failure>((saved, parents, sink))
+        });
+        let (saved, parents, sink) = self.doubting(team, saved.await?).await?;
         let state = match saved {
             Saved::Unchanged(_) => {
                 let version = parents.first().copied();
@@ -205,7 +210,7 @@ impl Daemon {
         let own_packs = state.written.clone();
         let stats = state.stats;
         let manifest = manifest(pod.clone(), parents, message, taken.origin, state);
-        let (plain, _) = manifest.to_version();
+        let (plain, _) = sound_version(&manifest)?;
         let sealed = self.seal_manifest(team, &plain).await?;
         let held = HeldVersion::new(pod.clone(), sealed, plain, own_packs);
         let versions = Arc::clone(&self.versions);
@@ -247,7 +252,7 @@ impl Daemon {
         })
     }
 
-    /// Versions of the pod that are held, newest first: what a save builds on.
+    /// Versions of the pod that are listed as held, newest first.
     fn bases(&self, team: TeamId, pod: &PodName) -> Result<Vec<(VersionId, Manifest)>, Failure> {
         let mut bases = Vec::new();
         for (id, held) in self.versions.of_pod(team, pod) {
@@ -330,6 +335,27 @@ impl Daemon {
             other => Err(unexpected(&other).into()),
         }
     }
+}
+
+/// Those from which nothing is missing: what a save may build on.
+fn whole(mut bases: Vec<(VersionId, Manifest)>, packs: &HeldPacks) -> Vec<(VersionId, Manifest)> {
+    bases.retain(|(version, manifest)| match packs.are_whole(manifest) {
+        Ok(whole) => whole,
+        Err(error) => {
+            tracing::warn!(version = %version.short(), %error, "not built on");
+            false
+        }
+    });
+    bases
+}
+
+/// A manifest's bytes, refused where no reader would take them.
+pub(super) fn sound_version(manifest: &Manifest) -> Result<(Vec<u8>, VersionId), Failure> {
+    manifest.to_sound_version().map_err(|error| {
+        let text = format!("the state is larger than a version may be: {error}");
+        let error = ApiError::new(ErrorCode::BadState, text);
+        error.hint("save fewer services, or a part of it").into()
+    })
 }
 
 pub(super) fn manifest(

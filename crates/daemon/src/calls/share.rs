@@ -6,14 +6,16 @@ use podsync_api::{ApiError, ErrorCode, Stage, pods};
 use podsync_core::{
     BlobId, TeamId, VersionId,
     catalog::PrivateVersion,
-    engine::{Answer, Command, EngineError, Input, Publish},
+    engine::{Answer, Command, EngineError, Publish},
     feed::BlobRef,
-    manifest::Manifest,
+    manifest::{Manifest, PACK_TARGET_LEN},
     reference::Reference,
 };
 use podsync_pack::{SaveOptions, Version};
 
 use super::{
+    pull::bytes_gone,
+    save::sound_version,
     team::unexpected,
     views::{Found, private_reference},
 };
@@ -77,13 +79,8 @@ impl Daemon {
             Found::Private(private) => private,
         };
         self.may_publish(team).await?;
-        let held = self.versions.get(team, private.version).ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::NotFound,
-                format!("the packs of {reference} are gone from this machine"),
-            )
-            .hint("save the state again")
-        })?;
+        let held = self.held_whole(team, private.version).await?;
+        let held = held.ok_or_else(|| bytes_gone(reference))?;
         let held = self.without_private_packs(team, held, context).await?;
         fail::fail_point!("daemon::share::packs");
         let (number, version, already) = self.publish(team, held, &private).await?;
@@ -160,13 +157,14 @@ impl Daemon {
         foreign: BTreeSet<BlobId>,
         context: &Arc<Context>,
     ) -> Result<HeldVersion, Failure> {
+        self.home.ensure_room(PACK_TARGET_LEN)?;
         let meter = Meter::new(Arc::clone(context), Stage::Sharing, None);
         let (reader, mut sink) = (
             HeldPacks::new(self.blobs.clone()),
             NewPacks::new(self.blobs.clone()),
         );
         let spool = self.home.tmp();
-        let (manifest, written, sink) = tokio::task::spawn_blocking(move || {
+        let rewritten = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &reader);
             let options = SaveOptions {
                 spool: &spool,
@@ -188,9 +186,9 @@ impl Daemon {
                 ..manifest
             };
             Ok::<_, Failure>((rewritten, written, sink))
-        })
-        .await??;
-        let (plain, _) = manifest.to_version();
+        });
+        let (manifest, written, sink) = self.doubting(team, rewritten.await?).await?;
+        let (plain, _) = sound_version(&manifest)?;
         let sealed = self.seal_manifest(team, &plain).await?;
         let mut own_packs = held.own_packs.clone();
         own_packs.extend(written);
@@ -261,21 +259,11 @@ impl Daemon {
         Err(EngineError::EpochChanged.into())
     }
 
-    /// Tells the engine that the version's blobs can be served from here.
-    pub(super) async fn offer(
-        &self,
-        held: &HeldVersion,
-        manifest: &Manifest,
-    ) -> Result<(), Failure> {
-        let packs = manifest.packs.iter().map(|pack| (pack.id, pack.len));
-        for (blob, len) in packs.chain([(held.sealed.blob.id, held.sealed.blob.len)]) {
-            self.node
-                .input(Input::Held {
-                    blob,
-                    len,
-                    bytes: 0..len,
-                })
-                .await?;
+    /// Tells the engine what of the version's blobs can be served from here.
+    async fn offer(&self, held: &HeldVersion, manifest: &Manifest) -> Result<(), Failure> {
+        let packs = manifest.packs.iter().map(|pack| pack.id);
+        for blob in packs.chain([held.sealed.blob.id]) {
+            self.offer_blob(blob).await?;
         }
         Ok(())
     }

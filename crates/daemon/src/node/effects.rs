@@ -8,7 +8,6 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdict};
-use podsync_store::StoreError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -165,15 +164,8 @@ impl Actor {
                 () = cancel.cancelled() => return Done::Nothing,
             };
             Done::Input(match outcome {
-                Ok(_) => match blobs.mark_held(want.blob).await {
-                    // The last range of a blob makes it durable: a crash later costs nothing of it.
+                Ok(_) => match blobs.note_arrival(want.blob, want.blob_len).await {
                     Ok(()) => Input::FetchDone { fetch },
-                    Err(StoreError::NotHeld { .. }) => {
-                        if let Err(error) = blobs.note_partial(want.blob).await {
-                            tracing::warn!(%error, "a crash now would cost this range");
-                        }
-                        Input::FetchDone { fetch }
-                    }
                     Err(error) => {
                         tracing::error!(pack = %want.blob.short(), %error, "what arrived can't be synced");
                         Input::FetchFailed { fetch, why: FetchFailed::Local }

@@ -1,6 +1,11 @@
+import io
+import json
 import sqlite3
 import time
+import zipfile
 from types import SimpleNamespace
+
+from localstack.services.plugins import ServiceLifecycleHook
 
 from podsync_localstack import cloudwatch_metrics, outside, pickling, saving
 from podsync_localstack.containers import Scope
@@ -31,6 +36,32 @@ def test_an_object_that_cannot_be_pickled_is_named_and_the_rest_is_saved():
     assert {(failure.service, *failure.as_json()["account"].split()) for failure in failed} == {
         ("orders", "000000000000")
     }
+
+
+def test_a_service_that_cannot_be_saved_is_named_and_the_others_are_saved(monkeypatch):
+    class Service:
+        lifecycle_hook = ServiceLifecycleHook()
+        _provider = None
+
+        def __init__(self, name):
+            self.name = name
+
+        def accept_state_visitor(self, visitor):
+            if self.name == "bad":
+                raise RuntimeError("out of order")
+
+    active = SimpleNamespace(list_active_services=lambda: ["good", "bad", "better"])
+    monkeypatch.setattr(saving, "SERVICE_PLUGINS", active)
+    monkeypatch.setattr(saving, "running", Service)
+    target = io.BytesIO()
+    report = saving.save([], target)
+    assert report.services == ["better", "good"]
+    (failure,) = report.failed
+    assert failure.as_json() == {"service": "bad", "reason": "RuntimeError: out of order"}
+    with zipfile.ZipFile(target) as archive:
+        metadata = json.loads(archive.read("podsync/metadata.json"))
+    assert metadata["services"] == ["better", "good"]
+    assert metadata["failed"] == [failure.as_json()]
 
 
 def test_nothing_is_saved_of_an_empty_scope():

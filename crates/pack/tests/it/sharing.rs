@@ -1,27 +1,54 @@
 //! What travels: ranges to fetch, and versions rewritten out of private packs.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
-use podsync_core::manifest::{Manifest, PackRef};
-use podsync_pack::{PackRanges, SaveOptions, Version, rewrite, table_ranges};
+use podsync_core::{
+    BlobId,
+    manifest::{Manifest, PackRef},
+    units::{Units, byte_range},
+};
+use podsync_pack::{NeededUnits, SaveOptions, Version, rewrite, table_units};
 
 use crate::support::{Home, assert_rebuilds, manifest, noise};
 
-/// Copies ranges of packs to another home, as a pull does.
-fn fetch(from: &Home, to: &Home, manifest: &Manifest, wanted: &[PackRanges]) -> u64 {
+/// Copies units of packs that `to` lacks, as a pull does; what travelled and what is held then.
+fn fetch(
+    from: &Home,
+    to: &Home,
+    manifest: &Manifest,
+    needed: &NeededUnits,
+    held: &mut BTreeMap<BlobId, Units>,
+) -> u64 {
     let mut bytes = 0;
-    for PackRanges { pack, ranges } in wanted {
-        let pack = &manifest.packs[*pack as usize];
+    for (pack, needed) in manifest.packs.iter().zip(needed) {
+        let held = held.entry(pack.id).or_insert(Units::NONE);
+        let missing = needed.without(*held);
+        *held |= missing;
+        if missing.is_empty() {
+            continue;
+        }
         let source = fs::read(from.pack_path(pack)).unwrap();
         let mut copy = fs::read(to.pack_path(pack)).unwrap_or_else(|_| vec![0; source.len()]);
-        for range in ranges {
+        for run in missing.runs() {
+            let range = byte_range(&run, pack.len);
             let range = range.start as usize..range.end as usize;
-            bytes += range.len() as u64;
             copy[range.clone()].copy_from_slice(&source[range]);
         }
+        bytes += missing.byte_len(pack.len);
         fs::write(to.pack_path(pack), copy).unwrap();
     }
     bytes
+}
+
+/// Tables first, then chunks.
+fn pull(from: &Home, to: &Home, manifest: &Manifest, held: &mut BTreeMap<BlobId, Units>) -> u64 {
+    let tables = fetch(from, to, manifest, &table_units(manifest).unwrap(), held);
+    let packs = to.packs();
+    let needed = Version::new(manifest, &packs).needed_units().unwrap();
+    tables + fetch(from, to, manifest, &needed, held)
 }
 
 fn total(packs: &[PackRef]) -> u64 {
@@ -37,35 +64,24 @@ fn a_pull_fetches_what_is_missing_and_no_more() {
     let (first, _) = home.save(state.path(), &[]);
 
     let other = Home::new();
-    let packs = other.packs();
-    let tables = table_ranges(&first, &mut |_, _| false).unwrap();
-    fetch(&home, &other, &first, &tables);
-    let wanted = Version::new(&first, &packs)
-        .chunk_ranges(&mut |_, _| false)
-        .unwrap();
-    fetch(&home, &other, &first, &wanted);
+    let mut held = BTreeMap::new();
+    let moved = pull(&home, &other, &first, &mut held);
+    assert!(moved <= total(&first.packs), "nothing travels twice");
     assert_rebuilds(&first, &other, state.path());
-    assert_eq!(
-        wanted.iter().map(|pack| pack.ranges.len()).max(),
-        Some(1),
-        "whole packs are one range"
-    );
 
-    bytes[25_000_000..25_500_000].fill(7);
+    bytes[25_000_000..28_500_000].copy_from_slice(&noise(2, 3_500_000));
     fs::write(state.path().join("big"), &bytes).unwrap();
     let (second, saved) = home.save(state.path(), &[&first]);
-    let held: BTreeSet<_> = first.packs.iter().map(|pack| pack.id).collect();
-    let tables = table_ranges(&second, &mut |pack, _| held.contains(&pack.id)).unwrap();
-    let moved = fetch(&home, &other, &second, &tables);
-    let wanted = Version::new(&second, &packs)
-        .chunk_ranges(&mut |pack, _| held.contains(&pack.id))
-        .unwrap();
-    let moved = moved + fetch(&home, &other, &second, &wanted);
-    assert!(
-        moved <= 2 * saved.stats.sealed_new && moved < 2_000_000,
-        "{moved}"
-    );
+    let moved = pull(&home, &other, &second, &mut held);
+    assert!(moved <= saved.stats.sealed_new, "{moved}");
     assert_rebuilds(&second, &other, state.path());
+
+    // Whoever has nothing fetches no more than the state, though the packs hold both versions.
+    let fresh = Home::new();
+    let moved = pull(&home, &fresh, &second, &mut BTreeMap::new());
+    let packs = total(&second.packs);
+    assert!(moved < packs - (1 << 20), "{moved} of {packs}");
+    assert_rebuilds(&second, &fresh, state.path());
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Where the bytes of blobs lie as files, and how they are made durable.
 //!
 //! A pack saved here stays in `packs/`, where the store only refers to it; what was downloaded lies
-//! in the store's own folder, under names of its own.
+//! in the store's own folder, under names of its own. Of a blob that is here in part, that file has
+//! holes and may end before the blob does.
 
 use std::{
     fs::{self, File},
@@ -13,7 +14,7 @@ use iroh_blobs::store::fs::options::PathOptions;
 use podsync_core::BlobId;
 
 use super::{BlobReader, hash};
-use crate::{StoreError, atomic::sync_folder};
+use crate::{Holding, StoreError, atomic::sync_folder};
 
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -51,13 +52,16 @@ impl Folders {
     }
 
     /// Syncs the files of a blob and their names.
-    pub(super) fn sync(&self, id: &BlobId, len: u64) -> Result<(), StoreError> {
+    pub(super) fn sync(&self, id: &BlobId, holding: Holding) -> Result<(), StoreError> {
         // Collected while it was fetched without a pin, a blob may be known but have no file.
-        if self.open(id, len)?.is_none() && len > self.inline_max {
+        if self.open(id, holding)?.is_none() && holding.len > self.inline_max {
             return Err(StoreError::NotHeld { id: *id });
         }
         let [pack, data] = self.candidates(id);
-        for path in [pack, data, self.store.outboard_path(&hash(*id))] {
+        let tree = self.store.outboard_path(&hash(*id));
+        // Only a blob in part has the last one: its length is nowhere else.
+        let sizes = self.store.sizes_path(&hash(*id));
+        for path in [pack, data, tree, sizes] {
             match File::open(&path).and_then(|file| file.sync_all()) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::io("sync", &path, 0, e));
@@ -69,10 +73,14 @@ impl Folders {
         sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
     }
 
-    pub(super) fn open(&self, id: &BlobId, len: u64) -> Result<Option<BlobReader>, StoreError> {
+    pub(super) fn open(
+        &self,
+        id: &BlobId,
+        holding: Holding,
+    ) -> Result<Option<BlobReader>, StoreError> {
         for path in self.candidates(id) {
             match File::open(&path) {
-                Ok(file) => return BlobReader::file(*id, file, path, len).map(Some),
+                Ok(file) => return BlobReader::file(*id, file, path, holding).map(Some),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(StoreError::read(&path)(e)),
             }

@@ -1,99 +1,57 @@
-//! How much of a blob is here, in steps of 1 MiB.
-//!
-//! Rounded inwards: a step counts only if all of it is here, and a blob's last, shorter step only
-//! once its length is proved, since until then the length is what some peer said.
+//! What the blob store says has arrived of a blob, as units.
 
-use std::ops::Range;
+use iroh_blobs::api::blobs::Bitfield;
+use podsync_core::units::Units;
 
-use iroh_blobs::protocol::ChunkRanges;
-use podsync_core::manifest::PACK_MAX_LEN;
-
-/// What is here of a blob.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
-    No,
-    /// Verified bytes that survive a restart but not every crash.
-    Partial(Ranges),
-    /// All of it, synced.
-    Whole,
-}
-
-/// Byte ranges, ascending, apart from each other, and beginning at multiples of [`Ranges::STEP`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Ranges(Vec<Range<u64>>);
-
-impl Ranges {
-    pub const STEP: u64 = 1 << 20;
-
-    /// `size` is the blob's length, where it is proved.
-    pub(super) fn of(chunks: &ChunkRanges, size: Option<u64>) -> Self {
-        let end = size.unwrap_or(PACK_MAX_LEN);
-        // Boundaries come in pairs; a last one without a partner is open.
-        let ranges = chunks.boundaries().chunks(2).filter_map(|pair| {
-            let from = pair.first()?.to_bytes().next_multiple_of(Self::STEP);
-            let to = pair.get(1).map_or(end, |to| to.to_bytes().min(end));
-            let whole = if size == Some(to) {
-                to
-            } else {
-                to - to % Self::STEP
-            };
-            (from < whole).then_some(from..whole)
-        });
-        Self(ranges.collect())
+/// The units of a blob of `len` bytes that are here in full.
+pub(super) fn arrived(bitfield: &Bitfield, len: u64) -> Units {
+    if bitfield.validated_size().is_some_and(|size| size != len) {
+        return Units::NONE;
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Bytes in all.
-    pub fn len(&self) -> u64 {
-        self.0.iter().map(|range| range.end - range.start).sum()
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> + '_ {
-        self.0.iter().cloned()
-    }
+    // Boundaries come in pairs; a last one without a partner is open.
+    let ranges = bitfield.ranges.boundaries().chunks(2).map(|pair| {
+        let from = pair.first().map_or(len, |from| from.to_bytes());
+        let to = pair.get(1).map_or(len, |to| to.to_bytes().min(len));
+        Units::inside(from..to, len)
+    });
+    ranges.fold(Units::NONE, |all, units| all | units)
 }
 
 #[cfg(test)]
 mod tests {
-    use iroh_blobs::protocol::ChunkRangesExt;
+    use iroh_blobs::protocol::{ChunkRanges, ChunkRangesExt};
 
     use super::*;
 
     const MIB: u64 = 1 << 20;
 
-    fn of(chunks: ChunkRanges, size: Option<u64>) -> Vec<(u64, u64)> {
-        Ranges::of(&chunks, size)
-            .iter()
-            .map(|range| (range.start, range.end))
-            .collect()
+    fn of(ranges: ChunkRanges, len: u64) -> Units {
+        arrived(&Bitfield::new(ranges, len), len)
     }
 
     #[test]
-    fn only_whole_steps_count() {
+    fn only_whole_units_count() {
         let inner = ChunkRanges::bytes(MIB / 2..3 * MIB + 100);
-        assert_eq!(of(inner, Some(8 * MIB)), [(MIB, 3 * MIB)]);
-        assert_eq!(
-            of(ChunkRanges::bytes(MIB + 1024..2 * MIB), Some(8 * MIB)),
-            []
-        );
+        assert_eq!(of(inner, 8 * MIB), Units::span(1, 3));
+        let none = ChunkRanges::bytes(MIB + 1024..2 * MIB);
+        assert_eq!(of(none, 8 * MIB), Units::NONE);
         let two = ChunkRanges::bytes(..MIB) | ChunkRanges::bytes(2 * MIB..4 * MIB);
-        assert_eq!(of(two.clone(), None), [(0, MIB), (2 * MIB, 4 * MIB)]);
-        assert_eq!(Ranges::of(&two, None).len(), 3 * MIB);
-        assert!(Ranges::of(&ChunkRanges::empty(), None).is_empty());
+        assert_eq!(of(two, 8 * MIB), Units::span(0, 1) | Units::span(2, 4));
+        assert_eq!(of(ChunkRanges::empty(), 8 * MIB), Units::NONE);
     }
 
     #[test]
-    fn the_last_short_step_counts_once_the_length_is_proved() {
+    fn the_last_unit_may_be_short() {
         let len = 2 * MIB + 5;
-        assert_eq!(of(ChunkRanges::all(), Some(len)), [(0, len)]);
-        assert_eq!(
-            of(ChunkRanges::bytes(2 * MIB..len), Some(len)),
-            [(2 * MIB, len)]
-        );
-        assert_eq!(of(ChunkRanges::bytes(..len), None), [(0, 2 * MIB)]);
-        assert_eq!(of(ChunkRanges::all(), None), [(0, PACK_MAX_LEN)]);
+        assert_eq!(of(ChunkRanges::all(), len), Units::whole(len));
+        assert_eq!(of(ChunkRanges::bytes(2 * MIB..len), len), Units::span(2, 3));
+        assert_eq!(of(ChunkRanges::bytes(..2 * MIB), len), Units::span(0, 2));
+    }
+
+    #[test]
+    fn a_blob_of_another_length_is_not_what_is_asked_for() {
+        let whole = Bitfield::complete(MIB);
+        assert_eq!(arrived(&whole, MIB), Units::whole(MIB));
+        assert_eq!(arrived(&whole, MIB + 1), Units::NONE);
     }
 }

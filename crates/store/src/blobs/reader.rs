@@ -1,17 +1,23 @@
 //! Random reads from a blob that is held: straight from its file, with no task in between.
+//!
+//! A blob that is held in part is a file with holes, and a hole reads as zeros: what isn't held is
+//! refused before it is read.
 
 use std::{fs::File, os::unix::fs::FileExt, path::PathBuf};
 
 use bytes::Bytes;
-use podsync_core::BlobId;
+use podsync_core::{
+    BlobId,
+    units::{UNIT_LEN, Units},
+};
 
-use crate::StoreError;
+use crate::{Holding, StoreError};
 
 /// An open blob. It stays readable even if it is deleted meanwhile.
 #[derive(Debug)]
 pub struct BlobReader {
     id: BlobId,
-    len: u64,
+    holding: Holding,
     source: Source,
 }
 
@@ -26,15 +32,20 @@ impl BlobReader {
         id: BlobId,
         file: File,
         path: PathBuf,
-        len: u64,
+        holding: Holding,
     ) -> Result<Self, StoreError> {
         let found = file.metadata().map_err(StoreError::read(&path))?.len();
-        if found != len {
+        let sound = if holding.is_whole() {
+            found == holding.len
+        } else {
+            found >= held_end(holding)
+        };
+        if !sound {
             return Err(StoreError::Corrupt { id });
         }
         Ok(Self {
             id,
-            len,
+            holding,
             source: Source::File { file, path },
         })
     }
@@ -42,7 +53,7 @@ impl BlobReader {
     pub(super) fn memory(id: BlobId, bytes: Bytes) -> Self {
         Self {
             id,
-            len: bytes.len() as u64,
+            holding: Holding::whole(bytes.len() as u64),
             source: Source::Memory(bytes),
         }
     }
@@ -51,26 +62,35 @@ impl BlobReader {
         self.id
     }
 
+    /// Bytes of the whole blob.
     pub fn len(&self) -> u64 {
-        self.len
+        self.holding.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.holding.len == 0
     }
 
     /// Fills `buffer` with the bytes at `offset`. It blocks, and takes `&self`: threads can share
     /// one reader.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
-        let len = buffer.len() as u64;
-        let end = offset.checked_add(len).filter(|end| *end <= self.len);
+        let (len, max) = (buffer.len() as u64, self.holding.len);
+        let end = offset.checked_add(len).filter(|end| *end <= max);
         let Some(end) = end else {
             return Err(StoreError::TooLarge {
                 what: "a read from a blob",
                 len: offset.saturating_add(len),
-                max: self.len,
+                max,
             });
         };
+        let range = offset..end;
+        if !self
+            .holding
+            .units
+            .contains(Units::covering(range.clone(), max))
+        {
+            return Err(StoreError::PartlyHeld { id: self.id, range });
+        }
         match &self.source {
             Source::File { file, path } => file
                 .read_exact_at(buffer, offset)
@@ -82,4 +102,10 @@ impl BlobReader {
             }
         }
     }
+}
+
+/// Where the last byte that is held ends.
+fn held_end(holding: Holding) -> u64 {
+    let last = holding.units.runs().last();
+    last.map_or(0, |run| (run.end * UNIT_LEN).min(holding.len))
 }

@@ -21,7 +21,7 @@ impl Blobs {
             Err(error) => return Err(StoreError::read(&location)(error)),
         };
         for id in self.folders.packs_there()? {
-            let Some(len) = self.held_len(id)? else {
+            let Some(holding) = self.held(id)? else {
                 continue;
             };
             let known = matches!(self.status(id).await?, BlobStatus::Complete { .. });
@@ -29,7 +29,7 @@ impl Blobs {
                 continue;
             }
             let path = self.folders.pack(&id);
-            let found = self.refer_to(&path, len).await?;
+            let found = self.refer_to(&path, holding.len).await?;
             if found != id {
                 tracing::warn!(blob = %id.short(), "a damaged pack was found and is given up");
                 self.delete(BTreeSet::from([id])).await?;

@@ -80,12 +80,9 @@ impl Transfer {
         if equals.is_empty() {
             return None;
         }
-        // A blob is durable once it is whole: what is begun is finished first, so that a crash costs
-        // little more than what is on the wire.
-        let is_begun = |blob: &BlobId| {
-            let work = self.blobs.get(blob);
-            work.is_some_and(|work| work.pending != Units::whole(work.len))
-        };
+        // A blob is durable once all that is wanted of it is there: what is begun is finished first, so
+        // that a crash costs little more than what is on the wire.
+        let is_begun = |blob: &BlobId| self.blobs.get(blob).is_some_and(|work| work.begun);
         if equals.iter().any(|(blob, _)| is_begun(blob)) {
             equals.retain(|(blob, _)| is_begun(blob));
         }
@@ -166,6 +163,7 @@ impl Transfer {
             return;
         };
         work.pending = work.pending.without(Units::span(run.start, run.end));
+        work.begun = true;
         let id = slots.take(device);
         let fetch = Fetch {
             device,

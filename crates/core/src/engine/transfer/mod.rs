@@ -129,6 +129,8 @@ pub struct Transfer {
 struct Work {
     len: u64,
     pending: Units,
+    /// Whether any of it was asked for.
+    begun: bool,
     /// How many providers have something of it.
     rarity: u32,
     /// The longest range to ask for; halved when one fails.
@@ -185,14 +187,12 @@ impl Transfer {
     pub fn new(want: Want, seed: [u8; 32], now: Duration) -> Self {
         let mut blobs: BTreeMap<BlobId, Work> = BTreeMap::new();
         for wanted in want.blobs.into_iter().take(MAX_BLOBS) {
-            let missing = wanted.missing.into_iter();
-            let pending = missing.fold(Units::NONE, |all, range| {
-                all | Units::covering(range, wanted.len)
-            });
+            let pending = wanted.missing & Units::whole(wanted.len);
             if !pending.is_empty() {
                 let work = Work {
                     len: wanted.len,
                     pending,
+                    begun: false,
                     rarity: 0,
                     longest: MAX_RANGE_UNITS,
                 };

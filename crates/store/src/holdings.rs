@@ -1,0 +1,127 @@
+//! Which blobs are on the disk for good, and which units of each.
+//!
+//! A holding is noted after its bytes were synced and taken away before they are deleted, so it never
+//! says more than what is there. More may be there: what has arrived and isn't synced yet.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use podsync_core::{BlobId, units::Units};
+use redb::{ReadableTable, TableDefinition};
+
+use crate::{Home, StoreError, database::Database};
+
+/// Blobs, their lengths, and the bits of the units that are held.
+const HELD: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("held");
+
+/// What is kept of the file in memory: all of it, for some ten thousand packs.
+const CACHE_LEN: usize = 2 << 20;
+
+/// About what a note writes, for the message of a full disk.
+const NOTE_LEN: u64 = 64;
+
+/// What is held of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding {
+    /// Bytes of the whole blob.
+    pub len: u64,
+    /// What of it is here, synced; never none.
+    pub units: Units,
+}
+
+impl Holding {
+    pub(crate) fn whole(len: u64) -> Self {
+        let units = Units::whole(len);
+        Self { len, units }
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.units == Units::whole(self.len)
+    }
+}
+
+/// The notes of a home. Clones share them; writing blocks on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Holdings {
+    database: Arc<Database>,
+}
+
+impl Holdings {
+    pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
+        let path = home.root().join("held.redb");
+        let database = Database::open(path, CACHE_LEN, home.guard(), |transaction| {
+            transaction.open_table(HELD)?;
+            Ok(())
+        })?;
+        Ok(Self {
+            database: Arc::new(database),
+        })
+    }
+
+    pub(crate) fn get(&self, id: &BlobId) -> Result<Option<Holding>, StoreError> {
+        let table = self.database.table(HELD)?;
+        let row = table
+            .get(id.as_bytes())
+            .map_err(|error| self.database.failed(error))?;
+        Ok(row.map(|row| {
+            let (len, bits) = row.value();
+            let units = Units::from_bits(bits);
+            Holding { len, units }
+        }))
+    }
+
+    /// Notes that a blob's units are on disk, synced, beside what was noted before.
+    pub(crate) fn add(&self, id: &BlobId, holding: Holding) -> Result<(), StoreError> {
+        self.database.write(NOTE_LEN, |transaction| {
+            let mut table = transaction.open_table(HELD)?;
+            let before = table.get(id.as_bytes())?.map_or(0, |row| row.value().1);
+            let bits = before | holding.units.bits();
+            table.insert(id.as_bytes(), (holding.len, bits))?;
+            fail::fail_point!("store::held::commit");
+            Ok(())
+        })
+    }
+
+    pub(crate) fn remove(&self, ids: &BTreeSet<BlobId>) -> Result<(), StoreError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.database.write(0, |transaction| {
+            let mut table = transaction.open_table(HELD)?;
+            for id in ids {
+                table.remove(id.as_bytes())?;
+            }
+            Ok(())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_core::units::UNIT_LEN;
+
+    use super::*;
+
+    #[test]
+    fn notes_add_up_and_are_there_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path(), "a test").unwrap();
+        let [id, other] = [1, 2].map(|n| BlobId::from_bytes([n; 32]));
+        let len = 5 * UNIT_LEN + 1;
+        let part = |units| Holding { len, units };
+        let holdings = Holdings::open(&home).unwrap();
+        assert_eq!(holdings.get(&id).unwrap(), None);
+        holdings.add(&id, part(Units::span(1, 3))).unwrap();
+        holdings.add(&id, part(Units::span(5, 6))).unwrap();
+        holdings.add(&other, Holding::whole(len)).unwrap();
+        drop(holdings);
+
+        let holdings = Holdings::open(&home).unwrap();
+        let found = holdings.get(&id).unwrap().unwrap();
+        assert_eq!(found, part(Units::span(1, 3) | Units::span(5, 6)));
+        assert!(!found.is_whole());
+        assert!(holdings.get(&other).unwrap().unwrap().is_whole());
+        holdings.remove(&BTreeSet::from([other])).unwrap();
+        assert_eq!(holdings.get(&other).unwrap(), None);
+        assert!(holdings.get(&id).unwrap().is_some());
+    }
+}
