@@ -7,6 +7,7 @@
 mod call;
 mod client;
 mod error;
+pub mod hub;
 pub mod node;
 pub mod pods;
 pub mod team;

@@ -85,8 +85,7 @@ def test_a_long_poll_holds_nobody_up():
     poller = threading.Thread(target=poll)
     poller.start()
     entered.wait(5)
-    began = time.monotonic()
     with gate.closed() as drained:
-        assert drained and time.monotonic() - began < 2
+        assert drained and poller.is_alive()
     go.set()
     poller.join(5)

@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 import zipfile
 from contextlib import suppress
 
@@ -325,17 +324,18 @@ def test_keys_of_any_bytes_are_themselves_again(source, clean):
 
 def test_a_client_that_waits_for_messages_delays_no_save(source):
     source.reset()
-    queue = source.client("sqs").create_queue(QueueName="empty")["QueueUrl"]
+    waiting, sent = source.client("sqs"), threading.Event()
+    queue = waiting.create_queue(QueueName="empty")["QueueUrl"]
+    waiting.meta.events.register("before-send.sqs.ReceiveMessage", lambda **_: sent.set())
     poll = threading.Thread(
-        target=source.client("sqs").receive_message,
-        kwargs={"QueueUrl": queue, "WaitTimeSeconds": 20},
+        target=waiting.receive_message, kwargs={"QueueUrl": queue, "WaitTimeSeconds": 20}
     )
     poll.start()
-    time.sleep(0.5)
-    began = time.monotonic()
+    assert sent.wait(10)
+    source.client("sqs").list_queues()
     status, headers, _ = source.call("GET", "/_localstack/pods/state?services=sqs")
+    assert poll.is_alive(), "the save took as long as the client waited"
     assert status == 200 and headers.get("x-podsync-quiesced") is None
-    assert time.monotonic() - began < 3
     source.client("sqs").send_message(QueueUrl=queue, MessageBody="ends the wait")
     poll.join(10)
     assert not poll.is_alive()
