@@ -175,6 +175,7 @@ impl Engine {
                     });
                 }
             }
+            (Asked::Have { team, device, .. }, Err(_)) => self.on_no_haves(team, device),
             _ => {}
         }
     }

@@ -29,6 +29,8 @@ use crate::{
 const MAX_INTEREST: usize = 4 * MAX_HAVE_BLOBS;
 /// News are gathered this long before they are told.
 const NEWS_AFTER: Duration = Duration::from_millis(500);
+/// How long after a question that failed a device is asked again what it has.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How often progress is told to people.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long a device that sent wrong bytes is not asked for any.
@@ -48,6 +50,8 @@ pub(super) struct Wants {
     /// Blobs of which we have more since the last news.
     news: BTreeSet<BlobId>,
     news_at: Option<Duration>,
+    /// Devices that didn't answer what they have, and when they are asked again.
+    unanswered: BTreeMap<(DeviceId, TeamId), Duration>,
     liars: BTreeMap<DeviceId, Duration>,
 }
 
@@ -63,7 +67,8 @@ impl Wants {
             .transfers
             .values()
             .filter_map(|running| running.transfer.timeout());
-        transfers.chain(self.news_at).min()
+        let again = self.unanswered.values().copied();
+        transfers.chain(self.news_at).chain(again).min()
     }
 
     fn have(&self, blob: &BlobId) -> Have {
@@ -190,6 +195,20 @@ impl Engine {
         }
     }
 
+    /// A member didn't say what it has: without that nothing is fetched from it.
+    pub(super) fn on_no_haves(&mut self, team: TeamId, device: DeviceId) {
+        let again = self.now.mono + ASK_AGAIN_AFTER;
+        self.wants.unanswered.insert((device, team), again);
+    }
+
+    fn ask_haves_again(&mut self) {
+        let now = self.now.mono;
+        let due = self.wants.unanswered.extract_if(.., |_, due| *due <= now);
+        for ((device, team), _) in due.collect::<Vec<_>>() {
+            self.ask_haves_of(team, device);
+        }
+    }
+
     /// What a member says that it has.
     pub(super) fn on_haves(
         &mut self,
@@ -251,6 +270,7 @@ impl Engine {
     pub(super) fn provider_gone(&mut self, device: &DeviceId) {
         let wants = &mut self.wants;
         wants.interest.retain(|(of, _), _| of != device);
+        wants.unanswered.retain(|(of, _), _| of != device);
         for running in wants.transfers.values_mut() {
             running.transfer.provider_gone(device, &mut wants.slots);
         }
@@ -272,6 +292,8 @@ impl Engine {
     /// Lets every transfer look at the time, and carries out what they say.
     pub(super) fn run_transfers(&mut self) {
         self.tell_news();
+        self.ask_haves_again();
+        self.ask_haves_again();
         let now = self.now.mono;
         let ids: Vec<_> = self.wants.transfers.keys().copied().collect();
         for id in ids {
