@@ -93,6 +93,76 @@ fn only_what_changed_travels() -> Result<()> {
     same_tree(&state, &out)
 }
 
+/// What a version draws on in a pack is pulled, served on, built upon and completed later; the rest
+/// of the pack is not.
+#[test]
+fn a_pack_that_is_mostly_dead_travels_in_part() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 4, 7 * MIB, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    let save = |home: &Home| {
+        home.run(&["save", "orders", "--share", "--from", &from])?
+            .ok()
+    };
+    let fetched = |pulled: &serde_json::Value| pulled["fetched"].as_u64().unwrap_or_default();
+    save(&alice)?;
+    for file in 1..4 {
+        std::fs::rename(
+            state.join(format!("file-0000{file}.bin")),
+            alice.scratch(&format!("gone-{file}")),
+        )?;
+    }
+    save(&alice)?;
+    let pulled = bob.run(&["pull", "orders:2"])?.ok()?;
+    assert!(
+        (7 * MIB as u64..11 * MIB as u64).contains(&fetched(&pulled)),
+        "{pulled}"
+    );
+    let export = |home: &Home, reference: &str, to: &str| {
+        let out = home.scratch(to);
+        home.run(&["export", reference, &out.to_string_lossy()])?
+            .ok()?;
+        Ok::<_, anyhow::Error>(out)
+    };
+    bob.kill()?;
+    bob.start(&[&alice])?;
+    same_tree(&state, &export(&bob, "orders:2", "second")?)?;
+
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&alice, &bob])?;
+    carol.join(&alice.invite(&[])?)?.ok()?;
+    let mut alice = alice;
+    alice.stop()?;
+    let pulled = carol.run(&["pull", "orders:2"])?.ok()?;
+    let source = pulled["sources"][0]["name"].as_str().unwrap_or_default();
+    assert!(source.starts_with("bob"), "{pulled}");
+    same_tree(&state, &export(&carol, "orders:2", "out")?)?;
+
+    change_file(&state.join("file-00000.bin"), 3 * MIB as u64, MIB, 9)?;
+    let saved = save(&carol)?;
+    assert!(saved["new_len"].as_u64() < Some(2 * MIB as u64), "{saved}");
+    let pulled = bob.run(&["pull", "orders:3"])?.ok()?;
+    assert!(fetched(&pulled) < 2 * MIB as u64, "{pulled}");
+    same_tree(&state, &export(&bob, "orders:3", "third")?)?;
+
+    alice.start(&[&bob])?;
+    for file in 1..4 {
+        std::fs::rename(
+            alice.scratch(&format!("gone-{file}")),
+            state.join(format!("file-0000{file}.bin")),
+        )?;
+    }
+    let pulled = bob.run(&["pull", "orders:1"])?.ok()?;
+    assert!(
+        (18 * MIB as u64..23 * MIB as u64).contains(&fetched(&pulled)),
+        "only what was missing: {pulled}"
+    );
+    let out = export(&bob, "orders:1", "first")?;
+    assert_eq!(size_of(&out)?, 28 * MIB as u64);
+    Ok(())
+}
+
 #[test]
 fn two_providers_serve_one_pull_and_one_may_die() -> Result<()> {
     let (alice, mut bob) = alice_and_bob()?;

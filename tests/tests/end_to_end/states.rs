@@ -191,3 +191,61 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_there() -> Result<()> {
         .ok()?;
     Ok(())
 }
+
+#[test]
+fn a_pull_and_a_share_that_do_not_fit_are_refused_and_go_on_when_there_is_room() -> Result<()> {
+    const DISK_LEN: u64 = 192 << 20;
+    let Some(mut bob) = Home::on_small_disk("bob", DISK_LEN)? else {
+        return Ok(());
+    };
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    bob.start(&[&alice])?;
+    bob.join(&alice.invite(&["--role", "publisher"])?)?.ok()?;
+    let state = alice.scratch("state");
+    let from = state.to_string_lossy().into_owned();
+    fill(&state, 8, 6 << 20, 1)?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+
+    let filler = bob.path().join("filler");
+    let fill_up = || fs::write(&filler, vec![1; 150 << 20]);
+    fill_up()?;
+    let told = bob.run(&["pull", "orders"])?.failed(DISK)?;
+    ensure!(told.contains("full"), "{told}");
+    let tips = bob.run(&["list"])?.ok()?;
+    ensure!(tips[0]["tips"][0]["held"] == false, "{tips}");
+    fs::remove_file(&filler)?;
+    bob.run(&["pull", "orders"])?.ok()?;
+    let out = bob.scratch("out");
+    bob.run(&["export", "orders", &out.to_string_lossy()])?
+        .ok()?;
+    same_tree(&state, &out)?;
+
+    // The second private version draws on the first one's pack: to share it alone is to copy that.
+    fill(&state, 9, 6 << 20, 2)?;
+    bob.run(&["save", "orders", "--from", &from])?.ok()?;
+    fill(&state, 1, 1 << 20, 3)?;
+    bob.run(&["save", "orders", "--from", &from])?.ok()?;
+    let left = 2 << 20;
+    let taken = podsync_tests::kit::size_of(&bob.path())?;
+    fs::write(&filler, vec![1; (DISK_LEN - taken - left) as usize])?;
+    let told = bob.run(&["share", "orders"])?.failed(DISK)?;
+    ensure!(told.contains("full"), "{told}");
+    let shared = alice.run(&["versions", "orders"])?.ok()?;
+    ensure!(
+        shared.as_array().is_some_and(|all| all.len() == 1),
+        "{shared}"
+    );
+    fs::remove_file(&filler)?;
+    let shared = bob.run(&["share", "orders"])?.ok()?;
+    ensure!(shared["reference"] == "orders:2", "{shared}");
+    alice.run(&["pull", "orders:2"])?.ok()?;
+    let out = alice.scratch("out");
+    alice
+        .run(&["export", "orders:2", &out.to_string_lossy()])?
+        .ok()?;
+    same_tree(&state, &out)
+}

@@ -11,6 +11,7 @@ use podsync_api::{ApiError, Stage, pods};
 use podsync_core::manifest::Container;
 use podsync_pack::{RebuildError, Version};
 
+use super::pull::pack_ids;
 use crate::{
     daemon::Daemon,
     failure::Failure,
@@ -30,6 +31,7 @@ impl Handle<pods::Export> for Daemon {
             .pull(team, &call.reference, call.wait_s, &context)
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
+        let named = pack_ids(&manifest);
         let packs = HeldPacks::new(self.blobs.clone());
         let meter = Meter::new(
             Arc::clone(&context),
@@ -51,7 +53,8 @@ impl Handle<pods::Export> for Daemon {
             }
         });
         let written = written.await.map_err(Failure::from)?;
-        self.doubting(team, written.map_err(Failure::from)).await?;
+        self.doubting(team, named, written.map_err(Failure::from))
+            .await?;
         Ok(pods::Exported {
             reference: pulled.reference.clone(),
             path: call.to,

@@ -3,7 +3,7 @@
 //! What is here already is never fetched again, and what arrives counts only once it is synced: a part
 //! is held when [`Daemon::fetch`] returns, and a pull that is cut off goes on where it stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
@@ -78,27 +78,36 @@ impl Daemon {
     }
 
     /// A pack that was found damaged counts as held no more: it isn't served or built on, and a pull
-    /// fetches it anew.
+    /// fetches it anew. So do the shared ones of `packs`, the others that were read: where one is
+    /// damaged more may be, and the pull checks them all.
     pub(super) async fn doubting<T>(
         &self,
         team: TeamId,
+        packs: Vec<BlobId>,
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Err(failure) = result else { return result };
-        let Some(pack) = failure.damaged else {
+        let Some(damaged) = failure.damaged else {
             return Err(failure);
         };
-        self.blobs.doubt(pack).await?;
-        self.node.input(Input::Evicted { blob: pack }).await?;
         let shared = self.node.read(move |engine| {
             let catalog = engine.catalog(&team);
-            catalog.is_some_and(|catalog| catalog.is_shared(&pack))
+            let packs = packs.into_iter().chain([damaged]);
+            packs
+                .filter(|pack| catalog.is_some_and(|catalog| catalog.is_shared(pack)))
+                .collect::<BTreeSet<_>>()
         });
-        Err(if shared.await? {
-            failure
-        } else {
+        let mut doubted = shared.await?;
+        let failure = if doubted.insert(damaged) {
             failure.hint("save the state again: nobody else has these bytes")
-        })
+        } else {
+            failure
+        };
+        for blob in doubted {
+            self.blobs.doubt(blob).await?;
+            self.node.input(Input::Evicted { blob }).await?;
+        }
+        Err(failure)
     }
 
     async fn missing(&self, parts: &[Part]) -> Result<Vec<WantedBlob>, Failure> {

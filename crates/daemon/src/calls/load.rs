@@ -12,7 +12,10 @@ use podsync_instance::{Instance, LoadProgress, LoadReport, LoadRequest, Merge};
 use podsync_pack::Version;
 use tokio::sync::mpsc;
 
-use super::save::{Packed, Taken, connect, is_newer};
+use super::{
+    pull::pack_ids,
+    save::{Packed, Taken, connect, is_newer},
+};
 use crate::{
     daemon::Daemon,
     failure::Failure,
@@ -61,9 +64,10 @@ impl Handle<pods::Load> for Daemon {
             .checkpoint(team, &instance, call.without_checkpoint, &context)
             .await?;
         fail::fail_point!("daemon::load::checkpointed");
+        let named = pack_ids(&manifest);
         let loaded = self.load(&instance, manifest, merge, &context).await;
         let report = self
-            .doubting(team, loaded)
+            .doubting(team, named, loaded)
             .await
             .map_err(|failure| undoable(failure, checkpoint))?;
         let (applied, failed) = account(report);

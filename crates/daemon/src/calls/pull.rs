@@ -85,10 +85,11 @@ impl Daemon {
             return Ok(None);
         };
         let manifest = held.manifest().map_err(Failure::damaged)?;
+        let named = pack_ids(&manifest);
         let packs = HeldPacks::new(self.blobs.clone());
         let whole =
             tokio::task::spawn_blocking(move || packs.are_whole(&manifest).map_err(Failure::from));
-        let whole = self.doubting(team, whole.await?).await?;
+        let whole = self.doubting(team, named, whole.await?).await?;
         Ok(whole.then_some(held))
     }
 
@@ -181,12 +182,13 @@ impl Daemon {
         team: TeamId,
         manifest: &Arc<Manifest>,
     ) -> Result<NeededUnits, Failure> {
+        let named = pack_ids(manifest);
         let (manifest, packs) = (Arc::clone(manifest), HeldPacks::new(self.blobs.clone()));
         let needed = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &packs);
             version.needed_units().map_err(Failure::from)
         });
-        self.doubting(team, needed.await?).await
+        self.doubting(team, named, needed.await?).await
     }
 
     async fn open_manifest(
@@ -269,6 +271,10 @@ fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Fa
     )
     .hint(format!("ask {} to share the version again", record.author))
     .into())
+}
+
+pub(super) fn pack_ids(manifest: &Manifest) -> Vec<BlobId> {
+    manifest.packs.iter().map(|pack| pack.id).collect()
 }
 
 fn parts(manifest: &Manifest, needed: NeededUnits) -> Vec<Part> {

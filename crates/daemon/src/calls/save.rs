@@ -197,7 +197,7 @@ impl Daemon {
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
             Ok::<_, Failure>((saved, parents, sink))
         });
-        let (saved, parents, sink) = self.doubting(team, saved.await?).await?;
+        let (saved, parents, sink) = self.doubting(team, Vec::new(), saved.await?).await?;
         let state = match saved {
             Saved::Unchanged(_) => {
                 let version = parents.first().copied();

@@ -14,7 +14,7 @@ use podsync_core::{
 use podsync_pack::{SaveOptions, Version};
 
 use super::{
-    pull::bytes_gone,
+    pull::{bytes_gone, pack_ids},
     save::sound_version,
     team::unexpected,
     views::{Found, private_reference},
@@ -164,6 +164,7 @@ impl Daemon {
             NewPacks::new(self.blobs.clone()),
         );
         let spool = self.home.tmp();
+        let named = pack_ids(&manifest);
         let rewritten = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &reader);
             let options = SaveOptions {
@@ -187,7 +188,7 @@ impl Daemon {
             };
             Ok::<_, Failure>((rewritten, written, sink))
         });
-        let (manifest, written, sink) = self.doubting(team, rewritten.await?).await?;
+        let (manifest, written, sink) = self.doubting(team, named, rewritten.await?).await?;
         let (plain, _) = sound_version(&manifest)?;
         let sealed = self.seal_manifest(team, &plain).await?;
         let mut own_packs = held.own_packs.clone();

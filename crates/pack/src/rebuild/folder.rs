@@ -49,7 +49,11 @@ impl Version<'_> {
         self.finish_folders(&building)?;
         // A temporary folder is 0700; the state's is like any other.
         fs::set_permissions(&building, Permissions::from_mode(0o755)).map_err(failed)?;
+        sync(&building).map_err(failed)?;
         fs::rename(&building, path).map_err(failed)?;
+        File::open(parent)
+            .and_then(|parent| parent.sync_all())
+            .map_err(failed)?;
         // Its old name is gone; nothing is left to remove.
         let _ = building.keep();
         Ok(())
@@ -79,6 +83,16 @@ impl Version<'_> {
             .rev()
             .try_for_each(|folder| finish_folder(root, folder))
     }
+}
+
+/// Puts a whole folder on the disk, so that no loss of power leaves a state of empty files. At once:
+/// file by file, 200,000 of them would take minutes.
+fn sync(folder: &TempDir) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(File::open(folder)?)?;
+    #[cfg(not(target_os = "linux"))]
+    rustix::fs::sync();
+    Ok(())
 }
 
 fn is_free(path: &Path) -> io::Result<bool> {
