@@ -10,6 +10,7 @@ use podsync_tests::kit::{Home, fill, finish, same_tree, size_of};
 
 use crate::share::alice_and_bob;
 
+const UNTRUSTED: i32 = 6;
 const UNREACHABLE: i32 = 7;
 const MIB: usize = 1 << 20;
 
@@ -167,4 +168,24 @@ fn two_pulls_at_once_fetch_once() -> Result<()> {
         "{fetched}"
     );
     exported_as(&bob, &alice.scratch("state"))
+}
+
+/// What is found damaged here is told, neither served nor built on, and the next pull fetches it anew.
+#[test]
+fn what_the_own_disk_damaged_is_pulled_again() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 6, 16 * MIB, 3)?;
+    share(&alice)?;
+    let whole = bob.run(&["pull", "orders"])?.ok()?["fetched"].as_u64();
+    spoil(&bob.path())?;
+    let out = bob.scratch("damaged");
+    let told = bob
+        .run(&["export", "orders", &out.to_string_lossy()])?
+        .failed(UNTRUSTED)?;
+    ensure!(told.contains("pull the version again"), "{told}");
+    ensure!(!out.exists(), "half a state was left behind");
+    let pulled = bob.run(&["pull", "orders"])?.ok()?;
+    ensure!(pulled["fetched"].as_u64() <= whole, "{pulled}");
+    exported_as(&bob, &state)
 }
