@@ -4,8 +4,8 @@ use std::fmt::Debug;
 
 use podsync_core::{
     VersionId,
-    codec::Format,
-    manifest::{ChunkLocation, Manifest},
+    codec::{CodecError, Format},
+    manifest::{ChunkLocation, MAX_MANIFEST_LEN, MAX_PACKS, Manifest, ManifestError},
 };
 use proptest::{prelude::*, test_runner::TestCaseError};
 
@@ -60,6 +60,35 @@ proptest! {
         prop_assert_eq!(Manifest::open(&sealed, &samples::key(), version), Ok(manifest));
         prop_assert!(Manifest::open(&sealed, &samples::key(), VersionId::of(b"another")).is_err());
     }
+}
+
+/// What no reader would take is refused where it is written.
+#[test]
+fn a_manifest_beyond_its_bounds_is_not_written() {
+    let sound = samples::manifest();
+    assert_eq!(sound.to_sound_version(), Ok(sound.to_version()));
+
+    let packs = vec![sound.packs[0].clone(); MAX_PACKS + 1];
+    let many = Manifest {
+        packs,
+        ..samples::manifest()
+    };
+    let refused = many.to_sound_version();
+    assert!(
+        matches!(refused, Err(ManifestError::OutOfBounds(_))),
+        "{refused:?}"
+    );
+
+    let mut large = samples::manifest();
+    large.chunks.chunks = vec![large.chunks.chunks[0]; MAX_MANIFEST_LEN / 32];
+    let refused = large.to_sound_version();
+    assert!(
+        matches!(
+            refused,
+            Err(ManifestError::Codec(CodecError::TooLarge { .. }))
+        ),
+        "{refused:?}"
+    );
 }
 
 /// A length prefix that promises more than is there, in each place where a list may stand.

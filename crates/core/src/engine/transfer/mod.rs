@@ -403,7 +403,7 @@ impl Transfer {
         if self.blobs.is_empty() {
             self.actions.push(Action::Done);
         } else {
-            self.watch_starvation(now);
+            self.watch_starvation(now, slots);
         }
         std::mem::take(&mut self.actions)
     }
@@ -439,7 +439,7 @@ impl Transfer {
             .any(|action| matches!(action, Action::Done | Action::Failed { .. }))
     }
 
-    fn watch_starvation(&mut self, now: Duration) {
+    fn watch_starvation(&mut self, now: Duration, slots: &mut Slots) {
         // Who failed last time is asked again, but isn't what anybody should wait for: a provider with
         // a broken disk offers everything and delivers nothing, for ever.
         let promises = |provider: &Provider| provider.failures == 0;
@@ -460,6 +460,8 @@ impl Transfer {
             .map(|work| work.pending.byte_len(work.len))
             .sum();
         if now.saturating_sub(since) >= self.patience {
+            // Fetches at those who failed before may be under way: their places are needed by others.
+            self.cancel(slots);
             self.actions.push(Action::Failed {
                 why: EngineError::NoProvider {
                     missing,
@@ -578,3 +580,6 @@ impl Transfer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
