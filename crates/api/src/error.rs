@@ -77,6 +77,18 @@ impl ErrorCode {
     }
 }
 
+/// What is done only when somebody said so; a call that lacks it is refused with its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consent {
+    /// Load into an emulator that isn't on this machine.
+    Remote,
+    /// Load what was made on a device of which nothing was loaded here before.
+    NewSigner,
+    /// Load where no complete checkpoint of what is there can be taken.
+    WithoutCheckpoint,
+}
+
 /// What happened, to what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -85,6 +97,9 @@ pub struct ApiError {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// With this said, the same call goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 impl ApiError {
@@ -93,7 +108,13 @@ impl ApiError {
             code,
             message: message.into(),
             hint: None,
+            consent: None,
         }
+    }
+
+    pub fn consent(mut self, consent: Consent) -> Self {
+        self.consent = Some(consent);
+        self
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

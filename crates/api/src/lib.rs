@@ -14,4 +14,4 @@ pub mod team;
 
 pub use call::{Call, Progress, Scope, Stage, event};
 pub use client::{Client, TeamChoice};
-pub use error::{ApiError, ErrorCode};
+pub use error::{ApiError, Consent, ErrorCode};

@@ -2,12 +2,12 @@
 //!
 //! References travel as text (`orders:3@alice`) and are resolved by the daemon.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use podsync_core::{DeviceId, PodName, TagName, VersionId};
 use serde::{Deserialize, Serialize};
 
-use crate::call::call;
+use crate::{Consent, call::call};
 
 /// Where the state to save is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,10 +99,9 @@ pub struct Load {
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
-    /// Replace a state of which no checkpoint could be taken.
-    pub without_checkpoint: bool,
-    /// Load into an emulator that isn't on this machine.
-    pub remote: bool,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(Load => Loaded, Team, "load");
 

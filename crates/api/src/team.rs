@@ -119,3 +119,16 @@ pub struct SetRole {
     pub role: Role,
 }
 call!(SetRole => Member, Team, "role");
+
+/// Makes this device an admin by the team's recovery key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recover {
+    pub recovery_key: String,
+}
+call!(Recover => Member, Team, "recover");
+
+impl fmt::Debug for Recover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Recover { recovery_key: hidden }")
+    }
+}

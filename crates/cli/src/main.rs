@@ -4,6 +4,7 @@
 //! daemon's to say, also when the daemon lives inside this very process.
 
 mod arguments;
+mod ask;
 mod command;
 mod connect;
 mod output;

@@ -20,8 +20,8 @@ impl Printer {
         Self { json }
     }
 
-    /// Progress bars are for people at a terminal.
-    pub(crate) fn shows_progress(&self) -> bool {
+    /// Progress bars and questions are for people at a terminal.
+    pub(crate) fn is_for_people(&self) -> bool {
         !self.json && std::io::stderr().is_terminal()
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct Bar {
 
 impl Bar {
     pub(crate) fn new(printer: &Printer) -> Self {
-        let target = if printer.shows_progress() {
+        let target = if printer.is_for_people() {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()

@@ -8,6 +8,7 @@ mod pods;
 mod pull;
 mod save;
 mod share;
+mod signer;
 mod team;
 mod views;
 

@@ -161,7 +161,9 @@ impl From<EngineError> for Failure {
             | EngineError::Membership(_)
             | EngineError::NotYours { .. }
             | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
-            EngineError::JoinRefused(_) | EngineError::RobotTicket => ErrorCode::Ticket,
+            EngineError::JoinRefused(_)
+            | EngineError::RobotTicket
+            | EngineError::WrongRecoveryKey(_) => ErrorCode::Ticket,
             EngineError::NobodyWitnessed { .. }
             | EngineError::NoProvider { .. }
             | EngineError::NoTeamKey(_) => ErrorCode::Unreachable,

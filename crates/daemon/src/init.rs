@@ -30,8 +30,6 @@ pub struct Initialised {
 /// Makes this device's key; does nothing where there is one.
 pub fn init(home: &Path) -> Result<Initialised, ApiError> {
     let opened = Home::open(home, "podsync init").map_err(Failure::from)?;
-    let device =
-        |seed: &SecretKey| podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id();
     if let Some(seed) = opened.identity().map_err(Failure::from)? {
         return Ok(Initialised {
             home: opened.root().to_owned(),
@@ -46,6 +44,34 @@ pub fn init(home: &Path) -> Result<Initialised, ApiError> {
         device: device(&seed),
         already: false,
     })
+}
+
+/// Makes a home that was moved or copied here the original, on its owner's word that no other copy
+/// runs any more.
+pub fn adopt(home: &Path) -> Result<Initialised, ApiError> {
+    if !is_initialised(home) {
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            format!("{} is no home: there is no key in it", home.display()),
+        )
+        .hint("say where it is with --home, or make a new one with `podsync init`"));
+    }
+    let opened = Home::open_moved(home, "podsync init --moved").map_err(Failure::from)?;
+    let seed = opened.identity().map_err(Failure::from)?.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!("the key of {} is gone", home.display()),
+        )
+    })?;
+    Ok(Initialised {
+        home: opened.root().to_owned(),
+        device: device(&seed),
+        already: true,
+    })
+}
+
+fn device(seed: &SecretKey) -> DeviceId {
+    podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id()
 }
 
 /// Whether `init` was run for this home.

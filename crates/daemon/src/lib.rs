@@ -19,6 +19,6 @@ mod versions;
 
 pub use calls::instance_can_be_saved;
 pub use daemon::{Lifetime, Running, start};
-pub use init::{Initialised, init, is_initialised, socket_path, wait_until_free};
+pub use init::{Initialised, adopt, init, is_initialised, socket_path, wait_until_free};
 pub use podsync_net::install_crypto;
 pub use settings::{Overrides, Settings};

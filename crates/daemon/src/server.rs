@@ -66,6 +66,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .call::<team::ListMembers>()
         .call::<team::Remove>()
         .call::<team::SetRole>()
+        .call::<team::Recover>()
         .call::<pods::Save>()
         .call::<pods::Share>()
         .call::<pods::Pull>()

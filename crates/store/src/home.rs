@@ -34,8 +34,9 @@ pub enum HomeError {
     #[error("{} is in use by {holder}; stop it, or choose another home with --home", path.display())]
     InUse { path: PathBuf, holder: String },
     #[error(
-        "{} is a copy or was moved to another machine: two devices with one key would be taken for a forged one; \
-         run `podsync init` in a new home (--home) and join the team again from there",
+        "{} is a copy or was moved, and two devices with one key would be taken for a forged one; if the old one \
+         never runs again say `podsync init --moved --home {}`, otherwise make a new home and join again from there",
+        path.display(),
         path.display()
     )]
     CopiedHome { path: PathBuf },

@@ -1,6 +1,6 @@
 //! What goes wrong, and that it says so: exit code, message, nothing lost.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, fill, finish, same_tree};
@@ -271,14 +271,82 @@ fn a_home_that_was_copied_refuses_to_run() -> Result<()> {
     alice.found("payments")?;
     let copy = Home::new("copy")?;
     fs::remove_dir_all(copy.path())?;
-    let copied = Command::new("cp")
-        .arg("-a")
-        .arg(alice.path())
-        .arg(copy.path())
-        .status()?;
-    assert!(copied.success());
+    copy_tree(&alice.path(), &copy.path())?;
     let answer = copy.run(&["list"])?;
-    assert_eq!(answer.code, Some(INVALID), "{answer:?}");
+    let message = answer.failed(INVALID)?;
+    assert!(message.contains("podsync init --moved"), "{message}");
     alice.run(&["list"])?.ok()?;
+
+    let message = copy.run(&["init", "--moved"])?.failed(INVALID)?;
+    assert!(message.contains("--yes"), "{message}");
+    copy.run(&["list"])?.failed(INVALID)?;
+    let moved = copy.run(&["init", "--moved", "--yes"])?.ok()?;
+    assert_eq!(moved["device"], alice.run(&["status"])?.ok()?["device"]);
+    copy.run(&["list"])?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_folder_without_a_key_is_no_moved_home() -> Result<()> {
+    let home = Home::new("alice")?;
+    fs::remove_dir_all(home.path())?;
+    home.run(&["init", "--moved", "--yes"])?.failed(NOT_FOUND)?;
+    assert!(!home.path().exists());
+    Ok(())
+}
+
+/// What it published after the backup was taken comes back from teammates, and its feed goes on from
+/// there instead of forking.
+#[test]
+fn a_home_that_was_restored_from_a_backup_goes_on_where_its_feed_ends() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    let share = |alice: &Home, seed| -> Result<String> {
+        fill(&state, 2, 100_000, seed)?;
+        let saved = alice.run(&[
+            "save",
+            "orders",
+            "--share",
+            "--from",
+            &state.to_string_lossy(),
+        ])?;
+        let saved = saved.ok()?;
+        Ok(saved["shared"]["reference"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned())
+    };
+    share(&alice, 1)?;
+    alice.stop()?;
+    let backup = alice.scratch("backup");
+    copy_tree(&alice.path(), &backup)?;
+    alice.start(&[&bob])?;
+    let second = share(&alice, 2)?;
+    bob.run(&["pull", &second])?.ok()?;
+    alice.stop()?;
+    for entry in fs::read_dir(alice.path())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir_all(path)?;
+        } else {
+            fs::remove_file(path)?;
+        }
+    }
+    copy_tree(&backup.join("."), &alice.path())?;
+
+    alice.start(&[&bob])?;
+    alice.run(&["pull", &second])?.ok()?;
+    let third = share(&alice, 3)?;
+    assert_ne!(second, third);
+    bob.run(&["pull", &third])?.ok()?;
+    let status = bob.run(&["status"])?.ok()?;
+    let quarantined = status["teams"][0]["quarantined"].as_array();
+    assert!(quarantined.is_some_and(Vec::is_empty), "{status}");
+    Ok(())
+}
+
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status()?;
+    assert!(copied.success());
     Ok(())
 }

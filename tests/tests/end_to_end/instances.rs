@@ -5,7 +5,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip};
 
+use crate::share::alice_and_bob;
+
 const INVALID: i32 = 2;
+const FORBIDDEN: i32 = 5;
 const INSTANCE: i32 = 8;
 const INCOMPATIBLE: i32 = 9;
 const BAD_STATE: i32 = 12;
@@ -242,5 +245,31 @@ fn a_load_that_is_killed_leaves_its_checkpoint() -> Result<()> {
         .ok()?;
     ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
     alice.run(&arguments)?.ok()?;
+    Ok(())
+}
+
+/// An emulator runs what is in a state, so a device's first one needs a yes.
+#[test]
+fn the_first_state_of_a_device_is_asked_about() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let emulator = FakeEmulator::start(&state())?;
+    for (home, pod) in [(&alice, "hers"), (&bob, "his")] {
+        home.run(&["save", pod, "--share", "--endpoint", &emulator.endpoint()])?
+            .ok()?;
+    }
+    let load = |pod: &str, more: &[&str]| {
+        let endpoint = emulator.endpoint();
+        bob.run(&[&["load", pod, "--endpoint", &endpoint], more].concat())
+    };
+    load("his", &[])?.ok()?;
+    let posts = emulator.posts().len();
+    let message = load("hers", &[])?.failed(FORBIDDEN)?;
+    ensure!(
+        message.contains("alice") && message.contains("--new-signer"),
+        "{message}"
+    );
+    ensure!(emulator.posts().len() == posts, "{:?}", emulator.posts());
+    load("hers", &["--new-signer"])?.ok()?;
+    load("hers", &[])?.ok()?;
     Ok(())
 }

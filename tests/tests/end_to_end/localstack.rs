@@ -28,6 +28,7 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
             "orders",
             "--merge",
             "overwrite",
+            "--new-signer",
             "--endpoint",
             &his.endpoint(),
         ])?

@@ -217,3 +217,42 @@ fn a_foreign_ticket_finds_no_witness() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn the_recovery_key_makes_a_member_an_admin_where_none_is_left() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    let founded = alice
+        .run(&["team", "create", "payments", "--as", "alice"])?
+        .ok()?;
+    let key = founded["recovery_key"].as_str().unwrap_or_default();
+    alice.start(&[])?;
+    let ticket = alice.invite(&[])?;
+    let mut bob = Home::new("bob")?;
+    bob.start(&[&alice])?;
+    bob.join(&ticket)?.ok()?;
+    alice.kill()?;
+    bob.run(&["team", "invite"])?.failed(FORBIDDEN)?;
+
+    let recover = |key: &str| bob.run_with(&["team", "recover", "-"], &[], Some(key));
+    let other = Home::new("other")?;
+    let another = other
+        .run(&["team", "create", "another", "--as", "eve"])?
+        .ok()?;
+    let message = recover(another["recovery_key"].as_str().unwrap_or_default())?.failed(TICKET)?;
+    assert!(message.contains("payments"), "{message}");
+    recover("hello")?.failed(TICKET)?;
+    recover("")?.failed(TICKET)?;
+    bob.run(&["team", "invite"])?.failed(FORBIDDEN)?;
+
+    assert_eq!(recover(key)?.ok()?["role"], "admin");
+    assert_eq!(recover(key)?.ok()?["role"], "admin", "twice is no error");
+    let ticket = bob.invite(&[])?;
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&bob])?;
+    carol.join(&ticket)?.ok()?;
+    bob.run(&["team", "remove", "alice"])?.ok()?;
+    // Whoever comes back accepts what the key did, and is told that she is out.
+    alice.start(&[&bob])?;
+    bob.run(&["team", "members"])?.ok()?;
+    Ok(())
+}

@@ -1,10 +1,11 @@
 //! `podsync load` and `podsync undo`: a version into the running emulator, and back.
 
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{ApiError, Consent, ErrorCode, pods};
 
 use crate::{
     arguments::Global,
+    ask::confirm,
     command::{call, pull::Wait, save::Endpoint},
     connect::Needs,
     output::{Printer, printable},
@@ -27,6 +28,12 @@ pub(crate) struct Load {
     /// Load into an emulator that isn't on this machine
     #[arg(long)]
     remote: bool,
+    /// Load what was made on a device of which nothing was loaded here before
+    #[arg(long)]
+    new_signer: bool,
+    /// Say yes to all three
+    #[arg(long)]
+    yes: bool,
 }
 
 /// LocalStack's merge strategies.
@@ -53,15 +60,28 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
         .merge
         .to_possible_value()
         .map(|value| value.get_name().to_owned());
-    let request = pods::Load {
+    let consents = [
+        (load.without_checkpoint, Consent::WithoutCheckpoint),
+        (load.remote, Consent::Remote),
+        (load.new_signer, Consent::NewSigner),
+    ];
+    let consents = consents
+        .into_iter()
+        .filter(|(said, _)| *said || load.yes)
+        .map(|(_, consent)| consent);
+    let mut request = pods::Load {
         reference: load.reference,
         endpoint: load.endpoint.url,
         merge: merge.unwrap_or_default(),
         wait_s: load.wait.wait.as_secs(),
-        without_checkpoint: load.without_checkpoint,
-        remote: load.remote,
+        consents: consents.collect(),
     };
-    let loaded = call(global, printer, Needs::Network, &request).await?;
+    let loaded = loop {
+        match call(global, printer, Needs::Network, &request).await {
+            Err(error) => request.consents.insert(consented(printer, error)?),
+            Ok(loaded) => break loaded,
+        };
+    };
     printer.result(&loaded, |loaded| {
         let mut text = format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "));
         if let Some(checkpoint) = &loaded.checkpoint {
@@ -72,6 +92,18 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
         text
     });
     account_for(printer, &loaded.failed)
+}
+
+/// What the daemon won't do unasked is asked here; an error where that is no, or nobody is there.
+fn consented(printer: &Printer, error: ApiError) -> Result<Consent, ApiError> {
+    let Some(consent) = error.consent else {
+        return Err(error);
+    };
+    match confirm(printer, &error.message, "Load all the same?") {
+        Some(true) => Ok(consent),
+        Some(false) => Err(ApiError::new(ErrorCode::Cancelled, "nothing was loaded")),
+        None => Err(error),
+    }
 }
 
 pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Result<(), ApiError> {

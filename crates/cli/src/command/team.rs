@@ -1,7 +1,7 @@
 //! `podsync team`: who is in, who may come in, who goes.
 
 use std::{
-    io::{BufRead, IsTerminal},
+    io::{BufRead, IsTerminal, Read},
     time::Duration,
 };
 
@@ -15,6 +15,9 @@ use crate::{
     connect::Needs,
     output::{Printer, table},
 };
+
+/// More than any ticket has.
+const MAX_SECRET_LEN: u64 = 16 << 10;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Team {
@@ -30,6 +33,8 @@ pub(crate) enum Team {
     Remove(Remove),
     /// Change what a member may do
     Role(SetRole),
+    /// Make this device an admin with the recovery key, where no admin is left
+    Recover(Recover),
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +98,12 @@ pub(crate) struct SetRole {
     role: Role,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// The recovery key; better given at the prompt, on stdin (`-`) or as PODSYNC_RECOVERY_KEY
+    key: Option<String>,
+}
+
 pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Result<(), ApiError> {
     match command {
         Team::Create(create) => {
@@ -132,7 +143,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             ));
         }
         Team::Join(join) => {
-            let ticket = ticket(join.ticket, printer)?;
+            let ticket = TICKET.read(join.ticket, printer)?;
             let request = team::Join {
                 ticket,
                 member: join.me.member()?,
@@ -175,6 +186,15 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             printer.result(&member, |member| {
                 format!("{} is now {}", member.member, member.role)
             });
+        }
+        Team::Recover(recover) => {
+            let recovery_key = RECOVERY_KEY.read(recover.key, printer)?;
+            let request = team::Recover { recovery_key };
+            let member = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&member, |member| {
+                format!("{} is now {}", member.member, member.role)
+            });
+            printer.note("put the recovery key back where it is safe: it cannot be changed");
         }
     }
     Ok(())
@@ -229,32 +249,57 @@ impl From<Role> for team::Role {
     }
 }
 
-/// A ticket is a secret: an argument shows in the process list and the shell's history.
-fn ticket(argument: Option<String>, printer: &Printer) -> Result<String, ApiError> {
-    let read = |error: std::io::Error| {
-        ApiError::new(
-            ErrorCode::Ticket,
-            format!("cannot read the ticket: {error}"),
-        )
-    };
-    if let Some(ticket) = argument.as_deref().filter(|ticket| *ticket != "-") {
-        printer.warn("a ticket on the command line shows in the process list; better give it on stdin with `-`");
-        return Ok(ticket.to_owned());
+/// A secret as it is asked for: an argument shows in the process list and the shell's history.
+struct Secret {
+    what: &'static str,
+    variable: &'static str,
+}
+
+const TICKET: Secret = Secret {
+    what: "ticket",
+    variable: "PODSYNC_TICKET",
+};
+const RECOVERY_KEY: Secret = Secret {
+    what: "recovery key",
+    variable: "PODSYNC_RECOVERY_KEY",
+};
+
+impl Secret {
+    fn read(&self, argument: Option<String>, printer: &Printer) -> Result<String, ApiError> {
+        let Self { what, variable } = self;
+        let unreadable = |error: std::io::Error| {
+            ApiError::new(
+                ErrorCode::Ticket,
+                format!("cannot read the {what}: {error}"),
+            )
+        };
+        if let Some(secret) = argument.as_deref().filter(|text| *text != "-") {
+            printer.warn(format_args!(
+                "a {what} on the command line shows in the process list; better give it on stdin with `-`"
+            ));
+            return Ok(secret.to_owned());
+        }
+        if argument.is_none()
+            && let Ok(secret) = std::env::var(variable)
+        {
+            return Ok(secret);
+        }
+        let stdin = std::io::stdin();
+        if stdin.is_terminal() {
+            return rpassword::prompt_password(format!("{what}: ")).map_err(unreadable);
+        }
+        let mut line = String::new();
+        stdin
+            .lock()
+            .take(MAX_SECRET_LEN)
+            .read_line(&mut line)
+            .map_err(unreadable)?;
+        if line.trim().is_empty() {
+            return Err(
+                ApiError::new(ErrorCode::Ticket, format!("no {what} was given"))
+                    .hint(format!("give it at the prompt, on stdin, or as {variable}")),
+            );
+        }
+        Ok(line.trim().to_owned())
     }
-    if argument.is_none()
-        && let Ok(ticket) = std::env::var("PODSYNC_TICKET")
-    {
-        return Ok(ticket);
-    }
-    let stdin = std::io::stdin();
-    if stdin.is_terminal() {
-        return rpassword::prompt_password("ticket: ").map_err(read);
-    }
-    let mut line = String::new();
-    stdin.lock().read_line(&mut line).map_err(read)?;
-    if line.trim().is_empty() {
-        return Err(ApiError::new(ErrorCode::Ticket, "no ticket was given")
-            .hint("give it at the prompt, on stdin, or as PODSYNC_TICKET"));
-    }
-    Ok(line.trim().to_owned())
 }

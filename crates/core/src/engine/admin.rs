@@ -21,7 +21,7 @@ use crate::{
     id::{DeviceId, OpId, TeamId},
     keys::DeviceSecret,
     membership::{
-        Author, AuthorError, LastEntry, Operation, Void,
+        Author, AuthorError, LastEntry, Operation, Role, Void,
         author::{self, NewTeam, Offer},
         operation::InviteProof,
         wire::{MembershipResponse, RefusedReason},
@@ -81,6 +81,10 @@ impl Engine {
             Command::SetRole { device, role, .. } => {
                 (self.author(team)?.set_role(device, role)?, Answer::Done)
             }
+            Command::Recover { key, .. } => match self.recovery(team, &key)? {
+                Some(bytes) => (bytes, Answer::Done),
+                None => return Ok(Decision::Reply(Answer::Done)),
+            },
             Command::Rotate { .. } => (self.rotation(team)?, Answer::Done),
             Command::SetSetting { name, value, .. } => (
                 self.author(team)?
@@ -241,6 +245,25 @@ impl Engine {
                 hash: entry.hash(),
             });
         Ok(self.author(team)?.remove(device, last)?)
+    }
+
+    /// The recovery key makes this device an admin; none where it is one.
+    fn recovery(&self, team: TeamId, key: &RecoveryKey) -> Result<Option<Vec<u8>>, EngineError> {
+        let state = self
+            .teams
+            .get(&team)
+            .ok_or(EngineError::UnknownTeam(team))?;
+        let roster = state.team.membership.state();
+        let secret = key.secret();
+        if secret.public() != roster.recovery() {
+            return Err(EngineError::WrongRecoveryKey(roster.name().clone()));
+        }
+        let me = self.secret.id();
+        if roster.role(&me) == Some(Role::Admin) {
+            return Ok(None);
+        }
+        let author = Author::new(&secret, &state.team.membership, &state.team.keys);
+        Ok(Some(author.set_role(me, Role::Admin)?))
     }
 
     fn rotation(&mut self, team: TeamId) -> Result<Vec<u8>, EngineError> {

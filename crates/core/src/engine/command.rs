@@ -260,6 +260,7 @@ fn team_of(command: &Command) -> TeamId {
         Command::CreateTeam { .. } => crate::membership::operation::NO_TEAM,
         Command::Remove { team, .. }
         | Command::SetRole { team, .. }
+        | Command::Recover { team, .. }
         | Command::Rotate { team }
         | Command::SetSetting { team, .. }
         | Command::Tag { team, .. }

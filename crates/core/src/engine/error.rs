@@ -4,7 +4,7 @@ use crate::{
     feed::EntryError,
     id::{DeviceId, TeamId, VersionId},
     membership::{AuthorError, Role, wire::RefusedReason},
-    name::{MemberName, PodName},
+    name::{MemberName, PodName, TeamName},
 };
 
 /// A refusal with its reason and the next step.
@@ -34,6 +34,10 @@ pub enum EngineError {
         "nobody who could let this device in answered within {seconds} s: check that a member of the team is online and that its address in the ticket can be reached"
     )]
     NobodyWitnessed { seconds: u64 },
+    #[error(
+        "this is not the recovery key of team {0}: take the one that its `team create` printed"
+    )]
+    WrongRecoveryKey(TeamName),
     #[error("the join was refused: {0}")]
     JoinRefused(RefusedReason),
     #[error(

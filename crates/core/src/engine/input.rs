@@ -12,7 +12,7 @@ use crate::{
     manifest::Emulator,
     membership::Role,
     name::{DeviceLabel, MemberName, PodName, TagName, TeamName},
-    ticket::Ticket,
+    ticket::{RecoveryKey, Ticket},
     units::Units,
     wire::{GossipIn, RequestIn, ResponseIn},
 };
@@ -228,6 +228,11 @@ pub enum Command {
         team: TeamId,
         device: DeviceId,
         role: Role,
+    },
+    /// Make this device an admin by the team's recovery key.
+    Recover {
+        team: TeamId,
+        key: RecoveryKey,
     },
     /// Change the team key now.
     Rotate {

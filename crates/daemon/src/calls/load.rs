@@ -3,7 +3,7 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
-use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
+use podsync_api::{ApiError, Consent, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
     TeamId,
     manifest::{Container, Manifest},
@@ -51,17 +51,32 @@ impl Handle<pods::Load> for Daemon {
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         loadable(&manifest, &pulled.reference)?;
+        let signer = self.signer(team, &pulled.reference).await?;
+        if let Some(signer) = signer
+            && !call.consents.contains(&Consent::NewSigner)
+        {
+            self.check_signer(team, signer, &pulled.reference).await?;
+        }
         let instance = connect(&call.endpoint).await?;
-        if !instance.is_loopback() && !call.remote {
+        if !instance.is_loopback() && !call.consents.contains(&Consent::Remote) {
             return Err(ApiError::new(
                 ErrorCode::Forbidden,
-                format!("{} is not on this machine", call.endpoint),
+                format!(
+                    "{} is not on this machine, and loading runs what is in the state there",
+                    call.endpoint
+                ),
             )
-            .hint("loading runs what is in the state there; say --remote if that is meant"));
+            .hint("--remote loads all the same")
+            .consent(Consent::Remote));
         }
         fits(&manifest, &instance).await?;
         let checkpoint = self
-            .checkpoint(team, &instance, call.without_checkpoint, &context)
+            .checkpoint(
+                team,
+                &instance,
+                call.consents.contains(&Consent::WithoutCheckpoint),
+                &context,
+            )
             .await?;
         fail::fail_point!("daemon::load::checkpointed");
         let named = pack_ids(&manifest);
@@ -70,6 +85,9 @@ impl Handle<pods::Load> for Daemon {
             .doubting(team, named, loaded)
             .await
             .map_err(|failure| undoable(failure, checkpoint))?;
+        if let Some(signer) = signer {
+            self.remember_signer(team, signer).await?;
+        }
         let (applied, failed) = account(report);
         Ok(pods::Loaded {
             reference: pulled.reference.clone(),
@@ -304,6 +322,7 @@ fn incomplete(taken: &Taken) -> ApiError {
         format!("what is in the instance can't all be kept{first}; nothing was loaded"),
     )
     .hint("--without-checkpoint loads all the same")
+    .consent(Consent::WithoutCheckpoint)
 }
 
 fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {

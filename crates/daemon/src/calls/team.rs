@@ -10,7 +10,7 @@ use podsync_core::{
     DeviceId, DeviceLabel, TeamId, TeamName,
     engine::{Answer, Command, Engine, InviteOptions},
     membership::{MemberRecord, Role},
-    ticket::Ticket,
+    ticket::{RecoveryKey, Ticket},
 };
 use podsync_net::{Manners, Multiaddr};
 
@@ -264,6 +264,29 @@ impl Handle<team::SetRole> for Daemon {
             .find(|record| Some(record.device) == changed)
             .map(|record| self.member(record))
             .ok_or_else(|| unknown(&call.who))
+    }
+}
+
+impl Handle<team::Recover> for Daemon {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Recover,
+        context: Arc<Context>,
+    ) -> Result<team::Member, ApiError> {
+        let team = self.team(&context).await?;
+        let key = RecoveryKey::parse(&call.recovery_key)
+            .map_err(|error| crate::failure::with_hint(ErrorCode::Ticket, &error))?;
+        self.command(Command::Recover { team, key }).await?;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        records
+            .iter()
+            .find(|record| record.device == self.device)
+            .map(|record| self.member(record))
+            .ok_or_else(|| unknown(&self.device.to_string()))
     }
 }
 
