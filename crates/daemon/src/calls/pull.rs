@@ -116,7 +116,11 @@ impl Daemon {
             });
             loop {
                 match timeout_at(deadline, events.recv()).await {
-                    Ok(Ok(Event::VersionHeard { .. }) | Err(RecvError::Lagged(_))) => break,
+                    // Shared from here is news as well, where a restored home gets back what it had published.
+                    Ok(
+                        Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
+                        | Err(RecvError::Lagged(_)),
+                    ) => break,
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Closed)) | Err(_) => return Err(error.into()),
                 }
