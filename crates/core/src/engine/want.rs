@@ -293,7 +293,6 @@ impl Engine {
     pub(super) fn run_transfers(&mut self) {
         self.tell_news();
         self.ask_haves_again();
-        self.ask_haves_again();
         let now = self.now.mono;
         let ids: Vec<_> = self.wants.transfers.keys().copied().collect();
         for id in ids {
