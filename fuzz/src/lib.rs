@@ -26,7 +26,7 @@ use podsync_core::{
     seal::SecretKey,
     signed::{MAX_ENVELOPE_LEN, verify},
     ticket::{RecoveryKey, Ticket},
-    wire::{self, Liveness, MAX_GOSSIP_LEN, Protocol},
+    wire::{self, AddressRecord, Liveness, MAX_GOSSIP_LEN, Protocol},
 };
 
 /// A decoder and what it is held to.
@@ -54,7 +54,7 @@ impl Target {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target {
         name: "operation",
         run: |bytes| drop(verify::<Operation>(bytes)),
@@ -84,6 +84,13 @@ pub const TARGETS: [Target; 22] = [
         max_len: KIB,
         memory: 64 * KIB,
         seeds: &["liveness"],
+    },
+    Target {
+        name: "address-record",
+        run: |bytes| drop(verify::<AddressRecord>(bytes)),
+        max_len: KIB,
+        memory: 64 * KIB,
+        seeds: &["address-record"],
     },
     Target {
         name: "join-request",

@@ -20,6 +20,7 @@ use crate::{
         wire::{MembershipRequest, MembershipResponse, RefusedReason},
     },
     signed::{Domain, SignatureError, SignedPayload, Verified, verify},
+    ticket::MAX_ADDRESS_LEN,
     units::Units,
 };
 
@@ -41,6 +42,10 @@ pub const BUCKETS: usize = 64;
 pub const MAX_HEADS: usize = 2048;
 /// The most membership heads in one answer.
 pub const MAX_MEMBERSHIP_HEADS: usize = 64;
+/// The most address records in one answer: the answerer's own, and those of who is connected to it.
+pub const MAX_ADDRESS_RECORDS: usize = 32;
+/// The most addresses in an address record: a laptop has a handful.
+pub const MAX_ADDRESSES: usize = 4;
 const MAX_SMALL_LEN: usize = 1 << 20;
 
 /// The requests that daemons make of each other, each on a protocol of its own.
@@ -86,6 +91,8 @@ pub enum Gossip {
     Operations(Bounded<ByteBuf, MAX_GOSSIP_OPERATIONS>),
     /// A signed [`Liveness`].
     Liveness(ByteBuf),
+    /// A signed [`AddressRecord`].
+    Addresses(ByteBuf),
 }
 
 impl Format for Gossip {
@@ -114,6 +121,38 @@ impl SignedPayload for Liveness {
     const DOMAIN: Domain = Domain::Liveness;
 }
 
+/// Where a device says that it can be reached. That it is there, and who it is, shows when it is
+/// dialled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRecord {
+    /// Unix milliseconds. The newest of a device counts.
+    pub time_ms: u64,
+    /// Multiaddresses without the device at their end, at most 128 bytes each.
+    pub addresses: Bounded<String, MAX_ADDRESSES>,
+}
+
+impl Format for AddressRecord {
+    const NAME: &'static str = "address record";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 16 + MAX_ADDRESSES * (MAX_ADDRESS_LEN + 2);
+}
+
+impl SignedPayload for AddressRecord {
+    const DOMAIN: Domain = Domain::AddressRecord;
+
+    fn check(&self, _: &TeamId, signer: &DeviceId) -> Result<(), SignatureError> {
+        let fits = |address: &String| address.len() <= MAX_ADDRESS_LEN;
+        if self.addresses.iter().all(fits) {
+            return Ok(());
+        }
+        Err(SignatureError::OutOfRules {
+            format: Self::NAME,
+            what: "an address of more than 128 bytes",
+            signer: *signer,
+        })
+    }
+}
+
 /// Digests of what the asker knows; the answer holds only what differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadsRequest {
@@ -139,6 +178,8 @@ pub enum HeadsResponse {
         heads: Bounded<ByteBuf, MAX_HEADS>,
         /// The answering device's own newest statement.
         liveness: Option<ByteBuf>,
+        /// The answerer's own address record, and those of members connected to it.
+        addresses: Bounded<ByteBuf, MAX_ADDRESS_RECORDS>,
     },
     Refused(Refusal),
 }
@@ -276,6 +317,7 @@ pub enum GossipIn {
     },
     Operations(Vec<Arc<Verified<Operation>>>),
     Liveness(Verified<Liveness>),
+    Addresses(Verified<AddressRecord>),
 }
 
 /// A request that is well formed. Requests are not signed: the connection says who asks.
@@ -303,6 +345,7 @@ pub enum ResponseIn {
         membership: Vec<OpId>,
         heads: Vec<Verified<Head>>,
         liveness: Option<Verified<Liveness>>,
+        addresses: Vec<Verified<AddressRecord>>,
     },
     Entries {
         entries: Vec<Arc<Entry>>,
@@ -333,6 +376,7 @@ pub fn open_gossip(bytes: &[u8]) -> Result<GossipIn, Rejected> {
         }
         Gossip::Operations(operations) => GossipIn::Operations(verify_operations(&operations)?),
         Gossip::Liveness(bytes) => GossipIn::Liveness(verify(&bytes)?),
+        Gossip::Addresses(bytes) => GossipIn::Addresses(verify(&bytes)?),
     })
 }
 
@@ -369,10 +413,12 @@ pub fn open_response(protocol: Protocol, bytes: &[u8]) -> Result<ResponseIn, Rej
                 membership,
                 heads,
                 liveness,
+                addresses,
             } => ResponseIn::Heads {
                 membership: membership.into_vec(),
                 heads: verify_all(&heads)?,
                 liveness: liveness.map(|bytes| verify(&bytes)).transpose()?,
+                addresses: verify_all(&addresses)?,
             },
             HeadsResponse::Refused(refusal) => ResponseIn::Refused(refusal),
         },

@@ -8,6 +8,7 @@ mod effects;
 mod handle;
 mod reached;
 mod records;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,10 +32,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{handle::Message, reached::Reached, records::Pending};
+use self::{handle::Message, reached::Reached, records::Pending, told::Told};
 pub(crate) use self::{
     handle::{Node, Stopped},
     records::stored,
+    told::worth_telling,
 };
 use crate::gate::SharedGate;
 
@@ -46,6 +48,8 @@ const MAX_EFFECTS: usize = 512;
 const MAX_STRANGERS: usize = 64;
 /// How often members that aren't connected are tried where they were reached before.
 const REDIAL_EVERY: Duration = Duration::from_secs(30);
+/// With so many members connected, what others say of their addresses is only kept.
+const ENOUGH_CONNECTED: usize = 12;
 /// Members tried at once.
 const REDIALLED_AT_ONCE: usize = 24;
 /// Events that a slow listener may be behind.
@@ -128,6 +132,7 @@ struct Actor {
     joining: BTreeSet<CommandId>,
     strangers: BTreeMap<DeviceId, Vec<Multiaddr>>,
     reached: Reached,
+    told: Told,
     connected: BTreeSet<DeviceId>,
 }
 
@@ -157,6 +162,7 @@ pub(crate) fn spawn(
         joining: BTreeSet::new(),
         strangers: BTreeMap::new(),
         reached,
+        told: Told::default(),
         connected: BTreeSet::new(),
     };
     tasks.spawn(actor.run());
@@ -265,11 +271,16 @@ impl Actor {
         match event {
             NetEvent::Listening { addr } => {
                 tracing::info!(%addr, "listening");
-                self.ground
-                    .listening
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(addr);
+                let addresses = {
+                    let mut listening = self
+                        .ground
+                        .listening
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner);
+                    listening.push(addr);
+                    told::worth_telling(&listening)
+                };
+                self.input(Input::Listening { addresses });
             }
             NetEvent::Connected {
                 device,
@@ -346,8 +357,26 @@ impl Actor {
         }
     }
 
-    /// Tries members that aren't connected where they were reached before. The smaller key goes first:
-    /// both sides may know an address.
+    /// A member's device says where it is.
+    fn addresses_heard(&mut self, device: DeviceId, addresses: &[String]) {
+        let listening = self
+            .ground
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let addrs = self.told.note(device, addresses, &listening);
+        if !addrs.is_empty()
+            && !self.connected.contains(&device)
+            && self.connected.len() < ENOUGH_CONNECTED
+            && self.ground.gate.lists(device)
+        {
+            self.dial(device, addrs, Manners::SmallerFirst);
+        }
+    }
+
+    /// Tries members that aren't connected where they were reached before, then where they say that
+    /// they are. The smaller key goes first: both sides may know an address.
     fn redial(&mut self) {
         let gate = Arc::clone(&self.ground.gate);
         let joining = !self.joining.is_empty();
@@ -356,12 +385,17 @@ impl Actor {
             .reached
             .retain(|device| joining || connected.contains(device) || gate.lists(*device));
         self.keep(gone);
-        let due = self
-            .reached
-            .iter()
-            .filter(|(device, _)| !self.connected.contains(device) && gate.lists(*device))
-            .map(|(device, addrs)| (device, addrs.to_vec()));
-        let due: Vec<_> = due.take(REDIALLED_AT_ONCE).collect();
+        self.told.retain(|device| gate.lists(*device));
+        let room = ENOUGH_CONNECTED.saturating_sub(self.connected.len());
+        let mut due: BTreeMap<DeviceId, Vec<Multiaddr>> = BTreeMap::new();
+        let away = |(device, _): &(DeviceId, &[Multiaddr])| {
+            !self.connected.contains(device) && gate.lists(*device)
+        };
+        let known = self.reached.iter().filter(away).take(REDIALLED_AT_ONCE);
+        let told = self.told.iter().filter(away).take(room);
+        for (device, addrs) in known.chain(told) {
+            due.entry(device).or_default().extend_from_slice(addrs);
+        }
         for (device, addrs) in due {
             self.dial(device, addrs, Manners::SmallerFirst);
         }

@@ -41,7 +41,7 @@ pub(super) fn gossip_is_durable(ledger: &Ledger, bytes: &[u8]) -> Checked {
         Gossip::Operations(operations) => operations
             .iter()
             .try_for_each(|bytes| is_durable(ledger, "gossips an operation", bytes)),
-        Gossip::Liveness(_) => Ok(()),
+        Gossip::Liveness(_) | Gossip::Addresses(_) => Ok(()),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Two machines that nobody introduced: found by mDNS.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, Lan, fill, same_tree};
+
+use crate::share::alice_and_bob;
 
 #[test]
 fn two_machines_find_each_other_and_share() -> Result<()> {
@@ -31,4 +33,44 @@ fn two_machines_find_each_other_and_share() -> Result<()> {
     bob.run(&["export", "orders", &out.to_string_lossy()])?
         .ok()?;
     same_tree(&state, &out)
+}
+
+/// Nobody tells bob of carol but alice, to whom both are connected: where each of them is travels with
+/// the heads, so that they go on when alice leaves.
+#[test]
+fn members_who_share_only_an_acquaintance_find_each_other() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&alice])?;
+    carol.join(&alice.invite(&[])?)?.ok()?;
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let peers = carol.run(&["peers"])?.ok()?;
+        let connected = |peer: &&serde_json::Value| {
+            peer["name"]
+                .as_str()
+                .is_some_and(|name| name.starts_with("bob"))
+                && peer["connected"] == true
+        };
+        if peers
+            .as_array()
+            .is_some_and(|peers| peers.iter().any(|peer| connected(&peer)))
+        {
+            break;
+        }
+        ensure!(std::time::Instant::now() < until, "they never met: {peers}");
+    }
+    alice.stop()?;
+    let state = bob.scratch("state");
+    fill(&state, 2, 100_000, 1)?;
+    bob.run(&[
+        "save",
+        "orders",
+        "--share",
+        "--from",
+        &state.to_string_lossy(),
+    ])?
+    .ok()?;
+    carol.run(&["pull", "orders"])?.ok()?;
+    Ok(())
 }

@@ -45,6 +45,7 @@ impl Engine {
             return HeadsResponse::Refused(Refusal::NotAMember);
         }
         let me = self.secret.id();
+        let addresses = self.addresses_for(team, device);
         let Some(state) = self.teams.get_mut(&team) else {
             return HeadsResponse::Refused(Refusal::NotAMember);
         };
@@ -70,6 +71,7 @@ impl Engine {
                 .liveness
                 .get(&me)
                 .map(|liveness| ByteBuf::from(&liveness.bytes()[..])),
+            addresses,
         };
         if !same_membership || differs.contains(&true) {
             self.exchange_again(team, device);

@@ -34,7 +34,7 @@ const EXCHANGE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How long a device that is in none of our teams may stay: one exchange, for a join.
 const STRANGER_STAYS: Duration = Duration::from_secs(10);
 /// How far ahead of our clock a statement's time may be.
-const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
+pub(super) const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
 
 /// What a request was for.
 #[derive(Debug)]
@@ -134,8 +134,12 @@ impl Engine {
                     membership,
                     heads,
                     liveness,
+                    addresses,
                 }),
             ) => {
+                for record in addresses {
+                    self.take_addresses(team, record);
+                }
                 self.on_heads(team, device, &membership, heads, liveness);
             }
             (Asked::Heads { team, device }, Ok(ResponseIn::Refused(Refusal::NotAMember))) => {

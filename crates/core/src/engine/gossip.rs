@@ -39,6 +39,10 @@ impl Engine {
                         false => Verdict::Ignore,
                     }
                 }
+                GossipIn::Addresses(record) => match self.take_addresses(team, record) {
+                    true => Verdict::Accept,
+                    false => Verdict::Ignore,
+                },
                 GossipIn::Liveness(liveness) => match self.take_liveness(team, liveness) {
                     true => Verdict::Accept,
                     false => Verdict::Ignore,

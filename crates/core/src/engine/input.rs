@@ -79,6 +79,10 @@ pub enum Input {
     Disconnected {
         device: DeviceId,
     },
+    /// All addresses at which this device can be reached now, the best first.
+    Listening {
+        addresses: Vec<String>,
+    },
     /// A gossip message on the topic of `team`, handed over by the neighbour `from`.
     Gossip {
         id: GossipId,

@@ -4,6 +4,7 @@
 //! network drive the same type. One rule runs through all of it: what this device decides takes
 //! effect once it is [`Input::Persisted`], never before.
 
+mod addresses;
 mod admin;
 mod answer;
 mod command;
@@ -70,6 +71,8 @@ pub struct Engine {
     entropy: Entropy,
     teams: BTreeMap<TeamId, TeamState>,
     connected: BTreeMap<DeviceId, Connection>,
+    /// Where this device can be reached.
+    listening: Vec<String>,
     /// Requests to peers that wait for their answer.
     asked: BTreeMap<RequestId, Asked>,
     requests_minted: u64,
@@ -93,6 +96,8 @@ struct TeamState {
     filling: BTreeSet<DeviceId>,
     next_liveness: Duration,
     rotation_at: Option<Duration>,
+    /// When this device says where it can be reached.
+    addresses_at: Option<Duration>,
     /// The newest entry of this device's own feed that people know of.
     own_seq: u64,
 }
@@ -114,6 +119,7 @@ impl Engine {
             entropy: Entropy::new(seed),
             teams: BTreeMap::new(),
             connected: BTreeMap::new(),
+            listening: Vec::new(),
             asked: BTreeMap::new(),
             requests_minted: 0,
             joins: BTreeMap::new(),
@@ -169,6 +175,7 @@ impl Engine {
         match input {
             Input::Connected { device } => self.on_connected(device),
             Input::Disconnected { device } => self.on_disconnected(device),
+            Input::Listening { addresses } => self.on_listening(addresses),
             Input::Gossip {
                 id,
                 team,
@@ -204,10 +211,13 @@ impl Engine {
 
     /// When the engine wants an [`Input::Tick`], if nothing happens before: on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let teams = self
-            .teams
-            .values()
-            .flat_map(|state| [Some(state.next_liveness), state.rotation_at]);
+        let teams = self.teams.values().flat_map(|state| {
+            [
+                Some(state.next_liveness),
+                state.rotation_at,
+                state.addresses_at,
+            ]
+        });
         teams
             .chain([self.writes.timeout(), self.wants.timeout()])
             .chain(self.connected.values().map(Connection::timeout))
@@ -230,6 +240,7 @@ impl Engine {
                 state.next_liveness = mono + LIVENESS_EVERY;
                 self.state_liveness(id);
             }
+            self.say_addresses_when_due(id);
             self.rotate_when_due(id);
         }
     }
@@ -267,6 +278,7 @@ impl Engine {
             filling: BTreeSet::new(),
             next_liveness: self.now.mono + FIRST_LIVENESS_AFTER,
             rotation_at: None,
+            addresses_at: (!self.listening.is_empty()).then_some(self.now.mono),
             own_seq: 0,
         };
         self.teams.insert(id, state);

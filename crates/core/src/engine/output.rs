@@ -217,6 +217,11 @@ pub enum Event {
         team: TeamId,
         seq: u64,
     },
+    /// A member's device says where it can be reached.
+    AddressesHeard {
+        device: DeviceId,
+        addresses: Vec<String>,
+    },
     /// Records could not be written; they are tried again.
     PersistFailed {
         why: String,

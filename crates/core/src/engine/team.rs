@@ -24,7 +24,7 @@ use crate::{
     },
     name::MemberName,
     signed::Verified,
-    wire::Liveness,
+    wire::{AddressRecord, Liveness},
 };
 
 /// What came of taking something in.
@@ -43,6 +43,7 @@ pub(super) struct Team {
     pub(super) keys: KeyRing,
     pub(super) catalog: Catalog,
     pub(super) liveness: BTreeMap<DeviceId, Verified<Liveness>>,
+    pub(super) addresses: BTreeMap<DeviceId, Verified<AddressRecord>>,
     feeds: BTreeMap<DeviceId, Feed>,
     digests: Digests,
     /// The roster as it was last looked at.
@@ -76,6 +77,7 @@ impl Team {
             membership,
             catalog: Catalog::default(),
             liveness: BTreeMap::new(),
+            addresses: BTreeMap::new(),
             feeds: BTreeMap::new(),
             digests: Digests::new(),
             standings: BTreeMap::new(),

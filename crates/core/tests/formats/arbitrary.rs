@@ -19,8 +19,8 @@ use podsync_core::{
     seal::SecretKey,
     units::Units,
     wire::{
-        EntriesRequest, EntriesResponse, EntryRange, Gossip, Have, HaveRequest, HaveResponse,
-        HeadsRequest, HeadsResponse, Liveness, Refusal,
+        AddressRecord, EntriesRequest, EntriesResponse, EntryRange, Gossip, Have, HaveRequest,
+        HaveResponse, HeadsRequest, HeadsResponse, Liveness, MAX_ADDRESSES, Refusal,
     },
 };
 use proptest::{collection::vec, option, prelude::*};
@@ -74,6 +74,14 @@ pub(crate) fn head() -> impl Strategy<Value = Head> {
 
 pub(crate) fn liveness() -> impl Strategy<Value = Liveness> {
     any::<(u64, [u8; 32])>().prop_map(|(time_ms, heads)| Liveness { time_ms, heads })
+}
+
+pub(crate) fn address_record() -> impl Strategy<Value = AddressRecord> {
+    let addresses = vec("[ -~]{0,128}", 0..=MAX_ADDRESSES);
+    (any::<u64>(), addresses).prop_map(|(time_ms, addresses)| AddressRecord {
+        time_ms,
+        addresses: Bounded::first(addresses),
+    })
 }
 
 pub(crate) fn body() -> impl Strategy<Value = Body> {
@@ -301,6 +309,7 @@ pub(crate) fn gossip() -> impl Strategy<Value = Gossip> {
             .prop_map(|(head, entry)| Gossip::Announcement { head, entry }),
         few(bytes()).prop_map(Gossip::Operations),
         bytes().prop_map(Gossip::Liveness),
+        bytes().prop_map(Gossip::Addresses),
     ]
 }
 
@@ -315,13 +324,16 @@ pub(crate) fn heads_request() -> impl Strategy<Value = HeadsRequest> {
 }
 
 pub(crate) fn heads_response() -> impl Strategy<Value = HeadsResponse> {
-    let heads = (few(op()), few(bytes()), option::of(bytes()));
+    let heads = (few(op()), few(bytes()), option::of(bytes()), few(bytes()));
     prop_oneof![
-        heads.prop_map(|(membership, heads, liveness)| HeadsResponse::Heads {
-            membership,
-            heads,
-            liveness
-        }),
+        heads.prop_map(
+            |(membership, heads, liveness, addresses)| HeadsResponse::Heads {
+                membership,
+                heads,
+                liveness,
+                addresses
+            }
+        ),
         Just(HeadsResponse::Refused(Refusal::NotAMember)),
     ]
 }

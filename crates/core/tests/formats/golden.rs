@@ -8,7 +8,7 @@ use podsync_core::{
     feed::{Body, Entry, Head},
     manifest::Manifest,
     signed::verify,
-    wire::{Liveness, Protocol, open_gossip, open_request, open_response},
+    wire::{AddressRecord, Liveness, Protocol, open_gossip, open_request, open_response},
 };
 
 use crate::samples;
@@ -52,6 +52,8 @@ fn old_bytes_are_read() {
     );
     let liveness = verify::<Liveness>(&kept("liveness")).unwrap();
     assert_eq!(*liveness.value(), samples::liveness());
+    let record = verify::<AddressRecord>(&kept("address-record")).unwrap();
+    assert_eq!(*record.value(), samples::address_record());
     let version = VersionId::of(&kept("manifest"));
     let manifest = Manifest::open(&kept("manifest-sealed"), &samples::key(), version);
     assert_eq!(manifest, Ok(samples::manifest()));
@@ -59,7 +61,7 @@ fn old_bytes_are_read() {
 
 #[test]
 fn every_message_of_the_wire_is_opened() {
-    for name in ["gossip-announcement", "gossip-liveness"] {
+    for name in ["gossip-announcement", "gossip-liveness", "gossip-addresses"] {
         open_gossip(&kept(name)).unwrap();
     }
     for (protocol, name) in [
@@ -99,6 +101,9 @@ fn a_flipped_bit_is_noticed() {
     }
     for bad in flips(kept("liveness")) {
         assert!(verify::<Liveness>(&bad).is_err());
+    }
+    for bad in flips(kept("address-record")) {
+        assert!(verify::<AddressRecord>(&bad).is_err());
     }
     let version = VersionId::of(&kept("manifest"));
     for bad in flips(kept("manifest-sealed")) {

@@ -13,8 +13,8 @@ use podsync_core::{
     ticket::{RecoveryKey, Ticket, TicketKind},
     units::Units,
     wire::{
-        EntriesRequest, EntriesResponse, EntryRange, Gossip, Have, HaveRequest, HaveResponse,
-        HeadsRequest, HeadsResponse, Liveness, Refusal,
+        AddressRecord, EntriesRequest, EntriesResponse, EntryRange, Gossip, Have, HaveRequest,
+        HaveResponse, HeadsRequest, HeadsResponse, Liveness, Refusal,
     },
 };
 use serde_bytes::ByteBuf;
@@ -134,6 +134,13 @@ pub(crate) fn liveness() -> Liveness {
     }
 }
 
+pub(crate) fn address_record() -> AddressRecord {
+    AddressRecord {
+        time_ms: CREATED_MS,
+        addresses: Bounded::first(["/ip4/192.168.1.5/tcp/7637".to_owned()]),
+    }
+}
+
 pub(crate) fn manifest() -> Manifest {
     let location = |word: &str, frame, offset, plain_len| ChunkLocation {
         id: ChunkId::of(word.as_bytes()),
@@ -204,6 +211,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let [publish, tag, drop] = entries();
     let head = device().sign(team(), &head());
     let liveness = device().sign(team(), &liveness());
+    let addresses = device().sign(team(), &address_record());
     let (plain, version) = manifest().to_version();
     assert_eq!(version, VersionId::of(&plain));
     let some = ByteBuf::from;
@@ -213,6 +221,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("entry-drop", drop.bytes().to_vec()),
         ("head", head.clone()),
         ("liveness", liveness.clone()),
+        ("address-record", addresses.clone()),
         ("manifest", plain.clone()),
         ("manifest-sealed", Manifest::seal(&plain, &key(), [4; 32])),
         ("private-version", private_version().encode()),
@@ -235,6 +244,10 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
             Gossip::Liveness(some(liveness.clone())).encode(),
         ),
         (
+            "gossip-addresses",
+            Gossip::Addresses(some(addresses.clone())).encode(),
+        ),
+        (
             "heads-request",
             HeadsRequest {
                 team: team(),
@@ -249,6 +262,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
                 membership: Bounded::first([OpId::of(b"operation")]),
                 heads: Bounded::first([some(head)]),
                 liveness: Some(some(liveness)),
+                addresses: Bounded::first([some(addresses)]),
             }
             .encode(),
         ),

@@ -17,11 +17,10 @@ use podsync_net::{Manners, Multiaddr};
 use crate::{
     daemon::Daemon,
     failure::Failure,
+    node::worth_telling,
     server::{Context, Handle},
 };
 
-/// Addresses in a ticket: a laptop has a handful, and tickets are kept short.
-const MAX_TICKET_ADDRESSES: usize = 4;
 /// How long a newcomer knocks before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -44,20 +43,8 @@ impl Daemon {
         let listening = self
             .listening
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let (mut near, far): (Vec<_>, Vec<_>) = listening
-            .into_iter()
-            .partition(|address| address.to_string().contains("/127.0.0.1/"));
-        // Loopback serves homes on one machine: only where there is nothing else.
-        if !far.is_empty() {
-            near = far;
-        }
-        near.sort_by_key(|address| !address.to_string().contains("/tcp/"));
-        near.iter()
-            .take(MAX_TICKET_ADDRESSES)
-            .map(ToString::to_string)
-            .collect()
+            .unwrap_or_else(PoisonError::into_inner);
+        worth_telling(&listening)
     }
 }
 

@@ -215,6 +215,10 @@ impl Actor {
                 why,
                 from,
             } => self.end_transfer(*transfer, Err(why.clone()), from),
+            Event::AddressesHeard { device, addresses } => {
+                tracing::debug!(peer = %device.short(), ?addresses, "says where it is");
+                self.addresses_heard(*device, addresses);
+            }
             Event::LiarFound { device, blob } => {
                 tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
             }

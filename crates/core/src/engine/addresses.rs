@@ -1,0 +1,95 @@
+//! Where members' devices can be reached, as each of them says itself.
+//!
+//! A record proves only that its device said so. It is kept in memory: at which address a device was
+//! really reached is the daemon's to remember.
+
+use std::time::Duration;
+
+use serde_bytes::ByteBuf;
+
+use super::{Engine, Output, exchange::MAX_CLOCK_SKEW_MS, output::Event};
+use crate::{
+    bounded::Bounded,
+    codec::Format,
+    id::{DeviceId, TeamId},
+    signed::{self, Verified},
+    wire::{AddressRecord, Gossip, MAX_ADDRESS_RECORDS},
+};
+
+/// Listening addresses come one after the other: what comes within this time is said at once.
+const GATHERED_FOR: Duration = Duration::from_secs(1);
+
+impl Engine {
+    pub(super) fn on_listening(&mut self, addresses: Vec<String>) {
+        self.listening = addresses;
+        let at = self.now.mono + GATHERED_FOR;
+        for state in self.teams.values_mut() {
+            state.addresses_at = Some(at);
+        }
+    }
+
+    pub(super) fn say_addresses_when_due(&mut self, team: TeamId) {
+        let now = self.now.mono;
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if state.addresses_at.take_if(|at| *at <= now).is_none()
+            || self.listening.is_empty()
+            || !state.team.is_member(&self.secret.id())
+        {
+            return;
+        }
+        let record = AddressRecord {
+            time_ms: self.now.wall_ms,
+            addresses: Bounded::first(self.listening.iter().cloned()),
+        };
+        let bytes = self.secret.sign(team, &record);
+        if let Ok(record) = signed::verify(&bytes) {
+            self.take_addresses(team, record);
+        }
+        let message = Gossip::Addresses(ByteBuf::from(bytes));
+        self.outputs.push_back(Output::Gossip {
+            team,
+            bytes: message.encode(),
+        });
+    }
+
+    /// Keeps a record if it is the newest of its device.
+    pub(super) fn take_addresses(&mut self, team: TeamId, record: Verified<AddressRecord>) -> bool {
+        let latest = self.now.wall_ms.saturating_add(MAX_CLOCK_SKEW_MS);
+        let device = record.signer();
+        let Some(state) = self.teams.get_mut(&team) else {
+            return false;
+        };
+        let known = state.team.addresses.get(&device);
+        let known = known.map_or(0, |known| known.value().time_ms);
+        let time = record.value().time_ms;
+        if record.team() != team || !state.team.is_member(&device) || time <= known || time > latest
+        {
+            return false;
+        }
+        if device != self.secret.id() {
+            self.outputs.push_back(Output::Event(Event::AddressesHeard {
+                device,
+                addresses: record.value().addresses.to_vec(),
+            }));
+        }
+        state.team.addresses.insert(device, record);
+        true
+    }
+
+    /// What `asker` is told: our own record, and those of members connected to us.
+    pub(super) fn addresses_for(
+        &self,
+        team: TeamId,
+        asker: DeviceId,
+    ) -> Bounded<ByteBuf, MAX_ADDRESS_RECORDS> {
+        let me = self.secret.id();
+        let known = self.teams.get(&team).map(|state| &state.team.addresses);
+        let devices = std::iter::once(&me).chain(self.connected.keys());
+        let records = devices
+            .filter(|device| **device != asker)
+            .filter_map(|device| known?.get(device));
+        Bounded::first(records.map(|record| ByteBuf::from(&record.bytes()[..])))
+    }
+}
