@@ -37,6 +37,30 @@ pub enum ErrorCode {
     Cancelled,
     /// No daemon answers, and none could be started.
     NoDaemon,
+    /// The user has to agree first: [`ApiError::consent`] says to what.
+    Unconfirmed,
+}
+
+/// What nobody does without being asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// Load into an emulator that isn't on this machine.
+    Remote,
+    /// Replace a state of which no complete checkpoint could be taken.
+    WithoutCheckpoint,
+}
+
+impl Consent {
+    pub const ALL: [Self; 2] = [Self::Remote, Self::WithoutCheckpoint];
+
+    /// The command line's flag that agrees beforehand.
+    pub const fn flag(self) -> &'static str {
+        match self {
+            Self::Remote => "--remote",
+            Self::WithoutCheckpoint => "--without-checkpoint",
+        }
+    }
 }
 
 impl ErrorCode {
@@ -57,6 +81,7 @@ impl ErrorCode {
             Self::BadState => 12,
             Self::Ticket => 13,
             Self::NoDaemon => 14,
+            Self::Unconfirmed => 15,
             Self::Cancelled => 130,
         }
     }
@@ -66,7 +91,7 @@ impl ErrorCode {
             Self::Internal => 500,
             Self::Invalid | Self::BadState | Self::Ticket => 400,
             Self::NotFound => 404,
-            Self::Ambiguous | Self::Busy | Self::Incompatible => 409,
+            Self::Ambiguous | Self::Busy | Self::Incompatible | Self::Unconfirmed => 409,
             Self::Forbidden => 403,
             Self::Untrusted => 422,
             Self::Unreachable | Self::Instance => 502,
@@ -85,6 +110,9 @@ pub struct ApiError {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// With [`ErrorCode::Unconfirmed`]: the same call with this accepted goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
 }
 
 impl ApiError {
@@ -93,6 +121,19 @@ impl ApiError {
             code,
             message: message.into(),
             hint: None,
+            consent: None,
+        }
+    }
+
+    /// Something that needs the user's word.
+    pub fn unconfirmed(consent: Consent, message: impl Into<String>) -> Self {
+        let hint = format!(
+            "{} agrees to that, --yes to all such questions",
+            consent.flag()
+        );
+        Self {
+            consent: Some(consent),
+            ..Self::new(ErrorCode::Unconfirmed, message).hint(hint)
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod call;
 mod client;
+pub mod contents;
 mod error;
 pub mod node;
 pub mod pods;
@@ -13,4 +14,4 @@ pub mod team;
 
 pub use call::{Call, Progress, Scope, Stage, event};
 pub use client::{Client, TeamChoice};
-pub use error::{ApiError, ErrorCode};
+pub use error::{ApiError, Consent, ErrorCode};
