@@ -1,6 +1,7 @@
 """Fills a LocalStack through the AWS API, and prints all that the AWS API says about it.
 
     fill_and_compare.py fill --endpoint URL    resources with ids, versions, times and messages
+    fill_and_compare.py more --endpoint URL    one queue more
     fill_and_compare.py dump --endpoint URL    one canonical JSON document on stdout
 
 Two instances hold the same when their dumps are the same bytes: ids, version ids, ETags and times
@@ -51,12 +52,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("command", choices=["fill", "dump"])
+    parser.add_argument("command", choices=["fill", "more", "dump"])
     parser.add_argument("--endpoint", required=True)
     arguments = parser.parse_args()
     if arguments.command == "fill":
         for account, region in PLACES:
             fill(clients(arguments.endpoint, account, region), account, region)
+    elif arguments.command == "more":
+        sqs = clients(arguments.endpoint, ACCOUNT, REGION)("sqs")
+        sqs.create_queue(QueueName="one-more")
     else:
         document = {
             f"{account} {region}": dump(

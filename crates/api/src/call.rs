@@ -34,6 +34,21 @@ pub struct Progress {
     /// Who hands over bytes right now, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub providers: Vec<String>,
+    /// The service that the emulator is done with, and why it wasn't loaded if it wasn't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<(String, Option<String>)>,
+}
+
+impl Progress {
+    pub fn new(stage: Stage, done: u64, total: Option<u64>) -> Self {
+        Self {
+            stage,
+            done,
+            total,
+            providers: Vec::new(),
+            service: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -37,6 +37,8 @@ pub enum ErrorCode {
     Cancelled,
     /// No daemon answers, and none could be started.
     NoDaemon,
+    /// The user has to agree first: [`ApiError::consent`] says to what.
+    Unconfirmed,
 }
 
 impl ErrorCode {
@@ -57,6 +59,7 @@ impl ErrorCode {
             Self::BadState => 12,
             Self::Ticket => 13,
             Self::NoDaemon => 14,
+            Self::Unconfirmed => 15,
             Self::Cancelled => 130,
         }
     }
@@ -66,7 +69,7 @@ impl ErrorCode {
             Self::Internal => 500,
             Self::Invalid | Self::BadState | Self::Ticket => 400,
             Self::NotFound => 404,
-            Self::Ambiguous | Self::Busy | Self::Incompatible => 409,
+            Self::Ambiguous | Self::Busy | Self::Incompatible | Self::Unconfirmed => 409,
             Self::Forbidden => 403,
             Self::Untrusted => 422,
             Self::Unreachable | Self::Instance => 502,
@@ -89,6 +92,17 @@ pub enum Consent {
     WithoutCheckpoint,
 }
 
+impl Consent {
+    /// The command line's flag that says so beforehand.
+    pub const fn flag(self) -> &'static str {
+        match self {
+            Self::Remote => "--remote",
+            Self::NewSigner => "--new-signer",
+            Self::WithoutCheckpoint => "--without-checkpoint",
+        }
+    }
+}
+
 /// What happened, to what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -97,7 +111,7 @@ pub struct ApiError {
     pub message: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// With this said, the same call goes on.
+    /// With [`ErrorCode::Unconfirmed`]: with this said, the same call goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<Consent>,
 }
@@ -112,9 +126,16 @@ impl ApiError {
         }
     }
 
-    pub fn consent(mut self, consent: Consent) -> Self {
-        self.consent = Some(consent);
-        self
+    /// Something that needs the user's word.
+    pub fn unconfirmed(consent: Consent, message: impl Into<String>) -> Self {
+        let hint = format!(
+            "{} says yes to that, --yes to all such questions",
+            consent.flag()
+        );
+        Self {
+            consent: Some(consent),
+            ..Self::new(ErrorCode::Unconfirmed, message).hint(hint)
+        }
     }
 
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

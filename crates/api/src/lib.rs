@@ -6,6 +6,7 @@
 
 mod call;
 mod client;
+pub mod contents;
 mod error;
 pub mod hub;
 pub mod node;

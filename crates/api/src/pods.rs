@@ -7,7 +7,11 @@ use std::{collections::BTreeSet, path::PathBuf};
 use podsync_core::{DeviceId, PodName, TagName, VersionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Consent, call::call};
+use crate::{
+    Consent,
+    call::call,
+    contents::{EntryLine, Resource},
+};
 
 /// Where the state to save is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,9 +103,15 @@ pub struct Load {
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
+    /// Only these; all where empty.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// What was said yes to beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
+    /// Do nothing where this instance holds this very version from an earlier load.
+    #[serde(default)]
+    pub once: bool,
 }
 call!(Load => Loaded, Team, "load");
 
@@ -110,6 +120,8 @@ pub struct Loaded {
     pub reference: String,
     pub version: VersionId,
     pub pulled: Pulled,
+    /// It was loaded into this instance before, and only `once` was asked for.
+    pub already: bool,
     pub applied: Vec<String>,
     pub failed: Vec<(String, String)>,
     /// What was there before, as a private version that `undo` brings back.
@@ -189,7 +201,7 @@ pub struct Version {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Show {
     pub reference: String,
-    /// List the entries; pulls the tables where they aren't here.
+    /// List what is inside; the version must be on this machine.
     pub contents: bool,
 }
 call!(Show => Shown, Team, "show");
@@ -201,14 +213,12 @@ pub struct Shown {
     /// Sealed bytes of its packs.
     pub packed_len: u64,
     pub packs: usize,
-    /// Only with `contents`.
+    /// Only with `contents`, where the state has an index of them.
+    pub resources: Option<Vec<Resource>>,
+    /// Only with `contents`, where it has none.
     pub entries: Option<Vec<EntryLine>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EntryLine {
-    pub name: String,
-    pub len: u64,
+    /// How many more resources or entries there are than are listed.
+    pub left_out: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

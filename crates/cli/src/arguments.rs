@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Versions(command::list::Versions),
     /// What a version is and where it lies
     Show(command::show::Show),
+    /// What differs between two versions
+    Diff(command::diff::Diff),
     /// Name a version
     Tag(command::tag::Tag),
     /// Forget a version

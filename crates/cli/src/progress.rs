@@ -35,6 +35,13 @@ impl Bar {
             self.bar.set_style(style(true));
         }
         self.bar.set_position(progress.done);
+        if let Some((service, failure)) = &progress.service {
+            let line = match failure {
+                None => format!("loaded {service}"),
+                Some(reason) => format!("not loaded: {service}: {reason}"),
+            };
+            self.bar.println(printable(&line));
+        }
         self.bar
             .set_message(printable(&progress.providers.join(", ")));
     }

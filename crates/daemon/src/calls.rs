@@ -1,7 +1,9 @@
 //! One file per group of calls; each call is a [`Handle`](crate::server::Handle) of the daemon.
 
+mod contents;
 mod export;
 mod fetch;
+mod fitting;
 mod load;
 mod node;
 mod pods;

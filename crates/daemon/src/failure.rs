@@ -100,7 +100,8 @@ impl From<ReadError> for Failure {
             ReadError::Damaged { .. }
             | ReadError::Manifest(_)
             | ReadError::Entries(_)
-            | ReadError::Unsound(_) => ErrorCode::Untrusted,
+            | ReadError::Unsound(_)
+            | ReadError::LongEntry { .. } => ErrorCode::Untrusted,
         };
         let damaged = match error {
             ReadError::Damaged { pack, .. } => Some(pack),

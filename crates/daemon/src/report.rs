@@ -36,12 +36,8 @@ impl podsync_pack::Progress for Meter {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
         let done = before + bytes;
         if before / STEP != done / STEP {
-            self.context.report(&Progress {
-                stage: self.stage,
-                done,
-                total: self.total,
-                providers: Vec::new(),
-            });
+            self.context
+                .report(&Progress::new(self.stage, done, self.total));
         }
     }
 

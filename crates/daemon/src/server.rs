@@ -14,7 +14,7 @@ use axum::{
     routing::post,
 };
 use futures::stream;
-use podsync_api::{ApiError, Call, ErrorCode, Progress, Scope, event, node, pods, team};
+use podsync_api::{ApiError, Call, ErrorCode, Progress, Scope, contents, event, node, pods, team};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -76,6 +76,8 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .call::<pods::ListPods>()
         .call::<pods::ListVersions>()
         .call::<pods::Show>()
+        .call::<contents::Diff>()
+        .call::<contents::Foresee>()
         .call::<pods::Tag>()
         .call::<pods::DropVersion>()
         .0

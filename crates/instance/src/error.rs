@@ -116,6 +116,12 @@ pub enum Error {
         failed: Vec<SaveFailure>,
     },
 
+    /// It was restarted, or replaced, since it was looked at. Nothing was sent to this one.
+    #[error(
+        "the instance at {endpoint} is not the one that it was a moment ago, and nothing was loaded into it; wait until it has started, then load again"
+    )]
+    AnotherInstance { endpoint: Endpoint },
+
     #[error(
         "{endpoint} has no service {service}; {endpoint}/_localstack/health lists those that it has"
     )]

@@ -5,6 +5,8 @@
 //! is in the zip is podsync-pack's business.
 
 mod answer;
+mod compatibility;
+mod contents;
 mod endpoint;
 mod error;
 mod events;
@@ -20,6 +22,11 @@ mod service;
 mod spool;
 mod upload;
 
+pub use compatibility::{Obstacle, lacking, obstacle};
+pub use contents::{
+    Change, Contents, Difference, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Place, Resource, compare,
+    foresee,
+};
 pub use endpoint::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
 pub use error::{Aftermath, Error, Interruption};
 pub use events::{LoadEvent, MAX_EVENTS};

@@ -35,6 +35,8 @@ pub struct LoadRequest<'a> {
     pub merge: Merge,
     /// Who saved the state, for the message if this instance can't take it.
     pub saved_by: Option<&'a Emulator>,
+    /// Which instance is meant: nothing is sent to another one that answers in its place.
+    pub meant: Option<&'a Identity>,
 }
 
 /// How far a load is.
@@ -78,8 +80,17 @@ impl Instance {
             });
         }
         let environment = self.environment().await?;
-        // Only serves to tell a restart from a hiccup: the load does without.
-        let before = self.identity().await.unwrap_or(None);
+        // Where none is meant, it only serves to tell a restart from a hiccup.
+        let before = match request.meant {
+            None => self.identity().await.unwrap_or(None),
+            Some(meant) => match self.identity().await? {
+                Some(here) if here == *meant => Some(here),
+                _ => {
+                    let endpoint = self.endpoint().clone();
+                    return Err(Error::AnotherInstance { endpoint });
+                }
+            },
+        };
         let response = match self.send(state, &request, &mut on_progress).await {
             Ok(response) => response,
             Err(Unsent::Refused(error)) => return Err(error),

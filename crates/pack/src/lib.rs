@@ -6,6 +6,7 @@
 mod chunker;
 mod draft;
 mod entry;
+mod entry_bytes;
 mod entry_table;
 mod fold;
 mod frame;
@@ -33,7 +34,7 @@ pub use known::{Base, ChunkIndex, KnownChunks};
 pub use name::{EntryName, LinkTarget, MAX_DEPTH, MAX_ENTRY_NAME_LEN, NameError};
 pub use needed::{NeededUnits, table_units};
 pub use read::{ChunkRows, Entries, PackReader, ReadError, Version};
-pub use rebuild::RebuildError;
+pub use rebuild::{Keep, RebuildError};
 pub use rewrite::rewrite;
 pub use save::{Progress, SaveError, SaveOptions, SaveStats, Saved, SavedState, save};
 pub use source::{Source, SourceError};

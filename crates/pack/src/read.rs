@@ -43,6 +43,10 @@ pub enum ReadError {
     Entries(EntryError),
     #[error("the version is not sound: {0}; ask its publisher to save it again")]
     Unsound(&'static str),
+    #[error(
+        "{name} is {len} bytes, more than the {max} that are read at once; export the version to see it"
+    )]
+    LongEntry { name: String, len: u64, max: u64 },
     #[error("decompression cannot be set up: {0}")]
     Setup(io::Error),
 }

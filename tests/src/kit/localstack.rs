@@ -101,6 +101,11 @@ impl LocalStack {
         self.script("fill").map(drop)
     }
 
+    /// One queue more than [`Self::fill`] made.
+    pub fn fill_more(&self) -> Result<()> {
+        self.script("more").map(drop)
+    }
+
     /// Everything that the AWS API tells of it, canonically.
     pub fn dump(&self) -> Result<String> {
         self.script("dump")

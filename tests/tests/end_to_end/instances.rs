@@ -8,7 +8,7 @@ use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip}
 use crate::share::alice_and_bob;
 
 const INVALID: i32 = 2;
-const FORBIDDEN: i32 = 5;
+const UNCONFIRMED: i32 = 15;
 const INSTANCE: i32 = 8;
 const INCOMPATIBLE: i32 = 9;
 const BAD_STATE: i32 = 12;
@@ -263,7 +263,7 @@ fn the_first_state_of_a_device_is_asked_about() -> Result<()> {
     };
     load("his", &[])?.ok()?;
     let posts = emulator.posts().len();
-    let message = load("hers", &[])?.failed(FORBIDDEN)?;
+    let message = load("hers", &[])?.failed(UNCONFIRMED)?;
     ensure!(
         message.contains("alice") && message.contains("--new-signer"),
         "{message}"

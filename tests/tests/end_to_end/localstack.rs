@@ -1,7 +1,7 @@
 //! The main job, on real instances.
 
 use anyhow::Result;
-use podsync_tests::kit::{LocalStack, localstack_python};
+use podsync_tests::kit::{Home, LocalStack, localstack_python};
 
 use crate::share::alice_and_bob;
 
@@ -22,6 +22,28 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
         .ok()?;
     assert_eq!(again["unchanged"], true);
 
+    let endpoint = his.endpoint();
+    let dry_run = |services: &[&str]| -> Result<serde_json::Value> {
+        let arguments = ["load", "orders", "--dry-run", "--endpoint", &endpoint];
+        bob.run(&[&arguments, services].concat())?.ok()
+    };
+    let foreseen = dry_run(&[])?;
+    assert!(
+        foreseen["changes"]["added"].as_u64() > Some(4),
+        "{foreseen}"
+    );
+    let before = his.dump()?;
+    let queues = dry_run(&["--services", "sqs"])?;
+    let list = queues["changes"]["list"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    assert!(!list.is_empty(), "{queues}");
+    for change in list {
+        assert_eq!(change["subject"]["resource"]["service"], "sqs", "{change}");
+    }
+    assert_eq!(before, his.dump()?, "a dry run changes nothing");
+
     let loaded = bob
         .run(&[
             "load",
@@ -40,9 +62,50 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
         "{loaded}"
     );
     similar(&hers.dump()?, &his.dump()?);
+    let foreseen = dry_run(&[])?;
+    let numbers = &foreseen["changes"];
+    assert_eq!(
+        (&numbers["added"], &numbers["removed"]),
+        (&0.into(), &0.into()),
+        "{foreseen}"
+    );
+    looked_inside(&alice, &hers)?;
 
     bob.run(&["undo", "--endpoint", &his.endpoint()])?.ok()?;
     assert_ne!(hers.dump()?, his.dump()?);
+    Ok(())
+}
+
+/// Contents and differences by resource, from the indexes alone.
+fn looked_inside(home: &Home, instance: &LocalStack) -> Result<()> {
+    let shown = home.run(&["show", "orders:1", "--contents"])?.ok()?;
+    let resources = shown["resources"].as_array().cloned().unwrap_or_default();
+    for service in ["s3", "sqs", "ssm", "secretsmanager", "iam"] {
+        assert!(
+            resources
+                .iter()
+                .any(|resource| resource["service"] == service),
+            "{service}: {shown}"
+        );
+    }
+    assert_eq!(shown["entries"], serde_json::Value::Null);
+    instance.fill_more()?;
+    home.run(&["save", "orders", "--endpoint", &instance.endpoint()])?
+        .ok()?;
+    let differs = home.run(&["diff", "orders:1", "orders"])?.ok()?;
+    let added = differs["changes"]["list"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    assert!(
+        added.iter().any(|change| change["difference"] == "added"
+            && change["subject"]["resource"]["name"]
+                .as_str()
+                .is_some_and(|name| name.contains("one-more"))),
+        "{differs}"
+    );
+    let same = home.run(&["diff", "orders:1", "orders:1"])?.ok()?;
+    assert_eq!(same["changes"]["added"], 0);
     Ok(())
 }
 

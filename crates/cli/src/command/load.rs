@@ -1,12 +1,12 @@
 //! `podsync load` and `podsync undo`: a version into the running emulator, and back.
 
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, Consent, ErrorCode, pods};
+use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
     arguments::Global,
     ask::confirm,
-    command::{call, pull::Wait, save::Endpoint},
+    command::{call, diff, pull::Wait, save::Endpoint},
     connect::Needs,
     output::{Printer, printable},
 };
@@ -20,6 +20,12 @@ pub(crate) struct Load {
     /// What happens to what is there
     #[arg(long, value_enum, default_value_t)]
     merge: Merge,
+    /// Only these services
+    #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
+    services: Vec<String>,
+    /// Only say what would be added, changed and removed
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     wait: Wait,
     /// Load even where no complete checkpoint of what is there can be taken
@@ -49,6 +55,13 @@ enum Merge {
     ServiceMerge,
 }
 
+impl std::fmt::Display for Merge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.to_possible_value()
+            .map_or(Ok(()), |value| f.write_str(value.get_name()))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Undo {
     #[command(flatten)]
@@ -56,10 +69,9 @@ pub(crate) struct Undo {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
-    let merge = load
-        .merge
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned());
+    if load.dry_run {
+        return foresee(global, printer, load).await;
+    }
     let consents = [
         (load.without_checkpoint, Consent::WithoutCheckpoint),
         (load.remote, Consent::Remote),
@@ -72,9 +84,11 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
     let mut request = pods::Load {
         reference: load.reference,
         endpoint: load.endpoint.url,
-        merge: merge.unwrap_or_default(),
+        merge: load.merge.to_string(),
+        services: load.services,
         wait_s: load.wait.wait.as_secs(),
         consents: consents.collect(),
+        once: false,
     };
     let loaded = loop {
         match call(global, printer, Needs::Network, &request).await {
@@ -92,6 +106,30 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
         text
     });
     account_for(printer, &loaded.failed)
+}
+
+async fn foresee(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
+    let request = contents::Foresee {
+        reference: load.reference,
+        endpoint: load.endpoint.url,
+        merge: load.merge.to_string(),
+        services: load.services,
+        wait_s: load.wait.wait.as_secs(),
+    };
+    let forecast = call(global, printer, Needs::Network, &request).await?;
+    printer.result(&forecast, |forecast| {
+        let heading = format!(
+            "loading {} into {} ({}, {})",
+            forecast.reference, forecast.endpoint, printable(&forecast.emulator), forecast.merge
+        );
+        match &forecast.changes {
+            Some(changes) => format!("{heading}: {}", diff::words(changes)),
+            None => format!(
+                "{heading}: fits; it isn't known what would change, since the version or the emulator has no index of its resources"
+            ),
+        }
+    });
+    Ok(())
 }
 
 /// What the daemon won't do unasked is asked here; an error where that is no, or nobody is there.

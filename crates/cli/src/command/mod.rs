@@ -4,6 +4,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod demo;
+pub(crate) mod diff;
 pub(crate) mod drop;
 pub(crate) mod export;
 pub(crate) mod init;
@@ -43,6 +44,7 @@ pub(crate) async fn run(arguments: Arguments, printer: &Printer) -> Result<(), A
         Command::List(command) => list::run(&global, printer, &command).await,
         Command::Versions(command) => list::versions(&global, printer, command).await,
         Command::Show(command) => show::run(&global, printer, command).await,
+        Command::Diff(command) => diff::run(&global, printer, command).await,
         Command::Tag(command) => tag::run(&global, printer, command).await,
         Command::Drop(command) => drop::run(&global, printer, command).await,
         Command::Status(command) => status::run(&global, printer, &command).await,

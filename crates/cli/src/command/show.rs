@@ -5,7 +5,7 @@ use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::Global,
-    command::call,
+    command::{call, diff::row},
     connect::Needs,
     output::{Printer, ago, bytes, printable, table},
 };
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) struct Show {
     /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
     reference: String,
-    /// List what is inside
+    /// List what is inside: resources by service, account and region, or files where it has no index
     #[arg(long)]
     contents: bool,
 }
@@ -78,12 +78,22 @@ fn words(shown: &pods::Shown) -> String {
         .iter()
         .map(|[name, value]| format!("{name:<9} {}", printable(value)))
         .collect();
+    if let Some(resources) = &shown.resources {
+        text.push(String::new());
+        text.push(table(
+            ["SERVICE", "WHERE", "WHAT", "HOLDS"],
+            resources.iter().map(row),
+        ));
+    }
     if let Some(entries) = &shown.entries {
         text.push(String::new());
         text.push(table(
             ["ENTRY", "SIZE"],
             entries.iter().map(|e| [e.name.clone(), bytes(e.len)]),
         ));
+    }
+    if shown.left_out > 0 {
+        text.push(format!("and {} more", shown.left_out));
     }
     text.join("\n")
 }

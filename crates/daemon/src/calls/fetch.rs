@@ -181,7 +181,8 @@ impl Daemon {
                         1 => vec!["1 provider".to_owned()],
                         n => vec![format!("{n} providers")],
                     };
-                    fetching.context.report(&Progress { stage: Stage::Pulling, done: seen.bytes, total: Some(total), providers });
+                    let progress = Progress::new(Stage::Pulling, seen.bytes, Some(total));
+                    fetching.context.report(&Progress { providers, ..progress });
                 }
             }
         }

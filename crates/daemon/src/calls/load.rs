@@ -4,17 +4,17 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use podsync_api::{ApiError, Consent, ErrorCode, Progress, Stage, pods};
-use podsync_core::{
-    TeamId,
-    manifest::{Container, Manifest},
-};
-use podsync_instance::{Instance, LoadProgress, LoadReport, LoadRequest, Merge};
+use podsync_core::{TeamId, VersionId, codec::Format, manifest::Manifest};
+use podsync_instance::{Identity, Instance, LoadProgress, LoadReport, LoadRequest, Merge};
 use podsync_pack::Version;
+use podsync_store::{Key, Namespace, Record};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
+    fitting::{self, Part},
     pull::pack_ids,
-    save::{Packed, Taken, connect, is_newer},
+    save::{Packed, Taken, connect},
 };
 use crate::{
     daemon::Daemon,
@@ -50,7 +50,8 @@ impl Handle<pods::Load> for Daemon {
             .pull(team, &call.reference, call.wait_s, &context)
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
-        loadable(&manifest, &pulled.reference)?;
+        fitting::loadable(&manifest, &pulled.reference)?;
+        let part = fitting::part(&manifest, &call.services, merge)?;
         let signer = self.signer(team, &pulled.reference).await?;
         if let Some(signer) = signer
             && !call.consents.contains(&Consent::NewSigner)
@@ -59,28 +60,38 @@ impl Handle<pods::Load> for Daemon {
         }
         let instance = connect(&call.endpoint).await?;
         if !instance.is_loopback() && !call.consents.contains(&Consent::Remote) {
-            return Err(ApiError::new(
-                ErrorCode::Forbidden,
+            return Err(ApiError::unconfirmed(
+                Consent::Remote,
                 format!(
                     "{} is not on this machine, and loading runs what is in the state there",
                     call.endpoint
                 ),
-            )
-            .hint("--remote loads all the same")
-            .consent(Consent::Remote));
+            ));
         }
-        fits(&manifest, &instance).await?;
-        let checkpoint = self
-            .checkpoint(
-                team,
-                &instance,
-                call.consents.contains(&Consent::WithoutCheckpoint),
-                &context,
-            )
-            .await?;
+        fitting::fits(&manifest, &part, &instance).await?;
+        let meant = instance.identity().await.map_err(Failure::from)?;
+        if call.once && self.holds(meant.as_ref(), pulled.version).await? {
+            return Ok(pods::Loaded {
+                reference: pulled.reference.clone(),
+                version: pulled.version,
+                pulled,
+                already: true,
+                applied: Vec::new(),
+                failed: Vec::new(),
+                checkpoint: None,
+            });
+        }
+        let optional = call.consents.contains(&Consent::WithoutCheckpoint);
+        let checkpoint = self.checkpoint(team, &instance, optional, &context).await?;
         fail::fail_point!("daemon::load::checkpointed");
         let named = pack_ids(&manifest);
-        let loaded = self.load(&instance, manifest, merge, &context).await;
+        let what = Loading {
+            manifest,
+            part,
+            merge,
+            meant: meant.as_ref(),
+        };
+        let loaded = self.load(&instance, what, &context).await;
         let report = self
             .doubting(team, named, loaded)
             .await
@@ -88,11 +99,16 @@ impl Handle<pods::Load> for Daemon {
         if let Some(signer) = signer {
             self.remember_signer(team, signer).await?;
         }
+        if report.failed.is_empty() {
+            self.note_loaded(meant.as_ref(), Some(pulled.version))
+                .await?;
+        }
         let (applied, failed) = account(report);
         Ok(pods::Loaded {
             reference: pulled.reference.clone(),
             version: pulled.version,
             pulled,
+            already: false,
             applied,
             failed,
             checkpoint: checkpoint.map(checkpoint_reference),
@@ -125,9 +141,15 @@ impl Handle<pods::Undo> for Daemon {
             ApiError::new(ErrorCode::NotFound, "the checkpoint was dropped meanwhile")
         })?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
-        let report = self
-            .load(&instance, manifest, Merge::Overwrite, &context)
-            .await?;
+        let meant = instance.identity().await.map_err(Failure::from)?;
+        self.note_loaded(meant.as_ref(), None).await?;
+        let what = Loading {
+            part: Part::all(),
+            manifest,
+            merge: Merge::Overwrite,
+            meant: meant.as_ref(),
+        };
+        let report = self.load(&instance, what, &context).await?;
         let (applied, failed) = account(report);
         if failed.is_empty() {
             // Used up: the next undo goes one further back.
@@ -145,7 +167,67 @@ impl Handle<pods::Undo> for Daemon {
     }
 }
 
+/// What goes into an instance, and how.
+struct Loading<'a> {
+    manifest: Manifest,
+    part: Part,
+    merge: Merge,
+    /// The run of the instance that was looked at.
+    meant: Option<&'a Identity>,
+}
+
+/// Which version a run of an instance got last.
+#[derive(Debug, Serialize, Deserialize)]
+struct LastLoaded {
+    version: VersionId,
+}
+
+impl Format for LastLoaded {
+    const NAME: &'static str = "last loaded version";
+    const VERSION: u8 = 1;
+    const MAX_LEN: usize = 33;
+}
+
+const LAST_LOADED: Namespace = Namespace::new("last-loaded");
+
 impl Daemon {
+    /// Whether this run of an instance got this version last. One that doesn't say which run it is
+    /// got nothing.
+    async fn holds(&self, run: Option<&Identity>, version: VersionId) -> Result<bool, Failure> {
+        let Some(key) = run.map(last_loaded) else {
+            return Ok(false);
+        };
+        let log = self.log.clone();
+        let kept = tokio::task::spawn_blocking(move || log.get(&key)).await??;
+        let last = kept.and_then(|bytes| LastLoaded::decode(&bytes).ok());
+        Ok(last.is_some_and(|last| last.version == version))
+    }
+
+    async fn note_loaded(
+        &self,
+        run: Option<&Identity>,
+        version: Option<VersionId>,
+    ) -> Result<(), Failure> {
+        let Some(key) = run.map(last_loaded) else {
+            return Ok(());
+        };
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || {
+            // One run is asked about at a time: the notes of the others make room for it.
+            let others = log.settings(LAST_LOADED)?;
+            let mut records = others
+                .map(|row| row.map(|(name, _)| Record::delete(setting(name))))
+                .collect::<Result<Vec<_>, _>>()?;
+            records.push(match version {
+                Some(version) => Record::put(key, LastLoaded { version }.encode()),
+                None => Record::delete(key),
+            });
+            log.commit(&records)
+        })
+        .await??;
+        Ok(())
+    }
+
     /// Keeps what the instance holds, privately; its number.
     async fn checkpoint(
         &self,
@@ -203,16 +285,25 @@ impl Daemon {
     async fn load(
         &self,
         instance: &Instance,
-        manifest: Manifest,
-        merge: Merge,
+        what: Loading<'_>,
         context: &Arc<Context>,
     ) -> Result<LoadReport, Failure> {
+        let Loading {
+            manifest,
+            part,
+            merge,
+            meant,
+        } = what;
+        let part = Arc::new(part);
         let packs = Arc::new(HeldPacks::new(self.blobs.clone()));
         let manifest = Arc::new(manifest);
         let len = {
             let (manifest, packs) = (Arc::clone(&manifest), Arc::clone(&packs));
-            tokio::task::spawn_blocking(move || Version::new(&manifest, &*packs).zip_len())
-                .await??
+            let part = Arc::clone(&part);
+            tokio::task::spawn_blocking(move || {
+                Version::new(&manifest, &*packs).part_zip_len(&|name| part.holds(name))
+            })
+            .await??
         };
         let (pieces, queue) = mpsc::channel(PIECES);
         let rebuild = {
@@ -224,7 +315,8 @@ impl Daemon {
             );
             tokio::task::spawn_blocking(move || {
                 let mut out = io::BufWriter::with_capacity(PIECE_LEN, Pieces(pieces));
-                let done = Version::new(&manifest, &*packs).to_zip(&mut out, &meter);
+                let version = Version::new(&manifest, &*packs);
+                let done = version.part_to_zip(&|name| part.holds(name), &mut out, &meter);
                 match done {
                     Ok(()) => {
                         io::Write::flush(&mut out).map_err(podsync_pack::RebuildError::Output)
@@ -247,19 +339,21 @@ impl Daemon {
             len,
             merge,
             saved_by: manifest.source.emulator.as_ref(),
+            meant,
         };
+        let mut sent = 0;
         let loaded = instance
             .load(body, request, |seen| match seen {
                 LoadProgress::Sent(done) => {
-                    context.report(&Progress {
-                        stage: Stage::Loading,
-                        done,
-                        total: Some(len),
-                        providers: Vec::new(),
-                    });
+                    sent = done;
+                    context.report(&Progress::new(Stage::Loading, done, Some(len)));
                 }
                 LoadProgress::Service(event) => {
-                    tracing::info!(service = %event.service, failure = ?event.failure, "loaded")
+                    tracing::info!(service = %event.service, failure = ?event.failure, "loaded");
+                    context.report(&Progress {
+                        service: Some((event.service.to_string(), event.failure)),
+                        ..Progress::new(Stage::Loading, sent, Some(len))
+                    });
                 }
             })
             .await;
@@ -281,48 +375,15 @@ async fn identity(instance: &Instance) -> String {
     }
 }
 
-fn loadable(manifest: &Manifest, reference: &str) -> Result<(), ApiError> {
-    if manifest.container == Container::Zip {
-        return Ok(());
-    }
-    Err(ApiError::new(
-        ErrorCode::BadState,
-        format!("{reference} is a folder or file, and no emulator's state"),
-    )
-    .hint(format!("`podsync export {reference} PATH` writes it")))
-}
-
-/// An older emulator can't read what a newer one wrote: said before anything is touched.
-async fn fits(manifest: &Manifest, instance: &Instance) -> Result<(), Failure> {
-    let Some(saved_by) = &manifest.source.emulator else {
-        return Ok(());
-    };
-    let here = instance.environment().await?.emulator();
-    if is_newer(saved_by, &here) {
-        return Err(ApiError::new(
-            ErrorCode::Incompatible,
-            format!(
-                "the state was saved by {saved_by}, and {} is the older {here}",
-                instance.endpoint()
-            ),
-        )
-        .hint(format!("start {saved_by} or newer; nothing was touched"))
-        .into());
-    }
-    Ok(())
-}
-
 fn incomplete(taken: &Taken) -> ApiError {
     let first = taken
         .failed
         .first()
         .map_or_else(String::new, |(what, why)| format!(" ({what}: {why})"));
-    ApiError::new(
-        ErrorCode::Instance,
+    ApiError::unconfirmed(
+        Consent::WithoutCheckpoint,
         format!("what is in the instance can't all be kept{first}; nothing was loaded"),
     )
-    .hint("--without-checkpoint loads all the same")
-    .consent(Consent::WithoutCheckpoint)
 }
 
 fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {
@@ -331,6 +392,17 @@ fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {
         error.hint = Some("`podsync undo` puts back what was there before".to_owned());
     }
     error
+}
+
+fn last_loaded(run: &Identity) -> Key {
+    setting(run.as_str().as_bytes().to_vec())
+}
+
+fn setting(key: Vec<u8>) -> Key {
+    Key::Setting {
+        namespace: LAST_LOADED,
+        key,
+    }
 }
 
 fn checkpoint_reference(number: u64) -> String {

@@ -4,19 +4,17 @@ use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::engine::Command;
-use podsync_pack::Version;
 
-use super::views::{self, Found};
+use super::{
+    contents::{Inside, not_here},
+    views::{self, Found},
+};
 use crate::{
     daemon::Daemon,
     failure::Failure,
     garbage,
-    packs::HeldPacks,
     server::{Context, Handle},
 };
-
-/// The most entries that a listing of a version's contents holds.
-const MAX_LISTED: usize = 100_000;
 
 impl Handle<pods::ListPods> for Daemon {
     async fn handle(
@@ -108,35 +106,10 @@ impl Handle<pods::Show> for Daemon {
                 None => (Vec::new(), Vec::new()),
             },
         };
-        let entries = match (call.contents, manifest) {
-            (false, _) => None,
-            (true, None) => {
-                return Err(ApiError::new(
-                    ErrorCode::NotFound,
-                    format!("{} isn't on this machine", named.reference),
-                )
-                .hint(format!("`podsync pull {}` fetches it", named.reference)));
-            }
-            (true, Some(manifest)) => {
-                let packs = HeldPacks::new(self.blobs.clone());
-                let listed = tokio::task::spawn_blocking(move || {
-                    let entries = Version::new(&manifest, &packs).entries()?;
-                    let line = |entry: podsync_pack::Entry| pods::EntryLine {
-                        name: entry.name.to_string(),
-                        len: entry.len(),
-                    };
-                    entries
-                        .take(MAX_LISTED)
-                        .map(|entry| entry.map(line))
-                        .collect::<Result<Vec<_>, _>>()
-                });
-                Some(
-                    listed
-                        .await
-                        .map_err(Failure::from)?
-                        .map_err(Failure::from)?,
-                )
-            }
+        let inside = match (call.contents, manifest) {
+            (false, _) => Inside::default(),
+            (true, None) => return Err(not_here(&named.reference)),
+            (true, Some(manifest)) => self.inside(team, manifest).await?,
         };
         let found = named.found.clone();
         let versions = Arc::clone(&self.versions);
@@ -157,7 +130,9 @@ impl Handle<pods::Show> for Daemon {
             parents,
             packed_len: packs.iter().sum(),
             packs: packs.len(),
-            entries,
+            resources: inside.resources,
+            entries: inside.entries,
+            left_out: inside.left_out,
         })
     }
 }

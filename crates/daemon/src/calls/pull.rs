@@ -108,12 +108,7 @@ impl Daemon {
                 Err(error) if error.code == ErrorCode::NotFound => error,
                 Err(error) => return Err(error.into()),
             };
-            context.report(&Progress {
-                stage: Stage::Finding,
-                done: 0,
-                total: None,
-                providers: Vec::new(),
-            });
+            context.report(&Progress::new(Stage::Finding, 0, None));
             loop {
                 match timeout_at(deadline, events.recv()).await {
                     // Shared from here is news as well, where a restored home gets back what it had published.

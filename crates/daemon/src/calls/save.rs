@@ -5,12 +5,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use podsync_api::{ApiError, ErrorCode, Stage, pods};
+use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
     PodName, TeamId, VersionId,
     engine::{Answer, Command, SavePrivate},
     feed::BlobRef,
-    manifest::{Emulator, MAX_MESSAGE_LEN, Manifest, PACK_TARGET_LEN, Source as Origin},
+    manifest::{MAX_MESSAGE_LEN, Manifest, PACK_TARGET_LEN, Source as Origin},
     seal::SALT_LEN,
 };
 use podsync_instance::{Endpoint, Instance, Secret, Service};
@@ -136,12 +136,7 @@ impl Daemon {
     ) -> Result<Taken, Failure> {
         let saved = instance
             .save(services, &self.home.tmp(), |done, total| {
-                context.report(&podsync_api::Progress {
-                    stage: Stage::Reading,
-                    done,
-                    total,
-                    providers: Vec::new(),
-                });
+                context.report(&Progress::new(Stage::Reading, done, total));
             })
             .await?;
         let failed = saved.failed.iter().map(|failure| {
@@ -394,17 +389,6 @@ pub(super) async fn connect(url: &str) -> Result<Instance, Failure> {
         _ => None,
     };
     Ok(Instance::connect(endpoint, token).await?)
-}
-
-/// Whether two emulators differ in a way that a state cares about.
-pub(super) fn is_newer(saved_by: &Emulator, instance: &Emulator) -> bool {
-    let numbers = |version: &str| {
-        version
-            .split('.')
-            .map_while(|part| part.parse::<u64>().ok())
-            .collect::<Vec<_>>()
-    };
-    numbers(&saved_by.version) > numbers(&instance.version)
 }
 
 /// Where a demo or a doctor only wants to know.

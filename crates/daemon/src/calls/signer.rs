@@ -3,7 +3,7 @@
 //!
 //! A device counts as known once a version that it made was loaded, not when one was pulled.
 
-use podsync_api::{ApiError, Consent, ErrorCode};
+use podsync_api::{ApiError, Consent};
 use podsync_core::{DeviceId, TeamId, codec::Format};
 use podsync_store::{Key, Namespace, Record, StoreError};
 use serde::{Deserialize, Serialize};
@@ -57,15 +57,14 @@ impl Daemon {
             Some(format!("{}'s device {}", record.member, record.label))
         });
         let name = name.await?.unwrap_or_else(|| "a device".to_owned());
-        Err(ApiError::new(
-            ErrorCode::Forbidden,
+        Err(ApiError::unconfirmed(
+            Consent::NewSigner,
             format!(
-                "{reference} was made on {name} ({}), and nothing of that device was loaded here before",
+                "{reference} was made on {name} ({}), nothing of that device was loaded here before, \
+                 and an emulator runs what is in a state",
                 device.short()
             ),
         )
-        .hint("an emulator runs what is in a state: --new-signer loads it all the same")
-        .consent(Consent::NewSigner)
         .into())
     }
 

@@ -114,7 +114,10 @@ mod tests {
             parse("/ip4/10.0.0.7/udp/1/quic-v1"),
             parse("/ip4/10.0.0.7/tcp/1"),
         );
-        assert_eq!(worth_telling(std::slice::from_ref(&near)), ["/ip4/127.0.0.1/tcp/1"]);
+        assert_eq!(
+            worth_telling(std::slice::from_ref(&near)),
+            ["/ip4/127.0.0.1/tcp/1"]
+        );
         assert_eq!(
             worth_telling(&[near, quic, tcp]),
             ["/ip4/10.0.0.7/tcp/1", "/ip4/10.0.0.7/udp/1/quic-v1"]

@@ -43,6 +43,7 @@ pub(crate) async fn load(
         len,
         merge,
         saved_by: Some(&saved_by),
+        meant: None,
     };
     instance.load(state, request, |_| {}).await
 }
@@ -101,6 +102,7 @@ async fn a_state_arrives_as_it_is_and_each_service_is_accounted_for() {
         len: 9,
         merge: Merge::ServiceMerge,
         saved_by: None,
+        meant: None,
     };
     let report = instance
         .load(state(&[b"PK\x05\x06", b"state"]), request, move |step| {

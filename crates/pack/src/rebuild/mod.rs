@@ -9,6 +9,8 @@ mod file;
 mod folder;
 mod zip;
 
+pub use zip::Keep;
+
 use std::{io, path::PathBuf};
 
 use podsync_core::manifest::ChunkLocation;

@@ -1,4 +1,4 @@
-//! A state as a zip stream: the same bytes every time, of a length known beforehand.
+//! A state as a zip stream, or a part of it: the same bytes every time, of a length known beforehand.
 //!
 //! The directory at its end is made by reading the entry table once more, not by keeping it.
 
@@ -7,6 +7,7 @@ use std::io::{BufWriter, Write};
 use super::{RebuildError, Target, stream};
 use crate::{
     entry::{Entry, EntryKind},
+    name::EntryName,
     read::{ReadError, Version},
     save::Progress,
     zip::record::{MemberRecord, end_record},
@@ -15,25 +16,53 @@ use crate::{
 /// Headers and small members that are handed on together; larger pieces pass by it.
 const BUFFER_LEN: usize = 256 << 10;
 
+/// Says which entries belong to a part; the same at each call.
+pub type Keep<'a> = &'a dyn Fn(&EntryName) -> bool;
+
 impl Version<'_> {
     /// Bytes that [`Self::to_zip`] will write. Needs the entry table only.
     pub fn zip_len(&self) -> Result<u64, ReadError> {
-        let mut directory = Directory::default();
-        for entry in self.entries()? {
-            directory.add(&entry?);
-        }
-        Ok(directory.offset + directory.len + directory.end().len() as u64)
+        self.part_zip_len(&|_| true)
     }
 
     /// Writes the state as a zip of stored members.
     pub fn to_zip(&self, out: &mut dyn Write, progress: &dyn Progress) -> Result<(), RebuildError> {
-        let mut members = Members(BufWriter::with_capacity(BUFFER_LEN, out));
-        stream(*self, &mut members, progress)?;
-        let mut out = members.0;
+        self.part_to_zip(&|_| true, out, progress)
+    }
+
+    /// Bytes that [`Self::part_to_zip`] will write.
+    pub fn part_zip_len(&self, keep: Keep<'_>) -> Result<u64, ReadError> {
         let mut directory = Directory::default();
         for entry in self.entries()? {
-            out.write_all(&directory.add(&entry?))
-                .map_err(RebuildError::Output)?;
+            let entry = entry?;
+            if keep(&entry.name) {
+                directory.add(&entry);
+            }
+        }
+        Ok(directory.offset + directory.len + directory.end().len() as u64)
+    }
+
+    /// Writes some entries as a zip of stored members. The others are read and checked all the same.
+    pub fn part_to_zip(
+        &self,
+        keep: Keep<'_>,
+        out: &mut dyn Write,
+        progress: &dyn Progress,
+    ) -> Result<(), RebuildError> {
+        let mut members = Members {
+            out: BufWriter::with_capacity(BUFFER_LEN, out),
+            keep,
+            kept: false,
+        };
+        stream(*self, &mut members, progress)?;
+        let mut out = members.out;
+        let mut directory = Directory::default();
+        for entry in self.entries()? {
+            let entry = entry?;
+            if keep(&entry.name) {
+                out.write_all(&directory.add(&entry))
+                    .map_err(RebuildError::Output)?;
+            }
         }
         out.write_all(&directory.end())
             .and_then(|()| out.flush())
@@ -66,16 +95,25 @@ impl Directory {
     }
 }
 
-struct Members<'w>(BufWriter<&'w mut dyn Write>);
+struct Members<'w> {
+    out: BufWriter<&'w mut dyn Write>,
+    keep: Keep<'w>,
+    /// Whether the entry that was begun last is written.
+    kept: bool,
+}
 
 impl Members<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), RebuildError> {
-        self.0.write_all(bytes).map_err(RebuildError::Output)
+        if !self.kept {
+            return Ok(());
+        }
+        self.out.write_all(bytes).map_err(RebuildError::Output)
     }
 }
 
 impl Target for Members<'_> {
     fn begin(&mut self, entry: &Entry) -> Result<(), RebuildError> {
+        self.kept = (self.keep)(&entry.name);
         self.write(&MemberRecord::of(entry).local_header())?;
         match &entry.kind {
             EntryKind::Symlink { target } => self.write(target.as_str().as_bytes()),
