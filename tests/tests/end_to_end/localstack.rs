@@ -90,9 +90,11 @@ fn looked_inside(home: &Home, instance: &LocalStack) -> Result<()> {
     }
     assert_eq!(shown["entries"], serde_json::Value::Null);
     instance.fill_more()?;
-    home.run(&["save", "orders", "--endpoint", &instance.endpoint()])?
+    let saved = home
+        .run(&["save", "orders", "--endpoint", &instance.endpoint()])?
         .ok()?;
-    let differs = home.run(&["diff", "orders:1", "orders"])?.ok()?;
+    let newer = saved["reference"].as_str().unwrap_or_default();
+    let differs = home.run(&["diff", "orders:1", newer])?.ok()?;
     let added = differs["changes"]["list"]
         .as_array()
         .cloned()
