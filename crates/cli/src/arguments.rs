@@ -61,7 +61,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Make this device's key
     Init(command::init::Init),
-    /// Teams: create, invite, join, members, remove, role
+    /// Teams: create, invite, join, members, remove, role, recover
     #[command(subcommand)]
     Team(command::team::Team),
     /// Save the emulator's state, or a folder or file, as a version of a pod
@@ -93,6 +93,12 @@ pub(crate) enum Command {
     Status(command::status::Status),
     /// Teammates' devices that can be reached
     Peers(command::status::Peers),
+    /// What keeps podsync from working here, each with its fix
+    Doctor(command::doctor::Doctor),
+    /// For hook scripts: load a pinned version when the emulator is ready
+    RunHook(command::run_hook::RunHook),
+    /// End the daemon that a command started in the background
+    Stop(command::stop::Stop),
     /// Run the daemon in the foreground
     Daemon(command::daemon::Daemon),
     /// Print the settings in force

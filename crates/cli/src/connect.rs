@@ -41,13 +41,6 @@ impl Connection {
         needs: Needs,
     ) -> Result<Self, ApiError> {
         let home = home(global)?;
-        if !podsync_daemon::is_initialised(&home) {
-            return Err(ApiError::new(
-                ErrorCode::NotFound,
-                format!("{} is no podsync home yet", home.display()),
-            )
-            .hint("make this device's key with `podsync init`"));
-        }
         let team = global
             .team
             .clone()
@@ -60,6 +53,7 @@ impl Connection {
                     hosted: None,
                 });
             }
+            initialised(&home)?;
             printer.note(format_args!(
                 "the daemon is of podsync {}; restarting it as {}",
                 status.version,
@@ -68,6 +62,7 @@ impl Connection {
             client.call(&node::Stop {}).await?;
             podsync_daemon::wait_until_free(&home).await?;
         }
+        initialised(&home)?;
         if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
             start_in_background(&home, &client, printer).await?;
             return Ok(Self {
@@ -103,6 +98,18 @@ impl Connection {
     }
 }
 
+/// Only what runs a daemon needs the key: a command may sit where there is nothing but its socket.
+fn initialised(home: &Path) -> Result<(), ApiError> {
+    if podsync_daemon::is_initialised(home) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::NotFound,
+        format!("{} is no podsync home yet", home.display()),
+    )
+    .hint("make this device's key with `podsync init`"))
+}
+
 /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
 pub(crate) fn home(global: &Global) -> Result<PathBuf, ApiError> {
     let home = match &global.home {
@@ -120,6 +127,12 @@ pub(crate) fn home(global: &Global) -> Result<PathBuf, ApiError> {
     };
     std::path::absolute(&home)
         .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", home.display())))
+}
+
+/// A client of the daemon that runs; none where none does.
+pub(crate) async fn running(home: &Path) -> Result<Option<Client>, ApiError> {
+    let client = Client::new(&socket_path(home), TeamChoice::Only)?;
+    Ok(answers(&client).await.map(|_| client))
 }
 
 async fn answers(client: &Client) -> Option<node::Status> {

@@ -4,6 +4,7 @@ use std::{
     fmt::Display,
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -13,11 +14,16 @@ use serde::Serialize;
 
 pub(crate) struct Printer {
     json: bool,
+    /// A result was printed: stdout has its one document.
+    told: AtomicBool,
 }
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json }
+        Self {
+            json,
+            told: AtomicBool::new(false),
+        }
     }
 
     /// Progress bars and questions are for people at a terminal.
@@ -34,6 +40,7 @@ impl Printer {
             text(value)
         };
         if !out.is_empty() {
+            self.told.store(true, Ordering::Relaxed);
             write_line(&mut std::io::stdout().lock(), out);
         }
     }
@@ -51,7 +58,11 @@ impl Printer {
     pub(crate) fn fail(&self, error: &ApiError) -> ExitCode {
         if self.json {
             let body = serde_json::json!({ "error": error });
-            write_line(&mut std::io::stdout().lock(), body);
+            if self.told.load(Ordering::Relaxed) {
+                write_line(&mut std::io::stderr().lock(), body);
+            } else {
+                write_line(&mut std::io::stdout().lock(), body);
+            }
         } else {
             self.note(format_args!("error: {}", error.message));
             if let Some(hint) = &error.hint {

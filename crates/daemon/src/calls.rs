@@ -15,3 +15,4 @@ mod team;
 mod views;
 
 pub use save::can_be_saved as instance_can_be_saved;
+pub(crate) use save::connect;

@@ -103,9 +103,7 @@ impl Home {
 
     /// Whether `len` more bytes fit; ask before a long transfer, not only where it ends.
     pub fn ensure_room(&self, len: u64) -> Result<(), StoreError> {
-        let disk = rustix::fs::statvfs(&self.root)
-            .map_err(|error| StoreError::read(&self.root)(error.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = free_bytes(&self.root)?;
         match len.saturating_add(RESERVE).checked_sub(free) {
             None | Some(0) => Ok(()),
             Some(needed) => Err(StoreError::DiskFull {
@@ -147,6 +145,13 @@ impl Home {
     pub(crate) fn guard(&self) -> Arc<File> {
         self.lock.clone()
     }
+}
+
+/// Bytes that this user can still write on the disk of a folder.
+pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
+    let disk =
+        rustix::fs::statvfs(folder).map_err(|error| StoreError::read(folder)(error.into()))?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 fn make_folder(folder: &Path) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ pub use atomic::write_atomic;
 pub use blobs::{BlobReader, Blobs, PackFile, PackWriter, Pin};
 pub use error::StoreError;
 pub use holdings::Holding;
-pub use home::{Home, HomeError};
+pub use home::{Home, HomeError, free_bytes};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
 
 /// The places where a test can stop the process; see the feature `failpoints`.

@@ -8,6 +8,7 @@ use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip}
 use crate::share::alice_and_bob;
 
 const INVALID: i32 = 2;
+const NOT_FOUND: i32 = 3;
 const UNCONFIRMED: i32 = 15;
 const INSTANCE: i32 = 8;
 const INCOMPATIBLE: i32 = 9;
@@ -271,5 +272,99 @@ fn the_first_state_of_a_device_is_asked_about() -> Result<()> {
     ensure!(emulator.posts().len() == posts, "{:?}", emulator.posts());
     load("hers", &["--new-signer"])?.ok()?;
     load("hers", &[])?.ok()?;
+    Ok(())
+}
+
+/// Hooks run at each start, and again: once a run of the emulator has the version it is left alone.
+#[test]
+fn a_hook_loads_the_pinned_version_once() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let endpoint = emulator.endpoint();
+    let hook = |reference: &str| {
+        let variables = [("PODSYNC_LOAD", reference), ("AWS_ENDPOINT_URL", &endpoint)];
+        alice.run_with(&["run-hook", "ready", "--timeout", "5s"], &variables, None)
+    };
+    hook("")?.ok()?;
+    ensure!(emulator.posts().is_empty(), "nothing is pinned");
+    let first = hook("orders")?.ok()?;
+    ensure!(first["already"] == false, "{first}");
+    ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
+    let again = hook("orders")?.ok()?;
+    ensure!(again["already"] == true, "{again}");
+    ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
+    alice.run(&["undo", "--endpoint", &endpoint])?.ok()?;
+    let after = hook("orders")?.ok()?;
+    ensure!(after["already"] == false, "it was undone: {after}");
+    emulator.on(
+        "GET /_localstack/info",
+        Conduct::Answer(200, br#"{"session_id":"another-run"}"#.to_vec()),
+    );
+    let restarted = hook("orders")?.ok()?;
+    ensure!(
+        restarted["already"] == false,
+        "another run of it: {restarted}"
+    );
+    hook("nothing")?.failed(NOT_FOUND)?;
+    Ok(())
+}
+
+#[test]
+fn the_doctor_names_what_fails_and_its_fix() -> Result<()> {
+    let mut alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    let doctor = |home: &Home, endpoint: &str| home.run(&["doctor", "--endpoint", endpoint]);
+    let verdict = |findings: &serde_json::Value, check: &str| {
+        let found = findings
+            .as_array()?
+            .iter()
+            .find(|finding| finding["check"] == check)?;
+        Some(found["verdict"].as_str()?.to_owned())
+    };
+    alice.start(&[])?;
+    let sound = doctor(&alice, &emulator.endpoint())?.ok()?;
+    for check in ["home", "disk", "port", "clock", "emulator", "services"] {
+        ensure!(
+            verdict(&sound, check).as_deref() == Some("ok"),
+            "{check}: {sound}"
+        );
+    }
+    alice.stop()?;
+    emulator.on(
+        "GET /_localstack/pods/environment",
+        Conduct::Answer(404, Vec::new()),
+    );
+    let answer = doctor(&alice, &emulator.endpoint())?;
+    ensure!(answer.code == Some(INSTANCE), "{answer:?}");
+    ensure!(
+        verdict(&answer.json, "emulator").as_deref() == Some("failure"),
+        "{answer:?}"
+    );
+    ensure!(
+        answer.json.to_string().contains("podsync-localstack"),
+        "a bare 404 is explained: {answer:?}"
+    );
+
+    let mode = |mode: &str| Command::new("chmod").arg(mode).arg(alice.path()).status();
+    ensure!(mode("777")?.success());
+    let answer = doctor(&alice, &emulator.endpoint())?;
+    ensure!(answer.code == Some(INVALID), "{answer:?}");
+    ensure!(answer.json.to_string().contains("chmod 700"), "{answer:?}");
+    ensure!(mode("700")?.success());
+    Ok(())
+}
+
+#[test]
+fn a_daemon_is_stopped_by_a_command() -> Result<()> {
+    let mut alice = alice()?;
+    ensure!(
+        alice.run(&["stop"])?.code == Some(0),
+        "none runs, and that is fine"
+    );
+    alice.start(&[])?;
+    alice.run(&["stop"])?.ok()?;
+    alice.run(&["list"])?.ok()?;
+    ensure!(alice.stop()? == Some(0));
     Ok(())
 }

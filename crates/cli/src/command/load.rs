@@ -45,7 +45,7 @@ pub(crate) struct Load {
 /// LocalStack's merge strategies.
 #[expect(clippy::enum_variant_names, reason = "the names are LocalStack's")]
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Merge {
+pub(crate) enum Merge {
     /// Reset, then load
     Overwrite,
     /// The version wins per service, account and region
@@ -160,7 +160,7 @@ pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Resu
 }
 
 /// A service that wasn't loaded is no success, also where the others were.
-fn account_for(printer: &Printer, failed: &[(String, String)]) -> Result<(), ApiError> {
+pub(super) fn account_for(printer: &Printer, failed: &[(String, String)]) -> Result<(), ApiError> {
     if failed.is_empty() {
         return Ok(());
     }

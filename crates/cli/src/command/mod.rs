@@ -5,16 +5,19 @@ pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod drop;
 pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod pull;
+pub(crate) mod run_hook;
 pub(crate) mod save;
 pub(crate) mod share;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod stop;
 pub(crate) mod tag;
 pub(crate) mod team;
 
@@ -48,6 +51,9 @@ pub(crate) async fn run(arguments: Arguments, printer: &Printer) -> Result<(), A
         Command::Tag(command) => tag::run(&global, printer, command).await,
         Command::Drop(command) => drop::run(&global, printer, command).await,
         Command::Status(command) => status::run(&global, printer, &command).await,
+        Command::Doctor(command) => doctor::run(&global, printer, command).await,
+        Command::RunHook(command) => run_hook::run(&global, printer, command).await,
+        Command::Stop(command) => stop::run(&global, printer, &command).await,
         Command::Peers(command) => status::peers(&global, printer, &command).await,
     }
 }

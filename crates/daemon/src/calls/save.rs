@@ -380,7 +380,7 @@ pub(super) fn manifest(
 }
 
 /// Connects to an emulator by what the user named.
-pub(super) async fn connect(url: &str) -> Result<Instance, Failure> {
+pub(crate) async fn connect(url: &str) -> Result<Instance, Failure> {
     let endpoint = Endpoint::resolve(Some(url), None).map_err(podsync_instance::Error::from)?;
     let token = match std::env::var(TOKEN_VARIABLE) {
         Ok(token) if !token.is_empty() => Some(Secret::new(token).map_err(|error| {

@@ -1,0 +1,369 @@
+//! What keeps podsync from working on this machine, and how to mend it. Nothing is changed by looking.
+//!
+//! It works without a daemon and beside one: a home that is held is asked, one that is free is opened.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods};
+use podsync_instance::Service;
+use podsync_store::{Home, HomeError};
+use serde::{Deserialize, Serialize};
+
+use crate::{Settings, calls, failure::Failure, init::is_initialised, init::socket_path};
+
+/// Less than this, and nothing can be saved.
+const LEAST_FREE: u64 = 256 << 20;
+/// Less than this, and a large state won't fit.
+const GOOD_FREE: u64 = 4 << 30;
+/// How far the clock may be behind what teammates signed.
+const MAX_CLOCK_LAG: Duration = Duration::from_secs(10 * 60);
+/// Where mDNS speaks.
+const MDNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 0);
+/// How long a packet to oneself may take.
+const ECHO_PATIENCE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub check: String,
+    pub verdict: Verdict,
+    pub found: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+    /// Of a failure: what a command that meets it ends with.
+    pub code: Option<ErrorCode>,
+}
+
+impl Finding {
+    fn ok(check: &str, found: impl Into<String>) -> Self {
+        Self {
+            check: check.to_owned(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            fix: None,
+            code: None,
+        }
+    }
+
+    fn warning(check: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Warning,
+            fix: Some(fix.into()),
+            ..Self::ok(check, found)
+        }
+    }
+
+    fn failure(check: &str, error: ApiError) -> Self {
+        Self {
+            verdict: Verdict::Failure,
+            fix: error.hint,
+            code: Some(error.code),
+            ..Self::ok(check, error.message)
+        }
+    }
+}
+
+/// Looks at everything, in the order in which it is to be mended.
+pub async fn examine(settings: &Settings, endpoint: &str) -> Vec<Finding> {
+    let daemon = running(&settings.home).await;
+    let mut findings = vec![home(settings, daemon.as_ref())];
+    if is_initialised(&settings.home) {
+        findings.push(disk(&settings.home));
+    }
+    findings.push(port(settings, daemon.as_ref()));
+    findings.extend(teams(daemon.as_ref()));
+    if settings.mdns {
+        findings.push(multicast().await);
+    }
+    if let Some(status) = &daemon {
+        findings.push(clock(settings, status).await);
+    }
+    findings.extend(instance(endpoint).await);
+    findings
+}
+
+async fn running(home: &Path) -> Option<node::Status> {
+    let client = Client::new(&socket_path(home), TeamChoice::Only).ok()?;
+    client.call(&node::GetStatus {}).await.ok()
+}
+
+fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
+    const CHECK: &str = "home";
+    let home = &settings.home;
+    if !is_initialised(home) {
+        let error = ApiError::new(
+            ErrorCode::NotFound,
+            format!("{} is no podsync home yet", home.display()),
+        );
+        return Finding::failure(
+            CHECK,
+            error.hint("make this device's key with `podsync init`"),
+        );
+    }
+    match (Home::open(home, "podsync doctor"), daemon) {
+        (Ok(_), _) => Finding::ok(CHECK, home.display().to_string()),
+        (Err(HomeError::InUse { .. }), Some(daemon))
+            if daemon.version == env!("CARGO_PKG_VERSION") =>
+        {
+            let found = format!(
+                "{}, held by the daemon (pid {})",
+                home.display(),
+                daemon.pid
+            );
+            Finding::ok(CHECK, found)
+        }
+        (Err(HomeError::InUse { .. }), Some(daemon)) => Finding::warning(
+            CHECK,
+            format!(
+                "its daemon is podsync {}, this is {}",
+                daemon.version,
+                env!("CARGO_PKG_VERSION")
+            ),
+            "any command that needs teammates restarts it",
+        ),
+        (Err(error @ HomeError::InUse { .. }), None) => {
+            let told = ApiError::from(Failure::from(error));
+            let error = ApiError::new(told.code, format!("{}, which doesn't answer", told.message));
+            Finding::failure(
+                CHECK,
+                error.hint("end it by its process id, then try again"),
+            )
+        }
+        (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
+    }
+}
+
+fn disk(home: &Path) -> Finding {
+    const CHECK: &str = "disk";
+    match podsync_store::free_bytes(home) {
+        Err(error) => Finding::failure(CHECK, Failure::from(error).into()),
+        Ok(free) if free < LEAST_FREE => {
+            let error = ApiError::new(ErrorCode::Disk, format!("{} MB are free", free / 1_000_000));
+            Finding::failure(
+                CHECK,
+                error.hint("free some space, or `podsync drop` what isn't needed"),
+            )
+        }
+        Ok(free) if free < GOOD_FREE => Finding::warning(
+            CHECK,
+            format!(
+                "{:.1} GB are free: a large state won't fit",
+                free as f64 / 1e9
+            ),
+            "free some space, or `podsync drop` what isn't needed",
+        ),
+        Ok(free) => Finding::ok(CHECK, format!("{:.1} GB are free", free as f64 / 1e9)),
+    }
+}
+
+/// A daemon says where it listens; where none runs, its port is tried.
+fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
+    const CHECK: &str = "port";
+    if let Some(status) = daemon {
+        return match &status.listening[..] {
+            [] => Finding::warning(
+                CHECK,
+                "the daemon listens nowhere: only teammates that it reaches itself are there",
+                "see its log, `daemon.log` in the home",
+            ),
+            listening => Finding::ok(CHECK, listening.join(", ")),
+        };
+    }
+    let (addresses, another_will_do) = settings.listen_addresses();
+    for address in addresses {
+        let Err(error) = TcpListener::bind(address) else {
+            continue;
+        };
+        let found = format!("{address} can't be listened at: {error}");
+        return if another_will_do {
+            let fix = "another port will be used; open that in firewalls, or free this one";
+            Finding::warning(CHECK, found, fix)
+        } else {
+            let fix = "choose another with `listen` in config.toml or --listen";
+            Finding::failure(CHECK, ApiError::new(ErrorCode::Busy, found).hint(fix))
+        };
+    }
+    Finding::ok(CHECK, "free; no daemon runs, and commands start one")
+}
+
+fn teams(daemon: Option<&node::Status>) -> Vec<Finding> {
+    const CHECK: &str = "teams";
+    let Some(status) = daemon else {
+        return Vec::new();
+    };
+    let mut findings: Vec<_> = status
+        .warnings
+        .iter()
+        .map(|warning| match warning.rsplit_once("; ") {
+            Some((found, fix)) => Finding::warning(CHECK, found, fix),
+            None => Finding::warning(CHECK, warning, "`podsync status` says more"),
+        })
+        .collect();
+    let names: Vec<_> = status
+        .teams
+        .iter()
+        .map(|team| team.name.to_string())
+        .collect();
+    findings.push(if names.is_empty() {
+        Finding::warning(
+            CHECK,
+            "in none",
+            "found one with `podsync team create NAME`, or join with `podsync team join`",
+        )
+    } else {
+        Finding::ok(
+            CHECK,
+            format!(
+                "{}; {} teammates' devices connected",
+                names.join(", "),
+                status.peers_connected
+            ),
+        )
+    });
+    findings
+}
+
+/// Sends a packet to a group that this machine is in itself.
+async fn multicast() -> Finding {
+    const CHECK: &str = "multicast";
+    let echo = tokio::task::spawn_blocking(|| {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let IpAddr::V4(group) = MDNS.ip() else {
+            return Ok(());
+        };
+        socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+        socket.set_multicast_loop_v4(true)?;
+        socket.set_multicast_ttl_v4(0)?;
+        socket.set_read_timeout(Some(ECHO_PATIENCE))?;
+        let sent: [u8; 16] = rand::random();
+        socket.send_to(&sent, (group, socket.local_addr()?.port()))?;
+        let mut heard = [0; 16];
+        socket.recv_from(&mut heard).map(drop)
+    });
+    let error = match echo.await {
+        Ok(Ok(())) => return Finding::ok(CHECK, "works on this machine"),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Finding::warning(
+        CHECK,
+        format!("doesn't work here ({error}): teammates on the LAN aren't found by themselves"),
+        "name one with --peer or `peers` in config.toml; the others are heard of from there",
+    )
+}
+
+/// Nobody signs the future: where teammates seem to, this clock is late.
+async fn clock(settings: &Settings, status: &node::Status) -> Finding {
+    const CHECK: &str = "clock";
+    let mut newest = 0;
+    for team in &status.teams {
+        let choice = TeamChoice::Named(team.name.clone());
+        let Ok(client) = Client::new(&socket_path(&settings.home), choice) else {
+            continue;
+        };
+        let pods = client.call(&pods::ListPods {}).await.unwrap_or_default();
+        let tips = pods.iter().flat_map(|pod| &pod.tips);
+        newest = newest.max(tips.map(|tip| tip.created_ms).max().unwrap_or(0));
+    }
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let lag = Duration::from_millis(newest).saturating_sub(now);
+    if lag <= MAX_CLOCK_LAG {
+        return Finding::ok(CHECK, "not behind what teammates signed");
+    }
+    let minutes = lag.as_secs() / 60;
+    let error = ApiError::new(
+        ErrorCode::Invalid,
+        format!("{minutes} minutes behind the newest version that a teammate signed"),
+    );
+    Finding::failure(
+        CHECK,
+        error.hint("set this machine's clock, by NTP at best"),
+    )
+}
+
+async fn instance(endpoint: &str) -> Vec<Finding> {
+    const CHECK: &str = "emulator";
+    let asked = async {
+        let instance = calls::connect(endpoint).await?;
+        let environment = instance.environment().await.map_err(Failure::from)?;
+        let health = instance.health().await.map_err(Failure::from)?;
+        Ok::<_, Failure>((environment, health))
+    };
+    let (environment, health) = match asked.await {
+        Ok(answers) => answers,
+        Err(error) => return vec![Finding::failure(CHECK, error.into())],
+    };
+    let by = match (&environment.plugin_version, environment.pro) {
+        (Some(version), _) => format!("podsync's plugin {version}"),
+        (None, true) => "a licence".to_owned(),
+        (None, false) => "no licence said".to_owned(),
+    };
+    let found = format!(
+        "{} at {endpoint} saves and loads ({by})",
+        environment.emulator()
+    );
+    let broken: Vec<&Service> = health
+        .services
+        .iter()
+        .filter(|(_, status)| *status == "error")
+        .map(|(service, _)| service)
+        .collect();
+    let running = health
+        .services
+        .values()
+        .filter(|status| matches!(status.as_str(), "available" | "running"))
+        .count();
+    let services = format!("{running} of {} there", health.services.len());
+    let mut findings = vec![Finding::ok(CHECK, found)];
+    findings.push(if broken.is_empty() {
+        Finding::ok("services", services)
+    } else {
+        let names: Vec<_> = broken.iter().map(ToString::to_string).collect();
+        Finding::warning(
+            "services",
+            format!("{services}; {} failed to start", names.join(", ")),
+            "see the emulator's log",
+        )
+    });
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_that_is_no_home_and_an_endpoint_without_an_emulator_fail_with_their_fix() {
+        crate::install_crypto();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            home: folder.path().join("home"),
+            ..Settings::default()
+        };
+        let found = examine(&settings, "http://127.0.0.1:9").await;
+        let failed: Vec<_> = found
+            .iter()
+            .filter(|finding| finding.verdict == Verdict::Failure)
+            .collect();
+        assert_eq!(failed.len(), 2, "{found:?}");
+        assert!(failed[0].fix.as_ref().unwrap().contains("podsync init"));
+        assert_eq!(failed[1].code, Some(ErrorCode::Instance));
+        assert!(
+            failed.iter().all(|finding| finding.fix.is_some()),
+            "{found:?}"
+        );
+        assert!(!settings.home.exists(), "looking makes nothing");
+    }
+}
