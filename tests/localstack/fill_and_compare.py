@@ -2,6 +2,7 @@
 
     fill_and_compare.py fill --endpoint URL    resources with ids, versions, times and messages
     fill_and_compare.py more --endpoint URL    one queue more
+    fill_and_compare.py large --endpoint URL --bytes N    so many random bytes in a bucket
     fill_and_compare.py dump --endpoint URL    one canonical JSON document on stdout
 
 Two instances hold the same when their dumps are the same bytes: ids, version ids, ETags and times
@@ -12,6 +13,7 @@ traces in the state: the day on which a secret was read, and an empty entry for 
 import argparse
 import hashlib
 import json
+import os
 import sys
 import urllib.parse
 import urllib.request
@@ -28,6 +30,8 @@ OTHER_REGION = "eu-central-1"
 ACCOUNT = "000000000000"
 OTHER_ACCOUNT = "111122223333"
 PLACES = [(ACCOUNT, REGION), (ACCOUNT, OTHER_REGION), (OTHER_ACCOUNT, REGION)]
+
+OBJECT_LENGTH = 32 << 20
 
 ODD_KEYS = [
     "plain.txt",
@@ -52,8 +56,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("command", choices=["fill", "more", "dump"])
+    parser.add_argument("command", choices=["fill", "more", "large", "dump"])
     parser.add_argument("--endpoint", required=True)
+    parser.add_argument("--bytes", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "fill":
         for account, region in PLACES:
@@ -61,6 +66,8 @@ def main() -> None:
     elif arguments.command == "more":
         sqs = clients(arguments.endpoint, ACCOUNT, REGION)("sqs")
         sqs.create_queue(QueueName="one-more")
+    elif arguments.command == "large":
+        fill_with_bytes(clients(arguments.endpoint, ACCOUNT, REGION)("s3"), arguments.bytes)
     else:
         document = {
             f"{account} {region}": dump(
@@ -106,6 +113,13 @@ def pages(client: Any, operation: str, member: str, **arguments: Any) -> Iterato
 
 
 # ---------------------------------------------------------------- fill
+
+
+def fill_with_bytes(s3: Any, length: int) -> None:
+    s3.create_bucket(Bucket="large")
+    for number, begin in enumerate(range(0, length, OBJECT_LENGTH)):
+        body = os.urandom(min(OBJECT_LENGTH, length - begin))
+        s3.put_object(Bucket="large", Key=f"object-{number:05}", Body=body)
 
 
 def fill(client: Client, account: str, region: str) -> None:

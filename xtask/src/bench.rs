@@ -49,6 +49,8 @@ enum Row {
     Files,
     /// How two equal providers share the work
     Providers,
+    /// A save and a load at a real LocalStack, beside curl
+    Instance,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
 }
@@ -135,6 +137,7 @@ impl Row {
             Self::Latency => rows::latency::measure(ground),
             Self::Files => rows::files::measure(ground),
             Self::Providers => rows::providers::measure(ground),
+            Self::Instance => rows::instance::measure(ground),
             Self::Large => rows::large::measure(ground),
         }
     }

@@ -106,19 +106,30 @@ impl LocalStack {
         self.script("more").map(drop)
     }
 
+    /// So many random bytes in a bucket.
+    pub fn fill_with_bytes(&self, len: u64) -> Result<()> {
+        self.script_with(&["large", "--bytes", &len.to_string()])
+            .map(drop)
+    }
+
     /// Everything that the AWS API tells of it, canonically.
     pub fn dump(&self) -> Result<String> {
         self.script("dump")
     }
 
     fn script(&self, what: &str) -> Result<String> {
+        self.script_with(&[what])
+    }
+
+    fn script_with(&self, what: &[&str]) -> Result<String> {
         let output = Command::new(&self.python)
             .arg(scripts().join("fill_and_compare.py"))
-            .args([what, "--endpoint", &self.endpoint()])
+            .args(what)
+            .args(["--endpoint", &self.endpoint()])
             .output()?;
         ensure!(
             output.status.success(),
-            "{what}: {}",
+            "{what:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         Ok(String::from_utf8(output.stdout)?)

@@ -91,6 +91,16 @@ impl Home {
         self.run(&["save", pod, "--from", &text(from)?])
     }
 
+    pub(super) fn save_from(&self, pod: &str, endpoint: &str) -> Result<Ran<pods::Saved>> {
+        self.run(&["save", pod, "--endpoint", endpoint])
+    }
+
+    /// In place of all that is in the emulator.
+    pub(super) fn load_into(&self, reference: &str, endpoint: &str) -> Result<Ran<pods::Loaded>> {
+        let merge = ["--merge", "overwrite"];
+        self.run(&[&["load", reference, "--endpoint", endpoint], &merge[..]].concat())
+    }
+
     pub(super) fn save_and_share(&self, pod: &str, from: &Path) -> Result<Ran<pods::Saved>> {
         self.run(&["save", pod, "--share", "--from", &text(from)?])
     }

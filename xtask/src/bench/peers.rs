@@ -233,3 +233,61 @@ fn whole(source: &Path, into: &Path) -> Result<()> {
     fs::remove_file(into)?;
     Ok(())
 }
+
+/// An emulator's state into a file.
+pub(super) fn curl_state(endpoint: &str, into: &Path) -> Result<Turn> {
+    let url = format!("{endpoint}/_localstack/pods/state");
+    let run = || {
+        let peak = curl(&["--output", &into.to_string_lossy(), &url])?;
+        fsync(into)?;
+        Ok(peak)
+    };
+    let (peak, cost) = timed(&[], run)?;
+    Ok(Turn {
+        cost,
+        peaks: vec![peak.bytes()],
+    })
+}
+
+/// A file into an emulator, in place of all that is there.
+pub(super) fn curl_load(endpoint: &str, state: &Path) -> Result<Turn> {
+    let url = format!("{endpoint}/_localstack/pods?merge=overwrite");
+    let file = state.to_string_lossy();
+    let arguments = [
+        "--request",
+        "POST",
+        "--header",
+        "content-type: application/octet-stream",
+        "--upload-file",
+        &file,
+        "--output",
+        "/dev/null",
+        &url,
+    ];
+    let (peak, cost) = timed(&[], || curl(&arguments))?;
+    Ok(Turn {
+        cost,
+        peaks: vec![peak.bytes()],
+    })
+}
+
+/// An emulator as it was at its start.
+pub(super) fn curl_reset(endpoint: &str) -> Result<()> {
+    let url = format!("{endpoint}/_localstack/state/reset");
+    curl(&["--request", "POST", "--output", "/dev/null", &url]).map(drop)
+}
+
+fn curl(arguments: &[&str]) -> Result<Peak> {
+    let mut child = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail"])
+        .args(arguments)
+        .spawn()?;
+    let peak = Process(child.id()).follow();
+    let status = child.wait()?;
+    ensure!(
+        status.success(),
+        "curl {} failed: {status}",
+        arguments.join(" ")
+    );
+    Ok(peak)
+}

@@ -2,6 +2,7 @@
 
 pub(super) mod change;
 pub(super) mod files;
+pub(super) mod instance;
 pub(super) mod large;
 pub(super) mod latency;
 pub(super) mod providers;

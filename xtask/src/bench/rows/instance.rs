@@ -1,0 +1,81 @@
+//! A save from and a load into a real LocalStack, beside curl at the same endpoints.
+//!
+//! The instance does most of the work in both. Each load is into an instance that was reset before, so that the
+//! checkpoint which podsync takes is of nothing.
+
+use anyhow::{Result, bail};
+use podsync_tests::kit::LocalStack;
+
+use super::{SIDES, Side, size_in_words};
+use crate::{
+    bench::{
+        Ground, homes,
+        measure::{Samples, timed},
+        peers,
+        report::{Bar, Goal, Report},
+    },
+    localstack,
+};
+
+const BESIDE_CURL: Bar = Bar::AtMost(1.3);
+
+pub(crate) fn measure(ground: &Ground) -> Result<Report> {
+    if let Some(program) = peers::missing(&["curl"]) {
+        bail!("there is no {program} here");
+    }
+    let python = localstack::python()?;
+    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+    let file = scratch.path().join("state.zip");
+    let (source, target) = (LocalStack::start(&python)?, LocalStack::start(&python)?);
+    source.fill_with_bytes(ground.size)?;
+
+    let (mut save, mut curl_save, mut save_beside) = <(Side, Side, Samples)>::default();
+    let (mut load, mut curl_load, mut load_beside) = <(Side, Side, Samples)>::default();
+    for _ in 0..ground.pairs {
+        let alice = homes::found(ground)?;
+        let (ran, cost) = timed(&[alice.daemon()?], || {
+            alice.save_from("orders", &source.endpoint())
+        })?;
+        let len = ran.answer.state_len;
+        save.push(cost, len, &[alice.peak()?, ran.peak.bytes()]);
+        let turn = peers::curl_state(&source.endpoint(), &file)?;
+        curl_save.push(turn.cost, len, &turn.peaks);
+        save_beside.push(cost.wall / turn.cost.wall);
+
+        peers::curl_reset(&target.endpoint())?;
+        let (ran, cost) = timed(&[alice.daemon()?], || {
+            alice.load_into("orders", &target.endpoint())
+        })?;
+        load.push(cost, len, &[alice.peak()?, ran.peak.bytes()]);
+        peers::curl_reset(&target.endpoint())?;
+        let turn = peers::curl_load(&target.endpoint(), &file)?;
+        curl_load.push(turn.cost, len, &turn.peaks);
+        load_beside.push(cost.wall / turn.cost.wall);
+    }
+
+    let goal = |what: &str, beside: &Samples| Goal {
+        what: format!("instance: time of a {what} beside curl"),
+        figure: beside.median(),
+        bar: BESIDE_CURL,
+        digits: 2,
+        unit: " x",
+    };
+    Ok(Report {
+        title: format!(
+            "Save and load of {} in LocalStack",
+            size_in_words(ground.size)
+        ),
+        head: SIDES.to_vec(),
+        lines: vec![
+            save.line("podsync save (daemon, command)"),
+            curl_save.line("curl of the state"),
+            load.line("podsync load (daemon, command)"),
+            curl_load.line("curl into the instance"),
+        ],
+        notes: vec![
+            format!("podsync save / curl, in time: {save_beside:.2}"),
+            format!("podsync load / curl, in time: {load_beside:.2}"),
+        ],
+        goals: vec![goal("save", &save_beside), goal("load", &load_beside)],
+    })
+}
