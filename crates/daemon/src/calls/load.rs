@@ -428,7 +428,9 @@ fn account(report: LoadReport) -> (Vec<String>, Vec<(String, String)>) {
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl io::Write for Pieces {
+    /// Takes no more than a piece at once: large writes pass by the buffer before this.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = bytes.get(..PIECE_LEN).unwrap_or(bytes);
         self.0
             .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
             .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
