@@ -3,6 +3,8 @@
     fill_and_compare.py fill --endpoint URL    resources with ids, versions, times and messages
     fill_and_compare.py more --endpoint URL    one queue more
     fill_and_compare.py large --endpoint URL --bytes N    so many random bytes in a bucket
+    fill_and_compare.py many --endpoint URL --objects N   so many small objects in a bucket
+    fill_and_compare.py digest --endpoint URL  a hash of all keys, lengths, ETags and times in S3
     fill_and_compare.py dump --endpoint URL    one canonical JSON document on stdout
 
 Two instances hold the same when their dumps are the same bytes: ids, version ids, ETags and times
@@ -12,6 +14,7 @@ traces in the state: the day on which a secret was read, and an empty entry for 
 
 import argparse
 import hashlib
+import http.client
 import json
 import os
 import sys
@@ -56,9 +59,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("command", choices=["fill", "more", "large", "dump"])
+    parser.add_argument("command", choices=["fill", "more", "large", "many", "digest", "dump"])
     parser.add_argument("--endpoint", required=True)
     parser.add_argument("--bytes", type=int, default=0)
+    parser.add_argument("--objects", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.command == "fill":
         for account, region in PLACES:
@@ -68,6 +72,10 @@ def main() -> None:
         sqs.create_queue(QueueName="one-more")
     elif arguments.command == "large":
         fill_with_bytes(clients(arguments.endpoint, ACCOUNT, REGION)("s3"), arguments.bytes)
+    elif arguments.command == "many":
+        fill_with_objects(arguments.endpoint, arguments.objects)
+    elif arguments.command == "digest":
+        print(digest(clients(arguments.endpoint, ACCOUNT, REGION)("s3")))
     else:
         document = {
             f"{account} {region}": dump(
@@ -120,6 +128,32 @@ def fill_with_bytes(s3: Any, length: int) -> None:
     for number, begin in enumerate(range(0, length, OBJECT_LENGTH)):
         body = os.urandom(min(OBJECT_LENGTH, length - begin))
         s3.put_object(Bucket="large", Key=f"object-{number:05}", Body=body)
+
+
+def fill_with_objects(endpoint: str, count: int) -> None:
+    """Over one bare connection: boto3 spends longer on a request than LocalStack."""
+    credential = f"{ACCOUNT}/20260101/{REGION}/s3/aws4_request"
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
+    }
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(endpoint).netloc)
+    for path, body in [("/many", b"")] + [
+        (f"/many/{number % 100:02}/object-{number:06}", b"%d" % number) for number in range(count)
+    ]:
+        connection.request("PUT", path, body, headers)
+        response = connection.getresponse()
+        response.read()
+        if response.status != 200:
+            sys.exit(f"PUT {path}: {response.status}")
+
+
+def digest(s3: Any) -> str:
+    seen = hashlib.sha256()
+    for bucket in s3.list_buckets()["Buckets"]:
+        for found in pages(s3, "list_objects_v2", "Contents", Bucket=bucket["Name"]):
+            described = [found["Key"], found["Size"], found["ETag"], str(found["LastModified"])]
+            seen.update(json.dumps([bucket["Name"], *described]).encode())
+    return seen.hexdigest()
 
 
 def fill(client: Client, account: str, region: str) -> None:

@@ -13,6 +13,9 @@ pub(crate) struct Test {
     /// Leave out LocalStack and the end-to-end runs
     #[arg(long)]
     fast: bool,
+    /// Also states of 4 GiB and of 100,000 objects: some minutes and 20 GB of disk more
+    #[arg(long)]
+    large: bool,
 }
 
 impl Test {
@@ -69,6 +72,9 @@ impl Test {
         );
         if let Ok(python) = &python {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
+        }
+        if self.large {
+            tests = tests.env("PODSYNC_TEST_LARGE", "1");
         }
         if let Ok(python) = &python {
             step("the plugin's own tests");

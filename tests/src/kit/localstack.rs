@@ -112,6 +112,22 @@ impl LocalStack {
             .map(drop)
     }
 
+    /// So many small objects in a bucket.
+    pub fn fill_with_objects(&self, count: u32) -> Result<()> {
+        self.script_with(&["many", "--objects", &count.to_string()])
+            .map(drop)
+    }
+
+    /// A hash of all keys, lengths, ETags and times in S3.
+    pub fn digest(&self) -> Result<String> {
+        self.script("digest")
+    }
+
+    /// The bytes that its process has resident at most since it began.
+    pub fn peak_memory(&self) -> Result<u64> {
+        peak_memory(self.child.id())
+    }
+
     /// Everything that the AWS API tells of it, canonically.
     pub fn dump(&self) -> Result<String> {
         self.script("dump")
@@ -141,6 +157,16 @@ impl Drop for LocalStack {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The most bytes that a process had resident since it began; 0 where the system doesn't tell.
+pub fn peak_memory(process: u32) -> Result<u64> {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
+        return Ok(0);
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let words = line.and_then(|line| line.split_whitespace().next());
+    Ok(words.unwrap_or("0").parse::<u64>()? * 1024)
 }
 
 fn scripts() -> PathBuf {

@@ -10,7 +10,7 @@ mod zip;
 
 pub use emulator::{Conduct, FakeEmulator};
 pub use home::{Answer, Home, binary, finish};
-pub use localstack::{LocalStack, localstack_python};
+pub use localstack::{LocalStack, localstack_python, peak_memory};
 pub use namespace::Lan;
 pub use state::{change_file, fill, same_tree, size_of};
 pub use zip::{Member, zip};

@@ -4,6 +4,7 @@ mod bad_input;
 mod crash;
 mod instances;
 mod lan;
+mod large;
 mod localstack;
 mod providers;
 mod share;
