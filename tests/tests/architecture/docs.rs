@@ -13,7 +13,7 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-/// The text of every Rust file below these folders.
+/// The text of every Rust file, and of the plugin's Python, below these folders.
 fn sources(folders: &[&str]) -> String {
     let mut text = String::new();
     let mut left: Vec<PathBuf> = folders.iter().map(|folder| root().join(folder)).collect();
@@ -22,7 +22,10 @@ fn sources(folders: &[&str]) -> String {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 left.push(path);
-            } else if path.extension().is_some_and(|kind| kind == "rs") {
+            } else if path
+                .extension()
+                .is_some_and(|kind| kind == "rs" || kind == "py")
+            {
                 text.push_str(&fs::read_to_string(path).unwrap());
             }
         }
@@ -48,6 +51,7 @@ fn every_test_that_a_page_names_exists() {
         // Lints and settings look the same; they are said with their values or in these lists.
         for test in named_tests(&page) {
             let there = sources.contains(&format!("fn {test}("))
+                || sources.contains(&format!("def {test}("))
                 || sources.contains(&format!("fn {test}<"))
                 || [
                     "unwrap_used",
@@ -105,7 +109,7 @@ fn every_shape_is_in_the_control_apis_page() {
     let page = page("control-api.md");
     let shapes = page.split("## Shapes").nth(1).unwrap();
     let shapes = shapes.split("\n## ").next().unwrap();
-    let calls = ["node", "pods", "team"].map(|file| {
+    let calls = ["contents", "node", "pods", "team"].map(|file| {
         fs::read_to_string(root().join("crates/api/src").join(format!("{file}.rs"))).unwrap()
     });
     for shape in calls.concat().split("pub struct ").skip(1) {

@@ -51,8 +51,11 @@ fn words(status: &node::Status) -> String {
             .role
             .map_or_else(|| "removed from it".to_owned(), |role| role.to_string());
         lines.push(format!(
-            "team      {}: {role}, {} members, {} admins, {} pods",
-            team.name, team.members, team.admins, team.pods
+            "team      {}: {role}, {}, {}, {}",
+            team.name,
+            count(team.members, "member"),
+            count(team.admins, "admin"),
+            count(team.pods, "pod")
         ));
         for device in &team.quarantined {
             lines.push(format!(
@@ -98,4 +101,9 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
         )
     });
     Ok(())
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }

@@ -12,7 +12,7 @@ use crate::{
 pub enum EngineError {
     #[error("this home is in no team {0}: `podsync team join` with a ticket, or create one")]
     UnknownTeam(TeamId),
-    #[error("this home is in team {0} already: nothing to join")]
+    #[error("this home is in team {} already: nothing to join", .0.short())]
     AlreadyMember(TeamId),
     #[error(
         "this device is no member of team {0} any more: ask an admin for a new invite and join as a new device"
