@@ -91,7 +91,11 @@ pub(crate) fn table<const N: usize>(
     for row in rows {
         table.add_row(row.map(|cell| printable(&cell)));
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim().to_owned()).collect();
+    let lines = table.lines().map(|line| {
+        // The cells of the first column are set in by a space.
+        line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()
+    });
+    let lines: Vec<_> = lines.collect();
     lines.join("\n")
 }
 

@@ -73,6 +73,10 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
 
     bob.run(&["undo", "--endpoint", &his.endpoint()])?.ok()?;
     assert_ne!(hers.dump()?, his.dump()?);
+
+    let arguments = ["load", "orders", "--services", "sqs", "--endpoint"];
+    let loaded = bob.run(&[&arguments[..], &[&endpoint]].concat())?.ok()?;
+    assert_eq!(loaded["applied"], serde_json::json!(["sqs"]), "{loaded}");
     Ok(())
 }
 

@@ -27,6 +27,11 @@ impl Part {
         }
     }
 
+    /// Whether a service is meant to be loaded.
+    pub(super) fn names(&self, service: &str) -> bool {
+        !self.cut || self.services.iter().any(|wanted| wanted.as_str() == service)
+    }
+
     /// Whether an entry of the state goes into the instance.
     pub(super) fn holds(&self, name: &EntryName) -> bool {
         let name = name.as_str();
@@ -34,14 +39,7 @@ impl Part {
             .iter()
             .filter_map(|folder| name.strip_prefix(folder));
         let service = rest.next().and_then(|rest| rest.split('/').next());
-        !self.cut
-            || service.is_none_or(|service| {
-                service.is_empty()
-                    || self
-                        .services
-                        .iter()
-                        .any(|wanted| wanted.as_str() == service)
-            })
+        service.is_none_or(|service| service.is_empty() || self.names(service))
     }
 }
 

@@ -307,7 +307,7 @@ impl Daemon {
         };
         let (pieces, queue) = mpsc::channel(PIECES);
         let rebuild = {
-            let (manifest, packs) = (Arc::clone(&manifest), packs);
+            let (manifest, part) = (Arc::clone(&manifest), Arc::clone(&part));
             let meter = Meter::new(
                 Arc::clone(context),
                 Stage::Rebuilding,
@@ -348,6 +348,10 @@ impl Daemon {
                     sent = done;
                     context.report(&Progress::new(Stage::Loading, done, Some(len)));
                 }
+                // The zip's list names every service of the state, so an instance may tell of those
+                // of which nothing was sent.
+                LoadProgress::Service(event)
+                    if event.failure.is_none() && !part.names(event.service.as_str()) => {}
                 LoadProgress::Service(event) => {
                     tracing::info!(service = %event.service, failure = ?event.failure, "loaded");
                     context.report(&Progress {
@@ -362,7 +366,12 @@ impl Daemon {
             // The instance broke off, so the rebuild did: its reason is the one to tell.
             (Err(error), Ok(()) | Err(podsync_pack::RebuildError::Output(_))) => Err(error.into()),
             (_, Err(error)) => Err(error.into()),
-            (Ok(report), Ok(())) => Ok(report),
+            (Ok(mut report), Ok(())) => {
+                report
+                    .applied
+                    .retain(|service| part.names(service.as_str()));
+                Ok(report)
+            }
         }
     }
 }
