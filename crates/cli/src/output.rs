@@ -93,7 +93,10 @@ pub(crate) fn table<const N: usize>(
     }
     let lines = table.lines().map(|line| {
         // The cells of the first column are set in by a space.
-        line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()
+        line.strip_prefix(' ')
+            .unwrap_or(&line)
+            .trim_end()
+            .to_owned()
     });
     let lines: Vec<_> = lines.collect();
     lines.join("\n")

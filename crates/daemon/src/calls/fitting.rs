@@ -29,7 +29,11 @@ impl Part {
 
     /// Whether a service is meant to be loaded.
     pub(super) fn names(&self, service: &str) -> bool {
-        !self.cut || self.services.iter().any(|wanted| wanted.as_str() == service)
+        !self.cut
+            || self
+                .services
+                .iter()
+                .any(|wanted| wanted.as_str() == service)
     }
 
     /// Whether an entry of the state goes into the instance.
