@@ -12,17 +12,20 @@ use std::{collections::BTreeSet, path::Path, process::Command};
 use serde_json::Value;
 
 /// Who may depend on whom among our own crates; dev-dependencies don't count.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("podsync-core", &[]),
     ("podsync-pack", &["podsync-core"]),
     ("podsync-store", &["podsync-core"]),
     ("podsync-net", &["podsync-core"]),
     ("podsync-instance", &["podsync-core"]),
     ("podsync-api", &["podsync-core"]),
+    ("podsync-bucket", &["podsync-api", "podsync-core"]),
+    ("podsync-hub", &["podsync-api", "podsync-core"]),
     (
         "podsync-daemon",
         &[
             "podsync-api",
+            "podsync-bucket",
             "podsync-core",
             "podsync-instance",
             "podsync-net",

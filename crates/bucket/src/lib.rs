@@ -1,0 +1,1 @@
+//! Every byte to and from the bucket.
