@@ -1,1 +1,3 @@
 //! The organisation's hub.
+
+pub mod storage;

@@ -1,0 +1,80 @@
+//! One team's bucket, as the rest of the hub sees it.
+//!
+//! Keys are built here in the hub and nowhere else. Nothing in the hub relies on a conditional write:
+//! an object's key tells its bytes, so writing one a second time changes nothing.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use podsync_api::hub::{Action, Sha256};
+
+/// What went wrong at the bucket, by what the hub can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// It can't be reached, is overloaded or has failed: the same call may succeed later.
+    #[error("the bucket doesn't answer: {0}")]
+    Unavailable(String),
+    /// It refuses the hub: wrong credentials, region or bucket. An operator has to look.
+    #[error("the bucket refuses the hub: {0}")]
+    Refused(String),
+    /// No room is left.
+    #[error("the bucket is full: {0}")]
+    Full(String),
+    /// An answer that no S3 server should give.
+    #[error("the bucket's answer makes no sense: {0}")]
+    Garbled(String),
+}
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub key: String,
+    /// Bytes.
+    pub len: u64,
+    pub modified: SystemTime,
+}
+
+/// A page of a listing, in ascending order of keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub objects: Vec<Listed>,
+    /// Go on after the last of these keys: there are more.
+    pub more: bool,
+}
+
+/// A bucket: the real one behind S3, or one in memory for tests and the model of the garbage collector.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// Makes the bucket where it isn't there, and blocks public access where the server can.
+    async fn ensure(&self) -> Result<(), StorageError>;
+
+    /// All of an object of at most `max_len` bytes; none where there is no such key. A longer one is
+    /// [`StorageError::Garbled`].
+    async fn get(&self, key: &str, max_len: u64) -> Result<Option<Bytes>, StorageError>;
+
+    /// The length of an object.
+    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError>;
+
+    /// Writes a small object whole; readers see the old one or the new one.
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError>;
+
+    /// Deletes an object, which needn't be there.
+    async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// The keys that begin with `prefix` and come after `after`, at most 1000 of them.
+    async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StorageError>;
+
+    /// A PUT of exactly these bytes: key, SHA-256, length and `if-none-match: *` are bound by signed
+    /// headers. Never good for longer than the credential that signs it.
+    async fn presign_put(
+        &self,
+        key: &str,
+        sha256: &Sha256,
+        len: u64,
+        expires: Duration,
+    ) -> Result<Action, StorageError>;
+
+    /// A GET; a `Range` may be added.
+    async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError>;
+}
