@@ -8,6 +8,8 @@ mod error;
 mod feed;
 mod membership;
 mod objects;
+#[cfg(feature = "signature")]
+pub mod signature;
 
 pub use bytes::Base64;
 pub use error::{HubError, HubErrorCode};
