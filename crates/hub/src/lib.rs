@@ -1,3 +1,5 @@
 //! The organisation's hub.
 
+pub mod gc;
+pub mod keys;
 pub mod storage;
