@@ -1,5 +1,24 @@
-//! The organisation's hub.
+//! The organisation's hub: it hands out presigned URLs and keeps feeds and membership in the bucket.
+//!
+//! It holds the bucket's credentials and no state of its own: the bucket is its database. What is asked of
+//! it and how is `docs/hub-protocol.md`.
 
+pub mod audit;
+pub mod authenticate;
+pub mod failure;
 pub mod gc;
+mod hub;
 pub mod keys;
+pub mod metrics;
+pub mod openapi;
+pub mod router;
+pub mod serve;
 pub mod storage;
+pub mod stored;
+pub mod team;
+mod teams;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use hub::Hub;
+pub use teams::{TeamSettings, Teams};

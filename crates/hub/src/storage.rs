@@ -3,6 +3,8 @@
 //! Keys are built here in the hub and nowhere else. Nothing in the hub relies on a conditional write:
 //! an object's key tells its bytes, so writing one a second time changes nothing.
 
+pub mod memory;
+
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;

@@ -1,0 +1,81 @@
+//! Errors on their way out: from what went wrong in the hub to a status, a body and `Retry-After`.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use podsync_api::hub::{HubError, HubErrorCode, signature::RequestError};
+
+use crate::storage::StorageError;
+
+/// When to come back, in seconds, after too many requests and while the bucket doesn't answer.
+const RETRY_AFTER: [(HubErrorCode, u16); 2] = [
+    (HubErrorCode::TooManyRequests, 1),
+    (HubErrorCode::StorageUnavailable, 5),
+];
+
+/// An error as an answer.
+#[derive(Debug)]
+pub struct Failure(pub HubError);
+
+impl Failure {
+    pub fn new(code: HubErrorCode, message: impl Into<String>) -> Self {
+        Self(HubError::new(code, message))
+    }
+}
+
+impl<E: Into<HubError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let code = self.0.code;
+        let status =
+            StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(self.0)).into_response();
+        if let Some((_, seconds)) = RETRY_AFTER.iter().find(|(of, _)| *of == code) {
+            let value = HeaderValue::from(*seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+        response
+    }
+}
+
+/// What a member is told; the details are the operator's, in the log.
+impl From<StorageError> for HubError {
+    fn from(error: StorageError) -> Self {
+        tracing::warn!(%error, "bucket");
+        match error {
+            StorageError::Unavailable(_) => Self::new(
+                HubErrorCode::StorageUnavailable,
+                "the team's bucket doesn't answer; try again in a while",
+            ),
+            StorageError::Refused(_) => Self::new(
+                HubErrorCode::StorageUnavailable,
+                "the team's bucket refuses the hub; tell whoever runs the hub to look at its log",
+            ),
+            StorageError::Full(_) => Self::new(
+                HubErrorCode::QuotaExceeded,
+                "the team's bucket is full; drop versions, or tell whoever runs the hub",
+            ),
+            StorageError::Garbled(_) => Self::new(
+                HubErrorCode::Internal,
+                "something in the team's bucket makes no sense; tell whoever runs the hub to look at its log",
+            ),
+        }
+    }
+}
+
+/// An error about the signature of a request. `now` is the hub's clock, Unix milliseconds.
+pub fn unsigned(error: &RequestError, now_ms: u64) -> HubError {
+    let code = error.code();
+    let time_ms = (code == HubErrorCode::ClockSkew).then_some(now_ms);
+    HubError {
+        time_ms,
+        ..HubError::new(code, error.to_string())
+    }
+}

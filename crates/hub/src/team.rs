@@ -1,0 +1,144 @@
+//! One team: its bucket, what was last seen in it, and what requests do to it.
+
+mod commit;
+mod feeds;
+mod join;
+mod membership;
+mod objects;
+mod quota;
+mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use podsync_api::hub::{HubError, HubErrorCode};
+use podsync_core::{DeviceId, TeamId};
+use tokio::sync::Mutex;
+
+use self::{quota::Usage, view::View};
+use crate::{
+    storage::{Listed, Storage, StorageError},
+    stored::CHANGED,
+    teams::{TeamSettings, unknown_team},
+};
+
+/// How many calls to the bucket one request makes at once.
+const AT_ONCE: usize = 16;
+/// The most bytes of the mark at [`CHANGED`].
+const MAX_MARK_LEN: u64 = 64;
+/// A replica lists anew after this time, whatever the mark says: a hub may have died before it wrote one.
+const VIEW_LIFETIME: Duration = Duration::from_secs(300);
+
+pub(crate) struct Team {
+    id: TeamId,
+    bucket: Arc<dyn Storage>,
+    quota: Option<u64>,
+    /// Held while it is brought up to date, so that one request does it for all.
+    view: Mutex<Option<Arc<View>>>,
+    usage: Mutex<Usage>,
+}
+
+impl Team {
+    pub(crate) fn new(settings: TeamSettings) -> Self {
+        Self {
+            id: settings.team,
+            bucket: settings.bucket,
+            quota: settings.quota,
+            view: Mutex::default(),
+            usage: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> TeamId {
+        self.id
+    }
+
+    /// Whether the bucket answers.
+    pub(crate) async fn is_ready(&self) -> Result<(), StorageError> {
+        self.bucket.get(CHANGED, MAX_MARK_LEN).await.map(drop)
+    }
+
+    /// What the bucket says now.
+    pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
+        let mut held = self.view.lock().await;
+        // Read before the listing: what is written meanwhile changes it again.
+        let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
+        if let Some(view) = held.as_ref().filter(|view| view.is_current(mark.as_ref())) {
+            return Ok(view.clone());
+        }
+        let view = View::read(self.id, &self.bucket, mark, held.as_deref()).await?;
+        let view = Arc::new(view);
+        *held = Some(view.clone());
+        Ok(view)
+    }
+
+    /// Forgets what was seen, so that the next request looks again.
+    async fn look_again(&self) {
+        *self.view.lock().await = None;
+    }
+
+    /// The view, for a member.
+    pub(crate) async fn view_for(&self, device: &DeviceId) -> Result<Arc<View>, HubError> {
+        let view = self.view().await?;
+        let membership = view.membership.as_ref().ok_or_else(unknown_team)?;
+        if membership.state().is_member(device) {
+            return Ok(view);
+        }
+        let removed = membership.state().member(device).is_some();
+        Err(HubError::new(
+            HubErrorCode::NotListed,
+            if removed {
+                "this device was removed from the team; ask an admin"
+            } else {
+                "this device isn't in the team, as far as the hub knows; let an admin's daemon reach the hub, or ask for an invite"
+            },
+        ))
+    }
+
+    /// The view, for a publisher.
+    async fn view_for_publisher(&self, device: &DeviceId) -> Result<Arc<View>, HubError> {
+        let view = self.view_for(device).await?;
+        let publishes = view
+            .membership
+            .as_ref()
+            .is_some_and(|membership| membership.state().may_publish(device));
+        if publishes {
+            return Ok(view);
+        }
+        Err(HubError::new(
+            HubErrorCode::RoleTooLow,
+            "this device is a reader, and only publishers upload and commit; ask an admin for the role",
+        ))
+    }
+
+    /// Tells other replicas that something was written.
+    async fn changed(&self) -> Result<(), StorageError> {
+        let mark = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
+        self.bucket.put(CHANGED, Bytes::from(mark)).await
+    }
+}
+
+impl std::fmt::Debug for Team {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Team({})", self.id.short())
+    }
+}
+
+/// All keys that begin with `prefix`.
+async fn list_all(bucket: &dyn Storage, prefix: &str) -> Result<Vec<Listed>, StorageError> {
+    let mut all: Vec<Listed> = Vec::new();
+    loop {
+        let after = all.last().map(|listed| listed.key.as_str());
+        let page = bucket.list(prefix, after).await?;
+        let empty = page.objects.is_empty();
+        all.extend(page.objects);
+        if !page.more {
+            return Ok(all);
+        }
+        if empty {
+            return Err(StorageError::Garbled(format!(
+                "an empty page of {prefix} that isn't the last"
+            )));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How much a team stores, as last listed, with what was promised to uploads since.
+//!
+//! It may be exceeded by what other replicas promised meanwhile: a listing of all objects is too dear to be
+//! made for each batch.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use podsync_api::hub::{HubError, HubErrorCode};
+
+use super::{Team, list_all};
+use crate::{
+    keys::ObjectKey,
+    storage::{Storage, StorageError},
+};
+
+/// How long a listing is believed.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// What is promised for longer than a URL is good is in a listing, or never comes.
+const PROMISE: Duration = Duration::from_secs(2 * 15 * 60);
+
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    listed: Option<Instant>,
+    bytes: u64,
+    promised: BTreeMap<ObjectKey, (u64, Instant)>,
+}
+
+impl Team {
+    /// Promises room to uploads, all or none.
+    pub(super) async fn promise(&self, uploads: &[(ObjectKey, u64)]) -> Result<(), HubError> {
+        let Some(quota) = self.quota else {
+            return Ok(());
+        };
+        let mut usage = self.usage.lock().await;
+        if usage
+            .listed
+            .is_none_or(|listed| listed.elapsed() > LIFETIME)
+        {
+            usage.list(self.bucket.as_ref()).await?;
+        }
+        let now = Instant::now();
+        usage
+            .promised
+            .retain(|_, (_, since)| now.duration_since(*since) < PROMISE);
+        let promised: u64 = usage.promised.values().map(|(len, _)| len).sum();
+        let asked: u64 = uploads
+            .iter()
+            .filter(|(key, _)| !usage.promised.contains_key(key))
+            .map(|(_, len)| len)
+            .sum();
+        if usage.bytes + promised + asked > quota {
+            return Err(HubError::new(
+                HubErrorCode::QuotaExceeded,
+                format!(
+                    "the team's bucket holds {} of {quota} bytes, and {asked} more don't fit; drop versions, or ask whoever runs the hub for more",
+                    usage.bytes + promised
+                ),
+            ));
+        }
+        let kept = uploads.iter().map(|(key, len)| (*key, (*len, now)));
+        usage.promised.extend(kept);
+        Ok(())
+    }
+}
+
+impl Usage {
+    async fn list(&mut self, bucket: &dyn Storage) -> Result<(), StorageError> {
+        let listed = Instant::now();
+        let mut bytes = 0;
+        for kind in ObjectKey::KINDS {
+            for object in list_all(bucket, ObjectKey::folder(kind)).await? {
+                bytes += object.len;
+                if let Ok(key) = object.key.parse() {
+                    self.promised.remove(&key);
+                }
+            }
+        }
+        (self.bytes, self.listed) = (bytes, Some(listed));
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Which teams the hub serves, each with a bucket of its own.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use podsync_api::hub::{HubError, HubErrorCode};
+use podsync_core::TeamId;
+
+use crate::{
+    storage::{Storage, StorageError},
+    team::Team,
+};
+
+/// The most teams that are taken in where any team is.
+const MAX_TEAMS: usize = 1000;
+
+/// A team that the hub serves.
+#[derive(Clone)]
+pub struct TeamSettings {
+    pub team: TeamId,
+    pub bucket: Arc<dyn Storage>,
+    /// Bytes of objects; none where there is no end.
+    pub quota: Option<u64>,
+}
+
+type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;
+
+/// The teams.
+pub struct Teams {
+    known: Mutex<HashMap<TeamId, Arc<Team>>>,
+    /// Makes the bucket of a team that nobody spoke of before.
+    open: Option<Box<OpenBucket>>,
+}
+
+impl Teams {
+    /// These and no others.
+    pub fn only(teams: impl IntoIterator<Item = TeamSettings>) -> Self {
+        let known = teams
+            .into_iter()
+            .map(|settings| (settings.team, Arc::new(Team::new(settings))))
+            .collect();
+        Self {
+            known: Mutex::new(known),
+            open: None,
+        }
+    }
+
+    /// Any team, its bucket made on first use: for trying podsync, never for the open internet.
+    pub fn any(
+        open: impl Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            known: Mutex::default(),
+            open: Some(Box::new(open)),
+        }
+    }
+
+    /// Whether this team would be served.
+    pub(crate) fn serves(&self, team: &TeamId) -> bool {
+        self.open.is_some() || self.lock().contains_key(team)
+    }
+
+    pub(crate) fn get(&self, team: TeamId) -> Result<Arc<Team>, HubError> {
+        let mut known = self.lock();
+        if let Some(found) = known.get(&team) {
+            return Ok(found.clone());
+        }
+        let Some(open) = self.open.as_ref().filter(|_| known.len() < MAX_TEAMS) else {
+            return Err(unknown_team());
+        };
+        let opened = Arc::new(Team::new(TeamSettings {
+            team,
+            bucket: open(team)?,
+            quota: None,
+        }));
+        known.insert(team, opened.clone());
+        Ok(opened)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Team>> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TeamId, Arc<Team>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Teams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Teams({})", self.lock().len())
+    }
+}
+
+pub(crate) fn unknown_team() -> HubError {
+    HubError::new(
+        HubErrorCode::UnknownTeam,
+        "this hub doesn't serve that team, or nobody has brought its operations here; ask whoever runs the hub, or let an admin's daemon reach it",
+    )
+}

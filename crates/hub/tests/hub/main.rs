@@ -1,0 +1,9 @@
+//! The hub over loopback and buckets in memory: what it does, what it refuses, and what it never shows.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what was not as it should be"
+)]
+
+mod feeds;
+mod kit;
