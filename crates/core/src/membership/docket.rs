@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     graph::{Graph, Index},
     operation::{Enrolment, Kind},
+    roster::HUB_KEY,
 };
 use crate::{
     id::{DeviceId, EpochId},
@@ -23,6 +24,8 @@ pub(super) struct Docket {
     joins: Lists<DeviceId>,
     names: Lists<String>,
     epochs: Lists<EpochId>,
+    hub_settings: Lists<()>,
+    hubs: Lists<DeviceId>,
 }
 
 impl Docket {
@@ -39,6 +42,14 @@ impl Docket {
         match node.kind() {
             Kind::Invite(invite) => self.invites.enter(graph, invite.key.device, at),
             Kind::Join(join) => self.joins.enter(graph, join.invite, at),
+            Kind::Settings(settings) => {
+                if let Some(value) = settings.changes.get(HUB_KEY) {
+                    self.hub_settings.enter(graph, (), at);
+                    if let Some(key) = hub_key(value.as_deref()) {
+                        self.hubs.enter(graph, key, at);
+                    }
+                }
+            }
             kind => {
                 if let Some(device) = struck(kind) {
                     self.strikes.enter(graph, device, at);
@@ -74,9 +85,24 @@ impl Docket {
         self.names.of(&folded(member))
     }
 
+    /// Settings that say which key the hub has, or that it has none.
+    pub(super) fn hub_settings(&self) -> &[Index] {
+        self.hub_settings.of(&())
+    }
+
+    /// Settings that say that the hub has this key.
+    pub(super) fn hubs(&self, key: &DeviceId) -> &[Index] {
+        self.hubs.of(key)
+    }
+
     pub(super) fn epochs(&self, epoch: &EpochId) -> &[Index] {
         self.epochs.of(epoch)
     }
+}
+
+/// The key that a value of the setting [`HUB_KEY`] names.
+pub(super) fn hub_key(value: Option<&str>) -> Option<DeviceId> {
+    value.and_then(|value| value.parse().ok())
 }
 
 /// The device that an operation enrols.

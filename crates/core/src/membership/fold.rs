@@ -277,6 +277,7 @@ impl Fold {
                 .docket
                 .enrolments(device)
                 .iter()
+                .chain(self.docket.hubs(device))
                 .any(|at| past.contains(*at))
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use author::{Author, AuthorError};
 pub use keyring::KeyRing;
 pub use operation::{Enrolment, KeyWrap, LastEntry, Operation, Role};
-pub use roster::{Enrolled, HUB_URL, InviteRecord, MemberRecord, Removal, Roster};
+pub use roster::{Enrolled, HUB_KEY, HUB_URL, InviteRecord, MemberRecord, Removal, Roster};
 pub use void::Void;
 
 use self::{

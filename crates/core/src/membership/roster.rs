@@ -17,6 +17,8 @@ use crate::{
 
 /// The setting that names the team's hub.
 pub const HUB_URL: &str = "hub.url";
+/// The setting that names the key with which the team's hub witnesses joins, as a device id.
+pub const HUB_KEY: &str = "hub.key";
 
 /// The team as its members see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,6 +217,11 @@ impl Roster {
 
     pub fn hub_url(&self) -> Option<&str> {
         self.setting(HUB_URL)
+    }
+
+    /// The key with which the hub witnesses joins.
+    pub fn hub_key(&self) -> Option<DeviceId> {
+        self.setting(HUB_KEY).and_then(|key| key.parse().ok())
     }
 
     /// The epoch whose key is used from now on.

@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::{
-    docket::{Docket, struck},
+    docket::{Docket, hub_key, struck},
     graph::{Graph, Index, NodeSet, Order},
     operation::{Add, Invite, Join, Kind, Operation, Role, SetRole},
+    roster::HUB_KEY,
     void::Void,
 };
 use crate::id::DeviceId;
@@ -147,8 +148,29 @@ impl Bench<'_> {
                 has: role,
                 needs,
             }),
+            Standing::Unknown
+                if matches!(case.op.kind, Kind::Join(_))
+                    && self.is_hub(&case.signer, case.past)? =>
+            {
+                Ok(())
+            }
             Standing::Unknown | Standing::Removed => void(Void::NotAMember(case.signer)),
         }
+    }
+
+    /// Whether the last settings within `past` name this as the hub's key, and it was not removed there.
+    fn is_hub(&self, key: &DeviceId, past: &NodeSet) -> Result<bool, Stop> {
+        for &at in self.docket.hub_settings().iter().rev() {
+            if past.contains(at) && self.decided(at)? {
+                let Kind::Settings(settings) = self.graph.node(at).kind() else {
+                    continue;
+                };
+                let value = settings.changes.get(HUB_KEY).and_then(Option::as_deref);
+                let removed = self.first_counting(self.docket.strikes(key), past)?;
+                return Ok(hub_key(value) == Some(*key) && removed.is_none());
+            }
+        }
+        Ok(false)
     }
 
     fn check_add(&self, case: &Case<'_>, add: &Add) -> Result<(), Stop> {
@@ -169,7 +191,12 @@ impl Bench<'_> {
             Standing::Member { .. } => Ok(()),
             Standing::Removed => void(Void::DeviceRemoved(*device)),
             Standing::Unknown => match self.invite(device, case.past) {
-                Err(Stop::Void(Void::NoSuchInvite(_))) => void(Void::UnknownDevice(*device)),
+                Err(Stop::Void(Void::NoSuchInvite(_))) => {
+                    match self.first_counting(self.docket.hubs(device), case.past)? {
+                        Some(_) => Ok(()),
+                        None => void(Void::UnknownDevice(*device)),
+                    }
+                }
                 invite => invite.map(drop),
             },
         }

@@ -516,3 +516,113 @@ fn settings_change_one_by_one() {
     team.counts(1, set("hub.url", None));
     assert_eq!(team.membership.state().hub_url(), None);
 }
+
+mod hubs {
+    use super::*;
+    use crate::membership::HUB_KEY;
+
+    const HUB: u8 = 50;
+    const INVITE: u8 = 60;
+
+    fn hub_is(number: Option<u8>) -> Kind {
+        let value = number.map(|number| id(number).to_string());
+        let changes = [(HUB_KEY.to_owned(), value)].into();
+        Kind::Settings(crate::membership::operation::Settings { changes })
+    }
+
+    fn team() -> Team {
+        let mut team = Team::with_admins(&[1]);
+        team.counts(FOUNDER, invite(INVITE, 5));
+        team.counts(FOUNDER, hub_is(Some(HUB)));
+        team
+    }
+
+    #[test]
+    fn a_key_that_the_team_names_witnesses_joins_and_no_more() {
+        let mut team = team();
+        assert_eq!(team.membership.state().hub_key(), Some(id(HUB)));
+        let join = team.join(INVITE, enrolment(10));
+        team.counts(HUB, join);
+        assert_eq!(team.role(10), Some(Role::Publisher));
+        assert_eq!(team.role(HUB), None);
+        for kind in [
+            add(11, Role::Reader),
+            remove(1),
+            hub_is(None),
+            invite(61, 1),
+        ] {
+            let op = team.now(HUB, kind);
+            assert_eq!(team.void(op), Some(Void::NotAMember(id(HUB))));
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_not_named_is_a_stranger() {
+        let mut team = team();
+        let join = team.join(INVITE, enrolment(10));
+        let join = team.sign_at(&team.membership.parents_for_next(), 51, join);
+        assert!(matches!(team.membership.insert(join), Insert::Refused(_)));
+    }
+
+    #[test]
+    fn a_change_of_the_key_leaves_what_was_witnessed_beside_it() {
+        let mut team = team();
+        let before = team.heads();
+        team.counts(FOUNDER, hub_is(Some(HUB + 1)));
+        let join = team.join(INVITE, enrolment(10));
+        let beside = team.at(&before, HUB, join);
+        assert_eq!(team.void(beside), None);
+        let join = team.join(INVITE, enrolment(11));
+        let after = team.now(HUB, join);
+        assert_eq!(team.void(after), Some(Void::NotAMember(id(HUB))));
+        let join = team.join(INVITE, enrolment(12));
+        team.counts(HUB + 1, join);
+        team.counts(1, hub_is(None));
+        let join = team.join(INVITE, enrolment(13));
+        let none = team.now(HUB + 1, join);
+        assert_eq!(team.void(none), Some(Void::NotAMember(id(HUB + 1))));
+    }
+
+    #[test]
+    fn a_removed_key_witnesses_no_more_for_good() {
+        let mut team = team();
+        let before = team.heads();
+        let removal = team.counts(1, remove(HUB));
+        let join = team.join(INVITE, enrolment(10));
+        let beside = team.at(&before, HUB, join);
+        assert_eq!(team.void(beside), Some(Void::Struck { by: removal }));
+        team.counts(FOUNDER, hub_is(Some(HUB)));
+        let join = team.join(INVITE, enrolment(11));
+        let after = team.now(HUB, join);
+        assert_eq!(team.void(after), Some(Void::NotAMember(id(HUB))));
+        assert_eq!(team.role(10).or(team.role(11)), None);
+    }
+
+    #[test]
+    fn the_order_of_arrival_changes_nothing() {
+        let one = team();
+        let before = one.heads();
+        let join = one.join(INVITE, enrolment(10));
+        let join = one.sign_at(&before, HUB, join);
+        let change = one.sign_at(&before, FOUNDER, hub_is(Some(HUB + 1)));
+        let removal = one.sign_at(&before, 1, remove(HUB));
+        let mut states = Vec::new();
+        for order in [
+            [0, 1, 2],
+            [0, 2, 1],
+            [1, 0, 2],
+            [1, 2, 0],
+            [2, 0, 1],
+            [2, 1, 0],
+        ] {
+            let mut team = team();
+            for at in order {
+                let op = [&join, &change, &removal][at].clone();
+                assert_eq!(team.membership.insert(op), Insert::New);
+            }
+            states.push(team.membership.state().clone());
+        }
+        assert!(states.iter().all(|state| *state == states[0]));
+        assert_eq!(states[0].role(&id(10)), None);
+    }
+}
