@@ -37,7 +37,7 @@ use crate::{
 const MAX_NONCES: usize = 1 << 16;
 
 /// What one hub takes at once.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Signed requests in all: with the longest bodies, 2 GiB.
     pub in_flight: usize,
@@ -45,30 +45,31 @@ pub struct Limits {
     pub per_device: usize,
     /// How long a body may take to arrive.
     pub body: Duration,
-    flying: Arc<Mutex<HashMap<DeviceId, usize>>>,
+    /// How long a request may take in all: a commit looks for thousands of objects.
+    pub whole: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self::new(256, 16, Duration::from_secs(30))
+        Self {
+            in_flight: 256,
+            per_device: 16,
+            body: Duration::from_secs(30),
+            whole: Duration::from_secs(120),
+        }
     }
 }
 
-impl Limits {
-    pub fn new(in_flight: usize, per_device: usize, body: Duration) -> Self {
-        Self {
-            in_flight,
-            per_device,
-            body,
-            flying: Arc::default(),
-        }
-    }
+/// The signed requests that are being answered, by device.
+#[derive(Debug, Default)]
+pub struct InFlight(Arc<Mutex<HashMap<DeviceId, usize>>>);
 
-    fn take(&self, device: DeviceId) -> Result<Permit, HubError> {
-        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
+impl InFlight {
+    fn take(&self, device: DeviceId, limits: &Limits) -> Result<Permit, HubError> {
+        let mut flying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = flying.values().sum();
         let own = flying.get(&device).copied().unwrap_or_default();
-        if own >= self.per_device || all >= self.in_flight {
+        if own >= limits.per_device || all >= limits.in_flight {
             return Err(HubError::new(
                 HubErrorCode::TooManyRequests,
                 "too many requests at once; try again in a second",
@@ -77,7 +78,7 @@ impl Limits {
         flying.insert(device, own + 1);
         Ok(Permit {
             device,
-            flying: self.flying.clone(),
+            flying: self.0.clone(),
         })
     }
 }
@@ -153,7 +154,7 @@ impl FromRequest<Arc<Hub>> for Signed {
     async fn from_request(request: Request, hub: &Arc<Hub>) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let signed = check(&parts, hub)?;
-        let permit = hub.limits.take(signed.device)?;
+        let permit = hub.in_flight.take(signed.device, &hub.limits)?;
         let team = team_of(&mut parts, hub).await?;
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

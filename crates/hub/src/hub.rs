@@ -8,7 +8,7 @@ use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
 use crate::{
     audit::{Audit, Deed},
-    authenticate::{Limits, Nonces},
+    authenticate::{InFlight, Limits, Nonces},
     metrics::Metrics,
     teams::Teams,
 };
@@ -22,6 +22,7 @@ pub struct Hub {
     pub(crate) witness: Option<DeviceSecret>,
     pub(crate) nonces: Nonces,
     pub(crate) limits: Limits,
+    pub(crate) in_flight: InFlight,
     pub(crate) metrics: Metrics,
     audit: Audit,
 }
@@ -34,6 +35,7 @@ impl Hub {
             witness,
             nonces: Nonces::default(),
             limits: Limits::default(),
+            in_flight: InFlight::default(),
             metrics: Metrics::default(),
             audit: Audit::new(rand::random()),
         }

@@ -26,8 +26,6 @@ use crate::{
     teams::unknown_team,
 };
 
-/// The longest request: a commit that looks for thousands of objects at a slow bucket.
-const MAX_SECONDS: u64 = 120;
 /// How long the bucket may take to show that the hub is ready.
 const READY: Duration = Duration::from_secs(5);
 
@@ -73,8 +71,7 @@ async fn measure(
     let method = request.method().clone();
     let begun = std::time::Instant::now();
     hub.metrics.in_flight.inc();
-    let limit = Duration::from_secs(MAX_SECONDS);
-    let response = tokio::time::timeout(limit, next.run(request))
+    let response = tokio::time::timeout(hub.limits.whole, next.run(request))
         .await
         .unwrap_or_else(|_| {
             let message = "this took too long; try again";

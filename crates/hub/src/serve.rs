@@ -1,6 +1,12 @@
 //! Listening, with TLS or without, and stopping within seconds.
 
-use std::{io, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use hyper_util::rt::TokioTimer;
@@ -30,8 +36,19 @@ pub async fn serve(
     headers: Duration,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    serve_by(Handle::new(), hub, listener, tls, headers, stop).await
+}
+
+/// The same, with a handle by which it can be cut off.
+pub(crate) async fn serve_by(
+    handle: Handle<SocketAddr>,
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    tls: Option<&Tls>,
+    headers: Duration,
+    stop: CancellationToken,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let handle = Handle::new();
     let stopper = handle.clone();
     let stopping = async move {
         stop.cancelled().await;

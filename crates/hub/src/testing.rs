@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Hub, TeamSettings, Teams,
     authenticate::Limits,
-    serve::{HEADERS, serve},
+    serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
 };
 
@@ -31,6 +31,8 @@ pub struct Options {
     pub headers: Duration,
     /// The most keys of a page of a listing.
     pub page: usize,
+    /// Believe a request's `Host`, for a hub behind something else's address.
+    pub any_host: bool,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             limits: Limits::default(),
             headers: HEADERS,
             page: 1000,
+            any_host: false,
         }
     }
 }
@@ -130,6 +133,7 @@ pub struct TestHub {
     address: SocketAddr,
     hub: Arc<Hub>,
     buckets: TestBuckets,
+    handle: axum_server::Handle<SocketAddr>,
     server: Server,
 }
 
@@ -169,19 +173,28 @@ impl TestHub {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let witness = options.witness.map(DeviceSecret::from_seed);
-        let hub = Hub::new(teams, vec![address.to_string()], witness).with_limits(options.limits);
+        let own = (!options.any_host).then(|| address.to_string());
+        let hub = Hub::new(teams, own.into_iter().collect(), witness).with_limits(options.limits);
         let hub = Arc::new(hub);
         let stop = CancellationToken::new();
-        let (served, stopped) = (hub.clone(), stop.clone());
+        let handle = axum_server::Handle::new();
+        let (served, stopped, cut) = (hub.clone(), stop.clone(), handle.clone());
         let task = tokio::spawn(async move {
-            let _ = serve(served, listener, None, options.headers, stopped).await;
+            let _ = serve_by(cut, served, listener, None, options.headers, stopped).await;
         });
         Ok(Self {
             address,
             hub,
             buckets,
+            handle,
             server: Server { stop, task },
         })
+    }
+
+    /// Is reached by another address from now on.
+    pub fn behind(mut self, address: SocketAddr) -> Self {
+        self.address = address;
+        self
     }
 
     /// Such as `http://127.0.0.1:4000`.
@@ -206,8 +219,8 @@ impl TestHub {
     }
 
     /// Cuts every connection at once, as a crash does.
-    pub fn kill(self) {
-        self.server.task.abort();
+    pub fn kill(&self) {
+        self.handle.shutdown();
     }
 
     /// Asks it to stop, and waits until it did.

@@ -5,5 +5,10 @@
     reason = "a test says by panicking what was not as it should be"
 )]
 
+mod bad_input;
 mod feeds;
 mod kit;
+mod membership;
+mod replicas;
+mod secrets;
+mod slow;

@@ -1,0 +1,188 @@
+//! Clients and buckets that take their time, and a hub that is asked to stop.
+
+use std::time::Duration;
+
+use podsync_api::hub::HubErrorCode;
+use podsync_hub::{
+    authenticate::Limits,
+    storage::memory::Fault,
+    testing::{Options, TestHub},
+};
+use reqwest::StatusCode;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::kit::{Call, Team, client};
+
+const SHORT: Duration = Duration::from_millis(200);
+/// Nothing here takes as long as this unless it hangs.
+const HANG: Duration = Duration::from_secs(20);
+
+async fn read_all(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(HANG, stream.read_to_end(&mut bytes)).await;
+    // A reset closes as well as an end does.
+    let _ = read.expect("the hub hangs on to a slow client");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn headers_that_do_not_come_end_the_connection() {
+    let options = Options {
+        headers: SHORT,
+        ..Options::default()
+    };
+    let hub = TestHub::with(options).await.unwrap();
+    for sent in ["", "GET /v1/time HTTP/1.1\r\nhost: x\r\nx-slow: "] {
+        let mut stream = TcpStream::connect(hub.address()).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let answer = read_all(&mut stream).await;
+        assert!(!answer.contains("200"), "{answer}");
+    }
+    let time = client().get(format!("{}/v1/time", hub.url()));
+    assert_eq!(time.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_given_up() {
+    let options = Options {
+        limits: Limits {
+            body: SHORT,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let hub = TestHub::with(options).await.unwrap();
+    let team = Team::at(&hub).await;
+    let mut call = Call::post(team.id(), "commit", &"").by(1);
+    call.body = vec![b' '; 1000];
+    let mut text = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: 1000\r\n",
+        call.path,
+        hub.address()
+    );
+    for (name, value) in call.signature(&hub).iter() {
+        text += &format!("{name}: {value}\r\n");
+    }
+    let mut stream = TcpStream::connect(hub.address()).await.unwrap();
+    stream
+        .write_all(format!("{text}\r\n   ").as_bytes())
+        .await
+        .unwrap();
+    let answer = read_all(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("took too long to arrive"), "{answer}");
+}
+
+#[tokio::test]
+async fn one_device_has_so_many_requests_at_once() {
+    let options = Options {
+        limits: Limits {
+            per_device: 2,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let hub = TestHub::with(options).await.unwrap();
+    let team = Team::at(&hub).await;
+    hub.bucket(team.id()).fail(Fault::Slow(SHORT));
+    let heads = || async { Call::get(team.id(), "heads").by(1).send(&hub).await };
+    let others = || async { Call::get(team.id(), "heads").by(2).send(&hub).await };
+    let (a, b, c, d, other) = tokio::join!(heads(), heads(), heads(), heads(), others());
+    let answers = [a, b, c, d];
+    let refused: Vec<_> = answers
+        .iter()
+        .filter(|answer| !answer.status.is_success())
+        .collect();
+    assert_eq!(refused.len(), 2);
+    for answer in refused {
+        assert_eq!(answer.error().code, HubErrorCode::TooManyRequests);
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    assert_eq!(other.status, StatusCode::OK);
+    assert_eq!(
+        heads().await.status,
+        StatusCode::OK,
+        "the places are free again"
+    );
+}
+
+#[tokio::test]
+async fn a_bucket_that_hangs_is_given_up() {
+    let options = Options {
+        limits: Limits {
+            whole: SHORT,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let hub = TestHub::with(options).await.unwrap();
+    let team = Team::at(&hub).await;
+    hub.bucket(team.id()).fail(Fault::Slow(HANG));
+    let answer = Call::get(team.id(), "heads").send(&hub).await;
+    assert_eq!(answer.error().code, HubErrorCode::StorageUnavailable);
+    hub.bucket(team.id()).fail(Fault::None);
+    assert_eq!(
+        Call::get(team.id(), "heads").send(&hub).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_stop_lets_what_is_under_way_finish() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    hub.bucket(team.id()).fail(Fault::Slow(SHORT));
+    let call = Call::get(team.id(), "heads");
+    let (signature, url) = (call.signature(&hub), format!("{}{}", hub.url(), call.path));
+    let mut request = client().get(&url);
+    for (name, value) in signature.iter() {
+        request = request.header(name, value);
+    }
+    let under_way = tokio::spawn(request.send());
+    let metrics = format!("{}/metrics", hub.url());
+    while !client()
+        .get(&metrics)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap()
+        .contains("in_flight 2")
+    {}
+    tokio::time::timeout(HANG, hub.stop())
+        .await
+        .expect("it stops");
+    assert_eq!(under_way.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert!(client().get(&url).send().await.is_err());
+}
+
+#[tokio::test]
+async fn what_operators_read_is_there() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    Call::get(team.id(), "heads").send(&hub).await;
+    let get = async |path: &str| {
+        let answer = client()
+            .get(format!("{}{path}", hub.url()))
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{path}");
+        answer.text().await.unwrap()
+    };
+    let metrics = get("/metrics").await;
+    let line = r#"podsync_hub_requests_total{endpoint="/v1/teams/{team}/heads",status="200"} 1"#;
+    assert!(metrics.contains(line), "{metrics}");
+    assert!(!metrics.contains(&team.id().to_string()));
+    assert!(
+        get("/openapi.json")
+            .await
+            .contains("\"/v1/teams/{team}/commit\"")
+    );
+    get("/health/live").await;
+    get("/health/ready").await;
+}
