@@ -11,8 +11,9 @@ mod pull;
 mod save;
 mod share;
 mod signer;
+mod take;
 mod team;
 mod views;
 
-pub use save::can_be_saved as instance_can_be_saved;
-pub(crate) use save::connect;
+pub use take::can_be_saved as instance_can_be_saved;
+pub(crate) use take::connect;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use podsync_api::{Progress, Stage};
@@ -18,6 +18,7 @@ pub(crate) struct Meter {
     stage: Stage,
     total: Option<u64>,
     done: AtomicU64,
+    hushed: Arc<AtomicBool>,
 }
 
 impl Meter {
@@ -27,7 +28,13 @@ impl Meter {
             stage,
             total,
             done: AtomicU64::new(0),
+            hushed: Arc::default(),
         }
+    }
+
+    /// While this is set it counts, and tells nobody.
+    pub(crate) fn hush(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.hushed)
     }
 }
 
@@ -35,7 +42,7 @@ impl podsync_pack::Progress for Meter {
     fn advanced(&self, bytes: u64) {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
         let done = before + bytes;
-        if before / STEP != done / STEP {
+        if before / STEP != done / STEP && !self.hushed.load(Ordering::Relaxed) {
             self.context
                 .report(&Progress::new(self.stage, done, self.total));
         }

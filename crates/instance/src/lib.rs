@@ -33,6 +33,7 @@ pub use events::{LoadEvent, MAX_EVENTS};
 pub use instance::{Instance, Limits, MAX_STATE_LEN};
 pub use load::{LoadProgress, LoadReport, LoadRequest};
 pub use probe::{Environment, Health, Identity, Runtime};
-pub use save::{SaveFailure, SavedState};
+pub use save::{SaveFailure, SavedState, SavingState};
 pub use secret::{Secret, SecretError};
 pub use service::{Merge, ParseMergeError, ParseServiceError, Service};
+pub use spool::Arrived;

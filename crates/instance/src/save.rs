@@ -3,7 +3,13 @@
 //! A state counts as whole only if every announced byte came. The instance may still have left out
 //! what it could not save: that is [`SavedState::failed`], and no error by itself.
 
-use std::{fmt, fs::File, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use podsync_core::manifest::{Emulator, MAX_SERVICES};
 use reqwest::{
@@ -20,7 +26,7 @@ use crate::{
     printable::printable,
     probe::Runtime,
     service::Service,
-    spool::Spool,
+    spool::{Arrived, Spool},
 };
 
 const DOING: &str = "saving the state";
@@ -67,6 +73,23 @@ impl fmt::Display for SaveFailure {
     }
 }
 
+/// A state whose saving has begun: the instance has told what is within, and the bytes come.
+pub struct SavingState {
+    /// What the instance says is within, sorted; empty where it doesn't say.
+    pub services: Vec<Service>,
+    pub emulator: Emulator,
+    /// As [`SavedState::failed`].
+    pub failed: Vec<SaveFailure>,
+    /// As [`SavedState::quiesced`].
+    pub quiesced: bool,
+    /// Bytes to come, where that is known.
+    pub expected: Option<u64>,
+    instance: Instance,
+    response: Response,
+    spool: Spool,
+    folder: PathBuf,
+}
+
 impl Instance {
     /// Saves `services`, or all that run if there are none, into a file in `folder`.
     ///
@@ -76,8 +99,18 @@ impl Instance {
         &self,
         services: &[Service],
         folder: &Path,
-        mut on_bytes: impl FnMut(u64, Option<u64>) + Send,
+        on_bytes: impl FnMut(u64, Option<u64>) + Send,
     ) -> Result<SavedState, Error> {
+        let saving = self.begin_save(services, folder).await?;
+        saving.receive(on_bytes).await
+    }
+
+    /// Asks for the state and comes back when its first bytes are on their way.
+    pub async fn begin_save(
+        &self,
+        services: &[Service],
+        folder: &Path,
+    ) -> Result<SavingState, Error> {
         let emulator = self.environment().await?.emulator();
         let mut url = self.endpoint().at("/_localstack/pods/state");
         if !services.is_empty() {
@@ -93,28 +126,41 @@ impl Instance {
         if !response.status().is_success() {
             return Err(self.save_refused(response).await);
         }
-        let report = self.report(response.headers())?;
-        if report.services.is_empty() && !report.failed.is_empty() {
-            let endpoint = self.endpoint().clone();
-            return Err(Error::NothingSaved {
-                endpoint,
-                failed: report.failed,
-            });
-        }
-        let (file, len) = self.receive(response, folder, &mut on_bytes).await?;
         let Report {
             services,
             failed,
             quiesced,
-        } = report;
-        Ok(SavedState {
-            file,
-            len,
+        } = self.report(response.headers())?;
+        if services.is_empty() && !failed.is_empty() {
+            let endpoint = self.endpoint().clone();
+            return Err(Error::NothingSaved { endpoint, failed });
+        }
+        let expected = announced_len(&response);
+        if expected.is_some_and(|len| len > self.limits().state_len) {
+            return Err(self.too_large());
+        }
+        let spool = Spool::begin(folder)
+            .await
+            .map_err(|error| disk(folder, error))?;
+        Ok(SavingState {
             services,
             emulator,
             failed,
             quiesced,
+            expected,
+            instance: self.clone(),
+            response,
+            spool,
+            folder: folder.to_owned(),
         })
+    }
+
+    fn too_large(&self) -> Error {
+        Error::TooLarge {
+            endpoint: self.endpoint().clone(),
+            what: "the state",
+            limit: self.limits().state_len,
+        }
     }
 
     async fn save_refused(&self, response: Response) -> Error {
@@ -126,25 +172,53 @@ impl Instance {
         answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await
     }
 
-    /// Streams the body to the disk, holding it to what was announced.
-    async fn receive(
-        &self,
-        mut response: Response,
-        folder: &Path,
-        on_bytes: &mut (dyn FnMut(u64, Option<u64>) + Send),
-    ) -> Result<(File, u64), Error> {
-        let endpoint = || self.endpoint().clone();
-        let (limit, idle) = (self.limits().state_len, self.limits().idle);
-        let too_large = || Error::TooLarge {
-            endpoint: endpoint(),
-            what: "the state",
-            limit,
+    fn report(&self, headers: &HeaderMap) -> Result<Report, Error> {
+        let unintelligible = |what: &str| Error::Unintelligible {
+            endpoint: self.endpoint().clone(),
+            doing: DOING,
+            what: what.to_owned(),
         };
-        let expected = announced_len(&response);
-        if expected.is_some_and(|len| len > limit) {
-            return Err(too_large());
-        }
-        let spool = Spool::begin(folder);
+        let services = headers
+            .get("x-localstack-pod-services")
+            .map_or(Some(Vec::new()), parse_services)
+            .ok_or_else(|| unintelligible("a list of services that is none"))?;
+        let failed = headers
+            .get("x-podsync-failed")
+            .map_or(Some(Vec::new()), parse_failures)
+            .ok_or_else(|| unintelligible("a list of failures that is none"))?;
+        let quiesced = headers
+            .get("x-podsync-quiesced")
+            .is_none_or(|value| value != "false");
+        Ok(Report {
+            services,
+            failed,
+            quiesced,
+        })
+    }
+}
+
+impl SavingState {
+    /// The file that the bytes come into, for who reads them meanwhile.
+    pub fn arrived(&self) -> Arc<Arrived> {
+        self.spool.arrived()
+    }
+
+    /// Streams the body to the disk, holding it to what was announced. Only then is it whole for those
+    /// who read it meanwhile.
+    pub async fn receive(
+        self,
+        mut on_bytes: impl FnMut(u64, Option<u64>) + Send,
+    ) -> Result<SavedState, Error> {
+        let Self {
+            instance,
+            mut response,
+            spool,
+            expected,
+            folder,
+            ..
+        } = self;
+        let endpoint = || instance.endpoint().clone();
+        let (limit, idle) = (instance.limits().state_len, instance.limits().idle);
         let mut start = ZipStart::default();
         let mut received = 0;
         loop {
@@ -174,17 +248,14 @@ impl Instance {
             }
             received += buffer.len() as u64;
             if received > limit {
-                return Err(too_large());
+                return Err(instance.too_large());
             }
             on_bytes(received, expected);
             if !spool.write(buffer).await {
                 break;
             }
         }
-        let file = spool.finish().await.map_err(|error| Error::Disk {
-            folder: folder.to_owned(),
-            error,
-        })?;
+        let (file, whole) = spool.finish().await.map_err(|error| disk(&folder, error))?;
         if expected.is_some_and(|len| len != received) {
             return Err(Error::Truncated {
                 endpoint: endpoint(),
@@ -197,31 +268,22 @@ impl Instance {
                 endpoint: endpoint(),
             });
         }
-        Ok((file, received))
-    }
-
-    fn report(&self, headers: &HeaderMap) -> Result<Report, Error> {
-        let unintelligible = |what: &str| Error::Unintelligible {
-            endpoint: self.endpoint().clone(),
-            doing: DOING,
-            what: what.to_owned(),
-        };
-        let services = headers
-            .get("x-localstack-pod-services")
-            .map_or(Some(Vec::new()), parse_services)
-            .ok_or_else(|| unintelligible("a list of services that is none"))?;
-        let failed = headers
-            .get("x-podsync-failed")
-            .map_or(Some(Vec::new()), parse_failures)
-            .ok_or_else(|| unintelligible("a list of failures that is none"))?;
-        let quiesced = headers
-            .get("x-podsync-quiesced")
-            .is_none_or(|value| value != "false");
-        Ok(Report {
-            services,
-            failed,
-            quiesced,
+        whole.announce();
+        Ok(SavedState {
+            file,
+            len: received,
+            services: self.services,
+            emulator: self.emulator,
+            failed: self.failed,
+            quiesced: self.quiesced,
         })
+    }
+}
+
+fn disk(folder: &Path, error: io::Error) -> Error {
+    Error::Disk {
+        folder: folder.to_owned(),
+        error,
     }
 }
 

@@ -15,7 +15,7 @@ use podsync_core::{TeamId, manifest::Manifest};
 use podsync_instance::{Contents, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Merge, compare, foresee};
 use podsync_pack::{Entry, EntryKind, Version};
 
-use super::{fitting, pull::pack_ids, save::connect};
+use super::{fitting, pull::pack_ids, take::connect};
 use crate::{
     daemon::Daemon,
     failure::{Failure, with_hint},

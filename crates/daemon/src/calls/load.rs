@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::{
     fitting::{self, Part},
     pull::pack_ids,
-    save::{Packed, Taken, connect},
+    save::Packed,
+    take::{Taken, connect},
 };
 use crate::{
     daemon::Daemon,
@@ -228,7 +229,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Keeps what the instance holds, privately; its number.
+    /// Keeps what the instance holds, privately; its number. None where that failed and needn't work.
     async fn checkpoint(
         &self,
         team: TeamId,
@@ -236,19 +237,30 @@ impl Daemon {
         optional: bool,
         context: &Arc<Context>,
     ) -> Result<Option<u64>, Failure> {
-        let taken = match self
-            .take_from(instance, &[], context)
-            .await
-            .map_err(ApiError::from)
-        {
-            Ok(taken) if taken.failed.is_empty() || optional => taken,
-            Ok(taken) => return Err(incomplete(&taken).into()),
-            Err(error) if optional => {
+        match self.keep(team, instance, optional, context).await {
+            Ok(number) => Ok(Some(number)),
+            Err(failure) => {
+                let error = ApiError::from(failure);
+                if !optional || error.code == ErrorCode::Cancelled {
+                    return Err(error.into());
+                }
                 tracing::warn!(%error, "loading without a checkpoint");
-                return Ok(None);
+                Ok(None)
             }
-            Err(error) => return Err(error.into()),
-        };
+        }
+    }
+
+    async fn keep(
+        &self,
+        team: TeamId,
+        instance: &Instance,
+        in_part: bool,
+        context: &Arc<Context>,
+    ) -> Result<u64, Failure> {
+        let taken = self.take_from(instance, &[]).await?;
+        if !taken.failed.is_empty() && !in_part {
+            return Err(incomplete(&taken).into());
+        }
         let pod = CHECKPOINT_POD
             .parse()
             .map_err(|error: podsync_core::name::NameError| {
@@ -278,7 +290,7 @@ impl Daemon {
             Ok::<_, Failure>(())
         })
         .await??;
-        Ok(Some(number))
+        Ok(number)
     }
 
     /// Rebuilds the zip and posts it, piece by piece.

@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
+use podsync_api::{ApiError, ErrorCode, Stage, pods};
 use podsync_core::{
     PodName, TeamId, VersionId,
     engine::{Answer, Command, SavePrivate},
@@ -13,10 +13,12 @@ use podsync_core::{
     manifest::{MAX_MESSAGE_LEN, Manifest, PACK_TARGET_LEN, Source as Origin},
     seal::SALT_LEN,
 };
-use podsync_instance::{Endpoint, Instance, Secret, Service};
-use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState, Source};
+use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState};
 
-use super::team::unexpected;
+use super::{
+    take::{Taken, beside},
+    team::unexpected,
+};
 use crate::{
     daemon::Daemon,
     failure::Failure,
@@ -28,15 +30,6 @@ use crate::{
 
 /// Earlier versions whose chunks a save looks up: the index costs 12 bytes a chunk of each.
 const MAX_BASES: usize = 4;
-/// Holds the token of a licensed LocalStack.
-const TOKEN_VARIABLE: &str = "LOCALSTACK_AUTH_TOKEN";
-
-/// A state ready to be packed, and what is known of it.
-pub(super) struct Taken {
-    pub(super) source: Source,
-    pub(super) origin: Origin,
-    pub(super) failed: Vec<(String, String)>,
-}
 
 /// What packing came to.
 pub(super) enum Packed {
@@ -73,7 +66,7 @@ impl Handle<pods::Save> for Daemon {
         self.home
             .ensure_room(PACK_TARGET_LEN)
             .map_err(Failure::from)?;
-        let taken = self.take(&call, &context).await?;
+        let taken = self.take(&call).await?;
         let failed = taken.failed.clone();
         let packed = self
             .pack(team, &call.pod, taken, call.message.clone(), &context)
@@ -98,68 +91,6 @@ impl Handle<pods::Save> for Daemon {
 }
 
 impl Daemon {
-    /// Opens the state where it lies, or fetches it from the emulator.
-    async fn take(&self, call: &pods::Save, context: &Context) -> Result<Taken, Failure> {
-        match &call.from {
-            pods::StateSource::Path(path) => {
-                let path = path.clone();
-                let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
-                let origin = Origin {
-                    emulator: None,
-                    services: Vec::new(),
-                };
-                Ok(Taken {
-                    source,
-                    origin,
-                    failed: Vec::new(),
-                })
-            }
-            pods::StateSource::Endpoint(url) => {
-                let instance = connect(url).await?;
-                let services = call
-                    .services
-                    .iter()
-                    .map(|name| name.parse())
-                    .collect::<Result<Vec<Service>, _>>();
-                let services = services
-                    .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-                self.take_from(&instance, &services, context).await
-            }
-        }
-    }
-
-    pub(super) async fn take_from(
-        &self,
-        instance: &Instance,
-        services: &[Service],
-        context: &Context,
-    ) -> Result<Taken, Failure> {
-        let saved = instance
-            .save(services, &self.home.tmp(), |done, total| {
-                context.report(&Progress::new(Stage::Reading, done, total));
-            })
-            .await?;
-        let failed = saved.failed.iter().map(|failure| {
-            let what = failure
-                .object
-                .as_ref()
-                .map_or_else(String::new, |object| format!(" {object}"));
-            (format!("{}{what}", failure.service), failure.reason.clone())
-        });
-        let origin = Origin {
-            emulator: Some(saved.emulator.clone()),
-            services: saved.services.iter().map(ToString::to_string).collect(),
-        };
-        let failed = failed.collect();
-        let file = saved.file;
-        let source = tokio::task::spawn_blocking(move || Source::from_instance(file)).await??;
-        Ok(Taken {
-            source,
-            origin,
-            failed,
-        })
-    }
-
     /// Chunks, compresses and seals what the store lacks; the manifest is durable when this returns.
     pub(super) async fn pack(
         &self,
@@ -174,8 +105,14 @@ impl Daemon {
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
         let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs.clone()));
-        let source = taken.source;
-        let saved = tokio::task::spawn_blocking(move || {
+        let Taken {
+            source,
+            origin,
+            saving,
+            ..
+        } = taken;
+        let hush = meter.hush();
+        let packing = tokio::task::spawn_blocking(move || {
             let bases = whole(bases, &reader);
             let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
             let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
@@ -192,7 +129,8 @@ impl Daemon {
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
             Ok::<_, Failure>((saved, parents, sink))
         });
-        let (saved, parents, sink) = self.doubting(team, Vec::new(), saved.await?).await?;
+        let packed = beside(saving, packing, &hush, context).await;
+        let (saved, parents, sink) = self.doubting(team, Vec::new(), packed).await?;
         let state = match saved {
             Saved::Unchanged(_) => {
                 let version = parents.first().copied();
@@ -204,7 +142,7 @@ impl Daemon {
         };
         let own_packs = state.written.clone();
         let stats = state.stats;
-        let manifest = manifest(pod.clone(), parents, message, taken.origin, state);
+        let manifest = manifest(pod.clone(), parents, message, origin, state);
         let (plain, _) = sound_version(&manifest)?;
         let sealed = self.seal_manifest(team, &plain).await?;
         let held = HeldVersion::new(pod.clone(), sealed, plain, own_packs);
@@ -376,25 +314,5 @@ pub(super) fn manifest(
         entries: state.entries,
         chunks: state.chunks,
         packs: state.packs,
-    }
-}
-
-/// Connects to an emulator by what the user named.
-pub(crate) async fn connect(url: &str) -> Result<Instance, Failure> {
-    let endpoint = Endpoint::resolve(Some(url), None).map_err(podsync_instance::Error::from)?;
-    let token = match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) if !token.is_empty() => Some(Secret::new(token).map_err(|error| {
-            ApiError::new(ErrorCode::Invalid, format!("{TOKEN_VARIABLE}: {error}"))
-        })?),
-        _ => None,
-    };
-    Ok(Instance::connect(endpoint, token).await?)
-}
-
-/// Where a demo or a doctor only wants to know.
-pub async fn can_be_saved(url: &str) -> bool {
-    match connect(url).await {
-        Ok(instance) => instance.environment().await.is_ok(),
-        Err(_) => false,
     }
 }

@@ -17,7 +17,10 @@ use crate::{
     entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
-    zip::directory::{Directory, Member, Method},
+    zip::{
+        directory::{Directory, Member, Method},
+        local,
+    },
 };
 
 /// Compressed bytes read at once.
@@ -87,24 +90,21 @@ fn read_member(
     Ok(())
 }
 
-const LOCAL_HEADER_LEN: usize = 30;
-const LOCAL_HEADER_SIGNATURE: [u8; 4] = *b"PK\x03\x04";
-
 /// The member's data, behind its local header.
-fn member_data<'f>(file: &'f File, member: &Member) -> Result<Stretch<'f>, SourceError> {
+pub(super) fn member_data<'f>(file: &'f File, member: &Member) -> Result<Stretch<'f>, SourceError> {
     let truncated = |_| damaged(member, "is cut off");
-    let mut header = [0; LOCAL_HEADER_LEN];
+    let mut header = [0; local::HEADER_LEN];
     file.read_exact_at(&mut header, member.offset)
         .map_err(truncated)?;
     let number = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-    if header[..4] != LOCAL_HEADER_SIGNATURE || number(8) != member.method.map_or(0, Method::code) {
+    if header[..4] != local::SIGNATURE || number(8) != member.method.map_or(0, Method::code) {
         return Err(damaged(
             member,
             "has a header that contradicts the zip's directory",
         ));
     }
     let mut name = vec![0; usize::from(number(26))];
-    file.read_exact_at(&mut name, member.offset + LOCAL_HEADER_LEN as u64)
+    file.read_exact_at(&mut name, member.offset + local::HEADER_LEN as u64)
         .map_err(truncated)?;
     if name != member.name.as_str().as_bytes() {
         return Err(damaged(
@@ -113,7 +113,7 @@ fn member_data<'f>(file: &'f File, member: &Member) -> Result<Stretch<'f>, Sourc
         ));
     }
     let at =
-        member.offset + LOCAL_HEADER_LEN as u64 + u64::from(number(26)) + u64::from(number(28));
+        member.offset + local::HEADER_LEN as u64 + u64::from(number(26)) + u64::from(number(28));
     if at + member.packed_len > member.end {
         return Err(damaged(member, "overlaps with what follows it"));
     }
@@ -132,10 +132,10 @@ fn damaged(member: &Member, reason: &'static str) -> SourceError {
 }
 
 /// A stretch of a file.
-struct Stretch<'f> {
+pub(super) struct Stretch<'f> {
     file: &'f File,
-    at: u64,
-    left: u64,
+    pub(super) at: u64,
+    pub(super) left: u64,
 }
 
 impl Read for Stretch<'_> {

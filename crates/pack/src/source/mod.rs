@@ -4,6 +4,7 @@
 //! other than announced ends the save: half a truth is never a version.
 
 mod archive;
+mod arriving;
 mod file;
 mod folder;
 
@@ -14,6 +15,9 @@ use std::{
 };
 
 use podsync_core::manifest::{Container, MAX_ENTRIES};
+
+pub use arriving::Arrival;
+use arriving::Arriving;
 
 use crate::{
     chunker::Chunker,
@@ -29,6 +33,7 @@ pub struct Source(Kind);
 enum Kind {
     Folder(PathBuf),
     Zip { file: File, directory: Directory },
+    Arriving(Arriving),
     File { file: File, path: PathBuf },
 }
 
@@ -55,6 +60,12 @@ pub enum SourceError {
         "the emulator's state is not a zip; check that the endpoint is an emulator that can save its state"
     )]
     NotAState,
+    #[error("the emulator's state broke off on its way: {0}; save again")]
+    Broken(io::Error),
+    /// [`crate::save`] reads it once more, from its directory.
+    #[error("the emulator's state can't be read before it is whole")]
+    #[doc(hidden)]
+    NotAsItCame,
     #[error(
         "a temporary file for the entries cannot be written: {0}; free some space and save again"
     )]
@@ -104,11 +115,27 @@ impl Source {
         }
     }
 
+    /// The same while the zip still arrives in `file`, from its start. See [`Arrival`].
+    ///
+    /// A zip whose members come in the order of their names, stored and with their lengths in front, is
+    /// saved while it comes. Any other is saved once it is whole; the version is the same.
+    pub fn arriving(file: File, arrival: Arrival) -> Self {
+        Self(Kind::Arriving(Arriving { file, arrival }))
+    }
+
+    /// The file of a zip that may have to be read again when it is whole.
+    pub(crate) fn again(&self) -> io::Result<Option<File>> {
+        match &self.0 {
+            Kind::Arriving(arriving) => arriving.file.try_clone().map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// What the state is rebuilt into.
     pub fn container(&self) -> Container {
         match self.0 {
             Kind::Folder(_) => Container::Folder,
-            Kind::Zip { .. } => Container::Zip,
+            Kind::Zip { .. } | Kind::Arriving(_) => Container::Zip,
             Kind::File { .. } => Container::File,
         }
     }
@@ -116,7 +143,7 @@ impl Source {
     /// Bytes to come, where that is known beforehand: for a progress bar.
     pub fn len_hint(&self) -> Option<u64> {
         match &self.0 {
-            Kind::Folder(_) => None,
+            Kind::Folder(_) | Kind::Arriving(_) => None,
             Kind::Zip { directory, .. } => Some(directory.state_len()),
             Kind::File { file, .. } => file.metadata().ok().map(|metadata| metadata.len()),
         }
@@ -131,6 +158,7 @@ impl Source {
         match self.0 {
             Kind::Folder(root) => folder::feed(&root, chunker, entries),
             Kind::Zip { file, directory } => archive::feed(&file, directory, chunker, entries),
+            Kind::Arriving(arriving) => arriving::feed(arriving, chunker, entries),
             Kind::File { file, path } => file::feed(file, &path, chunker, entries),
         }
     }

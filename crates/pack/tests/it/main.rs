@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this binary is tests")]
 
+mod arriving;
 mod golden;
 mod hostile;
 mod round_trip;

@@ -109,10 +109,11 @@ class CloudWatch(Story):
         cloudwatch.put_metric_data(
             Namespace="shop", MetricData=[{"MetricName": "orders", "Value": 7}]
         )
+        # Of a metric without data: its first evaluation comes at any time, and changes nothing then.
         cloudwatch.put_metric_alarm(
             AlarmName="many",
             Namespace="shop",
-            MetricName="orders",
+            MetricName="returns",
             Statistic="Sum",
             Period=3600,
             EvaluationPeriods=1,
