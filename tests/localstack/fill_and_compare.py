@@ -1,7 +1,7 @@
 """Fills a LocalStack through the AWS API, and prints all that the AWS API says about it.
 
     fill_and_compare.py fill --endpoint URL    resources with ids, versions, times and messages
-    fill_and_compare.py more --endpoint URL    one queue more
+    fill_and_compare.py more --endpoint URL    one queue more, and a message in it
     fill_and_compare.py large --endpoint URL --bytes N    so many random bytes in a bucket
     fill_and_compare.py many --endpoint URL --objects N   so many small objects in a bucket
     fill_and_compare.py digest --endpoint URL  a hash of all keys, lengths, ETags and times in S3
@@ -69,7 +69,8 @@ def main() -> None:
             fill(clients(arguments.endpoint, account, region), account, region)
     elif arguments.command == "more":
         sqs = clients(arguments.endpoint, ACCOUNT, REGION)("sqs")
-        sqs.create_queue(QueueName="one-more")
+        url = sqs.create_queue(QueueName="one-more")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="one more")
     elif arguments.command == "large":
         fill_with_bytes(clients(arguments.endpoint, ACCOUNT, REGION)("s3"), arguments.bytes)
     elif arguments.command == "many":

@@ -1,63 +1,110 @@
-//! A community LocalStack with our plugin, from pinned packages, in the target folder.
+//! Community LocalStack with our plugin, and LocalStack's own clients: pinned packages, in the target folder.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use duct::cmd;
 
 use crate::tools::{root, step, target};
 
-const VERSION: &str = "4.14.0";
+/// Each runs the plugin's own tests; the first one also runs in the end-to-end tests.
+pub(crate) const VERSIONS: [&str; 2] = ["4.14.0", "2026.3.0"];
+
+const CLIENT_VERSIONS: [&str; 2] = ["4.14.0", "2026.8.2"];
 
 /// What the end-to-end tests read to find it.
 pub(crate) const PYTHON_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK";
 
-/// The Python of a virtual environment that runs LocalStack, made on the first call.
+/// What the plugin's tests read to find interpreters that have LocalStack's own client.
+const CLIENTS_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK_CLIENTS";
+
+/// The Python of a virtual environment that runs this version with the plugin, made on the first call.
 ///
 /// `Err` says in words why this machine has none; everything else can still be tested.
-pub(crate) fn python() -> Result<PathBuf> {
-    let plugin = root().join("crates/instance/localstack-plugin");
-    let folder = target().join(format!("tools/localstack-{VERSION}"));
-    let python = folder.join("bin/python");
-    let requirements = plugin.join(format!("requirements-localstack-{VERSION}.txt"));
-    // The stamp is what was installed: another pin or another plugin installs anew.
-    let stamp = folder.join("podsync.stamp");
-    let wanted =
-        std::fs::read_to_string(&requirements).context("the requirements of LocalStack")?;
-    if std::fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
+pub(crate) fn python(version: &str) -> Result<PathBuf> {
+    let environment = Environment {
+        name: format!("localstack-{version}"),
+        pins: plugin().join(format!("requirements-localstack-{version}.txt")),
+        package: format!("localstack-core[runtime]=={version}"),
+    };
+    let python = environment.python(&["pytest"])?;
+    let force = ["--no-deps", "--force-reinstall"];
+    pip(&python, &force, &[plugin().as_os_str()]).context("pip could not install the plugin")?;
+    Ok(python)
+}
+
+/// The plugin's own tests in this LocalStack, with LocalStack's own clients.
+pub(crate) fn test_plugin(python: &Path) -> Result<()> {
+    let mut clients = Vec::new();
+    for version in CLIENT_VERSIONS {
+        let environment = Environment {
+            name: format!("localstack-client-{version}"),
+            pins: plugin().join("requirements-clients.txt"),
+            package: format!("localstack=={version}"),
+        };
+        clients.push(environment.python(&[])?);
+    }
+    cmd!(python, "-m", "pytest", "-q", plugin().join("tests"))
+        .env(CLIENTS_VARIABLE, std::env::join_paths(clients)?)
+        .dir(root())
+        .run()?;
+    Ok(())
+}
+
+fn plugin() -> PathBuf {
+    root().join("crates/instance/localstack-plugin")
+}
+
+/// A virtual environment with one package at one version.
+struct Environment {
+    name: String,
+    /// The versions of all that it depends on.
+    pins: PathBuf,
+    package: String,
+}
+
+impl Environment {
+    /// Its Python. It is made anew where another package or other pins are in it.
+    fn python(&self, besides: &[&str]) -> Result<PathBuf> {
+        let folder = target().join("tools").join(&self.name);
+        let python = folder.join("bin/python");
+        let stamp = folder.join("podsync.stamp");
+        let pins = std::fs::read_to_string(&self.pins)
+            .with_context(|| format!("the pins in {}", self.pins.display()))?;
+        let wanted = format!("{}\n{pins}", self.package);
+        if std::fs::read_to_string(&stamp).ok().as_deref() == Some(&wanted) {
+            return Ok(python);
+        }
         let base =
             python_3_13().context("no Python 3.13 here: install it, or set PODSYNC_PYTHON")?;
-        step(&format!("LocalStack {VERSION} into {}", folder.display()));
+        step(&format!("{} into {}", self.package, folder.display()));
         cmd!(&base, "-m", "venv", "--clear", &folder).run()?;
-        let package = format!("localstack-core[runtime]=={VERSION}");
-        cmd!(
-            &python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "-c",
-            &requirements,
-            package
-        )
-        .run()
-        .context("pip could not install LocalStack")?;
-        cmd!(&python, "-m", "pip", "install", "--quiet", "pytest").run()?;
+        let constrained = [OsStr::new("-c"), self.pins.as_os_str()];
+        pip(&python, &constrained, &[&self.package])
+            .with_context(|| format!("pip could not install {}", self.package))?;
+        if !besides.is_empty() {
+            pip::<&str>(&python, &[], besides)?;
+        }
         std::fs::write(&stamp, wanted)?;
+        Ok(python)
     }
-    cmd!(
-        &python,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--force-reinstall",
-        &plugin
-    )
-    .run()
-    .context("pip could not install the plugin")?;
-    Ok(python)
+}
+
+fn pip<S: AsRef<OsStr>>(
+    python: &Path,
+    options: &[S],
+    packages: &[impl AsRef<OsStr>],
+) -> Result<()> {
+    let mut arguments = ["-m", "pip", "install", "--quiet"]
+        .map(OsString::from)
+        .to_vec();
+    arguments.extend(options.iter().map(|option| option.as_ref().to_owned()));
+    arguments.extend(packages.iter().map(|package| package.as_ref().to_owned()));
+    cmd(python, arguments).run()?;
+    Ok(())
 }
 
 fn python_3_13() -> Option<PathBuf> {

@@ -54,10 +54,7 @@ impl Test {
             "cargo",
             &["build", "--package", "podsync", "--features", "failpoints"],
         )?;
-        let python = localstack::python();
-        if let Err(reason) = &python {
-            step(&format!("without LocalStack: {reason:#}"));
-        }
+        let pythons = localstack::VERSIONS.map(localstack::python);
         let mut tests = command(
             "cargo",
             &[
@@ -70,23 +67,20 @@ impl Test {
                 "ci",
             ],
         );
-        if let Ok(python) = &python {
+        if let [Ok(python), ..] = &pythons {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
         }
         if self.large {
             tests = tests.env("PODSYNC_TEST_LARGE", "1");
         }
-        if let Ok(python) = &python {
-            step("the plugin's own tests");
-            duct::cmd!(
-                python,
-                "-m",
-                "pytest",
-                "-q",
-                "crates/instance/localstack-plugin/tests"
-            )
-            .dir(root())
-            .run()?;
+        for (version, python) in localstack::VERSIONS.iter().zip(&pythons) {
+            match python {
+                Ok(python) => {
+                    step(&format!("the plugin's own tests in LocalStack {version}"));
+                    localstack::test_plugin(python)?;
+                }
+                Err(reason) => step(&format!("NOT RUN: LocalStack {version}: {reason:#}")),
+            }
         }
         step("cargo nextest run");
         tests.run()?;

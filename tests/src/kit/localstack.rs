@@ -101,7 +101,7 @@ impl LocalStack {
         self.script("fill").map(drop)
     }
 
-    /// One queue more than [`Self::fill`] made.
+    /// One queue with one message more than [`Self::fill`] made.
     pub fn fill_more(&self) -> Result<()> {
         self.script("more").map(drop)
     }

@@ -23,7 +23,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     if let Some(program) = peers::missing(&["curl"]) {
         bail!("there is no {program} here");
     }
-    let python = localstack::python()?;
+    let python = localstack::python(localstack::VERSIONS[0])?;
     let scratch = tempfile::tempdir_in(ground.folder.path())?;
     let file = scratch.path().join("state.zip");
     let (source, target) = (LocalStack::start(&python)?, LocalStack::start(&python)?);

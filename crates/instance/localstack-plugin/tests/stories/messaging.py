@@ -21,6 +21,8 @@ class Sqs(Story):
         self.delayed_id = sqs.send_message(QueueUrl=delayed, MessageBody="later", DelaySeconds=4)[
             "MessageId"
         ]
+        held = sqs.create_queue(QueueName="held")["QueueUrl"]
+        sqs.send_message(QueueUrl=held, MessageBody="much later", DelaySeconds=900)
         fifo = sqs.create_queue(QueueName="order.fifo", Attributes={"FifoQueue": "true"})[
             "QueueUrl"
         ]
@@ -35,15 +37,19 @@ class Sqs(Story):
     def look(self, client):
         sqs = client("sqs")
         shown = {}
-        for name in ("mixed", "order.fifo"):
+        for name in ("mixed", "held", "order.fifo"):
             url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
             shown[name] = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])[
                 "Attributes"
             ]
+        assert shown["mixed"]["ApproximateNumberOfMessagesNotVisible"] == "1"
+        assert shown["held"]["ApproximateNumberOfMessagesDelayed"] == "1"
         return shown
 
     def work(self, client):
         sqs = client("sqs")
+        held = sqs.get_queue_url(QueueName="held")["QueueUrl"]
+        assert not sqs.receive_message(QueueUrl=held).get("Messages"), "it is delayed still"
         url = sqs.get_queue_url(QueueName="delayed")["QueueUrl"]
         found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10)["Messages"]
         assert [message["MessageId"] for message in found] == [self.delayed_id]
