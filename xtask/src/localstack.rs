@@ -15,6 +15,9 @@ pub(crate) const VERSIONS: [&str; 2] = ["4.14.0", "2026.3.0"];
 
 const CLIENT_VERSIONS: [&str; 2] = ["4.14.0", "2026.8.2"];
 
+/// What the plugin is tested and checked with.
+const TOOLS: [&str; 3] = ["pytest==9.2.0", "mypy==2.4.1", "ruff==0.17.6"];
+
 /// What the end-to-end tests read to find it.
 pub(crate) const PYTHON_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK";
 
@@ -30,13 +33,13 @@ pub(crate) fn python(version: &str) -> Result<PathBuf> {
         pins: plugin().join(format!("requirements-localstack-{version}.txt")),
         package: format!("localstack-core[runtime]=={version}"),
     };
-    let python = environment.python(&["pytest"])?;
+    let python = environment.python(&TOOLS)?;
     let force = ["--no-deps", "--force-reinstall"];
     pip(&python, &force, &[plugin().as_os_str()]).context("pip could not install the plugin")?;
     Ok(python)
 }
 
-/// The plugin's own tests in this LocalStack, with LocalStack's own clients.
+/// The plugin's types and style, and its own tests in this LocalStack and with LocalStack's own clients.
 pub(crate) fn test_plugin(python: &Path) -> Result<()> {
     let mut clients = Vec::new();
     for version in CLIENT_VERSIONS {
@@ -46,6 +49,13 @@ pub(crate) fn test_plugin(python: &Path) -> Result<()> {
             package: format!("localstack=={version}"),
         };
         clients.push(environment.python(&[])?);
+    }
+    for check in [
+        &["mypy"][..],
+        &["ruff", "check"],
+        &["ruff", "format", "--check"],
+    ] {
+        cmd(python, [&["-m"], check].concat()).dir(plugin()).run()?;
     }
     cmd!(python, "-m", "pytest", "-q", plugin().join("tests"))
         .env(CLIENTS_VARIABLE, std::env::join_paths(clients)?)
@@ -74,7 +84,7 @@ impl Environment {
         let stamp = folder.join("podsync.stamp");
         let pins = std::fs::read_to_string(&self.pins)
             .with_context(|| format!("the pins in {}", self.pins.display()))?;
-        let wanted = format!("{}\n{pins}", self.package);
+        let wanted = format!("{} {}\n{pins}", self.package, besides.join(" "));
         if std::fs::read_to_string(&stamp).ok().as_deref() == Some(&wanted) {
             return Ok(python);
         }

@@ -116,6 +116,16 @@ pub enum Error {
         failed: Vec<SaveFailure>,
     },
 
+    /// The services that were asked for were never used in it.
+    #[error(
+        "the instance at {endpoint} holds nothing of {}, and nothing was saved; leave out --services to save all that runs, or use what is meant first",
+        Service::list(services)
+    )]
+    NothingThere {
+        endpoint: Endpoint,
+        services: Vec<Service>,
+    },
+
     /// It was restarted, or replaced, since it was looked at. Nothing was sent to this one.
     #[error(
         "the instance at {endpoint} is not the one that it was a moment ago, and nothing was loaded into it; wait until it has started, then load again"

@@ -127,10 +127,17 @@ impl Instance {
             return Err(self.save_refused(response).await);
         }
         let Report {
-            services,
+            services: told,
             failed,
             quiesced,
         } = self.report(response.headers())?;
+        if !services.is_empty() && failed.is_empty() && told.as_ref().is_some_and(Vec::is_empty) {
+            return Err(Error::NothingThere {
+                endpoint: self.endpoint().clone(),
+                services: services.to_vec(),
+            });
+        }
+        let services = told.unwrap_or_default();
         if services.is_empty() && !failed.is_empty() {
             let endpoint = self.endpoint().clone();
             return Err(Error::NothingSaved { endpoint, failed });
@@ -180,8 +187,9 @@ impl Instance {
         };
         let services = headers
             .get("x-localstack-pod-services")
-            .map_or(Some(Vec::new()), parse_services)
-            .ok_or_else(|| unintelligible("a list of services that is none"))?;
+            .map(|header| parse_services(header).ok_or(()))
+            .transpose()
+            .map_err(|()| unintelligible("a list of services that is none"))?;
         let failed = headers
             .get("x-podsync-failed")
             .map_or(Some(Vec::new()), parse_failures)
@@ -288,7 +296,8 @@ fn disk(folder: &Path, error: io::Error) -> Error {
 }
 
 struct Report {
-    services: Vec<Service>,
+    /// None where the instance doesn't say.
+    services: Option<Vec<Service>>,
     failed: Vec<SaveFailure>,
     quiesced: bool,
 }

@@ -66,6 +66,29 @@ fn nobody_at_the_endpoint_and_aws_itself() -> Result<()> {
     nothing_saved(&alice)
 }
 
+/// A name with a typo in it isn't a state without anything in it.
+#[test]
+fn a_service_that_the_instance_does_not_know_is_not_saved() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    let endpoint = emulator.endpoint();
+    let save = |services| {
+        alice.run(&[
+            "save",
+            "orders",
+            "--services",
+            services,
+            "--endpoint",
+            &endpoint,
+        ])
+    };
+    let message = save("s3,sqss")?.failed(INSTANCE)?;
+    ensure!(message.contains("sqss"), "{message}");
+    nothing_saved(&alice)?;
+    save("s3")?.ok()?;
+    Ok(())
+}
+
 #[test]
 fn answers_that_are_no_state() -> Result<()> {
     let alice = alice()?;

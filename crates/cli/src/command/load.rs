@@ -97,7 +97,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
         };
     };
     printer.result(&loaded, |loaded| {
-        let mut text = format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "));
+        let mut text = format!("loaded {}: {}", loaded.reference, named(&loaded.applied));
         if let Some(checkpoint) = &loaded.checkpoint {
             text.push_str(&format!(
                 "\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"
@@ -150,13 +150,16 @@ pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Resu
     };
     let undone = call(global, printer, Needs::Home, &request).await?;
     printer.result(&undone, |undone| {
-        format!(
-            "put back {}: {}",
-            undone.checkpoint,
-            undone.applied.join(", ")
-        )
+        format!("put back {}: {}", undone.checkpoint, named(&undone.applied))
     });
     account_for(printer, &undone.failed)
+}
+
+fn named(services: &[String]) -> String {
+    match services {
+        [] => "no service is in it".to_owned(),
+        _ => services.join(", "),
+    }
 }
 
 /// A service that wasn't loaded is no success, also where the others were.

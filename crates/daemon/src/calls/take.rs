@@ -52,6 +52,7 @@ impl Daemon {
                     .collect::<Result<Vec<Service>, _>>();
                 let services = services
                     .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
+                known(&instance, &services).await?;
                 self.take_from(&instance, &services).await
             }
         }
@@ -85,6 +86,25 @@ impl Daemon {
             failed,
             saving: Some(saving),
         })
+    }
+}
+
+/// Refuses a name that the instance doesn't know: it would save nothing of it, and say nothing.
+async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let health = instance.health().await?;
+    let unknown = services
+        .iter()
+        .find(|service| !health.services.is_empty() && !health.services.contains_key(*service));
+    match unknown {
+        None => Ok(()),
+        Some(service) => Err(podsync_instance::Error::UnknownService {
+            endpoint: instance.endpoint().clone(),
+            service: service.clone(),
+        }
+        .into()),
     }
 }
 

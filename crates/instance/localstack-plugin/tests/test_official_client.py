@@ -1,12 +1,14 @@
 """LocalStack's own Python client against these endpoints.
 
 The `state export|import|reset` commands of its CLI activate a licence before they contact anything,
-in the CLI itself: without LOCALSTACK_AUTH_TOKEN, 4.14.0 and 2026.8.2 say "No credentials were found",
-with a token that is none "The credentials defined in your environment are invalid", and neither has
-sent a request to the instance by then. There is a switch for LocalStack's own developers, who have its
-source; it isn't for us. So what runs here is the client that the commands call, a library of the same
-package (Apache-2.0), with its own reading of headers, its own metadata in the zip and its own reading
-of events. `cargo xtask test` installs it; by hand, name the interpreters of environments with
+in the CLI itself. Without LOCALSTACK_AUTH_TOKEN, 4.14.0 and 2026.8.2 say "No credentials were
+found", with a token that is none "The credentials defined in your environment are invalid", and
+neither has sent a request to the instance by then. There is a switch for LocalStack's own
+developers, who have its source; it isn't for us.
+
+So what runs here is the client that the commands call, a library of the same package (Apache-2.0),
+with its own reading of headers, its own metadata in the zip and its own reading of events.
+`cargo xtask test` installs it. By hand, name the interpreters of environments with
 `pip install localstack==VERSION` in PODSYNC_TEST_LOCALSTACK_CLIENTS, separated by colons.
 """
 
@@ -36,7 +38,9 @@ else:
 """
 
 
-@pytest.mark.skipif(not CLIENTS, reason="NOT RUN: PODSYNC_TEST_LOCALSTACK_CLIENTS names no interpreter")
+@pytest.mark.skipif(
+    not CLIENTS, reason="NOT RUN: PODSYNC_TEST_LOCALSTACK_CLIENTS names no interpreter"
+)
 @pytest.mark.parametrize("python", CLIENTS or [""])
 def test_exports_resets_and_imports(python, source, tmp_path):
     def client(*arguments):

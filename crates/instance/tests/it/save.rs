@@ -267,6 +267,27 @@ async fn a_state_without_any_service_is_no_success() {
 }
 
 #[tokio::test]
+async fn services_of_which_there_is_nothing_are_no_success() {
+    let headers = "x-localstack-pod-services: \r\n";
+    let kms = [Service::new("kms").unwrap()];
+    let folder = tempfile::tempdir().unwrap();
+    let server = Hostile::start()
+        .await
+        .on(STATE, vec![answer(200, headers, ZIP)])
+        .on(STATE, vec![answer(200, headers, ZIP)])
+        .on(STATE, vec![answer(200, "", ZIP)]);
+    let instance = server.instance().await;
+    let error = instance.save(&kms, folder.path(), |_, _| {}).await;
+    assert!(
+        matches!(&error, Err(Error::NothingThere { services, .. }) if *services == kms),
+        "{error:?}"
+    );
+    // An instance where nothing was used is a state too, and one that doesn't say may hold it.
+    instance.save(&[], folder.path(), |_, _| {}).await.unwrap();
+    instance.save(&kms, folder.path(), |_, _| {}).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_named() {
     let server = Hostile::start().await.on(STATE, vec![answer(200, "", ZIP)]);
     let folder = Path::new("/nowhere/to/be/found");

@@ -109,7 +109,7 @@ class CloudWatch(Story):
         cloudwatch.put_metric_data(
             Namespace="shop", MetricData=[{"MetricName": "orders", "Value": 7}]
         )
-        # Of a metric without data: its first evaluation comes at any time, and changes nothing then.
+        # Of a metric without data: whenever it is evaluated first, that changes nothing.
         cloudwatch.put_metric_alarm(
             AlarmName="many",
             Namespace="shop",
