@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::{
     localstack,
-    tools::{command, ensure_nextest, has, root, run, step},
+    tools::{command, ensure_nextest, has, run, step},
 };
 
 #[derive(Args)]

@@ -104,6 +104,8 @@ pub struct Arrived {
 struct SoFar {
     len: u64,
     end: Option<End>,
+    /// What is waited for: who needs much isn't woken for each buffer.
+    wanted: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +116,11 @@ enum End {
 
 impl Arrived {
     fn new(file: File) -> Self {
-        let so_far = SoFar { len: 0, end: None };
+        let so_far = SoFar {
+            len: 0,
+            end: None,
+            wanted: 0,
+        };
         Self {
             file,
             so_far: Mutex::new(so_far),
@@ -128,9 +134,12 @@ impl Arrived {
     }
 
     /// Blocks until `len` bytes are there, or all of them, and says how many are. An error if the
-    /// state breaks off; the reason is with who receives it.
+    /// state breaks off; the reason is with who receives it. One thread waits at a time.
     pub fn wait_for(&self, len: u64) -> io::Result<u64> {
-        let waiting = |so_far: &mut SoFar| so_far.end.is_none() && so_far.len < len;
+        let waiting = |so_far: &mut SoFar| {
+            so_far.wanted = len;
+            so_far.end.is_none() && so_far.len < len
+        };
         let so_far = self
             .changed
             .wait_while(self.so_far(), waiting)
@@ -142,8 +151,11 @@ impl Arrived {
     }
 
     fn more(&self, len: u64) {
-        self.so_far().len += len;
-        self.changed.notify_all();
+        let mut so_far = self.so_far();
+        so_far.len += len;
+        if so_far.len >= so_far.wanted {
+            self.changed.notify_all();
+        }
     }
 
     fn end(&self, end: End) {

@@ -26,7 +26,7 @@ use crate::{
 pub type Arrival = Box<dyn FnMut(u64) -> io::Result<u64> + Send>;
 
 /// Bytes that are waited for at once, where so many are to come.
-const STEP_LEN: u64 = 256 << 10;
+const STEP_LEN: u64 = 1 << 20;
 
 /// A file that grows from its start.
 pub(super) struct Arriving {
