@@ -221,9 +221,7 @@ impl Interruption {
             Aftermath::Restarted => {
                 "the instance was restarted meanwhile and most likely lost it all: load again"
             }
-            Aftermath::Gone => {
-                "the instance no longer answers: start it, then load again, or `podsync undo`"
-            }
+            Aftermath::Gone => "the instance no longer answers: start it, then load again",
         };
         format!("{applied}{failed}; {next}")
     }

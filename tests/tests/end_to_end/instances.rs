@@ -180,6 +180,11 @@ fn a_load_that_is_refused_or_breaks_off_says_what_became_of_it() -> Result<()> {
                 message.contains("s3") && message.contains("podsync undo"),
                 "{message}"
             );
+        } else {
+            ensure!(
+                !message.contains("podsync undo"),
+                "nothing was touched: {message}"
+            );
         }
     }
     emulator.on(

@@ -410,7 +410,10 @@ fn incomplete(taken: &Taken) -> ApiError {
 fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {
     let mut error = ApiError::from(failure);
     if checkpoint.is_some() {
-        error.hint = Some("`podsync undo` puts back what was there before".to_owned());
+        // What the instance's room says is of what became of the instance, and undo is in it where it helps.
+        error
+            .hint
+            .get_or_insert_with(|| "`podsync undo` puts back what was there before".to_owned());
     }
     error
 }
