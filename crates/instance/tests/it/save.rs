@@ -271,11 +271,14 @@ async fn services_of_which_there_is_nothing_are_no_success() {
     let headers = "x-localstack-pod-services: \r\n";
     let kms = [Service::new("kms").unwrap()];
     let folder = tempfile::tempdir().unwrap();
-    let server = Hostile::start()
-        .await
-        .on(STATE, vec![answer(200, headers, ZIP)])
-        .on(STATE, vec![answer(200, headers, ZIP)])
-        .on(STATE, vec![answer(200, "", ZIP)]);
+    let server = Hostile::start().await.on_each(
+        STATE,
+        vec![
+            vec![answer(200, headers, ZIP)],
+            vec![answer(200, headers, ZIP)],
+            vec![answer(200, "", ZIP)],
+        ],
+    );
     let instance = server.instance().await;
     let error = instance.save(&kms, folder.path(), |_, _| {}).await;
     assert!(

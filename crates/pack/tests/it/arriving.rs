@@ -57,8 +57,8 @@ struct Pace {
 fn while_it_comes(zip: &[u8], pace: Pace) -> Result<(SavedState, Vec<u64>), SaveError> {
     let mut file = tempfile::tempfile().unwrap();
     let reader = file.try_clone().unwrap();
-    let (told, so_far) = mpsc::channel::<u64>();
-    let (asked, asks) = mpsc::channel::<u64>();
+    let (told, so_far) = mpsc::sync_channel::<u64>(1);
+    let (asked, asks) = mpsc::sync_channel::<u64>(1);
     let zip = zip.to_vec();
     let writer = thread::spawn(move || {
         let mut written = 0;
