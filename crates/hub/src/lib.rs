@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authenticate;
+pub mod embedded;
 pub mod failure;
 pub mod gc;
 mod hub;
@@ -12,6 +13,7 @@ pub mod keys;
 pub mod metrics;
 pub mod openapi;
 pub mod router;
+pub mod s3;
 pub mod serve;
 pub mod storage;
 pub mod stored;

@@ -1,0 +1,292 @@
+//! Objects as files: where each lies, how it comes to be seen, and what is swept away.
+//!
+//! A file is written aside, synced, and then moved to its name: a reader sees all of an object or none.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+use tempfile::NamedTempFile;
+
+use super::EmbeddedError;
+
+const BUCKETS: &str = "buckets";
+/// Bodies that are being written.
+const UNFINISHED: &str = "unfinished";
+/// Uploads in parts, a folder each.
+const UPLOADS: &str = "uploads";
+const LOCK: &str = "lock";
+
+/// The longest key, as S3 has it.
+const MAX_KEY_LEN: usize = 1024;
+/// The longest name of a file.
+const MAX_PART_LEN: usize = 255;
+/// A body that nobody has written to for so long is nobody's.
+const STALE_BODY: Duration = Duration::from_secs(3600);
+/// An upload in parts that wasn't touched for so long is given up.
+const STALE_UPLOAD: Duration = Duration::from_secs(24 * 3600);
+
+/// The server's folder. One process has it at a time.
+#[derive(Debug)]
+pub(super) struct Disk {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Disk {
+    pub(super) fn open(folder: &Path) -> Result<Self, EmbeddedError> {
+        let failed = |source| EmbeddedError::Folder {
+            path: folder.to_owned(),
+            source,
+        };
+        for part in ["", BUCKETS, UNFINISHED, UPLOADS] {
+            fs::create_dir_all(folder.join(part)).map_err(failed)?;
+        }
+        let lock = File::create(folder.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(EmbeddedError::InUse(folder.to_owned()));
+            }
+            Err(fs::TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let disk = Self {
+            folder: folder.to_owned(),
+            _lock: lock,
+        };
+        // Whoever wrote these is gone.
+        disk.sweep_older(Duration::ZERO, STALE_UPLOAD);
+        Ok(disk)
+    }
+
+    pub(super) fn bucket(&self, bucket: &str) -> PathBuf {
+        self.folder.join(BUCKETS).join(bucket)
+    }
+
+    /// The folder of a bucket that is there.
+    pub(super) fn existing_bucket(&self, bucket: &str) -> S3Result<PathBuf> {
+        let path = self.bucket(bucket);
+        if path.is_dir() {
+            Ok(path)
+        } else {
+            Err(s3_error!(NoSuchBucket))
+        }
+    }
+
+    pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
+        match fs::create_dir(self.bucket(bucket)) {
+            Ok(()) => sync_folder(&self.folder.join(BUCKETS)).map_err(failure),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(s3_error!(BucketAlreadyOwnedByYou))
+            }
+            Err(error) => Err(failure(error)),
+        }
+    }
+
+    /// Where an object lies. The key leads to nowhere else.
+    pub(super) fn object(&self, bucket: &str, key: &str) -> S3Result<PathBuf> {
+        let mut path = self.existing_bucket(bucket)?;
+        if key.len() > MAX_KEY_LEN {
+            return Err(s3_error!(KeyTooLongError));
+        }
+        for part in key.split('/') {
+            let is_name = !matches!(part, "" | "." | "..")
+                && part.len() <= MAX_PART_LEN
+                && !part.contains(|c: char| c.is_control() || c == '\\');
+            if !is_name {
+                return Err(s3_error!(
+                    InvalidArgument,
+                    "this server takes no key with such a part"
+                ));
+            }
+            path.push(part);
+        }
+        Ok(path)
+    }
+
+    pub(super) fn unfinished(&self) -> S3Result<NamedTempFile> {
+        NamedTempFile::new_in(self.folder.join(UNFINISHED)).map_err(failure)
+    }
+
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.folder.join(UPLOADS)
+    }
+
+    /// Gives a body its name, synced. With `only_new`, an object that is there stays as it is.
+    pub(super) fn publish(&self, body: NamedTempFile, path: &Path, only_new: bool) -> S3Result<()> {
+        body.as_file().sync_all().map_err(failure)?;
+        let folder = path.parent().unwrap_or(&self.folder);
+        make_folder(folder)?;
+        let moved = if only_new {
+            body.persist_noclobber(path)
+        } else {
+            body.persist(path)
+        };
+        match moved {
+            Ok(_) => sync_folder(folder).map_err(failure),
+            Err(error) if only_new && error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(already_there())
+            }
+            Err(error) => Err(failure(error.error)),
+        }
+    }
+
+    /// Removes what was left behind. What can't be removed is tried again next time.
+    pub(super) fn sweep(&self) {
+        self.sweep_older(STALE_BODY, STALE_UPLOAD);
+    }
+
+    fn sweep_older(&self, body: Duration, upload: Duration) {
+        for path in untouched(&self.folder.join(UNFINISHED), body) {
+            report(&path, fs::remove_file(&path));
+        }
+        for path in untouched(&self.uploads(), upload) {
+            report(&path, fs::remove_dir_all(&path));
+        }
+    }
+}
+
+pub(super) fn already_there() -> S3Error {
+    s3_error!(PreconditionFailed, "there is an object of this key already")
+}
+
+/// Makes a folder last, with those above it that weren't there.
+fn make_folder(folder: &Path) -> S3Result<()> {
+    let missing: Vec<_> = folder
+        .ancestors()
+        .take_while(|folder| !folder.is_dir())
+        .collect();
+    fs::create_dir_all(folder).map_err(failure)?;
+    for made in missing {
+        if let Some(above) = made.parent() {
+            sync_folder(above).map_err(failure)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// What a failed file operation is to a client.
+pub(super) fn failure(error: io::Error) -> S3Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            tracing::warn!("the embedded bucket's disk is full");
+            let mut full = S3Error::with_message(
+                S3ErrorCode::Custom("StorageFull".into()),
+                "the server's disk is full",
+            );
+            full.set_status_code(http::StatusCode::INSUFFICIENT_STORAGE);
+            full
+        }
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => s3_error!(NoSuchKey),
+        io::ErrorKind::IsADirectory => s3_error!(
+            InvalidArgument,
+            "this server takes no key that is also a folder of keys"
+        ),
+        _ => {
+            tracing::error!(%error, "the embedded bucket's disk failed");
+            s3_error!(InternalError, "the server's disk failed")
+        }
+    }
+}
+
+fn untouched(folder: &Path, for_so_long: Duration) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let now = SystemTime::now();
+    let is_old = |entry: &fs::DirEntry| {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.map(|modified| now.duration_since(modified).unwrap_or_default());
+        age.is_ok_and(|age| age >= for_so_long)
+    };
+    entries
+        .flatten()
+        .filter(is_old)
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn report(path: &Path, removed: io::Result<()>) {
+    match removed {
+        Ok(()) => tracing::debug!(path = %path.display(), "swept away what was left unfinished"),
+        Err(error) => tracing::warn!(path = %path.display(), %error, "cannot sweep away"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, Disk) {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        disk.create_bucket("team").unwrap();
+        (folder, disk)
+    }
+
+    #[test]
+    fn no_key_leads_out_of_its_bucket() {
+        let (_folder, disk) = disk();
+        for key in [
+            "",
+            "/",
+            "a//b",
+            "../other/x",
+            "a/../../x",
+            "a/.",
+            "a\\b",
+            "a\0",
+            "a/",
+            &"a".repeat(256),
+            &"a/".repeat(600),
+        ] {
+            assert!(disk.object("team", key).is_err(), "{key:?}");
+        }
+        let path = disk.object("team", "packs/ab.0").unwrap();
+        assert!(path.ends_with("buckets/team/packs/ab.0"));
+        assert!(disk.object("none", "a").is_err());
+    }
+
+    #[test]
+    fn a_folder_has_one_server() {
+        let (folder, disk) = disk();
+        assert!(matches!(
+            Disk::open(folder.path()),
+            Err(EmbeddedError::InUse(_))
+        ));
+        drop(disk);
+        assert!(Disk::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_was_left_unfinished_is_gone_at_the_next_start() {
+        let (folder, disk) = disk();
+        let left = disk.unfinished().unwrap().keep().unwrap().1;
+        let (old, young) = (disk.uploads().join("old"), disk.uploads().join("young"));
+        for upload in [&old, &young] {
+            fs::create_dir(upload).unwrap();
+        }
+        let long_ago = SystemTime::now() - STALE_UPLOAD - Duration::from_secs(1);
+        File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        disk.sweep();
+        assert!(left.exists(), "it may be in use");
+        assert!(!old.exists() && young.exists());
+        drop(disk);
+        Disk::open(folder.path()).unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such() {
+        let full = failure(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.status_code().map(|status| status.as_u16()), Some(507));
+    }
+}

@@ -1,0 +1,129 @@
+//! Sending a request until it is answered, within bounds of time, tries and bytes.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use http::HeaderMap;
+use tokio::time::timeout;
+
+use super::{Reply, answer::Refusal};
+use crate::storage::StorageError;
+
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// One try: what the hub sends and reads itself has a few MiB.
+const TRY_PATIENCE: Duration = Duration::from_secs(20);
+/// All tries of a call: whoever waits for the hub doesn't wait longer.
+const CALL_PATIENCE: Duration = Duration::from_secs(45);
+const RETRIES: usize = 4;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// Of a refusal more is read than of an object that may be empty.
+const MAX_REFUSAL_LEN: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    client: reqwest::Client,
+    /// Shorter in tests.
+    first_pause: Duration,
+}
+
+impl Sender {
+    pub(super) fn new() -> Result<Self, StorageError> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_PATIENCE)
+            .timeout(TRY_PATIENCE)
+            .build()
+            .map_err(|error| StorageError::Refused(format!("no HTTP client: {error}")))?;
+        Ok(Self {
+            client,
+            first_pause: FIRST_PAUSE,
+        })
+    }
+
+    /// Sends what `signed` makes, anew for each try. Of the reply's body at most `max_len` bytes are taken.
+    pub(super) async fn send<F, Signed>(&self, signed: F, max_len: u64) -> Result<Reply, Refusal>
+    where
+        F: Fn() -> Signed,
+        Signed: Future<Output = Result<http::Request<Bytes>, Refusal>>,
+    {
+        let attempt = || async {
+            let request = signed().await?;
+            let reply = self.once(request, max_len).await?;
+            if reply.status.is_success() {
+                return Ok(reply);
+            }
+            let refusal = Refusal::from_reply(&reply);
+            if refusal.may_pass() {
+                return Err(refusal);
+            }
+            Ok(reply)
+        };
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(self.first_pause)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(RETRIES)
+            .with_jitter();
+        let tries = attempt
+            .retry(pauses)
+            .when(Refusal::may_pass)
+            .notify(|refusal, pause| tracing::debug!(%refusal, ?pause, "asking the bucket again"));
+        match timeout(CALL_PATIENCE, tries).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Refusal::busy("no answer in time")),
+        }
+    }
+
+    async fn once(&self, request: http::Request<Bytes>, max_len: u64) -> Result<Reply, Refusal> {
+        let request = reqwest::Request::try_from(request).map_err(Refusal::garbled)?;
+        let is_head = request.method() == reqwest::Method::HEAD;
+        let response = self.client.execute(request).await.map_err(no_answer)?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let content_length = number(&headers, "content-length");
+        let bound = if status.is_success() {
+            max_len
+        } else {
+            MAX_REFUSAL_LEN
+        };
+        let too_long = || Refusal::garbled(format!("an answer of more than {bound} bytes"));
+        if !is_head && content_length.is_some_and(|len| len > bound) {
+            return Err(too_long());
+        }
+        let mut body = BytesMut::new();
+        let mut pieces = response.bytes_stream();
+        while let Some(piece) = pieces.try_next().await.map_err(no_answer)? {
+            if body.len() as u64 + piece.len() as u64 > bound {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Reply {
+            status,
+            content_length,
+            region: word(&headers, "x-amz-bucket-region"),
+            body: body.freeze(),
+        })
+    }
+}
+
+/// Without the URL: it may be as good as a key.
+fn no_answer(error: reqwest::Error) -> Refusal {
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    Refusal::busy(words)
+}
+
+fn word(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    word(headers, name)?.parse().ok()
+}
