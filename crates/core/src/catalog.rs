@@ -164,6 +164,14 @@ impl Catalog {
         self.pods.get(pod)?.version(version)
     }
 
+    /// All that announce a version: what has to end for it to be gone.
+    pub fn publications(&self, pod: &PodName, version: &VersionId) -> Vec<&VersionRecord> {
+        self.pods
+            .get(pod)
+            .map(|pod| pod.publications(version))
+            .unwrap_or_default()
+    }
+
     /// The private versions of a pod, lowest number first.
     pub fn private_versions(&self, pod: &PodName) -> Vec<&PrivateVersion> {
         let mut versions: Vec<_> = self

@@ -36,6 +36,8 @@ pub const MAX_MEMBERSHIP_HEADS: usize = 64;
 pub const MAX_TAGS: usize = 16;
 /// The most earlier tag entries that one supersedes.
 pub const MAX_SUPERSEDED: usize = 64;
+/// The most entries that a drop retires: one version may have been announced by several devices.
+pub const MAX_RETIRED: usize = 64;
 /// The longest name of a service or an emulator.
 const MAX_LABEL_LEN: usize = 128;
 /// The largest manifest blob: the plain manifest, its salt and its tag.
@@ -84,11 +86,15 @@ impl Format for Header {
     const MAX_LEN: usize = MAX_ENTRY_LEN;
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     Publish,
     Tag,
+    /// A drop that names its version in the sealed body alone. It is read, and not written any more.
     Drop,
+    /// A drop that also says in the clear which publications it ends, so that who keeps their blobs without
+    /// the team's key can let go of them.
+    Retire(Bounded<EntryHash, MAX_RETIRED>),
 }
 
 /// A blob and its length: what has to be known to fetch it without trusting its provider.
@@ -215,6 +221,14 @@ impl Entry {
         &self.header
     }
 
+    /// The publications that this entry ends, as it says in the clear.
+    pub fn retires(&self) -> &[EntryHash] {
+        match &self.header.kind {
+            Kind::Retire(entries) => entries,
+            Kind::Publish | Kind::Tag | Kind::Drop => &[],
+        }
+    }
+
     /// The bytes as received.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
@@ -231,12 +245,12 @@ impl Entry {
         )?;
         let body = Body::decode(&plain)?;
         check_body(&body)?;
-        let kind = match body {
-            Body::Publish(_) => Kind::Publish,
-            Body::Tag(_) => Kind::Tag,
-            Body::Drop { .. } => Kind::Drop,
+        let fits = match body {
+            Body::Publish(_) => self.header.kind == Kind::Publish,
+            Body::Tag(_) => self.header.kind == Kind::Tag,
+            Body::Drop { .. } => matches!(self.header.kind, Kind::Drop | Kind::Retire(_)),
         };
-        if kind != self.header.kind {
+        if !fits {
             return Err(EntryError::Impossible(
                 "its body is not of the kind that its header says",
             ));
@@ -253,7 +267,7 @@ fn check_header(header: &Header) -> Result<(), EntryError> {
     if (header.seq == 1) != header.previous.is_none() {
         return fail("only the first entry of a feed has none before it");
     }
-    match (header.kind, header.blobs.split_first()) {
+    match (&header.kind, header.blobs.split_first()) {
         (Kind::Publish, None) => fail("it publishes a version without a manifest"),
         (Kind::Publish, Some((manifest, packs))) => {
             if manifest.len == 0 || manifest.len > MAX_MANIFEST_BLOB_LEN {
@@ -267,8 +281,10 @@ fn check_header(header: &Header) -> Result<(), EntryError> {
             }
             Ok(())
         }
-        (Kind::Tag | Kind::Drop, Some(_)) => fail("only a publication lists blobs"),
-        (Kind::Tag | Kind::Drop, None) => Ok(()),
+        (Kind::Tag | Kind::Drop | Kind::Retire(_), Some(_)) => {
+            fail("only a publication lists blobs")
+        }
+        (Kind::Tag | Kind::Drop | Kind::Retire(_), None) => Ok(()),
     }
 }
 

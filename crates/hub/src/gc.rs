@@ -4,4 +4,13 @@
 //! later if nothing names it then. So whoever writes has to look for the marker before and finish within
 //! [`generation::COMMIT_DEADLINE`] of that look; then no deletion can meet a commit that it didn't see.
 
+pub mod decide;
 pub mod generation;
+mod look;
+#[cfg(test)]
+mod model;
+pub mod references;
+mod run;
+
+pub use look::{GcError, Seen, look};
+pub use run::{Outcome, hourly, once, sweep};

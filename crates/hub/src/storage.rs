@@ -80,3 +80,22 @@ pub trait Storage: Send + Sync + 'static {
     /// A GET; a `Range` may be added.
     async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError>;
 }
+
+/// All keys that begin with `prefix`, in order.
+pub async fn list_all(bucket: &dyn Storage, prefix: &str) -> Result<Vec<Listed>, StorageError> {
+    let mut all: Vec<Listed> = Vec::new();
+    loop {
+        let after = all.last().map(|listed| listed.key.as_str());
+        let page = bucket.list(prefix, after).await?;
+        let empty = page.objects.is_empty();
+        all.extend(page.objects);
+        if !page.more {
+            return Ok(all);
+        }
+        if empty {
+            return Err(StorageError::Garbled(format!(
+                "an empty page of {prefix} that isn't the last"
+            )));
+        }
+    }
+}

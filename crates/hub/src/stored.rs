@@ -110,6 +110,21 @@ impl SegmentRef {
         format!("{SEGMENTS}{device}/{first:016x}-{last:016x}.{hash}")
     }
 
+    /// The segment of a key, as a listing tells it.
+    pub fn of_key(key: &str, len: u64) -> Option<(DeviceId, Self)> {
+        let (device, name) = key.strip_prefix(SEGMENTS)?.split_once('/')?;
+        let (range, hash) = name.split_once('.')?;
+        let (first, last) = range.split_once('-')?;
+        let device = device.parse().ok()?;
+        let segment = Self {
+            first: u64::from_str_radix(first, 16).ok()?,
+            last: u64::from_str_radix(last, 16).ok()?,
+            hash: HEXLOWER.decode(hash.as_bytes()).ok()?.try_into().ok()?,
+            len,
+        };
+        (segment.key(&device) == key).then_some((device, segment))
+    }
+
     pub fn entries(&self) -> u64 {
         self.last.saturating_sub(self.first).saturating_add(1)
     }

@@ -2,6 +2,7 @@
 
 mod commit;
 mod feeds;
+mod garbage;
 mod join;
 mod membership;
 mod objects;
@@ -17,7 +18,7 @@ use tokio::sync::Mutex;
 
 use self::{quota::Usage, view::View};
 use crate::{
-    storage::{Listed, Storage, StorageError},
+    storage::{Storage, StorageError, list_all},
     stored::CHANGED,
     teams::{TeamSettings, unknown_team},
 };
@@ -121,24 +122,5 @@ impl Team {
 impl std::fmt::Debug for Team {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Team({})", self.id.short())
-    }
-}
-
-/// All keys that begin with `prefix`.
-async fn list_all(bucket: &dyn Storage, prefix: &str) -> Result<Vec<Listed>, StorageError> {
-    let mut all: Vec<Listed> = Vec::new();
-    loop {
-        let after = all.last().map(|listed| listed.key.as_str());
-        let page = bucket.list(prefix, after).await?;
-        let empty = page.objects.is_empty();
-        all.extend(page.objects);
-        if !page.more {
-            return Ok(all);
-        }
-        if empty {
-            return Err(StorageError::Garbled(format!(
-                "an empty page of {prefix} that isn't the last"
-            )));
-        }
     }
 }

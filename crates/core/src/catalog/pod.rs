@@ -27,6 +27,8 @@ pub(super) struct Pod {
 #[derive(Debug)]
 struct DropWord {
     version: VersionId,
+    /// Publications that it names in the clear: for whoever can't read the version, they are what it drops.
+    retires: Vec<EntryHash>,
     author: MemberName,
     admin: bool,
 }
@@ -83,6 +85,7 @@ impl Pod {
                     hash,
                     DropWord {
                         version,
+                        retires: entry.retires().to_vec(),
                         author,
                         admin,
                     },
@@ -140,6 +143,16 @@ impl Pod {
         self.visible_records()
             .filter(|record| record.version() == *version)
             .min_by_key(|record| rank(record))
+    }
+
+    /// The visible publications of one version, in the order of [`Self::versions`].
+    pub(super) fn publications(&self, version: &VersionId) -> Vec<&VersionRecord> {
+        let mut records: Vec<_> = self
+            .visible_records()
+            .filter(|record| record.version() == *version)
+            .collect();
+        records.sort_by_key(|record| rank(record));
+        records
     }
 
     /// Visible versions that no visible version descends from. A dropped version still hands its
@@ -211,7 +224,9 @@ impl Pod {
     fn refresh(&mut self) -> Visibility {
         let is_dropped = |record: &VersionRecord| {
             self.drops.values().any(|word| {
-                word.version == record.version() && (word.admin || word.author == record.author)
+                let is_meant =
+                    word.version == record.version() || word.retires.contains(&record.entry.hash());
+                is_meant && (word.admin || word.author == record.author)
             })
         };
         let mut visibility = Visibility::default();

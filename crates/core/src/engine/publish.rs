@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bounded::Bounded,
-    catalog::PrivateVersion,
+    catalog::{PrivateVersion, VersionRecord},
     feed::{
         BlobRef, Body, Entry, EntryError, Feed, Head, Header, Kind, MAX_BLOBS, MAX_SERVICES,
         MAX_TAGS, Publication, TagChange,
@@ -84,6 +84,7 @@ impl Engine {
         self.write_entry(
             team,
             id,
+            Kind::Publish,
             &body,
             blobs,
             publish.epoch,
@@ -118,7 +119,8 @@ impl Engine {
             version,
             supersedes,
         });
-        self.write_entry(team, id, &body, Vec::new(), epoch, None, Answer::Done)
+        let none = Vec::new();
+        self.write_entry(team, id, Kind::Tag, &body, none, epoch, None, Answer::Done)
     }
 
     pub(super) fn drop_version(
@@ -138,18 +140,21 @@ impl Engine {
             return Err(EngineError::UnknownVersion { pod, version });
         };
         let me = self.secret.id();
-        let is_mine = roster
-            .member(&me)
-            .is_some_and(|member| member.member == record.author);
-        if !is_mine && roster.role(&me) != Some(Role::Admin) {
+        let own = roster.member(&me).map(|member| &member.member);
+        let is_admin = roster.role(&me) == Some(Role::Admin);
+        if own != Some(&record.author) && !is_admin {
             return Err(EngineError::NotYours {
                 version,
                 author: record.author.clone(),
             });
         }
+        let publications = state.team.catalog.publications(&pod, &version);
+        let may_end = |record: &&&VersionRecord| is_admin || own == Some(&record.author);
+        let ended = publications.iter().filter(may_end);
+        let kind = Kind::Retire(Bounded::first(ended.map(|record| record.entry.hash())));
         let epoch = roster.current_epoch();
         let body = Body::Drop { pod, version };
-        self.write_entry(team, id, &body, Vec::new(), epoch, None, Answer::Done)
+        self.write_entry(team, id, kind, &body, Vec::new(), epoch, None, Answer::Done)
     }
 
     pub(super) fn save_private(
@@ -272,6 +277,7 @@ impl Engine {
         &mut self,
         team: TeamId,
         by: CommandId,
+        kind: Kind,
         body: &Body,
         blobs: Vec<BlobRef>,
         epoch: EpochId,
@@ -301,11 +307,7 @@ impl Engine {
             previous: newest.map(|head| head.entry),
             membership: Bounded::first(state.team.membership.parents_for_next()),
             epoch,
-            kind: match body {
-                Body::Publish(_) => Kind::Publish,
-                Body::Tag(_) => Kind::Tag,
-                Body::Drop { .. } => Kind::Drop,
-            },
+            kind,
             blobs: fits::<_, MAX_BLOBS>("packs", blobs)?,
         };
         let entry = Arc::new(Entry::write(&header, body, key, salt)?);

@@ -145,6 +145,26 @@ mod entries {
     }
 
     #[test]
+    fn a_drop_names_what_it_ends_in_the_clear() {
+        let ended = EntryHash::of(b"a publication");
+        let header = Header {
+            kind: Kind::Retire(Bounded::first([ended])),
+            blobs: Bounded::default(),
+            ..publishing()
+        };
+        let body = Body::Drop {
+            pod: PodName::new("orders").unwrap(),
+            version: VersionId::of(b"v"),
+        };
+        let entry = Entry::write(&header, &body, &key(), [3; 32]).unwrap();
+        assert_eq!(entry.retires(), [ended]);
+        assert_eq!(entry.open(&key()), Ok(body));
+        let publication = Body::Publish(publication());
+        let other = Entry::write(&header, &publication, &key(), [3; 32]).unwrap();
+        assert!(other.open(&key()).is_err(), "only a drop's body fits");
+    }
+
+    #[test]
     fn impossible_headers_are_refused() {
         let blob = |len| BlobRef {
             id: BlobId::of(b"blob"),

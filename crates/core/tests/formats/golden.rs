@@ -109,7 +109,7 @@ fn a_flipped_bit_is_noticed() {
     for bad in flips(kept("manifest-sealed")) {
         assert!(Manifest::open(&bad, &samples::key(), version).is_err());
     }
-    for name in ["entry-publish", "entry-tag", "entry-drop"] {
+    for name in ["entry-publish", "entry-tag", "entry-drop", "entry-retire"] {
         let good = Entry::decode(&kept(name)).unwrap();
         for bad in flips(kept(name)) {
             if let Ok(bad) = Entry::decode(&bad) {

@@ -119,6 +119,17 @@ pub(crate) fn entries() -> [Entry; 3] {
     [publish, tag, drop]
 }
 
+/// A drop that names what it ends in the clear.
+pub(crate) fn retire(ended: &Entry) -> Entry {
+    let kind = Kind::Retire(Bounded::first([ended.hash()]));
+    let drop = Body::Drop {
+        pod: PodName::new("orders").unwrap(),
+        version: VersionId::of(b"version"),
+    };
+    let header = header(301, Some(ended.hash()), kind, vec![]);
+    Entry::write(&header, &drop, &key(), [5; 32]).unwrap()
+}
+
 pub(crate) fn head() -> Head {
     let [_, _, newest] = entries();
     Head {
@@ -209,6 +220,7 @@ pub(crate) fn ticket() -> Ticket {
 /// Every sample's name and bytes, in the order of `testdata/formats.txt`.
 pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
     let [publish, tag, drop] = entries();
+    let retire = retire(&publish);
     let head = device().sign(team(), &head());
     let liveness = device().sign(team(), &liveness());
     let addresses = device().sign(team(), &address_record());
@@ -219,6 +231,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("entry-publish", publish.bytes().to_vec()),
         ("entry-tag", tag.bytes().to_vec()),
         ("entry-drop", drop.bytes().to_vec()),
+        ("entry-retire", retire.bytes().to_vec()),
         ("head", head.clone()),
         ("liveness", liveness.clone()),
         ("address-record", addresses.clone()),

@@ -35,6 +35,8 @@ pub(crate) struct Known {
     pub(crate) only_new: bool,
     /// Who has no signature gets 403.
     pub(crate) anonymous_refused: bool,
+    /// A signature in a header is checked, and not only one in a URL.
+    pub(crate) header_checked: bool,
     /// A request that is signed for another region is refused.
     pub(crate) region_checked: bool,
 }

@@ -18,6 +18,7 @@ pub(crate) async fn start() -> Server {
             expired: 403,
             only_new: true,
             anonymous_refused: true,
+            header_checked: true,
             region_checked: false,
         },
         _running: Box::new((embedded, folder)),

@@ -56,6 +56,7 @@ pub(crate) async fn start() -> Option<Server> {
             expired: 400,
             only_new: false,
             anonymous_refused: true,
+            header_checked: true,
             region_checked: true,
         },
         _running: Box::new(running),

@@ -1,4 +1,4 @@
-//! LocalStack's S3, with signatures checked. It lets in who has none.
+//! LocalStack's S3, with the signatures of URLs checked. It lets in who has none, and looks at no header's.
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +41,7 @@ pub(crate) async fn start() -> Option<Server> {
             expired: 403,
             only_new: true,
             anonymous_refused: false,
+            header_checked: false,
             region_checked: false,
         },
         _running: Box::new(running),

@@ -1,0 +1,126 @@
+//! Carrying out what a sweep decided, once or every hour.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use podsync_core::membership::Roster;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    decide::Step,
+    look::{GcError, Seen, look},
+};
+use crate::{Hub, storage::Storage};
+
+/// A sweep that takes longer to act than this stops; what it saw is too old, and the next one goes on. It is
+/// less than what a segment stays after it was superseded.
+const ACT_WITHIN: Duration = Duration::from_secs(1200);
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// What a sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    pub condemned: usize,
+    pub deleted: usize,
+    /// Bytes.
+    pub freed: u64,
+    /// Heads and segments.
+    pub superseded: usize,
+}
+
+/// One sweep of a bucket. Any number may run at once.
+pub async fn sweep(bucket: &dyn Storage, roster: Option<&Roster>) -> Result<Outcome, GcError> {
+    let seen = look(bucket, roster).await?;
+    act(bucket, seen).await
+}
+
+async fn act(bucket: &dyn Storage, seen: Seen) -> Result<Outcome, GcError> {
+    let begun = Instant::now();
+    let mut outcome = Outcome::default();
+    for step in &seen.steps {
+        if begun.elapsed() > ACT_WITHIN {
+            return Ok(outcome);
+        }
+        match step {
+            Step::Condemn(key) => {
+                bucket.put(&key.marker(), Bytes::new()).await?;
+                outcome.condemned += 1;
+            }
+            Step::Delete(key) => {
+                bucket.delete(&key.to_string()).await?;
+                // A marker that goes along lets the key be written again, under a sweep that is still at it.
+                #[cfg(podsync_planted = "gc-marker-goes-too")]
+                bucket.delete(&key.marker()).await?;
+                outcome.deleted += 1;
+            }
+        }
+    }
+    outcome.freed = seen.freed;
+    for key in &seen.superseded {
+        if begun.elapsed() > ACT_WITHIN {
+            return Ok(outcome);
+        }
+        bucket.delete(key).await?;
+        outcome.superseded += 1;
+    }
+    Ok(outcome)
+}
+
+/// Sweeps every team's bucket each hour, the first time an hour from now, until `stop`.
+pub async fn hourly(hub: &Hub, stop: CancellationToken) {
+    let mut hours = interval(EVERY);
+    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    hours.tick().await;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hours.tick() => {}
+        }
+        for team in hub.teams.all() {
+            let swept = tokio::select! {
+                () = stop.cancelled() => return,
+                swept = team.sweep() => swept,
+            };
+            match swept {
+                Ok(outcome) => tracing::info!(team = %team.id(), ?outcome, "swept the bucket"),
+                Err(error) => tracing::warn!(team = %team.id(), %error, "nothing was swept"),
+            }
+        }
+    }
+}
+
+/// One sweep of each team's bucket; with `dry`, only what it would do. In lines for people.
+pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, GcError>> {
+    let mut lines = Vec::new();
+    for team in hub.teams.all() {
+        let line = if dry {
+            team.look().await.map(|seen| in_words(&seen))
+        } else {
+            team.sweep().await.map(|outcome| {
+                let Outcome { condemned, deleted, freed, superseded } = outcome;
+                format!("condemned {condemned} objects, deleted {deleted} ({freed} bytes) and {superseded} old heads and segments")
+            })
+        };
+        let team = team.id();
+        lines.push(line.map(|line| format!("team {team}: {line}")));
+    }
+    lines
+}
+
+fn in_words(seen: &Seen) -> String {
+    let condemned = seen
+        .steps
+        .iter()
+        .filter(|step| matches!(step, Step::Condemn(_)))
+        .count();
+    format!(
+        "{} objects, {} named; would condemn {condemned}, and delete {} ({} bytes) and {} old heads and segments",
+        seen.objects,
+        seen.named,
+        seen.steps.len() - condemned,
+        seen.freed,
+        seen.superseded.len(),
+    )
+}

@@ -1,0 +1,29 @@
+//! Sweeping a team's bucket by what its membership says now.
+
+use super::Team;
+use crate::gc::{self, GcError, Outcome, Seen};
+
+impl Team {
+    pub(crate) async fn sweep(&self) -> Result<Outcome, GcError> {
+        let view = self.view().await.map_err(unseen)?;
+        let roster = view
+            .membership
+            .as_ref()
+            .map(|membership| membership.state());
+        gc::sweep(self.bucket.as_ref(), roster).await
+    }
+
+    /// What a sweep would do.
+    pub(crate) async fn look(&self) -> Result<Seen, GcError> {
+        let view = self.view().await.map_err(unseen)?;
+        let roster = view
+            .membership
+            .as_ref()
+            .map(|membership| membership.state());
+        gc::look(self.bucket.as_ref(), roster).await
+    }
+}
+
+fn unseen(error: podsync_api::hub::HubError) -> GcError {
+    GcError::Team(error.message)
+}
