@@ -43,6 +43,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Signed requests of one device.
     pub per_device: usize,
+    /// Signed requests of devices that aren't in the team: newcomers, and whoever else has a key.
+    pub strangers: usize,
     /// How long a body may take to arrive.
     pub body: Duration,
     /// How long a request may take in all: a commit looks for thousands of objects.
@@ -54,6 +56,7 @@ impl Default for Limits {
         Self {
             in_flight: 256,
             per_device: 16,
+            strangers: 32,
             body: Duration::from_secs(30),
             whole: Duration::from_secs(120),
         }
@@ -62,22 +65,35 @@ impl Default for Limits {
 
 /// The signed requests that are being answered, by device.
 #[derive(Debug, Default)]
-pub struct InFlight(Arc<Mutex<HashMap<DeviceId, usize>>>);
+pub struct InFlight(Arc<Mutex<HashMap<Flyer, usize>>>);
+
+/// Whose requests are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Flyer {
+    Member(DeviceId),
+    Stranger,
+}
 
 impl InFlight {
-    fn take(&self, device: DeviceId, limits: &Limits) -> Result<Permit, HubError> {
+    /// Keys cost nothing, so who isn't a member shares its places with all others that aren't.
+    fn take(&self, device: DeviceId, is_member: bool, limits: &Limits) -> Result<Permit, HubError> {
+        let (flyer, most) = if is_member {
+            (Flyer::Member(device), limits.per_device)
+        } else {
+            (Flyer::Stranger, limits.strangers)
+        };
         let mut flying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let all: usize = flying.values().sum();
-        let own = flying.get(&device).copied().unwrap_or_default();
-        if own >= limits.per_device || all >= limits.in_flight {
+        let own = flying.get(&flyer).copied().unwrap_or_default();
+        if own >= most || all >= limits.in_flight {
             return Err(HubError::new(
                 HubErrorCode::TooManyRequests,
                 "too many requests at once; try again in a second",
             ));
         }
-        flying.insert(device, own + 1);
+        flying.insert(flyer, own + 1);
         Ok(Permit {
-            device,
+            flyer,
             flying: self.0.clone(),
         })
     }
@@ -86,17 +102,17 @@ impl InFlight {
 /// A place among the requests in flight.
 #[derive(Debug)]
 struct Permit {
-    device: DeviceId,
-    flying: Arc<Mutex<HashMap<DeviceId, usize>>>,
+    flyer: Flyer,
+    flying: Arc<Mutex<HashMap<Flyer, usize>>>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = flying.get_mut(&self.device) {
+        if let Some(own) = flying.get_mut(&self.flyer) {
             *own -= 1;
             if *own == 0 {
-                flying.remove(&self.device);
+                flying.remove(&self.flyer);
             }
         }
     }
@@ -154,8 +170,9 @@ impl FromRequest<Arc<Hub>> for Signed {
     async fn from_request(request: Request, hub: &Arc<Hub>) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let signed = check(&parts, hub)?;
-        let permit = hub.in_flight.take(signed.device, &hub.limits)?;
         let team = team_of(&mut parts, hub).await?;
+        let is_member = team.seems_member(&signed.device).await;
+        let permit = hub.in_flight.take(signed.device, is_member, &hub.limits)?;
         let length = parts.headers.get(header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         if length.is_some_and(|length| length > MAX_BODY_LEN) {

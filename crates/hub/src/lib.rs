@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authenticate;
+pub mod config;
 pub mod embedded;
 pub mod failure;
 pub mod gc;
@@ -21,6 +22,7 @@ pub mod team;
 mod teams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod witness;
 
 pub use hub::Hub;
 pub use teams::{TeamSettings, Teams};

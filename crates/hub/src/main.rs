@@ -1,1 +1,201 @@
-fn main() {}
+//! `podsync-hub`: arguments, settings, and a stop on SIGTERM.
+
+use std::{
+    io::Write,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use podsync_core::TeamId;
+use podsync_hub::{
+    Hub, Teams,
+    config::Config,
+    embedded::Embedded,
+    s3::{Endpoint, S3Bucket},
+    serve::{self, HEADERS, Tls, serve},
+    storage::{Storage, StorageError},
+    witness,
+};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The organisation's hub for podsync.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Write the log as JSON lines. RUST_LOG says what is in it.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the teams of a settings file.
+    Serve(ServeArguments),
+    /// Serve any team from a bucket on this disk, to try podsync. Not for the open internet.
+    Dev(DevArguments),
+    /// Make the key that a hub witnesses joins with, and print its id.
+    Key {
+        /// Where to write it. A file that is there is not overwritten.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    #[arg(long)]
+    config: PathBuf,
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// An address that members know the hub by. May be given several times.
+    #[arg(long = "public-url")]
+    public_urls: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct DevArguments {
+    /// Where everything is kept.
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7640)))]
+    listen: SocketAddr,
+    /// Where the bucket listens.
+    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7641)))]
+    s3_listen: SocketAddr,
+    /// What members reach the bucket by, where that isn't its own address.
+    #[arg(long)]
+    s3_public: Option<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    // Two providers are compiled in, and guessing between them panics.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let arguments = Arguments::parse();
+    start_log(arguments.log_json);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(run(arguments.command));
+    // A call to a bucket that hangs must not hold up the stop.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+fn start_log(json: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        log.json().init();
+    } else {
+        log.init();
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(arguments) => run_serve(arguments).await,
+        Command::Dev(arguments) => run_dev(arguments).await,
+        Command::Key { file } => {
+            println!("{}", witness::create(&file)?.id());
+            Ok(())
+        }
+    }
+}
+
+async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
+    let mut config = Config::load(&arguments.config)?;
+    config.listen = arguments.listen.unwrap_or(config.listen);
+    if !arguments.public_urls.is_empty() {
+        config.public_urls = arguments.public_urls;
+    }
+    let witness = config
+        .witness_key
+        .as_deref()
+        .map(witness::read)
+        .transpose()?;
+    let hub = Hub::new(config.open_teams()?, config.authorities()?, witness);
+    let tls = config.tls.map(|tls| Tls {
+        certificate: tls.certificate,
+        key: tls.key,
+    });
+    let listener = listen(config.listen)?;
+    say(&format!(
+        "podsync-hub listens at {}",
+        listener.local_addr()?
+    ));
+    serve(Arc::new(hub), listener, tls.as_ref(), HEADERS, stop()?).await?;
+    Ok(())
+}
+
+async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
+    let public: Option<Endpoint> = arguments.s3_public.map(|url| url.parse()).transpose()?;
+    let embedded = Embedded::start(&arguments.data.join("buckets"), arguments.s3_listen).await?;
+    let embedded = Arc::new(embedded);
+    let witness = witness::open(&arguments.data.join("witness.key"))?;
+    let buckets = embedded.clone();
+    let teams = Teams::any(move |team| open_embedded(&buckets, team, public.clone()));
+    let hub = Hub::new(teams, Vec::new(), Some(witness));
+    let listener = listen(arguments.listen)?;
+    let address = listener.local_addr()?;
+    say(&format!("podsync-hub listens at http://{address}"));
+    say(&format!(
+        "An admin runs: podsync team set-hub http://{address}"
+    ));
+    let result = serve(Arc::new(hub), listener, None, HEADERS, stop()?).await;
+    if let Some(embedded) = Arc::into_inner(embedded) {
+        embedded.stop().await;
+    }
+    Ok(result?)
+}
+
+fn open_embedded(
+    embedded: &Embedded,
+    team: TeamId,
+    public: Option<Endpoint>,
+) -> Result<Arc<dyn Storage>, StorageError> {
+    // Names of buckets have at most 63 letters: 160 bits of the id tell teams apart as well.
+    let name = format!("podsync-{}", &team.to_string()[..40]);
+    let mut settings = embedded.bucket(&name);
+    settings.public_endpoint = public;
+    Ok(Arc::new(S3Bucket::new(settings)?))
+}
+
+/// Tells whoever reads standard output. That nobody does any more is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| {
+        format!("cannot listen at {address}: stop what does, or take another with --listen")
+    })
+}
+
+/// Cancelled at SIGTERM or SIGINT.
+fn stop() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut term, mut interrupt) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let told = stop.clone();
+    // Lives as long as the program.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping within {} s", serve::GRACE.as_secs());
+        told.cancel();
+    });
+    Ok(stop)
+}

@@ -63,7 +63,7 @@ impl Default for Metrics {
         );
         registry.register(
             "requests_in_flight",
-            "Signed requests that are being answered",
+            "Requests that are being answered",
             in_flight.clone(),
         );
         registry.register("presigned", "URLs given out", presigned.clone());

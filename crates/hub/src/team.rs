@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::{DeviceId, TeamId};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use self::{quota::Usage, view::View};
 use crate::{
@@ -34,6 +34,8 @@ pub(crate) struct Team {
     id: TeamId,
     bucket: Arc<dyn Storage>,
     quota: Option<u64>,
+    /// The bucket was made, or was there.
+    made: OnceCell<()>,
     /// Held while it is brought up to date, so that one request does it for all.
     view: Mutex<Option<Arc<View>>>,
     usage: Mutex<Usage>,
@@ -45,6 +47,7 @@ impl Team {
             id: settings.team,
             bucket: settings.bucket,
             quota: settings.quota,
+            made: OnceCell::new(),
             view: Mutex::default(),
             usage: Mutex::default(),
         }
@@ -56,11 +59,19 @@ impl Team {
 
     /// Whether the bucket answers.
     pub(crate) async fn is_ready(&self) -> Result<(), StorageError> {
+        self.made().await?;
         self.bucket.get(CHANGED, MAX_MARK_LEN).await.map(drop)
+    }
+
+    /// Makes the bucket on its first use.
+    async fn made(&self) -> Result<(), StorageError> {
+        let made = self.made.get_or_try_init(|| self.bucket.ensure()).await;
+        made.copied()
     }
 
     /// What the bucket says now.
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
+        self.made().await?;
         let mut held = self.view.lock().await;
         // Read before the listing: what is written meanwhile changes it again.
         let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
@@ -71,6 +82,19 @@ impl Team {
         let view = Arc::new(view);
         *held = Some(view.clone());
         Ok(view)
+    }
+
+    /// Whether this seems to be a member: good enough to share out places by. The bucket is asked only
+    /// about those who weren't members when it was last looked at.
+    pub(crate) async fn seems_member(&self, device: &DeviceId) -> bool {
+        let known = match self.view.try_lock() {
+            Ok(held) => held
+                .as_ref()
+                .and_then(|view| view.membership.as_ref())
+                .is_some_and(|membership| membership.state().is_member(device)),
+            Err(_) => false, // It is being looked at: wait for that.
+        };
+        known || self.view_for(device).await.is_ok()
     }
 
     /// Forgets what was seen, so that the next request looks again.

@@ -169,6 +169,12 @@ impl TestHub {
         Self::serving(teams, buckets, options).await
     }
 
+    /// A hub over any buckets.
+    pub async fn of(teams: Teams) -> io::Result<Self> {
+        let options = Options::default();
+        Self::serving(teams, TestBuckets::start(options.page).await?, options).await
+    }
+
     async fn serving(teams: Teams, buckets: TestBuckets, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;

@@ -50,9 +50,6 @@ impl Team {
             )));
         }
         let view = self.view().await?;
-        if view.membership.is_none() {
-            self.bucket.ensure().await?;
-        }
         let posted = post.operations.clone();
         let posted = blocking(move || verified(&posted)).await??;
         let new: Vec<_> = posted

@@ -9,6 +9,7 @@ mod bad_input;
 mod feeds;
 mod kit;
 mod membership;
+mod program;
 mod replicas;
 mod secrets;
 mod slow;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use podsync_api::hub::HubErrorCode;
+use podsync_core::TeamId;
 use podsync_hub::{
     authenticate::Limits,
     storage::memory::Fault,
@@ -87,25 +88,70 @@ async fn one_device_has_so_many_requests_at_once() {
     };
     let hub = TestHub::with(options).await.unwrap();
     let team = Team::at(&hub).await;
-    hub.bucket(team.id()).fail(Fault::Slow(SHORT));
-    let heads = || async { Call::get(team.id(), "heads").by(1).send(&hub).await };
-    let others = || async { Call::get(team.id(), "heads").by(2).send(&hub).await };
-    let (a, b, c, d, other) = tokio::join!(heads(), heads(), heads(), heads(), others());
-    let answers = [a, b, c, d];
-    let refused: Vec<_> = answers
-        .iter()
-        .filter(|answer| !answer.status.is_success())
-        .collect();
-    assert_eq!(refused.len(), 2);
-    for answer in refused {
-        assert_eq!(answer.error().code, HubErrorCode::TooManyRequests);
-        assert_eq!(answer.headers["retry-after"], "1");
+    let hanging = [
+        hang(&hub, team.id(), 1).await,
+        hang(&hub, team.id(), 1).await,
+    ];
+    let answer = refused(&hub, team.id(), 1).await;
+    assert_eq!(answer.headers["retry-after"], "1");
+    let others = Call::get(team.id(), "heads").by(2).send(&hub).await;
+    assert_eq!(others.status, StatusCode::OK);
+    drop(hanging);
+    // The places are free again as soon as the hub notices.
+    while Call::get(team.id(), "heads").by(1).send(&hub).await.status != StatusCode::OK {}
+}
+
+/// A request whose body never comes.
+async fn hang(hub: &TestHub, team: TeamId, by: u8) -> TcpStream {
+    let mut call = Call::post(team, "join", &"").by(by);
+    call.body = vec![b' '; 1000];
+    let mut text = format!(
+        "POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000\r\n",
+        call.path,
+        hub.address()
+    );
+    for (name, value) in call.signature(hub).iter() {
+        text += &format!("{name}: {value}\r\n");
     }
-    assert_eq!(other.status, StatusCode::OK);
+    let mut stream = TcpStream::connect(hub.address()).await.unwrap();
+    stream
+        .write_all(format!("{text}\r\n").as_bytes())
+        .await
+        .unwrap();
+    stream
+}
+
+/// Asks until there is no place left.
+async fn refused(hub: &TestHub, team: TeamId, by: u8) -> crate::kit::Answer {
+    loop {
+        let answer = Call::get(team, "heads").by(by).send(hub).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            assert_eq!(answer.error().code, HubErrorCode::TooManyRequests);
+            return answer;
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_do_not_take_the_places_of_members() {
+    let options = Options {
+        limits: Limits {
+            strangers: 2,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let hub = TestHub::with(options).await.unwrap();
+    let team = Team::at(&hub).await;
+    // Of as many keys as one likes.
+    let _hanging = [
+        hang(&hub, team.id(), 100).await,
+        hang(&hub, team.id(), 101).await,
+    ];
+    refused(&hub, team.id(), 103).await;
     assert_eq!(
-        heads().await.status,
-        StatusCode::OK,
-        "the places are free again"
+        Call::get(team.id(), "heads").by(1).send(&hub).await.status,
+        StatusCode::OK
     );
 }
 

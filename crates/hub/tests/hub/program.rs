@@ -1,0 +1,143 @@
+//! The program itself, and a hub over the embedded S3 server.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use podsync_hub::{Teams, embedded::Embedded, s3::S3Bucket, serve::GRACE, testing::TestHub};
+use reqwest::StatusCode;
+
+use crate::kit::{Call, Feed, Team, client};
+
+/// A running program, killed where a test fails.
+struct Program(Child);
+
+impl Program {
+    fn dev(data: &std::path::Path) -> (Self, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+        command.args([
+            "dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--s3-listen",
+            "127.0.0.1:0",
+        ]);
+        Self::start(command.arg("--data").arg(data))
+    }
+
+    /// Starts it; the address that it says it listens at.
+    fn start(command: &mut Command) -> (Self, String) {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+        (Self(child), url)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_program_serves_and_stops_when_it_is_told_to() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut program, url) = Program::dev(data.path());
+    for path in ["/v1/time", "/health/ready", "/openapi.json"] {
+        let answer = client().get(format!("{url}{path}")).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}");
+    }
+    let told = Command::new("kill")
+        .arg(program.0.id().to_string())
+        .status();
+    assert!(told.unwrap().success());
+    let begun = Instant::now();
+    let status = tokio::task::spawn_blocking(move || program.0.wait()).await;
+    assert!(status.unwrap().unwrap().success());
+    assert!(begun.elapsed() < GRACE + Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_settings_file_is_served_with_tls() {
+    client(); // Installs a TLS provider.
+    let folder = tempfile::tempdir().unwrap();
+    let [settings, certificate, key] =
+        ["hub.toml", "tls.crt", "tls.key"].map(|name| folder.path().join(name));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.key_pair.serialize_pem()).unwrap();
+    let team = Team::new().id();
+    let text = format!(
+        "listen = '127.0.0.1:0'\npublic_urls = ['https://localhost']\n\
+         [tls]\ncertificate = '{}'\nkey = '{}'\n\
+         [[teams]]\nteam = '{team}'\nbucket = 'payments'\nregion = 'eu-central-1'\n\
+         endpoint = 'http://127.0.0.1:9'\n",
+        certificate.display(),
+        key.display()
+    );
+    std::fs::write(&settings, text).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    program.arg("serve").arg("--config").arg(&settings);
+    let (_program, address) = Program::start(&mut program);
+    let port = address.rsplit(':').next().unwrap();
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .tls_certs_only([root])
+        .build()
+        .unwrap();
+    let url = format!("https://localhost:{port}");
+    let info = client
+        .get(format!("{url}/v1/teams/{team}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(info.status(), StatusCode::OK);
+    // Nobody is at the bucket's address.
+    let ready = client
+        .get(format!("{url}/health/ready"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let plain = crate::kit::client().get(format!("http://127.0.0.1:{port}/v1/time"));
+    assert!(plain.send().await.is_err());
+}
+
+#[tokio::test]
+async fn a_hub_over_the_embedded_server_does_all_that_it_does_over_memory() {
+    client(); // Installs a TLS provider.
+    let data = tempfile::tempdir().unwrap();
+    let embedded = Embedded::start(data.path(), "127.0.0.1:0".parse().unwrap());
+    let embedded = Arc::new(embedded.await.unwrap());
+    let teams = || {
+        let buckets = embedded.clone();
+        Teams::any(move |team| {
+            let settings = buckets.bucket(&team.to_string()[..40]);
+            Ok(Arc::new(S3Bucket::new(settings)?))
+        })
+    };
+    let one = TestHub::of(teams()).await.unwrap();
+    let two = TestHub::of(teams()).await.unwrap();
+    let team = Team::at(&one).await;
+    let mut feed = Feed::new(team.id(), 1);
+    for round in 1..4 {
+        feed.publish("a");
+        feed.share(&one, round).await;
+    }
+    let path = format!("feeds/{}", feed.device());
+    let page: podsync_api::hub::FeedPage = Call::get(team.id(), &path).send(&two).await.json();
+    let newest_first: Vec<_> = feed.entries.iter().rev().cloned().collect();
+    assert_eq!(page.entries, newest_first);
+    let heads = Call::get(team.id(), "heads").by(2).send(&two).await;
+    assert_eq!(heads.status, StatusCode::OK);
+}
