@@ -3,7 +3,7 @@
 use std::{
     io::Write,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use podsync_hub::{
     Hub, Teams,
     config::Config,
     embedded::Embedded,
+    gc,
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, Tls, serve},
     storage::{Storage, StorageError},
@@ -41,6 +42,14 @@ enum Command {
     Serve(ServeArguments),
     /// Serve any team from a bucket on this disk, to try podsync. Not for the open internet.
     Dev(DevArguments),
+    /// Collect the garbage of every team's bucket now. A hub that serves does it every hour.
+    Gc {
+        #[arg(long)]
+        config: PathBuf,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Make the key that a hub witnesses joins with, and print its id.
     Key {
         /// Where to write it. A file that is there is not overwritten.
@@ -104,6 +113,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(arguments) => run_serve(arguments).await,
         Command::Dev(arguments) => run_dev(arguments).await,
+        Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -132,8 +142,7 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
         "podsync-hub listens at {}",
         listener.local_addr()?
     ));
-    serve(Arc::new(hub), listener, tls.as_ref(), HEADERS, stop()?).await?;
-    Ok(())
+    serve_and_sweep(hub, listener, tls.as_ref()).await
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
@@ -150,11 +159,42 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     say(&format!(
         "An admin runs: podsync team set-hub http://{address}"
     ));
-    let result = serve(Arc::new(hub), listener, None, HEADERS, stop()?).await;
+    let result = serve_and_sweep(hub, listener, None).await;
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.stop().await;
     }
-    Ok(result?)
+    result
+}
+
+async fn serve_and_sweep(hub: Hub, listener: TcpListener, tls: Option<&Tls>) -> anyhow::Result<()> {
+    let (hub, stop) = (Arc::new(hub), stop()?);
+    let sweeping = async {
+        gc::hourly(&hub, stop.clone()).await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = serve(hub.clone(), listener, tls, HEADERS, stop.clone()) => Ok(result?),
+        () = sweeping => Ok(()),
+    }
+}
+
+async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
+    let hub = Hub::new(Config::load(config)?.open_teams()?, Vec::new(), None);
+    let mut failed = 0;
+    for line in gc::once(&hub, dry_run).await {
+        match line {
+            Ok(line) => say(&line),
+            Err(error) => {
+                failed += 1;
+                eprintln!("{error}");
+            }
+        }
+    }
+    anyhow::ensure!(
+        failed == 0,
+        "{failed} buckets were not collected; their objects stay as they are"
+    );
+    Ok(())
 }
 
 fn open_embedded(

@@ -109,6 +109,12 @@ async fn a_settings_file_is_served_with_tls() {
         .await
         .unwrap();
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut gc = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    gc.args(["gc", "--dry-run", "--config"]).arg(&settings);
+    let output = gc.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("1 buckets were not collected"), "{words}");
     let plain = crate::kit::client().get(format!("http://127.0.0.1:{port}/v1/time"));
     assert!(plain.send().await.is_err());
 }
