@@ -4,7 +4,11 @@
 //! Two replicas may commit to one feed at once; where both entries have one number, both heads stay, and
 //! that is the proof that the device signed two feeds.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -47,7 +51,7 @@ impl Team {
     ) -> Result<Stored, HubError> {
         let mut checked = check(self.id, device, commit)?;
         self.view_for_publisher(device).await?;
-        let begun = Instant::now();
+        let begun = Begun::now();
         let heads = self.heads_of(device).await?;
         let stored = Stored {
             seq: checked.key.seq,
@@ -168,7 +172,7 @@ impl Team {
         device: &DeviceId,
         checked: Checked,
         base: Option<Arc<StoredHead>>,
-        begun: Instant,
+        begun: Begun,
     ) -> Result<(), HubError> {
         let (mut segments, mut recent) = match base {
             Some(base) => (base.segments.to_vec(), base.recent.to_vec()),
@@ -182,6 +186,7 @@ impl Team {
             .iter()
             .map(|(_, committed)| StoredEntry::from(committed))
             .collect();
+        begun.in_time()?;
         let merged = self
             .merge(device, &mut segments, first.unwrap_or_default(), entries)
             .await?;
@@ -197,9 +202,7 @@ impl Team {
             segments,
             recent: Bounded::first(recent),
         };
-        if begun.elapsed() > COMMIT_DEADLINE {
-            return Err(StorageError::Unavailable("a commit took too long".into()).into());
-        }
+        begun.in_time()?;
         let (key, bytes) = (checked.key.to_string(), Bytes::from(stored.encode()));
         self.bucket.put(&key, bytes).await?;
         self.changed().await?;
@@ -251,6 +254,34 @@ impl Team {
         };
         self.bucket.put(&named.key(device), bytes.into()).await?;
         Ok(named)
+    }
+}
+
+/// When a commit began to look at its objects.
+#[derive(Clone, Copy)]
+struct Begun {
+    /// Stands still while the machine sleeps.
+    mono: Instant,
+    /// May be set.
+    wall: SystemTime,
+}
+
+impl Begun {
+    fn now() -> Self {
+        Self {
+            mono: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Whether what was seen of the objects still holds: the garbage collector may condemn them any time, and
+    /// leaves them alone for a while after that.
+    fn in_time(self) -> Result<(), StorageError> {
+        let by_wall = self.wall.elapsed().unwrap_or_default();
+        if self.mono.elapsed().max(by_wall) > COMMIT_DEADLINE {
+            return Err(StorageError::Unavailable("a commit took too long".into()));
+        }
+        Ok(())
     }
 }
 

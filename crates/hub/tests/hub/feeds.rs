@@ -165,18 +165,31 @@ async fn a_long_feed_is_read_in_pages_from_few_segments() {
 }
 
 #[tokio::test]
-async fn a_page_is_bounded() {
+async fn a_page_is_bounded_and_the_next_goes_on_below_it() {
     let hub = TestHub::start().await.unwrap();
     let team = Team::at(&hub).await;
     let mut feed = Feed::new(team.id(), 1);
-    // 64 commits of one entry would do too; the placements make these long.
-    for _ in 0..3 {
-        feed.publish("a");
+    for round in 1..8 {
+        feed.publish_packs("a", 8000);
+        feed.share(&hub, round).await;
     }
-    feed.share(&hub, 1).await;
-    let first = page(&hub, &feed, Some("to=2")).await;
-    assert_eq!(first.entries.len(), 2);
-    assert!(page(&hub, &feed, Some("from=9")).await.entries.is_empty());
+    let mut entries = Vec::new();
+    let mut pages = 0;
+    let mut query = None;
+    loop {
+        let page = page(&hub, &feed, query.as_deref()).await;
+        pages += 1;
+        entries.extend(page.entries);
+        if !page.more {
+            break;
+        }
+        query = Some(format!("to={}", feed.entries.len() - entries.len()));
+    }
+    assert!(pages > 1, "{pages}");
+    let newest_first: Vec<_> = feed.entries.iter().rev().cloned().collect();
+    assert!(entries == newest_first);
+    let none = page(&hub, &feed, Some("from=9")).await;
+    assert!(none.entries.is_empty() && !none.more);
 }
 
 #[tokio::test]

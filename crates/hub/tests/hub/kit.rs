@@ -264,6 +264,11 @@ impl Feed {
 
     /// A version with a manifest, a pack and its outboard. Another `word` makes another feed.
     pub(crate) fn publish(&mut self, word: &str) {
+        self.publish_packs(word, 1);
+    }
+
+    /// The same, with one pack listed this often.
+    pub(crate) fn publish_packs(&mut self, word: &str, packs: usize) {
         let seq = self.entries.len() as u64 + 1;
         let kinds = [
             (ObjectKind::Manifest, "manifest"),
@@ -274,7 +279,11 @@ impl Feed {
             let bytes = state(&format!("{name} {word} {}", self.by), seq);
             (object(kind, &bytes), bytes)
         });
-        let blobs = objects[..2].iter().map(|(id, bytes)| BlobRef {
+        let listed = || {
+            let pack = std::iter::repeat_n(&objects[1], packs);
+            std::iter::once(&objects[0]).chain(pack)
+        };
+        let blobs = listed().map(|(id, bytes)| BlobRef {
             id: BlobId::of(bytes),
             len: id.size,
         });
@@ -299,7 +308,7 @@ impl Feed {
         };
         self.entries.push(CommitEntry {
             entry: entry.bytes().into(),
-            objects: objects[..2].iter().map(placed).collect(),
+            objects: listed().map(placed).collect(),
             outboards: vec![ObjectRef {
                 id: objects[2].0,
                 generation: 0,
