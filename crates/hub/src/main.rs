@@ -1,7 +1,7 @@
 //! `podsync-hub`: arguments, settings, and a stop on SIGTERM.
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +24,19 @@ use podsync_hub::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// Libraries that would log URLs, headers or signatures: they keep to warnings, whatever RUST_LOG says.
+const TALKATIVE: [&str; 9] = [
+    "h2",
+    "hyper",
+    "hyper_util",
+    "reqsign",
+    "reqsign_core",
+    "reqsign_aws_v4",
+    "reqwest",
+    "s3s",
+    "s3s_fs",
+];
 
 /// The organisation's hub for podsync.
 #[derive(Debug, Parser)]
@@ -98,8 +111,15 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn start_log(json: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    for library in TALKATIVE {
+        if let Ok(directive) = format!("{library}=warn").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
+        .with_ansi(colours)
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     if json {

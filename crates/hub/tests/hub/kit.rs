@@ -154,9 +154,13 @@ impl Call {
     }
 
     pub(crate) fn signature(&self, hub: &TestHub) -> SignatureHeaders {
+        self.signature_for(&hub.address().to_string())
+    }
+
+    pub(crate) fn signature_for(&self, authority: &str) -> SignatureHeaders {
         let target = Target {
             method: self.method.as_str(),
-            authority: &hub.address().to_string(),
+            authority,
             path: &self.path,
             query: self.query.as_deref(),
         };
@@ -172,8 +176,13 @@ impl Call {
     }
 
     pub(crate) async fn send_with(&self, hub: &TestHub, signature: &SignatureHeaders) -> Answer {
+        self.send_to(&hub.url(), signature).await
+    }
+
+    /// To a hub at an address.
+    pub(crate) async fn send_to(&self, url: &str, signature: &SignatureHeaders) -> Answer {
         let query = self.query.as_ref().map(|query| format!("?{query}"));
-        let url = format!("{}{}{}", hub.url(), self.path, query.unwrap_or_default());
+        let url = format!("{url}{}{}", self.path, query.unwrap_or_default());
         let mut request = client()
             .request(self.method.clone(), url)
             .body(self.body.clone());

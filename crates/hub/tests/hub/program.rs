@@ -16,7 +16,7 @@ use crate::kit::{Call, Feed, Team, client};
 struct Program(Child);
 
 impl Program {
-    fn dev(data: &std::path::Path) -> (Self, String) {
+    fn dev(data: &std::path::Path, log: Stdio) -> (Self, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
         command.args([
             "dev",
@@ -25,12 +25,13 @@ impl Program {
             "--s3-listen",
             "127.0.0.1:0",
         ]);
-        Self::start(command.arg("--data").arg(data))
+        command.env("RUST_LOG", "trace").arg("--data").arg(data);
+        Self::start(command.stderr(log))
     }
 
     /// Starts it; the address that it says it listens at.
     fn start(command: &mut Command) -> (Self, String) {
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let command = command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap())
@@ -51,7 +52,7 @@ impl Drop for Program {
 #[tokio::test]
 async fn the_program_serves_and_stops_when_it_is_told_to() {
     let data = tempfile::tempdir().unwrap();
-    let (mut program, url) = Program::dev(data.path());
+    let (mut program, url) = Program::dev(data.path(), Stdio::null());
     for path in ["/v1/time", "/health/ready", "/openapi.json"] {
         let answer = client().get(format!("{url}{path}")).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}");
@@ -64,6 +65,56 @@ async fn the_program_serves_and_stops_when_it_is_told_to() {
     let status = tokio::task::spawn_blocking(move || program.0.wait()).await;
     assert!(status.unwrap().unwrap().success());
     assert!(begun.elapsed() < GRACE + Duration::from_secs(5));
+}
+
+/// The libraries beneath would tell URLs and signatures, if they were let.
+#[tokio::test]
+async fn the_program_logs_no_url_whatever_it_is_asked_to_log() {
+    let data = tempfile::tempdir().unwrap();
+    let log = data.path().join("log");
+    let file = std::fs::File::create(&log).unwrap();
+    let (program, url) = Program::dev(data.path(), file.into());
+    let authority = url.strip_prefix("http://").unwrap();
+    let team = Team::new();
+    let post = podsync_api::hub::PostOperations {
+        operations: team.operations.iter().map(Into::into).collect(),
+    };
+    let bytes = crate::kit::state("pack", 1);
+    let id = crate::kit::object(podsync_api::hub::ObjectKind::Pack, &bytes);
+    let founding = Call::post(team.id(), "membership", &post);
+    let answer = founding
+        .send_to(&url, &founding.signature_for(authority))
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+    let uploading = crate::kit::upload(team.id(), 0, vec![id]);
+    let signature = uploading.signature_for(authority);
+    let response: podsync_api::hub::BatchResponse =
+        uploading.send_to(&url, &signature).await.json();
+    let Some(podsync_api::hub::Actions::Upload(action)) = &response.objects[0].actions else {
+        panic!("no action");
+    };
+    assert_eq!(crate::kit::put(action, bytes).await.status, StatusCode::OK);
+    drop(program);
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        text.contains(" audit: ") && text.contains("action=upload outcome=ok"),
+        "{text}"
+    );
+    let (_, query) = action.href.split_once("X-Amz-Signature=").unwrap();
+    let secrets = [
+        &query[..32],
+        "X-Amz-",
+        "x-amz-",
+        "AWS4-HMAC",
+        "sig1=",
+        "http://",
+        "STATE-BYTES",
+    ];
+    for line in text.lines() {
+        for secret in secrets {
+            assert!(!line.contains(secret), "{line}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -86,7 +137,11 @@ async fn a_settings_file_is_served_with_tls() {
     );
     std::fs::write(&settings, text).unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
-    program.arg("serve").arg("--config").arg(&settings);
+    program
+        .stderr(Stdio::null())
+        .arg("serve")
+        .arg("--config")
+        .arg(&settings);
     let (_program, address) = Program::start(&mut program);
     let port = address.rsplit(':').next().unwrap();
     let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
