@@ -2,6 +2,7 @@
 
 mod bench;
 mod fuzz;
+mod garage;
 mod localstack;
 mod planted;
 mod test;
@@ -20,10 +21,12 @@ struct Arguments {
 enum Task {
     /// Formatting, lints, every test, and the real LocalStack where Python 3.13 is there
     Test(test::Test),
-    /// Plant each known bug in turn; the simulated network must catch it
+    /// Plant each known bug in turn; the simulated network or the collector's model must catch it
     Planted,
     /// Feed every decoder with what others may send, under libFuzzer
     Fuzz(fuzz::Fuzz),
+    /// Build the S3 server that the hub's suite runs on beside others
+    Garage(garage::Garage),
     /// Measure against tar, zstd, socat, curl and nginx; prints ratios
     Bench(bench::Bench),
 }
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(),
         Task::Planted => planted::run(),
         Task::Fuzz(fuzz) => fuzz.run(),
+        Task::Garage(garage) => garage.run(),
         Task::Bench(bench) => bench.run(),
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask planted`: known bugs, planted one by one, must each be caught by the simulated
-//! network.
+//! `cargo xtask planted`: known bugs, planted one by one, must each be caught: by the simulated network, or by
+//! the model of the bucket's garbage collector, as the bug's name says.
 //!
 //! This program stands before the compiler then: cargo calls it for the packages of the workspace, so
 //! that the flag which plants a bug doesn't rebuild every dependency.
@@ -12,14 +12,20 @@ use crate::tools::{command, ensure_nextest, root, step, target};
 
 /// Names the planted bug to the compiler's stand-in.
 const PLANTED: &str = "PODSYNC_PLANTED";
-const TESTS: [&str; 6] = [
-    "nextest",
-    "run",
-    "-p",
-    "podsync-tests",
-    "--test",
-    "simulation",
-];
+/// Where a bug lies, and the tests that have to catch it.
+struct Ground {
+    package: &'static str,
+    tests: &'static [&'static str],
+}
+
+const NETWORK: Ground = Ground {
+    package: "podsync-core",
+    tests: &["-p", "podsync-tests", "--test", "simulation"],
+};
+const COLLECTOR: Ground = Ground {
+    package: "podsync-hub",
+    tests: &["-p", "podsync-hub", "--lib", "gc::model"],
+};
 
 pub(crate) fn run() -> Result<()> {
     ensure_nextest()?;
@@ -52,12 +58,17 @@ pub(crate) fn run() -> Result<()> {
 /// The first test that fails with a bug planted.
 fn caught_by(bug: &str) -> Result<Option<String>> {
     let folder = target().join("planted");
+    let ground = match bug.starts_with("gc-") {
+        true => COLLECTOR,
+        false => NETWORK,
+    };
     // Cargo doesn't know that the stand-in compiles otherwise than last time.
-    command("cargo", &["clean", "-p", "podsync-core"])
+    command("cargo", &["clean", "-p", ground.package])
         .env("CARGO_TARGET_DIR", &folder)
         .stderr_null()
         .run()?;
-    let outcome = command("cargo", &TESTS)
+    let tests = [&["nextest", "run"], ground.tests].concat();
+    let outcome = command("cargo", &tests)
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTC_WORKSPACE_WRAPPER", env::current_exe()?)
         .env(PLANTED, bug)

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    localstack,
+    garage, localstack,
     tools::{command, ensure_nextest, has, run, step},
 };
 
@@ -69,6 +69,10 @@ impl Test {
         );
         if let [Ok(python), ..] = &pythons {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
+        }
+        match garage::program() {
+            Some(program) => tests = tests.env(garage::VARIABLE, program),
+            None => step("NOT RUN: Garage isn't here (`cargo xtask garage` builds it)"),
         }
         if self.large {
             tests = tests.env("PODSYNC_TEST_LARGE", "1");

@@ -1,6 +1,6 @@
 //! Sending a request until it is answered, within bounds of time, tries and bytes.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
@@ -49,7 +49,13 @@ impl Sender {
         F: Fn() -> Signed,
         Signed: Future<Output = Result<http::Request<Bytes>, Refusal>>,
     {
+        // A machine that was suspended in between notices by the clock on the wall alone; then what the call
+        // was based on is too old to be sent.
+        let begun = SystemTime::now();
         let attempt = || async {
+            if begun.elapsed().unwrap_or_default() > CALL_PATIENCE {
+                return Err(Refusal::busy("a call was held up for too long"));
+            }
             let request = signed().await?;
             let reply = self.once(request, max_len).await?;
             if reply.status.is_success() {

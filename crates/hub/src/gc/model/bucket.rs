@@ -198,8 +198,9 @@ impl Storage for SimBucket {
         Ok(())
     }
 
+    /// However late: a sweeper that was asleep signs its request anew.
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.turn().await?;
+        let _ = self.turn().await;
         let mut state = self.state();
         state.check_deletion(key);
         state.objects.remove(key);

@@ -26,6 +26,8 @@ use crate::{
 const SWEEPERS: usize = 2;
 /// Of a killed device's requests some are still at the hub; no more than this many.
 const MAX_ORPHANS: usize = 4;
+/// Turns that a sweeper sleeps through at times, while everybody else goes on.
+const NAP: u64 = 400;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -64,6 +66,8 @@ pub(super) struct World {
     writers: Vec<Task>,
     orphans: Vec<Task>,
     sweepers: Vec<Task>,
+    /// A sweeper, and the step that it sleeps until.
+    asleep: (usize, u64),
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -87,6 +91,7 @@ impl World {
             writers: Vec::new(),
             orphans: Vec::new(),
             sweepers: Vec::new(),
+            asleep: (0, 0),
             tally,
         };
         for number in 0..usize::from(DEVICES) {
@@ -117,6 +122,13 @@ impl World {
                 }
                 _ => {
                     let at = self.chance.random_range(0..self.sweepers.len());
+                    let now = self.bucket.state().steps;
+                    if self.asleep.1 < now && self.chance.random_bool(0.01) {
+                        self.asleep = (at, now + NAP);
+                    }
+                    if self.asleep.0 == at && now < self.asleep.1 {
+                        continue;
+                    }
                     if poll(&mut self.sweepers[at]) {
                         self.sweepers[at] = self.sweeper();
                     }
