@@ -15,6 +15,11 @@ pub trait Call: Serialize + DeserializeOwned + Send + Sync + 'static {
     const SCOPE: Scope;
     /// The last part of the path: `/v1/PATH`, or `/v1/teams/{team}/PATH`.
     const PATH: &'static str;
+
+    /// The versions that the call names, as somebody typed them.
+    fn references(&mut self) -> Vec<&mut String> {
+        Vec::new()
+    }
 }
 
 /// Names of the events in a streamed answer.
@@ -70,11 +75,16 @@ pub enum Stage {
 }
 
 macro_rules! call {
-    ($request:ty => $answer:ty, $scope:ident, $path:literal) => {
+    ($request:ty => $answer:ty, $scope:ident, $path:literal $(, names $($reference:ident)+)?) => {
         impl crate::Call for $request {
             type Answer = $answer;
             const SCOPE: crate::Scope = crate::Scope::$scope;
             const PATH: &'static str = $path;
+            $(
+                fn references(&mut self) -> Vec<&mut String> {
+                    vec![$(&mut self.$reference),+]
+                }
+            )?
         }
     };
 }

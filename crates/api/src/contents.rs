@@ -69,7 +69,7 @@ pub struct Diff {
     pub before: String,
     pub after: String,
 }
-call!(Diff => Differences, Team, "diff");
+call!(Diff => Differences, Team, "diff", names before after);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Differences {
@@ -89,7 +89,7 @@ pub struct Foresee {
     pub services: Vec<String>,
     pub wait_s: u64,
 }
-call!(Foresee => Forecast, Team, "foresee");
+call!(Foresee => Forecast, Team, "foresee", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {

@@ -103,6 +103,15 @@ impl Consent {
     }
 }
 
+/// A reference that means several versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ambiguity {
+    /// As it was given.
+    pub reference: String,
+    /// Exact references of the versions that it may mean.
+    pub exact: Vec<String>,
+}
+
 /// What happened, to what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
@@ -114,6 +123,9 @@ pub struct ApiError {
     /// With [`ErrorCode::Unconfirmed`]: with this said, the same call goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consent: Option<Consent>,
+    /// With [`ErrorCode::Ambiguous`], where a reference is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambiguity: Option<Box<Ambiguity>>,
 }
 
 impl ApiError {
@@ -123,6 +135,21 @@ impl ApiError {
             message: message.into(),
             hint: None,
             consent: None,
+            ambiguity: None,
+        }
+    }
+
+    /// A reference of which the user has to say which version it means.
+    pub fn ambiguous(ambiguity: Ambiguity) -> Self {
+        let message = format!(
+            "`{}` means several versions: {}",
+            ambiguity.reference,
+            ambiguity.exact.join(", ")
+        );
+        Self {
+            ambiguity: Some(Box::new(ambiguity)),
+            ..Self::new(ErrorCode::Ambiguous, message)
+                .hint("name one of them; sharing a new version heals the fork")
         }
     }
 

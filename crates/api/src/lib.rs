@@ -15,4 +15,4 @@ pub mod team;
 
 pub use call::{Call, Progress, Scope, Stage, event};
 pub use client::{Client, TeamChoice};
-pub use error::{ApiError, Consent, ErrorCode};
+pub use error::{Ambiguity, ApiError, Consent, ErrorCode};

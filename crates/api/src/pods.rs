@@ -56,7 +56,7 @@ pub struct Saved {
 pub struct Share {
     pub reference: String,
 }
-call!(Share => Shared, Team, "share");
+call!(Share => Shared, Team, "share", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shared {
@@ -75,7 +75,7 @@ pub struct Pull {
     /// Seconds to wait for the version to be heard of and for someone who holds it.
     pub wait_s: u64,
 }
-call!(Pull => Pulled, Team, "pull");
+call!(Pull => Pulled, Team, "pull", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulled {
@@ -113,7 +113,7 @@ pub struct Load {
     #[serde(default)]
     pub once: bool,
 }
-call!(Load => Loaded, Team, "load");
+call!(Load => Loaded, Team, "load", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Loaded {
@@ -150,7 +150,7 @@ pub struct Export {
     pub to: PathBuf,
     pub wait_s: u64,
 }
-call!(Export => Exported, Team, "export");
+call!(Export => Exported, Team, "export", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exported {
@@ -204,7 +204,7 @@ pub struct Show {
     /// List what is inside; the version must be on this machine.
     pub contents: bool,
 }
-call!(Show => Shown, Team, "show");
+call!(Show => Shown, Team, "show", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shown {
@@ -226,14 +226,14 @@ pub struct Tag {
     pub reference: String,
     pub tag: TagName,
 }
-call!(Tag => Version, Team, "tag");
+call!(Tag => Version, Team, "tag", names reference);
 
 /// Forgets a version: here where it is private, for the team where it is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropVersion {
     pub reference: String,
 }
-call!(DropVersion => Dropped, Team, "drop");
+call!(DropVersion => Dropped, Team, "drop", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {

@@ -17,6 +17,7 @@ use futures::stream;
 use podsync_api::{ApiError, Call, ErrorCode, Progress, Scope, contents, event, node, pods, team};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, field::Empty};
 
 use crate::daemon::Daemon;
 
@@ -123,7 +124,7 @@ async fn answer<C: Call>(
 where
     Daemon: Handle<C>,
 {
-    let call = match serde_json::from_slice::<C>(&body) {
+    let mut call = match serde_json::from_slice::<C>(&body) {
         Ok(call) => call,
         Err(error) => {
             let error = ApiError::new(ErrorCode::Invalid, format!("{}: {error}", C::PATH));
@@ -132,6 +133,7 @@ where
             );
         }
     };
+    let span = span_of(&mut call);
     let streams = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
@@ -143,7 +145,7 @@ where
             progress: None,
             cancel,
         });
-        let outcome = daemon.handle(call, context).await;
+        let outcome = daemon.handle(call, context).instrument(span).await;
         drop(guard);
         return outcome.map_or_else(|error| failure(&error), |value| Json(value).into_response());
     }
@@ -156,7 +158,7 @@ where
     let tasks = daemon.tasks().clone();
     tasks.spawn(async move {
         let outcome = tokio::select! {
-            outcome = daemon.handle(call, context) => outcome,
+            outcome = daemon.handle(call, context).instrument(span) => outcome,
             () = cancel.cancelled() => {
                 Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
             }
@@ -177,6 +179,22 @@ where
             .map(|event| (Ok::<_, Infallible>(event), (queue, guard)))
     });
     Sse::new(events).into_response()
+}
+
+/// What is logged while the call runs says which call, pod and version it is about. The last two are
+/// recorded when they are known: a reference is resolved, a state is packed.
+fn span_of<C: Call>(call: &mut C) -> tracing::Span {
+    let span = tracing::info_span!(
+        "call",
+        path = C::PATH,
+        reference = Empty,
+        pod = Empty,
+        version = Empty
+    );
+    if let Some(reference) = call.references().into_iter().next() {
+        span.record("reference", reference.as_str());
+    }
+    span
 }
 
 fn failure(error: &ApiError) -> Response {

@@ -1,16 +1,18 @@
 //! Settings: default < `config.toml` in the home < environment < flag. Unknown keys are refused.
 
 use std::{
+    collections::BTreeSet,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use podsync_api::{ApiError, ErrorCode};
+use podsync_core::PodName;
 use serde::{Deserialize, Serialize};
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
-/// `PODSYNC_MDNS`. Others that begin alike (`PODSYNC_HOME`) mean something else.
-const FROM_ENVIRONMENT: [&str; 3] = ["LISTEN", "PEERS", "MDNS"];
+/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`. Others that begin alike (`PODSYNC_HOME`) mean something else.
+const FROM_ENVIRONMENT: [&str; 4] = ["LISTEN", "PEERS", "MDNS", "AUTO_SHARE"];
 
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +27,8 @@ pub struct Settings {
     pub(crate) peers: Vec<String>,
     /// Whether to look for teammates on the LAN.
     pub(crate) mdns: bool,
+    /// Pods that are shared by every save.
+    pub(crate) auto_share: BTreeSet<PodName>,
 }
 
 impl Default for Settings {
@@ -34,6 +38,7 @@ impl Default for Settings {
             listen: Vec::new(),
             peers: Vec::new(),
             mdns: true,
+            auto_share: BTreeSet::new(),
         }
     }
 }
@@ -85,11 +90,17 @@ impl Settings {
                     .try_parsing(true)
                     .list_separator(",")
                     .with_list_parse_key("listen")
-                    .with_list_parse_key("peers"),
+                    .with_list_parse_key("peers")
+                    .with_list_parse_key("auto_share"),
             )
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(wrong)
+    }
+
+    /// Whether a save of this pod shares it unasked.
+    pub fn shares_by_itself(&self, pod: &PodName) -> bool {
+        self.auto_share.contains(pod)
     }
 
     /// The file that they can be changed in.
@@ -146,6 +157,16 @@ mod tests {
                 "127.0.0.1:3".parse().unwrap()
             ]
         );
+    }
+
+    #[test]
+    fn pods_that_share_by_themselves_are_names_of_pods() {
+        let settings = layered("", &[("AUTO_SHARE", "orders,billing")]).unwrap();
+        let orders = "orders".parse().unwrap();
+        assert!(settings.shares_by_itself(&orders));
+        assert!(!settings.shares_by_itself(&"other".parse().unwrap()));
+        let error = layered("auto_share = ['../x']", &[]).unwrap_err();
+        assert!(error.message.contains("../x"), "{error}");
     }
 
     #[test]

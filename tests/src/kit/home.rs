@@ -14,11 +14,12 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 8] = [
+const CLEARED: [&str; 9] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
     "PODSYNC_MDNS",
+    "PODSYNC_AUTO_SHARE",
     "PODSYNC_TEAM",
     "PODSYNC_LOG",
     "AWS_ENDPOINT_URL",

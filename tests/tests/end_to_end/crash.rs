@@ -1,10 +1,10 @@
 //! Killed at every named place and at random moments: what was acknowledged is there, what is half
 //! written never looks whole, and the next run goes on.
 
-use std::time::Duration;
+use std::{process::Child, time::Duration};
 
 use anyhow::{Result, ensure};
-use podsync_tests::kit::{Home, fill, finish, same_tree};
+use podsync_tests::kit::{FakeEmulator, Home, Member, fill, finish, same_tree, zip};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -148,7 +148,7 @@ fn killed_at_two_hundred_random_moments() -> Result<()> {
             }
             fill(&state, 3, 1 << 20, round)?;
         }
-        let mut save = alice.spawn(
+        let save = alice.spawn(
             &[
                 "save",
                 "orders",
@@ -158,11 +158,7 @@ fn killed_at_two_hundred_random_moments() -> Result<()> {
             ],
             &[],
         )?;
-        let moment = Duration::from_micros(rng.random_range(0..150_000));
-        // The one wait that is meant: the moment itself is what is tested.
-        std::thread::park_timeout(moment);
-        save.kill()?;
-        finish(save)?;
+        killed_within(save, Duration::from_millis(150), &mut rng)?;
         if round % 20 == 19 {
             whole_or_absent(&alice, &state)?;
         }
@@ -183,6 +179,88 @@ fn killed_at_two_hundred_random_moments() -> Result<()> {
     same_tree(&state, &out)
 }
 
+/// Ends a command that was started at a random moment within `within`; whether it was done by then.
+fn killed_within(mut command: Child, within: Duration, rng: &mut ChaCha8Rng) -> Result<bool> {
+    let moment = rng.random_range(Duration::ZERO..within);
+    // The one wait that is meant: the moment itself is what is tested.
+    std::thread::park_timeout(moment);
+    command.kill()?;
+    Ok(finish(command)?.code == Some(0))
+}
+
+#[test]
+fn a_pull_killed_at_two_hundred_random_moments() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (alice, mut bob) = alice_and_bob()?;
+    bob.stop()?;
+    let address = alice.address()?;
+    let reach = [
+        ("PODSYNC_PEERS", address.as_str()),
+        ("PODSYNC_MDNS", "false"),
+    ];
+    let state = alice.scratch("state");
+    let share = |version: u64| -> Result<()> {
+        fill(&state, 4, 2 << 20, version)?;
+        let from = state.to_string_lossy().into_owned();
+        let saved = alice.run(&["save", "orders", "--share", "--from", &from])?;
+        saved.ok().map(drop)
+    };
+    let mut version = 1;
+    share(version)?;
+    for _ in 0..200 {
+        let pull = bob.spawn(&["pull", "orders"], &reach)?;
+        if killed_within(pull, Duration::from_millis(400), &mut rng)? {
+            version += 1;
+            share(version)?;
+        }
+    }
+    bob.run_with(&["pull", "orders"], &reach, None)?.ok()?;
+    whole_or_absent(&bob, &state)?;
+    let out = bob.scratch("final");
+    bob.run(&["export", "orders", &out.to_string_lossy()])?
+        .ok()?;
+    same_tree(&state, &out)
+}
+
+/// Whatever the moment, the instance got nothing of which no checkpoint was kept before.
+#[test]
+fn a_load_killed_at_two_hundred_random_moments() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let emulator = FakeEmulator::start(&zip(&[
+        Member::stored("s3/buckets", &[1; 1 << 20]),
+        Member::stored("sqs/queues", &[2; 5000]),
+    ]))?;
+    let endpoint = emulator.endpoint();
+    alice
+        .run(&["save", "orders", "--endpoint", &endpoint])?
+        .ok()?;
+    for _ in 0..200 {
+        let posted = emulator.posts().len();
+        let load = alice.spawn(&["load", "orders", "--endpoint", &endpoint], &[])?;
+        killed_within(load, Duration::from_millis(200), &mut rng)?;
+        if emulator.posts().len() > posted {
+            let undone = alice.run(&["undo", "--endpoint", &endpoint])?.ok()?;
+            ensure!(
+                undone["checkpoint"]
+                    .as_str()
+                    .is_some_and(|name| !name.is_empty()),
+                "{undone}"
+            );
+        }
+    }
+    alice
+        .run(&["load", "orders", "--endpoint", &endpoint])?
+        .ok()?;
+    alice.run(&["undo", "--endpoint", &endpoint])?.ok()?;
+    Ok(())
+}
+
 /// Every version that is listed as held can be rebuilt.
 fn whole_or_absent(home: &Home, newest: &std::path::Path) -> Result<()> {
     let pods = home.run(&["list"])?.ok()?;
@@ -190,7 +268,8 @@ fn whole_or_absent(home: &Home, newest: &std::path::Path) -> Result<()> {
         return Ok(());
     }
     let versions = home.run(&["versions", "orders"])?.ok()?;
-    for version in versions.as_array().into_iter().flatten() {
+    let held = |version: &&serde_json::Value| version["held"] == true;
+    for version in versions.as_array().into_iter().flatten().filter(held) {
         let reference = version["reference"].as_str().unwrap_or_default();
         let out = home.scratch("check");
         home.run(&["export", reference, &out.to_string_lossy()])?

@@ -62,6 +62,21 @@ fn what_alice_shares_bob_pulls() -> Result<()> {
 }
 
 #[test]
+fn a_pod_that_is_set_to_is_shared_by_each_save() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 2, 1000, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    std::fs::write(alice.path().join("config.toml"), "auto_share = ['orders']")?;
+    for (pod, reference) in [("orders", "orders:1"), ("drafts", "drafts:+1")] {
+        let saved = alice.run(&["save", pod, "--from", &from])?.ok()?;
+        assert_eq!(saved["reference"], reference);
+    }
+    Ok(())
+}
+
+#[test]
 fn only_what_changed_travels() -> Result<()> {
     let (alice, bob) = alice_and_bob()?;
     let state = alice.scratch("state");

@@ -10,11 +10,15 @@ use crate::{arguments::Global, connect::home, output::Printer};
 pub(crate) struct Config {}
 
 pub(crate) fn run(global: &Global, printer: &Printer, _: &Config) -> Result<(), ApiError> {
-    let home = home(global)?;
-    let settings = Settings::load(&home, Overrides::default())?;
+    let settings = settings(global)?;
     printer.result(&settings, |settings| {
         let file = settings.file();
         format!("# {}\n{}", file.display(), settings.to_toml())
     });
     Ok(())
+}
+
+/// The settings of the home that is meant.
+pub(super) fn settings(global: &Global) -> Result<Settings, ApiError> {
+    Settings::load(&home(global)?, Overrides::default())
 }

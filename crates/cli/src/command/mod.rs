@@ -25,6 +25,7 @@ use podsync_api::ApiError;
 
 use crate::{
     arguments::{Arguments, Command, Global},
+    ask::choose,
     connect::{Connection, Needs},
     output::Printer,
 };
@@ -58,15 +59,48 @@ pub(crate) async fn run(arguments: Arguments, printer: &Printer) -> Result<(), A
     }
 }
 
-/// Opens a connection, makes one call with a progress bar, closes the connection.
-async fn call<C: podsync_api::Call>(
+/// Opens a connection, makes one call with a progress bar, closes the connection. Where a reference
+/// means several versions, whoever sits at the terminal is asked which.
+async fn call<C: podsync_api::Call + Clone>(
     global: &Global,
     printer: &Printer,
     needs: Needs,
     call: &C,
 ) -> Result<C::Answer, ApiError> {
     let connection = Connection::open(global, printer, needs).await?;
-    let answer = connection.watch(printer, call).await;
+    let mut answer = connection.watch(printer, call).await;
+    if let Err(error) = &answer
+        && let Some(exact) = exactly(printer, call, error)
+    {
+        answer = connection.watch(printer, &exact).await;
+    }
     connection.close().await;
     answer
+}
+
+/// The call again, with the one version that is meant; none where nobody says which.
+fn exactly<C: podsync_api::Call + Clone>(
+    printer: &Printer,
+    call: &C,
+    error: &ApiError,
+) -> Option<C> {
+    let ambiguity = error.ambiguity.as_deref()?;
+    let question = format!("`{}` means several versions", ambiguity.reference);
+    let chosen = choose(printer, &question, &ambiguity.exact)?;
+    let mut exact = call.clone();
+    let named = exact.references();
+    let meant = named
+        .into_iter()
+        .filter(|typed| stands_for(typed, &ambiguity.reference));
+    for reference in meant {
+        reference.clone_from(chosen);
+    }
+    Some(exact)
+}
+
+/// Whether what was typed is this reference, which may be written in another way.
+fn stands_for(typed: &str, reference: &str) -> bool {
+    typed
+        .parse::<podsync_core::reference::Reference>()
+        .is_ok_and(|typed| typed.to_string() == reference)
 }

@@ -8,7 +8,7 @@ use podsync_core::PodName;
 
 use crate::{
     arguments::Global,
-    command::call,
+    command::{call, config::settings},
     connect::Needs,
     output::{Printer, bytes, printable},
 };
@@ -61,11 +61,8 @@ pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Resul
         services: save.services,
         share: save.share,
     };
-    let needs = if save.share {
-        Needs::Network
-    } else {
-        Needs::Home
-    };
+    let shares = save.share || settings(global)?.shares_by_itself(&request.pod);
+    let needs = if shares { Needs::Network } else { Needs::Home };
     let saved = call(global, printer, needs, &request).await?;
     for (service, reason) in &saved.failed {
         printer.warn(format_args!(

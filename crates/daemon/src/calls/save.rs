@@ -61,6 +61,7 @@ impl Handle<pods::Save> for Daemon {
             )
             .hint("say it shorter"));
         }
+        tracing::Span::current().record("pod", call.pod.as_str());
         let _turn = self.locks.lock(team, &call.pod).await;
         // How much of the state is new shows only while it is read; a pack is what any change takes.
         self.home
@@ -80,7 +81,13 @@ impl Handle<pods::Save> for Daemon {
             } => self.list_private(team, *held, &manifest, stats).await?,
         };
         saved.failed = failed;
-        if call.share {
+        tracing::Span::current().record("version", saved.version.short());
+        tracing::info!(
+            unchanged = saved.unchanged,
+            bytes = saved.state_len,
+            "saved"
+        );
+        if call.share || self.settings.shares_by_itself(&call.pod) {
             let shared = self.share(team, &saved.reference, &context).await?;
             saved.reference.clone_from(&shared.reference);
             saved.version = shared.version;

@@ -1,6 +1,6 @@
 //! What the catalog says, in the API's shapes; and from a reference to a version.
 
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{Ambiguity, ApiError, ErrorCode, pods};
 use podsync_core::{
     PodName, TeamId, VersionId,
     catalog::{Catalog, PrivateVersion, Resolution, VersionRecord},
@@ -46,10 +46,15 @@ impl Daemon {
         let reference: Reference = text
             .parse()
             .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-        Ok(self
+        let pod = reference.pod().map(ToString::to_string);
+        let named = self
             .node
             .read(move |engine| named(engine, team, &reference))
-            .await??)
+            .await??;
+        let span = tracing::Span::current();
+        span.record("pod", pod);
+        span.record("version", named.found.version().short());
+        Ok(named)
     }
 }
 
@@ -73,11 +78,10 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
             format!("{path} is a file or folder, not a version"),
         )
         .hint("save it first: `podsync save NAME --from PATH`")),
-        Resolution::Ambiguous { exact } => Err(ApiError::new(
-            ErrorCode::Ambiguous,
-            format!("`{reference}` means several versions: {}", exact.join(", ")),
-        )
-        .hint("name one of them; sharing a new version heals the fork")),
+        Resolution::Ambiguous { exact } => Err(ApiError::ambiguous(Ambiguity {
+            reference: reference.to_string(),
+            exact,
+        })),
         Resolution::NoPod { near, pods } => {
             let error = ApiError::new(
                 ErrorCode::NotFound,
