@@ -12,7 +12,7 @@ mod progress;
 #[cfg(test)]
 mod reference;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use podsync_api::{ApiError, ErrorCode};
@@ -79,12 +79,13 @@ fn init_logs(arguments: &Arguments) {
         (true, _) => ("info", "warn"),
         (false, _) => ("off", "off"),
     };
-    let rooms = ["api", "core", "daemon", "instance", "net", "pack", "store"];
+    let rooms = ["api", "bucket", "core", "daemon", "instance", "net", "pack", "store"];
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
     let filter = EnvFilter::try_from_env("PODSYNC_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match arguments.global.log_format {
         arguments::LogFormat::Text => logs.init(),

@@ -26,9 +26,10 @@ impl Bar {
     pub(crate) fn show(&mut self, progress: &Progress) {
         if self.stage != Some(progress.stage) {
             self.stage = Some(progress.stage);
-            self.bar.reset();
+            // Drawn as it is by the reset.
             self.bar.set_prefix(name(progress.stage));
             self.bar.set_style(style(progress.total.is_some()));
+            self.bar.reset();
         }
         if let Some(total) = progress.total {
             self.bar.set_length(total);

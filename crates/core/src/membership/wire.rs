@@ -117,7 +117,7 @@ pub enum RefusedReason {
     #[error("the invite is made out to another name; join under that name")]
     InvitedByAnotherName,
     #[error(
-        "somebody in the team bears that name; choose another, or ask for an invite made out to it"
+        "somebody in the team bears that name; choose another with --as NAME, or ask for an invite made out to it"
     )]
     NameTaken,
     #[error(
