@@ -79,7 +79,9 @@ fn init_logs(arguments: &Arguments) {
         (true, _) => ("info", "warn"),
         (false, _) => ("off", "off"),
     };
-    let rooms = ["api", "bucket", "core", "daemon", "instance", "net", "pack", "store"];
+    let rooms = [
+        "api", "bucket", "core", "daemon", "instance", "net", "pack", "store",
+    ];
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
     let filter = EnvFilter::try_from_env("PODSYNC_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
