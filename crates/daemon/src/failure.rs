@@ -3,6 +3,7 @@
 use std::io;
 
 use podsync_api::{ApiError, ErrorCode};
+use podsync_bucket::{HubClientError, TransferError};
 use podsync_core::{BlobId, codec::CodecError, engine::EngineError, manifest::ManifestError};
 use podsync_pack::{ReadError, SaveError, SourceError};
 use podsync_store::{HomeError, StoreError};
@@ -15,6 +16,12 @@ pub(crate) struct Failure {
     told: ApiError,
     /// A pack whose bytes on this disk are not what they were.
     pub(crate) damaged: Option<BlobId>,
+}
+
+impl Failure {
+    pub(crate) fn told(&self) -> &ApiError {
+        &self.told
+    }
 }
 
 impl From<Failure> for ApiError {
@@ -38,6 +45,43 @@ pub(crate) fn with_hint(code: ErrorCode, error: &dyn std::fmt::Display) -> ApiEr
     match text.rsplit_once("; ") {
         Some((what, next)) => ApiError::new(code, what).hint(next),
         None => ApiError::new(code, text),
+    }
+}
+
+impl From<HubClientError> for Failure {
+    fn from(error: HubClientError) -> Self {
+        let code = match &error {
+            HubClientError::Unreachable { .. } | HubClientError::Busy { .. } => {
+                ErrorCode::Unreachable
+            }
+            HubClientError::NotListed { .. } | HubClientError::RoleTooLow { .. } => {
+                ErrorCode::Forbidden
+            }
+            HubClientError::QuotaExceeded { .. } => ErrorCode::Disk,
+            HubClientError::Refused { .. } | HubClientError::Garbled { .. } => {
+                ErrorCode::Untrusted
+            }
+        };
+        with_hint(code, &error).into()
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        let code = match error {
+            TransferError::Hub(error) => return error.into(),
+            TransferError::Unavailable { .. } | TransferError::NotFound { .. } => {
+                ErrorCode::Unreachable
+            }
+            TransferError::Liar { .. }
+            | TransferError::Garbled { .. }
+            | TransferError::Refused { .. }
+            | TransferError::Declined { .. } => ErrorCode::Untrusted,
+            TransferError::Source { .. }
+            | TransferError::Damaged { .. }
+            | TransferError::Local { .. } => ErrorCode::Disk,
+        };
+        with_hint(code, &error).into()
     }
 }
 

@@ -1,0 +1,271 @@
+//! The team's hub, as this device uses it: kept in step in the background, and asked at once where
+//! somebody waits.
+//!
+//! Nothing here is a second record of what was shared: what the bucket lacks is told by this device's
+//! own feed and by how far the hub says that it has it, so a restart goes on where things stopped.
+
+mod bring;
+mod fetch;
+mod hear;
+mod join;
+mod placements;
+mod upload;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_bucket::{Hub, HubAddress};
+use podsync_core::{OpId, TeamId, engine::Event, keys::DeviceSecret};
+use tokio::sync::{Notify, watch};
+
+pub(crate) use self::{fetch::BucketFetch, join::ask_to_join, placements::Placements};
+use crate::{daemon::Daemon, failure::Failure, node::Clock};
+
+/// How often the hub is asked what is new.
+const HEAR_EVERY: Duration = Duration::from_secs(30);
+/// How long somebody waits for what the hub knows before going on without it.
+pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hubs of this home's teams.
+pub(crate) struct Hubs {
+    secret: Arc<DeviceSecret>,
+    places: Placements,
+    clock: Clock,
+    teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
+    /// There is something to bring, or somebody waits.
+    wake: Notify,
+}
+
+/// A team's place at its hub.
+pub(crate) struct TeamHub {
+    url: String,
+    client: Hub,
+    /// What the hub said last; one question at a time.
+    heard: tokio::sync::Mutex<Heard>,
+    /// One at a time brings things.
+    bringing: tokio::sync::Mutex<()>,
+    /// The statement of liveness that was brought last.
+    liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
+    standing: watch::Sender<Standing>,
+}
+
+#[derive(Default)]
+struct Heard {
+    etag: Option<String>,
+    membership: Vec<OpId>,
+}
+
+/// How things are with a hub.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// Unix milliseconds of the last answer.
+    pub(crate) heard_ms: Option<u64>,
+    /// Why it can't be asked, or doesn't take what is brought; none while all is well.
+    pub(crate) trouble: Option<Trouble>,
+    /// The newest entry of this device's own feed that is in the bucket.
+    pub(crate) committed: u64,
+    /// Bytes sent, and bytes to send, of an upload that is under way.
+    pub(crate) uploading: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) error: ApiError,
+    /// Whether it may go away by itself.
+    pub(crate) may_pass: bool,
+}
+
+impl TeamHub {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn client(&self) -> &Hub {
+        &self.client
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_modify(change);
+    }
+
+    fn note_outcome<T>(&self, outcome: &Result<T, Failure>) {
+        let trouble = outcome.as_ref().err().map(|failure| Trouble {
+            error: failure.told().clone(),
+            may_pass: failure.told().code == ErrorCode::Unreachable,
+        });
+        self.note(|standing| standing.trouble = trouble);
+    }
+}
+
+impl Hubs {
+    pub(crate) fn new(secret: Arc<DeviceSecret>, places: Placements, clock: Clock) -> Self {
+        Self {
+            secret,
+            places,
+            clock,
+            teams: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Has the hubs asked, and what waits brought, now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
+            crate::failure::with_hint(ErrorCode::Invalid, &error)
+        })?;
+        let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
+        Ok(Hub::new(address, team, secret)?)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<TeamId, Arc<TeamHub>>> {
+        self.teams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Daemon {
+    /// The team's hub; none where it has none.
+    pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
+        let url = self
+            .node
+            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
+        let Some(url) = url.await? else {
+            self.hubs.lock().remove(&team);
+            return Ok(None);
+        };
+        if let Some(known) = self.hubs.lock().get(&team)
+            && known.url == url
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let client = self.hubs.client(team, &url)?;
+        let (places, of) = (self.hubs.places.clone(), url.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            if places.adopt(team, &of)? {
+                tracing::info!(team = %team.short(), "another hub: what lies in its bucket is learnt anew");
+            }
+            places.blobs(team)
+        });
+        let known = known.await??;
+        self.tell_places(team, known).await?;
+        let hub = Arc::new(TeamHub {
+            url,
+            client,
+            heard: tokio::sync::Mutex::default(),
+            bringing: tokio::sync::Mutex::default(),
+            liveness: tokio::sync::Mutex::default(),
+            standing: watch::Sender::new(Standing::default()),
+        });
+        // Two that came here at once: the one that is there stays.
+        let mut teams = self.hubs.lock();
+        match teams.get(&team) {
+            Some(there) if there.url == hub.url => Ok(Some(Arc::clone(there))),
+            _ => {
+                teams.insert(team, Arc::clone(&hub));
+                Ok(Some(hub))
+            }
+        }
+    }
+
+    /// Keeps every team in step with its hub until the daemon ends. A command that hosts the daemon asks
+    /// when it needs something.
+    pub(crate) async fn keep_hubs(self: Arc<Self>) {
+        let mut events = self.node.events();
+        loop {
+            let teams = self.node.read(|engine| engine.teams().collect::<Vec<_>>());
+            let Ok(teams) = teams.await else { return };
+            for team in teams {
+                match self.hub(team).await {
+                    Ok(Some(hub)) => self.visit(team, hub),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        tracing::warn!(team = %team.short(), error = %failure.told(), "the team's hub can't be used");
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stopping().cancelled() => return,
+                () = tokio::time::sleep(HEAR_EVERY) => {}
+                () = self.hubs.wake.notified() => {}
+                () = something_to_bring(&mut events) => {}
+            }
+        }
+    }
+
+    /// Hears and brings, beside whatever is still being brought.
+    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>) {
+        let daemon = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let stop = daemon.stopping().clone();
+            let visit = async {
+                let outcome = daemon.hear_hub(team, &hub).await;
+                hub.note_outcome(&outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+                    return;
+                }
+                // Whoever is at it takes what is new along.
+                let Ok(_turn) = hub.bringing.try_lock() else { return };
+                let outcome = daemon.bring(team, &hub).await;
+                hub.note_outcome(&outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.told(), "not everything is in the bucket yet");
+                }
+            };
+            tokio::select! {
+                () = visit => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
+    pub(crate) async fn hear_now(&self, team: TeamId) -> Result<(), Failure> {
+        let Some(hub) = self.hub(team).await? else {
+            return Ok(());
+        };
+        let heard = tokio::time::timeout(HEAR_PATIENCE, self.hear_hub(team, &hub));
+        let outcome = heard.await.unwrap_or_else(|_| {
+            let seconds = HEAR_PATIENCE.as_secs();
+            let text = format!("the hub at {} didn't answer in {seconds} s", hub.url);
+            Err(ApiError::new(ErrorCode::Unreachable, text)
+                .hint("look whether it runs and whether this machine reaches it")
+                .into())
+        });
+        hub.note_outcome(&outcome);
+        outcome
+    }
+}
+
+/// Waits for something that the hub may lack.
+async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(
+                Event::VersionShared { .. }
+                | Event::MemberJoined { .. }
+                | Event::MemberRemoved { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}

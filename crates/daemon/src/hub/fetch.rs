@@ -1,0 +1,105 @@
+//! A range of a blob from the bucket into the store, verified as it comes.
+
+use podsync_bucket::{Location, Sink, TransferError, Want};
+use podsync_core::{TeamId, engine::FetchFailed};
+use podsync_net::BlobRange;
+use podsync_store::{Blobs, Import};
+
+use super::{Placements, TeamHub, placements::Placed};
+use std::{io, sync::Arc};
+
+/// What a fetch from the bucket needs.
+#[derive(Clone)]
+pub(crate) struct BucketFetch {
+    pub(crate) hub: Arc<TeamHub>,
+    pub(crate) places: Placements,
+    pub(crate) blobs: Blobs,
+    pub(crate) team: TeamId,
+}
+
+impl BucketFetch {
+    /// What arrived is in the store when this returns; syncing it is the caller's.
+    pub(crate) async fn run(
+        &self,
+        want: &BlobRange,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(), FetchFailed> {
+        let (places, team, blob) = (self.places.clone(), self.team, want.blob);
+        let placed = tokio::task::spawn_blocking(move || places.get(team, blob)).await;
+        let placed = match placed {
+            Ok(Ok(Some(placed))) => placed,
+            Ok(Ok(None)) => return Err(FetchFailed::Refused),
+            Ok(Err(_)) | Err(_) => return Err(FetchFailed::Local),
+        };
+        self.download(want, &placed, progress)
+            .await
+            .map_err(|error| {
+                tracing::info!(pack = %blob.short(), %error, "a range didn't come from the bucket");
+                why(&error)
+            })
+    }
+
+    async fn download(
+        &self,
+        want: &BlobRange,
+        placed: &Placed,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(), TransferError> {
+        let object = placed.object();
+        let local = |error: &dyn std::fmt::Display| TransferError::Local {
+            object: object.id,
+            reason: error.to_string(),
+        };
+        let location = Location {
+            kind: object.id.kind,
+            sha256: object.id.sha256,
+            generation: Some(object.generation),
+            blob: want.blob,
+            len: want.blob_len,
+        };
+        let client = self.hub.client();
+        if object.id.kind == podsync_api::hub::ObjectKind::Manifest {
+            let bytes = client.download_small(&location).await?;
+            progress(bytes.len() as u64);
+            let stored = self.blobs.put_bytes(bytes).await;
+            return stored.map(drop).map_err(|error| local(&error));
+        }
+        let outboard = client
+            .outboard(&placed.outboards(), want.blob, want.blob_len)
+            .await?;
+        let import = self.blobs.import(want.blob, want.blob_len).await;
+        let mut sink = Taken(import.map_err(|error| local(&error))?);
+        let want = Want {
+            location,
+            ranges: vec![want.range.clone()],
+            outboard,
+        };
+        let came = client.download(&want, &mut sink, progress).await;
+        // What came before a failure is good, and stays.
+        let stored = sink.0.finish().await;
+        came?;
+        stored.map_err(|error| local(&error))
+    }
+}
+
+struct Taken(Import);
+
+impl Sink for Taken {
+    async fn take(&mut self, item: bao_tree::io::BaoContentItem) -> io::Result<()> {
+        self.0.take(item).await
+    }
+}
+
+fn why(error: &TransferError) -> FetchFailed {
+    match error {
+        TransferError::Liar { .. } => FetchFailed::Liar,
+        TransferError::NotFound { .. } | TransferError::Declined { .. } => FetchFailed::Refused,
+        TransferError::Source { .. }
+        | TransferError::Damaged { .. }
+        | TransferError::Local { .. } => FetchFailed::Local,
+        TransferError::Hub(_)
+        | TransferError::Unavailable { .. }
+        | TransferError::Refused { .. }
+        | TransferError::Garbled { .. } => FetchFailed::Cut,
+    }
+}

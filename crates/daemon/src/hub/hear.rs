@@ -1,0 +1,297 @@
+//! Hearing: what the hub says is opened, handed to the engine, and where things lie is noted.
+
+use std::sync::Arc;
+
+use podsync_api::hub::{Base64, Committed, FeedPage, Heads, HubErrorCode, PostOperations};
+use podsync_bucket::{HeadsAnswer, HubClientError};
+use podsync_core::{
+    BlobId, DeviceId, TeamId,
+    engine::{HubNews, Input},
+    feed::{Entry, Head},
+    membership::Operation,
+    signed::{SignedPayload, Verified, verify},
+    wire::{Liveness, MAX_HEADS},
+};
+
+use super::{Heard, TeamHub, placements::Placed};
+use crate::{daemon::Daemon, failure::Failure};
+
+/// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.
+const MAX_POSTED: usize = 512;
+const MAX_POSTED_LEN: usize = 4 << 20;
+/// Answers in a row about one thing before it is left for the next time.
+const MAX_PAGES: usize = 1 << 12;
+
+impl Daemon {
+    /// Learns what the hub knows: operations, heads, entries, and where their blobs lie.
+    pub(super) async fn hear_hub(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
+        let mut heard = hub.heard.lock().await;
+        let etag = heard.etag.clone();
+        let answer = match hub.client.heads(etag.as_deref()).await {
+            Err(error) if is_unknown_here(&error) => {
+                self.introduce(team, hub).await?;
+                hub.client.heads(None).await?
+            }
+            answer => answer?,
+        };
+        if let HeadsAnswer::Changed { heads, etag } = answer {
+            self.take_heads(team, hub, heads, &mut heard).await?;
+            // Only now: what was cut off is asked for again.
+            heard.etag = etag;
+        }
+        let now = self.hubs.clock.now().wall_ms;
+        hub.note(|standing| standing.heard_ms = Some(now));
+        Ok(())
+    }
+
+    /// A hub that doesn't know this device, or the team, is told by what it became a member.
+    async fn introduce(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
+        let operations = self
+            .node
+            .read(move |engine| engine.operations_beyond(&team, &[]));
+        post(hub, operations.await?).await.map(drop)
+    }
+
+    async fn take_heads(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        heads: Heads,
+        heard: &mut Heard,
+    ) -> Result<(), Failure> {
+        self.take_operations(team, hub, &heads).await?;
+        heard.membership.clone_from(&heads.membership);
+        let opened = tokio::task::spawn_blocking(move || {
+            let feeds = open_all::<Head>(&heads.feeds);
+            (feeds, open_all::<Liveness>(&heads.liveness))
+        });
+        let (feeds, liveness) = opened.await?;
+        let reach: Vec<_> = feeds
+            .iter()
+            .map(|head| (head.signer(), head.value().seq))
+            .collect();
+        let news = HubNews::Heads {
+            heads: feeds,
+            liveness,
+        };
+        self.node.input(Input::Hub { team, news }).await?;
+        let own = reach.iter().find(|(device, _)| *device == self.device);
+        let committed = own.map_or(0, |(_, seq)| *seq);
+        hub.note(|standing| standing.committed = committed);
+        self.read_feeds(team, hub, reach).await
+    }
+
+    async fn take_operations(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        heads: &Heads,
+    ) -> Result<(), Failure> {
+        for _ in 0..MAX_PAGES {
+            let named = heads.membership.clone();
+            let asked = self.node.read(move |engine| {
+                let lacking = engine.lacks_operations(&team, &named);
+                lacking.then(|| engine.membership_heads(&team))
+            });
+            let Some(known) = asked.await? else {
+                return Ok(());
+            };
+            let page = hub.client.fetch_operations(known).await?;
+            if page.operations.is_empty() {
+                return Ok(());
+            }
+            let operations = page.operations;
+            let opened =
+                tokio::task::spawn_blocking(move || open_all::<Operation>(&operations)).await?;
+            let news = HubNews::Operations(opened.into_iter().map(Arc::new).collect());
+            self.node.input(Input::Hub { team, news }).await?;
+            if !page.more {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the feeds from where they were read to last time, and whatever else is missing of them.
+    async fn read_feeds(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        reach: Vec<(DeviceId, u64)>,
+    ) -> Result<(), Failure> {
+        let places = self.hubs.places.clone();
+        let read = tokio::task::spawn_blocking(move || places.read_up_to(team)).await??;
+        for (device, reach) in reach {
+            let after = read.get(&device).copied().unwrap_or(0);
+            // A bucket that was lost and made anew begins again.
+            let from = if after > reach { 1 } else { after + 1 };
+            if from <= reach {
+                self.read_feed(team, hub, device, from, reach).await?;
+                self.note_read(team, device, reach).await?;
+            }
+        }
+        for _ in 0..MAX_PAGES {
+            let gaps = self.node.read(move |engine| engine.hub_gaps(&team)).await?;
+            let Some(gap) = gaps.first().copied() else {
+                return Ok(());
+            };
+            self.read_feed(team, hub, gap.device, gap.from, gap.to)
+                .await?;
+            let left = self.node.read(move |engine| engine.hub_gaps(&team)).await?;
+            if left.first() == Some(&gap) {
+                // It doesn't have them after all, or the disk takes nothing in: the next time, then.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_feed(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        device: DeviceId,
+        from: u64,
+        to: u64,
+    ) -> Result<(), Failure> {
+        let mut to = to;
+        for _ in 0..MAX_PAGES {
+            let FeedPage { entries, more, .. } =
+                hub.client.feed_page(device, from, Some(to)).await?;
+            let opened = tokio::task::spawn_blocking(move || open_entries(entries));
+            let (entries, places) = opened.await?;
+            let oldest = entries.last().map(|entry| entry.header().seq);
+            self.note_places(team, places).await?;
+            let news = HubNews::Entries { device, entries };
+            self.node.input(Input::Hub { team, news }).await?;
+            match oldest {
+                Some(oldest) if more && oldest > from && oldest <= to => to = oldest - 1,
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes where blobs lie, and tells the engine that they can be had there.
+    pub(super) async fn note_places(
+        &self,
+        team: TeamId,
+        places: Vec<(BlobId, Placed)>,
+    ) -> Result<(), Failure> {
+        let blobs = places.iter().map(|(blob, _)| *blob).collect();
+        let log = self.hubs.places.clone();
+        tokio::task::spawn_blocking(move || log.note(team, places, None)).await??;
+        self.tell_places(team, blobs).await
+    }
+
+    pub(super) async fn tell_places(
+        &self,
+        team: TeamId,
+        blobs: Vec<BlobId>,
+    ) -> Result<(), Failure> {
+        if blobs.is_empty() {
+            return Ok(());
+        }
+        Ok(self.node.input(Input::BucketHas { team, blobs }).await?)
+    }
+
+    pub(super) async fn note_read(
+        &self,
+        team: TeamId,
+        device: DeviceId,
+        seq: u64,
+    ) -> Result<(), Failure> {
+        let log = self.hubs.places.clone();
+        let noted = move || log.note(team, Vec::new(), Some((device, seq)));
+        Ok(tokio::task::spawn_blocking(noted).await??)
+    }
+
+    /// Brings the operations that the hub lacks, as far as it said what it has.
+    pub(super) async fn bring_operations(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+    ) -> Result<(), Failure> {
+        let mut heard = hub.heard.lock().await;
+        let heads = heard.membership.clone();
+        let lacking = self
+            .node
+            .read(move |engine| engine.operations_beyond(&team, &heads));
+        let lacking = lacking.await?;
+        if let Some(heads) = post(hub, lacking).await? {
+            heard.membership = heads;
+        }
+        Ok(())
+    }
+}
+
+/// Posts operations, parents first; the heads that the hub has then, where there were any.
+async fn post(
+    hub: &TeamHub,
+    operations: Vec<Arc<[u8]>>,
+) -> Result<Option<Vec<podsync_core::OpId>>, Failure> {
+    let mut heads = None;
+    let mut rest = &operations[..];
+    while !rest.is_empty() {
+        let mut len = 0;
+        let fits = rest.iter().take(MAX_POSTED).take_while(|operation| {
+            len += operation.len();
+            len <= MAX_POSTED_LEN
+        });
+        let (now, later) = rest.split_at(fits.count().max(1));
+        let operations = now.iter().map(Base64::from).collect();
+        heads = Some(
+            hub.client
+                .post_operations(&PostOperations { operations })
+                .await?,
+        );
+        rest = later;
+    }
+    Ok(heads)
+}
+
+/// Whether the hub has yet to hear of the team, or of this device in it.
+fn is_unknown_here(error: &HubClientError) -> bool {
+    let unknown_team = error
+        .refusal()
+        .is_some_and(|refusal| refusal.code == HubErrorCode::UnknownTeam);
+    unknown_team || matches!(error, HubClientError::NotListed { .. })
+}
+
+/// Those of a hub's words that are what they claim. It can leave out what it likes, so one that isn't is
+/// only told.
+pub(super) fn open_all<T: SignedPayload>(items: &[Base64]) -> Vec<Verified<T>> {
+    let opened = items.iter().take(MAX_HEADS.max(items.len().min(1 << 14)));
+    opened
+        .filter_map(|bytes| {
+            verify::<T>(bytes)
+                .inspect_err(|error| tracing::error!(%error, "the hub hands out what nobody signed"))
+                .ok()
+        })
+        .collect()
+}
+
+/// Entries with the places of their blobs. They are proved by the head before them, in the engine.
+fn open_entries(committed: Vec<Committed>) -> (Vec<Arc<Entry>>, Vec<(BlobId, Placed)>) {
+    let mut entries = Vec::new();
+    let mut places = Vec::new();
+    for committed in committed {
+        let entry = match Entry::decode(&committed.entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::error!(%error, "the hub hands out what is no entry");
+                continue;
+            }
+        };
+        let blobs = entry.header().blobs.iter().enumerate();
+        let placed = blobs.zip(&committed.objects).map(|((at, blob), place)| {
+            (
+                blob.id,
+                Placed::of(at, blob, place, &committed.outboards),
+            )
+        });
+        places.extend(placed);
+        entries.push(Arc::new(entry));
+    }
+    (entries, places)
+}
