@@ -2,7 +2,7 @@
 
 use crate::{
     feed::EntryError,
-    id::{DeviceId, TeamId, VersionId},
+    id::{TeamId, VersionId},
     membership::{AuthorError, Role, wire::RefusedReason},
     name::{MemberName, PodName, TeamName},
 };
@@ -85,7 +85,7 @@ pub enum EngineError {
     NoProvider {
         missing: u64,
         /// Providers that were asked for it and failed, or lied.
-        failed: Vec<DeviceId>,
+        failed: Vec<super::provider::Provider>,
     },
     #[error(
         "what arrived could not be written to disk: free some space or check the disk, then try again; what is there already is kept"

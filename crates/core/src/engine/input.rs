@@ -6,6 +6,7 @@
 
 use std::{fmt, ops::Range, time::Duration};
 
+use super::provider::Sources;
 use crate::{
     feed::BlobRef,
     id::{BlobId, DeviceId, EpochId, TeamId, VersionId},
@@ -126,6 +127,16 @@ pub enum Input {
     },
     /// Fetch these blobs, from whoever has them.
     Want(Want),
+    /// Blobs that a team's bucket holds, beside those told before. At start, all that are known.
+    BucketHas {
+        team: TeamId,
+        blobs: Vec<BlobId>,
+    },
+    /// Blobs that it doesn't hold, or not any more.
+    BucketLacks {
+        team: TeamId,
+        blobs: Vec<BlobId>,
+    },
     /// The transfer's fetches are called off; what has arrived stays in the store.
     CancelWant {
         transfer: TransferId,
@@ -181,6 +192,7 @@ pub struct Want {
     pub blobs: Vec<WantedBlob>,
     /// Asked first where it has the same as others: whoever announced the version, say.
     pub prefer: Option<DeviceId>,
+    pub sources: Sources,
     /// How long to wait while nobody connected has what is missing.
     pub patience: Duration,
 }

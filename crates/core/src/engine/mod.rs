@@ -17,6 +17,7 @@ mod gossip;
 mod input;
 mod join;
 mod output;
+mod provider;
 mod publish;
 mod record;
 mod team;
@@ -39,6 +40,7 @@ pub use input::{
     WantedBlob,
 };
 pub use output::{Answer, Event, Farewell, Output, Record, Verdict};
+pub use provider::{Provider, Sources};
 pub use record::Restored;
 pub use view::{DeviceHeard, FeedStatus};
 
@@ -194,6 +196,8 @@ impl Engine {
             Input::Evicted { blob } => self.on_evicted(blob),
             Input::Command { id, command } => self.on_command(id, command),
             Input::Want(want) => self.on_want(want),
+            Input::BucketHas { team, blobs } => self.on_bucket_has(team, blobs),
+            Input::BucketLacks { team, blobs } => self.on_bucket_lacks(team, &blobs),
             Input::CancelWant { transfer } => self.on_cancel_want(transfer),
             Input::FetchProgress { fetch, bytes } => self.on_fetch_progress(fetch, bytes),
             Input::FetchDone { fetch } => self.on_fetch_done(fetch),

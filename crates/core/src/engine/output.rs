@@ -12,6 +12,7 @@ use crate::{
         error::EngineError,
         gate::GateChange,
         input::{CommandId, FetchId, GossipId, PersistId, RequestId, ResponderId, TransferId},
+        provider::Provider,
     },
     id::{BlobId, DeviceId, EntryHash, OpId, TeamId, VersionId},
     membership::Role,
@@ -53,7 +54,7 @@ pub enum Output {
     /// Fetch `range` of a blob of `total_len` bytes into the store.
     Fetch {
         fetch: FetchId,
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
         range: Range<u64>,
         total_len: u64,
@@ -240,17 +241,17 @@ pub enum Event {
     /// All is in the store. Who sent how much, most first.
     TransferDone {
         transfer: TransferId,
-        from: Vec<(DeviceId, u64)>,
+        from: Vec<(Provider, u64)>,
     },
     /// It ended before all was there; what came stays, and `from` says whose it is.
     TransferFailed {
         transfer: TransferId,
         why: EngineError,
-        from: Vec<(DeviceId, u64)>,
+        from: Vec<(Provider, u64)>,
     },
-    /// A device sent bytes that are not what they should be.
+    /// A device sent bytes that are not what they should be, or an object of the bucket isn't.
     LiarFound {
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
     },
 }

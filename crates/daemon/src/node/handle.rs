@@ -2,7 +2,7 @@
 
 use podsync_core::{
     DeviceId,
-    engine::{Answer, Command, Engine, EngineError, Event, Input, Want},
+    engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want},
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -32,7 +32,7 @@ pub(crate) struct TransferProgress {
 #[derive(Debug)]
 pub(crate) struct Transferred {
     pub(crate) result: Result<(), EngineError>,
-    pub(crate) from: Vec<(DeviceId, u64)>,
+    pub(crate) from: Vec<(Provider, u64)>,
 }
 
 /// A handle to the engine; clones speak to the same one.
