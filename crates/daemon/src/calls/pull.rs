@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    fetch::{Fetching, Part},
+    fetch::{Fetching, Part, Sent},
     views::{Found, Named},
 };
 use crate::{

@@ -1,9 +1,6 @@
 //! How the rest of the daemon speaks to the engine.
 
-use podsync_core::{
-    DeviceId,
-    engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want},
-};
+use podsync_core::engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// What the loop is told.
