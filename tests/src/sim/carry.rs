@@ -51,11 +51,15 @@ impl World {
             Output::Respond { id, bytes } => self.respond(node, id, bytes),
             Output::Fetch {
                 fetch,
-                device,
+                provider,
                 blob,
                 range,
                 total_len,
             } => {
+                let Some(device) = provider.peer() else {
+                    let what = format!("{fetch:?} is asked of a bucket that nobody told of");
+                    return Err(self.violation(Some(node), what));
+                };
                 self.fetch(node, fetch, device, blob, range, total_len);
                 Ok(())
             }
@@ -71,6 +75,8 @@ impl World {
                 }
                 Ok(())
             }
+            // No ticket names a hub here.
+            Output::JoinAtHub { .. } => Ok(()),
             Output::GateChanged(change) => {
                 self.node_mut(node).gate.apply(change);
                 Ok(())

@@ -6,7 +6,7 @@ use podsync_core::{
     BlobId, DeviceId, PodName, TeamId, TeamName, VersionId,
     engine::{
         Answer, Command, CommandId, EngineError, Input, InviteOptions, Publish, SavePrivate,
-        TransferId, Want, WantedBlob,
+        Sources, TransferId, Want, WantedBlob,
     },
     feed::BlobRef,
     membership::Role,
@@ -281,6 +281,7 @@ impl World {
                 team,
                 blobs,
                 prefer: Some(prefer),
+                sources: Sources::Any,
                 patience,
             }),
         )?;

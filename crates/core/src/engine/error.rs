@@ -2,7 +2,7 @@
 
 use crate::{
     feed::EntryError,
-    id::{DeviceId, TeamId, VersionId},
+    id::{TeamId, VersionId},
     membership::{AuthorError, Role, wire::RefusedReason},
     name::{MemberName, PodName, TeamName},
 };
@@ -40,6 +40,8 @@ pub enum EngineError {
     WrongRecoveryKey(TeamName),
     #[error("the join was refused: {0}")]
     JoinRefused(RefusedReason),
+    #[error("the team's hub did not let this device in: {0}")]
+    NotLetInByHub(String),
     #[error(
         "the version's team key was changed while it was prepared: seal its manifest again and share once more"
     )]
@@ -85,7 +87,7 @@ pub enum EngineError {
     NoProvider {
         missing: u64,
         /// Providers that were asked for it and failed, or lied.
-        failed: Vec<DeviceId>,
+        failed: Vec<super::provider::Provider>,
     },
     #[error(
         "what arrived could not be written to disk: free some space or check the disk, then try again; what is there already is kept"

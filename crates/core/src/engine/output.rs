@@ -12,6 +12,7 @@ use crate::{
         error::EngineError,
         gate::GateChange,
         input::{CommandId, FetchId, GossipId, PersistId, RequestId, ResponderId, TransferId},
+        provider::Provider,
     },
     id::{BlobId, DeviceId, EntryHash, OpId, TeamId, VersionId},
     membership::Role,
@@ -45,6 +46,13 @@ pub enum Output {
         protocol: Protocol,
         bytes: Vec<u8>,
     },
+    /// Ask a hub to let this device into a team, at the first of these URLs that answers. What comes of it
+    /// is [`super::Input::Hub`]: operations, or that it failed.
+    JoinAtHub {
+        team: TeamId,
+        urls: Vec<String>,
+        request: HubJoin,
+    },
     /// Answer a peer's request.
     Respond {
         id: ResponderId,
@@ -53,7 +61,7 @@ pub enum Output {
     /// Fetch `range` of a blob of `total_len` bytes into the store.
     Fetch {
         fetch: FetchId,
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
         range: Range<u64>,
         total_len: u64,
@@ -74,6 +82,15 @@ pub enum Output {
         result: Result<Answer, EngineError>,
     },
     Event(Event),
+}
+
+/// What a newcomer asks of a hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubJoin {
+    /// Please witness: the join request in its envelope, signed by the invite's key.
+    Witness(Vec<u8>),
+    /// Operations that `known` and what these saw lack: it is a member already, as a robot is.
+    Fetch { known: Vec<OpId> },
 }
 
 /// What lasts. The same comes back, through [`Record::open`] and [`super::Engine::restore`], at the
@@ -240,17 +257,17 @@ pub enum Event {
     /// All is in the store. Who sent how much, most first.
     TransferDone {
         transfer: TransferId,
-        from: Vec<(DeviceId, u64)>,
+        from: Vec<(Provider, u64)>,
     },
     /// It ended before all was there; what came stays, and `from` says whose it is.
     TransferFailed {
         transfer: TransferId,
         why: EngineError,
-        from: Vec<(DeviceId, u64)>,
+        from: Vec<(Provider, u64)>,
     },
-    /// A device sent bytes that are not what they should be.
+    /// A device sent bytes that are not what they should be, or an object of the bucket isn't.
     LiarFound {
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
     },
 }

@@ -14,6 +14,7 @@ use super::{
     Engine, EngineError, Event, Output,
     exchange::Asked,
     input::{FetchFailed, FetchId, TransferId, Want},
+    provider::Provider,
     transfer::{Action, Slots, Transfer},
 };
 use crate::{
@@ -35,6 +36,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long a device that sent wrong bytes is not asked for any.
 const LIAR_FOR: Duration = Duration::from_secs(3600);
+/// The most blobs of a team's bucket that are known of: 32 TiB of packs.
+const MAX_BUCKET_BLOBS: usize = 1 << 20;
 /// The most transfers at once.
 const MAX_TRANSFERS: usize = 16;
 
@@ -45,6 +48,8 @@ pub(super) struct Wants {
     slots: Slots,
     /// What our own store has.
     held: BTreeMap<BlobId, (u64, Units)>,
+    /// What each team's bucket has.
+    in_bucket: BTreeMap<TeamId, BTreeSet<BlobId>>,
     /// Blobs of which a device wants to be told when we have more.
     interest: BTreeMap<(DeviceId, TeamId), BTreeSet<BlobId>>,
     /// Blobs of which we have more since the last news.
@@ -99,6 +104,9 @@ impl Engine {
         for liar in self.wants.liars.keys() {
             transfer.ban(*liar);
         }
+        if let Some(in_bucket) = self.wants.in_bucket.get(&team) {
+            offer_bucket(&mut transfer, in_bucket);
+        }
         self.wants.transfers.insert(
             id,
             Running {
@@ -130,30 +138,64 @@ impl Engine {
     }
 
     pub(super) fn on_fetch_progress(&mut self, fetch: FetchId, bytes: u64) {
-        let now = self.now.mono;
-        for running in self.wants.transfers.values_mut() {
-            running.transfer.fetch_progress(fetch, bytes, now);
+        let (now, wants) = (self.now.mono, &mut self.wants);
+        for running in wants.transfers.values_mut() {
+            running
+                .transfer
+                .fetch_progress(fetch, bytes, now, &mut wants.slots);
         }
     }
 
     pub(super) fn on_fetch_done(&mut self, fetch: FetchId) {
-        let wants = &mut self.wants;
+        let (now, wants) = (self.now.mono, &mut self.wants);
         let done = wants
             .transfers
             .values_mut()
-            .find_map(|r| r.transfer.fetch_done(fetch, &mut wants.slots));
+            .find_map(|r| r.transfer.fetch_done(fetch, now, &mut wants.slots));
         if let Some((blob, len, units)) = done {
             self.hold(blob, len, units);
         }
     }
 
     pub(super) fn on_fetch_failed(&mut self, fetch: FetchId, why: FetchFailed) {
-        let now = self.now.mono;
+        let (now, wants) = (self.now.mono, &mut self.wants);
+        let failed = wants.transfers.values_mut().find_map(|running| {
+            let transfer = &mut running.transfer;
+            let (provider, blob) = transfer.fetch_failed(fetch, why, now, &mut wants.slots)?;
+            Some((provider, transfer.team, blob))
+        });
+        if let Some((Provider::Bucket, team, blob)) = failed
+            && why == FetchFailed::Refused
+        {
+            self.on_bucket_lacks(team, &[blob]);
+        }
+    }
+
+    pub(super) fn on_bucket_has(&mut self, team: TeamId, blobs: Vec<BlobId>) {
+        if !self.teams.contains_key(&team) {
+            return;
+        }
         let wants = &mut self.wants;
-        wants
-            .transfers
-            .values_mut()
-            .any(|r| r.transfer.fetch_failed(fetch, why, now, &mut wants.slots));
+        let in_bucket = wants.in_bucket.entry(team).or_default();
+        let room = MAX_BUCKET_BLOBS.saturating_sub(in_bucket.len());
+        in_bucket.extend(blobs.into_iter().take(room));
+        for transfer in of_team(&mut wants.transfers, team) {
+            offer_bucket(transfer, in_bucket);
+        }
+    }
+
+    pub(super) fn on_bucket_lacks(&mut self, team: TeamId, blobs: &[BlobId]) {
+        let wants = &mut self.wants;
+        if let Some(in_bucket) = wants.in_bucket.get_mut(&team) {
+            for blob in blobs {
+                in_bucket.remove(blob);
+            }
+        }
+        for transfer in of_team(&mut wants.transfers, team) {
+            for blob in blobs {
+                transfer.provider_has(Provider::Bucket, *blob, Units::NONE);
+            }
+        }
     }
 
     pub(super) fn on_held(&mut self, blob: BlobId, len: u64, bytes: Range<u64>) {
@@ -176,7 +218,7 @@ impl Engine {
             .wants
             .transfers
             .values()
-            .filter(|running| running.transfer.team == team);
+            .filter(|running| running.transfer.team == team && running.transfer.asks_peers());
         let blobs: BTreeSet<BlobId> = running
             .flat_map(|running| running.transfer.wanted().map(|(blob, _)| *blob))
             .collect();
@@ -220,15 +262,10 @@ impl Engine {
             return;
         }
         let haves: Vec<_> = haves.collect();
-        let transfers = self
-            .wants
-            .transfers
-            .values_mut()
-            .map(|running| &mut running.transfer);
-        for transfer in transfers.filter(|transfer| transfer.team == team) {
+        for transfer in of_team(&mut self.wants.transfers, team) {
             for (blob, have) in &haves {
                 if let Some(len) = transfer.len_of(blob) {
-                    transfer.provider_has(device, *blob, have.units(len));
+                    transfer.provider_has(Provider::Peer(device), *blob, have.units(len));
                 }
             }
         }
@@ -272,7 +309,8 @@ impl Engine {
         wants.interest.retain(|(of, _), _| of != device);
         wants.unanswered.retain(|(of, _), _| of != device);
         for running in wants.transfers.values_mut() {
-            running.transfer.provider_gone(device, &mut wants.slots);
+            let gone = Provider::Peer(*device);
+            running.transfer.provider_gone(&gone, &mut wants.slots);
         }
     }
 
@@ -280,12 +318,8 @@ impl Engine {
     pub(super) fn provider_left(&mut self, team: TeamId, device: &DeviceId) {
         let wants = &mut self.wants;
         wants.interest.remove(&(*device, team));
-        for running in wants
-            .transfers
-            .values_mut()
-            .filter(|running| running.transfer.team == team)
-        {
-            running.transfer.provider_gone(device, &mut wants.slots);
+        for transfer in of_team(&mut wants.transfers, team) {
+            transfer.provider_gone(&Provider::Peer(*device), &mut wants.slots);
         }
     }
 
@@ -296,6 +330,7 @@ impl Engine {
         let now = self.now.mono;
         let ids: Vec<_> = self.wants.transfers.keys().copied().collect();
         for id in ids {
+            self.open_the_bucket(id);
             let Some(running) = self.wants.transfers.get_mut(&id) else {
                 continue;
             };
@@ -317,18 +352,30 @@ impl Engine {
         }
     }
 
+    /// Lets a transfer ask the bucket once no connected member owes an answer about what it has.
+    fn open_the_bucket(&mut self, id: TransferId) {
+        let Some(running) = self.wants.transfers.get_mut(&id) else {
+            return;
+        };
+        let team = running.transfer.team;
+        let owed = |asked: &Asked| matches!(asked, Asked::Have { team: of, .. } if *of == team);
+        if running.transfer.awaits_answers() && !self.asked.values().any(owed) {
+            running.transfer.peers_answered();
+        }
+    }
+
     fn carry_out(&mut self, id: TransferId, actions: Vec<Action>) {
         for action in actions {
             let output = match action {
                 Action::Fetch {
                     fetch,
-                    device,
+                    provider,
                     blob,
                     range,
                     total_len,
                 } => Output::Fetch {
                     fetch,
-                    device,
+                    provider,
                     blob,
                     range,
                     total_len,
@@ -338,9 +385,11 @@ impl Engine {
                     transfer: id,
                     missing,
                 }),
-                Action::Liar { device, blob } => {
-                    self.remember_liar(device);
-                    Output::Event(Event::LiarFound { device, blob })
+                Action::Liar { provider, blob } => {
+                    if let Provider::Peer(device) = provider {
+                        self.remember_liar(device);
+                    }
+                    Output::Event(Event::LiarFound { provider, blob })
                 }
                 Action::Done => {
                     let Some(from) = self.close_transfer(id) else {
@@ -363,7 +412,7 @@ impl Engine {
         }
     }
 
-    fn close_transfer(&mut self, id: TransferId) -> Option<Vec<(DeviceId, u64)>> {
+    fn close_transfer(&mut self, id: TransferId) -> Option<Vec<(Provider, u64)>> {
         let running = self.wants.transfers.remove(&id)?;
         self.say_enough(running.transfer.team);
         Some(running.transfer.credit())
@@ -459,5 +508,25 @@ impl Engine {
         } else {
             Have::None
         }
+    }
+}
+
+fn of_team(
+    transfers: &mut BTreeMap<TransferId, Running>,
+    team: TeamId,
+) -> impl Iterator<Item = &mut Transfer> {
+    let transfers = transfers.values_mut().map(|running| &mut running.transfer);
+    transfers.filter(move |transfer| transfer.team == team)
+}
+
+/// Tells a transfer what of its blobs the bucket has.
+fn offer_bucket(transfer: &mut Transfer, in_bucket: &BTreeSet<BlobId>) {
+    let wanted = transfer.wanted();
+    let there: Vec<_> = wanted
+        .filter(|(blob, _)| in_bucket.contains(blob))
+        .map(|(blob, len)| (*blob, len))
+        .collect();
+    for (blob, len) in there {
+        transfer.provider_has(Provider::Bucket, blob, Units::whole(len));
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use podsync_api::{ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
     BlobId, DeviceId, TeamId,
-    engine::{EngineError, Input, TransferId, Want, WantedBlob},
+    engine::{EngineError, Input, Provider, Sources, TransferId, Want, WantedBlob},
     feed::BlobRef,
     units::Units,
 };
@@ -39,8 +39,8 @@ impl Part {
     }
 }
 
-/// Devices, and the bytes that each of them sent.
-pub(super) type Sent = Vec<(DeviceId, u64)>;
+/// Providers, and the bytes that each of them sent.
+pub(super) type Sent = Vec<(Provider, u64)>;
 
 impl Daemon {
     /// Fetches what is missing of some blobs; it is held when this returns.
@@ -165,6 +165,7 @@ impl Daemon {
             team: fetching.team,
             blobs,
             prefer: Some(fetching.prefer),
+            sources: Sources::Any,
             patience: patience(fetching.deadline),
         };
         let (mut progress, mut end) = self.node.want(want).await?;
@@ -199,12 +200,13 @@ impl Daemon {
         let names = self.node.read(super::node::device_names).await?;
         let failed: Vec<_> = failed
             .iter()
-            .map(|device| {
-                names
+            .map(|provider| match provider {
+                Provider::Peer(device) => names
                     .get(device)
                     .cloned()
                     .flatten()
-                    .unwrap_or_else(|| device.short())
+                    .unwrap_or_else(|| device.short()),
+                Provider::Bucket => "the bucket".to_owned(),
             })
             .collect();
         Ok(ApiError::new(

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
-    BlobId, DeviceId, TeamId, VersionId,
+    BlobId, TeamId, VersionId,
     catalog::VersionRecord,
     engine::{EngineError, Event},
     feed::BlobRef,
@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    fetch::{Fetching, Part},
+    fetch::{Fetching, Part, Sent},
     views::{Found, Named},
 };
 use crate::{
@@ -129,7 +129,7 @@ impl Daemon {
         record: &VersionRecord,
         deadline: Instant,
         context: &Arc<Context>,
-    ) -> Result<(HeldVersion, Vec<(DeviceId, u64)>), Failure> {
+    ) -> Result<(HeldVersion, Sent), Failure> {
         let fetching = Fetching {
             team,
             prefer: record.device(),
@@ -212,13 +212,13 @@ impl Daemon {
         opened.await?
     }
 
-    async fn name_sources(
-        &self,
-        from: Vec<(DeviceId, u64)>,
-    ) -> Result<Vec<pods::PulledFrom>, Failure> {
+    async fn name_sources(&self, from: Sent) -> Result<Vec<pods::PulledFrom>, Failure> {
         let names = self.node.read(super::node::device_names).await?;
         let mut sums = std::collections::BTreeMap::new();
-        for (device, bytes) in from {
+        let peers = from
+            .into_iter()
+            .filter_map(|(provider, bytes)| Some((provider.peer()?, bytes)));
+        for (device, bytes) in peers {
             *sums.entry(device).or_insert(0) += bytes;
         }
         let mut sources: Vec<_> = sums

@@ -1,10 +1,13 @@
 //! One method per effect: a task that does it and reports.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 use podsync_core::{
     DeviceId,
-    engine::{Event, FetchFailed, GateChange, Input, Output, RequestFailed},
+    engine::{Event, FetchFailed, GateChange, Input, Output, Provider, RequestFailed},
     wire,
 };
 use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdict};
@@ -16,8 +19,10 @@ use super::{
     records,
 };
 
-/// Progress of a fetch is reported in steps of this many bytes.
+/// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
+/// means that nothing comes.
 const PROGRESS_STEP: u64 = 1 << 20;
+const PROGRESS_EVERY_MS: u64 = 1000;
 
 impl Actor {
     pub(super) fn carry_out(&mut self, output: Output) {
@@ -52,20 +57,25 @@ impl Actor {
             }
             Output::Fetch {
                 fetch,
-                device,
+                provider,
                 blob,
                 range,
                 total_len,
             } => {
-                self.fetch(
-                    fetch,
-                    device,
-                    BlobRange {
-                        blob,
-                        blob_len: total_len,
-                        range,
-                    },
-                );
+                let want = BlobRange {
+                    blob,
+                    blob_len: total_len,
+                    range,
+                };
+                match provider {
+                    Provider::Peer(device) => self.fetch(fetch, device, want),
+                    // The engine asks a bucket only for what it was told that it has, and nobody tells it yet.
+                    Provider::Bucket => {
+                        let why = FetchFailed::Refused;
+                        self.effects
+                            .spawn(async move { Done::Input(Input::FetchFailed { fetch, why }) });
+                    }
+                }
             }
             Output::CancelFetch { fetch } => {
                 if let Some(cancel) = self.fetches.remove(&fetch) {
@@ -79,6 +89,10 @@ impl Actor {
                     let _ = net.disconnect(device).await;
                     Done::Nothing
                 });
+            }
+            // Members are asked beside it, and nothing here speaks to a hub yet.
+            Output::JoinAtHub { team, .. } => {
+                tracing::debug!(team = %team.short(), "the ticket's hub is not asked");
             }
             Output::GateChanged(change) => self.change_gate(change),
             Output::Reply { command, result } => {
@@ -149,12 +163,15 @@ impl Actor {
         self.fetches.insert(fetch, cancel.clone());
         let (net, inbox) = (self.ground.net.clone(), self.progress.clone());
         let blobs = self.ground.blobs.clone();
-        let arrived = AtomicU64::new(0);
+        let (arrived, begun, told_ms) = (AtomicU64::new(0), Instant::now(), AtomicU64::new(0));
         self.effects.spawn(async move {
             let progress = |len: u64| {
                 let before = arrived.fetch_add(len, Ordering::Relaxed);
                 let bytes = before + len;
-                if before / PROGRESS_STEP != bytes / PROGRESS_STEP {
+                let passed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                let silent_ms = passed_ms.saturating_sub(told_ms.load(Ordering::Relaxed));
+                if before / PROGRESS_STEP != bytes / PROGRESS_STEP || silent_ms >= PROGRESS_EVERY_MS {
+                    told_ms.store(passed_ms, Ordering::Relaxed);
                     // A full inbox loses a report; the next one says more.
                     let _ = inbox.try_send(Message::Input(Box::new(Input::FetchProgress { fetch, bytes })));
                 }
@@ -219,9 +236,14 @@ impl Actor {
                 tracing::debug!(peer = %device.short(), ?addresses, "says where it is");
                 self.addresses_heard(*device, addresses);
             }
-            Event::LiarFound { device, blob } => {
-                tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
-            }
+            Event::LiarFound { provider, blob } => match provider {
+                Provider::Peer(device) => {
+                    tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
+                }
+                Provider::Bucket => {
+                    tracing::error!(pack = %blob.short(), "the bucket's object is not what it should be");
+                }
+            },
             Event::ForkProof { team, device, seq } => {
                 tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
             }
@@ -235,7 +257,7 @@ impl Actor {
         &mut self,
         transfer: podsync_core::engine::TransferId,
         result: Result<(), podsync_core::engine::EngineError>,
-        from: &[(DeviceId, u64)],
+        from: &[(Provider, u64)],
     ) {
         if let Some(pending) = self.transfers.remove(&transfer) {
             let _ = pending.end.send(Transferred {

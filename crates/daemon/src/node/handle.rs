@@ -1,9 +1,6 @@
 //! How the rest of the daemon speaks to the engine.
 
-use podsync_core::{
-    DeviceId,
-    engine::{Answer, Command, Engine, EngineError, Event, Input, Want},
-};
+use podsync_core::engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 /// What the loop is told.
@@ -32,7 +29,7 @@ pub(crate) struct TransferProgress {
 #[derive(Debug)]
 pub(crate) struct Transferred {
     pub(crate) result: Result<(), EngineError>,
-    pub(crate) from: Vec<(DeviceId, u64)>,
+    pub(crate) from: Vec<(Provider, u64)>,
 }
 
 /// A handle to the engine; clones speak to the same one.

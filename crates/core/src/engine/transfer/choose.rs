@@ -7,10 +7,11 @@
 use std::{ops::Range, time::Duration};
 
 use super::{
-    Action, Fetch, MAX_COPIES, MAX_PER_PROVIDER, MAX_RANGE_UNITS, MIN_RANGE_UNITS, Slots, Transfer,
+    Action, Fetch, MAX_COPIES, MAX_PER_PROVIDER, MAX_RANGE_UNITS, MIN_RANGE_UNITS, Provider, Slots,
+    Transfer, bucket,
 };
 use crate::{
-    id::{BlobId, DeviceId},
+    id::BlobId,
     units::{UNIT_LEN, Units},
 };
 
@@ -20,43 +21,57 @@ const FIRST_RANGE_UNITS: u64 = 8;
 impl Transfer {
     /// Starts one fetch; false where none can be.
     pub(super) fn start_one(&mut self, now: Duration, slots: &mut Slots) -> bool {
-        for device in self.in_turn(now, slots) {
+        for provider in self.in_turn(now, slots) {
             let piece = self
-                .next_piece(&device)
-                .or_else(|| self.second_copy(&device));
+                .next_piece(&provider, now, slots)
+                .or_else(|| self.second_copy(&provider, now, slots));
             if let Some((blob, run)) = piece {
-                self.start(device, blob, run, now, slots);
+                self.start(provider, blob, run, now, slots);
                 return true;
             }
         }
         false
     }
 
-    /// Providers with room, those with the fewest fetches first; among equals the preferred one, then
-    /// the fastest.
-    fn in_turn(&self, now: Duration, slots: &Slots) -> Vec<DeviceId> {
-        let mut devices: Vec<_> = self
+    /// Providers with room: peers before the bucket, those with the fewest fetches first; among equals
+    /// the preferred one, then the fastest.
+    fn in_turn(&self, now: Duration, slots: &Slots) -> Vec<Provider> {
+        let is_open = |provider: &Provider| provider.peer().is_some() || self.bucket_is_open(now);
+        let mut providers: Vec<_> = self
             .providers
             .iter()
-            .filter(|(device, provider)| {
-                !provider.banned && provider.rests_until <= now && slots.is_free(device)
+            .filter(|(provider, account)| {
+                !account.banned
+                    && account.rests_until <= now
+                    && is_open(provider)
+                    && slots.is_free(provider)
             })
-            .map(|(device, provider)| {
-                let rate = std::cmp::Reverse(provider.rate.unwrap_or(0.0) as u64);
+            .map(|(provider, account)| {
+                let rate = std::cmp::Reverse(account.rate.unwrap_or(0.0) as u64);
                 (
-                    slots.at(device),
-                    self.prefer != Some(*device),
+                    *provider == Provider::Bucket,
+                    slots.at(provider),
+                    self.prefer.is_none() || self.prefer != provider.peer(),
                     rate,
-                    *device,
+                    *provider,
                 )
             })
             .collect();
-        devices.sort_unstable();
-        devices.into_iter().map(|(.., device)| device).collect()
+        providers.sort_unstable();
+        providers
+            .into_iter()
+            .map(|(.., provider)| provider)
+            .collect()
     }
 
-    fn next_piece(&mut self, device: &DeviceId) -> Option<(BlobId, Range<u64>)> {
-        let provider = self.providers.get(device)?;
+    fn next_piece(
+        &mut self,
+        provider: &Provider,
+        now: Duration,
+        slots: &Slots,
+    ) -> Option<(BlobId, Range<u64>)> {
+        let account = self.providers.get(provider)?;
+        let peers = self.usable_peers(now, slots);
         let mut rarest = u32::MAX;
         let mut equals: Vec<(BlobId, Units)> = Vec::new();
         for (blob, work) in self
@@ -64,10 +79,13 @@ impl Transfer {
             .iter()
             .filter(|(_, work)| !work.pending.is_empty())
         {
-            let Some(have) = provider.have.get(blob) else {
+            let Some(have) = account.have.get(blob) else {
                 continue;
             };
-            let units = work.pending & *have;
+            let mut units = work.pending & *have;
+            if *provider == Provider::Bucket {
+                units = units.without(bucket::left_to(&peers, blob));
+            }
             if units.is_empty() || work.rarity > rarest {
                 continue;
             }
@@ -87,30 +105,39 @@ impl Transfer {
             equals.retain(|(blob, _)| is_begun(blob));
         }
         let (blob, units) = equals[self.choice.below(equals.len() as u64) as usize];
-        let longest = self.longest_for(device).min(self.blobs.get(&blob)?.longest);
+        let allowed = self.blobs.get(&blob)?.longest;
+        if *provider == Provider::Bucket {
+            let longest = self.longest_for_bucket().min(allowed);
+            return Some((blob, bucket::cut(units, longest)?));
+        }
+        let longest = self.longest_for(provider).min(allowed);
         Some((blob, self.cut(units, longest)))
     }
 
-    /// About a second's worth at the provider's rate, and no more than leaves each of the others
+    /// About a second's worth at the peer's rate, and no more than leaves each of the others
     /// something to do at the end.
-    fn longest_for(&self, device: &DeviceId) -> u64 {
-        let provider = self.providers.get(device);
-        let by_rate = provider
-            .and_then(|provider| provider.rate)
+    fn longest_for(&self, provider: &Provider) -> u64 {
+        let by_rate = self
+            .providers
+            .get(provider)
+            .and_then(|account| account.rate)
             .map_or(FIRST_RANGE_UNITS, |rate| rate as u64 / UNIT_LEN);
         let able = self
             .providers
-            .values()
-            .filter(|provider| self.is_of_use(provider))
+            .iter()
+            .filter(|(provider, account)| provider.peer().is_some() && self.is_of_use(account))
             .count() as u64;
-        let left: u64 = self
-            .blobs
+        let share = self.units_left() / (able.max(1) * MAX_PER_PROVIDER as u64);
+        by_rate.min(share).clamp(MIN_RANGE_UNITS, MAX_RANGE_UNITS)
+    }
+
+    /// What is pending, or as much of it as makes a difference.
+    pub(super) fn units_left(&self) -> u64 {
+        self.blobs
             .values()
             .take(MAX_PER_PROVIDER * 64)
             .map(|work| u64::from(work.pending.count()))
-            .sum();
-        let share = left / (able.max(1) * MAX_PER_PROVIDER as u64);
-        by_rate.min(share).clamp(MIN_RANGE_UNITS, MAX_RANGE_UNITS)
+            .sum()
     }
 
     /// A random run of at most `longest` units, so cut that no crumbs are left beside it.
@@ -128,8 +155,13 @@ impl Transfer {
 
     /// With nothing pending that this provider has: a range that somebody else is at, so that the end
     /// doesn't wait for the slowest. The one with the most left to come.
-    fn second_copy(&self, device: &DeviceId) -> Option<(BlobId, Range<u64>)> {
-        let provider = self.providers.get(device)?;
+    fn second_copy(
+        &self,
+        provider: &Provider,
+        now: Duration,
+        slots: &Slots,
+    ) -> Option<(BlobId, Range<u64>)> {
+        let account = self.providers.get(provider)?;
         let copies = |blob: &BlobId, units: Units| {
             let overlapping = self
                 .fetches
@@ -137,11 +169,15 @@ impl Transfer {
                 .filter(|fetch| fetch.blob == *blob && !(fetch.units() & units).is_empty());
             overlapping.count()
         };
+        let steps_in = |fetch: &&Fetch| {
+            provider.peer().is_some() || !self.is_in_good_hands(&fetch.provider, now, slots)
+        };
         self.fetches
             .values()
-            .filter(|fetch| fetch.device != *device && fetch.left() > 0)
+            .filter(|fetch| fetch.provider != *provider && fetch.left() > 0)
+            .filter(steps_in)
             .filter(|fetch| {
-                provider
+                account
                     .have
                     .get(&fetch.blob)
                     .is_some_and(|have| have.contains(fetch.units()))
@@ -153,7 +189,7 @@ impl Transfer {
 
     fn start(
         &mut self,
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
         run: Range<u64>,
         now: Duration,
@@ -164,9 +200,9 @@ impl Transfer {
         };
         work.pending = work.pending.without(Units::span(run.start, run.end));
         work.begun = true;
-        let id = slots.take(device);
+        let id = slots.take(provider, now);
         let fetch = Fetch {
-            device,
+            provider,
             blob,
             run,
             len: work.len,
@@ -177,7 +213,7 @@ impl Transfer {
         };
         self.actions.push(Action::Fetch {
             fetch: id,
-            device,
+            provider,
             blob,
             range: fetch.range(),
             total_len: fetch.len,

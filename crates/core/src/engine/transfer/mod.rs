@@ -4,8 +4,11 @@
 //! start and to stop. A range is in exactly one of three places: pending, in one or two fetches, or
 //! done. Whatever ends a fetch moves it on.
 
+mod bucket;
 mod choose;
 mod pace;
+mod patience;
+mod slots;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +20,14 @@ use super::{
     entropy::Entropy,
     error::EngineError,
     input::{FetchFailed, FetchId, TransferId, Want},
+    provider::{Provider, Sources},
 };
 use crate::{
     id::{BlobId, DeviceId, TeamId},
     units::{Units, byte_range},
 };
 use pace::Pace;
+pub use slots::Slots;
 
 /// The most blobs of a transfer: all packs of the largest version, and its manifest.
 pub const MAX_BLOBS: usize = crate::feed::MAX_BLOBS;
@@ -30,10 +35,22 @@ pub const MAX_BLOBS: usize = crate::feed::MAX_BLOBS;
 pub const MIN_RANGE_UNITS: u64 = 4;
 /// The longest range that is asked for: 16 MiB.
 pub const MAX_RANGE_UNITS: u64 = 16;
-/// Fetches at one provider: one on the wire and one behind it.
+/// The shortest and the longest range that is asked of the bucket, unless less is left: each is a
+/// request that costs something and begins with a round trip to the region, so where much is missing
+/// it is whole packs.
+pub const MIN_BUCKET_RANGE_UNITS: u64 = 8;
+pub const MAX_BUCKET_RANGE_UNITS: u64 = 64;
+/// Fetches at one peer: one on the wire and one behind it.
 pub const MAX_PER_PROVIDER: usize = 2;
-/// Fetches in all, over all transfers.
+/// Fetches at all peers, over all transfers.
 pub const MAX_IN_ALL: usize = 8;
+/// Fetches at the bucket, over all transfers: a server far away gives one connection little, and many
+/// as much as the line takes.
+pub const MAX_AT_BUCKET: usize = 6;
+/// How long connected members may take to say what they have before the bucket is asked.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a peer that was asked may send nothing before the bucket is asked for the same.
+const HEDGED_AFTER: Duration = Duration::from_secs(3);
 /// How often a range is in flight at once when nothing else is left to ask for.
 const MAX_COPIES: usize = 2;
 /// How long a transfer is without a provider before people are told.
@@ -47,7 +64,7 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 pub enum Action {
     Fetch {
         fetch: FetchId,
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
         range: Range<u64>,
         total_len: u64,
@@ -60,7 +77,7 @@ pub enum Action {
         missing: u64,
     },
     Liar {
-        device: DeviceId,
+        provider: Provider,
         blob: BlobId,
     },
     /// Nothing is missing any more.
@@ -70,49 +87,17 @@ pub enum Action {
     },
 }
 
-/// Fetches in flight, over all transfers of an engine.
-#[derive(Debug, Default)]
-pub struct Slots {
-    in_all: usize,
-    by_device: BTreeMap<DeviceId, usize>,
-    minted: u64,
-}
-
-impl Slots {
-    fn is_free(&self, device: &DeviceId) -> bool {
-        self.in_all < MAX_IN_ALL && self.at(device) < MAX_PER_PROVIDER
-    }
-
-    fn at(&self, device: &DeviceId) -> usize {
-        self.by_device.get(device).copied().unwrap_or(0)
-    }
-
-    fn take(&mut self, device: DeviceId) -> FetchId {
-        self.in_all += 1;
-        *self.by_device.entry(device).or_insert(0) += 1;
-        self.minted += 1;
-        FetchId(self.minted)
-    }
-
-    fn give_back(&mut self, device: &DeviceId) {
-        self.in_all -= 1;
-        if let Some(count) = self.by_device.get_mut(device) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_device.remove(device);
-            }
-        }
-    }
-}
-
 /// The machine.
 pub struct Transfer {
     pub id: TransferId,
     pub team: TeamId,
     /// Blobs of which something is pending or in flight.
     blobs: BTreeMap<BlobId, Work>,
-    providers: BTreeMap<DeviceId, Provider>,
+    providers: BTreeMap<Provider, Account>,
     fetches: BTreeMap<FetchId, Fetch>,
+    sources: Sources,
+    /// When the bucket may be asked; none where it may be already.
+    bucket_from: Option<Duration>,
     prefer: Option<DeviceId>,
     patience: Duration,
     /// Since when nobody has what is missing, and whether that was said.
@@ -120,7 +105,7 @@ pub struct Transfer {
     /// Bytes to get in all, and those that are there.
     total: u64,
     done: u64,
-    credit: BTreeMap<DeviceId, u64>,
+    credit: BTreeMap<Provider, u64>,
     pace: Pace,
     choice: Entropy,
     actions: Vec<Action>,
@@ -137,18 +122,29 @@ struct Work {
     longest: u64,
 }
 
+/// What a transfer knows of a provider.
 #[derive(Default)]
-struct Provider {
+struct Account {
     have: BTreeMap<BlobId, Units>,
     banned: bool,
+    /// Blobs of which it sent wrong bytes: of the bucket, which isn't banned for one bad object.
+    lied_about: BTreeSet<BlobId>,
     failures: u32,
+    failed_at: Option<Duration>,
     rests_until: Duration,
     /// Bytes a second, smoothed; none before the first measure.
     rate: Option<f64>,
 }
 
+impl Account {
+    /// Whether it delivered when it was last asked, or wasn't asked yet.
+    fn promises(&self) -> bool {
+        self.failures == 0
+    }
+}
+
 struct Fetch {
-    device: DeviceId,
+    provider: Provider,
     blob: BlobId,
     run: Range<u64>,
     len: u64,
@@ -194,7 +190,7 @@ impl Transfer {
                     pending,
                     begun: false,
                     rarity: 0,
-                    longest: MAX_RANGE_UNITS,
+                    longest: MAX_BUCKET_RANGE_UNITS,
                 };
                 blobs.entry(wanted.blob).or_insert(work).pending |= pending;
             }
@@ -209,6 +205,8 @@ impl Transfer {
             blobs,
             providers: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            sources: want.sources,
+            bucket_from: Self::bucket_opens(want.sources, now),
             prefer: want.prefer,
             patience: want.patience,
             starved: None,
@@ -236,56 +234,86 @@ impl Transfer {
         ((self.done + in_flight).min(self.total), self.total)
     }
 
-    /// Devices that are being fetched from.
+    /// Whether peers are of interest to it.
+    pub fn asks_peers(&self) -> bool {
+        self.sources != Sources::Bucket
+    }
+
+    /// Who is being fetched from.
     pub fn active_providers(&self) -> usize {
         self.fetches
             .values()
-            .map(|fetch| fetch.device)
+            .map(|fetch| fetch.provider)
             .collect::<BTreeSet<_>>()
             .len()
     }
 
     /// Who sent how much that counted, most first.
-    pub fn credit(&self) -> Vec<(DeviceId, u64)> {
+    pub fn credit(&self) -> Vec<(Provider, u64)> {
         let mut credit: Vec<_> = self
             .credit
             .iter()
-            .map(|(device, bytes)| (*device, *bytes))
+            .map(|(provider, bytes)| (*provider, *bytes))
             .collect();
-        credit.sort_by_key(|(device, bytes)| (std::cmp::Reverse(*bytes), *device));
+        credit.sort_by_key(|(provider, bytes)| (std::cmp::Reverse(*bytes), *provider));
         credit
     }
 
     /// What a provider has of a blob: in place of what it said before.
-    pub fn provider_has(&mut self, device: DeviceId, blob: BlobId, have: Units) {
+    pub fn provider_has(&mut self, provider: Provider, blob: BlobId, have: Units) {
+        if !self.sources.allow(&provider) {
+            return;
+        }
         let Some(work) = self.blobs.get_mut(&blob) else {
             return;
         };
-        let provider = self.providers.entry(device).or_default();
-        let before = provider
-            .have
-            .get(&blob)
-            .is_some_and(|units| !units.is_empty());
+        let account = self.providers.entry(provider).or_default();
+        if account.lied_about.contains(&blob) {
+            return;
+        }
+        let before = account.have.contains_key(&blob);
         match (before, !have.is_empty()) {
             (false, true) => work.rarity += 1,
             (true, false) => work.rarity -= 1,
             _ => {}
         }
         if have.is_empty() {
-            provider.have.remove(&blob);
+            account.have.remove(&blob);
         } else {
-            provider.have.insert(blob, have);
+            account.have.insert(blob, have);
         }
     }
 
-    /// A provider that lied before is not asked at all.
+    /// A device that lied before is not asked at all.
     pub fn ban(&mut self, device: DeviceId) {
-        self.providers.entry(device).or_default().banned = true;
+        let account = self.providers.entry(Provider::Peer(device)).or_default();
+        account.banned = true;
+    }
+
+    /// A device sent wrong bytes, or the bucket did: of the one nothing is believed any more, the other
+    /// holds what members have put there, so that one damaged object says nothing about the next.
+    #[cfg(not(podsync_planted = "trust-lying-bucket"))]
+    fn distrust(&mut self, provider: Provider, blob: BlobId) {
+        match provider {
+            Provider::Peer(device) => self.ban(device),
+            Provider::Bucket => {
+                self.provider_has(provider, blob, Units::NONE);
+                let account = self.providers.entry(provider).or_default();
+                account.lied_about.insert(blob);
+            }
+        }
+    }
+
+    #[cfg(podsync_planted = "trust-lying-bucket")]
+    fn distrust(&mut self, provider: Provider, _: BlobId) {
+        if let Provider::Peer(device) = provider {
+            self.ban(device);
+        }
     }
 
     /// A connection ended: nothing can be had there until it is said anew.
-    pub fn provider_gone(&mut self, device: &DeviceId, slots: &mut Slots) {
-        let its = |fetch: &Fetch| fetch.device == *device;
+    pub fn provider_gone(&mut self, provider: &Provider, slots: &mut Slots) {
+        let its = |fetch: &Fetch| fetch.provider == *provider;
         let fetches: Vec<_> = self
             .fetches
             .iter()
@@ -296,7 +324,7 @@ impl Transfer {
             self.actions.push(Action::Cancel { fetch });
             self.end(fetch, slots);
         }
-        self.forget_haves(device);
+        self.forget_haves(provider);
     }
 
     /// Units that have come to be in the store, from this transfer or otherwise.
@@ -317,7 +345,7 @@ impl Transfer {
             if let Some(fetch) = self.take(id, slots) {
                 self.actions.push(Action::Cancel { fetch: id });
                 if fetch.left() == 0 {
-                    self.thank(fetch.device, fetch.bytes);
+                    self.thank(fetch.provider, fetch.bytes);
                 }
                 self.settle(&fetch, fetch.units());
             }
@@ -325,44 +353,46 @@ impl Transfer {
         self.close(blob);
     }
 
-    pub fn fetch_progress(&mut self, fetch: FetchId, bytes: u64, now: Duration) {
+    pub fn fetch_progress(&mut self, fetch: FetchId, bytes: u64, now: Duration, slots: &mut Slots) {
         if let Some(fetch) = self.fetches.get_mut(&fetch)
             && bytes > fetch.bytes
         {
             fetch.bytes = bytes;
             fetch.moved = now;
+            slots.moved(&fetch.provider, now);
         }
     }
 
     /// What has come to be in the store; none where the fetch isn't of this transfer.
-    pub fn fetch_done(&mut self, id: FetchId, slots: &mut Slots) -> Option<(BlobId, u64, Units)> {
+    pub fn fetch_done(
+        &mut self,
+        id: FetchId,
+        now: Duration,
+        slots: &mut Slots,
+    ) -> Option<(BlobId, u64, Units)> {
         let fetch = self.take(id, slots)?;
-        if let Some(provider) = self.providers.get_mut(&fetch.device) {
-            provider.failures = 0;
+        slots.moved(&fetch.provider, now);
+        if let Some(account) = self.providers.get_mut(&fetch.provider) {
+            account.failures = 0;
         }
         let units = fetch.units();
-        self.thank(fetch.device, units.byte_len(fetch.len));
+        self.thank(fetch.provider, units.byte_len(fetch.len));
         self.settle(&fetch, units);
         // The same range is of no use a second time.
         self.held(&fetch.blob, units, slots);
         Some((fetch.blob, fetch.len, units))
     }
 
-    /// False where the fetch isn't of this transfer.
+    /// Who failed to send what; none where the fetch isn't of this transfer.
     pub fn fetch_failed(
         &mut self,
         id: FetchId,
         why: FetchFailed,
         now: Duration,
         slots: &mut Slots,
-    ) -> bool {
-        let Some((device, blob)) = self
-            .fetches
-            .get(&id)
-            .map(|fetch| (fetch.device, fetch.blob))
-        else {
-            return false;
-        };
+    ) -> Option<(Provider, BlobId)> {
+        let fetch = self.fetches.get(&id)?;
+        let (provider, blob, started) = (fetch.provider, fetch.blob, fetch.started);
         self.end(id, slots);
         match why {
             FetchFailed::Local => {
@@ -371,24 +401,24 @@ impl Transfer {
                     why: EngineError::LocalDisk,
                 });
             }
-            FetchFailed::Refused => self.provider_has(device, blob, Units::NONE),
+            FetchFailed::Refused => self.provider_has(provider, blob, Units::NONE),
             FetchFailed::Liar => {
-                self.ban(device);
-                self.actions.push(Action::Liar { device, blob });
+                self.distrust(provider, blob);
+                self.actions.push(Action::Liar { provider, blob });
             }
             FetchFailed::Cut | FetchFailed::Stalled | FetchFailed::NotConnected => {
-                self.rest(device, now)
+                self.rest(provider, started, now)
             }
         }
-        true
+        Some((provider, blob))
     }
 
     /// Calls off all fetches.
     pub fn cancel(&mut self, slots: &mut Slots) {
         for (id, fetch) in std::mem::take(&mut self.fetches) {
-            slots.give_back(&fetch.device);
+            slots.give_back(&fetch.provider);
             let arrived = fetch.arrived().byte_len(fetch.len);
-            self.thank(fetch.device, arrived);
+            self.thank(fetch.provider, arrived);
             self.actions.push(Action::Cancel { fetch: id });
         }
     }
@@ -418,9 +448,10 @@ impl Transfer {
         let rests = self
             .providers
             .values()
-            .filter(|provider| !provider.banned)
-            .map(|p| p.rests_until);
-        let rest = rests.filter(|until| *until > self.pace.now()).min();
+            .filter(|account| !account.banned)
+            .map(|account| account.rests_until);
+        let due = rests.chain(self.bucket_from);
+        let due = due.filter(|until| *until > self.pace.now()).min();
         let pace = (!self.fetches.is_empty()).then(|| self.pace.next());
         let starved = self.starved.map(|(since, said)| {
             since
@@ -430,7 +461,7 @@ impl Transfer {
                     STARVED_AFTER.min(self.patience)
                 }
         });
-        [rest, pace, starved].into_iter().flatten().min()
+        [due, pace, starved].into_iter().flatten().min()
     }
 
     fn is_over(&self) -> bool {
@@ -439,75 +470,34 @@ impl Transfer {
             .any(|action| matches!(action, Action::Done | Action::Failed { .. }))
     }
 
-    fn watch_starvation(&mut self, now: Duration, slots: &mut Slots) {
-        // Who failed last time is asked again, but isn't what anybody should wait for: a provider with
-        // a broken disk offers everything and delivers nothing, for ever.
-        let promises = |provider: &Provider| provider.failures == 0;
-        let can_come = self.fetches.values().any(|fetch| {
-            !fetch.arrived().is_empty() || self.providers.get(&fetch.device).is_none_or(promises)
-        }) || self
-            .providers
-            .values()
-            .any(|provider| promises(provider) && self.is_of_use(provider));
-        if can_come {
-            self.starved = None;
-            return;
-        }
-        let (since, said) = self.starved.unwrap_or((now, false));
-        let missing = self
-            .blobs
-            .values()
-            .map(|work| work.pending.byte_len(work.len))
-            .sum();
-        if now.saturating_sub(since) >= self.patience {
-            // Fetches at those who failed before may be under way: their places are needed by others.
-            self.cancel(slots);
-            self.actions.push(Action::Failed {
-                why: EngineError::NoProvider {
-                    missing,
-                    failed: self.failing(),
-                },
-            });
-        } else if !said && now.saturating_sub(since) >= STARVED_AFTER {
-            self.actions.push(Action::Starved { missing });
-            self.starved = Some((since, true));
-        } else {
-            self.starved = Some((since, said));
-        }
-    }
-
-    /// Who was asked and gave nothing, or something wrong.
-    fn failing(&self) -> Vec<DeviceId> {
-        let failing = |provider: &Provider| provider.banned || provider.failures > 0;
-        self.providers
-            .iter()
-            .filter(|(_, provider)| failing(provider))
-            .map(|(device, _)| *device)
-            .collect()
-    }
-
     /// Whether a provider has something that is pending. It may be resting.
-    fn is_of_use(&self, provider: &Provider) -> bool {
+    fn is_of_use(&self, account: &Account) -> bool {
         let has = |(blob, have): (&BlobId, &Units)| {
             self.blobs
                 .get(blob)
                 .is_some_and(|work| !(work.pending & *have).is_empty())
         };
-        !provider.banned && provider.have.iter().any(has)
+        !account.banned && account.have.iter().any(has)
     }
 
-    fn rest(&mut self, device: DeviceId, now: Duration) {
-        let provider = self.providers.entry(device).or_default();
-        let rest = FIRST_REST * 2_u32.saturating_pow(provider.failures.min(8));
-        provider.failures += 1;
-        provider.rests_until = now + rest.min(LONGEST_REST);
+    /// A fetch that was `started` then has failed. Those that were under way together fail together, and
+    /// that is one failure.
+    fn rest(&mut self, provider: Provider, started: Duration, now: Duration) {
+        let account = self.providers.entry(provider).or_default();
+        if account.failures > 0 && account.failed_at.is_some_and(|at| started <= at) {
+            return;
+        }
+        let rest = FIRST_REST * 2_u32.saturating_pow(account.failures.min(8));
+        account.failures += 1;
+        account.failed_at = Some(now);
+        account.rests_until = now + rest.min(LONGEST_REST);
     }
 
-    fn forget_haves(&mut self, device: &DeviceId) {
-        let Some(provider) = self.providers.get_mut(device) else {
+    fn forget_haves(&mut self, provider: &Provider) {
+        let Some(account) = self.providers.get_mut(provider) else {
             return;
         };
-        for blob in std::mem::take(&mut provider.have).keys() {
+        for blob in std::mem::take(&mut account.have).keys() {
             if let Some(work) = self.blobs.get_mut(blob) {
                 work.rarity -= 1;
             }
@@ -516,7 +506,7 @@ impl Transfer {
 
     fn take(&mut self, id: FetchId, slots: &mut Slots) -> Option<Fetch> {
         let fetch = self.fetches.remove(&id)?;
-        slots.give_back(&fetch.device);
+        slots.give_back(&fetch.provider);
         Some(fetch)
     }
 
@@ -529,7 +519,7 @@ impl Transfer {
         if !arrived.is_empty() {
             self.starved = None;
         }
-        self.thank(fetch.device, arrived.byte_len(fetch.len));
+        self.thank(fetch.provider, arrived.byte_len(fetch.len));
         self.settle(&fetch, arrived);
         self.put_back(&fetch, arrived);
         self.close(&fetch.blob);
@@ -540,7 +530,8 @@ impl Transfer {
         let others = self.in_flight(&fetch.blob);
         if let Some(work) = self.blobs.get_mut(&fetch.blob) {
             work.pending |= fetch.units().without(arrived).without(others);
-            work.longest = (work.longest / 2).max(MIN_RANGE_UNITS);
+            let failed = fetch.run.end - fetch.run.start;
+            work.longest = (work.longest.min(failed) / 2).max(MIN_RANGE_UNITS);
         }
     }
 
@@ -568,15 +559,15 @@ impl Transfer {
                 .is_some_and(|work| work.pending.is_empty());
         if nothing_left {
             self.blobs.remove(blob);
-            for provider in self.providers.values_mut() {
-                provider.have.remove(blob);
+            for account in self.providers.values_mut() {
+                account.have.remove(blob);
             }
         }
     }
 
-    fn thank(&mut self, device: DeviceId, bytes: u64) {
+    fn thank(&mut self, provider: Provider, bytes: u64) {
         if bytes > 0 {
-            *self.credit.entry(device).or_insert(0) += bytes;
+            *self.credit.entry(provider).or_insert(0) += bytes;
         }
     }
 }

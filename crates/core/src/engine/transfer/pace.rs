@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Slots, Transfer};
+use super::{Provider, Slots, Transfer};
 
 /// How often rates are measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
@@ -62,26 +62,26 @@ impl Transfer {
             .filter(|(_, fetch)| {
                 now.saturating_sub(fetch.moved) >= STALLED_AFTER || self.crawls(fetch, now)
             })
-            .map(|(id, fetch)| (*id, fetch.device))
+            .map(|(id, fetch)| (*id, fetch.provider, fetch.started))
             .collect();
-        for (id, device) in slow {
+        for (id, provider, started) in slow {
             self.actions.push(super::Action::Cancel { fetch: id });
             self.end(id, slots);
-            self.rest(device, now);
+            self.rest(provider, started, now);
         }
     }
 
     fn measure(&mut self, seconds: f64) {
         let mut moved: std::collections::BTreeMap<_, u64> = std::collections::BTreeMap::new();
         for fetch in self.fetches.values_mut() {
-            *moved.entry(fetch.device).or_insert(0) += fetch.bytes - fetch.measured;
+            *moved.entry(fetch.provider).or_insert(0) += fetch.bytes - fetch.measured;
             fetch.measured = fetch.bytes;
         }
-        for (device, bytes) in moved {
-            if let Some(provider) = self.providers.get_mut(&device) {
+        for (provider, bytes) in moved {
+            if let Some(account) = self.providers.get_mut(&provider) {
                 let rate = bytes as f64 / seconds;
-                provider.rate = Some(
-                    provider
+                account.rate = Some(
+                    account
                         .rate
                         .map_or(rate, |before| before + SMOOTHING * (rate - before)),
                 );
@@ -90,11 +90,8 @@ impl Transfer {
     }
 
     fn crawls(&self, fetch: &super::Fetch, now: Duration) -> bool {
-        let Some(rate) = self
-            .providers
-            .get(&fetch.device)
-            .and_then(|provider| provider.rate)
-        else {
+        let account = self.providers.get(&fetch.provider);
+        let Some(rate) = account.and_then(|account| account.rate) else {
             return false;
         };
         if now.saturating_sub(fetch.started) < JUDGED_AFTER
@@ -102,20 +99,22 @@ impl Transfer {
         {
             return false;
         }
-        // Only those who could take it over are a measure.
+        // Only those who could take it over are a measure, and the bucket takes over from no peer that
+        // moves.
         let mut others: Vec<f64> = self
             .providers
             .iter()
-            .filter(|(device, provider)| {
-                **device != fetch.device
-                    && !provider.banned
-                    && provider.rests_until <= now
-                    && provider
+            .filter(|(provider, account)| {
+                **provider != fetch.provider
+                    && **provider != Provider::Bucket
+                    && !account.banned
+                    && account.rests_until <= now
+                    && account
                         .have
                         .get(&fetch.blob)
                         .is_some_and(|have| have.contains(fetch.units()))
             })
-            .filter_map(|(_, provider)| provider.rate)
+            .filter_map(|(_, account)| account.rate)
             .collect();
         others.sort_by(f64::total_cmp);
         others

@@ -3,6 +3,8 @@
 use super::*;
 use crate::engine::input::WantedBlob;
 
+const SECOND: Duration = Duration::from_secs(1);
+
 const PATIENCE: Duration = Duration::from_secs(60);
 const BLOB: BlobId = BlobId::from_bytes([1; 32]);
 const LEN: u64 = 12 << 20;
@@ -11,7 +13,15 @@ fn device(n: u8) -> DeviceId {
     crate::keys::DeviceSecret::from_seed([n; 32]).id()
 }
 
+fn peer(n: u8) -> Provider {
+    Provider::Peer(device(n))
+}
+
 fn transfer(missing: Units) -> Transfer {
+    transfer_from(missing, Sources::Any)
+}
+
+fn transfer_from(missing: Units, sources: Sources) -> Transfer {
     let want = Want {
         transfer: TransferId(1),
         team: TeamId::from_bytes([1; 32]),
@@ -21,6 +31,7 @@ fn transfer(missing: Units) -> Transfer {
             missing,
         }],
         prefer: None,
+        sources,
         patience: PATIENCE,
     };
     Transfer::new(want, [7; 32], Duration::ZERO)
@@ -31,7 +42,7 @@ fn only_what_is_missing_is_asked_for() {
     let mut slots = Slots::default();
     let wanted = Units::span(0, 1) | Units::span(5, 7) | Units::span(11, 12);
     let mut transfer = transfer(wanted);
-    transfer.provider_has(device(1), BLOB, Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
     let mut asked = Units::NONE;
     let mut actions = transfer.poll(Duration::ZERO, &mut slots);
     while !actions.contains(&Action::Done) {
@@ -42,10 +53,10 @@ fn only_what_is_missing_is_asked_for() {
         let units = Units::inside(range, LEN);
         assert!((asked & units).is_empty(), "nothing is asked for twice");
         asked |= units;
-        transfer.fetch_done(fetch, &mut slots);
+        transfer.fetch_done(fetch, Duration::ZERO, &mut slots);
     }
     assert_eq!(asked, wanted);
-    assert_eq!(transfer.credit(), [(device(1), 4 << 20)]);
+    assert_eq!(transfer.credit(), [(peer(1), 4 << 20)]);
 }
 
 /// Its provider failed once and is asked again when the patience ends: that fetch must not keep its
@@ -54,7 +65,7 @@ fn only_what_is_missing_is_asked_for() {
 fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     let mut slots = Slots::default();
     let mut transfer = transfer(Units::whole(LEN));
-    transfer.provider_has(device(1), BLOB, Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
     let started = |actions: &[Action]| {
         let fetches = actions.iter().filter_map(|action| match action {
             Action::Fetch { fetch, .. } => Some(*fetch),
@@ -68,7 +79,7 @@ fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     assert_eq!(transfer.poll(Duration::ZERO, &mut slots), []);
     let late = PATIENCE - Duration::from_secs(1);
     let again = started(&transfer.poll(late, &mut slots));
-    assert_eq!(slots.in_all, again.len());
+    assert_eq!(slots.in_all(), again.len());
     assert!(!again.is_empty());
 
     let end = transfer.poll(PATIENCE, &mut slots);
@@ -76,5 +87,289 @@ fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     for fetch in again {
         assert!(end.contains(&Action::Cancel { fetch }), "{end:?}");
     }
-    assert_eq!(slots.in_all, 0);
+    assert_eq!(slots.in_all(), 0);
+}
+
+/// The fetches among what a transfer wants: at whom, and of which bytes.
+fn asked(actions: &[Action]) -> Vec<(FetchId, Provider, Range<u64>)> {
+    let fetches = actions.iter().filter_map(|action| match action {
+        Action::Fetch {
+            fetch,
+            provider,
+            range,
+            ..
+        } => Some((*fetch, *provider, range.clone())),
+        _ => None,
+    });
+    fetches.collect()
+}
+
+fn asked_of(actions: &[Action], of: Provider) -> Units {
+    let asked = asked(actions);
+    let its = asked.into_iter().filter(|(_, provider, _)| *provider == of);
+    its.fold(Units::NONE, |all, (.., range)| {
+        all | Units::inside(range, LEN)
+    })
+}
+
+/// A transfer of the whole blob, for which all have said what they have: these peers, and the bucket.
+fn with_bucket(peers: &[(u8, Units)]) -> Transfer {
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(Provider::Bucket, BLOB, Units::whole(LEN));
+    for (n, have) in peers {
+        transfer.provider_has(peer(*n), BLOB, *have);
+    }
+    transfer.peers_answered();
+    transfer
+}
+
+#[test]
+fn with_nobody_connected_the_bucket_is_asked_at_once() {
+    let mut slots = Slots::default();
+    let actions = with_bucket(&[]).poll(Duration::ZERO, &mut slots);
+    assert_eq!(asked_of(&actions, Provider::Bucket), Units::whole(LEN));
+}
+
+#[test]
+fn members_have_a_second_to_say_what_they_have() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(Provider::Bucket, BLOB, Units::whole(LEN));
+    assert!(transfer.awaits_answers());
+    assert_eq!(transfer.poll(Duration::ZERO, &mut slots), []);
+    assert_eq!(transfer.timeout(), Some(ANSWERED_WITHIN));
+    let actions = transfer.poll(ANSWERED_WITHIN, &mut slots);
+    assert_eq!(asked_of(&actions, Provider::Bucket), Units::whole(LEN));
+}
+
+#[test]
+fn what_a_peer_has_is_left_to_peers() {
+    let mut slots = Slots::default();
+    let half = Units::span(0, 6);
+    let mut transfer = with_bucket(&[(1, half)]);
+    let actions = transfer.poll(Duration::ZERO, &mut slots);
+    let rest = Units::whole(LEN).without(half);
+    assert_eq!(asked_of(&actions, Provider::Bucket), rest);
+    assert!(half.contains(asked_of(&actions, peer(1))));
+
+    // Both serve one pull, to its end.
+    let mut open = asked(&actions);
+    while let Some((fetch, ..)) = open.pop() {
+        transfer.fetch_done(fetch, SECOND, &mut slots);
+        open.extend(asked(&transfer.poll(SECOND, &mut slots)));
+    }
+    assert!(transfer.poll(SECOND, &mut slots).contains(&Action::Done));
+    assert_eq!(
+        transfer.credit(),
+        [(peer(1), 6 << 20), (Provider::Bucket, 6 << 20)]
+    );
+    assert_eq!(slots.in_all(), 0);
+}
+
+#[test]
+fn a_peer_that_sleeps_costs_seconds() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[(1, Units::whole(LEN))]);
+    let first = transfer.poll(Duration::ZERO, &mut slots);
+    assert_eq!(asked_of(&first, Provider::Bucket), Units::NONE);
+    let early = transfer.poll(HEDGED_AFTER - SECOND, &mut slots);
+    assert_eq!(asked_of(&early, Provider::Bucket), Units::NONE);
+    let later = transfer.poll(HEDGED_AFTER, &mut slots);
+    assert_eq!(
+        asked_of(&later, Provider::Bucket),
+        Units::whole(LEN),
+        "what nobody was asked for, and what the sleeper was"
+    );
+}
+
+#[test]
+fn a_peer_that_moves_is_not_doubled() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[(1, Units::whole(LEN))]);
+    let first = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    for second in 1..20 {
+        let now = SECOND * second;
+        for (fetch, ..) in &first {
+            transfer.fetch_progress(*fetch, u64::from(second), now, &mut slots);
+        }
+        assert_eq!(transfer.poll(now, &mut slots), [], "at {now:?}");
+    }
+}
+
+#[test]
+fn peers_that_failed_or_lied_do_not_keep_the_bucket_out() {
+    for why in [
+        FetchFailed::Cut,
+        FetchFailed::Stalled,
+        FetchFailed::Liar,
+        FetchFailed::Refused,
+    ] {
+        let mut slots = Slots::default();
+        let mut transfer = with_bucket(&[(1, Units::whole(LEN))]);
+        for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+            transfer.fetch_failed(fetch, why, Duration::ZERO, &mut slots);
+        }
+        let actions = transfer.poll(Duration::ZERO, &mut slots);
+        assert_eq!(
+            asked_of(&actions, Provider::Bucket),
+            Units::whole(LEN),
+            "{why:?}"
+        );
+    }
+}
+
+/// It fails again and again and is asked again and again: the bucket goes on beside it.
+#[test]
+fn a_peer_that_failed_has_to_deliver_first() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[(1, Units::whole(LEN))]);
+    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, Duration::ZERO, &mut slots);
+    }
+    let again = transfer.poll(FIRST_REST, &mut slots);
+    let (to_peer, to_bucket) = (
+        asked_of(&again, peer(1)),
+        asked_of(&again, Provider::Bucket),
+    );
+    assert!(!to_peer.is_empty() && !to_bucket.is_empty(), "{again:?}");
+}
+
+#[test]
+fn fetches_that_fail_together_are_one_failure() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[]);
+    let fetches = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    assert!(fetches.len() > 1);
+    for (fetch, ..) in fetches {
+        transfer.fetch_failed(fetch, FetchFailed::NotConnected, SECOND, &mut slots);
+    }
+    assert_eq!(transfer.poll(SECOND, &mut slots), []);
+    let again = transfer.poll(SECOND + FIRST_REST, &mut slots);
+    assert!(!asked_of(&again, Provider::Bucket).is_empty());
+    for (fetch, ..) in asked(&again) {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, SECOND * 3, &mut slots);
+    }
+    let early = transfer.poll(SECOND * 3 + FIRST_REST, &mut slots);
+    assert_eq!(asked(&early), []);
+    let third = transfer.poll(SECOND * 3 + FIRST_REST * 2, &mut slots);
+    assert!(
+        !asked_of(&third, Provider::Bucket).is_empty(),
+        "it rests twice as long"
+    );
+}
+
+#[test]
+fn a_bucket_that_lies_about_a_blob_is_not_asked_for_it_again() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[]);
+    let (fetch, ..) = asked(&transfer.poll(Duration::ZERO, &mut slots))[0].clone();
+    transfer.fetch_failed(fetch, FetchFailed::Liar, SECOND, &mut slots);
+    let actions = transfer.poll(SECOND, &mut slots);
+    let (provider, blob) = (Provider::Bucket, BLOB);
+    assert!(
+        actions.contains(&Action::Liar { provider, blob }),
+        "{actions:?}"
+    );
+    assert_eq!(asked_of(&actions, Provider::Bucket), Units::NONE);
+    transfer.provider_has(Provider::Bucket, BLOB, Units::whole(LEN));
+    let later = transfer.poll(SECOND * 2, &mut slots);
+    assert_eq!(
+        asked_of(&later, Provider::Bucket),
+        Units::NONE,
+        "whatever is said of it"
+    );
+
+    // Peers serve what it held.
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    let peers = transfer.poll(SECOND * 3, &mut slots);
+    assert!(!asked_of(&peers, peer(1)).is_empty());
+}
+
+#[test]
+fn a_transfer_that_only_the_bucket_could_end_says_who_failed() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[]);
+    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Liar, Duration::ZERO, &mut slots);
+    }
+    transfer.poll(Duration::ZERO, &mut slots);
+    let end = transfer.poll(PATIENCE, &mut slots);
+    let why = EngineError::NoProvider {
+        missing: LEN,
+        failed: vec![Provider::Bucket],
+    };
+    assert_eq!(end, [Action::Failed { why }]);
+}
+
+#[test]
+fn whoever_is_not_to_be_asked_is_not() {
+    for (sources, of, not) in [
+        (Sources::Peers, peer(1), Provider::Bucket),
+        (Sources::Bucket, Provider::Bucket, peer(1)),
+    ] {
+        let mut slots = Slots::default();
+        let mut transfer = transfer_from(Units::whole(LEN), sources);
+        transfer.provider_has(Provider::Bucket, BLOB, Units::whole(LEN));
+        transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+        let actions = transfer.poll(Duration::ZERO, &mut slots);
+        assert!(!asked_of(&actions, of).is_empty(), "{sources:?}");
+        assert_eq!(asked_of(&actions, not), Units::NONE, "{sources:?}");
+        assert_eq!(transfer.asks_peers(), sources == Sources::Peers);
+    }
+}
+
+#[test]
+fn a_large_transfer_takes_whole_packs_of_the_bucket_and_keeps_its_places_apart() {
+    let mut slots = Slots::default();
+    let len = 64 << 20;
+    let blobs = (0..30).map(|n| WantedBlob {
+        blob: BlobId::from_bytes([n; 32]),
+        len,
+        missing: Units::whole(len),
+    });
+    let want = Want {
+        transfer: TransferId(1),
+        team: TeamId::from_bytes([1; 32]),
+        blobs: blobs.collect(),
+        prefer: None,
+        sources: Sources::Any,
+        patience: PATIENCE,
+    };
+    let mut transfer = Transfer::new(want, [7; 32], Duration::ZERO);
+    transfer.peers_answered();
+    // As many sleepers as hold all places at peers.
+    for n in 1..=4 {
+        for blob in 0..30 {
+            let blob = BlobId::from_bytes([blob; 32]);
+            transfer.provider_has(peer(n), blob, Units::whole(len));
+        }
+    }
+    assert_eq!(
+        asked(&transfer.poll(Duration::ZERO, &mut slots)).len(),
+        MAX_IN_ALL
+    );
+    for blob in 0..30 {
+        let blob = BlobId::from_bytes([blob; 32]);
+        transfer.provider_has(Provider::Bucket, blob, Units::whole(len));
+    }
+    let hedged = asked(&transfer.poll(HEDGED_AFTER, &mut slots));
+    assert_eq!(hedged.len(), MAX_AT_BUCKET);
+    let whole = |(_, provider, range): &(FetchId, Provider, Range<u64>)| {
+        *provider == Provider::Bucket && range.end - range.start == len
+    };
+    assert!(
+        hedged.iter().filter(|fetch| whole(fetch)).count() >= 4,
+        "{hedged:?}"
+    );
+}
+
+/// A second transfer finds all places at a sleeper taken by the first.
+#[test]
+fn who_sleeps_for_one_transfer_sleeps_for_the_others() {
+    let mut slots = Slots::default();
+    with_bucket(&[(1, Units::whole(LEN))]).poll(Duration::ZERO, &mut slots);
+    let mut second = with_bucket(&[(1, Units::whole(LEN))]);
+    assert_eq!(second.poll(SECOND, &mut slots), []);
+    let hedged = second.poll(HEDGED_AFTER, &mut slots);
+    assert_eq!(asked_of(&hedged, Provider::Bucket), Units::whole(LEN));
 }

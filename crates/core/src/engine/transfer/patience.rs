@@ -1,0 +1,62 @@
+//! When nobody has what is missing: how long that is borne, and who failed.
+
+use std::time::Duration;
+
+use super::{Account, Action, Provider, STARVED_AFTER, Slots, Transfer};
+use crate::engine::error::EngineError;
+
+impl Transfer {
+    pub(super) fn watch_starvation(&mut self, now: Duration, slots: &mut Slots) {
+        if self.can_come() {
+            self.starved = None;
+            return;
+        }
+        let (since, said) = self.starved.unwrap_or((now, false));
+        let missing = self
+            .blobs
+            .values()
+            .map(|work| work.pending.byte_len(work.len))
+            .sum();
+        if now.saturating_sub(since) >= self.patience {
+            // Fetches at those who failed before may be under way: their places are needed by others.
+            self.cancel(slots);
+            self.actions.push(Action::Failed {
+                why: EngineError::NoProvider {
+                    missing,
+                    failed: self.failing(),
+                },
+            });
+        } else if !said && now.saturating_sub(since) >= STARVED_AFTER {
+            self.actions.push(Action::Starved { missing });
+            self.starved = Some((since, true));
+        } else {
+            self.starved = Some((since, said));
+        }
+    }
+
+    /// Who failed last time is asked again, but isn't what anybody should wait for: a provider with
+    /// a broken disk offers everything and delivers nothing, for ever.
+    fn can_come(&self) -> bool {
+        let under_way = self.fetches.values().any(|fetch| {
+            let account = self.providers.get(&fetch.provider);
+            !fetch.arrived().is_empty() || account.is_none_or(Account::promises)
+        });
+        under_way
+            || self
+                .providers
+                .values()
+                .any(|account| account.promises() && self.is_of_use(account))
+    }
+
+    /// Who was asked and gave nothing, or something wrong.
+    fn failing(&self) -> Vec<Provider> {
+        let failing = |account: &Account| {
+            account.banned || account.failures > 0 || !account.lied_about.is_empty()
+        };
+        self.providers
+            .iter()
+            .filter(|(_, account)| failing(account))
+            .map(|(provider, _)| *provider)
+            .collect()
+    }
+}
