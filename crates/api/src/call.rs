@@ -68,6 +68,8 @@ pub enum Stage {
     /// Looking for teammates who hold it.
     Finding,
     Pulling,
+    /// Into the team's bucket.
+    Uploading,
     /// Rebuilding the state.
     Rebuilding,
     /// The emulator takes it.

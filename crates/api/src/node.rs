@@ -42,6 +42,23 @@ pub struct TeamStatus {
     pub pods: usize,
     /// Feeds that contradict themselves and are left out until their device is dealt with.
     pub quarantined: Vec<DeviceId>,
+    /// How things are with the team's hub; none where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<HubStatus>,
+}
+
+/// A team's hub, as this device sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubStatus {
+    pub url: String,
+    /// Unix milliseconds of its last answer to this process; none before the first.
+    pub heard_ms: Option<u64>,
+    /// What keeps this device from it.
+    pub trouble: Option<String>,
+    /// Entries of this device's feed that aren't in the bucket yet; none while that isn't known.
+    pub waiting: Option<u64>,
+    /// Bytes sent and bytes to send of what is being uploaded.
+    pub uploading: Option<(u64, u64)>,
 }
 
 /// Who is connected, and who could be.

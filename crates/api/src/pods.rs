@@ -32,6 +32,9 @@ pub struct Save {
     pub services: Vec<String>,
     /// Share at once what was saved.
     pub share: bool,
+    /// Answer when what was shared is in the team's bucket.
+    #[serde(default)]
+    pub durable: bool,
 }
 call!(Save => Saved, Team, "save");
 
@@ -55,6 +58,9 @@ pub struct Saved {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
     pub reference: String,
+    /// Answer when it is in the team's bucket.
+    #[serde(default)]
+    pub durable: bool,
 }
 call!(Share => Shared, Team, "share", names reference);
 
@@ -67,6 +73,20 @@ pub struct Shared {
     pub already: bool,
     /// Teammates connected as it was announced.
     pub peers: usize,
+    /// Whether it is in the team's bucket by now; none where the team has no hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable: Option<bool>,
+}
+
+/// Where bytes may come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sources {
+    /// Teammates first; the bucket for what they don't have, or don't send.
+    #[default]
+    Any,
+    Peers,
+    Bucket,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +94,8 @@ pub struct Pull {
     pub reference: String,
     /// Seconds to wait for the version to be heard of and for someone who holds it.
     pub wait_s: u64,
+    #[serde(default)]
+    pub sources: Sources,
 }
 call!(Pull => Pulled, Team, "pull", names reference);
 
@@ -92,7 +114,8 @@ pub struct Pulled {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PulledFrom {
     pub name: String,
-    pub device: DeviceId,
+    /// None for the bucket.
+    pub device: Option<DeviceId>,
     pub bytes: u64,
 }
 
@@ -112,6 +135,8 @@ pub struct Load {
     /// Do nothing where this instance holds this very version from an earlier load.
     #[serde(default)]
     pub once: bool,
+    #[serde(default)]
+    pub sources: Sources,
 }
 call!(Load => Loaded, Team, "load", names reference);
 
@@ -149,6 +174,8 @@ pub struct Export {
     /// version was saved from.
     pub to: PathBuf,
     pub wait_s: u64,
+    #[serde(default)]
+    pub sources: Sources,
 }
 call!(Export => Exported, Team, "export", names reference);
 

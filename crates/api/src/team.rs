@@ -120,6 +120,21 @@ pub struct SetRole {
 }
 call!(SetRole => Member, Team, "role");
 
+/// Names the team's hub, for every member; with none the team has none any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetHub {
+    /// `https://HOST[:PORT]`.
+    pub url: Option<String>,
+}
+call!(SetHub => HubSet, Team, "hub");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HubSet {
+    pub url: Option<String>,
+    /// Whether it lets in who has a ticket while no member is there.
+    pub witnesses: bool,
+}
+
 /// Makes this device an admin by the team's recovery key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recover {

@@ -70,6 +70,7 @@ fn name(stage: Stage) -> &'static str {
         Stage::Sharing => "sharing",
         Stage::Finding => "finding",
         Stage::Pulling => "pulling",
+        Stage::Uploading => "uploading",
         Stage::Rebuilding => "rebuilding",
         Stage::Loading => "loading",
     }

@@ -16,4 +16,5 @@ mod team;
 mod views;
 
 pub use take::can_be_saved as instance_can_be_saved;
+pub(crate) use pull::Asked;
 pub(crate) use take::connect;

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     failure::Failure,
     gate::SharedGate,
+    hub::{Hubs, Placements},
     init::socket_path,
     locks::PodLocks,
     node::{self, Clock, Ground, Node},
@@ -55,6 +56,7 @@ pub(crate) struct Daemon {
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) locks: PodLocks,
+    pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     stop: CancellationToken,
     calls: TaskTracker,
@@ -122,8 +124,14 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
     let engine_stop = CancellationToken::new();
     let engine_tasks = TaskTracker::new();
     let listening = Arc::default();
+    let hubs = Arc::new(Hubs::new(
+        DeviceSecret::from_seed(*seed.expose()),
+        Placements::new(log.clone()),
+        clock,
+    ));
     let ground = Ground {
         engine,
+        hubs: Arc::clone(&hubs),
         net: net.clone(),
         net_events,
         log: log.clone(),
@@ -148,11 +156,13 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         blobs,
         versions,
         locks: PodLocks::default(),
+        hubs,
         listening,
         stop: CancellationToken::new(),
         calls: TaskTracker::new(),
     });
     daemon.calls.spawn(Arc::clone(&daemon).collect_garbage());
+    daemon.calls.spawn(Arc::clone(&daemon).keep_hubs());
     let socket = socket_path(&daemon.settings.home);
     let server = serve(&daemon, &socket)?;
     Ok(Running {

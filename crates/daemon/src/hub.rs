@@ -5,6 +5,7 @@
 //! own feed and by how far the hub says that it has it, so a restart goes on where things stopped.
 
 mod bring;
+mod durable;
 mod fetch;
 mod hear;
 mod join;
@@ -20,6 +21,7 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_bucket::{Hub, HubAddress};
 use podsync_core::{OpId, TeamId, engine::Event, keys::DeviceSecret};
+use podsync_store::Blobs;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::{fetch::BucketFetch, join::ask_to_join, placements::Placements};
@@ -32,7 +34,7 @@ pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hubs of this home's teams.
 pub(crate) struct Hubs {
-    secret: Arc<DeviceSecret>,
+    secret: DeviceSecret,
     places: Placements,
     clock: Clock,
     teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
@@ -110,7 +112,7 @@ impl TeamHub {
 }
 
 impl Hubs {
-    pub(crate) fn new(secret: Arc<DeviceSecret>, places: Placements, clock: Clock) -> Self {
+    pub(crate) fn new(secret: DeviceSecret, places: Placements, clock: Clock) -> Self {
         Self {
             secret,
             places,
@@ -131,6 +133,17 @@ impl Hubs {
         })?;
         let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
         Ok(Hub::new(address, team, secret)?)
+    }
+
+    /// What fetching from a team's bucket takes; none before its hub was looked up.
+    pub(crate) fn bucket(&self, team: TeamId, blobs: &Blobs) -> Option<BucketFetch> {
+        let hub = Arc::clone(self.lock().get(&team)?);
+        Some(BucketFetch {
+            hub,
+            places: self.places.clone(),
+            blobs: blobs.clone(),
+            team,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<TeamId, Arc<TeamHub>>> {

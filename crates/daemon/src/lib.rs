@@ -9,6 +9,7 @@ mod doctor;
 mod failure;
 mod garbage;
 mod gate;
+mod hub;
 mod init;
 mod locks;
 mod node;

@@ -38,7 +38,7 @@ pub(crate) use self::{
     records::stored,
     told::worth_telling,
 };
-use crate::gate::SharedGate;
+use crate::{gate::SharedGate, hub::Hubs};
 
 /// Messages that wait for the engine; senders wait with them.
 const INBOX: usize = 256;
@@ -63,6 +63,7 @@ pub(crate) struct Ground {
     pub(crate) log: Log,
     pub(crate) blobs: Blobs,
     pub(crate) gate: Arc<SharedGate>,
+    pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,
     pub(crate) cancel: CancellationToken,

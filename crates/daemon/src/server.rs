@@ -36,6 +36,15 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// For what the daemon does unasked: nobody is told how far it is.
+    pub(crate) fn silent() -> Self {
+        Self {
+            team: String::new(),
+            progress: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+
     pub(crate) fn report(&self, progress: &Progress) {
         if let Some(queue) = &self.progress
             && let Ok(event) = Event::default().event(event::PROGRESS).json_data(progress)
@@ -67,6 +76,7 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .call::<team::ListMembers>()
         .call::<team::Remove>()
         .call::<team::SetRole>()
+        .call::<team::SetHub>()
         .call::<team::Recover>()
         .call::<pods::Save>()
         .call::<pods::Share>()

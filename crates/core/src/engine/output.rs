@@ -61,6 +61,8 @@ pub enum Output {
     /// Fetch `range` of a blob of `total_len` bytes into the store.
     Fetch {
         fetch: FetchId,
+        /// Whose bucket it is, where that is the provider.
+        team: TeamId,
         provider: Provider,
         blob: BlobId,
         range: Range<u64>,

@@ -364,7 +364,15 @@ impl Engine {
         }
     }
 
+    fn team_of_transfer(&self, id: TransferId) -> Option<TeamId> {
+        let running = self.wants.transfers.get(&id)?;
+        Some(running.transfer.team)
+    }
+
     fn carry_out(&mut self, id: TransferId, actions: Vec<Action>) {
+        let Some(team) = self.team_of_transfer(id) else {
+            return;
+        };
         for action in actions {
             let output = match action {
                 Action::Fetch {
@@ -375,6 +383,7 @@ impl Engine {
                     total_len,
                 } => Output::Fetch {
                     fetch,
+                    team,
                     provider,
                     blob,
                     range,

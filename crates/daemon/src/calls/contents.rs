@@ -69,7 +69,11 @@ impl Handle<Foresee> for Daemon {
             .parse()
             .map_err(|error| with_hint(ErrorCode::Invalid, &error))?;
         let (held, pulled) = self
-            .pull(team, &call.reference, call.wait_s, &context)
+            .pull(
+                team,
+                Asked::new(&call.reference, call.wait_s, pods::Sources::Any),
+                &context,
+            )
             .await?;
         let manifest = Arc::new(held.manifest().map_err(Failure::damaged)?);
         fitting::loadable(&manifest, &pulled.reference)?;

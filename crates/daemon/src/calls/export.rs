@@ -28,7 +28,11 @@ impl Handle<pods::Export> for Daemon {
     ) -> Result<pods::Exported, ApiError> {
         let team = self.team(&context).await?;
         let (held, pulled) = self
-            .pull(team, &call.reference, call.wait_s, &context)
+            .pull(
+                team,
+                Asked::new(&call.reference, call.wait_s, call.sources),
+                &context,
+            )
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let named = pack_ids(&manifest);

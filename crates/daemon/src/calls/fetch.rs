@@ -21,6 +21,7 @@ use crate::{daemon::Daemon, failure::Failure, packs::held_inputs, server::Contex
 pub(super) struct Fetching<'a> {
     pub(super) team: TeamId,
     pub(super) prefer: DeviceId,
+    pub(super) sources: Sources,
     pub(super) deadline: Instant,
     pub(super) context: &'a Arc<Context>,
 }
@@ -165,7 +166,7 @@ impl Daemon {
             team: fetching.team,
             blobs,
             prefer: Some(fetching.prefer),
-            sources: Sources::Any,
+            sources: fetching.sources,
             patience: patience(fetching.deadline),
         };
         let (mut progress, mut end) = self.node.want(want).await?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     fitting::{self, Part},
-    pull::pack_ids,
+    pull::{Asked, pack_ids},
     save::Packed,
     take::{Taken, connect},
 };
@@ -48,7 +48,11 @@ impl Handle<pods::Load> for Daemon {
             .parse()
             .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
         let (held, pulled) = self
-            .pull(team, &call.reference, call.wait_s, &context)
+            .pull(
+                team,
+                Asked::new(&call.reference, call.wait_s, call.sources),
+                &context,
+            )
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         fitting::loadable(&manifest, &pulled.reference)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use podsync_api::{ApiError, node};
-use podsync_core::{DeviceId, engine::Engine};
+use podsync_core::{DeviceId, TeamId, engine::Engine};
 use podsync_net::{Multiaddr, PeerInfo};
 
 use super::team::role_to;
@@ -36,11 +36,14 @@ impl Handle<node::GetStatus> for Daemon {
         _: Arc<Context>,
     ) -> Result<node::Status, ApiError> {
         let device = self.device;
-        let teams = self
+        let mut teams = self
             .node
             .read(move |engine| teams(engine, &device))
             .await
             .map_err(Failure::from)?;
+        for team in &mut teams {
+            team.hub = self.hub_status(team.id).await?;
+        }
         let blobs = self.versions.blobs().map_err(Failure::damaged)?;
         let mut bytes_held = 0;
         for blob in blobs {
@@ -61,6 +64,14 @@ impl Handle<node::GetStatus> for Daemon {
                 )),
                 Some(_) => {}
             }
+            if let Some(node::HubStatus {
+                url,
+                trouble: Some(trouble),
+                ..
+            }) = &team.hub
+            {
+                warnings.push(format!("the hub of {} ({url}): {trouble}", team.name));
+            }
         }
         Ok(node::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,6 +85,41 @@ impl Handle<node::GetStatus> for Daemon {
             bytes_held,
             warnings,
         })
+    }
+}
+
+impl Daemon {
+    async fn hub_status(&self, team: TeamId) -> Result<Option<node::HubStatus>, Failure> {
+        let url = self
+            .node
+            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
+        let Some(url) = url.await? else {
+            return Ok(None);
+        };
+        let unusable = |failure: Failure| node::HubStatus {
+            url: url.clone(),
+            heard_ms: None,
+            trouble: Some(failure.told().to_string()),
+            waiting: None,
+            uploading: None,
+        };
+        let hub = match self.hub(team).await {
+            Ok(Some(hub)) => hub,
+            Ok(None) => return Ok(None),
+            Err(failure) => return Ok(Some(unusable(failure))),
+        };
+        let standing = hub.standing();
+        let waiting = match standing.heard_ms {
+            Some(_) => Some(self.waiting(team, &hub).await?),
+            None => None,
+        };
+        Ok(Some(node::HubStatus {
+            url: hub.url().to_owned(),
+            heard_ms: standing.heard_ms,
+            trouble: standing.trouble.map(|trouble| trouble.error.to_string()),
+            waiting,
+            uploading: standing.uploading,
+        }))
     }
 }
 
@@ -98,6 +144,7 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
                 .filter(|feed| feed.forked_at.is_some())
                 .map(|feed| feed.device)
                 .collect(),
+            hub: None,
         })
     };
     engine.teams().filter_map(status).collect()

@@ -9,7 +9,7 @@ use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
     BlobId, TeamId, VersionId,
     catalog::VersionRecord,
-    engine::{EngineError, Event},
+    engine::{EngineError, Event, Sources},
     feed::BlobRef,
     manifest::{Manifest, PackRef},
     units::Units,
@@ -40,25 +40,46 @@ impl Handle<pods::Pull> for Daemon {
         context: Arc<Context>,
     ) -> Result<pods::Pulled, ApiError> {
         let team = self.team(&context).await?;
-        Ok(self
-            .pull(team, &call.reference, call.wait_s, &context)
-            .await?
-            .1)
+        let asked = Asked::new(&call.reference, call.wait_s, call.sources);
+        Ok(self.pull(team, asked, &context).await?.1)
+    }
+}
+
+/// A version that somebody wants here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) reference: &'a str,
+    /// Seconds to wait for it to be heard of and for someone who holds it.
+    pub(crate) wait_s: u64,
+    pub(crate) sources: Sources,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn new(reference: &'a str, wait_s: u64, sources: pods::Sources) -> Self {
+        Self {
+            reference,
+            wait_s,
+            sources: match sources {
+                pods::Sources::Any => Sources::Any,
+                pods::Sources::Peers => Sources::Peers,
+                pods::Sources::Bucket => Sources::Bucket,
+            },
+        }
     }
 }
 
 impl Daemon {
     /// Makes a version whole on this machine.
-    pub(super) async fn pull(
+    pub(crate) async fn pull(
         &self,
         team: TeamId,
-        reference: &str,
-        wait_s: u64,
+        asked: Asked<'_>,
         context: &Arc<Context>,
     ) -> Result<(HeldVersion, pods::Pulled), Failure> {
-        let deadline = Instant::now() + Duration::from_secs(wait_s);
+        let deadline = Instant::now() + Duration::from_secs(asked.wait_s);
+        self.ask_the_hub(team, asked, context).await?;
         let named = self
-            .resolve_within(team, reference, deadline, context)
+            .resolve_within(team, asked.reference, deadline, context)
             .await?;
         let version = named.found.version();
         if let Some(held) = self.held_whole(team, version).await? {
@@ -71,12 +92,51 @@ impl Daemon {
         if let Some(held) = self.held_whole(team, version).await? {
             return pulled(held, named, Vec::new());
         }
-        let (held, from) = self.fetch_version(team, &record, deadline, context).await?;
+        let fetching = Fetching {
+            team,
+            prefer: record.device(),
+            sources: asked.sources,
+            deadline,
+            context,
+        };
+        let (held, from) = self.fetch_version(&record, &fetching).await?;
         pulled(held, named, self.name_sources(from).await?)
     }
 
+    /// Where no teammate is there to say what is new, the hub is. One that doesn't answer keeps nobody from
+    /// what is known here, unless the bucket is where it shall come from.
+    async fn ask_the_hub(
+        &self,
+        team: TeamId,
+        asked: Asked<'_>,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let hub = self.hub(team).await?;
+        if asked.sources == Sources::Bucket && hub.is_none() {
+            return Err(no_hub().into());
+        }
+        let alone = self.node.read(move |engine| engine.connected(&team).is_empty());
+        let asks = match asked.sources {
+            Sources::Bucket => true,
+            Sources::Any => hub.is_some() && alone.await?,
+            Sources::Peers => false,
+        };
+        if !asks {
+            return Ok(());
+        }
+        context.report(&Progress::new(Stage::Finding, 0, None));
+        match self.hear_now(team).await {
+            Err(failure) if asked.sources == Sources::Bucket => Err(failure),
+            Err(failure) => {
+                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     /// A version from which nothing is missing; what was found damaged since is.
-    pub(super) async fn held_whole(
+    pub(crate) async fn held_whole(
         &self,
         team: TeamId,
         version: VersionId,
@@ -125,21 +185,14 @@ impl Daemon {
 
     async fn fetch_version(
         &self,
-        team: TeamId,
         record: &VersionRecord,
-        deadline: Instant,
-        context: &Arc<Context>,
+        fetching: &Fetching<'_>,
     ) -> Result<(HeldVersion, Sent), Failure> {
-        let fetching = Fetching {
-            team,
-            prefer: record.device(),
-            deadline,
-            context,
-        };
+        let team = fetching.team;
         let announced = record.manifest();
         // Pinned until the record that names them is written: a collection must not take them.
         let mut pins = vec![self.blobs.pin(announced.id).await];
-        let mut from = self.fetch(&fetching, &[Part::whole(announced)]).await?;
+        let mut from = self.fetch(fetching, &[Part::whole(announced)]).await?;
         let manifest = self.open_manifest(team, record).await?;
         check_announced(&manifest, record)?;
         let mut named = vec![announced.id];
@@ -152,10 +205,10 @@ impl Daemon {
             .await??;
 
         let tables = table_units(&manifest)?;
-        from.extend(self.fetch(&fetching, &parts(&manifest, tables)).await?);
+        from.extend(self.fetch(fetching, &parts(&manifest, tables)).await?);
         let manifest = Arc::new(manifest);
         let needed = self.needed_units(team, &manifest).await?;
-        from.extend(self.fetch(&fetching, &parts(&manifest, needed)).await?);
+        from.extend(self.fetch(fetching, &parts(&manifest, needed)).await?);
         fail::fail_point!("daemon::pull::packs");
 
         let sealed = Sealed {
@@ -215,21 +268,22 @@ impl Daemon {
     async fn name_sources(&self, from: Sent) -> Result<Vec<pods::PulledFrom>, Failure> {
         let names = self.node.read(super::node::device_names).await?;
         let mut sums = std::collections::BTreeMap::new();
-        let peers = from
-            .into_iter()
-            .filter_map(|(provider, bytes)| Some((provider.peer()?, bytes)));
-        for (device, bytes) in peers {
-            *sums.entry(device).or_insert(0) += bytes;
+        for (provider, bytes) in from {
+            *sums.entry(provider).or_insert(0) += bytes;
         }
         let mut sources: Vec<_> = sums
             .into_iter()
             .filter(|(_, bytes)| *bytes > 0)
-            .map(|(device, bytes)| {
-                let name = names
-                    .get(&device)
-                    .cloned()
-                    .flatten()
-                    .unwrap_or_else(|| device.short());
+            .map(|(provider, bytes)| {
+                let device = provider.peer();
+                let name = match device {
+                    Some(device) => names
+                        .get(&device)
+                        .cloned()
+                        .flatten()
+                        .unwrap_or_else(|| device.short()),
+                    None => "the bucket".to_owned(),
+                };
                 pods::PulledFrom {
                     name,
                     device,
@@ -240,6 +294,11 @@ impl Daemon {
         sources.sort_by_key(|source| std::cmp::Reverse(source.bytes));
         Ok(sources)
     }
+}
+
+fn no_hub() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "the team has no hub, so no bucket")
+        .hint("an admin names one with `podsync team set-hub URL`")
 }
 
 /// A private version that can't be rebuilt.

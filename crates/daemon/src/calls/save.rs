@@ -88,7 +88,8 @@ impl Handle<pods::Save> for Daemon {
             "saved"
         );
         if call.share || self.settings.shares_by_itself(&call.pod) {
-            let shared = self.share(team, &saved.reference, &context).await?;
+            let mut shared = self.share(team, &saved.reference, &context).await?;
+            shared.durable = self.into_the_bucket(team, call.durable, &context).await?;
             saved.reference.clone_from(&shared.reference);
             saved.version = shared.version;
             saved.shared = Some(shared);

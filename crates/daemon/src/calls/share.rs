@@ -41,7 +41,9 @@ impl Handle<pods::Share> for Daemon {
         let reference = self.newest_private(team, &call.reference).await?;
         let pod = self.resolve(team, &reference).await?.found.pod().clone();
         let _turn = self.locks.lock(team, &pod).await;
-        Ok(self.share(team, &reference, &context).await?)
+        let mut shared = self.share(team, &reference, &context).await?;
+        shared.durable = self.into_the_bucket(team, call.durable, &context).await?;
+        Ok(shared)
     }
 }
 
@@ -74,6 +76,7 @@ impl Daemon {
                     number: record.number(),
                     already: true,
                     peers: self.net.connections().len(),
+                    durable: None,
                 });
             }
             Found::Private(private) => private,
@@ -94,6 +97,7 @@ impl Daemon {
             number,
             already,
             peers: self.net.connections().len(),
+            durable: None,
         })
     }
 

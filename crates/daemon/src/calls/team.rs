@@ -9,7 +9,7 @@ use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
     DeviceId, DeviceLabel, TeamId, TeamName,
     engine::{Answer, Command, Engine, InviteOptions},
-    membership::{MemberRecord, Role},
+    membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
     ticket::{RecoveryKey, Ticket},
 };
 use podsync_net::{Manners, Multiaddr};
@@ -142,8 +142,7 @@ impl Handle<team::Join> for Daemon {
         let ticket = Ticket::parse(call.ticket.trim())
             .map_err(|error| crate::failure::with_hint(ErrorCode::Ticket, &error))?;
         let addresses: Vec<Multiaddr> = ticket
-            .addresses
-            .iter()
+            .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
         self.net
@@ -251,6 +250,35 @@ impl Handle<team::SetRole> for Daemon {
             .find(|record| Some(record.device) == changed)
             .map(|record| self.member(record))
             .ok_or_else(|| unknown(&call.who))
+    }
+}
+
+impl Handle<team::SetHub> for Daemon {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::SetHub,
+        context: Arc<Context>,
+    ) -> Result<team::HubSet, ApiError> {
+        let team = self.team(&context).await?;
+        let witness = match &call.url {
+            // One that doesn't answer would only be found out by everybody else.
+            Some(url) => {
+                let client = self.hubs.client(team, url)?;
+                client.team_info().await.map_err(Failure::from)?.witness
+            }
+            None => None,
+        };
+        let key = witness.map(|key| key.to_string());
+        for (name, value) in [(HUB_KEY, key), (HUB_URL, call.url.clone())] {
+            let name = name.to_owned();
+            self.command(Command::SetSetting { team, name, value })
+                .await?;
+        }
+        self.hubs.wake();
+        Ok(team::HubSet {
+            url: call.url,
+            witnesses: witness.is_some(),
+        })
     }
 }
 

@@ -1,12 +1,13 @@
 //! A range of a blob from the bucket into the store, verified as it comes.
 
+use std::{io, sync::Arc};
+
 use podsync_bucket::{Location, Sink, TransferError, Want};
 use podsync_core::{TeamId, engine::FetchFailed};
 use podsync_net::BlobRange;
 use podsync_store::{Blobs, Import};
 
 use super::{Placements, TeamHub, placements::Placed};
-use std::{io, sync::Arc};
 
 /// What a fetch from the bucket needs.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ impl BucketFetch {
         self.download(want, &placed, progress)
             .await
             .map_err(|error| {
-                tracing::info!(pack = %blob.short(), %error, "a range didn't come from the bucket");
+                tracing::info!(%error, "a range didn't come");
                 why(&error)
             })
     }

@@ -13,14 +13,16 @@ use podsync_api::{
 use podsync_bucket::{OutboardsBuilder, Source, Upload};
 use podsync_core::{
     BlobId, TeamId,
-    engine::EngineError,
+    engine::{EngineError, Sources},
     feed::{Body, Entry, Publication},
     manifest::{Manifest, PackRef},
 };
 use podsync_store::Blobs;
 
 use super::TeamHub;
-use crate::{daemon::Daemon, failure::Failure, server::Context, versions::HeldVersion};
+use crate::{
+    calls::Asked, daemon::Daemon, failure::Failure, server::Context, versions::HeldVersion,
+};
 
 /// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
 const MAX_BORROWED: usize = 16;
@@ -81,7 +83,15 @@ impl Daemon {
         }
         let reference = format!("{}@{}", publication.pod, publication.version);
         let (held, _) = self
-            .pull(team, &reference, 0, &Arc::new(Context::silent()))
+            .pull(
+                team,
+                Asked {
+                    reference: &reference,
+                    wait_s: 0,
+                    sources: Sources::Any,
+                },
+                &Arc::new(Context::silent()),
+            )
             .await?;
         Ok(held)
     }

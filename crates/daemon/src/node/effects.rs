@@ -1,23 +1,28 @@
 //! One method per effect: a task that does it and reports.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 use podsync_core::{
-    DeviceId,
+    DeviceId, TeamId,
     engine::{Event, FetchFailed, GateChange, Input, Output, Provider, RequestFailed},
     wire,
 };
-use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, RequestError, Verdict};
+use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, Net, RequestError, Verdict};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Actor, Done,
     handle::{Message, TransferProgress, Transferred},
     records,
 };
+use crate::hub::{BucketFetch, ask_to_join};
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
 /// means that nothing comes.
@@ -57,6 +62,7 @@ impl Actor {
             }
             Output::Fetch {
                 fetch,
+                team,
                 provider,
                 blob,
                 range,
@@ -67,15 +73,11 @@ impl Actor {
                     blob_len: total_len,
                     range,
                 };
-                match provider {
-                    Provider::Peer(device) => self.fetch(fetch, device, want),
-                    // The engine asks a bucket only for what it was told that it has, and nobody tells it yet.
-                    Provider::Bucket => {
-                        let why = FetchFailed::Refused;
-                        self.effects
-                            .spawn(async move { Done::Input(Input::FetchFailed { fetch, why }) });
-                    }
-                }
+                let from = match provider {
+                    Provider::Peer(device) => From::Peer(self.ground.net.clone(), device),
+                    Provider::Bucket => From::Bucket(self.bucket(team)),
+                };
+                self.fetch(fetch, from, want);
             }
             Output::CancelFetch { fetch } => {
                 if let Some(cancel) = self.fetches.remove(&fetch) {
@@ -90,9 +92,16 @@ impl Actor {
                     Done::Nothing
                 });
             }
-            // Members are asked beside it, and nothing here speaks to a hub yet.
-            Output::JoinAtHub { team, .. } => {
-                tracing::debug!(team = %team.short(), "the ticket's hub is not asked");
+            Output::JoinAtHub {
+                team,
+                urls,
+                request,
+            } => {
+                let hubs = Arc::clone(&self.ground.hubs);
+                self.effects.spawn(async move {
+                    let news = ask_to_join(&hubs, team, urls, request).await;
+                    Done::Input(Input::Hub { team, news })
+                });
             }
             Output::GateChanged(change) => self.change_gate(change),
             Output::Reply { command, result } => {
@@ -158,10 +167,14 @@ impl Actor {
         });
     }
 
-    fn fetch(&mut self, fetch: podsync_core::engine::FetchId, device: DeviceId, want: BlobRange) {
+    fn bucket(&self, team: TeamId) -> Option<BucketFetch> {
+        self.ground.hubs.bucket(team, &self.ground.blobs)
+    }
+
+    fn fetch(&mut self, fetch: podsync_core::engine::FetchId, from: From, want: BlobRange) {
         let cancel = CancellationToken::new();
         self.fetches.insert(fetch, cancel.clone());
-        let (net, inbox) = (self.ground.net.clone(), self.progress.clone());
+        let inbox = self.progress.clone();
         let blobs = self.ground.blobs.clone();
         let (arrived, begun, told_ms) = (AtomicU64::new(0), Instant::now(), AtomicU64::new(0));
         self.effects.spawn(async move {
@@ -177,7 +190,7 @@ impl Actor {
                 }
             };
             let outcome = tokio::select! {
-                outcome = net.fetch(device, &want, progress) => outcome,
+                outcome = from.fetch(&want, progress) => outcome,
                 () = cancel.cancelled() => return Done::Nothing,
             };
             Done::Input(match outcome {
@@ -188,10 +201,7 @@ impl Actor {
                         Input::FetchFailed { fetch, why: FetchFailed::Local }
                     }
                 },
-                Err(error) => {
-                    tracing::info!(peer = %device.short(), pack = %want.blob.short(), %error, "a range didn't arrive");
-                    Input::FetchFailed { fetch, why: why(&error) }
-                }
+                Err(why) => Input::FetchFailed { fetch, why },
             })
         });
     }
@@ -264,6 +274,37 @@ impl Actor {
                 result,
                 from: from.to_vec(),
             });
+        }
+    }
+}
+
+/// Where a range is fetched from.
+enum From {
+    Peer(Net, DeviceId),
+    /// None where the team's hub is not known, or not any more.
+    Bucket(Option<BucketFetch>),
+}
+
+impl From {
+    async fn fetch(
+        &self,
+        want: &BlobRange,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(), FetchFailed> {
+        match self {
+            Self::Peer(net, device) => {
+                let span = tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
+                let fetched = net.fetch(*device, want, progress).instrument(span.clone());
+                fetched.await.map(drop).map_err(|error| {
+                    span.in_scope(|| tracing::info!(%error, "a range didn't arrive"));
+                    why(&error)
+                })
+            }
+            Self::Bucket(Some(bucket)) => {
+                let span = tracing::info_span!("fetch", peer = "bucket", pack = %want.blob.short());
+                bucket.run(want, progress).instrument(span).await
+            }
+            Self::Bucket(None) => Err(FetchFailed::Refused),
         }
     }
 }

@@ -1,0 +1,91 @@
+//! Waiting until what this device shared is in the team's bucket.
+
+use podsync_api::{ApiError, Progress, Stage};
+use podsync_core::TeamId;
+
+use super::{Standing, TeamHub};
+use crate::{
+    daemon::{Daemon, Lifetime},
+    failure::Failure,
+    server::Context,
+};
+
+impl Daemon {
+    /// Sees to it that what was shared gets into the bucket; whether it is there by now, or none where the
+    /// team has no hub.
+    ///
+    /// A daemon goes on by itself, so only who asked for it waits. A command that hosts one leaves nobody
+    /// behind: it waits too, but a hub that can't be reached is no failure of sharing.
+    pub(crate) async fn into_the_bucket(
+        &self,
+        team: TeamId,
+        asked: bool,
+        context: &Context,
+    ) -> Result<Option<bool>, Failure> {
+        let Some(hub) = self.hub(team).await? else {
+            return Ok(None);
+        };
+        self.hubs.wake();
+        if !asked && self.lifetime == Lifetime::Service {
+            return Ok(Some(self.waiting(team, &hub).await? == 0));
+        }
+        match self.until_durable(team, &hub, asked, context).await {
+            Ok(()) => Ok(Some(true)),
+            Err(failure) if asked => Err(failure),
+            Err(failure) => {
+                tracing::warn!(error = %failure.told(), "not in the bucket yet");
+                Ok(Some(false))
+            }
+        }
+    }
+
+    /// Entries of the own feed that the bucket lacks.
+    pub(crate) async fn waiting(&self, team: TeamId, hub: &TeamHub) -> Result<u64, Failure> {
+        let me = self.device;
+        let newest = self
+            .node
+            .read(move |engine| engine.feed(&team, &me).map_or(0, |feed| feed.seq));
+        Ok(newest.await?.saturating_sub(hub.standing().committed))
+    }
+
+    /// `patient` waits out what may pass.
+    async fn until_durable(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        patient: bool,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let mut standing = hub.watch();
+        // What went wrong before this was asked for is being tried again.
+        standing.borrow_and_update();
+        loop {
+            if self.waiting(team, hub).await? == 0 {
+                return Ok(());
+            }
+            let changed = standing.changed();
+            tokio::select! {
+                changed = changed => if changed.is_err() {
+                    return Err(crate::node::Stopped.into());
+                },
+                () = context.cancel.cancelled() => return Err(cancelled().into()),
+            }
+            let Standing {
+                trouble, uploading, ..
+            } = standing.borrow_and_update().clone();
+            if let Some((sent, total)) = uploading {
+                context.report(&Progress::new(Stage::Uploading, sent, Some(total)));
+            }
+            if let Some(trouble) = trouble
+                && !(patient && trouble.may_pass)
+            {
+                return Err(trouble.error.into());
+            }
+        }
+    }
+}
+
+fn cancelled() -> ApiError {
+    ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
+        .hint("it is shared; the daemon goes on bringing it to the bucket")
+}
