@@ -6,7 +6,6 @@
 //! downloads included.
 
 mod folders;
-mod import;
 mod pack;
 mod pin;
 mod ranges;
@@ -45,7 +44,6 @@ use podsync_core::{
 
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 pub use self::{
-    import::Import,
     pack::{PackFile, PackWriter},
     pin::Pin,
     reader::BlobReader,

@@ -585,41 +585,6 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
     home.close().await;
 }
 
-/// What the bucket's client hands on, piece by piece, is held like what a peer sent.
-#[tokio::test]
-async fn verified_pieces_are_taken_in_and_held() {
-    use bao_tree::io::BaoContentItem;
-
-    let root = tempfile::tempdir().unwrap();
-    let opened = Opened::at(&root.path().join("home")).await;
-    let bytes = bytes(41, 3 * MIB + 5);
-    let (id, len) = (BlobId::of(&bytes), bytes.len() as u64);
-    let peer = iroh_blobs::store::mem::MemStore::new();
-    let tag = peer.add_slice(&bytes).await.unwrap();
-    let _pin = opened.blobs.pin(id).await;
-    for range in [0..MIB as u64, MIB as u64..len] {
-        let mut import = opened.blobs.import(id, len).await.unwrap();
-        let mut items = peer
-            .export_bao(tag.hash, ChunkRanges::bytes(range.clone()))
-            .stream();
-        while let Some(item) = items.next().await {
-            let item = match item {
-                EncodedItem::Parent(parent) => BaoContentItem::Parent(parent),
-                EncodedItem::Leaf(leaf) => BaoContentItem::Leaf(leaf),
-                EncodedItem::Size(_) | EncodedItem::Done => continue,
-                EncodedItem::Error(error) => panic!("{error}"),
-            };
-            import.take(item).await.unwrap();
-        }
-        import.finish().await.unwrap();
-        opened.blobs.note_arrival(id, len).await.unwrap();
-        let units = opened.blobs.mark_held(id, len).await.unwrap();
-        assert!(units.contains(Units::inside(range, len)));
-    }
-    opened.blobs.verify(id).await.unwrap();
-    opened.close().await;
-}
-
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn every_failpoint_that_is_listed_is_passed() {
