@@ -1,1 +1,23 @@
-//! Every byte to and from the bucket.
+//! Every byte to and from the bucket: the hub's client, presigned PUT and GET.
+//!
+//! [`docs/hub-protocol.md`](../../../docs/hub-protocol.md) is what both sides keep to. The hub and the bucket
+//! are not trusted: signed things are handed on as they came, for core to open, and bytes of blobs only once
+//! they were verified. A presigned URL is as good as a key: none is in an error or a log of this room.
+//!
+//! Whoever makes a [`Hub`] has installed a rustls provider before.
+
+mod bucket;
+mod download;
+mod error;
+mod hub;
+mod outboards;
+mod upload;
+mod wire;
+
+pub use download::{Downloaded, Location, Sink, Want};
+pub use error::{AddressError, HubClientError, TransferError};
+pub use hub::{HeadsAnswer, Hub, HubAddress, Patience};
+pub use outboards::{
+    Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex, pack_outboard,
+};
+pub use upload::{ReadAt, Source, Upload};

@@ -6,6 +6,7 @@
 //! downloads included.
 
 mod folders;
+mod import;
 mod pack;
 mod pin;
 mod ranges;
@@ -44,6 +45,7 @@ use podsync_core::{
 
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 pub use self::{
+    import::Import,
     pack::{PackFile, PackWriter},
     pin::Pin,
     reader::BlobReader,

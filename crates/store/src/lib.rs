@@ -13,7 +13,7 @@ mod home;
 mod log;
 
 pub use atomic::write_atomic;
-pub use blobs::{BlobReader, Blobs, PackFile, PackWriter, Pin};
+pub use blobs::{BlobReader, Blobs, Import, PackFile, PackWriter, Pin};
 pub use error::StoreError;
 pub use holdings::Holding;
 pub use home::{Home, HomeError, free_bytes};

@@ -617,3 +617,56 @@ async fn every_failpoint_that_is_listed_is_passed() {
     assert_eq!(*passed.lock().unwrap(), BTreeSet::from(crate::FAILPOINTS));
     home.close().await;
 }
+
+/// Verified items of `bytes` in the order that a decoder gives them.
+fn items(bytes: &[u8], ranges: &ChunkRanges) -> Vec<bao_tree::io::BaoContentItem> {
+    use bao_tree::{
+        io::{Leaf, Parent, outboard::PreOrderMemOutboard, sync::Outboard},
+        iter::{BaoChunk, ResponseIterRef},
+    };
+    let tree = PreOrderMemOutboard::create(bytes, iroh_blobs::store::IROH_BLOCK_SIZE);
+    ResponseIterRef::new(tree.tree, ranges)
+        .map(|chunk| match chunk {
+            BaoChunk::Parent { node, .. } => {
+                let pair = tree.load(node).unwrap().unwrap();
+                Parent { node, pair }.into()
+            }
+            BaoChunk::Leaf {
+                start_chunk, size, ..
+            } => {
+                let offset = start_chunk.to_bytes();
+                let data = &bytes[offset as usize..][..size];
+                let data = Bytes::copy_from_slice(data);
+                Leaf { offset, data }.into()
+            }
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_the_bucket_brings_is_held_like_what_a_peer_brings() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = Opened::at(dir.path()).await;
+    let bytes = bytes(4, 3 * MIB + 5);
+    let (id, len) = (BlobId::of(&bytes), bytes.len() as u64);
+    let _pin = opened.blobs.pin(id).await;
+    let bring = async |ranges: ChunkRanges| {
+        let mut import = opened.blobs.import(id, len).await.unwrap();
+        for item in items(&bytes, &ranges) {
+            import.take(item).await.unwrap();
+        }
+        import.finish().await.unwrap();
+        opened.blobs.note_arrival(id, len).await.unwrap();
+    };
+    bring(ChunkRanges::bytes(MIB as u64..2 * MIB as u64)).await;
+    let units = opened.blobs.mark_held(id, len).await.unwrap();
+    assert_eq!(units, Units::span(1, 2));
+    opened.blobs.verify(id).await.unwrap();
+    bring(ChunkRanges::all()).await;
+    let held = opened.blobs.held(id).unwrap().unwrap();
+    assert!(held.is_whole());
+    opened.blobs.verify(id).await.unwrap();
+    let nothing = opened.blobs.import(id, 0).await.unwrap_err();
+    assert!(matches!(nothing, StoreError::Corrupt { .. }));
+    opened.close().await;
+}

@@ -1,0 +1,237 @@
+//! Presigned requests: asked of the hub, checked, and judged by what the bucket answers.
+//!
+//! Servers disagree on what an expired URL gets: on 400, 401 and 403 a new one is asked for, once.
+
+use std::time::{Duration, Instant};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use podsync_api::hub::{
+    Action, Actions, BatchOperation, BatchedId, BatchedObject, HubErrorCode, ObjectId, ObjectRef,
+};
+use reqwest::{StatusCode, Url};
+
+use crate::{Hub, TransferError, hub::Patience, wire};
+
+/// The most headers of a presigned request, and the most bytes of each.
+const MAX_HEADERS: usize = 16;
+const MAX_HEADER_LEN: usize = 4096;
+const MAX_HREF_LEN: usize = 16 << 10;
+/// What would change how a request is framed or where it goes: no hub has a say in that.
+const NOT_THE_HUBS: [&str; 7] = [
+    "connection",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What the hub says about one object.
+pub(crate) enum Grant {
+    /// An upload isn't needed: it is there.
+    There(ObjectRef),
+    Send(Box<Presigned>),
+}
+
+/// A request to the bucket that may be sent. Its URL is as good as a key: it has no `Debug`.
+pub(crate) struct Presigned {
+    pub(crate) object: ObjectRef,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    /// When it was asked for, and how long it is good from then on.
+    asked: Instant,
+    good_for: Duration,
+}
+
+impl Presigned {
+    pub(crate) fn is_stale(&self) -> bool {
+        self.asked.elapsed() >= self.good_for
+    }
+}
+
+/// How the bucket answered.
+pub(crate) enum Verdict {
+    Fine,
+    /// The object is there already.
+    There,
+    /// A fresh URL may help.
+    Declined(u16),
+    NotFound,
+    /// Asked again later, it may work.
+    Later(String, Option<Duration>),
+    Refused(u16),
+}
+
+impl Verdict {
+    pub(crate) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
+        let code = status.as_u16();
+        match status {
+            status if status.is_success() => Self::Fine,
+            StatusCode::PRECONDITION_FAILED => Self::There,
+            StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Declined(code)
+            }
+            StatusCode::NOT_FOUND => Self::NotFound,
+            // A conflict is another upload of the same object that is under way.
+            StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
+                Self::Later(
+                    format!("it answers with status {code}"),
+                    wire::retry_after(headers),
+                )
+            }
+            StatusCode::INSUFFICIENT_STORAGE => Self::Refused(code),
+            status if status.is_server_error() => Self::Later(
+                format!("it answers with status {code}"),
+                wire::retry_after(headers),
+            ),
+            _ => Self::Refused(code),
+        }
+    }
+}
+
+/// The tries of one transfer.
+pub(crate) struct Tries {
+    patience: Patience,
+    pauses: backon::ExponentialBackoff,
+    renewed: bool,
+}
+
+impl Tries {
+    pub(crate) fn new(patience: &Patience) -> Self {
+        Self {
+            patience: *patience,
+            pauses: patience.build_pauses(),
+            renewed: false,
+        }
+    }
+
+    /// Something moved: the pauses begin anew.
+    pub(crate) fn moved(&mut self) {
+        self.pauses = self.patience.build_pauses();
+    }
+
+    /// Whether a fresh URL is worth asking for: once.
+    pub(crate) fn may_renew(&mut self) -> bool {
+        !std::mem::replace(&mut self.renewed, true)
+    }
+
+    /// Waits before the next try; the last failure where there is none.
+    pub(crate) async fn pause(
+        &mut self,
+        object: &ObjectId,
+        reason: String,
+        after: Option<Duration>,
+    ) -> Result<(), TransferError> {
+        let after = after.unwrap_or_default();
+        match self.pauses.next() {
+            Some(pause) if after <= self.patience.longest_pause => {
+                tracing::debug!(
+                    object = %crate::error::Short(object),
+                    reason,
+                    "asking the bucket again"
+                );
+                tokio::time::sleep(pause.max(after)).await;
+                Ok(())
+            }
+            _ => Err(TransferError::Unavailable {
+                object: *object,
+                reason,
+            }),
+        }
+    }
+}
+
+impl Hub {
+    /// Asks for one request for each object, in the same order.
+    pub(crate) async fn grants(
+        &self,
+        operation: BatchOperation,
+        objects: Vec<BatchedId>,
+    ) -> Result<Vec<Grant>, TransferError> {
+        let asked = Instant::now();
+        let response = self.batch(operation, objects).await?;
+        let answers = response.objects.into_iter();
+        answers
+            .map(|answer| grant(operation, answer, asked))
+            .collect()
+    }
+
+    pub(crate) async fn grant(
+        &self,
+        operation: BatchOperation,
+        object: BatchedId,
+    ) -> Result<Grant, TransferError> {
+        let mut grants = self.grants(operation, vec![object]).await?;
+        grants.pop().ok_or(TransferError::Garbled {
+            object: object.id,
+            what: "the hub says nothing about it".to_owned(),
+        })
+    }
+}
+
+fn grant(
+    operation: BatchOperation,
+    answer: BatchedObject,
+    asked: Instant,
+) -> Result<Grant, TransferError> {
+    let object = answer.object.id;
+    if let Some(error) = answer.error {
+        return Err(match error.code {
+            HubErrorCode::NotFound => TransferError::NotFound {
+                object,
+                message: error.message.chars().take(200).collect(),
+            },
+            _ => TransferError::Declined { object, error },
+        });
+    }
+    let action = match (operation, answer.actions) {
+        (BatchOperation::Upload, None) => return Ok(Grant::There(answer.object)),
+        (BatchOperation::Upload, Some(Actions::Upload(action)))
+        | (BatchOperation::Download, Some(Actions::Download(action))) => action,
+        _ => return Err(garbled(object, "the hub names no request for it")),
+    };
+    let (url, headers) = checked(object, &action)?;
+    Ok(Grant::Send(Box::new(Presigned {
+        object: answer.object,
+        url,
+        headers,
+        asked,
+        good_for: Duration::from_secs(action.expires_in),
+    })))
+}
+
+fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), TransferError> {
+    if action.href.len() > MAX_HREF_LEN {
+        return Err(garbled(object, "its URL is too long"));
+    }
+    // What a parser says about a URL may quote it.
+    let url = Url::parse(&action.href).map_err(|_| garbled(object, "its URL is none"))?;
+    // The bytes are sealed and verified, so a bucket may do without TLS where its operator says so.
+    if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
+        return Err(garbled(object, "its URL isn't one of HTTP"));
+    }
+    if action.header.len() > MAX_HEADERS {
+        return Err(garbled(object, "it has too many headers"));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in &action.header {
+        let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
+        let (Ok(name), Ok(mut value)) = pair else {
+            return Err(garbled(object, "a header of it is none"));
+        };
+        if value.len() > MAX_HEADER_LEN || NOT_THE_HUBS.contains(&name.as_str()) {
+            return Err(garbled(object, "a header of it isn't the hub's to set"));
+        }
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    Ok((url, headers))
+}
+
+pub(crate) fn garbled(object: ObjectId, what: &str) -> TransferError {
+    TransferError::Garbled {
+        object,
+        what: what.to_owned(),
+    }
+}

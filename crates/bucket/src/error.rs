@@ -1,0 +1,163 @@
+//! What can go wrong, by what the caller can do about it. No text of these has a URL that was presigned.
+
+use std::{fmt, time::Duration};
+
+use podsync_api::hub::{HubError, HubErrorCode, ObjectError, ObjectId, ObjectKind};
+
+/// The most characters that are shown of what a hub says.
+const MAX_SHOWN: usize = 400;
+
+/// An address that no hub can have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{address} can't be a hub's address: {why}")]
+pub struct AddressError {
+    pub(crate) address: String,
+    pub(crate) why: &'static str,
+}
+
+/// Why the hub didn't do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum HubClientError {
+    #[error("the hub at {hub} can't be reached: {reason}; check the network, and whether it runs")]
+    Unreachable { hub: String, reason: String },
+    /// It is there, and can't answer now.
+    #[error("the hub at {hub} can't do this now: {reason}; try again later")]
+    Busy {
+        hub: String,
+        reason: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    #[error(
+        "the hub at {hub} doesn't know this device as a member: {message}; a member has to bring the operation that adds it"
+    )]
+    NotListed { hub: String, message: String },
+    #[error(
+        "the hub at {hub} says that this device's role doesn't allow this: {message}; ask an admin"
+    )]
+    RoleTooLow { hub: String, message: String },
+    #[error("{message} (hub at {hub}); nothing was uploaded, ask whoever runs the hub for room")]
+    QuotaExceeded { hub: String, message: String },
+    /// For a reason that the error names.
+    #[error("the hub at {hub} refuses: {}", shown(&.error.message))]
+    Refused { hub: String, error: Box<HubError> },
+    #[error(
+        "what answers at {hub} doesn't speak as a hub does: {what}; check the address, or update podsync"
+    )]
+    Garbled { hub: String, what: String },
+}
+
+impl HubClientError {
+    /// Whether the same may work later.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+    }
+
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The hub's own word, where it refused for a reason that isn't a variant of its own.
+    pub fn refusal(&self) -> Option<&HubError> {
+        match self {
+            Self::Refused { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn from_hub(hub: &str, error: HubError, retry_after: Option<Duration>) -> Self {
+        let (hub, message) = (hub.to_owned(), shown(&error.message));
+        match error.code {
+            HubErrorCode::NotListed => Self::NotListed { hub, message },
+            HubErrorCode::RoleTooLow => Self::RoleTooLow { hub, message },
+            HubErrorCode::QuotaExceeded => Self::QuotaExceeded { hub, message },
+            HubErrorCode::TooManyRequests
+            | HubErrorCode::Internal
+            | HubErrorCode::StorageUnavailable => Self::Busy {
+                hub,
+                reason: message,
+                retry_after,
+            },
+            _ => Self::Refused {
+                hub,
+                error: Box::new(error),
+            },
+        }
+    }
+}
+
+/// Why bytes did not get to the bucket or from it.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    #[error(transparent)]
+    Hub(#[from] HubClientError),
+    #[error("the bucket can't be reached for {}: {reason}; try again later", Short(.object))]
+    Unavailable { object: ObjectId, reason: String },
+    #[error("{} isn't in the bucket: {message}", Short(.object))]
+    NotFound { object: ObjectId, message: String },
+    /// With a fresh URL too.
+    #[error(
+        "the bucket refuses {} with status {status}: tell whoever runs the hub",
+        Short(.object)
+    )]
+    Refused { object: ObjectId, status: u16 },
+    #[error("the hub takes no {}: {}", Short(.object), shown(&.error.message))]
+    Declined {
+        object: ObjectId,
+        error: ObjectError,
+    },
+    /// Nothing beyond what was verified before was handed on.
+    #[error(
+        "the bucket has other bytes than {}: {what}; take it from a peer, and upload it again",
+        Short(.object)
+    )]
+    Liar {
+        object: ObjectId,
+        what: &'static str,
+    },
+    #[error("the bucket's answer for {} makes no sense: {what}; tell whoever runs the hub", Short(.object))]
+    Garbled { object: ObjectId, what: String },
+    #[error("{} can't be read on this machine: {reason}; check the disk", Short(.object))]
+    Source { object: ObjectId, reason: String },
+    #[error(
+        "{} is damaged on this machine: its bytes aren't the ones that were saved; it was not uploaded",
+        Short(.object)
+    )]
+    Damaged { object: ObjectId },
+    #[error("{} can't be stored on this machine: {reason}; check the disk", Short(.object))]
+    Local { object: ObjectId, reason: String },
+}
+
+impl TransferError {
+    /// Whether the same may work later.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Hub(error) => error.may_pass(),
+            Self::Unavailable { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// An object, in as few words as people need to find it.
+pub(crate) struct Short<'a>(pub(crate) &'a ObjectId);
+
+impl fmt::Display for Short<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0.kind {
+            ObjectKind::Pack => "pack",
+            ObjectKind::Manifest => "manifest",
+            ObjectKind::Outboards => "outboards",
+        };
+        let [a, b, c, d, e, ..] = self.0.sha256.as_bytes();
+        write!(f, "{kind} sha256:{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}")
+    }
+}
+
+/// What a hub says, bounded.
+fn shown(message: &str) -> String {
+    message.chars().take(MAX_SHOWN).collect()
+}

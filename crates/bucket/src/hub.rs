@@ -1,0 +1,224 @@
+//! The hub's endpoints as methods.
+//!
+//! Each is asked again within bounds where that may help, and every answer is bounded. What it says is not
+//! believed here: entries, heads, operations and statements are signed bytes for core to open.
+
+mod address;
+mod patience;
+mod send;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use podsync_api::hub::{
+    BatchOperation, BatchRequest, BatchResponse, BatchedId, Commit, FeedPage, FetchOperations,
+    Heads, JoinByInvite, MAX_BATCH_OBJECTS, Operations, PostLiveness, PostOperations, Stored,
+    TeamInfo, Time,
+};
+use podsync_core::{DeviceId, OpId, TeamId, keys::DeviceSecret};
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::{address::HubAddress, patience::Patience};
+use self::{
+    address::LONGEST_ETAG,
+    send::{Call, Line},
+};
+use crate::{HubClientError, outboards::Known};
+
+/// A team's place at its hub, as one device sees it. Clones share connections and what was learnt.
+#[derive(Clone)]
+pub struct Hub(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) line: Line,
+    pub(crate) team: TeamId,
+    pub(crate) outboards: Mutex<Known>,
+}
+
+/// The answer to [`Hub::heads`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeadsAnswer {
+    /// Nothing is new since the answer that had the tag.
+    NotModified,
+    Changed {
+        heads: Heads,
+        /// For the next question.
+        etag: Option<String>,
+    },
+}
+
+impl Hub {
+    /// Connects on the first call.
+    pub fn new(
+        address: HubAddress,
+        team: TeamId,
+        secret: DeviceSecret,
+    ) -> Result<Self, HubClientError> {
+        Self::with_patience(address, team, secret, Patience::default())
+    }
+
+    pub fn with_patience(
+        address: HubAddress,
+        team: TeamId,
+        secret: DeviceSecret,
+        patience: Patience,
+    ) -> Result<Self, HubClientError> {
+        Ok(Self(Arc::new(Inner {
+            line: Line::new(address, secret, patience)?,
+            team,
+            outboards: Mutex::default(),
+        })))
+    }
+
+    pub fn team(&self) -> TeamId {
+        self.0.team
+    }
+
+    pub fn address(&self) -> &HubAddress {
+        self.0.line.address()
+    }
+
+    /// The hub's clock.
+    pub async fn time(&self) -> Result<Time, HubClientError> {
+        self.json(Call::get("/v1/time").unsigned()).await
+    }
+
+    pub async fn team_info(&self) -> Result<TeamInfo, HubClientError> {
+        let info: TeamInfo = self.json(Call::get(self.path("")).unsigned()).await?;
+        self.check(info.team == self.team(), "it tells of another team")?;
+        Ok(info)
+    }
+
+    /// What is newest, if that isn't what `etag` stands for.
+    pub async fn heads(&self, etag: Option<&str>) -> Result<HeadsAnswer, HubClientError> {
+        let mut call = Call::get(self.path("/heads"));
+        call.if_none_match = etag.map(str::to_owned);
+        let answer = self.0.line.send(&call).await?;
+        if answer.not_modified {
+            self.check(etag.is_some(), "it says that nothing is new, unasked")?;
+            return Ok(HeadsAnswer::NotModified);
+        }
+        let heads = self.0.line.parse(&answer.body)?;
+        let etag = answer.etag.filter(|etag| etag.len() <= LONGEST_ETAG);
+        Ok(HeadsAnswer::Changed { heads, etag })
+    }
+
+    /// Entries `from..=to` of a feed, newest first; up to the newest where `to` is none.
+    pub async fn feed_page(
+        &self,
+        device: DeviceId,
+        from: u64,
+        to: Option<u64>,
+    ) -> Result<FeedPage, HubClientError> {
+        let mut call = Call::get(self.path(&format!("/feeds/{device}")));
+        let to = to.map(|to| format!("&to={to}")).unwrap_or_default();
+        call.query = Some(format!("from={from}{to}"));
+        let page: FeedPage = self.json(call).await?;
+        self.check(
+            page.device == device,
+            "it gives another feed than it was asked for",
+        )?;
+        self.check(
+            !page.more || !page.entries.is_empty(),
+            "a page is empty and not the last",
+        )?;
+        Ok(page)
+    }
+
+    /// The operations that `known` and what these saw lack.
+    pub async fn fetch_operations(&self, known: Vec<OpId>) -> Result<Operations, HubClientError> {
+        self.post("/membership/fetch", &FetchOperations { known })
+            .await
+    }
+
+    /// Brings operations, parents first; returns the heads that the hub then knows.
+    pub async fn post_operations(
+        &self,
+        operations: &PostOperations,
+    ) -> Result<Vec<OpId>, HubClientError> {
+        let heads: FetchOperations = self.post("/membership", operations).await?;
+        Ok(heads.known)
+    }
+
+    /// Has the hub witness a join request that an invite's key has signed.
+    pub async fn join(&self, request: &JoinByInvite) -> Result<Operations, HubClientError> {
+        self.post("/join", request).await
+    }
+
+    pub async fn post_liveness(&self, statement: &PostLiveness) -> Result<(), HubClientError> {
+        let call = self.posting("/liveness", statement)?;
+        self.0.line.send(&call).await.map(drop)
+    }
+
+    /// What to do about each object, in the same order.
+    pub async fn batch(
+        &self,
+        operation: BatchOperation,
+        objects: Vec<BatchedId>,
+    ) -> Result<BatchResponse, HubClientError> {
+        self.check(
+            objects.len() <= MAX_BATCH_OBJECTS,
+            "a batch has fewer objects",
+        )?;
+        let request = BatchRequest { operation, objects };
+        let response: BatchResponse = self.post("/objects/batch", &request).await?;
+        let asked = request.objects.iter().map(|batched| batched.id);
+        let answered = response.objects.iter().map(|batched| batched.object.id);
+        self.check(
+            asked.eq(answered),
+            "it answers for other objects than it was asked about",
+        )?;
+        Ok(response)
+    }
+
+    /// Entries of this device's own feed whose objects were uploaded before.
+    pub async fn commit(&self, commit: &Commit) -> Result<Stored, HubClientError> {
+        self.post("/commit", commit).await
+    }
+}
+
+impl Hub {
+    fn path(&self, rest: &str) -> String {
+        format!("/v1/teams/{}{rest}", self.team())
+    }
+
+    fn posting(&self, path: &str, body: &impl Serialize) -> Result<Call, HubClientError> {
+        let body = serde_json::to_vec(body)
+            .map_err(|_| self.0.line.garbled("what it should be told is no JSON"))?;
+        Ok(Call::post(self.path(path), Bytes::from(body)))
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, HubClientError> {
+        let call = self.posting(path, body)?;
+        self.json(call).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<T, HubClientError> {
+        let answer = self.0.line.send(&call).await?;
+        self.0.line.parse(&answer.body)
+    }
+
+    fn check(&self, holds: bool, what: &str) -> Result<(), HubClientError> {
+        if holds {
+            Ok(())
+        } else {
+            Err(self.0.line.garbled(what))
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("address", self.address())
+            .field("team", &self.0.team)
+            .finish_non_exhaustive()
+    }
+}

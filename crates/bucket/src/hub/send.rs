@@ -1,0 +1,319 @@
+//! Sending a call to the hub until it is answered: signed anew for each try, by the hub's clock.
+
+use std::{
+    fmt::Display,
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use backon::Retryable;
+use bytes::Bytes;
+use podsync_api::hub::{
+    HubError, HubErrorCode, MAX_BODY_LEN,
+    signature::{Nonce, Target, sign},
+};
+use podsync_core::keys::DeviceSecret;
+use reqwest::{Client, Method, StatusCode, Url, header};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{HubAddress, Patience};
+use crate::{
+    HubClientError,
+    wire::{self, BodyError},
+};
+
+/// The most bytes of a refusal that are read.
+const MAX_REFUSAL_LEN: usize = 1 << 20;
+/// Clocks that are this far apart, in seconds, are worth a warning.
+const SKEW_TO_TELL: u64 = 30;
+
+/// A request before it is signed.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    method: Method,
+    path: String,
+    pub(super) query: Option<String>,
+    body: Bytes,
+    signed: bool,
+    pub(super) if_none_match: Option<String>,
+}
+
+impl Call {
+    pub(super) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            query: None,
+            body: Bytes::new(),
+            signed: true,
+            if_none_match: None,
+        }
+    }
+
+    pub(super) fn post(path: impl Into<String>, body: Bytes) -> Self {
+        Self {
+            method: Method::POST,
+            body,
+            ..Self::get(path)
+        }
+    }
+
+    pub(super) fn unsigned(mut self) -> Self {
+        self.signed = false;
+        self
+    }
+}
+
+/// What came back of a call that went well.
+pub(super) struct Reply {
+    pub(super) not_modified: bool,
+    pub(super) etag: Option<String>,
+    pub(super) body: Bytes,
+}
+
+/// Refused by the hub: its word, and when it wants to be asked again.
+struct Refusal {
+    error: HubError,
+    retry_after: Option<Duration>,
+}
+
+enum Outcome {
+    Reply(Reply),
+    Refusal(Refusal),
+}
+
+/// The way to one hub.
+pub(crate) struct Line {
+    http: Client,
+    address: HubAddress,
+    secret: DeviceSecret,
+    patience: Patience,
+    /// Seconds that the hub's clock is ahead of this machine's.
+    ahead: AtomicI64,
+}
+
+impl Line {
+    pub(super) fn new(
+        address: HubAddress,
+        secret: DeviceSecret,
+        patience: Patience,
+    ) -> Result<Self, HubClientError> {
+        let http = wire::client(patience.connect, address.is_loopback()).map_err(|error| {
+            HubClientError::Unreachable {
+                hub: address.authority().to_owned(),
+                reason: wire::why(error),
+            }
+        })?;
+        Ok(Self {
+            http,
+            address,
+            secret,
+            patience,
+            ahead: AtomicI64::new(0),
+        })
+    }
+
+    pub(super) fn address(&self) -> &HubAddress {
+        &self.address
+    }
+
+    pub(crate) fn http(&self) -> &Client {
+        &self.http
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    pub(super) async fn send(&self, call: &Call) -> Result<Reply, HubClientError> {
+        let longest = self.patience.longest_pause;
+        let tries = (|| self.attempt(call))
+            .retry(self.patience.pauses())
+            .when(|error: &HubClientError| {
+                error.may_pass() && error.retry_after().is_none_or(|after| after <= longest)
+            })
+            .adjust(|error, pause| {
+                pause.map(|pause| pause.max(error.retry_after().unwrap_or_default()))
+            })
+            .notify(|error, pause| tracing::debug!(%error, ?pause, "asking the hub again"));
+        match timeout(self.patience.call, tries).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.unreachable("it does not answer in time")),
+        }
+    }
+
+    pub(super) fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, HubClientError> {
+        serde_json::from_slice(body).map_err(|error| {
+            // Not the error's own words: they may quote a URL.
+            self.garbled(format!(
+                "its JSON is off in column {} ({:?})",
+                error.column(),
+                error.classify()
+            ))
+        })
+    }
+
+    pub(super) fn garbled(&self, what: impl Display) -> HubClientError {
+        HubClientError::Garbled {
+            hub: self.address.authority().to_owned(),
+            what: what.to_string(),
+        }
+    }
+
+    /// One try. It is two where the hub doesn't like when or with what nonce it was signed.
+    async fn attempt(&self, call: &Call) -> Result<Reply, HubClientError> {
+        let refusal = match self.once(call).await? {
+            Outcome::Reply(reply) => return Ok(reply),
+            Outcome::Refusal(refusal) => refusal,
+        };
+        let signed_anew = match refusal.error.code {
+            HubErrorCode::ClockSkew => self.learn_time(&refusal.error),
+            HubErrorCode::Replayed => true,
+            _ => false,
+        };
+        if !signed_anew {
+            return Err(self.refused(refusal));
+        }
+        match self.once(call).await? {
+            Outcome::Reply(reply) => Ok(reply),
+            Outcome::Refusal(refusal) => Err(self.refused(refusal)),
+        }
+    }
+
+    async fn once(&self, call: &Call) -> Result<Outcome, HubClientError> {
+        match timeout(self.patience.one_try, self.exchange(call)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.unreachable("it does not answer in time")),
+        }
+    }
+
+    async fn exchange(&self, call: &Call) -> Result<Outcome, HubClientError> {
+        let response = self
+            .request(call)
+            .send()
+            .await
+            .map_err(|error| self.unreachable(wire::why(error)))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        if status == StatusCode::NOT_MODIFIED {
+            return Ok(Outcome::Reply(Reply {
+                not_modified: true,
+                etag: None,
+                body: Bytes::new(),
+            }));
+        }
+        if status.is_redirection() || status.is_informational() {
+            return Err(self.garbled(format!("it answers with status {}", status.as_u16())));
+        }
+        let max = if status.is_success() {
+            MAX_BODY_LEN
+        } else {
+            MAX_REFUSAL_LEN
+        };
+        let body = wire::body(response, max, self.patience.stalled)
+            .await
+            .map_err(|error| match error {
+                BodyError::Cut(reason) => self.unreachable(reason),
+                BodyError::TooLong(max) => {
+                    self.garbled(format!("an answer has more than {max} bytes"))
+                }
+            })?;
+        if status.is_success() {
+            let etag = headers
+                .get(header::ETAG)
+                .and_then(|etag| etag.to_str().ok())
+                .map(str::to_owned);
+            return Ok(Outcome::Reply(Reply {
+                not_modified: false,
+                etag,
+                body,
+            }));
+        }
+        let retry_after = wire::retry_after(&headers);
+        let error: Option<HubError> = serde_json::from_slice(&body).ok();
+        match error.filter(|error| error.code.http_status() == status.as_u16()) {
+            Some(error) => Ok(Outcome::Refusal(Refusal { error, retry_after })),
+            None => Err(self.unspoken(status, retry_after)),
+        }
+    }
+
+    fn request(&self, call: &Call) -> reqwest::RequestBuilder {
+        let mut url: Url = self.address.url().clone();
+        url.set_path(&call.path);
+        url.set_query(call.query.as_deref());
+        let mut request = self.http.request(call.method.clone(), url.clone());
+        if call.method == Method::POST {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        if let Some(etag) = &call.if_none_match {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if call.signed {
+            let target = Target {
+                method: call.method.as_str(),
+                authority: self.address.authority(),
+                path: url.path(),
+                query: url.query(),
+            };
+            let nonce: Nonce = rand::random();
+            let signature = sign(&target, &call.body, &self.secret, self.now(), &nonce);
+            for (name, value) in signature.iter() {
+                request = request.header(name, value);
+            }
+        }
+        request.body(call.body.clone())
+    }
+
+    /// The hub's time in Unix seconds, as far as it is known.
+    fn now(&self) -> u64 {
+        here().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Takes the hub's clock for signatures, and for nothing else. False where it names none.
+    fn learn_time(&self, error: &HubError) -> bool {
+        let Some(time_ms) = error.time_ms else {
+            return false;
+        };
+        let (there, here) = (time_ms / 1000, here());
+        let ahead = i64::try_from(i128::from(there) - i128::from(here)).unwrap_or(0);
+        let before = self.ahead.swap(ahead, Ordering::Relaxed);
+        if before.abs_diff(ahead) >= SKEW_TO_TELL {
+            tracing::warn!(
+                hub = self.address.authority(),
+                seconds = ahead,
+                "this machine's clock and the hub's differ; set the clock right"
+            );
+        }
+        true
+    }
+
+    fn refused(&self, refusal: Refusal) -> HubClientError {
+        HubClientError::from_hub(self.address.authority(), refusal.error, refusal.retry_after)
+    }
+
+    fn unreachable(&self, reason: impl Into<String>) -> HubClientError {
+        HubClientError::Unreachable {
+            hub: self.address.authority().to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A status without a hub's error beside it: of a proxy in front of it, or of something else.
+    fn unspoken(&self, status: StatusCode, retry_after: Option<Duration>) -> HubClientError {
+        let reason = format!("it answers with status {}", status.as_u16());
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return HubClientError::Busy {
+                hub: self.address.authority().to_owned(),
+                reason,
+                retry_after,
+            };
+        }
+        self.garbled(reason)
+    }
+}
+
+/// This machine's clock in Unix seconds.
+fn here() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}

@@ -1,0 +1,182 @@
+//! A pack's outboard out of the objects that an entry names.
+//!
+//! Small objects are fetched whole, since the other packs of a version are asked for next.
+
+use std::{collections::VecDeque, sync::PoisonError};
+
+use bytes::Bytes;
+use podsync_api::hub::{ObjectKind, ObjectRef, Sha256};
+use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
+use sha2::Digest;
+
+use super::{GROUP, MAX_PACKS, OutboardsIndex, ROW_LEN, outboard_len};
+use crate::{Hub, TransferError, download::Reader};
+
+/// Objects up to this are fetched whole: the outboards of 1 GiB.
+const WHOLE: u64 = 4 << 20;
+/// Of a larger one this much first: the rows of 1,600 packs.
+const FIRST: u64 = 64 << 10;
+/// Outboards kept in memory: those of 4 GiB.
+const KEPT: usize = 16 << 20;
+
+const _: () = assert!(MAX_PACKS * ROW_LEN < 1 << 20, "an index is read at once");
+const _: () = assert!(
+    PACK_MAX_LEN / GROUP * 64 <= 1 << 20,
+    "an outboard is read at once"
+);
+
+/// Outboards that were fetched, newest last. They are as little trusted as before.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    outboards: VecDeque<(BlobId, Bytes)>,
+    len: usize,
+}
+
+impl Known {
+    fn get(&self, blob: BlobId) -> Option<Bytes> {
+        let found = self.outboards.iter().find(|(known, _)| *known == blob);
+        found.map(|(_, outboard)| outboard.clone())
+    }
+
+    fn insert(&mut self, blob: BlobId, outboard: Bytes) {
+        self.remove(blob);
+        self.len += outboard.len();
+        self.outboards.push_back((blob, outboard));
+        while self.len > KEPT {
+            let Some((_, oldest)) = self.outboards.pop_front() else {
+                return;
+            };
+            self.len -= oldest.len();
+        }
+    }
+
+    fn remove(&mut self, blob: BlobId) {
+        let before = self.outboards.len();
+        let mut freed = 0;
+        self.outboards.retain(|(known, outboard)| {
+            let keep = *known != blob;
+            freed += if keep { 0 } else { outboard.len() };
+            keep
+        });
+        debug_assert!(before >= self.outboards.len());
+        self.len -= freed;
+    }
+}
+
+impl Hub {
+    /// The outboard of a blob of `len` bytes, which one of `objects` should hold. It isn't verified.
+    pub async fn outboard(
+        &self,
+        objects: &[ObjectRef],
+        blob: BlobId,
+        len: u64,
+    ) -> Result<Bytes, TransferError> {
+        let needed = outboard_len(len);
+        if needed == 0 {
+            return Ok(Bytes::new());
+        }
+        if let Some(known) = self.known(|known| known.get(blob))
+            && known.len() as u64 == needed
+        {
+            return Ok(known);
+        }
+        let mut failure = None;
+        for object in objects {
+            match self.look_in(*object, blob, len).await {
+                Ok(Some(outboard)) => return Ok(outboard),
+                Ok(None) => {}
+                // Another may have it all the same.
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| TransferError::NotFound {
+            object: objects.first().map_or(
+                podsync_api::hub::ObjectId {
+                    kind: ObjectKind::Outboards,
+                    sha256: Sha256::from_bytes([0; 32]),
+                    size: 0,
+                },
+                |object| object.id,
+            ),
+            message: format!(
+                "no outboards object of its entry covers pack {}",
+                blob.short()
+            ),
+        }))
+    }
+
+    /// An outboard turned out to be wrong.
+    pub(crate) fn forget_outboard(&self, blob: BlobId) {
+        self.known(|known| known.remove(blob));
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(
+            &mut self
+                .0
+                .outboards
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    async fn look_in(
+        &self,
+        object: ObjectRef,
+        blob: BlobId,
+        len: u64,
+    ) -> Result<Option<Bytes>, TransferError> {
+        let id = object.id;
+        if id.kind != ObjectKind::Outboards || id.size > ObjectKind::Outboards.max_len() {
+            return Err(crate::bucket::garbled(id, "it is no outboards object"));
+        }
+        let wrong = |error: super::IndexError| TransferError::Garbled {
+            object: id,
+            what: error.to_string(),
+        };
+        let mut reader = Reader::new(self, id, Some(object.generation));
+        if id.size <= WHOLE {
+            let bytes = reader.read(0, id.size).await?;
+            if sha2::Sha256::digest(&bytes).as_slice() != id.sha256.as_bytes() {
+                let what = "they aren't those that were uploaded";
+                return Err(TransferError::Liar { object: id, what });
+            }
+            let index = OutboardsIndex::decode(&bytes, id.size).map_err(wrong)?;
+            return Ok(self.keep_all(&index, &bytes, (blob, len)));
+        }
+        reader.plan(std::iter::once(0..FIRST));
+        let mut head = reader.read(0, FIRST).await?;
+        let index_len = OutboardsIndex::len_of(&head).map_err(wrong)? as u64;
+        if index_len > FIRST {
+            let rest = reader.read(FIRST, index_len.min(id.size) - FIRST).await?;
+            head = [head, rest].concat().into();
+        }
+        let index = OutboardsIndex::decode(&head, id.size).map_err(wrong)?;
+        let Some(place) = index.find(blob, len) else {
+            return Ok(None);
+        };
+        let outboard = reader.read(place.start, place.end - place.start).await?;
+        self.known(|known| known.insert(blob, outboard.clone()));
+        Ok(Some(outboard))
+    }
+
+    /// Keeps all outboards of an object, and returns the one that is wanted.
+    fn keep_all(
+        &self,
+        index: &OutboardsIndex,
+        bytes: &Bytes,
+        wanted: (BlobId, u64),
+    ) -> Option<Bytes> {
+        let mut found = None;
+        for (pack, place) in index.places() {
+            // The index was checked against the length; copied, so that one doesn't hold them all.
+            let outboard = bytes.get(place.start as usize..place.end as usize)?;
+            let outboard = Bytes::copy_from_slice(outboard);
+            if pack == wanted {
+                found = Some(outboard.clone());
+            }
+            self.known(|known| known.insert(pack.0, outboard));
+        }
+        found
+    }
+}

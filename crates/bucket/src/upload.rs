@@ -1,0 +1,227 @@
+//! Uploads: the hub says what the bucket lacks, and each of that is put in one request.
+//!
+//! Whatever ends an upload, the next one goes on where it stopped: objects that are there are passed over. An
+//! object that was cut is sent again from its beginning, since a `PUT` is all or nothing.
+
+mod body;
+mod source;
+
+use std::{collections::HashMap, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use podsync_api::hub::{
+    BatchOperation, BatchedId, MAX_BATCH_OBJECTS, ObjectId, ObjectKind, ObjectRef, Sha256,
+};
+use reqwest::header;
+use sha2::Digest;
+use tokio::time::sleep;
+
+use self::body::Meter;
+pub use self::source::{ReadAt, Source};
+use crate::{
+    Hub, TransferError,
+    bucket::{Grant, Presigned, Tries, Verdict, garbled},
+    wire,
+};
+
+/// Uploads at once: each holds a piece of 256 KiB or two.
+const AT_ONCE: usize = 4;
+
+/// An object and where its bytes are.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub id: ObjectId,
+    pub source: Source,
+}
+
+impl Upload {
+    /// Bytes that are in memory anyway.
+    pub fn of_bytes(kind: ObjectKind, bytes: Bytes) -> Self {
+        let id = ObjectId {
+            kind,
+            sha256: Sha256::from_bytes(sha2::Sha256::digest(&bytes).into()),
+            size: bytes.len() as u64,
+        };
+        Self {
+            id,
+            source: Source::bytes(bytes),
+        }
+    }
+}
+
+impl Hub {
+    /// Brings objects into the bucket, and returns where each lies now, in the order given.
+    ///
+    /// `progress` hears how many bytes of an object are sent so far: all of them where it was there. The
+    /// number falls back where an upload was cut and begins again. A batch that doesn't fit the quota is
+    /// refused before a byte is sent.
+    pub async fn upload(
+        &self,
+        uploads: &[Upload],
+        progress: impl Fn(&ObjectId, u64) + Send + Sync,
+    ) -> Result<Vec<ObjectRef>, TransferError> {
+        // An object may stand in a batch once only.
+        let mut unique: HashMap<ObjectId, &Upload> = HashMap::new();
+        let mut order = Vec::new();
+        for upload in uploads {
+            if unique.insert(upload.id, upload).is_none() {
+                order.push(upload);
+            }
+        }
+        let mut placed = HashMap::new();
+        for batch in order.chunks(MAX_BATCH_OBJECTS) {
+            let ids = batch.iter().map(|upload| batched(upload.id)).collect();
+            let grants = self.grants(BatchOperation::Upload, ids).await?;
+            let progress = &progress;
+            let jobs: Vec<_> = batch
+                .iter()
+                .zip(grants)
+                .map(|(upload, grant)| self.put(upload, grant, progress))
+                .collect();
+            let done: Vec<ObjectRef> = stream::iter(jobs)
+                .buffer_unordered(AT_ONCE)
+                .try_collect()
+                .await?;
+            placed.extend(done.into_iter().map(|object| (object.id, object)));
+        }
+        let found = uploads.iter().filter_map(|upload| placed.get(&upload.id));
+        Ok(found.copied().collect())
+    }
+
+    async fn put(
+        &self,
+        upload: &Upload,
+        mut grant: Grant,
+        progress: &(impl Fn(&ObjectId, u64) + Send + Sync),
+    ) -> Result<ObjectRef, TransferError> {
+        let id = &upload.id;
+        let mut tries = Tries::new(self.0.line.patience());
+        loop {
+            let mut presigned = match grant {
+                Grant::There(object) => {
+                    progress(id, id.size);
+                    return Ok(object);
+                }
+                Grant::Send(presigned) => presigned,
+            };
+            if presigned.is_stale() {
+                presigned = match self.upload_grant(*id).await? {
+                    Grant::There(object) => {
+                        progress(id, id.size);
+                        return Ok(object);
+                    }
+                    Grant::Send(presigned) => presigned,
+                };
+            }
+            let object = presigned.object;
+            match self.put_once(upload, presigned, progress).await? {
+                Verdict::Fine | Verdict::There => {
+                    progress(id, id.size);
+                    return Ok(object);
+                }
+                Verdict::Declined(status) if !tries.may_renew() => {
+                    return Err(TransferError::Refused {
+                        object: *id,
+                        status,
+                    });
+                }
+                Verdict::Declined(_) => {}
+                Verdict::NotFound => {
+                    return Err(TransferError::Refused {
+                        object: *id,
+                        status: 404,
+                    });
+                }
+                Verdict::Refused(status) => {
+                    return Err(TransferError::Refused {
+                        object: *id,
+                        status,
+                    });
+                }
+                Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
+            }
+            // An answer that was lost shows here: then it is there.
+            grant = self.upload_grant(*id).await?;
+        }
+    }
+
+    async fn upload_grant(&self, id: ObjectId) -> Result<Grant, TransferError> {
+        self.grant(BatchOperation::Upload, batched(id)).await
+    }
+
+    async fn put_once(
+        &self,
+        upload: &Upload,
+        presigned: Box<Presigned>,
+        progress: &(impl Fn(&ObjectId, u64) + Send + Sync),
+    ) -> Result<Verdict, TransferError> {
+        let id = upload.id;
+        let mut headers = presigned.headers;
+        let len = headers.insert(header::CONTENT_LENGTH, id.size.into());
+        if len.is_some_and(|len| len.as_bytes() != id.size.to_string().as_bytes()) {
+            return Err(garbled(id, "it is signed for another length"));
+        }
+        let reader = upload
+            .source
+            .open()
+            .await
+            .map_err(|error| TransferError::Source {
+                object: id,
+                reason: error.to_string(),
+            })?;
+        let meter = Meter::new(id);
+        let request = self
+            .0
+            .line
+            .http()
+            .put(presigned.url)
+            .headers(headers)
+            .body(body::stream(reader, meter.clone()))
+            .send();
+        let stalled = self.0.line.patience().stalled;
+        let answer = watched(request, stalled, &meter, |sent| progress(&id, sent)).await;
+        if let Some(failure) = meter.failure() {
+            return Err(failure);
+        }
+        Ok(match answer {
+            Some(Ok(response)) => Verdict::of(response.status(), response.headers()),
+            Some(Err(error)) => Verdict::Later(wire::why(error), None),
+            None => Verdict::Later(format!("it took no byte in {} s", stalled.as_secs()), None),
+        })
+    }
+}
+
+/// How often is looked at what was sent.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The answer; none where nothing moves any more.
+async fn watched(
+    request: impl Future<Output = reqwest::Result<reqwest::Response>>,
+    stalled: Duration,
+    meter: &Meter,
+    told: impl Fn(u64),
+) -> Option<reqwest::Result<reqwest::Response>> {
+    let mut request = std::pin::pin!(request);
+    let (mut before, mut moved) = (0, tokio::time::Instant::now());
+    loop {
+        tokio::select! {
+            answer = &mut request => return Some(answer),
+            () = sleep(LOOK.min(stalled)) => {}
+        }
+        let sent = meter.sent();
+        if sent != before {
+            told(sent);
+            (before, moved) = (sent, tokio::time::Instant::now());
+        } else if moved.elapsed() >= stalled {
+            return None;
+        }
+    }
+}
+
+fn batched(id: ObjectId) -> BatchedId {
+    BatchedId {
+        id,
+        generation: None,
+    }
+}

@@ -1,0 +1,87 @@
+//! HTTP for hub and bucket alike: one client, bounded bodies, and errors without a URL in them.
+
+use std::{error::Error, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use reqwest::{Client, Response, header};
+use tokio::time::timeout;
+
+/// Idle connections to one host: as many as transfers at once.
+const MAX_IDLE: usize = 8;
+
+pub(crate) fn client(connect: Duration, loopback: bool) -> reqwest::Result<Client> {
+    let builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(connect)
+        .pool_max_idle_per_host(MAX_IDLE);
+    // A proxy of the environment is no way to this machine.
+    let builder = if loopback {
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    builder.build()
+}
+
+/// Why a body isn't there in full.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    Cut(String),
+    TooLong(usize),
+}
+
+/// The whole body, if it has at most `max` bytes and none is `stalled` in coming.
+pub(crate) async fn body(
+    mut response: Response,
+    max: usize,
+    stalled: Duration,
+) -> Result<Bytes, BodyError> {
+    if response
+        .content_length()
+        .is_some_and(|len| len > max as u64)
+    {
+        return Err(BodyError::TooLong(max));
+    }
+    let mut whole = BytesMut::new();
+    while let Some(piece) = piece(&mut response, stalled)
+        .await
+        .map_err(BodyError::Cut)?
+    {
+        if whole.len() + piece.len() > max {
+            return Err(BodyError::TooLong(max));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The next piece of a body; none at its end.
+pub(crate) async fn piece(
+    response: &mut Response,
+    stalled: Duration,
+) -> Result<Option<Bytes>, String> {
+    match timeout(stalled, response.chunk()).await {
+        Ok(piece) => piece.map_err(why),
+        Err(_) => Err(format!("no byte in {} s", stalled.as_secs())),
+    }
+}
+
+/// What went wrong, without the URL: it may be as good as a key.
+pub(crate) fn why(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        words = format!("{words}: {cause}");
+        source = cause.source();
+    }
+    words
+}
+
+/// `Retry-After` in seconds; a date is not looked at.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}

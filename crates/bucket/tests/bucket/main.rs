@@ -1,0 +1,14 @@
+//! The client against a whole hub in this process, and against servers that misbehave.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what was not as it should be"
+)]
+#![expect(
+    clippy::single_range_in_vec_init,
+    reason = "a list of ranges may have one"
+)]
+
+mod calls;
+mod kit;
+mod transfers;
