@@ -61,7 +61,7 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Make this device's key
     Init(command::init::Init),
-    /// Teams: create, invite, join, members, remove, role, recover
+    /// Teams: create, invite, join, members, remove, role, recover, set-hub
     #[command(subcommand)]
     Team(command::team::Team),
     /// Save the emulator's state, or a folder or file, as a version of a pod

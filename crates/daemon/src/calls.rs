@@ -15,6 +15,6 @@ mod take;
 mod team;
 mod views;
 
-pub use take::can_be_saved as instance_can_be_saved;
 pub(crate) use pull::Asked;
+pub use take::can_be_saved as instance_can_be_saved;
 pub(crate) use take::connect;

@@ -58,9 +58,7 @@ impl From<HubClientError> for Failure {
                 ErrorCode::Forbidden
             }
             HubClientError::QuotaExceeded { .. } => ErrorCode::Disk,
-            HubClientError::Refused { .. } | HubClientError::Garbled { .. } => {
-                ErrorCode::Untrusted
-            }
+            HubClientError::Refused { .. } | HubClientError::Garbled { .. } => ErrorCode::Untrusted,
         };
         with_hint(code, &error).into()
     }

@@ -28,15 +28,20 @@ const CLEARED: [&str; 9] = [
 
 /// The `podsync` program that `cargo build -p podsync` left beside the tests.
 pub fn binary() -> Result<PathBuf> {
+    program("podsync")
+}
+
+/// A program of this workspace.
+pub(super) fn program(name: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test
         .parent()
         .and_then(Path::parent)
         .context("the test has no target folder")?;
-    let program = folder.join(format!("podsync{}", std::env::consts::EXE_SUFFIX));
+    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     ensure!(
         program.is_file(),
-        "{} isn't there: run `cargo build -p podsync` first",
+        "{} isn't there: run `cargo build -p {name}` first",
         program.display()
     );
     Ok(program)

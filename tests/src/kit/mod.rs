@@ -3,6 +3,7 @@
 mod disk;
 mod emulator;
 mod home;
+mod hub;
 mod localstack;
 mod namespace;
 mod state;
@@ -10,6 +11,7 @@ mod zip;
 
 pub use emulator::{Conduct, FakeEmulator};
 pub use home::{Answer, Home, binary, finish};
+pub use hub::Hub;
 pub use localstack::{LocalStack, localstack_python, peak_memory};
 pub use namespace::Lan;
 pub use state::{change_file, fill, same_tree, size_of};

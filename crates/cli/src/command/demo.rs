@@ -163,6 +163,7 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
         reference: "orders".to_owned(),
         to: export.clone(),
         wait_s: WAIT_S,
+        sources: pods::Sources::Any,
     };
     carol.client().call(&request).await?;
     state.assert_equal(&export)?;
@@ -186,6 +187,7 @@ fn save(from: pods::StateSource, pod: &str, message: &str) -> Result<pods::Save,
         from,
         services: Vec::new(),
         share: true,
+        durable: false,
     })
 }
 

@@ -31,6 +31,7 @@ pub(crate) async fn run(
         reference: export.reference,
         to: absolute(export.path)?,
         wait_s: export.wait.wait.as_secs(),
+        sources: export.wait.sources(),
     };
     let exported = call(global, printer, Needs::Network, &request).await?;
     printer.result(&exported, |exported| {

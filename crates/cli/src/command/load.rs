@@ -87,6 +87,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Resul
         merge: load.merge.to_string(),
         services: load.services,
         wait_s: load.wait.wait.as_secs(),
+        sources: load.wait.sources(),
         consents: consents.collect(),
         once: false,
     };

@@ -1,6 +1,6 @@
 //! `podsync pull`: a version's bytes, from whoever holds them.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, pods};
 
 use crate::{
@@ -26,12 +26,37 @@ pub(crate) struct Wait {
     /// How long to wait for a teammate who holds it
     #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
     pub(crate) wait: std::time::Duration,
+    /// Where its bytes may come from
+    #[arg(long, value_enum, default_value_t)]
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Source {
+    /// Teammates first; the team's bucket for what they don't have or don't send
+    #[default]
+    Any,
+    /// Teammates only
+    Peers,
+    /// The team's bucket only
+    Bucket,
+}
+
+impl Wait {
+    pub(crate) fn sources(&self) -> pods::Sources {
+        match self.source {
+            Source::Any => pods::Sources::Any,
+            Source::Peers => pods::Sources::Peers,
+            Source::Bucket => pods::Sources::Bucket,
+        }
+    }
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, pull: Pull) -> Result<(), ApiError> {
     let request = pods::Pull {
         reference: pull.reference,
         wait_s: pull.wait.wait.as_secs(),
+        sources: pull.wait.sources(),
     };
     let pulled = call(global, printer, Needs::Network, &request).await?;
     printer.result(&pulled, words);

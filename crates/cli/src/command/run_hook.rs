@@ -73,6 +73,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, run: RunHook) -> Res
         endpoint: url.clone(),
         merge: run.merge.to_string(),
         wait_s: run.timeout.as_secs(),
+        sources: pods::Sources::Any,
         services: Vec::new(),
         consents: consents.into_iter().collect(),
         once: true,

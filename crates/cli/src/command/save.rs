@@ -34,6 +34,9 @@ pub(crate) struct Save {
     /// Share it at once
     #[arg(long)]
     share: bool,
+    /// With --share: return when it is in the team's bucket
+    #[arg(long, requires = "share")]
+    wait: bool,
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +63,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Resul
         from,
         services: save.services,
         share: save.share,
+        durable: save.wait,
     };
     let shares = save.share || settings(global)?.shares_by_itself(&request.pod);
     let needs = if shares { Needs::Network } else { Needs::Home };

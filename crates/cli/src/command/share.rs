@@ -9,11 +9,15 @@ use crate::{arguments::Global, command::call, connect::Needs, output::Printer};
 pub(crate) struct Share {
     /// A pod (its newest private version) or a version: `orders`, `orders:+1`
     reference: String,
+    /// Return when it is in the team's bucket
+    #[arg(long)]
+    wait: bool,
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, share: Share) -> Result<(), ApiError> {
     let request = pods::Share {
         reference: share.reference,
+        durable: share.wait,
     };
     let shared = call(global, printer, Needs::Network, &request).await?;
     printer.result(&shared, words);
@@ -32,5 +36,10 @@ pub(super) fn words(shared: &pods::Shared) -> String {
         1 => "1 teammate's device told".to_owned(),
         n => format!("{n} teammates' devices told"),
     };
-    format!("{verb} {} ({peers})", shared.reference)
+    let bucket = match shared.durable {
+        None => "",
+        Some(true) => "; in the team's bucket",
+        Some(false) => "; not in the team's bucket yet, `podsync status` says when",
+    };
+    format!("{verb} {} ({peers}{bucket})", shared.reference)
 }

@@ -7,7 +7,7 @@ use crate::{
     arguments::Global,
     command::call,
     connect::Needs,
-    output::{Printer, bytes, table},
+    output::{Printer, ago, bytes, table},
 };
 
 #[derive(Debug, Args)]
@@ -57,6 +57,9 @@ fn words(status: &node::Status) -> String {
             count(team.admins, "admin"),
             count(team.pods, "pod")
         ));
+        if let Some(hub) = &team.hub {
+            lines.push(format!("hub       {}", words_of_hub(hub)));
+        }
         for device in &team.quarantined {
             lines.push(format!(
                 "          feed of {device} contradicts itself and is left out"
@@ -64,6 +67,23 @@ fn words(status: &node::Status) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn words_of_hub(hub: &node::HubStatus) -> String {
+    let heard = match hub.heard_ms {
+        Some(heard) => format!("heard {}", ago(heard)),
+        None => "not heard yet".to_owned(),
+    };
+    let waiting = match (hub.waiting, hub.uploading) {
+        (_, Some((sent, total))) => {
+            format!(", uploading {} of {}", bytes(sent), bytes(total))
+        }
+        (Some(0), _) => ", everything shared here is in the bucket".to_owned(),
+        (Some(1), _) => ", 1 entry isn't in the bucket yet".to_owned(),
+        (Some(n), _) => format!(", {n} entries aren't in the bucket yet"),
+        (None, _) => String::new(),
+    };
+    format!("{}, {heard}{waiting}", hub.url)
 }
 
 pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Result<(), ApiError> {

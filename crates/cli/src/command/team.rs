@@ -35,6 +35,8 @@ pub(crate) enum Team {
     Role(SetRole),
     /// Make this device an admin with the recovery key, where no admin is left
     Recover(Recover),
+    /// Name the team's hub, which keeps what is shared in the organisation's bucket
+    SetHub(SetHub),
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +104,16 @@ pub(crate) struct SetRole {
 pub(crate) struct Recover {
     /// The recovery key; better given at the prompt, on stdin (`-`) or as PODSYNC_RECOVERY_KEY
     key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetHub {
+    /// `https://HOST[:PORT]`; every member uses it from then on
+    #[arg(required_unless_present = "unset")]
+    url: Option<String>,
+    /// The team has no hub any more; what lies in the bucket stays there
+    #[arg(long, conflicts_with = "url")]
+    unset: bool,
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Result<(), ApiError> {
@@ -185,6 +197,19 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             let member = call(global, printer, Needs::Network, &request).await?;
             printer.result(&member, |member| {
                 format!("{} is now {}", member.member, member.role)
+            });
+        }
+        Team::SetHub(set) => {
+            let request = team::SetHub { url: set.url };
+            let set = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&set, |set| match &set.url {
+                None => "the team has no hub".to_owned(),
+                Some(url) if set.witnesses => {
+                    format!("the team's hub is {url}; it lets in who has a ticket")
+                }
+                Some(url) => format!(
+                    "the team's hub is {url}; it lets nobody in, so that a member has to be there when somebody joins"
+                ),
             });
         }
         Team::Recover(recover) => {

@@ -15,7 +15,11 @@ use podsync_core::{TeamId, manifest::Manifest};
 use podsync_instance::{Contents, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Merge, compare, foresee};
 use podsync_pack::{Entry, EntryKind, Version};
 
-use super::{fitting, pull::pack_ids, take::connect};
+use super::{
+    fitting,
+    pull::{Asked, pack_ids},
+    take::connect,
+};
 use crate::{
     daemon::Daemon,
     failure::{Failure, with_hint},
@@ -71,7 +75,11 @@ impl Handle<Foresee> for Daemon {
         let (held, pulled) = self
             .pull(
                 team,
-                Asked::new(&call.reference, call.wait_s, pods::Sources::Any),
+                Asked::new(
+                    &call.reference,
+                    call.wait_s,
+                    podsync_api::pods::Sources::Any,
+                ),
                 &context,
             )
             .await?;

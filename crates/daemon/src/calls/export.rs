@@ -11,7 +11,7 @@ use podsync_api::{ApiError, Stage, pods};
 use podsync_core::manifest::Container;
 use podsync_pack::{RebuildError, Version};
 
-use super::pull::pack_ids;
+use super::pull::{Asked, pack_ids};
 use crate::{
     daemon::Daemon,
     failure::Failure,

@@ -115,7 +115,9 @@ impl Daemon {
         if asked.sources == Sources::Bucket && hub.is_none() {
             return Err(no_hub().into());
         }
-        let alone = self.node.read(move |engine| engine.connected(&team).is_empty());
+        let alone = self
+            .node
+            .read(move |engine| engine.connected(&team).is_empty());
         let asks = match asked.sources {
             Sources::Bucket => true,
             Sources::Any => hub.is_some() && alone.await?,

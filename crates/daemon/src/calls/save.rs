@@ -89,7 +89,7 @@ impl Handle<pods::Save> for Daemon {
         );
         if call.share || self.settings.shares_by_itself(&call.pod) {
             let mut shared = self.share(team, &saved.reference, &context).await?;
-            shared.durable = self.into_the_bucket(team, call.durable, &context).await?;
+            shared.durable = self.bring_to_bucket(team, call.durable, &context).await?;
             saved.reference.clone_from(&shared.reference);
             saved.version = shared.version;
             saved.shared = Some(shared);

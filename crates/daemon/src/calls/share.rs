@@ -42,7 +42,7 @@ impl Handle<pods::Share> for Daemon {
         let pod = self.resolve(team, &reference).await?.found.pod().clone();
         let _turn = self.locks.lock(team, &pod).await;
         let mut shared = self.share(team, &reference, &context).await?;
-        shared.durable = self.into_the_bucket(team, call.durable, &context).await?;
+        shared.durable = self.bring_to_bucket(team, call.durable, &context).await?;
         Ok(shared)
     }
 }

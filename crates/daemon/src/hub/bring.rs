@@ -31,7 +31,7 @@ impl Daemon {
     pub(super) async fn bring(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
         let me = self.device;
         let is_robot = self.node.read(move |engine| {
-            let member = engine.roster(&team)?.device(&me)?;
+            let member = engine.roster(&team)?.member(&me)?;
             Some(member.robot)
         });
         if is_robot.await? != Some(false) {
@@ -116,7 +116,10 @@ impl Daemon {
             let missing = refusal
                 .filter(|refusal| refusal.code == HubErrorCode::MissingObjects)
                 .map(|refusal| {
-                    let blobs = refusal.missing.iter().filter_map(|object| named.get(object));
+                    let blobs = refusal
+                        .missing
+                        .iter()
+                        .filter_map(|object| named.get(object));
                     blobs.copied().collect()
                 });
             NotCommitted {
@@ -192,9 +195,9 @@ impl From<Failure> for NotCommitted {
 impl Placing {
     fn of(entry: &Entry, objects: Vec<Placement>, outboards: Vec<ObjectRef>) -> Self {
         let blobs = entry.header().blobs.iter().enumerate();
-        let places = blobs.zip(&objects).map(|((at, blob), place)| {
-            (blob.id, Placed::of(at, blob, place, &outboards))
-        });
+        let places = blobs
+            .zip(&objects)
+            .map(|((at, blob), place)| (blob.id, Placed::of(at, blob, place, &outboards)));
         Self {
             places: places.collect(),
             committed: CommitEntry {

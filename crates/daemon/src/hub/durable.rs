@@ -16,7 +16,7 @@ impl Daemon {
     ///
     /// A daemon goes on by itself, so only who asked for it waits. A command that hosts one leaves nobody
     /// behind: it waits too, but a hub that can't be reached is no failure of sharing.
-    pub(crate) async fn into_the_bucket(
+    pub(crate) async fn bring_to_bucket(
         &self,
         team: TeamId,
         asked: bool,

@@ -87,7 +87,7 @@ struct Taken(Import);
 
 impl Sink for Taken {
     async fn take(&mut self, item: bao_tree::io::BaoContentItem) -> io::Result<()> {
-        self.0.take(item).await
+        self.0.take(item).await.map_err(io::Error::other)
     }
 }
 

@@ -265,7 +265,9 @@ pub(super) fn open_all<T: SignedPayload>(items: &[Base64]) -> Vec<Verified<T>> {
     opened
         .filter_map(|bytes| {
             verify::<T>(bytes)
-                .inspect_err(|error| tracing::error!(%error, "the hub hands out what nobody signed"))
+                .inspect_err(
+                    |error| tracing::error!(%error, "the hub hands out what nobody signed"),
+                )
                 .ok()
         })
         .collect()
@@ -285,10 +287,7 @@ fn open_entries(committed: Vec<Committed>) -> (Vec<Arc<Entry>>, Vec<(BlobId, Pla
         };
         let blobs = entry.header().blobs.iter().enumerate();
         let placed = blobs.zip(&committed.objects).map(|((at, blob), place)| {
-            (
-                blob.id,
-                Placed::of(at, blob, place, &committed.outboards),
-            )
+            (blob.id, Placed::of(at, blob, place, &committed.outboards))
         });
         places.extend(placed);
         entries.push(Arc::new(entry));

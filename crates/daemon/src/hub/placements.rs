@@ -5,15 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use podsync_api::hub::{
-    MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement, Sha256,
-};
-use podsync_core::{
-    BlobId, DeviceId, TeamId,
-    bounded::Bounded,
-    codec::Format,
-    feed::BlobRef,
-};
+use podsync_api::hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement, Sha256};
+use podsync_core::{BlobId, DeviceId, TeamId, bounded::Bounded, codec::Format, feed::BlobRef};
 use podsync_store::{Key, Log, Namespace, Record, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +95,9 @@ impl Placed {
     }
 }
 
+/// An id within a team, and what is kept under it.
+type Row = ([u8; 32], Vec<u8>);
+
 /// The places, in the log. Everything here blocks.
 #[derive(Clone)]
 pub(crate) struct Placements(Log);
@@ -120,7 +116,10 @@ impl Placements {
     /// All blobs of a team that are known to lie in its bucket.
     pub(crate) fn blobs(&self, team: TeamId) -> Result<Vec<BlobId>, StoreError> {
         let ids = self.of_team(PLACED, team)?;
-        Ok(ids.into_iter().map(|(id, _)| BlobId::from_bytes(id)).collect())
+        Ok(ids
+            .into_iter()
+            .map(|(id, _)| BlobId::from_bytes(id))
+            .collect())
     }
 
     /// Up to which entry each device's feed was read at the hub, its places noted.
@@ -182,11 +181,7 @@ impl Placements {
         Ok(before.is_some())
     }
 
-    fn of_team(
-        &self,
-        namespace: Namespace,
-        team: TeamId,
-    ) -> Result<Vec<([u8; 32], Vec<u8>)>, StoreError> {
+    fn of_team(&self, namespace: Namespace, team: TeamId) -> Result<Vec<Row>, StoreError> {
         let mut found = Vec::new();
         for row in self.0.settings(namespace)? {
             let (name, value) = row?;

@@ -26,7 +26,10 @@ use crate::{
 
 /// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
 const MAX_BORROWED: usize = 16;
-const _: () = assert!(MAX_BORROWED < MAX_ENTRY_OUTBOARDS, "room is left for new ones");
+const _: () = assert!(
+    MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
+    "room is left for new ones"
+);
 
 /// Where a publication's blobs lie now.
 pub(super) struct Uploaded {
@@ -62,7 +65,8 @@ impl Daemon {
         }
         let manifest = placed_manifest.first().map(placement);
         let packs = entry.header().blobs.iter().skip(1);
-        let objects = std::iter::once(manifest).chain(packs.map(|blob| places.get(&blob.id).copied()));
+        let objects =
+            std::iter::once(manifest).chain(packs.map(|blob| places.get(&blob.id).copied()));
         let objects: Option<Vec<_>> = objects.collect();
         let objects = objects.ok_or_else(|| {
             ApiError::new(
@@ -144,10 +148,16 @@ impl Daemon {
             packs.uncovered.clone_from(&packs.here);
             packs.borrowed.clear();
             // Those of which only a part is here have to lend theirs.
-            for pack in manifest.packs.iter().filter(|p| packs.known.contains_key(&p.id)) {
+            for pack in manifest
+                .packs
+                .iter()
+                .filter(|p| packs.known.contains_key(&p.id))
+            {
                 let (places, id) = (self.hubs.places.clone(), pack.id);
                 let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
-                packs.borrowed.extend(known.into_iter().flat_map(|known| known.outboards()));
+                packs
+                    .borrowed
+                    .extend(known.into_iter().flat_map(|known| known.outboards()));
             }
         }
         Ok(packs)

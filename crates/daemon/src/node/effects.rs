@@ -293,7 +293,8 @@ impl From {
     ) -> Result<(), FetchFailed> {
         match self {
             Self::Peer(net, device) => {
-                let span = tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
+                let span =
+                    tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
                 let fetched = net.fetch(*device, want, progress).instrument(span.clone());
                 fetched.await.map(drop).map_err(|error| {
                     span.in_scope(|| tracing::info!(%error, "a range didn't arrive"));

@@ -141,7 +141,17 @@ impl Team {
 
     async fn check_objects(&self, checked: &Checked) -> Result<(), HubError> {
         let mut objects = BTreeSet::new();
-        for (_, committed) in &checked.entries {
+        let retired: BTreeSet<EntryHash> = checked
+            .entries
+            .iter()
+            .flat_map(|(entry, _)| entry.retires().iter().copied())
+            .collect();
+        // A publication that the same commit ends is asked for by nobody, and its bytes may be gone.
+        let live = checked
+            .entries
+            .iter()
+            .filter(|(entry, _)| !retired.contains(&entry.hash()));
+        for (_, committed) in live {
             let named = StoredEntry::from(committed).objects();
             objects.extend(named.map_err(malformed)?);
         }

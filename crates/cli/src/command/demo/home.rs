@@ -94,6 +94,7 @@ impl DemoHome {
         let request = pods::Pull {
             reference: reference.to_owned(),
             wait_s: WAIT_S,
+            sources: pods::Sources::Any,
         };
         self.client
             .watch(&request, |seen| {
