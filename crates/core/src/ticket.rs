@@ -54,7 +54,7 @@ pub struct Ticket {
     pub team: TeamId,
     /// The membership's heads at issue: nobody can show the newcomer an older team than this.
     pub heads: Vec<OpId>,
-    /// Multiaddresses at which someone may be found.
+    /// Where someone may be found: multiaddresses of the issuer, and the `https://` URL of a hub.
     pub addresses: Vec<String>,
     /// The device that issued it.
     pub issuer: DeviceId,
@@ -94,6 +94,27 @@ impl Ticket {
         DeviceSecret::from_seed(*self.secret.expose())
     }
 
+    /// What that key is made from.
+    pub fn seed(&self) -> &SecretKey {
+        &self.secret
+    }
+
+    /// The addresses that are hubs' URLs.
+    pub fn hubs(&self) -> impl Iterator<Item = &str> {
+        self.addresses
+            .iter()
+            .map(String::as_str)
+            .filter(|address| is_hub(address))
+    }
+
+    /// The addresses at which the issuer may be dialled.
+    pub fn dialled(&self) -> impl Iterator<Item = &str> {
+        self.addresses
+            .iter()
+            .map(String::as_str)
+            .filter(|address| !is_hub(address))
+    }
+
     /// The text to pass on. It is a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
         TICKET.write(&Zeroizing::new(self.encode()))
@@ -114,6 +135,11 @@ impl Ticket {
             Err(TICKET.damaged())
         }
     }
+}
+
+/// A multiaddress begins with a slash, a URL never does.
+fn is_hub(address: &str) -> bool {
+    address.starts_with("https://") || address.starts_with("http://")
 }
 
 impl fmt::Debug for Ticket {
@@ -384,6 +410,19 @@ mod tests {
         let mut over = full;
         over.heads.push(OpId::of(b"one more"));
         assert!(Ticket::parse(&TICKET.write(&over.encode())).is_err());
+    }
+
+    #[test]
+    fn hubs_and_addresses_are_told_apart() {
+        let mut ticket = ticket();
+        let hub = "https://hub.example.com:8443/podsync".to_owned();
+        ticket.addresses.insert(0, hub.clone());
+        let read = Ticket::parse(&ticket.expose_text()).unwrap();
+        assert_eq!(read.hubs().collect::<Vec<_>>(), [hub.as_str()]);
+        assert_eq!(
+            read.dialled().collect::<Vec<_>>(),
+            ["/ip4/192.168.1.5/tcp/4747"]
+        );
     }
 
     #[test]

@@ -163,6 +163,7 @@ impl From<EngineError> for Failure {
             | EngineError::NotYours { .. }
             | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
             EngineError::JoinRefused(_)
+            | EngineError::NotLetInByHub(_)
             | EngineError::RobotTicket
             | EngineError::WrongRecoveryKey(_) => ErrorCode::Ticket,
             EngineError::NobodyWitnessed { .. }

@@ -75,6 +75,8 @@ impl World {
                 }
                 Ok(())
             }
+            // No ticket names a hub here.
+            Output::JoinAtHub { .. } => Ok(()),
             Output::GateChanged(change) => {
                 self.node_mut(node).gate.apply(change);
                 Ok(())

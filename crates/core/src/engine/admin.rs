@@ -195,17 +195,17 @@ impl Engine {
     ) -> Result<(Vec<u8>, Answer), EngineError> {
         let (secret, seed) = (self.entropy.seed(), self.entropy.seed());
         let author = self.author(team)?;
+        // The hub comes first: a ticket has room for few addresses.
+        let hub = self.hub_url(&team).map(str::to_owned);
+        let addresses: Vec<_> = hub.into_iter().chain(options.addresses).collect();
         let (bytes, ticket) = match options.robot {
-            Some(robot) => {
-                author.robot(robot.member, robot.label, secret, options.addresses, &seed)?
-            }
+            Some(robot) => author.robot(robot.member, robot.label, secret, addresses, &seed)?,
             None => {
                 let InviteOptions {
                     role,
                     member,
                     expires_ms,
                     uses,
-                    addresses,
                     ..
                 } = options;
                 author.invite(

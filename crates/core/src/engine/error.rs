@@ -40,6 +40,8 @@ pub enum EngineError {
     WrongRecoveryKey(TeamName),
     #[error("the join was refused: {0}")]
     JoinRefused(RefusedReason),
+    #[error("the team's hub did not let this device in: {0}")]
+    NotLetInByHub(String),
     #[error(
         "the version's team key was changed while it was prepared: seal its manifest again and share once more"
     )]

@@ -372,26 +372,69 @@ impl Engine {
         device: DeviceId,
         operations: Vec<Arc<Verified<Operation>>>,
     ) -> bool {
-        let Some(state) = self.teams.get_mut(&team) else {
-            return false;
-        };
-        if operations.is_empty() || self.writes.is_clogged() {
-            return false;
-        }
-        let mut missing = BTreeSet::new();
-        let new = state
-            .team
-            .add_operations(&operations, &mut missing, &self.secret);
+        let (new, is_whole) = self.take_operations(team, &operations);
         if new {
-            self.membership_moved(team);
             // Heads of devices that were strangers until now were left where they were.
             self.exchange_again(team, device);
         }
         // A full answer is followed by another question; one that brings nothing new ends it.
-        if new || !missing.is_empty() {
+        if new || !is_whole {
             self.ask_operations(team, device);
         }
         new
+    }
+
+    /// Takes in operations, whoever brought them: whether some were new, and whether they came with all
+    /// that they rest on.
+    pub(super) fn take_operations(
+        &mut self,
+        team: TeamId,
+        operations: &[Arc<Verified<Operation>>],
+    ) -> (bool, bool) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return (false, true);
+        };
+        if operations.is_empty() || self.writes.is_clogged() {
+            return (false, true);
+        }
+        let mut missing = BTreeSet::new();
+        let new = state
+            .team
+            .add_operations(operations, &mut missing, &self.secret);
+        if new {
+            self.membership_moved(team);
+        }
+        (new, missing.is_empty())
+    }
+
+    /// Takes in heads, whoever brought them.
+    pub(super) fn take_heads(&mut self, team: TeamId, heads: Vec<Verified<Head>>) {
+        if let Some(state) = self.teams.get_mut(&team) {
+            for head in heads {
+                state.team.add_head(head);
+            }
+        }
+    }
+
+    /// Takes in entries of these feeds, whoever brought them, the newest first; true where some were new.
+    pub(super) fn take_entries(
+        &mut self,
+        team: TeamId,
+        feeds: &[DeviceId],
+        entries: Vec<Arc<Entry>>,
+    ) -> bool {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return false;
+        };
+        let mut progress = false;
+        for entry in entries {
+            if feeds.contains(&entry.header().device) {
+                let added = state.team.add_entry(entry);
+                progress |= matches!(added, Added::New | Added::Forked);
+            }
+        }
+        self.own_feed_filled(team);
+        progress
     }
 
     /// Keeps a statement if it is the newest of its signer.
@@ -425,15 +468,12 @@ impl Engine {
         heads: Vec<Verified<Head>>,
         liveness: Option<Verified<Liveness>>,
     ) {
-        let clogged = self.writes.is_clogged();
-        let Some(state) = self.teams.get_mut(&team) else {
+        if !self.writes.is_clogged() {
+            self.take_heads(team, heads);
+        }
+        let Some(state) = self.teams.get(&team) else {
             return;
         };
-        if !clogged {
-            for head in heads {
-                state.team.add_head(head);
-            }
-        }
         if membership
             .iter()
             .any(|id| !state.team.membership.contains(id))
@@ -453,18 +493,7 @@ impl Engine {
         feeds: &[DeviceId],
         entries: Vec<Arc<Entry>>,
     ) {
-        let Some(state) = self.teams.get_mut(&team) else {
-            return;
-        };
-        let mut progress = false;
-        for entry in entries {
-            if feeds.contains(&entry.header().device) {
-                let added = state.team.add_entry(entry);
-                progress |= matches!(added, Added::New | Added::Forked);
-            }
-        }
-        self.own_feed_filled(team);
-        if progress {
+        if self.take_entries(team, feeds, entries) {
             self.ask_entries(team, device);
         }
     }

@@ -4,18 +4,19 @@
 //! daemon's own threads. Identifiers minted by the daemon ([`CommandId`], [`ResponderId`],
 //! [`GossipId`]) come back in the output that answers; those in [`super::output`] go the other way.
 
-use std::{fmt, ops::Range, time::Duration};
+use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
 use super::provider::Sources;
 use crate::{
-    feed::BlobRef,
+    feed::{BlobRef, Entry, Head},
     id::{BlobId, DeviceId, EpochId, TeamId, VersionId},
     manifest::Emulator,
-    membership::Role,
+    membership::{Operation, Role},
     name::{DeviceLabel, MemberName, PodName, TagName, TeamName},
+    signed::Verified,
     ticket::{RecoveryKey, Ticket},
     units::Units,
-    wire::{GossipIn, RequestIn, ResponseIn},
+    wire::{GossipIn, Liveness, RequestIn, ResponseIn},
 };
 
 /// The time as the daemon sees it.
@@ -121,6 +122,11 @@ pub enum Input {
     Evicted {
         blob: BlobId,
     },
+    /// What the hub of a team says, opened and verified.
+    Hub {
+        team: TeamId,
+        news: HubNews,
+    },
     Command {
         id: CommandId,
         command: Command,
@@ -156,6 +162,26 @@ pub enum Input {
     },
     /// Time passed: due when [`super::Engine::poll_timeout`] said so. Harmless at any time.
     Tick,
+}
+
+/// What a hub says.
+#[derive(Debug, Clone)]
+pub enum HubNews {
+    /// Operations, parents first: of a team that this home is in, or the answer to
+    /// [`super::Output::JoinAtHub`].
+    Operations(Vec<Arc<Verified<Operation>>>),
+    /// Why that has no answer. `is_final` where asking again wouldn't help.
+    JoinFailed { why: String, is_final: bool },
+    /// All its feed heads, at most [`crate::wire::MAX_HEADS`], and everybody's newest statement.
+    Heads {
+        heads: Vec<Verified<Head>>,
+        liveness: Vec<Verified<Liveness>>,
+    },
+    /// A page of a feed, newest first, so that each entry is proved by the one before it.
+    Entries {
+        device: DeviceId,
+        entries: Vec<Arc<Entry>>,
+    },
 }
 
 /// Why a request got no answer that can be used.

@@ -1,5 +1,5 @@
-//! Joining a team by a ticket: asking who is connected, one after the other, until somebody witnesses
-//! it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
+//! Joining a team by a ticket: asking who is connected, one after the other, and then the hub that the
+//! ticket names, until somebody witnesses it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
 //!
 //! What a witness sends is believed only as far as it checks out: the operations must lead from the
 //! founding that the ticket names, over the heads that it names, to this device being a member.
@@ -16,7 +16,7 @@ use super::{
     command::operation_record,
     exchange::Asked,
     input::{CommandId, RequestFailed},
-    output::Answer,
+    output::{Answer, HubJoin, Output},
     team::Team,
     writes::Deed,
 };
@@ -26,7 +26,7 @@ use crate::{
     keys::DeviceSecret,
     membership::{
         Enrolment, Membership, Operation,
-        wire::{MembershipRequest, RefusedReason},
+        wire::{MAX_KNOWN_HEADS, MembershipRequest, RefusedReason},
     },
     name::{DeviceLabel, MemberName},
     signed::Verified,
@@ -38,6 +38,11 @@ use crate::{
 const MAX_JOINS: usize = 4;
 /// How long one device may take before the next is asked beside it.
 const ASK_NEXT_AFTER: Duration = Duration::from_secs(2);
+
+/// How long members have before the hub is asked beside them: whoever the ticket names is being dialled.
+const ASK_HUB_AFTER: Duration = Duration::from_secs(2);
+/// How long after a failure the hub is asked again.
+const ASK_HUB_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// A join under way.
 pub(super) struct PendingJoin {
@@ -52,8 +57,19 @@ pub(super) struct PendingJoin {
     /// When the next is asked, answer or not; none while nobody waits.
     ask_next: Option<Duration>,
     /// What the team looks like so far, as each asked device shows it.
-    shown: BTreeMap<DeviceId, Shown>,
+    shown: BTreeMap<Witness, Shown>,
     refused: Option<RefusedReason>,
+    /// When the hub is asked; none while it is being asked, or where there is none.
+    ask_hub: Option<Duration>,
+    /// Why the hub did not let us in, and whether it won't.
+    hub_failed: Option<(String, bool)>,
+}
+
+/// Who is asked to let us in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Witness {
+    Member(DeviceId),
+    Hub,
 }
 
 struct Shown {
@@ -88,6 +104,11 @@ impl Engine {
             return Err(EngineError::Busy);
         }
         let deadline = Some(self.now.mono + patience);
+        let to_dial = ticket.dialled().next().is_some() || !self.connected.is_empty();
+        let ask_hub = ticket.hubs().next().map(|_| match to_dial {
+            true => self.now.mono + ASK_HUB_AFTER,
+            false => self.now.mono,
+        });
         let join = PendingJoin {
             by,
             ticket,
@@ -99,6 +120,8 @@ impl Engine {
             ask_next: None,
             shown: BTreeMap::new(),
             refused: None,
+            ask_hub,
+            hub_failed: None,
         };
         self.joins.insert(team, join);
         self.ask_a_witness(team);
@@ -125,6 +148,7 @@ impl Engine {
         let teams: Vec<_> = self.joins.keys().copied().collect();
         for team in teams {
             self.ask_a_witness(team);
+            self.ask_hub_when_due(team);
         }
     }
 
@@ -174,15 +198,12 @@ impl Engine {
         else {
             return;
         };
+        let by = Witness::Member(device);
         match result {
             Ok(ResponseIn::Operations { operations, .. }) => {
-                let new = join.show(device, operations);
-                if !join.is_shown_whole(&device, &self.secret.id()) && new {
-                    let known = join
-                        .shown
-                        .get(&device)
-                        .map(|shown| shown.membership.heads());
-                    let request = MembershipRequest::fetch(team, known.unwrap_or_default());
+                let new = join.show(by, operations);
+                if !join.is_shown_whole(&by, &self.secret.id()) && new {
+                    let request = MembershipRequest::fetch(team, join.heads_shown(&by));
                     self.ask(
                         Asked::Join { team, device },
                         device,
@@ -194,21 +215,83 @@ impl Engine {
             Ok(ResponseIn::MembershipRefused(why)) => join.refused = Some(why),
             _ => {}
         }
-        self.finish_join(team, device);
+        self.finish_join(team, by);
     }
 
-    /// Enters the team if what this device showed is all of it.
-    fn finish_join(&mut self, team: TeamId, device: DeviceId) {
+    /// The hub's answer to a join: what leads to it, or as much as one answer holds.
+    pub(super) fn on_hub_join(&mut self, team: TeamId, operations: Vec<Arc<Verified<Operation>>>) {
+        let me = self.secret.id();
+        let under_way = |join: &&mut PendingJoin| join.deadline.is_some();
+        let Some(join) = self.joins.get_mut(&team).filter(under_way) else {
+            return;
+        };
+        let new = join.show(Witness::Hub, operations);
+        if join.is_shown_whole(&Witness::Hub, &me) {
+            return self.finish_join(team, Witness::Hub);
+        }
+        if new {
+            let known = join.heads_shown(&Witness::Hub);
+            let known = known.iter().take(MAX_KNOWN_HEADS).copied().collect();
+            return self.ask_hub(team, HubJoin::Fetch { known });
+        }
+        let why = "what it shows does not lead to this device being a member of the team as the ticket knows it; ask for a new ticket".to_owned();
+        self.on_hub_join_failed(team, why, false);
+    }
+
+    pub(super) fn on_hub_join_failed(&mut self, team: TeamId, why: String, is_final: bool) {
+        let again = self.now.mono + ASK_HUB_AGAIN_AFTER;
+        let Some(join) = self.joins.get_mut(&team) else {
+            return;
+        };
+        if join.deadline.is_some() {
+            join.hub_failed = Some((why, is_final));
+            join.shown.remove(&Witness::Hub);
+            join.ask_hub = (!is_final).then_some(again);
+            self.finish_join(team, Witness::Hub);
+        }
+    }
+
+    fn ask_hub_when_due(&mut self, team: TeamId) {
+        let now = self.now.mono;
+        let Some(join) = self.joins.get_mut(&team) else {
+            return;
+        };
+        let due = join.deadline.is_some() && join.ask_hub.take_if(|due| *due <= now).is_some();
+        if !due {
+            return;
+        }
+        let request = match join.request(&self.secret) {
+            MembershipRequest::Join { request, .. } => HubJoin::Witness(request.into_vec()),
+            MembershipRequest::Fetch { known, .. } => HubJoin::Fetch { known },
+        };
+        self.ask_hub(team, request);
+    }
+
+    fn ask_hub(&mut self, team: TeamId, request: HubJoin) {
+        if let Some(join) = self.joins.get(&team) {
+            let urls = join.ticket.hubs().map(str::to_owned).collect();
+            let output = Output::JoinAtHub {
+                team,
+                urls,
+                request,
+            };
+            self.outputs.push_back(output);
+        }
+    }
+
+    /// Enters the team if what this witness showed is all of it.
+    fn finish_join(&mut self, team: TeamId, by: Witness) {
         let me = self.secret.id();
         let Some(join) = self.joins.get_mut(&team) else {
             return;
         };
-        if join.is_shown_whole(&device, &me)
-            && let Some(shown) = join.shown.remove(&device)
+        if join.is_shown_whole(&by, &me)
+            && let Some(shown) = join.shown.remove(&by)
         {
             // It is decided: no deadline stops what is being written.
             join.deadline = None;
             join.ask_next = None;
+            join.ask_hub = None;
             let by = join.by;
             let operations = shown.operations;
             let records = operations
@@ -224,10 +307,9 @@ impl Engine {
                 records,
             );
         }
-        let refused = join.refused.filter(|why| is_final(*why));
-        match refused.filter(|_| !self.is_asked_to_witness(team)) {
-            Some(why) => self.end_join(team, EngineError::JoinRefused(why)),
-            None => self.ask_a_witness(team),
+        match join.finally_refused() {
+            Some(why) if !self.is_asked_to_witness(team) => self.end_join(team, why),
+            _ => self.ask_a_witness(team),
         }
     }
 
@@ -266,11 +348,11 @@ impl Engine {
         let over: Vec<_> = over
             .map(|(team, join)| {
                 let seconds = join.patience.as_secs();
-                let why = join.refused.map_or(
-                    EngineError::NobodyWitnessed { seconds },
-                    EngineError::JoinRefused,
-                );
-                (*team, why)
+                let refused = join.refused.map(EngineError::JoinRefused);
+                let by_hub = join.hub_failed.as_ref();
+                let by_hub = by_hub.map(|(why, _)| EngineError::NotLetInByHub(why.clone()));
+                let nobody = EngineError::NobodyWitnessed { seconds };
+                (*team, refused.or(by_hub).unwrap_or(nobody))
             })
             .collect();
         for (team, why) in over {
@@ -293,7 +375,12 @@ impl Engine {
 
 impl PendingJoin {
     pub(super) fn timeout(&self) -> Option<Duration> {
-        self.deadline.into_iter().chain(self.ask_next).min()
+        let hub = self.ask_hub.filter(|_| self.deadline.is_some());
+        self.deadline
+            .into_iter()
+            .chain(self.ask_next)
+            .chain(hub)
+            .min()
     }
 
     fn request(&self, me: &DeviceSecret) -> MembershipRequest {
@@ -311,17 +398,32 @@ impl PendingJoin {
         MembershipRequest::Join { team, request }
     }
 
-    /// Whether a device has shown us as a member of a team no older than the ticket.
-    fn is_shown_whole(&self, device: &DeviceId, me: &DeviceId) -> bool {
-        self.shown.get(device).is_some_and(|shown| {
+    /// Why nobody will let us in, where there is no use in waiting.
+    fn finally_refused(&self) -> Option<EngineError> {
+        let by_member = self.refused.filter(|why| is_final(*why));
+        if let Some(why) = by_member {
+            return Some(EngineError::JoinRefused(why));
+        }
+        let (why, _) = self.hub_failed.as_ref().filter(|(_, is_final)| *is_final)?;
+        Some(EngineError::NotLetInByHub(why.clone()))
+    }
+
+    fn heads_shown(&self, by: &Witness) -> &[OpId] {
+        let shown = self.shown.get(by);
+        shown.map_or(&[], |shown| shown.membership.heads())
+    }
+
+    /// Whether a witness has shown us as a member of a team no older than the ticket.
+    fn is_shown_whole(&self, by: &Witness, me: &DeviceId) -> bool {
+        self.shown.get(by).is_some_and(|shown| {
             let heads = &mut self.ticket.heads.iter();
             shown.membership.state().is_member(me) && heads.all(|id| shown.membership.contains(id))
         })
     }
 
-    /// Takes in what a device shows of the team; true where it was new.
-    fn show(&mut self, device: DeviceId, mut operations: Vec<Arc<Verified<Operation>>>) -> bool {
-        if !self.shown.contains_key(&device) {
+    /// Takes in what a witness shows of the team; true where it was new.
+    fn show(&mut self, by: Witness, mut operations: Vec<Arc<Verified<Operation>>>) -> bool {
+        if !self.shown.contains_key(&by) {
             let founding = operations
                 .first()
                 .map(|founding| Membership::new(Verified::clone(founding)));
@@ -329,7 +431,7 @@ impl PendingJoin {
                 Some(Ok(membership)) if membership.team() == self.ticket.team => {
                     let operations = vec![operations.remove(0)];
                     self.shown.insert(
-                        device,
+                        by,
                         Shown {
                             membership,
                             operations,
@@ -339,7 +441,7 @@ impl PendingJoin {
                 _ => return false,
             }
         }
-        let Some(shown) = self.shown.get_mut(&device) else {
+        let Some(shown) = self.shown.get_mut(&by) else {
             return false;
         };
         let before = shown.membership.op_count();

@@ -14,6 +14,7 @@ mod error;
 mod exchange;
 mod gate;
 mod gossip;
+mod hub;
 mod input;
 mod join;
 mod output;
@@ -34,12 +35,13 @@ use std::{
 
 pub use error::EngineError;
 pub use gate::{Gate, GateChange};
+pub use hub::OwnEntries;
 pub use input::{
-    Command, CommandId, FetchFailed, FetchId, GossipId, Input, InviteOptions, Now, PersistId,
-    Publish, RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId, Want,
-    WantedBlob,
+    Command, CommandId, FetchFailed, FetchId, GossipId, HubNews, Input, InviteOptions, Now,
+    PersistId, Publish, RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId,
+    Want, WantedBlob,
 };
-pub use output::{Answer, Event, Farewell, Output, Record, Verdict};
+pub use output::{Answer, Event, Farewell, HubJoin, Output, Record, Verdict};
 pub use provider::{Provider, Sources};
 pub use record::Restored;
 pub use view::{DeviceHeard, FeedStatus};
@@ -48,6 +50,7 @@ use self::{
     command::Errand,
     entropy::Entropy,
     exchange::{Asked, Connection},
+    hub::HubFeeds,
     join::PendingJoin,
     team::Team,
     want::Wants,
@@ -96,6 +99,7 @@ struct TeamState {
     in_deed: bool,
     /// Feeds whose missing entries are being asked for.
     filling: BTreeSet<DeviceId>,
+    hub_feeds: HubFeeds,
     next_liveness: Duration,
     rotation_at: Option<Duration>,
     /// When this device says where it can be reached.
@@ -194,6 +198,7 @@ impl Engine {
             Input::PersistFailed { id, why } => self.on_persist_failed(id, why),
             Input::Held { blob, len, bytes } => self.on_held(blob, len, bytes),
             Input::Evicted { blob } => self.on_evicted(blob),
+            Input::Hub { team, news } => self.on_hub(team, news),
             Input::Command { id, command } => self.on_command(id, command),
             Input::Want(want) => self.on_want(want),
             Input::BucketHas { team, blobs } => self.on_bucket_has(team, blobs),
@@ -280,6 +285,7 @@ impl Engine {
             errands: VecDeque::new(),
             in_deed: false,
             filling: BTreeSet::new(),
+            hub_feeds: HubFeeds::default(),
             next_liveness: self.now.mono + FIRST_LIVENESS_AFTER,
             rotation_at: None,
             addresses_at: (!self.listening.is_empty()).then_some(self.now.mono),

@@ -46,6 +46,13 @@ pub enum Output {
         protocol: Protocol,
         bytes: Vec<u8>,
     },
+    /// Ask a hub to let this device into a team, at the first of these URLs that answers. What comes of it
+    /// is [`super::Input::Hub`]: operations, or that it failed.
+    JoinAtHub {
+        team: TeamId,
+        urls: Vec<String>,
+        request: HubJoin,
+    },
     /// Answer a peer's request.
     Respond {
         id: ResponderId,
@@ -75,6 +82,15 @@ pub enum Output {
         result: Result<Answer, EngineError>,
     },
     Event(Event),
+}
+
+/// What a newcomer asks of a hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubJoin {
+    /// Please witness: the join request in its envelope, signed by the invite's key.
+    Witness(Vec<u8>),
+    /// Operations that `known` and what these saw lack: it is a member already, as a robot is.
+    Fetch { known: Vec<OpId> },
 }
 
 /// What lasts. The same comes back, through [`Record::open`] and [`super::Engine::restore`], at the

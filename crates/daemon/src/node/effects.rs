@@ -90,6 +90,10 @@ impl Actor {
                     Done::Nothing
                 });
             }
+            // Members are asked beside it, and nothing here speaks to a hub yet.
+            Output::JoinAtHub { team, .. } => {
+                tracing::debug!(team = %team.short(), "the ticket's hub is not asked");
+            }
             Output::GateChanged(change) => self.change_gate(change),
             Output::Reply { command, result } => {
                 self.joining.remove(&command);

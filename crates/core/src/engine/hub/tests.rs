@@ -1,0 +1,573 @@
+//! What homes learn from a hub that is only bytes carried between them, honest and not.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    engine::{
+        Answer, Command, CommandId, EngineError, Event, HubJoin, Input, InviteOptions, Now, Output,
+        Publish,
+    },
+    feed::BlobRef,
+    id::{BlobId, VersionId},
+    keys::DeviceSecret,
+    membership::{Author, HUB_KEY, HUB_URL, KeyRing, Membership, Operation, Role},
+    signed::verify,
+    ticket::Ticket,
+};
+
+const URL: &str = "https://hub.example";
+const NOW_MS: u64 = 1_800_000_000_000;
+
+/// A home with a sound disk, and nobody connected.
+struct Home {
+    engine: Engine,
+    now: Duration,
+    given: u64,
+}
+
+impl Home {
+    fn new(n: u8) -> Self {
+        let secret = DeviceSecret::from_seed([n; 32]);
+        let mut engine = Engine::new(secret, [n; 32], clock(Duration::ZERO));
+        engine.start(clock(Duration::ZERO));
+        Self {
+            engine,
+            now: Duration::ZERO,
+            given: 0,
+        }
+    }
+
+    /// Hands something in and has everything written: what else comes out.
+    fn give(&mut self, input: Input) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.engine.handle(input, clock(self.now));
+        while let Some(output) = self.engine.poll_output() {
+            if let Output::Persist { id, .. } = output {
+                self.engine.handle(Input::Persisted { id }, clock(self.now));
+            } else {
+                outputs.push(output);
+            }
+        }
+        outputs
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        self.now += time;
+        self.give(Input::Tick)
+    }
+
+    fn tell(&mut self, command: Command) -> Vec<Output> {
+        self.given += 1;
+        let id = CommandId(self.given);
+        self.give(Input::Command { id, command })
+    }
+
+    fn must(&mut self, command: Command) -> Answer {
+        let outputs = self.tell(command);
+        reply(&outputs).expect("it is answered").expect("it may")
+    }
+
+    fn found(&mut self) -> TeamId {
+        let (name, member, label) = ("everybody", "alice", "laptop");
+        let command = Command::CreateTeam {
+            name: name.parse().unwrap(),
+            member: member.parse().unwrap(),
+            label: label.parse().unwrap(),
+        };
+        match self.must(command) {
+            Answer::TeamCreated { team, .. } => team,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn set(&mut self, team: TeamId, name: &str, value: String) {
+        let (name, value) = (name.to_owned(), Some(value));
+        self.must(Command::SetSetting { team, name, value });
+    }
+
+    fn invite(&mut self, team: TeamId) -> Ticket {
+        let options = InviteOptions {
+            team,
+            role: Role::Publisher,
+            member: None,
+            expires_ms: NOW_MS + 3_600_000,
+            uses: 1,
+            robot: None,
+            addresses: Vec::new(),
+        };
+        match self.must(Command::Invite(options)) {
+            Answer::Invited { ticket } => *ticket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn publish(&mut self, team: TeamId, n: u8) {
+        let (epoch, _) = self.engine.current_key(&team).unwrap();
+        let blob = |k: u8| BlobRef {
+            id: BlobId::from_bytes([n ^ k; 32]),
+            len: 1000,
+        };
+        let publish = Publish {
+            team,
+            pod: "orders".parse().unwrap(),
+            version: VersionId::from_bytes([n; 32]),
+            epoch,
+            manifest: blob(0x40),
+            packs: vec![blob(0x80)],
+            message: String::new(),
+            services: Vec::new(),
+            emulator: None,
+            created_ms: NOW_MS,
+            state_len: 1,
+            entry_count: 1,
+            tags: Vec::new(),
+            replaces: None,
+        };
+        self.must(Command::Publish(Box::new(publish)));
+    }
+
+    fn join(&mut self, ticket: &Ticket) -> Vec<Output> {
+        self.tell(Command::Join {
+            ticket: Box::new(ticket.clone()),
+            member: "bob".parse().unwrap(),
+            label: "desktop".parse().unwrap(),
+            patience: Duration::from_secs(30),
+        })
+    }
+
+    fn operations(&self, team: TeamId) -> Vec<Arc<Verified<Operation>>> {
+        let operations = self.engine.operations_beyond(&team, &[]);
+        operations
+            .iter()
+            .map(|bytes| Arc::new(verify(bytes).unwrap()))
+            .collect()
+    }
+
+    fn hear(&mut self, team: TeamId, news: HubNews) -> Vec<Output> {
+        self.give(Input::Hub { team, news })
+    }
+
+    /// What this home would have committed up to number `upto`.
+    fn head(&self, team: TeamId, upto: usize) -> Verified<Head> {
+        let own = self.engine.own_entries(&team, 0, upto).unwrap();
+        verify(&own.head).unwrap()
+    }
+
+    fn entries(&self, team: TeamId) -> Vec<Arc<Entry>> {
+        let mut own = self.engine.own_entries(&team, 0, 1000).unwrap();
+        own.entries.reverse();
+        own.entries
+    }
+
+    fn versions(&self, team: TeamId) -> usize {
+        let catalog = self.engine.catalog(&team).unwrap();
+        catalog.versions(&"orders".parse().unwrap()).len()
+    }
+}
+
+fn clock(mono: Duration) -> Now {
+    let elapsed = u64::try_from(mono.as_millis()).unwrap();
+    Now {
+        mono,
+        wall_ms: NOW_MS + elapsed,
+    }
+}
+
+fn reply(outputs: &[Output]) -> Option<Result<Answer, EngineError>> {
+    outputs.iter().find_map(|output| match output {
+        Output::Reply { result, .. } => Some(result.clone()),
+        _ => None,
+    })
+}
+
+fn asked_of_hub(outputs: &[Output]) -> Option<(Vec<String>, HubJoin)> {
+    outputs.iter().find_map(|output| match output {
+        Output::JoinAtHub { urls, request, .. } => Some((urls.clone(), request.clone())),
+        _ => None,
+    })
+}
+
+fn heads(heads: Vec<Verified<Head>>) -> HubNews {
+    HubNews::Heads {
+        heads,
+        liveness: Vec::new(),
+    }
+}
+
+fn hub_key() -> DeviceSecret {
+    DeviceSecret::from_seed([0x77; 32])
+}
+
+/// A founder whose team has a hub, and an invite to it.
+fn founder() -> (Home, TeamId, Ticket) {
+    let mut founder = Home::new(1);
+    let team = founder.found();
+    founder.set(team, HUB_URL, URL.into());
+    founder.set(team, HUB_KEY, hub_key().id().to_string());
+    let ticket = founder.invite(team);
+    (founder, team, ticket)
+}
+
+/// What the hub answers to a join request over these operations.
+fn witnessed(
+    operations: &[Arc<Verified<Operation>>],
+    request: &[u8],
+) -> Vec<Arc<Verified<Operation>>> {
+    let founding = Verified::clone(&operations[0]);
+    let mut membership = Membership::new(founding).unwrap();
+    membership.insert_all(operations.iter().cloned());
+    let (key, keys) = (hub_key(), KeyRing::default());
+    let author = Author::new(&key, &membership, &keys);
+    let proof = verify(request).unwrap();
+    let join = author.witness(&proof, NOW_MS, &[5; 32]).unwrap();
+    let mut operations = operations.to_vec();
+    operations.push(Arc::new(verify(&join).unwrap()));
+    operations
+}
+
+/// The founder's home as a copy of it would be that has heard of the team, and nothing of its feed.
+fn twin_of(founder: &Home, team: TeamId) -> Home {
+    let mut twin = Home::new(1);
+    for operation in founder.operations(team) {
+        let record = crate::engine::Restored::Operation(team, operation);
+        twin.engine.restore(record);
+    }
+    twin.engine.start(clock(Duration::ZERO));
+    twin
+}
+
+/// Two homes of one team that never meet: the second joined through the hub.
+fn two() -> (Home, Home, TeamId) {
+    let (mut founder, team, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let (_, request) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
+    let HubJoin::Witness(request) = request else {
+        panic!("{request:?}")
+    };
+    let operations = witnessed(&founder.operations(team), &request);
+    let outputs = newcomer.hear(team, HubNews::Operations(operations.clone()));
+    assert!(matches!(reply(&outputs), Some(Ok(Answer::Joined { .. }))));
+    founder.hear(team, HubNews::Operations(operations));
+    (founder, newcomer, team)
+}
+
+#[test]
+fn a_ticket_names_the_hub_and_a_newcomer_joins_there() {
+    let (founder, newcomer, team) = two();
+    for home in [&founder, &newcomer] {
+        let roster = home.engine.roster(&team).unwrap();
+        assert!(roster.is_member(&newcomer.engine.device()));
+        assert_eq!(home.engine.hub_url(&team), Some(URL));
+        assert_eq!(home.engine.hub_key(&team), Some(hub_key().id()));
+    }
+    assert!(
+        newcomer.engine.current_key(&team).is_some(),
+        "it reads what is shared"
+    );
+}
+
+#[test]
+fn where_there_is_nobody_to_dial_the_hub_is_asked_at_once_and_only_once() {
+    let (_, _, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let (urls, _) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
+    assert_eq!(urls, [URL]);
+    assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(10))).is_none());
+}
+
+#[test]
+fn members_that_may_be_dialled_have_two_seconds() {
+    let (_, _, mut ticket) = founder();
+    ticket.addresses.push("/ip4/192.168.1.5/tcp/4747".into());
+    let mut newcomer = Home::new(2);
+    assert!(asked_of_hub(&newcomer.join(&ticket)).is_none());
+    assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_none());
+    let due = newcomer.engine.poll_timeout().unwrap();
+    assert_eq!(due, Duration::from_secs(2));
+    assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
+}
+
+#[test]
+fn an_answer_in_pages_is_asked_on_for() {
+    let (founder, team, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let (_, request) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
+    let HubJoin::Witness(request) = request else {
+        panic!("{request:?}")
+    };
+    let mut operations = witnessed(&founder.operations(team), &request);
+    let rest = operations.split_off(2);
+    let known = vec![OpId::of(operations[1].bytes())];
+    let outputs = newcomer.hear(team, HubNews::Operations(operations));
+    let (_, request) = asked_of_hub(&outputs).unwrap();
+    assert_eq!(request, HubJoin::Fetch { known });
+    let outputs = newcomer.hear(team, HubNews::Operations(rest));
+    assert!(matches!(reply(&outputs), Some(Ok(Answer::Joined { .. }))));
+}
+
+/// A hub that shows a world older than the ticket's lets nobody in.
+#[test]
+fn the_tickets_floor_holds_at_the_hub_too() {
+    let (mut founder, team, mut ticket) = founder();
+    let operations = founder.operations(team);
+    founder.set(team, "something", "newer".into());
+    ticket.heads = founder.invite(team).heads;
+    let mut newcomer = Home::new(2);
+    let (_, request) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
+    let HubJoin::Witness(request) = request else {
+        panic!("{request:?}")
+    };
+    let operations = witnessed(&operations, &request);
+    let mut outputs = newcomer.hear(team, HubNews::Operations(operations.clone()));
+    assert!(reply(&outputs).is_none());
+    outputs = newcomer.hear(team, HubNews::Operations(operations));
+    assert!(reply(&outputs).is_none());
+    let end = newcomer.pass(Duration::from_secs(30));
+    assert!(matches!(
+        reply(&end),
+        Some(Err(EngineError::NotLetInByHub(_)))
+    ));
+    assert!(newcomer.engine.roster(&team).is_none());
+}
+
+#[test]
+fn a_hub_that_fails_is_asked_again_and_one_that_refuses_is_not() {
+    let (_, team, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    newcomer.join(&ticket);
+    let why = "503".to_owned();
+    let failed = |is_final| HubNews::JoinFailed {
+        why: why.clone(),
+        is_final,
+    };
+    assert!(reply(&newcomer.hear(team, failed(false))).is_none());
+    assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(4))).is_none());
+    assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
+    let end = newcomer.hear(team, failed(true));
+    assert!(matches!(reply(&end), Some(Err(EngineError::NotLetInByHub(said))) if said == why));
+}
+
+#[test]
+fn what_one_home_committed_another_lists() {
+    let (mut founder, mut newcomer, team) = two();
+    (1..=5).for_each(|n| founder.publish(team, n));
+    let device = founder.engine.device();
+
+    // The first three are committed, and their head is one that was signed then.
+    let own = founder.engine.own_entries(&team, 0, 3).unwrap();
+    assert_eq!(own.entries.len(), 3);
+    let head: Verified<Head> = verify(&own.head).unwrap();
+    assert_eq!(
+        (head.value().seq, head.value().entry),
+        (3, own.entries[2].hash())
+    );
+    assert_eq!(
+        founder
+            .engine
+            .own_entries(&team, 3, 64)
+            .unwrap()
+            .entries
+            .len(),
+        2
+    );
+    assert!(founder.engine.own_entries(&team, 5, 64).is_none());
+
+    newcomer.hear(team, heads(vec![head]));
+    assert_eq!(newcomer.engine.hub_reach(&team, &device), 3);
+    let gap = |from, to| EntryRange { device, from, to };
+    assert_eq!(newcomer.engine.hub_gaps(&team), [gap(1, 3)]);
+    // A page of one, then the rest.
+    let mut page = own.entries;
+    let oldest = page.drain(..2).rev().collect();
+    let outputs = newcomer.hear(
+        team,
+        HubNews::Entries {
+            device,
+            entries: page,
+        },
+    );
+    let heard = |output: &Output| matches!(output, Output::Event(Event::VersionHeard { .. }));
+    assert!(
+        outputs.iter().any(heard),
+        "the newest is listed before the rest is here"
+    );
+    assert_eq!(newcomer.engine.hub_gaps(&team), [gap(1, 2)]);
+    newcomer.hear(
+        team,
+        HubNews::Entries {
+            device,
+            entries: oldest,
+        },
+    );
+    assert_eq!(newcomer.engine.hub_gaps(&team), []);
+    assert_eq!(newcomer.versions(team), 3);
+}
+
+/// A peer told of more than the hub has: that isn't asked of the hub.
+#[test]
+fn only_what_the_hub_has_is_asked_of_it() {
+    let (mut founder, mut newcomer, team) = two();
+    (1..=5).for_each(|n| founder.publish(team, n));
+    let device = founder.engine.device();
+    let (third, fifth) = (founder.head(team, 3), founder.head(team, 5));
+    newcomer.hear(team, heads(vec![third.clone(), fifth]));
+    newcomer.hear(team, heads(vec![third]));
+    let gaps = newcomer.engine.hub_gaps(&team);
+    assert!(
+        gaps.iter().all(|gap| gap.device == device && gap.to <= 3),
+        "{gaps:?}"
+    );
+    newcomer.hear(team, heads(Vec::new()));
+    assert_eq!(newcomer.engine.hub_gaps(&team), []);
+}
+
+#[test]
+fn a_head_that_goes_back_changes_nothing() {
+    let (mut founder, mut newcomer, team) = two();
+    (1..=4).for_each(|n| founder.publish(team, n));
+    let device = founder.engine.device();
+    newcomer.hear(team, heads(vec![founder.head(team, 4)]));
+    let entries = founder.entries(team);
+    newcomer.hear(team, HubNews::Entries { device, entries });
+    newcomer.hear(team, heads(vec![founder.head(team, 2)]));
+    let feed = newcomer.engine.feed(&team, &device).unwrap();
+    assert_eq!((feed.seq, feed.complete, feed.forked_at), (4, true, None));
+    assert_eq!(newcomer.versions(team), 4);
+    assert_eq!(
+        newcomer.engine.hub_reach(&team, &device),
+        2,
+        "what the hub has is another matter"
+    );
+}
+
+#[test]
+fn an_entry_that_no_head_leads_to_is_not_taken() {
+    let (mut founder, mut newcomer, team) = two();
+    (1..=3).for_each(|n| founder.publish(team, n));
+    let device = founder.engine.device();
+    newcomer.hear(team, heads(vec![founder.head(team, 3)]));
+    let mut entries = founder.entries(team);
+    // The middle one is left out, so nothing proves the first.
+    let middle = entries.remove(1);
+    newcomer.hear(
+        team,
+        HubNews::Entries {
+            device,
+            entries: entries.clone(),
+        },
+    );
+    assert_eq!(newcomer.versions(team), 1);
+
+    // And the middle of another chain fits nowhere, though the same key signs for it.
+    let mut twin = twin_of(&founder, team);
+    (11..=13).for_each(|n| twin.publish(team, n));
+    let theirs = twin.entries(team)[1].clone();
+    newcomer.hear(
+        team,
+        HubNews::Entries {
+            device,
+            entries: vec![theirs],
+        },
+    );
+    assert_eq!(newcomer.versions(team), 1);
+    newcomer.hear(
+        team,
+        HubNews::Entries {
+            device,
+            entries: vec![middle],
+        },
+    );
+    assert_eq!(newcomer.versions(team), 2);
+    // Entries of one feed aren't taken from the page of another.
+    let me = newcomer.engine.device();
+    let entries = founder.entries(team);
+    newcomer.hear(
+        team,
+        HubNews::Entries {
+            device: me,
+            entries,
+        },
+    );
+    assert_eq!(newcomer.versions(team), 2);
+}
+
+#[test]
+fn operations_and_heads_of_another_team_change_nothing() {
+    let (_, mut newcomer, team) = two();
+    let mut stranger = Home::new(9);
+    let other = stranger.found();
+    stranger.publish(other, 1);
+    let before = newcomer.engine.membership(&team).unwrap().digest();
+    let outputs = newcomer.hear(team, HubNews::Operations(stranger.operations(other)));
+    assert!(outputs.is_empty(), "{outputs:?}");
+    newcomer.hear(team, heads(vec![stranger.head(other, 1)]));
+    let device = stranger.engine.device();
+    let entries = stranger.entries(other);
+    newcomer.hear(team, HubNews::Entries { device, entries });
+    assert_eq!(newcomer.engine.membership(&team).unwrap().digest(), before);
+    assert_eq!(newcomer.versions(team), 0);
+    assert!(newcomer.engine.feed(&team, &device).is_none());
+    assert_eq!(newcomer.engine.hub_gaps(&team), []);
+    // And a team that this home isn't in stays one.
+    newcomer.hear(other, HubNews::Operations(stranger.operations(other)));
+    assert!(newcomer.engine.roster(&other).is_none());
+}
+
+/// The founder's home was copied, and both signed on: what the hub shows proves it.
+#[test]
+fn a_feed_that_is_forked_at_the_hub_is_quarantined() {
+    let (mut founder, mut newcomer, team) = two();
+    let mut copy = twin_of(&founder, team);
+    founder.publish(team, 1);
+    copy.publish(team, 2);
+    let both = vec![founder.head(team, 1), copy.head(team, 1)];
+    let outputs = newcomer.hear(team, heads(both.clone()));
+    let device = founder.engine.device();
+    let proof = Event::ForkProof {
+        team,
+        device,
+        seq: 1,
+    };
+    let told = |output: &Output| matches!(output, Output::Event(event) if *event == proof);
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    let entries = founder.entries(team);
+    newcomer.hear(team, HubNews::Entries { device, entries });
+    assert_eq!(newcomer.versions(team), 0);
+
+    // Whose feed it is stops bringing anything there.
+    founder.hear(team, heads(both));
+    assert!(founder.engine.own_entries(&team, 0, 64).is_none());
+}
+
+#[test]
+fn statements_of_liveness_are_brought_and_heard() {
+    let (mut founder, mut newcomer, team) = two();
+    assert!(founder.engine.own_liveness(&team).is_none());
+    founder.pass(Duration::from_secs(60));
+    newcomer.now = founder.now;
+    let statement = founder.engine.own_liveness(&team).unwrap();
+    let news = HubNews::Heads {
+        heads: Vec::new(),
+        liveness: vec![verify(&statement).unwrap()],
+    };
+    newcomer.hear(team, news);
+    let heard = newcomer.engine.last_heard(&team);
+    assert!(
+        heard
+            .iter()
+            .any(|heard| heard.device == founder.engine.device())
+    );
+}
+
+#[test]
+fn operations_that_the_hub_lacks_are_told() {
+    let (mut founder, newcomer, team) = two();
+    let at_hub = newcomer.engine.membership_heads(&team);
+    assert!(!founder.engine.lacks_operations(&team, &at_hub));
+    assert!(founder.engine.operations_beyond(&team, &at_hub).is_empty());
+    founder.set(team, "something", "newer".into());
+    assert_eq!(founder.engine.operations_beyond(&team, &at_hub).len(), 1);
+    let newer = founder.engine.membership_heads(&team);
+    assert!(newcomer.engine.lacks_operations(&team, &newer));
+}
