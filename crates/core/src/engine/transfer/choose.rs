@@ -158,27 +158,28 @@ impl Transfer {
     /// doesn't wait for the slowest. The one with the most left to come.
     fn second_copy(&self, provider: &Provider, slots: &Slots) -> Option<(BlobId, Range<u64>)> {
         let account = self.providers.get(provider)?;
-        let copies = |blob: &BlobId, units: Units| {
-            let overlapping = self
-                .fetches
-                .values()
-                .filter(|fetch| fetch.blob == *blob && !(fetch.units() & units).is_empty());
-            overlapping.count()
+        let overlapping = |of: &Fetch| {
+            let (blob, units) = (of.blob, of.units());
+            let fetches = self.fetches.values();
+            fetches.filter(move |fetch| fetch.blob == blob && !(fetch.units() & units).is_empty())
         };
-        let steps_in = |fetch: &&Fetch| {
-            provider.peer().is_some() || !self.is_in_good_hands(&fetch.provider, slots)
+        // Two who sleep over a range are no reason for the bucket to leave it to them.
+        let has_room = |fetch: &&Fetch| match provider {
+            Provider::Peer(_) => overlapping(fetch).count() < MAX_COPIES,
+            Provider::Bucket => overlapping(fetch).all(|fetch| {
+                fetch.provider.peer().is_some() && !self.is_in_good_hands(&fetch.provider, slots)
+            }),
         };
         self.fetches
             .values()
             .filter(|fetch| fetch.provider != *provider && fetch.left() > 0)
-            .filter(steps_in)
             .filter(|fetch| {
                 account
                     .have
                     .get(&fetch.blob)
                     .is_some_and(|have| have.contains(fetch.units()))
             })
-            .filter(|fetch| copies(&fetch.blob, fetch.units()) < MAX_COPIES)
+            .filter(has_room)
             .max_by_key(|fetch| (fetch.left(), fetch.blob, fetch.run.start))
             .map(|fetch| (fetch.blob, fetch.run.clone()))
     }

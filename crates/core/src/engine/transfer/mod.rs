@@ -1,8 +1,8 @@
 //! One transfer: which ranges of which blobs are asked of whom, and when that has failed.
 //!
 //! It is a machine of its own: told who has what and what became of each fetch, it says what to
-//! start and to stop. A range is in exactly one of three places: pending, in one or two fetches, or
-//! done. Whatever ends a fetch moves it on.
+//! start and to stop. A range is in exactly one of three places: pending, in one or a few fetches,
+//! or done. Whatever ends a fetch moves it on.
 
 mod bucket;
 mod choose;
