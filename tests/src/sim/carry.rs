@@ -3,8 +3,8 @@
 use podsync_core::{
     TeamId,
     engine::{
-        Answer, CommandId, EngineError, Event, Input, Output, PersistId, Record, RequestId,
-        TransferId, Verdict,
+        Answer, CommandId, EngineError, Event, Input, Output, PersistId, Provider, Record,
+        RequestId, TransferId, Verdict,
     },
     wire::Protocol,
 };
@@ -51,20 +51,24 @@ impl World {
             Output::Respond { id, bytes } => self.respond(node, id, bytes),
             Output::Fetch {
                 fetch,
+                team: _,
                 provider,
                 blob,
                 range,
                 total_len,
             } => {
-                let Some(device) = provider.peer() else {
-                    let what = format!("{fetch:?} is asked of a bucket that nobody told of");
-                    return Err(self.violation(Some(node), what));
-                };
-                self.fetch(node, fetch, device, blob, range, total_len);
+                match provider {
+                    Provider::Peer(device) => {
+                        self.fetch(node, fetch, device, blob, range, total_len);
+                    }
+                    Provider::Bucket => self.download(node, fetch, blob, range, total_len),
+                }
                 Ok(())
             }
             Output::CancelFetch { fetch } => {
-                self.node_mut(node).fetches.remove(&fetch);
+                let home = self.node_mut(node);
+                home.fetches.remove(&fetch);
+                home.downloads.remove(&fetch);
                 Ok(())
             }
             Output::Disconnect { device, why: _ } => {

@@ -83,7 +83,8 @@ pub(super) fn answers_are_durable(ledger: &Ledger, protocol: Protocol, bytes: &[
     }
 }
 
-fn is_durable(ledger: &Ledger, does: &str, bytes: &[u8]) -> Checked {
+/// What is said to others is on the disk of whoever signed it.
+pub(super) fn is_durable(ledger: &Ledger, does: &str, bytes: &[u8]) -> Checked {
     if ledger.durable.contains(&hash(bytes)) {
         return Ok(());
     }

@@ -5,6 +5,7 @@
 //! checked after every single step, in [`invariants`](self), against a ledger that the world keeps
 //! by itself: an engine is never asked whether it behaved.
 
+mod bucket;
 mod carry;
 mod chance;
 mod disk;
@@ -12,6 +13,7 @@ mod fetching;
 mod forge;
 mod genesis;
 mod history;
+mod hub;
 mod invariants;
 mod ledger;
 mod life;

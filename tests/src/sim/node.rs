@@ -20,7 +20,7 @@ use podsync_core::{
     wire::Protocol,
 };
 
-use super::{disk::Disk, genesis::Genesis, people::Asked, store::Store};
+use super::{bucket::Download, disk::Disk, genesis::Genesis, people::Asked, store::Store};
 
 /// A node's place in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +104,8 @@ pub(super) struct Node {
     pub(super) unsent: BTreeSet<RequestId>,
     pub(super) responders: BTreeMap<ResponderId, Responder>,
     pub(super) fetches: BTreeMap<FetchId, Fetch>,
+    /// Ranges on their way from the bucket.
+    pub(super) downloads: BTreeMap<FetchId, Download>,
     pub(super) asked: BTreeMap<CommandId, Asked>,
     pub(super) transfers: BTreeMap<TransferId, Vec<WantedBlob>>,
     /// When the engine is woken next.
@@ -130,6 +132,7 @@ impl Node {
             unsent: BTreeSet::new(),
             responders: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            downloads: BTreeMap::new(),
             asked: BTreeMap::new(),
             transfers: BTreeMap::new(),
             wake: None,
@@ -179,6 +182,7 @@ impl Node {
         self.unsent.clear();
         self.responders.clear();
         self.fetches.clear();
+        self.downloads.clear();
         self.asked.clear();
         self.transfers.clear();
         self.wake = None;

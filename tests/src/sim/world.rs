@@ -18,9 +18,11 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
+    bucket::Bucket,
     chance,
     genesis::Genesis,
     history::{Broken, History, Note, Violation},
+    hub::Hub,
     invariants,
     ledger::Ledger,
     node::{Node, NodeId, Peer},
@@ -71,6 +73,21 @@ pub(super) enum Happening {
         node: NodeId,
         life: u32,
         fetch: FetchId,
+    },
+    /// The next piece of a range arrives from the bucket.
+    BucketPiece {
+        node: NodeId,
+        life: u32,
+        fetch: FetchId,
+    },
+    DownloadGivenUp {
+        node: NodeId,
+        life: u32,
+        fetch: FetchId,
+    },
+    /// A node looks at the hub.
+    Poll {
+        node: NodeId,
     },
     /// A range that was asked for doesn't come any more.
     GivenUp {
@@ -133,6 +150,8 @@ pub struct World {
     /// Nodes on the other side of a partition.
     pub(super) far_side: BTreeSet<NodeId>,
     pub(super) climate: Climate,
+    pub(super) bucket: Bucket,
+    pub(super) hub: Option<Hub>,
     pub(super) ledger: Ledger,
     pub(super) opened: Opened,
     pub(super) answers: BTreeMap<(NodeId, CommandId), Result<Answer, EngineError>>,
@@ -156,6 +175,8 @@ impl World {
             sessions_opened: 0,
             far_side: BTreeSet::new(),
             climate,
+            bucket: Bucket::default(),
+            hub: None,
             ledger: Ledger::default(),
             opened: Opened::default(),
             answers: BTreeMap::new(),
@@ -301,7 +322,8 @@ impl World {
         }
         home.engine = Some(engine);
         self.note(node, "starts", None, 0);
-        self.settle(node)
+        self.settle(node)?;
+        self.tell_of_bucket(node)
     }
 
     /// Lets a span of time pass.
@@ -355,6 +377,11 @@ impl World {
                 session,
             } => self.notice(node, device, session),
             Happening::Piece { node, life, fetch } => self.piece(node, life, fetch),
+            Happening::BucketPiece { node, life, fetch } => self.bucket_piece(node, life, fetch),
+            Happening::DownloadGivenUp { node, life, fetch } => {
+                self.download_given_up(node, life, fetch)
+            }
+            Happening::Poll { node } => self.poll(node),
             Happening::GivenUp { node, life, fetch } => self.given_up(node, life, fetch),
         }
     }

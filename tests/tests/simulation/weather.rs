@@ -19,6 +19,28 @@ fn in_foul_weather() {
     with_seeds(1000..1150, |seed| life(seed, Climate::foul()));
 }
 
+/// Nobody ever meets anybody: operations, feeds and blobs travel by the hub and the bucket alone.
+#[test]
+fn of_nodes_that_never_meet() {
+    with_seeds(2000..2060, |seed| {
+        let count = 3 + seed as usize % 6;
+        let climate = match seed % 2 {
+            0 => Climate::fair(),
+            _ => Climate::foul(),
+        };
+        let (mut world, team) = World::founded(seed, climate, count)?;
+        world.open_hub();
+        world.live(team, LIFE)?;
+        world.mend_and_agree()?;
+        let first = world.nodes().next().expect("there are at least three");
+        assert!(
+            !world.versions(first, team).is_empty(),
+            "something was shared"
+        );
+        Ok(world.figures())
+    });
+}
+
 fn life(seed: u64, climate: Climate) -> Result<Figures, Violation> {
     let count = 3 + seed as usize % 10;
     let mut world = World::new(seed, Climate::fair());

@@ -9,6 +9,12 @@
     reason = "a list of ranges may have one"
 )]
 
+mod bad_download;
+mod bad_hub;
+mod bad_upload;
 mod calls;
+mod fake;
 mod kit;
+mod secrets;
+mod stored;
 mod transfers;

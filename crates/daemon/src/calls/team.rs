@@ -10,7 +10,7 @@ use podsync_core::{
     DeviceId, DeviceLabel, TeamId, TeamName,
     engine::{Answer, Command, Engine, InviteOptions},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
-    ticket::{RecoveryKey, Ticket},
+    ticket::{MAX_ADDRESS_LEN, RecoveryKey, Ticket},
 };
 use podsync_net::{Manners, Multiaddr};
 
@@ -262,6 +262,13 @@ impl Handle<team::SetHub> for Daemon {
         let team = self.team(&context).await?;
         let witness = match &call.url {
             // One that doesn't answer would only be found out by everybody else.
+            Some(url) if url.len() > MAX_ADDRESS_LEN => {
+                return Err(ApiError::new(
+                    ErrorCode::Invalid,
+                    format!("the hub's URL has {} bytes; a ticket has room for {MAX_ADDRESS_LEN}", url.len()),
+                )
+                .hint("give the hub a shorter name"));
+            }
             Some(url) => {
                 let client = self.hubs.client(team, url)?;
                 client.team_info().await.map_err(Failure::from)?.witness

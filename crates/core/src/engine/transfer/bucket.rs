@@ -33,24 +33,25 @@ impl Transfer {
     }
 
     /// Peers that can be expected to send what they have.
-    pub(super) fn usable_peers(&self, now: Duration, slots: &Slots) -> Vec<&Account> {
+    pub(super) fn usable_peers(&self, slots: &Slots) -> Vec<&Account> {
         self.providers
             .iter()
-            .filter(|(provider, account)| is_usable_peer(provider, account, now, slots))
+            .filter(|(provider, account)| is_usable_peer(provider, account, slots))
             .map(|(_, account)| account)
             .collect()
     }
 
     /// Whether a fetch is at a provider that the bucket doesn't step in for.
-    pub(super) fn is_in_good_hands(
-        &self,
-        provider: &Provider,
-        now: Duration,
-        slots: &Slots,
-    ) -> bool {
+    pub(super) fn is_in_good_hands(&self, provider: &Provider, slots: &Slots) -> bool {
         self.providers
             .get(provider)
-            .is_some_and(|account| is_usable_peer(provider, account, now, slots))
+            .is_some_and(|account| is_usable_peer(provider, account, slots))
+    }
+
+    /// Whether the bucket can be asked for something right now.
+    pub(super) fn bucket_is_at_hand(&self, now: Duration) -> bool {
+        let account = self.providers.get(&Provider::Bucket);
+        self.bucket_is_open(now) && account.is_some_and(|bucket| bucket.rests_until <= now)
     }
 
     /// How much to ask of the bucket at once: whole packs where there is much, and at the end no less
@@ -68,11 +69,8 @@ pub(super) fn left_to(peers: &[&Account], blob: &BlobId) -> Units {
 }
 
 /// Whether it didn't fail last time, and isn't quiet.
-fn is_usable_peer(provider: &Provider, account: &Account, now: Duration, slots: &Slots) -> bool {
-    provider.peer().is_some()
-        && account.promises()
-        && !account.banned
-        && !slots.is_quiet(provider, now)
+fn is_usable_peer(provider: &Provider, account: &Account, slots: &Slots) -> bool {
+    provider.peer().is_some() && account.promises() && !account.banned && !slots.is_quiet(provider)
 }
 
 /// The beginning of the longest run: the bucket doesn't mind who asks it for what, and whole runs are

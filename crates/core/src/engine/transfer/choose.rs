@@ -23,8 +23,8 @@ impl Transfer {
     pub(super) fn start_one(&mut self, now: Duration, slots: &mut Slots) -> bool {
         for provider in self.in_turn(now, slots) {
             let piece = self
-                .next_piece(&provider, now, slots)
-                .or_else(|| self.second_copy(&provider, now, slots));
+                .next_piece(&provider, slots)
+                .or_else(|| self.second_copy(&provider, slots));
             if let Some((blob, run)) = piece {
                 self.start(provider, blob, run, now, slots);
                 return true;
@@ -33,10 +33,16 @@ impl Transfer {
         false
     }
 
-    /// Providers with room: peers before the bucket, those with the fewest fetches first; among equals
-    /// the preferred one, then the fastest.
+    /// Providers with room: peers before the bucket, but for those that it steps in for; the ones with the
+    /// fewest fetches first, among equals the preferred one, then the fastest.
     fn in_turn(&self, now: Duration, slots: &Slots) -> Vec<Provider> {
         let is_open = |provider: &Provider| provider.peer().is_some() || self.bucket_is_open(now);
+        let at_hand = self.bucket_is_at_hand(now);
+        let turn = |provider: &Provider| match provider {
+            Provider::Bucket => 1,
+            Provider::Peer(_) if at_hand && !self.is_in_good_hands(provider, slots) => 2,
+            Provider::Peer(_) => 0,
+        };
         let mut providers: Vec<_> = self
             .providers
             .iter()
@@ -49,7 +55,7 @@ impl Transfer {
             .map(|(provider, account)| {
                 let rate = std::cmp::Reverse(account.rate.unwrap_or(0.0) as u64);
                 (
-                    *provider == Provider::Bucket,
+                    turn(provider),
                     slots.at(provider),
                     self.prefer.is_none() || self.prefer != provider.peer(),
                     rate,
@@ -64,14 +70,9 @@ impl Transfer {
             .collect()
     }
 
-    fn next_piece(
-        &mut self,
-        provider: &Provider,
-        now: Duration,
-        slots: &Slots,
-    ) -> Option<(BlobId, Range<u64>)> {
+    fn next_piece(&mut self, provider: &Provider, slots: &Slots) -> Option<(BlobId, Range<u64>)> {
         let account = self.providers.get(provider)?;
-        let peers = self.usable_peers(now, slots);
+        let peers = self.usable_peers(slots);
         let mut rarest = u32::MAX;
         let mut equals: Vec<(BlobId, Units)> = Vec::new();
         for (blob, work) in self
@@ -155,34 +156,30 @@ impl Transfer {
 
     /// With nothing pending that this provider has: a range that somebody else is at, so that the end
     /// doesn't wait for the slowest. The one with the most left to come.
-    fn second_copy(
-        &self,
-        provider: &Provider,
-        now: Duration,
-        slots: &Slots,
-    ) -> Option<(BlobId, Range<u64>)> {
+    fn second_copy(&self, provider: &Provider, slots: &Slots) -> Option<(BlobId, Range<u64>)> {
         let account = self.providers.get(provider)?;
-        let copies = |blob: &BlobId, units: Units| {
-            let overlapping = self
-                .fetches
-                .values()
-                .filter(|fetch| fetch.blob == *blob && !(fetch.units() & units).is_empty());
-            overlapping.count()
+        let overlapping = |of: &Fetch| {
+            let (blob, units) = (of.blob, of.units());
+            let fetches = self.fetches.values();
+            fetches.filter(move |fetch| fetch.blob == blob && !(fetch.units() & units).is_empty())
         };
-        let steps_in = |fetch: &&Fetch| {
-            provider.peer().is_some() || !self.is_in_good_hands(&fetch.provider, now, slots)
+        // Two who sleep over a range are no reason for the bucket to leave it to them.
+        let has_room = |fetch: &&Fetch| match provider {
+            Provider::Peer(_) => overlapping(fetch).count() < MAX_COPIES,
+            Provider::Bucket => overlapping(fetch).all(|fetch| {
+                fetch.provider.peer().is_some() && !self.is_in_good_hands(&fetch.provider, slots)
+            }),
         };
         self.fetches
             .values()
             .filter(|fetch| fetch.provider != *provider && fetch.left() > 0)
-            .filter(steps_in)
             .filter(|fetch| {
                 account
                     .have
                     .get(&fetch.blob)
                     .is_some_and(|have| have.contains(fetch.units()))
             })
-            .filter(|fetch| copies(&fetch.blob, fetch.units()) < MAX_COPIES)
+            .filter(has_room)
             .max_by_key(|fetch| (fetch.left(), fetch.blob, fetch.run.start))
             .map(|fetch| (fetch.blob, fetch.run.clone()))
     }

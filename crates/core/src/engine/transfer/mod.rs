@@ -1,8 +1,8 @@
 //! One transfer: which ranges of which blobs are asked of whom, and when that has failed.
 //!
 //! It is a machine of its own: told who has what and what became of each fetch, it says what to
-//! start and to stop. A range is in exactly one of three places: pending, in one or two fetches, or
-//! done. Whatever ends a fetch moves it on.
+//! start and to stop. A range is in exactly one of three places: pending, in one or a few fetches,
+//! or done. Whatever ends a fetch moves it on.
 
 mod bucket;
 mod choose;
@@ -324,6 +324,7 @@ impl Transfer {
             self.actions.push(Action::Cancel { fetch });
             self.end(fetch, slots);
         }
+        slots.gone(provider);
         self.forget_haves(provider);
     }
 
@@ -371,7 +372,8 @@ impl Transfer {
         slots: &mut Slots,
     ) -> Option<(BlobId, u64, Units)> {
         let fetch = self.take(id, slots)?;
-        slots.moved(&fetch.provider, now);
+        let range = fetch.range();
+        slots.delivered(&fetch.provider, range.end - range.start, now);
         if let Some(account) = self.providers.get_mut(&fetch.provider) {
             account.failures = 0;
         }
@@ -428,6 +430,7 @@ impl Transfer {
         if self.is_over() {
             return std::mem::take(&mut self.actions);
         }
+        slots.look(now);
         self.judge_pace(now, slots);
         while self.start_one(now, slots) {}
         if self.blobs.is_empty() {

@@ -2,15 +2,20 @@
 //!
 //! The bucket's are counted apart from the peers': whatever sleeping peers hold, the bucket can be asked.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{HEDGED_AFTER, MAX_AT_BUCKET, MAX_IN_ALL, MAX_PER_PROVIDER, Provider};
-use crate::engine::input::FetchId;
+use crate::{engine::input::FetchId, units::UNIT_LEN};
 
 #[derive(Debug, Default)]
 pub struct Slots {
     at_peers: usize,
     taken: BTreeMap<Provider, Taken>,
+    /// Providers that went quiet and have sent no whole range since.
+    quiet: BTreeSet<Provider>,
     minted: u64,
 }
 
@@ -33,11 +38,30 @@ impl Slots {
         self.taken.get(provider).map_or(0, |taken| taken.count)
     }
 
-    /// Whether a provider was asked for something and has sent none of it for a while.
-    pub(super) fn is_quiet(&self, provider: &Provider, now: Duration) -> bool {
-        self.taken
-            .get(provider)
-            .is_some_and(|taken| now.saturating_sub(taken.moved) >= HEDGED_AFTER)
+    /// Looks who was asked for something and has sent none of it for a while.
+    pub(super) fn look(&mut self, now: Duration) {
+        let silent = |taken: &Taken| now.saturating_sub(taken.moved) >= HEDGED_AFTER;
+        let quiet = self.taken.iter().filter(|(_, taken)| silent(taken));
+        self.quiet.extend(quiet.map(|(provider, _)| *provider));
+    }
+
+    /// Whether a provider went quiet. That it begins to send is not enough to be relied on again: it may
+    /// do that with every range.
+    pub(super) fn is_quiet(&self, provider: &Provider) -> bool {
+        self.quiet.contains(provider)
+    }
+
+    /// A whole range of so many bytes came from it. A small one fits into what it begins to send.
+    pub(super) fn delivered(&mut self, provider: &Provider, bytes: u64, now: Duration) {
+        self.moved(provider, now);
+        if bytes >= UNIT_LEN {
+            self.quiet.remove(provider);
+        }
+    }
+
+    /// Its connection ended; the next one begins without a past.
+    pub(super) fn gone(&mut self, provider: &Provider) {
+        self.quiet.remove(provider);
     }
 
     pub(super) fn moved(&mut self, provider: &Provider, now: Duration) {

@@ -363,6 +363,23 @@ fn a_large_transfer_takes_whole_packs_of_the_bucket_and_keeps_its_places_apart()
     );
 }
 
+/// It begins to send whatever it is asked for, and never ends: that buys it no further wait.
+#[test]
+fn a_peer_that_went_quiet_is_relied_on_again_when_a_range_has_come() {
+    let mut slots = Slots::default();
+    let mut transfer = with_bucket(&[(1, Units::span(0, 8))]);
+    let first = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    let (at_peer, ..) = first[0].clone();
+    transfer.poll(HEDGED_AFTER, &mut slots);
+    let now = HEDGED_AFTER + SECOND;
+    transfer.fetch_progress(at_peer, 1, now, &mut slots);
+    assert!(slots.is_quiet(&peer(1)));
+    transfer.fetch_done(at_peer, now, &mut slots);
+    assert!(!slots.is_quiet(&peer(1)));
+    transfer.provider_gone(&peer(1), &mut slots);
+    assert!(!slots.is_quiet(&peer(1)));
+}
+
 /// A second transfer finds all places at a sleeper taken by the first.
 #[test]
 fn who_sleeps_for_one_transfer_sleeps_for_the_others() {
