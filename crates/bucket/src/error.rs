@@ -9,7 +9,7 @@ const MAX_SHOWN: usize = 400;
 
 /// An address that no hub can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{address} can't be a hub's address: {why}")]
+#[error("{address} can't be a hub's address, {why}; name it as https://HOST or https://HOST:PORT")]
 pub struct AddressError {
     pub(crate) address: String,
     pub(crate) why: &'static str,

@@ -265,6 +265,28 @@ impl Daemon {
     }
 }
 
+impl Daemon {
+    /// Brings what this device just decided about the team. What can't be brought now is later, by the
+    /// daemon: deciding it has not failed.
+    pub(crate) async fn tell_hub(&self, team: TeamId) {
+        let told = async {
+            let Some(hub) = self.hub(team).await? else {
+                return Ok(());
+            };
+            self.hear_now(team).await?;
+            self.bring_operations(team, &hub).await
+        };
+        match tokio::time::timeout(HEAR_PATIENCE, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                let failure: Failure = failure;
+                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub doesn't know of it yet");
+            }
+            Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
+        }
+    }
+}
+
 /// Waits for something that the hub may lack.
 async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
     use tokio::sync::broadcast::error::RecvError;

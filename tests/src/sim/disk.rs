@@ -34,6 +34,7 @@ enum Key {
     Entry(TeamId, DeviceId, u64, EntryHash),
     Head(TeamId, DeviceId),
     Fork(TeamId, DeviceId),
+    InviteKey(TeamId),
     Private(TeamId, VersionId),
 }
 
@@ -155,7 +156,7 @@ impl Disk {
             | Record::Fork { bytes, .. } => {
                 self.ever.insert(hash(bytes));
             }
-            Record::Private { .. } => {}
+            Record::Private { .. } | Record::InviteKey { .. } => {}
             Record::PrivateGone { .. } => {
                 self.durable.remove(&key);
                 return;
@@ -179,6 +180,7 @@ impl Key {
             Record::Head { team, device, .. } => Self::Head(*team, *device),
             Record::Fork { team, device, .. } => Self::Fork(*team, *device),
             Record::Private { team, version } => Self::Private(*team, version.version),
+            Record::InviteKey { team, .. } => Self::InviteKey(*team),
             Record::PrivateGone { team, version } => Self::Private(*team, *version),
         }
     }

@@ -154,6 +154,7 @@ pub(super) fn records_are_their_signers_own(
         Record::Head { .. }
         | Record::Fork { .. }
         | Record::Private { .. }
+        | Record::InviteKey { .. }
         | Record::PrivateGone { .. } => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use super::{
     command::operation_record,
     exchange::Asked,
     input::{CommandId, RequestFailed},
-    output::{Answer, HubJoin, Output},
+    output::{Answer, HubJoin, Output, Record},
     team::Team,
     writes::Deed,
 };
@@ -294,9 +294,14 @@ impl Engine {
             join.ask_hub = None;
             let by = join.by;
             let operations = shown.operations;
+            let invite_key = (join.ticket.kind == TicketKind::Invite).then(|| Record::InviteKey {
+                team,
+                seed: join.ticket.seed().clone(),
+            });
             let records = operations
                 .iter()
                 .map(|operation| operation_record(team, operation.bytes()))
+                .chain(invite_key)
                 .collect();
             return self.commit(
                 Deed::Joined {

@@ -61,6 +61,7 @@ use crate::{
     id::{DeviceId, TeamId},
     keys::DeviceSecret,
     membership::{Membership, Operation},
+    seal::SecretKey,
     signed::Verified,
 };
 
@@ -114,6 +115,7 @@ struct Kept {
     heads: Vec<Verified<Head>>,
     entries: Vec<Arc<Entry>>,
     private: Vec<crate::catalog::PrivateVersion>,
+    invite_key: Option<SecretKey>,
 }
 
 impl Engine {
@@ -142,10 +144,12 @@ impl Engine {
         | Restored::Entry(team, _)
         | Restored::Head(team, _)
         | Restored::Fork(team, _)
-        | Restored::Private(team, _)) = record;
+        | Restored::Private(team, _)
+        | Restored::InviteKey(team, _)) = record;
         let kept = self.restored.entry(team).or_default();
         match record {
             Restored::Operation(_, operation) => kept.operations.push(operation),
+            Restored::InviteKey(_, seed) => kept.invite_key = Some(seed),
             Restored::Entry(_, entry) => kept.entries.push(entry),
             Restored::Head(_, head) | Restored::Fork(_, head) => kept.heads.push(head),
             Restored::Private(_, version) => kept.private.push(*version),
@@ -167,6 +171,10 @@ impl Engine {
             };
             membership.insert_all(kept.operations);
             let mut team = Team::new(membership, &self.secret);
+            if let Some(seed) = kept.invite_key {
+                let invite = DeviceSecret::from_seed(*seed.expose());
+                team.keys.extend(&team.membership, &invite);
+            }
             team.restore(kept.heads, kept.entries);
             for version in kept.private {
                 team.catalog.insert_private(version);

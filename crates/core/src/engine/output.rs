@@ -17,6 +17,7 @@ use crate::{
     id::{BlobId, DeviceId, EntryHash, OpId, TeamId, VersionId},
     membership::Role,
     name::{MemberName, PodName},
+    seal::SecretKey,
     ticket::{RecoveryKey, Ticket},
     wire::Protocol,
 };
@@ -132,6 +133,9 @@ pub enum Record {
         team: TeamId,
         version: Box<PrivateVersion>,
     },
+    /// What the key of the invite that this device joined by is made from. Whom no member witnessed has the
+    /// team key by the invite's wraps alone, until the next one is wrapped to the device itself.
+    InviteKey { team: TeamId, seed: SecretKey },
     /// Delete the private version of this id. Never restored.
     PrivateGone { team: TeamId, version: VersionId },
 }

@@ -10,6 +10,7 @@ use crate::{
     feed::{Entry, Head},
     id::TeamId,
     membership::Operation,
+    seal::SecretKey,
     signed::{Verified, verify},
     wire::Rejected,
 };
@@ -22,6 +23,7 @@ pub enum Restored {
     Head(TeamId, Verified<Head>),
     Fork(TeamId, Verified<Head>),
     Private(TeamId, Box<PrivateVersion>),
+    InviteKey(TeamId, SecretKey),
 }
 
 impl Record {
@@ -37,6 +39,7 @@ impl Record {
             Self::Head { team, bytes, .. } => Restored::Head(team, verify(&bytes)?),
             Self::Fork { team, bytes, .. } => Restored::Fork(team, verify(&bytes)?),
             Self::Private { team, version } => Restored::Private(team, version),
+            Self::InviteKey { team, seed } => Restored::InviteKey(team, seed),
             Self::PrivateGone { .. } => return Ok(None),
         }))
     }

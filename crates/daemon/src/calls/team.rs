@@ -121,7 +121,9 @@ impl Handle<team::Invite> for Daemon {
             addresses: self.ticket_addresses(),
         };
         let expires_ms = options.expires_ms;
-        match self.command(Command::Invite(options)).await? {
+        let answer = self.command(Command::Invite(options)).await?;
+        self.tell_hub(team).await;
+        match answer {
             Answer::Invited { ticket } => Ok(team::Invited {
                 ticket: ticket.expose_text().to_string(),
                 role: call.role,
@@ -214,6 +216,7 @@ impl Handle<team::Remove> for Daemon {
             .await?;
             devices.push(record.device);
         }
+        self.tell_hub(team).await;
         Ok(team::Removed { devices })
     }
 }
@@ -240,6 +243,7 @@ impl Handle<team::SetRole> for Daemon {
             .await?;
             changed = Some(record.device);
         }
+        self.tell_hub(team).await;
         let after = self
             .node
             .read(move |engine| records(engine, &team))
@@ -265,7 +269,10 @@ impl Handle<team::SetHub> for Daemon {
             Some(url) if url.len() > MAX_ADDRESS_LEN => {
                 return Err(ApiError::new(
                     ErrorCode::Invalid,
-                    format!("the hub's URL has {} bytes; a ticket has room for {MAX_ADDRESS_LEN}", url.len()),
+                    format!(
+                        "the hub's URL has {} bytes; a ticket has room for {MAX_ADDRESS_LEN}",
+                        url.len()
+                    ),
                 )
                 .hint("give the hub a shorter name"));
             }
@@ -281,6 +288,7 @@ impl Handle<team::SetHub> for Daemon {
             self.command(Command::SetSetting { team, name, value })
                 .await?;
         }
+        self.tell_hub(team).await;
         self.hubs.wake();
         Ok(team::HubSet {
             url: call.url,
@@ -299,6 +307,7 @@ impl Handle<team::Recover> for Daemon {
         let key = RecoveryKey::parse(&call.recovery_key)
             .map_err(|error| crate::failure::with_hint(ErrorCode::Ticket, &error))?;
         self.command(Command::Recover { team, key }).await?;
+        self.tell_hub(team).await;
         let records = self
             .node
             .read(move |engine| records(engine, &team))

@@ -5,6 +5,7 @@ use podsync_core::{
     catalog::PrivateVersion,
     codec::Format,
     engine::{self, Record},
+    seal::SecretKey,
 };
 use podsync_store::{EntryKey, Key, Log, Namespace, StoreError};
 use tokio::sync::{oneshot, watch};
@@ -13,6 +14,8 @@ use super::handle::{TransferProgress, Transferred};
 
 /// Proofs of forked feeds: team and device.
 const FORKS: Namespace = Namespace::new("forks");
+/// Keys of the invites that this device joined by: team.
+const INVITE_KEYS: Namespace = Namespace::new("invite-keys");
 
 /// A transfer that somebody waits for.
 pub(super) struct Pending {
@@ -56,6 +59,7 @@ pub(super) fn to_store(record: Record) -> podsync_store::Record {
             },
             version.encode(),
         ),
+        Record::InviteKey { team, seed } => Stored::put(invite_key(team), seed.expose().to_vec()),
         Record::PrivateGone { team, version } => Stored::delete(Key::Version { team, id: version }),
     }
 }
@@ -102,6 +106,11 @@ pub(crate) fn stored(log: &Log, team: TeamId) -> Result<Vec<Record>, StoreError>
             });
         }
     }
+    let seed = log.get(&invite_key(team))?;
+    if let Some(seed) = seed.and_then(|seed| seed.try_into().ok()) {
+        let seed = SecretKey::from_bytes(seed);
+        records.push(Record::InviteKey { team, seed });
+    }
     for row in log.versions(team)? {
         let (id, bytes) = row?;
         match PrivateVersion::decode(&bytes) {
@@ -115,6 +124,13 @@ pub(crate) fn stored(log: &Log, team: TeamId) -> Result<Vec<Record>, StoreError>
         }
     }
     Ok(records)
+}
+
+fn invite_key(team: TeamId) -> Key {
+    Key::Setting {
+        namespace: INVITE_KEYS,
+        key: team.as_bytes().to_vec(),
+    }
 }
 
 fn fork(team: podsync_core::TeamId, device: podsync_core::DeviceId) -> Key {
