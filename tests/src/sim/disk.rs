@@ -34,7 +34,7 @@ enum Key {
     Entry(TeamId, DeviceId, u64, EntryHash),
     Head(TeamId, DeviceId),
     Fork(TeamId, DeviceId),
-    InviteKey(TeamId),
+    Invited(TeamId),
     Private(TeamId, VersionId),
 }
 
@@ -180,7 +180,7 @@ impl Key {
             Record::Head { team, device, .. } => Self::Head(*team, *device),
             Record::Fork { team, device, .. } => Self::Fork(*team, *device),
             Record::Private { team, version } => Self::Private(*team, version.version),
-            Record::InviteKey { team, .. } => Self::InviteKey(*team),
+            Record::InviteKey { team, .. } => Self::Invited(*team),
             Record::PrivateGone { team, version } => Self::Private(*team, *version),
         }
     }
