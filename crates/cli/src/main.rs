@@ -72,7 +72,9 @@ async fn interrupted(drains: bool) {
 }
 
 fn init_logs(arguments: &Arguments) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::{
+        EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+    };
     let (ours, others) = match (arguments.is_daemon(), arguments.global.verbose) {
         (_, 2..) => ("trace", "info"),
         (_, 1) => ("debug", "warn"),
@@ -85,12 +87,16 @@ fn init_logs(arguments: &Arguments) {
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
     let filter = EnvFilter::try_from_env("PODSYNC_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
+    // A presigned URL is as good as a key: no log has one, whatever PODSYNC_LOG asks for.
+    let quiet = filter_fn(|log| {
+        !podsync_daemon::is_talkative(log.target()) || *log.level() <= tracing::Level::WARN
+    });
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match arguments.global.log_format {
-        arguments::LogFormat::Text => logs.init(),
-        arguments::LogFormat::Json => logs.json().init(),
+        arguments::LogFormat::Text => logs.finish().with(quiet).init(),
+        arguments::LogFormat::Json => logs.json().finish().with(quiet).init(),
     }
 }

@@ -22,5 +22,6 @@ pub use calls::instance_can_be_saved;
 pub use daemon::{Lifetime, Running, start};
 pub use doctor::{Finding, Verdict, examine};
 pub use init::{Initialised, adopt, init, is_initialised, socket_path, wait_until_free};
+pub use podsync_bucket::is_talkative;
 pub use podsync_net::install_crypto;
 pub use settings::{Overrides, Settings};
