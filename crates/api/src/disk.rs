@@ -58,7 +58,8 @@ pub struct Evicted {
     pub bytes: u64,
     /// Unix milliseconds.
     pub last_used_ms: u64,
-    /// Who has it, by name; empty for an only copy.
+    /// Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
+    /// with the lowest id keeps them: for that one they are an only copy too.
     pub elsewhere: Vec<String>,
 }
 

@@ -72,5 +72,6 @@ fn name(stage: Stage) -> &'static str {
         Stage::Pulling => "pulling",
         Stage::Rebuilding => "rebuilding",
         Stage::Loading => "loading",
+        Stage::Verifying => "verifying",
     }
 }

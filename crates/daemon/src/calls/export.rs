@@ -30,6 +30,7 @@ impl Handle<pods::Export> for Daemon {
         let (held, pulled) = self
             .pull(team, &call.reference, call.wait_s, &context)
             .await?;
+        self.used(team, pulled.version).await;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let named = pack_ids(&manifest);
         let packs = HeldPacks::new(self.blobs.clone());

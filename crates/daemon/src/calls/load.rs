@@ -50,11 +50,14 @@ impl Handle<pods::Load> for Daemon {
         let (held, pulled) = self
             .pull(team, &call.reference, call.wait_s, &context)
             .await?;
+        self.used(team, pulled.version).await;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         fitting::loadable(&manifest, &pulled.reference)?;
         let part = fitting::part(&manifest, &call.services, merge)?;
         let signer = self.signer(team, &pulled.reference).await?;
+        // A runner has no memory of signers: who gave it the token trusts the team.
         if let Some(signer) = signer
+            && !self.robot
             && !call.consents.contains(&Consent::NewSigner)
         {
             self.check_signer(team, signer, &pulled.reference).await?;
@@ -83,7 +86,12 @@ impl Handle<pods::Load> for Daemon {
             });
         }
         let optional = call.consents.contains(&Consent::WithoutCheckpoint);
-        let checkpoint = self.checkpoint(team, &instance, optional, &context).await?;
+        // A runner's home goes with it, and so would what it kept for `undo`.
+        let checkpoint = if self.robot {
+            None
+        } else {
+            self.checkpoint(team, &instance, optional, &context).await?
+        };
         fail::fail_point!("daemon::load::checkpointed");
         let named = pack_ids(&manifest);
         let what = Loading {

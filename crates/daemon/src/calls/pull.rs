@@ -40,10 +40,11 @@ impl Handle<pods::Pull> for Daemon {
         context: Arc<Context>,
     ) -> Result<pods::Pulled, ApiError> {
         let team = self.team(&context).await?;
-        Ok(self
+        let (_, pulled) = self
             .pull(team, &call.reference, call.wait_s, &context)
-            .await?
-            .1)
+            .await?;
+        self.used(team, pulled.version).await;
+        Ok(pulled)
     }
 }
 
@@ -94,7 +95,7 @@ impl Daemon {
     }
 
     /// Resolves; a version that nobody here has heard of may be on its way.
-    async fn resolve_within(
+    pub(super) async fn resolve_within(
         &self,
         team: TeamId,
         reference: &str,

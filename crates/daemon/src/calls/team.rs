@@ -38,7 +38,7 @@ impl Daemon {
         Ok(self.node.command(command).await??)
     }
 
-    fn ticket_addresses(&self) -> Vec<String> {
+    pub(super) fn ticket_addresses(&self) -> Vec<String> {
         // Without the device at their end: the ticket names it once.
         let listening = self
             .listening
@@ -142,8 +142,7 @@ impl Handle<team::Join> for Daemon {
         let ticket = Ticket::parse(call.ticket.trim())
             .map_err(|error| crate::failure::with_hint(ErrorCode::Ticket, &error))?;
         let addresses: Vec<Multiaddr> = ticket
-            .addresses
-            .iter()
+            .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
         self.net
