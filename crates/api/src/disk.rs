@@ -15,7 +15,7 @@ pub struct Pin {
     #[serde(default)]
     pub wait_s: u64,
 }
-call!(Pin => Version, Team, "pin");
+call!(Pin => Version, Team, "pin", names reference);
 
 /// Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
 /// ago and that others have.

@@ -72,11 +72,9 @@ impl ErrorCode {
             Self::Internal => 500,
             Self::Invalid | Self::BadState | Self::Ticket => 400,
             Self::NotFound => 404,
-            Self::Ambiguous
-            | Self::Busy
-            | Self::Incompatible
-            | Self::Unconfirmed
-            | Self::Stale => 409,
+            Self::Ambiguous | Self::Busy | Self::Incompatible | Self::Unconfirmed | Self::Stale => {
+                409
+            }
             Self::Forbidden => 403,
             Self::Untrusted => 422,
             Self::Unreachable | Self::Instance => 502,

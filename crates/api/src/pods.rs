@@ -166,7 +166,7 @@ pub struct Resolve {
     /// Seconds to wait for it to be heard of.
     pub wait_s: u64,
 }
-call!(Resolve => Resolved, Team, "resolve");
+call!(Resolve => Resolved, Team, "resolve", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {

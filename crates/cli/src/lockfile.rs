@@ -113,7 +113,10 @@ impl LockFile {
             return Err(wrong(path, "there is no form 0"));
         }
         if written.locked.len() > MAX_NAMES {
-            return Err(wrong(path, &format!("it locks more than {MAX_NAMES} names")));
+            return Err(wrong(
+                path,
+                &format!("it locks more than {MAX_NAMES} names"),
+            ));
         }
         let mut locked = BTreeMap::new();
         for entry in written.locked {
@@ -279,7 +282,10 @@ mod tests {
             ["billing", "orders:baseline"]
         );
         assert!(text.find("billing") < text.find("orders:baseline"));
-        assert!(text.contains("created = \"2025-11-04T23:46:40Z\""), "{text}");
+        assert!(
+            text.contains("created = \"2025-11-04T23:46:40Z\""),
+            "{text}"
+        );
         let (exact, locked) = file()
             .exact("pod:orders:baseline")
             .map(|(exact, locked)| (exact, locked.clone()))
@@ -307,7 +313,12 @@ mod tests {
         let text = file().text().unwrap();
         let newer = parse(&text.replace("version = 1", "version = 2\nshape = 'round'"));
         assert!(newer.unwrap_err().message.contains("newer podsync"));
-        let twice = format!("{text}\n{}", text.split("[[locked]]").nth(1).map_or(String::new(), |block| format!("[[locked]]{block}")));
+        let twice = format!(
+            "{text}\n{}",
+            text.split("[[locked]]")
+                .nth(1)
+                .map_or(String::new(), |block| format!("[[locked]]{block}"))
+        );
         let error = parse(&twice).unwrap_err();
         assert!(error.message.contains("`billing` twice"), "{error}");
         // One name in two ways of writing it.
@@ -340,7 +351,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(PATH);
         assert_eq!(LockFile::read(&path).unwrap(), None);
-        let mut file = LockFile { path: path.clone(), ..file() };
+        let mut file = LockFile {
+            path: path.clone(),
+            ..file()
+        };
         file.write().unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o644);
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();

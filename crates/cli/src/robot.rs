@@ -40,7 +40,11 @@ pub(crate) struct Robot {
 
 impl std::fmt::Debug for Robot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Robot {{ device: {}, token: hidden }}", self.token.device())
+        write!(
+            f,
+            "Robot {{ device: {}, token: hidden }}",
+            self.token.device()
+        )
     }
 }
 
@@ -107,7 +111,9 @@ pub(crate) fn prepare(
                 ErrorCode::Invalid,
                 "--cache is where a robot keeps its packs, and there is no token",
             )
-            .hint(format!("set {VARIABLE}; a device of its own keeps its packs in its home")));
+            .hint(format!(
+                "set {VARIABLE}; a device of its own keeps its packs in its home"
+            )));
         }
         return Ok(None);
     };

@@ -116,8 +116,9 @@ impl Policy {
             kept.extend(newest_of_days(&versions, daily.get() as usize));
         }
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-        let young =
-            |record: &VersionRecord| record.publication.created_ms.saturating_add(grace_ms) > now_ms;
+        let young = |record: &VersionRecord| {
+            record.publication.created_ms.saturating_add(grace_ms) > now_ms
+        };
         versions
             .into_iter()
             .filter(|record| !kept.contains(&record.version()) && !young(record))

@@ -7,7 +7,7 @@ use crate::{
     arguments::Global,
     command::call,
     connect::Needs,
-    output::{Printer, bytes, table},
+    output::{Printer, ago, bytes, table},
 };
 
 #[derive(Debug, Args)]
@@ -57,6 +57,9 @@ fn words(status: &node::Status) -> String {
             count(team.admins, "admin"),
             count(team.pods, "pod")
         ));
+        if let Some(heard) = team.heard_ms {
+            lines.push(format!("          last heard of a teammate {}", ago(heard)));
+        }
         for device in &team.quarantined {
             lines.push(format!(
                 "          feed of {device} contradicts itself and is left out"
@@ -79,6 +82,7 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
             [
                 "PEER",
                 "STATE",
+                "LAST HEARD",
                 "ROUND TRIP",
                 "SENT",
                 "RECEIVED",
@@ -89,6 +93,7 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
                 [
                     peer.name.clone().unwrap_or_else(|| peer.device.short()),
                     if peer.connected { "connected" } else { "away" }.to_owned(),
+                    peer.heard_ms.map(ago).unwrap_or_default(),
                     peer.round_trip_us
                         .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
                         .unwrap_or_default(),

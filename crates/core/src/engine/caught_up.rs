@@ -16,6 +16,9 @@ impl Engine {
             .asked
             .values()
             .any(|asked| asked.tells_of() == Some(*team));
-        !asking && exchanges.into_iter().any(super::exchange::Exchange::is_whole)
+        !asking
+            && exchanges
+                .into_iter()
+                .any(super::exchange::Exchange::is_whole)
     }
 }

@@ -69,9 +69,7 @@ impl Gate {
 
     /// Whether a device is a robot's: several processes may hold its key at once.
     pub fn is_robot(&self, device: &DeviceId) -> bool {
-        self.teams
-            .values()
-            .any(|team| team.robots.contains(device))
+        self.teams.values().any(|team| team.robots.contains(device))
     }
 
     /// Whether a device belongs to a team that the blob is shared to.

@@ -92,6 +92,7 @@ fn fact(at: usize, kind: Kind, body: Body) -> Fact {
         id: BlobId::of(&at.to_le_bytes()),
         len: 1,
     };
+    let blobs = Bounded::first((kind == Kind::Publish).then_some(manifest));
     let header = Header {
         team: TeamId::of(b"team"),
         device: DeviceId::from_bytes(device),
@@ -100,7 +101,7 @@ fn fact(at: usize, kind: Kind, body: Body) -> Fact {
         membership: Bounded::first([OpId::of(b"operation")]),
         epoch: EpochId::of(b"epoch"),
         kind,
-        blobs: Bounded::first((kind == Kind::Publish).then_some(manifest)),
+        blobs,
     };
     let key = SecretKey::from_bytes([9; 32]);
     let entry = Entry::write(&header, &body, &key, [3; 32]).unwrap();

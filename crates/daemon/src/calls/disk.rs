@@ -369,9 +369,8 @@ impl Daemon {
         let Ok(ResponseIn::Haves(haves)) = opened.await? else {
             return Ok(Vec::new());
         };
-        let with_len = |(blob, have): (&BlobId, wire::Have)| {
-            Some((*blob, have.units(blobs.get(blob)?.len)))
-        };
+        let with_len =
+            |(blob, have): (&BlobId, wire::Have)| Some((*blob, have.units(blobs.get(blob)?.len)));
         Ok(asked.iter().zip(haves).filter_map(with_len).collect())
     }
 

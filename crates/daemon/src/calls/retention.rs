@@ -59,7 +59,9 @@ impl Handle<retention::SetRetention> for Daemon {
         let (told, stands) = self
             .node
             .read(move |engine| {
-                let stands = engine.roster(&team).and_then(|roster| roster.setting(&name));
+                let stands = engine
+                    .roster(&team)
+                    .and_then(|roster| roster.setting(&name));
                 (told(engine, team), stands == value.as_deref())
             })
             .await
@@ -141,10 +143,7 @@ impl Daemon {
 
     /// Drops what may go and this device may drop.
     async fn retain(&self, team: TeamId, dry_run: bool) -> Result<retention::Applied, Failure> {
-        let due = self
-            .node
-            .read(move |engine| told(engine, team).due)
-            .await?;
+        let due = self.node.read(move |engine| told(engine, team).due).await?;
         let (ours, left): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.ours);
         if dry_run {
             return Ok(retention::Applied {
@@ -222,10 +221,7 @@ fn told(engine: &Engine, team: TeamId) -> retention::Retention {
         };
         let unreadable = match value.as_str() {
             core_retention::KEEP_ALL => None,
-            text => text
-                .parse::<Policy>()
-                .err()
-                .map(|error| error.to_string()),
+            text => text.parse::<Policy>().err().map(|error| error.to_string()),
         };
         Some(retention::Said {
             pod,

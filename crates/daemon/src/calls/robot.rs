@@ -107,10 +107,9 @@ impl Handle<team::Enter> for Daemon {
             let me = roster.member(&device)?;
             Some((roster.name().clone(), me.member.clone()))
         });
-        let (name, member) = named
-            .await
-            .map_err(Failure::from)?
-            .ok_or_else(|| ApiError::new(ErrorCode::Internal, "came in, but the team isn't there"))?;
+        let (name, member) = named.await.map_err(Failure::from)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, "came in, but the team isn't there")
+        })?;
         Ok(team::Entered { team, name, member })
     }
 }

@@ -125,11 +125,7 @@ impl Daemon {
             .buffer_unordered(AT_ONCE);
         while let Some((blob, len, whole)) = reading.try_next().await? {
             checked.bytes += len;
-            context.report(&Progress::new(
-                Stage::Verifying,
-                checked.bytes,
-                Some(total),
-            ));
+            context.report(&Progress::new(Stage::Verifying, checked.bytes, Some(total)));
             if !whole {
                 tracing::error!(blob = %blob.short(), "its bytes are not what they were");
                 self.blobs.doubt(blob).await?;

@@ -199,7 +199,9 @@ impl Actor {
     fn change_gate(&mut self, change: GateChange) {
         let members = match &change {
             GateChange::Members { team, .. } => Some(*team),
-            GateChange::Robots { .. } | GateChange::Share { .. } | GateChange::Withdraw { .. } => None,
+            GateChange::Robots { .. } | GateChange::Share { .. } | GateChange::Withdraw { .. } => {
+                None
+            }
         };
         self.ground.gate.apply(change);
         let Some(team) = members else { return };
