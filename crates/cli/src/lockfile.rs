@@ -212,7 +212,7 @@ fn permissions(path: &Path) -> std::fs::Permissions {
 }
 
 /// A name that means the same to every member.
-fn lockable(name: &str) -> Result<Reference, ApiError> {
+pub(crate) fn lockable(name: &str) -> Result<Reference, ApiError> {
     let reference: Reference = name.parse().map_err(|error| {
         ApiError::new(ErrorCode::Invalid, format!("{error}"))
             .hint("a lock file has names such as orders, orders:3 or orders:baseline")

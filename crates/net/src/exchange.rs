@@ -198,9 +198,7 @@ impl Answerer {
         is_robot: bool,
     ) -> Option<Place> {
         match protocol {
-            Protocol::Heads | Protocol::Entries | Protocol::Have if is_robot => {
-                self.members.take_for_robot(device)
-            }
+            _ if is_robot => self.members.take_for_robot(device),
             Protocol::Membership => self.membership.take(device),
             Protocol::Heads | Protocol::Entries | Protocol::Have => self.members.take(device),
         }

@@ -5,6 +5,7 @@ mod emulator;
 mod home;
 mod localstack;
 mod namespace;
+mod runner;
 mod state;
 mod zip;
 
@@ -12,5 +13,6 @@ pub use emulator::{Conduct, FakeEmulator};
 pub use home::{Answer, Home, binary, finish};
 pub use localstack::{LocalStack, localstack_python, peak_memory};
 pub use namespace::Lan;
+pub use runner::Runner;
 pub use state::{change_file, fill, same_tree, size_of};
 pub use zip::{Member, zip};

@@ -2,11 +2,14 @@
 
 mod bad_input;
 mod crash;
+mod disk;
 mod instances;
 mod lan;
 mod large;
 mod localstack;
 mod providers;
+mod retention;
+mod robots;
 mod share;
 mod states;
 mod team;

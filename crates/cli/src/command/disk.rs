@@ -1,7 +1,7 @@
 //! `podsync pin`, `unpin` and `gc`: what stays on this machine.
 
 use clap::Args;
-use podsync_api::{ApiError, Consent, ErrorCode, disk};
+use podsync_api::{ApiError, Consent, disk};
 use podsync_daemon::ByteSize;
 
 use crate::{
@@ -153,6 +153,8 @@ fn words(collected: &disk::Collected, dry_run: bool) -> String {
 /// Nothing was left out, and nothing that had to go is still here.
 #[cfg(test)]
 mod tests {
+    use podsync_api::ErrorCode;
+
     use super::*;
 
     fn kept(reference: &str, elsewhere: &[&str]) -> disk::Evicted {

@@ -12,7 +12,7 @@ use crate::{
         pull::{LOCK_FILE, Wait},
     },
     connect::{Connection, Needs},
-    lockfile::LockFile,
+    lockfile::{LockFile, lockable},
     output::{Printer, ago, table},
 };
 
@@ -40,6 +40,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer, lock: Lock) -> Resul
             format!("{} has no names to lock anew", lock.file.display()),
         )
         .hint("say which: orders, orders:3 or orders:baseline"));
+    }
+    for name in &names {
+        lockable(name)?;
     }
     let connection = Connection::open(global, printer, Needs::Network).await?;
     let locked = lock_over(&connection, printer, &lock, before, &names).await;

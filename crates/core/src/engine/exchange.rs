@@ -196,13 +196,13 @@ impl Engine {
                 }
             }
             (Asked::Have { team, device, .. }, Err(_)) => self.on_no_haves(team, device),
-            // Busy, or the answer was lost: whoever has just come shouldn't wait for the next round.
+            // Busy, or the answer was lost: a runner waits for it, and not for the next round.
             (
                 Asked::Heads { team, device }
                 | Asked::Entries { team, device, .. }
                 | Asked::Operations { team, device },
                 Err(_),
-            ) => {
+            ) if self.is_robot(team, &self.secret.id()) => {
                 if let Some(exchange) = self.exchange_with(team, device) {
                     exchange.left_out = true;
                 }
@@ -216,6 +216,10 @@ impl Engine {
     pub(super) fn exchange(&mut self, team: TeamId, device: DeviceId) {
         let jitter = Duration::from_millis(self.entropy.below(5000));
         let now = self.now.mono;
+        if self.is_robot(team, &device) {
+            // It knows what it was told, and its next runner knows nothing again.
+            return;
+        }
         let Some(connection) = self.connected.get_mut(&device) else {
             return;
         };

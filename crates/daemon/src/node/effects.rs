@@ -249,6 +249,7 @@ impl Actor {
             Event::ForkProof { team, device, seq } => {
                 tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
             }
+            Event::CaughtUp { team } => tracing::debug!(team = %team.short(), "caught up"),
             other => tracing::info!(event = ?other),
         }
         // Nobody may be listening.
