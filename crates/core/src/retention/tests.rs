@@ -224,8 +224,8 @@ fn a_daily_and_a_last_version_of_a_line() {
         })
         .collect();
     let mut facts = facts(&made);
-    for at in 1..facts.len() {
-        let Body::Publish(publication) = &mut facts[at].body else {
+    for (at, fact) in facts.iter_mut().enumerate().skip(1) {
+        let Body::Publish(publication) = &mut fact.body else {
             unreachable!("only publications were made")
         };
         publication.parents = Bounded::first([version(at - 1)]);
