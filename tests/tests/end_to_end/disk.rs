@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, fill, same_tree};
+use podsync_tests::kit::{Home, fill, finish, same_tree};
 use serde_json::Value;
 
 use crate::share::alice_and_bob;
@@ -11,6 +11,7 @@ use crate::share::alice_and_bob;
 const DISK: i32 = 10;
 const INVALID: i32 = 2;
 const NOT_FOUND: i32 = 3;
+const BUSY: i32 = 11;
 const UNCONFIRMED: i32 = 15;
 const MIB: usize = 1 << 20;
 
@@ -134,6 +135,45 @@ fn the_budget_of_the_settings_is_kept_after_a_pull() -> Result<()> {
     upper.run(&["pull", "orders:4"])?.ok()?;
     while held(&upper)? != ["orders:4"] {}
     lower.stop()?;
+    Ok(())
+}
+
+#[test]
+fn a_version_above_the_budget_is_read_whole_before_it_leaves() -> Result<()> {
+    let (lower, mut upper) = both_hold_three()?;
+    upper.stop()?;
+    let address = lower.address()?;
+    upper.start_with(
+        &[
+            "daemon",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-mdns",
+            "--peer",
+            &address,
+        ],
+        &[("PODSYNC_DISK_BUDGET", "1MB")],
+    )?;
+    for seed in 1..=3 {
+        let expected = upper.scratch(&format!("expected-{seed}"));
+        fill(&expected, 2, MIB, seed)?;
+        let out = upper.scratch(&format!("out-{seed}"));
+        let version = format!("orders:{seed}");
+        // Another command gives it up while it is read.
+        let reading = upper.spawn(&["export", &version, &out.to_string_lossy()], &[])?;
+        upper.run(&["gc", "--budget", "0"])?;
+        let read = finish(reading)?;
+        if read.code == Some(BUSY) {
+            // It was given up just before.
+            upper
+                .run(&["export", &version, &out.to_string_lossy()])?
+                .ok()?;
+        } else {
+            read.ok()?;
+        }
+        same_tree(&expected, &out)?;
+    }
+    while !held(&upper)?.is_empty() {}
     Ok(())
 }
 

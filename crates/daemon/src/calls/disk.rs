@@ -99,15 +99,14 @@ struct Survey {
 }
 
 impl Daemon {
-    /// A version was used: it is the last to be given up. Then the budget is looked at.
-    pub(super) async fn used(self: &Arc<Self>, team: TeamId, version: VersionId) {
+    /// A version is used now: it is the last to be given up.
+    pub(super) async fn used(&self, team: TeamId, version: VersionId) {
         let log = self.log.clone();
         let noted =
             tokio::task::spawn_blocking(move || uses::note_use(&log, team, version, now_ms()));
         if let Ok(Err(error)) = noted.await {
             tracing::warn!(%error, "when a version was used isn't kept");
         }
-        self.keep_within_budget();
     }
 
     /// Gives up what the settings don't leave room for, beside what else goes on.

@@ -27,10 +27,9 @@ impl Handle<pods::Export> for Daemon {
         context: Arc<Context>,
     ) -> Result<pods::Exported, ApiError> {
         let team = self.team(&context).await?;
-        let (held, pulled) = self
-            .pull(team, &call.reference, call.wait_s, &context)
+        let (held, pulled, pins) = self
+            .pull_to_read(team, &call.reference, call.wait_s, &context)
             .await?;
-        self.used(team, pulled.version).await;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let named = pack_ids(&manifest);
         let packs = HeldPacks::new(self.blobs.clone());
@@ -56,6 +55,8 @@ impl Handle<pods::Export> for Daemon {
         let written = written.await.map_err(Failure::from)?;
         self.doubting(team, named, written.map_err(Failure::from))
             .await?;
+        drop(pins);
+        self.keep_within_budget();
         Ok(pods::Exported {
             reference: pulled.reference.clone(),
             path: call.to,

@@ -47,10 +47,9 @@ impl Handle<pods::Load> for Daemon {
             .merge
             .parse()
             .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-        let (held, pulled) = self
-            .pull(team, &call.reference, call.wait_s, &context)
+        let (held, pulled, pins) = self
+            .pull_to_read(team, &call.reference, call.wait_s, &context)
             .await?;
-        self.used(team, pulled.version).await;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         fitting::loadable(&manifest, &pulled.reference)?;
         let part = fitting::part(&manifest, &call.services, merge)?;
@@ -112,6 +111,8 @@ impl Handle<pods::Load> for Daemon {
             self.note_loaded(meant.as_ref(), Some(pulled.version))
                 .await?;
         }
+        drop(pins);
+        self.keep_within_budget();
         let (applied, failed) = account(report);
         Ok(pods::Loaded {
             reference: pulled.reference.clone(),

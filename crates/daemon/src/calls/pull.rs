@@ -15,6 +15,7 @@ use podsync_core::{
     units::Units,
 };
 use podsync_pack::{NeededUnits, Version, table_units};
+use podsync_store::Pin;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, timeout_at},
@@ -44,6 +45,7 @@ impl Handle<pods::Pull> for Daemon {
             .pull(team, &call.reference, call.wait_s, &context)
             .await?;
         self.used(team, pulled.version).await;
+        self.keep_within_budget();
         Ok(pulled)
     }
 }
@@ -74,6 +76,35 @@ impl Daemon {
         }
         let (held, from) = self.fetch_version(team, &record, deadline, context).await?;
         pulled(held, named, self.name_sources(from).await?)
+    }
+
+    /// The same for what is read next: its packs stay on the disk until the pins are dropped, whatever is
+    /// given up or dropped meanwhile.
+    pub(super) async fn pull_to_read(
+        &self,
+        team: TeamId,
+        reference: &str,
+        wait_s: u64,
+        context: &Arc<Context>,
+    ) -> Result<(HeldVersion, pods::Pulled, Vec<Pin>), Failure> {
+        let (held, pulled) = self.pull(team, reference, wait_s, context).await?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let mut pins = Vec::new();
+        for pack in pack_ids(&manifest) {
+            pins.push(self.blobs.pin(pack).await);
+        }
+        // A version leaves the list before its packs are collected: what is listed now has them all.
+        if self.versions.get(team, pulled.version).is_none() {
+            let text = format!(
+                "{} left this machine as it was about to be read",
+                pulled.reference
+            );
+            return Err(ApiError::new(ErrorCode::Busy, text)
+                .hint("run the command again: it is pulled anew")
+                .into());
+        }
+        self.used(team, pulled.version).await;
+        Ok((held, pulled, pins))
     }
 
     /// A version from which nothing is missing; what was found damaged since is.
