@@ -10,6 +10,7 @@
 mod seeds;
 mod states;
 
+use podsync_bucket::OutboardsIndex;
 use podsync_core::{
     DeviceId, PodName, TagName, TeamId, VersionId,
     catalog::PrivateVersion,
@@ -54,7 +55,7 @@ impl Target {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
     Target {
         name: "operation",
         run: |bytes| drop(verify::<Operation>(bytes)),
@@ -230,6 +231,13 @@ pub const TARGETS: [Target; 23] = [
         seeds: &["trailer"],
     },
     Target {
+        name: "outboards",
+        run: outboards,
+        max_len: 512 * KIB,
+        memory: MIB,
+        seeds: &["outboards"],
+    },
+    Target {
         name: "zip-directory",
         run: states::zip_directory,
         max_len: 64 * KIB,
@@ -259,6 +267,22 @@ fn manifest(bytes: &[u8]) {
     if let Ok(manifest) = Manifest::open(&sealed, &key, VersionId::of(bytes)) {
         for row in bytes.as_chunks::<{ ChunkLocation::ROW_LEN }>().0 {
             drop(manifest.check_location(&ChunkLocation::from_row(row)));
+        }
+    }
+}
+
+/// The beginning of an object, of which the rest may be as long as it likes.
+fn outboards(bytes: &[u8]) {
+    let _ = OutboardsIndex::len_of(bytes);
+    for size in [bytes.len() as u64, u64::MAX] {
+        if let Ok(index) = OutboardsIndex::decode(bytes, size) {
+            for (pack, len) in index.packs() {
+                assert!(
+                    index
+                        .find(*pack, *len)
+                        .is_some_and(|place| place.end <= size)
+                );
+            }
         }
     }
 }

@@ -75,6 +75,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
     let recovery = podsync_core::ticket::RecoveryKey::from_seed([7; 32]).expose_text();
     seed("text-of:recovery", recovery.as_bytes().to_vec());
     seed("entry-table", entry_table());
+    seed("outboards", outboards());
     let row = [&[7; 32][..], &20_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat();
     seed("trailer", [&40_u64.to_le_bytes()[..], &row, &row].concat());
     let folder = Member::stored("a/", b"");
@@ -112,6 +113,21 @@ fn entry_table() -> Vec<u8> {
         entry.encode_into(&mut rows);
     }
     rows
+}
+
+/// An outboards object of two packs.
+fn outboards() -> Vec<u8> {
+    let mut object = vec![1, 2, 0, 0, 0];
+    let mut trees = Vec::new();
+    for len in [70_000_u64, 5] {
+        let pack = vec![len as u8; len as usize];
+        let (id, tree) = podsync_bucket::pack_outboard(&pack[..], len).expect("it is in memory");
+        object.extend_from_slice(id.as_bytes());
+        object.extend_from_slice(&len.to_le_bytes());
+        trees.extend_from_slice(&tree);
+    }
+    object.extend_from_slice(&trees);
+    object
 }
 
 #[cfg(test)]

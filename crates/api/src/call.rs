@@ -74,6 +74,8 @@ pub enum Stage {
     Rebuilding,
     /// The emulator takes it.
     Loading,
+    /// Reading again what is held.
+    Verifying,
 }
 
 macro_rules! call {

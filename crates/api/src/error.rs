@@ -39,6 +39,8 @@ pub enum ErrorCode {
     NoDaemon,
     /// The user has to agree first: [`ApiError::consent`] says to what.
     Unconfirmed,
+    /// What is known of the team is older than was asked for.
+    Stale,
 }
 
 impl ErrorCode {
@@ -60,6 +62,7 @@ impl ErrorCode {
             Self::Ticket => 13,
             Self::NoDaemon => 14,
             Self::Unconfirmed => 15,
+            Self::Stale => 16,
             Self::Cancelled => 130,
         }
     }
@@ -69,7 +72,9 @@ impl ErrorCode {
             Self::Internal => 500,
             Self::Invalid | Self::BadState | Self::Ticket => 400,
             Self::NotFound => 404,
-            Self::Ambiguous | Self::Busy | Self::Incompatible | Self::Unconfirmed => 409,
+            Self::Ambiguous | Self::Busy | Self::Incompatible | Self::Unconfirmed | Self::Stale => {
+                409
+            }
             Self::Forbidden => 403,
             Self::Untrusted => 422,
             Self::Unreachable | Self::Instance => 502,
@@ -90,6 +95,8 @@ pub enum Consent {
     NewSigner,
     /// Load where no complete checkpoint of what is there can be taken.
     WithoutCheckpoint,
+    /// Give up bytes that nobody else is known to have.
+    OnlyCopies,
 }
 
 impl Consent {
@@ -99,6 +106,7 @@ impl Consent {
             Self::Remote => "--remote",
             Self::NewSigner => "--new-signer",
             Self::WithoutCheckpoint => "--without-checkpoint",
+            Self::OnlyCopies => "--only-copies",
         }
     }
 }

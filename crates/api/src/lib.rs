@@ -7,10 +7,12 @@
 mod call;
 mod client;
 pub mod contents;
+pub mod disk;
 mod error;
 pub mod hub;
 pub mod node;
 pub mod pods;
+pub mod retention;
 pub mod team;
 
 pub use call::{Call, Progress, Scope, Stage, event};

@@ -40,6 +40,9 @@ pub struct TeamStatus {
     pub members: usize,
     pub admins: usize,
     pub pods: usize,
+    /// Unix milliseconds of the newest statement of another device: how old what is known here may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms: Option<u64>,
     /// Feeds that contradict themselves and are left out until their device is dealt with.
     pub quarantined: Vec<DeviceId>,
     /// How things are with the team's hub; none where it has none.
@@ -72,6 +75,10 @@ pub struct Peer {
     /// `alice/laptop`, where a team names the device.
     pub name: Option<String>,
     pub connected: bool,
+    /// Unix milliseconds of the newest statement that it signed, as far as this daemon has heard since
+    /// it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_ms: Option<u64>,
     pub address: Option<String>,
     /// Microseconds of the last ping's round trip.
     pub round_trip_us: Option<u64>,

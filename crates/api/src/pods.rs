@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use podsync_core::{DeviceId, PodName, TagName, VersionId};
+use podsync_core::{DeviceId, PodName, TagName, TeamId, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -184,6 +184,21 @@ pub struct Exported {
     pub reference: String,
     pub path: PathBuf,
     pub pulled: Pulled,
+}
+
+/// The shared version that a reference means now, without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolve {
+    pub reference: String,
+    /// Seconds to wait for it to be heard of.
+    pub wait_s: u64,
+}
+call!(Resolve => Resolved, Team, "resolve", names reference);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    pub team: TeamId,
+    pub version: Version,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -65,6 +65,71 @@ pub struct Invited {
     pub uses: u32,
 }
 
+/// Enrols a robot: a reader whose key any number of CI runners share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRobot {
+    /// What the team calls it.
+    pub name: MemberName,
+}
+call!(InviteRobot => RobotInvited, Team, "robots/invite");
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RobotInvited {
+    /// The robot's own key. Shown once and kept nowhere.
+    pub token: String,
+    pub name: MemberName,
+    pub device: DeviceId,
+}
+
+impl fmt::Debug for RobotInvited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RobotInvited {{ name: {:?}, token: hidden }}", self.name)
+    }
+}
+
+/// Comes in as the robot that this daemon runs as, and waits until what is known of the team is all
+/// that some member knows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enter {
+    pub token: String,
+    /// Seconds to look for a member.
+    pub wait_s: u64,
+}
+call!(Enter => Entered, Home, "teams/enter");
+
+impl fmt::Debug for Enter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enter { token: hidden }")
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entered {
+    pub team: TeamId,
+    pub name: TeamName,
+    /// What the team calls the robot.
+    pub member: MemberName,
+}
+
+/// Refuses a world that is older than asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckFresh {
+    /// Seconds since a teammate's device last said what it knew.
+    pub max_age_s: u64,
+    /// Seconds to wait for a newer word.
+    pub wait_s: u64,
+}
+call!(CheckFresh => Fresh, Team, "fresh");
+
+/// The newest word of another device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fresh {
+    pub team: TeamId,
+    pub device: DeviceId,
+    /// Unix milliseconds, by its own clock.
+    pub heard_ms: u64,
+}
+
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     pub ticket: String,

@@ -30,6 +30,12 @@ pub(crate) struct Global {
     /// The team, where this device is in several
     #[arg(long, global = true, env = "PODSYNC_TEAM", value_name = "NAME")]
     pub(crate) team: Option<TeamName>,
+    /// Act as a robot, with its token; better given as PODSYNC_TOKEN, or on stdin with `-`
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// With a token: keep packs in this folder, for the next run [default: a folder that is removed]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    pub(crate) cache: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -48,6 +54,12 @@ pub(crate) struct Global {
         env = "PODSYNC_LOG_FORMAT"
     )]
     pub(crate) log_format: LogFormat,
+    /// What a token makes of this command.
+    #[arg(skip)]
+    pub(crate) robot: Option<std::sync::Arc<crate::robot::Robot>>,
+    /// Cancelled by a signal: a daemon inside this process ends in good order.
+    #[arg(skip)]
+    pub(crate) stop: tokio_util::sync::CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -83,12 +95,25 @@ pub(crate) enum Command {
     Versions(command::list::Versions),
     /// What a version is and where it lies
     Show(command::show::Show),
+    /// Write down which version each name stands for, for `pull --frozen`
+    Lock(command::lock::Lock),
     /// What differs between two versions
     Diff(command::diff::Diff),
     /// Name a version
     Tag(command::tag::Tag),
     /// Forget a version
     Drop(command::drop::Drop),
+    /// Which versions the team keeps
+    #[command(subcommand)]
+    Retention(command::retention::Retention),
+    /// Keep a version on this machine, whatever the disk budget
+    Pin(command::disk::Pin),
+    /// Keep it no longer than the disk budget has room
+    Unpin(command::disk::Pin),
+    /// Give back disk space: what nothing needs, and what others have
+    Gc(command::disk::Gc),
+    /// Read again what is on this machine and check every byte
+    Verify(command::verify::Verify),
     /// How the daemon, the teams and the disk are
     Status(command::status::Status),
     /// Teammates' devices that can be reached

@@ -10,10 +10,17 @@ use std::{
 
 use backon::{ConstantBuilder, Retryable};
 use etcetera::{AppStrategy, AppStrategyArgs};
-use podsync_api::{ApiError, Call, Client, ErrorCode, TeamChoice, node};
+use podsync_api::{ApiError, Call, Client, ErrorCode, TeamChoice, node, team};
 use podsync_daemon::{Lifetime, Running, Settings, socket_path};
 
-use crate::{arguments::Global, output::Printer, progress::Bar};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    arguments::Global,
+    output::Printer,
+    progress::Bar,
+    robot::{MAX_SLOTS, Place, Robot},
+};
 
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -32,6 +39,7 @@ pub(crate) struct Connection {
     client: Client,
     /// The daemon inside this process, where there is one.
     hosted: Option<Running>,
+    stop: CancellationToken,
 }
 
 impl Connection {
@@ -40,7 +48,11 @@ impl Connection {
         printer: &Printer,
         needs: Needs,
     ) -> Result<Self, ApiError> {
+        if let Some(robot) = &global.robot {
+            return Self::open_as(robot, global, printer).await;
+        }
         let home = home(global)?;
+        let stop = global.stop.clone();
         let team = global
             .team
             .clone()
@@ -51,6 +63,7 @@ impl Connection {
                 return Ok(Self {
                     client,
                     hosted: None,
+                    stop,
                 });
             }
             initialised(&home)?;
@@ -68,6 +81,7 @@ impl Connection {
             return Ok(Self {
                 client,
                 hosted: None,
+                stop,
             });
         }
         let settings = Settings::load(&home, podsync_daemon::Overrides::default())?;
@@ -75,7 +89,36 @@ impl Connection {
         Ok(Self {
             client,
             hosted: Some(hosted),
+            stop,
         })
+    }
+
+    /// Runs as a robot: a daemon of its own in this process that knows what a teammate knows.
+    async fn open_as(robot: &Robot, global: &Global, printer: &Printer) -> Result<Self, ApiError> {
+        let (home, hosted) = match &robot.place {
+            Place::Scratch(home) => (home.clone(), start_robot(home, robot).await?),
+            Place::Cache(folder) => start_in_cache(folder, robot).await?,
+        };
+        let team = global
+            .team
+            .clone()
+            .map_or(TeamChoice::Only, TeamChoice::Named);
+        let connection = Self {
+            client: Client::new(&socket_path(&home), team)?,
+            hosted: Some(hosted),
+            stop: global.stop.clone(),
+        };
+        let enter = team::Enter {
+            token: robot.text.clone(),
+            wait_s: robot.wait.as_secs(),
+        };
+        match connection.watch(printer, &enter).await {
+            Ok(_) => Ok(connection),
+            Err(error) => {
+                connection.close().await;
+                Err(error)
+            }
+        }
     }
 
     /// Makes a call and draws its progress.
@@ -85,9 +128,11 @@ impl Connection {
         call: &C,
     ) -> Result<C::Answer, ApiError> {
         let mut bar = Bar::new(printer);
-        self.client
-            .watch(call, |progress| bar.show(&progress))
-            .await
+        tokio::select! {
+            answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
+            () = self.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
+                .hint("run the command again: it goes on where it stopped")),
+        }
     }
 
     /// Ends a hosted daemon in good order; every command calls it last.
@@ -96,6 +141,29 @@ impl Connection {
             hosted.stop().await;
         }
     }
+}
+
+async fn start_robot(home: &Path, robot: &Robot) -> Result<Running, ApiError> {
+    let settings = Settings::load(home, podsync_daemon::Overrides::default())?;
+    podsync_daemon::start_robot(settings, &robot.token).await
+}
+
+/// Takes a part of the cache that no other runner holds at the moment.
+async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Running), ApiError> {
+    let device = robot.token.device().short();
+    for slot in 0..MAX_SLOTS {
+        let home = folder.join(format!("{device}-{slot}"));
+        match start_robot(&home, robot).await {
+            Ok(running) => return Ok((home, running)),
+            Err(error) if error.code == ErrorCode::Busy => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::new(
+        ErrorCode::Busy,
+        format!("{MAX_SLOTS} runners use {} already", folder.display()),
+    )
+    .hint("leave --cache out, or give some of them another folder"))
 }
 
 /// Only what runs a daemon needs the key: a command may sit where there is nothing but its socket.

@@ -7,25 +7,35 @@ mod arguments;
 mod ask;
 mod command;
 mod connect;
+mod lockfile;
 mod output;
 mod progress;
 #[cfg(test)]
 mod reference;
+mod robot;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use podsync_api::{ApiError, ErrorCode};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{arguments::Arguments, output::Printer};
+
+/// A runner's daemon ends within this time.
+const RUNNER_GRACE: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
     #[cfg(feature = "failpoints")]
     plant_failpoint();
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
     let printer = Printer::new(arguments.global.json);
     init_logs(&arguments);
+    let scratch = match robot::prepare(&mut arguments, &printer) {
+        Ok(scratch) => scratch,
+        Err(error) => return printer.fail(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,20 +49,34 @@ fn main() -> ExitCode {
             return printer.fail(&error);
         }
     };
-    let drains = arguments.is_daemon();
-    let outcome = runtime.block_on(async {
-        tokio::select! {
-            outcome = command::run(arguments, &printer) => outcome,
-            () = interrupted(drains) => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-                .hint("run the command again: it goes on where it stopped")),
-        }
-    });
+    let outcome = runtime.block_on(carry_out(arguments, &printer));
     // A blocking read of a terminal or a pipe must not hold up the end.
     runtime.shutdown_background();
+    if let Some(scratch) = scratch {
+        scratch.remove(&printer);
+    }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => printer.fail(&error),
     }
+}
+
+/// Runs the command, or ends it in good order at a signal.
+async fn carry_out(arguments: Arguments, printer: &Printer) -> Result<(), ApiError> {
+    let drains = arguments.is_daemon();
+    let is_runner = arguments.global.robot.is_some();
+    let stop = arguments.global.stop.clone();
+    let mut command = pin!(command::run(arguments, printer));
+    tokio::select! {
+        outcome = &mut command => return outcome,
+        () = interrupted(drains) => stop.cancel(),
+    }
+    if is_runner {
+        // Its home is removed next: what writes there has to have ended.
+        let _ = tokio::time::timeout(RUNNER_GRACE, command).await;
+    }
+    Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
+        .hint("run the command again: it goes on where it stopped"))
 }
 
 /// Ends the process without a word at the place that a test names, as `kill -9` would.
@@ -64,15 +88,22 @@ fn plant_failpoint() {
     }
 }
 
-/// Resolves on Ctrl-C; never where the command `drains` by itself, as the daemon does.
+/// Resolves on Ctrl-C and SIGTERM; never where the command `drains` by itself, as the daemon does.
 async fn interrupted(drains: bool) {
-    if drains || tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let terminate = signal(SignalKind::terminate());
+    let (false, Ok(mut terminate)) = (drains, terminate) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminate.recv() => {}
     }
 }
 
 fn init_logs(arguments: &Arguments) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::{
+        EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+    };
     let (ours, others) = match (arguments.is_daemon(), arguments.global.verbose) {
         (_, 2..) => ("trace", "info"),
         (_, 1) => ("debug", "warn"),
@@ -85,12 +116,16 @@ fn init_logs(arguments: &Arguments) {
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
     let filter = EnvFilter::try_from_env("PODSYNC_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
+    // A presigned URL is as good as a key: no log has one, whatever PODSYNC_LOG asks for.
+    let quiet = filter_fn(|log| {
+        !podsync_daemon::is_talkative(log.target()) || *log.level() <= tracing::Level::WARN
+    });
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match arguments.global.log_format {
-        arguments::LogFormat::Text => logs.init(),
-        arguments::LogFormat::Json => logs.json().init(),
+        arguments::LogFormat::Text => logs.finish().with(quiet).init(),
+        arguments::LogFormat::Json => logs.json().finish().with(quiet).init(),
     }
 }

@@ -73,5 +73,6 @@ fn name(stage: Stage) -> &'static str {
         Stage::Uploading => "uploading",
         Stage::Rebuilding => "rebuilding",
         Stage::Loading => "loading",
+        Stage::Verifying => "verifying",
     }
 }

@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod membership;
 pub mod name;
 pub mod reference;
+pub mod retention;
 pub mod seal;
 pub mod signed;
 pub mod ticket;

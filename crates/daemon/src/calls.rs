@@ -1,6 +1,7 @@
 //! One file per group of calls; each call is a [`Handle`](crate::server::Handle) of the daemon.
 
 mod contents;
+mod disk;
 mod export;
 mod fetch;
 mod fitting;
@@ -8,11 +9,14 @@ mod load;
 mod node;
 mod pods;
 mod pull;
+mod retention;
+mod robot;
 mod save;
 mod share;
 mod signer;
 mod take;
 mod team;
+mod verify;
 mod views;
 
 pub(crate) use pull::Asked;

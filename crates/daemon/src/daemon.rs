@@ -10,6 +10,7 @@ use podsync_core::{
     DeviceId,
     engine::{Engine, Record},
     keys::DeviceSecret,
+    seal::SecretKey,
 };
 use podsync_net::{Multiaddr, Net, NetConfig};
 use podsync_store::{Blobs, Home, Log};
@@ -27,6 +28,7 @@ use crate::{
     locks::PodLocks,
     node::{self, Clock, Ground, Node},
     packs::held_inputs,
+    robot::Token,
     server,
     settings::Settings,
     versions::Versions,
@@ -48,6 +50,8 @@ pub enum Lifetime {
 pub(crate) struct Daemon {
     pub(crate) settings: Settings,
     pub(crate) lifetime: Lifetime,
+    /// Whether this is a robot's runner: others hold the same key.
+    pub(crate) robot: bool,
     pub(crate) home: Home,
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -57,6 +61,8 @@ pub(crate) struct Daemon {
     pub(crate) versions: Arc<Versions>,
     pub(crate) locks: PodLocks,
     pub(crate) hubs: Arc<Hubs>,
+    /// One eviction at a time.
+    pub(crate) evicting: tokio::sync::Mutex<()>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     stop: CancellationToken,
     calls: TaskTracker,
@@ -90,10 +96,34 @@ pub struct Running {
 
 /// Opens the home, starts the engine, the network and the control API.
 pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, ApiError> {
-    try_start(settings, lifetime).await.map_err(ApiError::from)
+    let opened = open_home(&settings, lifetime).map_err(ApiError::from)?;
+    try_start(settings, lifetime, opened)
+        .await
+        .map_err(ApiError::from)
 }
 
-async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Failure> {
+/// Starts a runner of a robot for one command: it listens nowhere, and its home has no key in it.
+pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, ApiError> {
+    // A cache that was carried from machine to machine is no copied device: a robot keeps no feed.
+    let home = Home::open_moved(&settings.home, "a podsync runner").map_err(Failure::from)?;
+    let opened = Opened {
+        home,
+        seed: token.seed().clone(),
+        robot: true,
+    };
+    try_start(settings, Lifetime::Transient, opened)
+        .await
+        .map_err(ApiError::from)
+}
+
+/// A home, and whose it is.
+struct Opened {
+    home: Home,
+    seed: SecretKey,
+    robot: bool,
+}
+
+fn open_home(settings: &Settings, lifetime: Lifetime) -> Result<Opened, Failure> {
     let purpose = match lifetime {
         Lifetime::Service => "podsync daemon",
         Lifetime::Transient => "a podsync command",
@@ -107,6 +137,19 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         .hint("make one with `podsync init`")
         .into());
     };
+    Ok(Opened {
+        home,
+        seed,
+        robot: false,
+    })
+}
+
+async fn try_start(
+    settings: Settings,
+    lifetime: Lifetime,
+    opened: Opened,
+) -> Result<Running, Failure> {
+    let Opened { home, seed, robot } = opened;
     let secret = DeviceSecret::from_seed(*seed.expose());
     let device = secret.id();
     let log = Log::open(&home)?;
@@ -120,7 +163,12 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
 
     let gate = Arc::new(SharedGate::default());
     let net_stop = CancellationToken::new();
-    let (net, net_events) = listen(&settings, *seed.expose(), &blobs, &gate, &net_stop)?;
+    let doors = if robot {
+        (Vec::new(), false)
+    } else {
+        settings.listen_addresses()
+    };
+    let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
     let engine_stop = CancellationToken::new();
     let engine_tasks = TaskTracker::new();
     let listening = Arc::default();
@@ -148,6 +196,7 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
     let daemon = Arc::new(Daemon {
         settings,
         lifetime,
+        robot,
         home,
         device,
         node,
@@ -157,12 +206,14 @@ async fn try_start(settings: Settings, lifetime: Lifetime) -> Result<Running, Fa
         versions,
         locks: PodLocks::default(),
         hubs,
+        evicting: tokio::sync::Mutex::default(),
         listening,
         stop: CancellationToken::new(),
         calls: TaskTracker::new(),
     });
     daemon.calls.spawn(Arc::clone(&daemon).collect_garbage());
     daemon.calls.spawn(Arc::clone(&daemon).keep_hubs());
+    daemon.calls.spawn(Arc::clone(&daemon).keep_retention());
     let socket = socket_path(&daemon.settings.home);
     let server = serve(&daemon, &socket)?;
     Ok(Running {
@@ -232,12 +283,12 @@ fn hold(
 
 fn listen(
     settings: &Settings,
+    (listen, any_port): (Vec<std::net::SocketAddr>, bool),
     seed: [u8; 32],
     blobs: &Blobs,
     gate: &Arc<SharedGate>,
     stop: &CancellationToken,
 ) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
-    let (listen, any_port) = settings.listen_addresses();
     let mut static_peers = Vec::new();
     for peer in &settings.peers {
         static_peers.push(peer.parse().map_err(|error| {

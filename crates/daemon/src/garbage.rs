@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use podsync_core::{BlobId, TeamId, VersionId};
+use podsync_core::{BlobId, TeamId, VersionId, engine::Input};
 use podsync_store::{Key, Log, Record, StoreError};
 
 use crate::{daemon::Daemon, failure::Failure};
@@ -46,6 +46,18 @@ fn begun(log: &Log) -> Result<BTreeSet<BlobId>, StoreError> {
 impl Daemon {
     /// Deletes what no held version needs and nothing pins. A failure only leaves garbage.
     pub(crate) async fn collect_garbage(self: Arc<Self>) {
+        match self.collect_now().await {
+            Ok(0) => {}
+            Ok(blobs) => tracing::info!(blobs, "deleted what nothing needs any more"),
+            Err(error) => tracing::warn!(
+                ?error,
+                "garbage was not collected; it is tried again at the next start"
+            ),
+        }
+    }
+
+    /// The same, at once; how many blobs were deleted.
+    pub(crate) async fn collect_now(&self) -> Result<usize, Failure> {
         let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
         let live = || async move {
             tokio::task::spawn_blocking(move || {
@@ -55,13 +67,10 @@ impl Daemon {
             })
             .await?
         };
-        match self.blobs.collect(live).await {
-            Ok(dead) if dead.is_empty() => {}
-            Ok(dead) => tracing::info!(blobs = dead.len(), "deleted what nothing needs any more"),
-            Err(error) => tracing::warn!(
-                ?error,
-                "garbage was not collected; it is tried again at the next start"
-            ),
+        let dead = self.blobs.collect(live).await?;
+        for blob in &dead {
+            self.node.input(Input::Evicted { blob: *blob }).await?;
         }
+        Ok(dead.len())
     }
 }

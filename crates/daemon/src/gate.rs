@@ -33,6 +33,13 @@ impl podsync_net::Gate for SharedGate {
         self.lists(peer)
     }
 
+    fn is_robot(&self, peer: DeviceId) -> bool {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_robot(&peer)
+    }
+
     fn may_fetch(&self, peer: DeviceId, blob: BlobId) -> bool {
         self.0
             .read()

@@ -6,6 +6,7 @@
 mod calls;
 mod daemon;
 mod doctor;
+mod eviction;
 mod failure;
 mod garbage;
 mod gate;
@@ -15,13 +16,17 @@ mod locks;
 mod node;
 mod packs;
 mod report;
+mod robot;
 mod server;
 mod settings;
+mod uses;
 mod versions;
 
 pub use calls::instance_can_be_saved;
-pub use daemon::{Lifetime, Running, start};
+pub use daemon::{Lifetime, Running, start, start_robot};
 pub use doctor::{Finding, Verdict, examine};
 pub use init::{Initialised, adopt, init, is_initialised, socket_path, wait_until_free};
+pub use podsync_bucket::is_talkative;
 pub use podsync_net::install_crypto;
-pub use settings::{Overrides, Settings};
+pub use robot::Token;
+pub use settings::{ByteSize, Overrides, Settings};

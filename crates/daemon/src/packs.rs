@@ -11,7 +11,7 @@ use podsync_core::{
     BlobId,
     engine::Input,
     manifest::{Manifest, PackRef},
-    units::byte_range,
+    units::{Units, byte_range},
 };
 use podsync_pack::{NeededUnits, PackReader, PackSink, ReadError, Version, table_units};
 use podsync_store::{BlobReader, Blobs, Holding, PackWriter, Pin, StoreError};
@@ -48,11 +48,14 @@ impl HeldPacks {
 
     fn hold(&self, manifest: &Manifest, needed: &NeededUnits) -> bool {
         let mut needs = manifest.packs.iter().zip(needed);
-        needs.all(|(pack, needed)| {
-            // A note that can't be read is no holding to count on.
-            let held = self.blobs.held(pack.id).ok().flatten();
-            needed.is_empty() || held.is_some_and(|held| held.units.contains(*needed))
-        })
+        needs.all(|(pack, needed)| self.holds(pack.id, *needed))
+    }
+
+    /// Whether these units of a pack are held.
+    pub(crate) fn holds(&self, pack: BlobId, needed: Units) -> bool {
+        // A note that can't be read is no holding to count on.
+        let held = self.blobs.held(pack).ok().flatten();
+        needed.is_empty() || held.is_some_and(|held| held.units.contains(needed))
     }
 
     fn reader(&self, id: BlobId) -> io::Result<Arc<BlobReader>> {

@@ -14,7 +14,9 @@ use axum::{
     routing::post,
 };
 use futures::stream;
-use podsync_api::{ApiError, Call, ErrorCode, Progress, Scope, contents, event, node, pods, team};
+use podsync_api::{
+    ApiError, Call, ErrorCode, Progress, Scope, contents, disk, event, node, pods, retention, team,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, field::Empty};
@@ -73,6 +75,9 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .call::<team::CreateTeam>()
         .call::<team::Join>()
         .call::<team::Invite>()
+        .call::<team::InviteRobot>()
+        .call::<team::Enter>()
+        .call::<team::CheckFresh>()
         .call::<team::ListMembers>()
         .call::<team::Remove>()
         .call::<team::SetRole>()
@@ -91,6 +96,13 @@ pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
         .call::<contents::Foresee>()
         .call::<pods::Tag>()
         .call::<pods::DropVersion>()
+        .call::<pods::Resolve>()
+        .call::<retention::SetRetention>()
+        .call::<retention::GetRetention>()
+        .call::<retention::ApplyRetention>()
+        .call::<disk::Pin>()
+        .call::<disk::Collect>()
+        .call::<disk::Verify>()
         .0
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
         .with_state(daemon)

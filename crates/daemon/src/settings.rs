@@ -11,8 +11,16 @@ use podsync_core::PodName;
 use serde::{Deserialize, Serialize};
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
-/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`. Others that begin alike (`PODSYNC_HOME`) mean something else.
-const FROM_ENVIRONMENT: [&str; 4] = ["LISTEN", "PEERS", "MDNS", "AUTO_SHARE"];
+/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`. Others that begin
+/// alike (`PODSYNC_HOME`) mean something else.
+const FROM_ENVIRONMENT: [&str; 6] = [
+    "LISTEN",
+    "PEERS",
+    "MDNS",
+    "AUTO_SHARE",
+    "DISK_BUDGET",
+    "MIN_FREE",
+];
 
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,89 @@ pub struct Settings {
     pub(crate) mdns: bool,
     /// Pods that are shared by every save.
     pub(crate) auto_share: BTreeSet<PodName>,
+    /// Bytes of packs and manifests to hold at most; 0 for no limit.
+    pub(crate) disk_budget: ByteSize,
+    /// Bytes of the disk to leave free; 0 for none but what podsync needs itself.
+    pub(crate) min_free: ByteSize,
+}
+
+/// A number of bytes as people write it: `20GB`, `512MiB`, `0`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "String")]
+pub struct ByteSize(pub u64);
+
+/// A bare number is one too, as the environment gives it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
+/// Units by their names in lower case; none is bytes.
+const UNITS: [(&str, u64); 10] = [
+    ("", 1),
+    ("b", 1),
+    ("kb", 1000),
+    ("mb", 1_000_000),
+    ("gb", 1_000_000_000),
+    ("tb", 1_000_000_000_000),
+    ("kib", 1 << 10),
+    ("mib", 1 << 20),
+    ("gib", 1 << 30),
+    ("tib", 1 << 40),
+];
+
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no size; write it as 20GB, 512MiB or 0");
+        let text = text.trim();
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let unit = unit.trim().to_ascii_lowercase();
+        let (_, factor) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wrong)?;
+        let bytes = number.parse::<u64>().ok().ok_or_else(wrong)?;
+        bytes.checked_mul(*factor).map(Self).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<Written> for ByteSize {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Number(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => text.parse(),
+        }
+    }
+}
+
+/// In the largest unit that says it exactly.
+impl From<ByteSize> for String {
+    fn from(ByteSize(bytes): ByteSize) -> Self {
+        const LARGEST_FIRST: [(&str, u64); 6] = [
+            ("TB", 1_000_000_000_000),
+            ("GiB", 1 << 30),
+            ("GB", 1_000_000_000),
+            ("MiB", 1 << 20),
+            ("MB", 1_000_000),
+            ("KiB", 1 << 10),
+        ];
+        let fits = LARGEST_FIRST
+            .iter()
+            .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
+        match fits {
+            Some((name, unit)) => format!("{}{name}", bytes / unit),
+            None => bytes.to_string(),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -39,6 +130,8 @@ impl Default for Settings {
             peers: Vec::new(),
             mdns: true,
             auto_share: BTreeSet::new(),
+            disk_budget: ByteSize(0),
+            min_free: ByteSize(0),
         }
     }
 }
@@ -167,6 +260,25 @@ mod tests {
         assert!(!settings.shares_by_itself(&"other".parse().unwrap()));
         let error = layered("auto_share = ['../x']", &[]).unwrap_err();
         assert!(error.message.contains("../x"), "{error}");
+    }
+
+    #[test]
+    fn sizes_are_written_as_people_do() {
+        let settings = layered("disk_budget = '20 GB'", &[("MIN_FREE", "512MiB")]).unwrap();
+        assert_eq!(settings.disk_budget, ByteSize(20_000_000_000));
+        assert_eq!(settings.min_free, ByteSize(512 << 20));
+        assert_eq!(layered("disk_budget = 7", &[]).unwrap().disk_budget.0, 7);
+        let number = layered("", &[("DISK_BUDGET", "1000")]).unwrap();
+        assert_eq!(number.disk_budget, ByteSize(1000));
+        for nonsense in ["much", "-1GB", "1.5GB", "20GBs", "99999999999TB", "GB"] {
+            let text = format!("disk_budget = '{nonsense}'");
+            let error = layered(&text, &[]).unwrap_err();
+            assert!(error.message.contains("is no size"), "{error}");
+        }
+        for bytes in [0, 1, 1024, 20_000_000_000, 3 << 30, 12_345] {
+            let text = String::from(ByteSize(bytes));
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
     }
 
     #[test]

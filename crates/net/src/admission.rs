@@ -3,6 +3,9 @@
 //! Both sides of a pair may dial at once. Each then sees two connections and has to close the same
 //! one without asking: the one that the smaller peer id dialled stays. Long after the first, a
 //! second connection means that the peer has lost the first one, for it wouldn't dial otherwise.
+//!
+//! A robot is the exception: its key is held by any number of runners, and each connects by itself.
+//! All of theirs stand, side by side, up to a share of the connections.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,6 +29,9 @@ use crate::{gate::Gate, peer_id::device_of};
 /// Inbound connections of peers that no team lists, so that strangers cannot take every slot.
 const MAX_STRANGERS: usize = 8;
 
+/// Inbound connections of robots' runners, so that a CI that starts a hundred leaves places for people.
+pub(crate) const MAX_RUNNERS: usize = 12;
+
 /// How far apart two connections of one pair may be and still come from dialling at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
 
@@ -38,6 +44,8 @@ pub(crate) enum Refused {
     Strangers,
     #[error("another connection to this peer stands")]
     Duplicate,
+    #[error("too many runners of robots are connected")]
+    Runners,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +76,7 @@ pub(crate) struct Behaviour {
     local: PeerId,
     gate: Arc<dyn Gate>,
     standing: BTreeMap<PeerId, Connection>,
+    runners: BTreeMap<ConnectionId, PeerId>,
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
 
@@ -77,6 +86,7 @@ impl Behaviour {
             local,
             gate,
             standing: BTreeMap::new(),
+            runners: BTreeMap::new(),
             closing: VecDeque::new(),
         }
     }
@@ -88,6 +98,9 @@ impl Behaviour {
         dialled_by_us: bool,
     ) -> Result<(), Refused> {
         let device = device_of(&peer).ok_or(Refused::ForeignKey)?;
+        if !dialled_by_us && self.gate.is_robot(device) {
+            return self.admit_runner(id, peer);
+        }
         let newcomer = Connection {
             id,
             dialled_by_smaller: dialled_by_us == (self.local < peer),
@@ -110,6 +123,14 @@ impl Behaviour {
             }
         }
         self.standing.insert(peer, newcomer);
+        Ok(())
+    }
+
+    fn admit_runner(&mut self, id: ConnectionId, peer: PeerId) -> Result<(), Refused> {
+        if self.runners.len() >= MAX_RUNNERS {
+            return Err(Refused::Runners);
+        }
+        self.runners.insert(id, peer);
         Ok(())
     }
 
@@ -152,12 +173,15 @@ impl NetworkBehaviour for Behaviour {
             connection_id,
             ..
         }) = event
-            && self
+        {
+            self.runners.remove(&connection_id);
+            if self
                 .standing
                 .get(&peer_id)
                 .is_some_and(|standing| standing.id == connection_id)
-        {
-            self.standing.remove(&peer_id);
+            {
+                self.standing.remove(&peer_id);
+            }
         }
     }
 
@@ -225,12 +249,56 @@ mod tests {
         }
     }
 
+    /// Everybody is a robot.
+    struct Robots;
+
+    impl Gate for Robots {
+        fn is_member(&self, _: podsync_core::DeviceId) -> bool {
+            true
+        }
+
+        fn is_robot(&self, _: podsync_core::DeviceId) -> bool {
+            true
+        }
+
+        fn may_fetch(&self, _: podsync_core::DeviceId, _: podsync_core::BlobId) -> bool {
+            true
+        }
+    }
+
+    fn peer(seed: u8) -> PeerId {
+        let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
+        key.public().to_peer_id()
+    }
+
+    #[test]
+    fn runners_of_one_robot_stand_side_by_side_and_leave_places_for_others() {
+        let mut admission = Behaviour::new(peer(0), Arc::new(Robots));
+        for n in 1..=MAX_RUNNERS {
+            let id = ConnectionId::new_unchecked(n);
+            assert_eq!(admission.admit(id, peer(1), false), Ok(()));
+        }
+        assert!(admission.closing.is_empty(), "none replaces another");
+        let one_more = ConnectionId::new_unchecked(100);
+        assert_eq!(
+            admission.admit(one_more, peer(2), false),
+            Err(Refused::Runners)
+        );
+        admission.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: peer(1),
+            connection_id: ConnectionId::new_unchecked(1),
+            endpoint: &libp2p::core::ConnectedPoint::Listener {
+                local_addr: Multiaddr::empty(),
+                send_back_addr: Multiaddr::empty(),
+            },
+            cause: None,
+            remaining_established: MAX_RUNNERS - 1,
+        }));
+        assert_eq!(admission.admit(one_more, peer(2), false), Ok(()));
+    }
+
     #[test]
     fn strangers_cannot_take_every_slot() {
-        let peer = |seed| {
-            let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
-            key.public().to_peer_id()
-        };
         let mut admission = Behaviour::new(peer(0), Arc::new(Nobody));
         for seed in 1..=MAX_STRANGERS as u8 {
             let id = ConnectionId::new_unchecked(seed.into());

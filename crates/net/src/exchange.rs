@@ -191,8 +191,14 @@ impl Answerer {
     }
 
     /// A place among the exchanges of this protocol; none where all are taken.
-    pub(crate) fn place(&self, device: DeviceId, protocol: Protocol) -> Option<Place> {
+    pub(crate) fn place(
+        &self,
+        device: DeviceId,
+        protocol: Protocol,
+        is_robot: bool,
+    ) -> Option<Place> {
         match protocol {
+            _ if is_robot => self.members.take_for_robot(device),
             Protocol::Membership => self.membership.take(device),
             Protocol::Heads | Protocol::Entries | Protocol::Have => self.members.take(device),
         }

@@ -10,6 +10,11 @@ pub trait Gate: Send + Sync + 'static {
     /// Whether `peer` is a current device of a team of ours.
     fn is_member(&self, peer: DeviceId) -> bool;
 
+    /// Whether any number of processes hold `peer`'s key at once: a robot's.
+    fn is_robot(&self, _peer: DeviceId) -> bool {
+        false
+    }
+
     /// Whether `blob` is shared with a team of which `peer` is a member.
     fn may_fetch(&self, peer: DeviceId, blob: BlobId) -> bool;
 }

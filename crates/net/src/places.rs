@@ -1,6 +1,7 @@
 //! Places to be served in: so many in all, and so many of them for one peer.
 //!
-//! A place is taken before a byte is read; who gets none is told so, not kept waiting.
+//! A place is taken before a byte is read; who gets none is told so, not kept waiting. The runners of a
+//! robot are one peer, and have three quarters of all places between them.
 
 use std::{
     collections::BTreeMap,
@@ -32,12 +33,20 @@ impl Places {
     }
 
     pub(crate) fn take(&self, device: DeviceId) -> Option<Place> {
+        self.take_within(device, self.per_peer)
+    }
+
+    pub(crate) fn take_for_robot(&self, device: DeviceId) -> Option<Place> {
+        self.take_within(device, self.total - self.total / 4)
+    }
+
+    fn take_within(&self, device: DeviceId, share: usize) -> Option<Place> {
         let mut taken = self.lock();
         if taken.values().sum::<usize>() >= self.total {
             return None;
         }
         let of_peer = taken.entry(device).or_default();
-        if *of_peer >= self.per_peer {
+        if *of_peer >= share {
             return None;
         }
         *of_peer += 1;
@@ -81,5 +90,15 @@ mod tests {
         assert!(places.take(device(3)).is_none(), "all are taken");
         drop(first);
         assert!(places.take(device(3)).is_some());
+    }
+
+    #[test]
+    fn runners_have_a_larger_share_and_not_all() {
+        let robot = DeviceId::from_bytes([1; 32]);
+        let places = Places::new(8, 2);
+        let taken: Vec<_> = (0..6).map(|_| places.take_for_robot(robot)).collect();
+        assert!(taken.iter().all(Option::is_some));
+        assert!(places.take_for_robot(robot).is_none());
+        assert!(places.take(DeviceId::from_bytes([2; 32])).is_some());
     }
 }

@@ -99,7 +99,10 @@ impl Door {
                 turn_away(stream, exchange::REFUSED);
                 continue;
             }
-            let Some(place) = self.answerer.place(device, protocol) else {
+            let Some(place) = self
+                .answerer
+                .place(device, protocol, self.gate.is_robot(device))
+            else {
                 turn_away(stream, exchange::BUSY);
                 continue;
             };

@@ -18,9 +18,10 @@ use podsync_core::wire::MAX_GOSSIP_LEN;
 
 use crate::{admission, config::SpawnError, gate::Gate};
 
-/// Connections to peers. Two to one peer exist for a moment only, while one replaces the other.
+/// Connections to peers. Two to one peer exist for a moment only, while one replaces the other; a
+/// robot's runners have one each, as many as [`admission`] lets stand.
 const MAX_CONNECTIONS: u32 = 24;
-const MAX_CONNECTIONS_PER_PEER: u32 = 2;
+const MAX_CONNECTIONS_PER_PEER: u32 = admission::MAX_RUNNERS as u32;
 
 /// Handshakes under way; each costs a task and some asymmetric cryptography.
 const MAX_PENDING_INCOMING: u32 = 16;

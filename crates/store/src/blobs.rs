@@ -55,6 +55,9 @@ use crate::{Holding, Home, StoreError, holdings::Holdings};
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
+/// What opening the store writes at most, before anything is asked of it.
+const OPENING_LEN: u64 = 2 << 20;
+
 /// The blobs of a home. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Blobs {
@@ -89,7 +92,16 @@ impl Blobs {
         }
         let store = FsStore::load_with_opts(root.join("blobs.db"), options)
             .await
-            .map_err(|e| StoreError::io("open", &root, 0, io::Error::other(e.to_string())))?;
+            .map_err(|e| {
+                let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
+                let e = if full {
+                    // The store says it in words only.
+                    io::ErrorKind::StorageFull.into()
+                } else {
+                    io::Error::other(e.to_string())
+                };
+                StoreError::io("open", &root, OPENING_LEN, e)
+            })?;
         let blobs = Self {
             store,
             holdings,

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 9] = [
+const CLEARED: [&str; 14] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
@@ -24,7 +24,19 @@ const CLEARED: [&str; 9] = [
     "PODSYNC_LOG",
     "AWS_ENDPOINT_URL",
     "FAILPOINTS",
+    "PODSYNC_TOKEN",
+    "PODSYNC_DISK_BUDGET",
+    "PODSYNC_MIN_FREE",
+    "PODSYNC_TICKET",
+    "PODSYNC_LOAD",
 ];
+
+/// Takes those settings away from a program.
+pub(super) fn cleared(command: &mut Command) {
+    for variable in CLEARED {
+        command.env_remove(variable);
+    }
+}
 
 /// The `podsync` program that `cargo build -p podsync` left beside the tests.
 pub fn binary() -> Result<PathBuf> {
@@ -153,9 +165,7 @@ impl Home {
             }
             None => Command::new(program),
         };
-        for variable in CLEARED {
-            command.env_remove(variable);
-        }
+        cleared(&mut command);
         command
             .env("CI", "true")
             .args(arguments)
@@ -324,6 +334,17 @@ impl Home {
             .as_str()
             .map(str::to_owned)
             .context("no ticket")
+    }
+
+    /// A robot's token.
+    pub fn token(&self, name: &str) -> Result<String> {
+        let invited = self
+            .run(&["team", "invite", "--robot", "--name", name])?
+            .ok()?;
+        invited["token"]
+            .as_str()
+            .map(str::to_owned)
+            .context("no token")
     }
 
     pub fn join(&self, ticket: &str) -> Result<Answer> {

@@ -6,6 +6,7 @@ mod home;
 mod hub;
 mod localstack;
 mod namespace;
+mod runner;
 mod state;
 mod zip;
 
@@ -14,5 +15,6 @@ pub use home::{Answer, Home, binary, finish};
 pub use hub::Hub;
 pub use localstack::{LocalStack, localstack_python, peak_memory};
 pub use namespace::Lan;
+pub use runner::Runner;
 pub use state::{change_file, fill, same_tree, size_of};
 pub use zip::{Member, zip};

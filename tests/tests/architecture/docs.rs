@@ -109,7 +109,8 @@ fn every_shape_is_in_the_control_apis_page() {
     let page = page("control-api.md");
     let shapes = page.split("## Shapes").nth(1).unwrap();
     let shapes = shapes.split("\n## ").next().unwrap();
-    let calls = ["contents", "node", "pods", "team"].map(|file| {
+    let files = ["contents", "disk", "node", "pods", "retention", "team"];
+    let calls = files.map(|file| {
         fs::read_to_string(root().join("crates/api/src").join(format!("{file}.rs"))).unwrap()
     });
     for shape in calls.concat().split("pub struct ").skip(1) {

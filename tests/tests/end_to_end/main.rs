@@ -3,11 +3,14 @@
 mod bad_input;
 mod bucket;
 mod crash;
+mod disk;
 mod instances;
 mod lan;
 mod large;
 mod localstack;
 mod providers;
+mod retention;
+mod robots;
 mod share;
 mod states;
 mod team;

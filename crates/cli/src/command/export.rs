@@ -19,7 +19,7 @@ pub(crate) struct Export {
     /// A `.snapshot` or `.zip` file, or a folder; must not exist yet
     path: PathBuf,
     #[command(flatten)]
-    wait: Wait,
+    pub(crate) wait: Wait,
 }
 
 pub(crate) async fn run(

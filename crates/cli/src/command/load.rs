@@ -6,8 +6,12 @@ use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 use crate::{
     arguments::Global,
     ask::confirm,
-    command::{call, diff, pull::Wait, save::Endpoint},
-    connect::Needs,
+    command::{
+        call, call_over, diff,
+        pull::{Exactly, Wait},
+        save::Endpoint,
+    },
+    connect::{Connection, Needs},
     output::{Printer, printable},
 };
 
@@ -16,6 +20,20 @@ pub(crate) struct Load {
     /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
     reference: String,
     #[command(flatten)]
+    how: How,
+    /// Only say what would be added, changed and removed
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+    #[command(flatten)]
+    exactly: Exactly,
+}
+
+/// Where a version is loaded, and what was said yes to beforehand.
+#[derive(Debug, Args)]
+pub(crate) struct How {
+    #[command(flatten)]
     endpoint: Endpoint,
     /// What happens to what is there
     #[arg(long, value_enum, default_value_t)]
@@ -23,11 +41,6 @@ pub(crate) struct Load {
     /// Only these services
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
-    /// Only say what would be added, changed and removed
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    wait: Wait,
     /// Load even where no complete checkpoint of what is there can be taken
     #[arg(long)]
     without_checkpoint: bool,
@@ -55,6 +68,17 @@ pub(crate) enum Merge {
     ServiceMerge,
 }
 
+impl How {
+    /// Whether anything was said that only matters to a load.
+    pub(super) fn is_said(&self) -> bool {
+        self.without_checkpoint
+            || self.remote
+            || self.new_signer
+            || self.yes
+            || !self.services.is_empty()
+    }
+}
+
 impl std::fmt::Display for Merge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.to_possible_value()
@@ -69,55 +93,85 @@ pub(crate) struct Undo {
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
+    let connection = Connection::open(global, printer, Needs::Network).await?;
+    let loaded = load_over(&connection, printer, load).await;
+    connection.close().await;
+    loaded
+}
+
+async fn load_over(connection: &Connection, printer: &Printer, load: Load) -> Result<(), ApiError> {
+    let reference = load
+        .exactly
+        .meant(connection, printer, Some(load.reference), load.wait.wait)
+        .await?;
     if load.dry_run {
-        return foresee(global, printer, load).await;
+        return foresee(connection, printer, reference, load.how, load.wait).await;
     }
-    let consents = [
-        (load.without_checkpoint, Consent::WithoutCheckpoint),
-        (load.remote, Consent::Remote),
-        (load.new_signer, Consent::NewSigner),
-    ];
-    let consents = consents
-        .into_iter()
-        .filter(|(said, _)| *said || load.yes)
-        .map(|(_, consent)| consent);
-    let mut request = pods::Load {
-        reference: load.reference,
-        endpoint: load.endpoint.url,
-        merge: load.merge.to_string(),
-        services: load.services,
-        wait_s: load.wait.wait.as_secs(),
-        sources: load.wait.sources(),
-        consents: consents.collect(),
-        once: false,
-    };
-    let loaded = loop {
-        match call(global, printer, Needs::Network, &request).await {
-            Err(error) => request.consents.insert(consented(printer, error)?),
-            Ok(loaded) => break loaded,
-        };
-    };
-    printer.result(&loaded, |loaded| {
-        let mut text = format!("loaded {}: {}", loaded.reference, named(&loaded.applied));
-        if let Some(checkpoint) = &loaded.checkpoint {
-            text.push_str(&format!(
-                "\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"
-            ));
-        }
-        text
-    });
+    let loaded = into_instance(connection, printer, reference, load.how, load.wait).await?;
+    printer.result(&loaded, words);
     account_for(printer, &loaded.failed)
 }
 
-async fn foresee(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
-    let request = contents::Foresee {
-        reference: load.reference,
-        endpoint: load.endpoint.url,
-        merge: load.merge.to_string(),
-        services: load.services,
-        wait_s: load.wait.wait.as_secs(),
+/// Loads, and asks for what has to be agreed to.
+pub(super) async fn into_instance(
+    connection: &Connection,
+    printer: &Printer,
+    reference: String,
+    how: How,
+    wait: Wait,
+) -> Result<pods::Loaded, ApiError> {
+    let consents = [
+        (how.without_checkpoint, Consent::WithoutCheckpoint),
+        (how.remote, Consent::Remote),
+        (how.new_signer, Consent::NewSigner),
+    ];
+    let consents = consents
+        .into_iter()
+        .filter(|(said, _)| *said || how.yes)
+        .map(|(_, consent)| consent);
+    let mut request = pods::Load {
+        reference,
+        endpoint: how.endpoint.url,
+        merge: how.merge.to_string(),
+        services: how.services,
+        wait_s: wait.wait.as_secs(),
+        sources: wait.sources(),
+        consents: consents.collect(),
+        once: false,
     };
-    let forecast = call(global, printer, Needs::Network, &request).await?;
+    loop {
+        match call_over(connection, printer, &request).await {
+            Err(error) => request.consents.insert(consented(printer, error)?),
+            Ok(loaded) => return Ok(loaded),
+        };
+    }
+}
+
+pub(super) fn words(loaded: &pods::Loaded) -> String {
+    let mut text = format!("loaded {}: {}", loaded.reference, named(&loaded.applied));
+    if let Some(checkpoint) = &loaded.checkpoint {
+        text.push_str(&format!(
+            "\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"
+        ));
+    }
+    text
+}
+
+async fn foresee(
+    connection: &Connection,
+    printer: &Printer,
+    reference: String,
+    how: How,
+    wait: Wait,
+) -> Result<(), ApiError> {
+    let request = contents::Foresee {
+        reference,
+        endpoint: how.endpoint.url,
+        merge: how.merge.to_string(),
+        services: how.services,
+        wait_s: wait.wait.as_secs(),
+    };
+    let forecast = call_over(connection, printer, &request).await?;
     printer.result(&forecast, |forecast| {
         let heading = format!(
             "loading {} into {} ({}, {})",

@@ -5,13 +5,16 @@ pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod disk;
 pub(crate) mod doctor;
 pub(crate) mod drop;
 pub(crate) mod export;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod load;
+pub(crate) mod lock;
 pub(crate) mod pull;
+pub(crate) mod retention;
 pub(crate) mod run_hook;
 pub(crate) mod save;
 pub(crate) mod share;
@@ -20,6 +23,7 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod tag;
 pub(crate) mod team;
+pub(crate) mod verify;
 
 use podsync_api::ApiError;
 
@@ -50,6 +54,12 @@ pub(crate) async fn run(arguments: Arguments, printer: &Printer) -> Result<(), A
         Command::Show(command) => show::run(&global, printer, command).await,
         Command::Diff(command) => diff::run(&global, printer, command).await,
         Command::Tag(command) => tag::run(&global, printer, command).await,
+        Command::Lock(command) => lock::run(&global, printer, command).await,
+        Command::Retention(command) => retention::run(&global, printer, command).await,
+        Command::Pin(command) => disk::pin(&global, printer, command, true).await,
+        Command::Unpin(command) => disk::pin(&global, printer, command, false).await,
+        Command::Gc(command) => disk::gc(&global, printer, command).await,
+        Command::Verify(command) => verify::run(&global, printer, command).await,
         Command::Drop(command) => drop::run(&global, printer, command).await,
         Command::Status(command) => status::run(&global, printer, &command).await,
         Command::Doctor(command) => doctor::run(&global, printer, command).await,
@@ -68,13 +78,23 @@ async fn call<C: podsync_api::Call + Clone>(
     call: &C,
 ) -> Result<C::Answer, ApiError> {
     let connection = Connection::open(global, printer, needs).await?;
-    let mut answer = connection.watch(printer, call).await;
+    let answer = call_over(&connection, printer, call).await;
+    connection.close().await;
+    answer
+}
+
+/// One call of several over a connection.
+async fn call_over<C: podsync_api::Call + Clone>(
+    connection: &Connection,
+    printer: &Printer,
+    call: &C,
+) -> Result<C::Answer, ApiError> {
+    let answer = connection.watch(printer, call).await;
     if let Err(error) = &answer
         && let Some(exact) = exactly(printer, call, error)
     {
-        answer = connection.watch(printer, &exact).await;
+        return connection.watch(printer, &exact).await;
     }
-    connection.close().await;
     answer
 }
 

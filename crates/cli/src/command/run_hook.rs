@@ -36,7 +36,7 @@ pub(crate) struct RunHook {
     merge: Merge,
     /// How long the emulator, and then whoever has the version, may take to be there
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
-    timeout: Duration,
+    pub(crate) timeout: Duration,
     /// Load what was made on a device of which nothing was loaded here before
     #[arg(long)]
     new_signer: bool,

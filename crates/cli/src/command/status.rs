@@ -57,6 +57,9 @@ fn words(status: &node::Status) -> String {
             count(team.admins, "admin"),
             count(team.pods, "pod")
         ));
+        if let Some(heard) = team.heard_ms {
+            lines.push(format!("          last heard of a teammate {}", ago(heard)));
+        }
         if let Some(hub) = &team.hub {
             lines.push(format!("hub       {}", words_of_hub(hub)));
         }
@@ -99,6 +102,7 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
             [
                 "PEER",
                 "STATE",
+                "LAST HEARD",
                 "ROUND TRIP",
                 "SENT",
                 "RECEIVED",
@@ -109,6 +113,7 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
                 [
                     peer.name.clone().unwrap_or_else(|| peer.device.short()),
                     if peer.connected { "connected" } else { "away" }.to_owned(),
+                    peer.heard_ms.map(ago).unwrap_or_default(),
                     peer.round_trip_us
                         .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
                         .unwrap_or_default(),

@@ -59,6 +59,13 @@ pub(crate) struct Me {
 
 #[derive(Debug, Args)]
 pub(crate) struct Invite {
+    /// Enrol a robot and print its token: for a CI secret store, good for any number of runners until
+    /// the robot is removed
+    #[arg(long, conflicts_with_all = ["role", "expires", "uses"])]
+    robot: bool,
+    /// What the team calls the robot
+    #[arg(long, value_name = "NAME", default_value = "ci", requires = "robot")]
+    name: MemberName,
     /// What the newcomer may do
     #[arg(long, value_enum, default_value_t)]
     role: Role,
@@ -134,6 +141,16 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                 )
             });
             printer.note("keep the recovery key offline: it brings the team back when no admin is left, and is shown only now");
+        }
+        Team::Invite(invite) if invite.robot => {
+            let request = team::InviteRobot { name: invite.name };
+            let invited = call(global, printer, Needs::Network, &request).await?;
+            printer.result(&invited, |invited| invited.token.clone());
+            printer.note(format_args!(
+                "a token of {0}, who reads everything that is shared: put it into a CI secret as PODSYNC_TOKEN, it is shown \
+                 only now; `podsync team remove {0}` ends it",
+                invited.name
+            ));
         }
         Team::Invite(invite) => {
             let request = team::Invite {

@@ -36,6 +36,7 @@ impl Engine {
         if state.addresses_at.take_if(|at| *at <= now).is_none()
             || self.listening.is_empty()
             || !state.team.is_member(&self.secret.id())
+            || state.team.membership.state().is_robot(&self.secret.id())
         {
             return;
         }

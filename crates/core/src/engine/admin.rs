@@ -106,6 +106,13 @@ impl Engine {
         proof: &Verified<InviteProof>,
     ) {
         let seed = self.entropy.seed();
+        if self.is_robot(team, &self.secret.id()) {
+            let bytes = MembershipResponse::Refused(RefusedReason::CannotWitness).encode();
+            return self.outputs.push_back(Output::Respond {
+                id: responder,
+                bytes,
+            });
+        }
         let made = self.author(team).and_then(|author| {
             let bytes = author.witness(proof, self.now.wall_ms, &seed)?;
             operation_deed(team, &bytes, writes::Author::Newcomer(responder))

@@ -45,6 +45,11 @@ impl Engine {
             return HeadsResponse::Refused(Refusal::NotAMember);
         }
         let me = self.secret.id();
+        let unsaid = |state: &super::TeamState| !state.team.liveness.contains_key(&me);
+        if self.teams.get(&team).is_some_and(unsaid) {
+            // Who asks just after our start wants to know how old our world is, too.
+            self.state_liveness(team);
+        }
         let addresses = self.addresses_for(team, device);
         let Some(state) = self.teams.get_mut(&team) else {
             return HeadsResponse::Refused(Refusal::NotAMember);
@@ -118,6 +123,10 @@ impl Engine {
         match self.teams.get(&team) {
             Some(state) if self.serves(team, &device) => {
                 MembershipResponse::ops(state.team.membership.ops_since(known))
+            }
+            // It was in the team and knows it: that it is not any more is its own business.
+            Some(state) if state.team.membership.state().member(&device).is_some() => {
+                MembershipResponse::Refused(RefusedReason::DeviceRemoved)
             }
             // A stranger is not told which teams there are.
             _ => MembershipResponse::Refused(RefusedReason::NotListed),

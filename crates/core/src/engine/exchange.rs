@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Engine, Farewell, Output,
+    Engine, Event, Farewell, Output,
     input::{RequestFailed, RequestId},
 };
 use crate::{
@@ -70,15 +70,19 @@ pub(super) enum Asked {
 pub(super) struct Connection {
     /// When it has to go, unless it has become a member.
     stranger_until: Option<Duration>,
-    exchanges: BTreeMap<TeamId, Exchange>,
+    pub(super) exchanges: BTreeMap<TeamId, Exchange>,
 }
 
 #[derive(Debug, Default)]
-struct Exchange {
+pub(super) struct Exchange {
     running: bool,
     last: Option<Duration>,
     next: Duration,
     refused: bool,
+    /// It has told what it knows since it was connected.
+    told: bool,
+    /// Heads may have been left where they were, for their devices were strangers then.
+    left_out: bool,
 }
 
 impl Connection {
@@ -127,6 +131,15 @@ impl Engine {
             return;
         };
         self.forget_request(&asked);
+        let of = asked.tells_of();
+        self.take_response(asked, result);
+        if let Some(team) = of.filter(|team| self.is_caught_up(team)) {
+            self.outputs
+                .push_back(Output::Event(Event::CaughtUp { team }));
+        }
+    }
+
+    fn take_response(&mut self, asked: Asked, result: Result<ResponseIn, RequestFailed>) {
         match (asked, result) {
             (
                 Asked::Heads { team, device },
@@ -139,6 +152,9 @@ impl Engine {
             ) => {
                 for record in addresses {
                     self.take_addresses(team, record);
+                }
+                if let Some(exchange) = self.exchange_with(team, device) {
+                    exchange.told = true;
                 }
                 self.on_heads(team, device, &membership, heads, liveness);
             }
@@ -180,6 +196,18 @@ impl Engine {
                 }
             }
             (Asked::Have { team, device, .. }, Err(_)) => self.on_no_haves(team, device),
+            // Busy, or the answer was lost: a runner waits for it, and not for the next round.
+            (
+                Asked::Heads { team, device }
+                | Asked::Entries { team, device, .. }
+                | Asked::Operations { team, device },
+                Err(_),
+            ) if self.is_robot(team, &self.secret.id()) => {
+                if let Some(exchange) = self.exchange_with(team, device) {
+                    exchange.left_out = true;
+                }
+                self.exchange_again(team, device);
+            }
             _ => {}
         }
     }
@@ -188,6 +216,10 @@ impl Engine {
     pub(super) fn exchange(&mut self, team: TeamId, device: DeviceId) {
         let jitter = Duration::from_millis(self.entropy.below(5000));
         let now = self.now.mono;
+        if self.is_robot(team, &device) {
+            // It knows what it was told, and its next runner knows nothing again.
+            return;
+        }
         let Some(connection) = self.connected.get_mut(&device) else {
             return;
         };
@@ -200,6 +232,8 @@ impl Engine {
             last: Some(now),
             next: now + EXCHANGE_EVERY + jitter,
             refused: false,
+            told: exchange.told,
+            left_out: false,
         };
         let Some(state) = self.teams.get_mut(&team) else {
             return;
@@ -375,6 +409,9 @@ impl Engine {
         let (new, is_whole) = self.take_operations(team, &operations);
         if new {
             // Heads of devices that were strangers until now were left where they were.
+            if let Some(exchange) = self.exchange_with(team, device) {
+                exchange.left_out = exchange.told || exchange.running;
+            }
             self.exchange_again(team, device);
         }
         // A full answer is followed by another question; one that brings nothing new ends it.
@@ -556,7 +593,24 @@ impl Engine {
     }
 }
 
+impl Exchange {
+    /// Whether its side has told all that it knows.
+    pub(super) fn is_whole(&self) -> bool {
+        self.told && !self.running && !self.left_out
+    }
+}
+
 impl Asked {
+    /// The team of whose world the answer tells.
+    pub(super) fn tells_of(&self) -> Option<TeamId> {
+        match self {
+            Self::Heads { team, .. }
+            | Self::Entries { team, .. }
+            | Self::Operations { team, .. } => Some(*team),
+            Self::Join { .. } | Self::Have { .. } | Self::Told => None,
+        }
+    }
+
     pub(super) fn device(&self) -> Option<DeviceId> {
         match self {
             Self::Heads { device, .. }

@@ -15,6 +15,11 @@ pub enum GateChange {
         team: TeamId,
         devices: Vec<DeviceId>,
     },
+    /// Those of a team's members whose key any number of runners share, in place of those before.
+    Robots {
+        team: TeamId,
+        devices: Vec<DeviceId>,
+    },
     /// These blobs may be served to the team's members.
     Share { team: TeamId, blobs: Vec<BlobId> },
     /// These may not any more.
@@ -30,6 +35,7 @@ pub struct Gate {
 #[derive(Debug, Clone, Default)]
 struct TeamGate {
     members: BTreeSet<DeviceId>,
+    robots: BTreeSet<DeviceId>,
     shared: BTreeSet<BlobId>,
 }
 
@@ -38,6 +44,9 @@ impl Gate {
         match change {
             GateChange::Members { team, devices } => {
                 self.teams.entry(team).or_default().members = devices.into_iter().collect();
+            }
+            GateChange::Robots { team, devices } => {
+                self.teams.entry(team).or_default().robots = devices.into_iter().collect();
             }
             GateChange::Share { team, blobs } => {
                 self.teams.entry(team).or_default().shared.extend(blobs);
@@ -56,6 +65,11 @@ impl Gate {
         self.teams
             .values()
             .any(|team| team.members.contains(device))
+    }
+
+    /// Whether a device is a robot's: several processes may hold its key at once.
+    pub fn is_robot(&self, device: &DeviceId) -> bool {
+        self.teams.values().any(|team| team.robots.contains(device))
     }
 
     /// Whether a device belongs to a team that the blob is shared to.

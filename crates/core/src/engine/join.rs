@@ -56,6 +56,8 @@ pub(super) struct PendingJoin {
     waiting: VecDeque<DeviceId>,
     /// When the next is asked, answer or not; none while nobody waits.
     ask_next: Option<Duration>,
+    /// Devices that gave no answer, busy as they were, and when they are asked again.
+    again: BTreeMap<DeviceId, Duration>,
     /// What the team looks like so far, as each asked device shows it.
     shown: BTreeMap<Witness, Shown>,
     refused: Option<RefusedReason>,
@@ -118,6 +120,7 @@ impl Engine {
             deadline,
             waiting: self.connected.keys().copied().collect(),
             ask_next: None,
+            again: BTreeMap::new(),
             shown: BTreeMap::new(),
             refused: None,
             ask_hub,
@@ -139,6 +142,7 @@ impl Engine {
     pub(super) fn witness_gone(&mut self, device: &DeviceId) {
         for join in self.joins.values_mut() {
             join.waiting.retain(|waiting| waiting != device);
+            join.again.remove(device);
         }
         self.ask_witnesses();
     }
@@ -191,6 +195,7 @@ impl Engine {
         device: DeviceId,
         result: Result<ResponseIn, RequestFailed>,
     ) {
+        let now = self.now.mono;
         let Some(join) = self
             .joins
             .get_mut(&team)
@@ -213,6 +218,9 @@ impl Engine {
                 }
             }
             Ok(ResponseIn::MembershipRefused(why)) => join.refused = Some(why),
+            Err(RequestFailed::TimedOut) => {
+                join.again.insert(device, now + ASK_NEXT_AFTER);
+            }
             _ => {}
         }
         self.finish_join(team, by);
@@ -363,6 +371,10 @@ impl Engine {
         for (team, why) in over {
             self.end_join(team, why);
         }
+        for join in self.joins.values_mut() {
+            let due = join.again.extract_if(.., |_, due| *due <= now);
+            join.waiting.extend(due.map(|(device, _)| device));
+        }
         self.ask_witnesses();
     }
 
@@ -381,10 +393,12 @@ impl Engine {
 impl PendingJoin {
     pub(super) fn timeout(&self) -> Option<Duration> {
         let hub = self.ask_hub.filter(|_| self.deadline.is_some());
+        let again = self.again.values().copied();
         self.deadline
             .into_iter()
             .chain(self.ask_next)
             .chain(hub)
+            .chain(again)
             .min()
     }
 

@@ -7,6 +7,7 @@
 mod addresses;
 mod admin;
 mod answer;
+mod caught_up;
 mod command;
 mod digest;
 mod entropy;
@@ -341,7 +342,13 @@ impl Engine {
             .collect();
         if members != state.gated {
             let devices = members.iter().copied().collect();
+            let robots = state.team.membership.state().robots().collect();
             let before = std::mem::replace(&mut state.gated, members);
+            self.outputs
+                .push_back(Output::GateChanged(GateChange::Robots {
+                    team: id,
+                    devices: robots,
+                }));
             self.outputs
                 .push_back(Output::GateChanged(GateChange::Members {
                     team: id,

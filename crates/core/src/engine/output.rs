@@ -240,6 +240,11 @@ pub enum Event {
         team: TeamId,
         seq: u64,
     },
+    /// What is known of the team is all that some connected member knows; told after every exchange
+    /// that ends so.
+    CaughtUp {
+        team: TeamId,
+    },
     /// A member's device says where it can be reached.
     AddressesHeard {
         device: DeviceId,

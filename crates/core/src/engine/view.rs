@@ -76,6 +76,12 @@ impl Engine {
         connected.copied().collect()
     }
 
+    /// Whether a device's key is a robot's.
+    pub(super) fn is_robot(&self, team: TeamId, device: &DeviceId) -> bool {
+        self.roster(&team)
+            .is_some_and(|roster| roster.is_robot(device))
+    }
+
     pub fn feeds(&self, team: &TeamId) -> Vec<FeedStatus> {
         let feeds = self
             .teams

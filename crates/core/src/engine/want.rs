@@ -211,7 +211,10 @@ impl Engine {
 
     /// Asks a member what it has of everything that is being transferred in a team.
     pub(super) fn ask_haves_of(&mut self, team: TeamId, device: DeviceId) {
-        if !self.connected.contains_key(&device) || !self.serves(team, &device) {
+        if !self.connected.contains_key(&device)
+            || !self.serves(team, &device)
+            || self.is_robot(team, &device)
+        {
             return;
         }
         let running = self
@@ -298,7 +301,10 @@ impl Engine {
                 HaveResponse::Noted
             }
             HaveRequest::Enough { .. } => {
-                self.wants.interest.remove(&(device, team));
+                // One of a robot's runners has enough; the others may not.
+                if !self.is_robot(team, &device) {
+                    self.wants.interest.remove(&(device, team));
+                }
                 HaveResponse::Noted
             }
         }
@@ -512,7 +518,8 @@ impl Engine {
             .teams
             .get(&team)
             .is_some_and(|state| state.team.catalog.is_shared(blob));
-        if shared {
+        // What one runner has, the next one under the same key may not.
+        if shared && !self.is_robot(team, &self.secret.id()) {
             self.wants.have(blob)
         } else {
             Have::None

@@ -186,6 +186,17 @@ impl Roster {
         self.devices().filter(|record| record.role == Role::Admin)
     }
 
+    /// Devices whose key any number of runners share.
+    pub fn robots(&self) -> impl Iterator<Item = DeviceId> {
+        self.devices()
+            .filter(|record| record.robot)
+            .map(|record| record.device)
+    }
+
+    pub fn is_robot(&self, device: &DeviceId) -> bool {
+        self.current(device).is_some_and(|record| record.robot)
+    }
+
     /// All invites ever made, by key.
     pub fn invites(&self) -> impl Iterator<Item = &InviteRecord> {
         self.invites.values()

@@ -27,8 +27,8 @@ impl Handle<pods::Export> for Daemon {
         context: Arc<Context>,
     ) -> Result<pods::Exported, ApiError> {
         let team = self.team(&context).await?;
-        let (held, pulled) = self
-            .pull(
+        let (held, pulled, pins) = self
+            .pull_to_read(
                 team,
                 Asked::new(&call.reference, call.wait_s, call.sources),
                 &context,
@@ -59,6 +59,8 @@ impl Handle<pods::Export> for Daemon {
         let written = written.await.map_err(Failure::from)?;
         self.doubting(team, named, written.map_err(Failure::from))
             .await?;
+        drop(pins);
+        self.keep_within_budget();
         Ok(pods::Exported {
             reference: pulled.reference.clone(),
             path: call.to,

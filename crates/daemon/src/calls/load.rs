@@ -47,8 +47,8 @@ impl Handle<pods::Load> for Daemon {
             .merge
             .parse()
             .map_err(|error| crate::failure::with_hint(ErrorCode::Invalid, &error))?;
-        let (held, pulled) = self
-            .pull(
+        let (held, pulled, pins) = self
+            .pull_to_read(
                 team,
                 Asked::new(&call.reference, call.wait_s, call.sources),
                 &context,
@@ -58,7 +58,9 @@ impl Handle<pods::Load> for Daemon {
         fitting::loadable(&manifest, &pulled.reference)?;
         let part = fitting::part(&manifest, &call.services, merge)?;
         let signer = self.signer(team, &pulled.reference).await?;
+        // A runner has no memory of signers: who gave it the token trusts the team.
         if let Some(signer) = signer
+            && !self.robot
             && !call.consents.contains(&Consent::NewSigner)
         {
             self.check_signer(team, signer, &pulled.reference).await?;
@@ -87,7 +89,12 @@ impl Handle<pods::Load> for Daemon {
             });
         }
         let optional = call.consents.contains(&Consent::WithoutCheckpoint);
-        let checkpoint = self.checkpoint(team, &instance, optional, &context).await?;
+        // A runner's home goes with it, and so would what it kept for `undo`.
+        let checkpoint = if self.robot {
+            None
+        } else {
+            self.checkpoint(team, &instance, optional, &context).await?
+        };
         fail::fail_point!("daemon::load::checkpointed");
         let named = pack_ids(&manifest);
         let what = Loading {
@@ -108,6 +115,8 @@ impl Handle<pods::Load> for Daemon {
             self.note_loaded(meant.as_ref(), Some(pulled.version))
                 .await?;
         }
+        drop(pins);
+        self.keep_within_budget();
         let (applied, failed) = account(report);
         Ok(pods::Loaded {
             reference: pulled.reference.clone(),

@@ -138,6 +138,12 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
                 .len(),
             admins: roster.admins().count(),
             pods: catalog.pods().len(),
+            heard_ms: engine
+                .last_heard(&id)
+                .iter()
+                .filter(|heard| heard.device != *device)
+                .map(|heard| heard.time_ms)
+                .max(),
             quarantined: engine
                 .feeds(&id)
                 .iter()
@@ -156,7 +162,11 @@ impl Handle<node::GetPeers> for Daemon {
         _: node::GetPeers,
         _: Arc<Context>,
     ) -> Result<Vec<node::Peer>, ApiError> {
-        let mut names = self.node.read(device_names).await.map_err(Failure::from)?;
+        let (mut names, heard) = self
+            .node
+            .read(|engine| (device_names(engine), heard(engine)))
+            .await
+            .map_err(Failure::from)?;
         names.remove(&self.device);
         let connections: BTreeMap<DeviceId, PeerInfo> = self
             .net
@@ -169,7 +179,10 @@ impl Handle<node::GetPeers> for Daemon {
         }
         let mut peers: Vec<_> = names
             .into_iter()
-            .map(|(device, name)| peer(device, name, connections.get(&device)))
+            .map(|(device, name)| node::Peer {
+                heard_ms: heard.get(&device).copied(),
+                ..peer(device, name, connections.get(&device))
+            })
             .collect();
         peers.sort_by_key(|peer| (!peer.connected, peer.name.clone()));
         Ok(peers)
@@ -181,6 +194,7 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
         device,
         name,
         connected: info.is_some(),
+        heard_ms: None,
         address: info.map(|info| info.addr.to_string()),
         round_trip_us: info
             .and_then(|info| info.rtt)
@@ -188,6 +202,16 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
         sent: info.map_or(0, |info| info.served),
         received: info.map_or(0, |info| info.fetched),
     }
+}
+
+/// When each device was last heard, in whatever team.
+fn heard(engine: &Engine) -> BTreeMap<DeviceId, u64> {
+    let mut newest = BTreeMap::new();
+    for heard in engine.teams().flat_map(|team| engine.last_heard(&team)) {
+        let known = newest.entry(heard.device).or_insert(0);
+        *known = heard.time_ms.max(*known);
+    }
+    newest
 }
 
 /// `alice/laptop` for every device of every team.

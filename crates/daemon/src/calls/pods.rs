@@ -1,9 +1,10 @@
 //! What there is: pods, versions, one version; tags and drops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::engine::Command;
+use tokio::time::Instant;
 
 use super::{
     contents::{Inside, not_here},
@@ -134,6 +135,40 @@ impl Handle<pods::Show> for Daemon {
             entries: inside.entries,
             left_out: inside.left_out,
         })
+    }
+}
+
+impl Handle<pods::Resolve> for Daemon {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Resolve,
+        context: Arc<Context>,
+    ) -> Result<pods::Resolved, ApiError> {
+        let team = self.team(&context).await?;
+        let deadline = Instant::now() + Duration::from_secs(call.wait_s);
+        let named = self
+            .resolve_within(team, &call.reference, deadline, &context)
+            .await?;
+        let Found::Shared(record) = named.found else {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                format!("{} is private: nobody else can get at it", named.reference),
+            )
+            .hint(format!(
+                "share it first: `podsync share {}`",
+                named.reference
+            )));
+        };
+        let versions = Arc::clone(&self.versions);
+        let view = self.node.read(move |engine| {
+            engine
+                .catalog(&team)
+                .map(|catalog| views::shared_view(catalog, &versions, team, &record))
+        });
+        let version = view.await.map_err(Failure::from)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+        })?;
+        Ok(pods::Resolved { team, version })
     }
 }
 

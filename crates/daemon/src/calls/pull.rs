@@ -15,6 +15,7 @@ use podsync_core::{
     units::Units,
 };
 use podsync_pack::{NeededUnits, Version, table_units};
+use podsync_store::Pin;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, timeout_at},
@@ -41,7 +42,10 @@ impl Handle<pods::Pull> for Daemon {
     ) -> Result<pods::Pulled, ApiError> {
         let team = self.team(&context).await?;
         let asked = Asked::new(&call.reference, call.wait_s, call.sources);
-        Ok(self.pull(team, asked, &context).await?.1)
+        let (_, pulled) = self.pull(team, asked, &context).await?;
+        self.used(team, pulled.version).await;
+        self.keep_within_budget();
+        Ok(pulled)
     }
 }
 
@@ -137,6 +141,34 @@ impl Daemon {
         }
     }
 
+    /// The same for what is read next: its packs stay on the disk until the pins are dropped, whatever is
+    /// given up or dropped meanwhile.
+    pub(super) async fn pull_to_read(
+        &self,
+        team: TeamId,
+        asked: Asked<'_>,
+        context: &Arc<Context>,
+    ) -> Result<(HeldVersion, pods::Pulled, Vec<Pin>), Failure> {
+        let (held, pulled) = self.pull(team, asked, context).await?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let mut pins = Vec::new();
+        for pack in pack_ids(&manifest) {
+            pins.push(self.blobs.pin(pack).await);
+        }
+        // A version leaves the list before its packs are collected: what is listed now has them all.
+        if self.versions.get(team, pulled.version).is_none() {
+            let text = format!(
+                "{} left this machine as it was about to be read",
+                pulled.reference
+            );
+            return Err(ApiError::new(ErrorCode::Busy, text)
+                .hint("run the command again: it is pulled anew")
+                .into());
+        }
+        self.used(team, pulled.version).await;
+        Ok((held, pulled, pins))
+    }
+
     /// A version from which nothing is missing; what was found damaged since is.
     pub(crate) async fn held_whole(
         &self,
@@ -156,7 +188,7 @@ impl Daemon {
     }
 
     /// Resolves; a version that nobody here has heard of may be on its way.
-    async fn resolve_within(
+    pub(super) async fn resolve_within(
         &self,
         team: TeamId,
         reference: &str,

@@ -94,6 +94,7 @@ impl Handle<pods::Save> for Daemon {
             saved.version = shared.version;
             saved.shared = Some(shared);
         }
+        self.keep_within_budget();
         Ok(saved)
     }
 }

@@ -38,7 +38,7 @@ impl Daemon {
         Ok(self.node.command(command).await??)
     }
 
-    fn ticket_addresses(&self) -> Vec<String> {
+    pub(super) fn ticket_addresses(&self) -> Vec<String> {
         // Without the device at their end: the ticket names it once.
         let listening = self
             .listening

@@ -209,7 +209,9 @@ impl Actor {
     fn change_gate(&mut self, change: GateChange) {
         let members = match &change {
             GateChange::Members { team, .. } => Some(*team),
-            GateChange::Share { .. } | GateChange::Withdraw { .. } => None,
+            GateChange::Robots { .. } | GateChange::Share { .. } | GateChange::Withdraw { .. } => {
+                None
+            }
         };
         self.ground.gate.apply(change);
         let Some(team) = members else { return };
@@ -257,6 +259,7 @@ impl Actor {
             Event::ForkProof { team, device, seq } => {
                 tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
             }
+            Event::CaughtUp { team } => tracing::debug!(team = %team.short(), "caught up"),
             other => tracing::info!(event = ?other),
         }
         // Nobody may be listening.

@@ -57,6 +57,9 @@ impl Provider {
 
     /// A place among the streams that are served; none where all are taken.
     pub(crate) fn place(&self, device: DeviceId) -> Option<Place> {
+        if self.gate.is_robot(device) {
+            return self.places.take_for_robot(device);
+        }
         self.places.take(device)
     }
 

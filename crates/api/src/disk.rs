@@ -1,0 +1,103 @@
+//! Calls about this machine's disk: what stays on it, what goes, and whether what is there is whole.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Consent, call::call, pods::Version};
+
+/// Keeps a version on this machine, whatever the disk budget; or ends that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    pub reference: String,
+    pub pinned: bool,
+    /// Seconds to wait for a version that isn't here yet.
+    #[serde(default)]
+    pub wait_s: u64,
+}
+call!(Pin => Version, Team, "pin", names reference);
+
+/// Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
+/// ago and that others have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collect {
+    /// Bytes to hold at most, in place of the settings'.
+    #[serde(default)]
+    pub budget: Option<u64>,
+    /// Only say what would go.
+    #[serde(default)]
+    pub dry_run: bool,
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
+}
+call!(Collect => Collected, Home, "gc");
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// Versions that are on this machine no more (would be, in a dry run), the longest unused first.
+    pub evicted: Vec<Evicted>,
+    /// Bytes of packs and manifests held before and after.
+    pub before: u64,
+    pub after: u64,
+    /// Bytes that were deleted, or would be.
+    pub freed: u64,
+    /// The budget in force; none where there is none.
+    pub budget: Option<u64>,
+    /// What had to stay although the budget is exceeded, for nobody else is known to have it.
+    pub only_copies: Vec<Evicted>,
+    /// What had to stay since it is pinned.
+    pub pinned: usize,
+    /// Bytes above the budget that are still here.
+    pub over: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    pub reference: String,
+    /// Bytes that only this version needs.
+    pub bytes: u64,
+    /// Unix milliseconds.
+    pub last_used_ms: u64,
+    /// Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
+    /// with the lowest id keeps them: for that one they are an only copy too.
+    pub elsewhere: Vec<String>,
+}
+
+/// Reads what is held again and checks every byte of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// All versions on this machine where there is none.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Fetch what is damaged or missing from whoever has it.
+    #[serde(default)]
+    pub repair: bool,
+    /// Seconds to wait for someone who has it.
+    #[serde(default)]
+    pub wait_s: u64,
+}
+call!(Verify => Verified, Team, "verify");
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    pub versions: usize,
+    pub blobs: usize,
+    /// Bytes that were read and checked.
+    pub bytes: u64,
+    /// Versions that are not whole, or were not before they were repaired.
+    pub broken: Vec<Broken>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    pub reference: String,
+    /// Short ids of blobs whose bytes are not what they were.
+    pub damaged: Vec<String>,
+    /// Short ids of blobs that aren't there, or not all that is needed of them.
+    pub missing: Vec<String>,
+    /// It is whole again.
+    pub repaired: bool,
+    /// Why it isn't, where that was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}

@@ -1,0 +1,100 @@
+//! `podsync lock`: which version each name stands for, in a file that is kept beside the code.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use podsync_api::{ApiError, ErrorCode, pods};
+
+use crate::{
+    arguments::Global,
+    command::{
+        call_over,
+        pull::{LOCK_FILE, Wait},
+    },
+    connect::{Connection, Needs},
+    lockfile::{LockFile, lockable},
+    output::{Printer, ago, table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Lock {
+    /// Names to lock, such as `orders` or `orders:baseline` [default: all that the file has]
+    references: Vec<String>,
+    /// The lock file; other names in it stay as they are
+    #[arg(long, value_name = "FILE", default_value = LOCK_FILE)]
+    file: PathBuf,
+    #[command(flatten)]
+    pub(crate) wait: Wait,
+}
+
+pub(crate) async fn run(global: &Global, printer: &Printer, lock: Lock) -> Result<(), ApiError> {
+    // Read first: a file that can't be written anew is no reason to ask anybody anything.
+    let before = LockFile::read(&lock.file)?;
+    let names: Vec<String> = match &before {
+        Some(file) if lock.references.is_empty() => file.names().map(str::to_owned).collect(),
+        _ => lock.references.clone(),
+    };
+    if names.is_empty() {
+        return Err(ApiError::new(
+            ErrorCode::Invalid,
+            format!("{} has no names to lock anew", lock.file.display()),
+        )
+        .hint("say which: orders, orders:3 or orders:baseline"));
+    }
+    for name in &names {
+        lockable(name)?;
+    }
+    let connection = Connection::open(global, printer, Needs::Network).await?;
+    let locked = lock_over(&connection, printer, &lock, before, &names).await;
+    connection.close().await;
+    let locked = locked?;
+    printer.result(&locked, |locked| {
+        let row = |(name, version): &(String, pods::Version)| {
+            [
+                name.clone(),
+                version.reference.clone(),
+                version.author.clone(),
+                ago(version.created_ms),
+                version.id.short(),
+            ]
+        };
+        table(
+            ["NAME", "VERSION", "BY", "WHEN", "ID"],
+            locked.iter().map(row),
+        )
+    });
+    printer.note(format_args!("wrote {}", lock.file.display()));
+    Ok(())
+}
+
+async fn lock_over(
+    connection: &Connection,
+    printer: &Printer,
+    lock: &Lock,
+    before: Option<LockFile>,
+    names: &[String],
+) -> Result<Vec<(String, pods::Version)>, ApiError> {
+    let mut file = before;
+    let mut locked = Vec::new();
+    for name in names {
+        let request = pods::Resolve {
+            reference: name.clone(),
+            wait_s: lock.wait.wait.as_secs(),
+        };
+        let resolved = call_over(connection, printer, &request).await?;
+        let file = file.get_or_insert_with(|| LockFile::new(&lock.file, resolved.team));
+        if file.team != resolved.team {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                format!("{} is another team's", lock.file.display()),
+            )
+            .hint("name the team with --team, or another file with --file"));
+        }
+        file.put(name, &resolved.version)?;
+        locked.push((name.clone(), resolved.version));
+    }
+    if let Some(file) = file {
+        file.write()?;
+    }
+    Ok(locked)
+}

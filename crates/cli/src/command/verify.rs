@@ -1,0 +1,82 @@
+//! `podsync verify`: whether what is on this machine is still what it was.
+
+use clap::Args;
+use podsync_api::{ApiError, ErrorCode, disk};
+
+use crate::{
+    arguments::Global,
+    command::{call, pull::Wait},
+    connect::Needs,
+    output::{Printer, bytes, printable, table},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// `orders:3`, `orders:baseline` [default: everything on this machine]
+    reference: Option<String>,
+    /// Fetch what is damaged or missing from whoever has it
+    #[arg(long)]
+    repair: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+pub(crate) async fn run(
+    global: &Global,
+    printer: &Printer,
+    verify: Verify,
+) -> Result<(), ApiError> {
+    let needs = if verify.repair {
+        Needs::Network
+    } else {
+        Needs::Home
+    };
+    let request = disk::Verify {
+        reference: verify.reference,
+        repair: verify.repair,
+        wait_s: verify.wait.wait.as_secs(),
+    };
+    let verified = call(global, printer, needs, &request).await?;
+    printer.result(&verified, words);
+    let left = verified.broken.iter().filter(|broken| !broken.repaired);
+    match left.count() {
+        0 => Ok(()),
+        left => {
+            let error = ApiError::new(ErrorCode::Disk, format!("{left} versions are not whole"));
+            Err(if verify.repair {
+                error.hint("try again when somebody who has them is online; look into this disk")
+            } else {
+                error.hint("`podsync verify --repair` fetches what is wrong; look into this disk")
+            })
+        }
+    }
+}
+
+fn words(verified: &disk::Verified) -> String {
+    let mut text = format!(
+        "read {} in {} blobs of {} versions",
+        bytes(verified.bytes),
+        verified.blobs,
+        verified.versions
+    );
+    if verified.broken.is_empty() {
+        text.push_str(": all whole");
+        return text;
+    }
+    let rows = verified.broken.iter().map(|broken| {
+        let state = match (&broken.why, broken.repaired) {
+            (_, true) => "whole again".to_owned(),
+            (Some(why), false) => printable(why),
+            (None, false) => "not whole".to_owned(),
+        };
+        [
+            broken.reference.clone(),
+            broken.damaged.join(", "),
+            broken.missing.join(", "),
+            state,
+        ]
+    });
+    text.push('\n');
+    text.push_str(&table(["VERSION", "DAMAGED", "MISSING", "NOW"], rows));
+    text
+}

@@ -1,0 +1,218 @@
+//! Running as a robot: with a token and nothing else, in a home that goes with the command.
+//!
+//! The token comes from `PODSYNC_TOKEN`, from stdin, or, with a warning, from the command line. Its key
+//! is never written down.
+
+use std::{
+    io::{BufRead, Read},
+    path::PathBuf,
+    time::Duration,
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_daemon::Token;
+use tempfile::TempDir;
+
+use crate::{
+    arguments::{Arguments, Command},
+    output::Printer,
+};
+
+/// Where CI systems put the secret.
+pub(crate) const VARIABLE: &str = "PODSYNC_TOKEN";
+/// More than any token has.
+const MAX_TOKEN_LEN: u64 = 16 << 10;
+/// Runners that share a cache at once: each has a part of it.
+pub(crate) const MAX_SLOTS: usize = 64;
+/// How long to look for a teammate where the command doesn't say.
+const DEFAULT_WAIT: Duration = Duration::from_secs(20);
+/// What is still being written when the command ends is removed with the rest a moment later.
+const REMOVALS: usize = 40;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a runner runs with.
+pub(crate) struct Robot {
+    pub(crate) token: Token,
+    pub(crate) text: String,
+    pub(crate) wait: Duration,
+    pub(crate) place: Place,
+}
+
+impl std::fmt::Debug for Robot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Robot {{ device: {}, token: hidden }}",
+            self.token.device()
+        )
+    }
+}
+
+/// Where its home lies.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// A folder that is removed at the end.
+    Scratch(PathBuf),
+    /// A folder that is kept; the home is one of several in it.
+    Cache(PathBuf),
+}
+
+/// The folder of one command.
+pub(crate) struct Scratch(TempDir);
+
+impl Scratch {
+    /// Removes it, also where a thread of the store still writes its last.
+    pub(crate) fn remove(self, printer: &Printer) {
+        let path = self.0.keep();
+        for _ in 0..REMOVALS {
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => return,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+                Err(_) => std::thread::sleep(REMOVAL_PAUSE),
+            }
+        }
+        printer.warn(format_args!("{} could not be removed", path.display()));
+    }
+}
+
+/// What a command does with a token.
+enum Use {
+    /// Runs as the robot; how long it may look for a teammate.
+    Runs(Option<Duration>),
+    /// Has nothing to do with teams.
+    Ignores,
+    /// Would write, or is about this machine's own device.
+    Refuses,
+}
+
+/// Looks for a token; with one, the command runs as its robot.
+pub(crate) fn prepare(
+    arguments: &mut Arguments,
+    printer: &Printer,
+) -> Result<Option<Scratch>, ApiError> {
+    let said = arguments.global.token.take();
+    let wait = match (use_of(&arguments.command), &said) {
+        (Use::Ignores, None) => return Ok(None),
+        (Use::Runs(wait), _) => wait,
+        (Use::Ignores | Use::Refuses, _) => {
+            if said.is_none() && std::env::var_os(VARIABLE).is_none() {
+                return Ok(None);
+            }
+            return Err(ApiError::new(
+                ErrorCode::Forbidden,
+                "a robot only reads: pull, load, export, list, versions, show, diff, lock and run-hook take its token",
+            )
+            .hint(format!("to act as this machine's own device unset {VARIABLE}")));
+        }
+    };
+    let Some(text) = read(said, printer)? else {
+        if arguments.global.cache.is_some() {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                "--cache is where a robot keeps its packs, and there is no token",
+            )
+            .hint(format!(
+                "set {VARIABLE}; a device of its own keeps its packs in its home"
+            )));
+        }
+        return Ok(None);
+    };
+    let token = Token::parse(&text)?;
+    let (place, scratch) = match arguments.global.cache.take() {
+        Some(folder) => (Place::Cache(absolute(folder)?), None),
+        None => {
+            let folder = tempfile::Builder::new()
+                .prefix("podsync-runner-")
+                .tempdir()
+                .map_err(|error| {
+                    ApiError::new(
+                        ErrorCode::Disk,
+                        format!(
+                            "no temporary folder in {}: {error}",
+                            std::env::temp_dir().display()
+                        ),
+                    )
+                    .hint("set TMPDIR to a folder with room, or say where with --cache")
+                })?;
+            let home = folder.path().join("home");
+            (Place::Scratch(home), Some(Scratch(folder)))
+        }
+    };
+    arguments.global.robot = Some(std::sync::Arc::new(Robot {
+        token,
+        text,
+        wait: wait.unwrap_or(DEFAULT_WAIT),
+        place,
+    }));
+    Ok(scratch)
+}
+
+fn use_of(command: &Command) -> Use {
+    match command {
+        Command::Pull(pull) => Use::Runs(Some(pull.wait.wait)),
+        Command::Load(load) => Use::Runs(Some(load.wait.wait)),
+        Command::Export(export) => Use::Runs(Some(export.wait.wait)),
+        Command::Lock(lock) => Use::Runs(Some(lock.wait.wait)),
+        Command::RunHook(run) => Use::Runs(Some(run.timeout)),
+        Command::List(_) | Command::Versions(_) | Command::Show(_) | Command::Diff(_) => {
+            Use::Runs(None)
+        }
+        Command::Init(_)
+        | Command::Doctor(_)
+        | Command::Stop(_)
+        | Command::Config(_)
+        | Command::Demo(_)
+        | Command::Completions(_) => Use::Ignores,
+        Command::Team(_)
+        | Command::Save(_)
+        | Command::Share(_)
+        | Command::Undo(_)
+        | Command::Tag(_)
+        | Command::Drop(_)
+        | Command::Retention(_)
+        | Command::Pin(_)
+        | Command::Unpin(_)
+        | Command::Gc(_)
+        | Command::Verify(_)
+        | Command::Status(_)
+        | Command::Peers(_)
+        | Command::Daemon(_) => Use::Refuses,
+    }
+}
+
+fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
+    match said {
+        Some(dash) if dash == "-" => {
+            let mut line = String::new();
+            std::io::stdin()
+                .lock()
+                .take(MAX_TOKEN_LEN)
+                .read_line(&mut line)
+                .map_err(|error| {
+                    ApiError::new(ErrorCode::Ticket, format!("cannot read the token: {error}"))
+                        .hint(format!("give it on stdin, or as {VARIABLE}"))
+                })?;
+            Ok(Some(line.trim().to_owned()))
+        }
+        Some(text) => {
+            printer.warn(format_args!(
+                "a token on the command line shows in the process list; better give it as {VARIABLE}, or on stdin with `--token -`"
+            ));
+            Ok(Some(text))
+        }
+        None => match std::env::var(VARIABLE) {
+            Ok(text) => Ok(Some(text)),
+            Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err(ApiError::new(
+                ErrorCode::Ticket,
+                format!("{VARIABLE} is no text"),
+            )
+            .hint("copy the whole line that `podsync team invite --robot` printed")),
+        },
+    }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
+    std::path::absolute(&path)
+        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
+}

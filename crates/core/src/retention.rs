@@ -1,0 +1,229 @@
+//! Retention: which versions of a pod a team's policy lets go of.
+//!
+//! It is computed from the catalog, the team's settings and the time, and from nothing else: members
+//! who know the same come to the same, and what may go stays what may go, for as long as the catalog
+//! and the policy are what they are. A policy that can't be read lets go of nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
+
+use crate::{
+    catalog::{Catalog, VersionRecord},
+    id::VersionId,
+    membership::Roster,
+    name::PodName,
+};
+
+/// The team's setting for every pod that has none of its own.
+pub const SETTING: &str = "retention";
+/// What a pod's own setting may say instead of a policy: its versions are all kept.
+pub const KEEP_ALL: &str = "keep-all";
+/// A version is this old before a policy may let go of it, unless the policy says otherwise.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The most versions or days that a policy may name: more is no policy but a slip.
+pub const MAX_KEPT: u32 = 100_000;
+/// The longest grace: ten years.
+pub const MAX_GRACE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// What is kept of a pod; everything else goes, once it is old enough. A tip is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The newest so many versions, by number.
+    pub last: Option<NonZeroU32>,
+    /// The newest version of each of the newest so many days (UTC) on which there are any.
+    pub daily: Option<NonZeroU32>,
+    /// Versions that a tag stands at.
+    pub tagged: bool,
+    /// Younger versions are kept.
+    pub grace: Duration,
+}
+
+/// Why something is no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    #[error("a policy that keeps no version says nothing; say how many to keep, or `keep-all`")]
+    KeepsNothing,
+    #[error(
+        "`{0}` is not a number of versions or days from 1 to {MAX_KEPT}; write it as last=10 or daily=7"
+    )]
+    Number(String),
+    #[error("`{0}` is not a time of at most ten years in seconds; write it as grace=86400")]
+    Grace(String),
+    #[error("`{0}` is no part of a policy; there are last=N, daily=N, tagged and grace=SECONDS")]
+    Word(String),
+    #[error("`{0}` is said twice in a policy; say it once")]
+    Twice(String),
+}
+
+impl Policy {
+    /// Refuses what keeps nothing by number or day: that is no policy but a slip.
+    pub fn new(
+        last: Option<u32>,
+        daily: Option<u32>,
+        tagged: bool,
+        grace: Duration,
+    ) -> Result<Self, PolicyError> {
+        let kept = |count: Option<u32>| match count {
+            None => Ok(None),
+            Some(count) => match NonZeroU32::new(count).filter(|count| count.get() <= MAX_KEPT) {
+                Some(count) => Ok(Some(count)),
+                None => Err(PolicyError::Number(count.to_string())),
+            },
+        };
+        let policy = Self {
+            last: kept(last)?,
+            daily: kept(daily)?,
+            tagged,
+            grace,
+        };
+        if policy.last.is_none() && policy.daily.is_none() {
+            return Err(PolicyError::KeepsNothing);
+        }
+        if grace > MAX_GRACE {
+            return Err(PolicyError::Grace(grace.as_secs().to_string()));
+        }
+        Ok(policy)
+    }
+
+    /// The versions of a pod that this policy lets go of, the lowest number first.
+    pub fn lets_go<'a>(
+        &self,
+        catalog: &'a Catalog,
+        pod: &PodName,
+        now_ms: u64,
+    ) -> Vec<&'a VersionRecord> {
+        let versions = catalog.versions(pod);
+        let mut kept: BTreeSet<VersionId> = catalog
+            .tips(pod)
+            .into_iter()
+            .map(VersionRecord::version)
+            .collect();
+        if self.tagged {
+            kept.extend(catalog.tags(pod).into_values());
+        }
+        if let Some(last) = self.last {
+            let newest = versions.iter().rev().take(last.get() as usize);
+            kept.extend(newest.map(|record| record.version()));
+        }
+        if let Some(daily) = self.daily {
+            kept.extend(newest_of_days(&versions, daily.get() as usize));
+        }
+        let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+        let young = |record: &VersionRecord| {
+            record.publication.created_ms.saturating_add(grace_ms) > now_ms
+        };
+        versions
+            .into_iter()
+            .filter(|record| !kept.contains(&record.version()) && !young(record))
+            .collect()
+    }
+}
+
+/// The newest version of each of the newest days. Of a day's versions the highest number is the newest.
+fn newest_of_days(versions: &[&VersionRecord], days: usize) -> Vec<VersionId> {
+    let mut by_day: BTreeMap<u64, VersionId> = BTreeMap::new();
+    for record in versions {
+        by_day.insert(record.publication.created_ms / DAY_MS, record.version());
+    }
+    by_day.into_values().rev().take(days).collect()
+}
+
+/// The name of a pod's own setting.
+pub fn setting_of(pod: &PodName) -> String {
+    format!("{SETTING}.{pod}")
+}
+
+/// The policy of a pod: its own, or else the team's; none where everything is kept.
+pub fn policy_of(roster: &Roster, pod: &PodName) -> Result<Option<Policy>, PolicyError> {
+    let said = roster
+        .setting(&setting_of(pod))
+        .or_else(|| roster.setting(SETTING));
+    match said {
+        None | Some(KEEP_ALL) => Ok(None),
+        Some(text) => text.parse().map(Some),
+    }
+}
+
+/// What a team's policies let go of, pod by pod. A policy that can't be read lets go of nothing.
+pub fn due<'a>(roster: &Roster, catalog: &'a Catalog, now_ms: u64) -> Vec<&'a VersionRecord> {
+    let mut due = Vec::new();
+    for pod in catalog.pods() {
+        if let Ok(Some(policy)) = policy_of(roster, pod) {
+            due.extend(policy.lets_go(catalog, pod, now_ms));
+        }
+    }
+    due
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut words = Vec::new();
+        words.extend(self.last.map(|last| format!("last={last}")));
+        words.extend(self.daily.map(|daily| format!("daily={daily}")));
+        if self.tagged {
+            words.push("tagged".to_owned());
+        }
+        if self.grace != DEFAULT_GRACE {
+            words.push(format!("grace={}", self.grace.as_secs()));
+        }
+        f.write_str(&words.join(" "))
+    }
+}
+
+impl FromStr for Policy {
+    type Err = PolicyError;
+
+    fn from_str(text: &str) -> Result<Self, PolicyError> {
+        let mut said = BTreeMap::new();
+        for word in text.split_ascii_whitespace() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            if said.insert(name, value).is_some() {
+                return Err(PolicyError::Twice(name.to_owned()));
+            }
+        }
+        let mut number = |name: &str| -> Result<Option<u32>, PolicyError> {
+            let Some(value) = said.remove(name) else {
+                return Ok(None);
+            };
+            let number = value.parse().ok().filter(|_| digits(value));
+            number
+                .map(Some)
+                .ok_or_else(|| PolicyError::Number(value.to_owned()))
+        };
+        let (last, daily) = (number("last")?, number("daily")?);
+        let tagged = match said.remove("tagged") {
+            None => false,
+            Some("") => true,
+            Some(value) => return Err(PolicyError::Word(format!("tagged={value}"))),
+        };
+        let grace = match said.remove("grace") {
+            None => DEFAULT_GRACE,
+            Some(value) => Duration::from_secs(
+                value
+                    .parse()
+                    .ok()
+                    .filter(|_| digits(value))
+                    .ok_or_else(|| PolicyError::Grace(value.to_owned()))?,
+            ),
+        };
+        match said.into_keys().next() {
+            Some(unknown) => Err(PolicyError::Word(unknown.to_owned())),
+            None => Self::new(last, daily, tagged, grace),
+        }
+    }
+}
+
+/// `+7` and such parse as numbers, and aren't written by us.
+fn digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests;
