@@ -85,7 +85,12 @@ async fn share(
 ) -> Result<(Duration, Duration)> {
     let begin = Instant::now();
     let returned = async {
-        sharer.call(&pods::Share { reference }).await?;
+        sharer
+            .call(&pods::Share {
+                reference,
+                durable: false,
+            })
+            .await?;
         anyhow::Ok(begin.elapsed())
     };
     let listed = async {
