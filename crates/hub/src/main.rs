@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 /// Libraries that would log URLs, headers or signatures: they keep to warnings, whatever RUST_LOG says.
-const TALKATIVE: [&str; 9] = [
+const TALKATIVE: [&str; 8] = [
     "h2",
     "hyper",
     "hyper_util",
@@ -35,7 +35,6 @@ const TALKATIVE: [&str; 9] = [
     "reqsign_aws_v4",
     "reqwest",
     "s3s",
-    "s3s_fs",
 ];
 
 /// The organisation's hub for podsync.
