@@ -25,12 +25,18 @@ use podsync_store::Blobs;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::{fetch::BucketFetch, join::ask_to_join, placements::Placements};
-use crate::{daemon::Daemon, failure::Failure, node::Clock};
+use crate::{
+    daemon::{Daemon, Lifetime},
+    failure::Failure,
+    node::Clock,
+};
 
 /// How often the hub is asked what is new.
 const HEAR_EVERY: Duration = Duration::from_secs(30);
 /// How long somebody waits for what the hub knows before going on without it.
 pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a look at what there is waits for what the hub knows.
+const BRIEFLY: Duration = Duration::from_secs(3);
 
 /// The hubs of this home's teams.
 pub(crate) struct Hubs {
@@ -262,6 +268,21 @@ impl Daemon {
         });
         hub.note_outcome(&outcome);
         outcome
+    }
+
+    /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was
+    /// heard in the background there. Without an answer, what is known is shown.
+    pub(crate) async fn hear_briefly(&self, team: TeamId) {
+        if self.lifetime == Lifetime::Service {
+            return;
+        }
+        match tokio::time::timeout(BRIEFLY, self.hear_now(team)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+            }
+            Err(_) => tracing::warn!(team = %team.short(), "the hub wasn't heard in time"),
+        }
     }
 }
 

@@ -201,6 +201,8 @@ fn without_a_daemon_a_share_ends_in_the_bucket_and_a_pull_begins_there() -> Resu
     let bob = Home::new("bob")?;
     bob.run_with(&["team", "join", "-", "--as", "bob"], &quiet, Some(&ticket))?
         .ok()?;
+    let listed = bob.run_with(&["list"], &quiet, None)?.ok()?;
+    ensure!(listed[0]["name"] == "orders", "{listed}");
     let pulled = bob.run_with(&["pull", "orders"], &quiet, None)?.ok()?;
     ensure!(pulled["sources"][0]["name"] == "the bucket", "{pulled}");
     exported_is(&bob, "orders", &state)

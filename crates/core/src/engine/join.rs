@@ -107,7 +107,9 @@ impl Engine {
         }
         let deadline = Some(self.now.mono + patience);
         let to_dial = ticket.dialled().next().is_some() || !self.connected.is_empty();
-        let ask_hub = ticket.hubs().next().map(|_| match to_dial {
+        // A robot's team is seldom about, and each of its commands would wait anew.
+        let is_robot = ticket.kind == TicketKind::Robot;
+        let ask_hub = ticket.hubs().next().map(|_| match to_dial && !is_robot {
             true => self.now.mono + ASK_HUB_AFTER,
             false => self.now.mono,
         });

@@ -24,6 +24,7 @@ impl Handle<pods::ListPods> for Daemon {
         context: Arc<Context>,
     ) -> Result<Vec<pods::Pod>, ApiError> {
         let team = self.team(&context).await?;
+        self.hear_briefly(team).await;
         let versions = Arc::clone(&self.versions);
         let listed = self.node.read(move |engine| {
             let Some(catalog) = engine.catalog(&team) else {
@@ -60,6 +61,7 @@ impl Handle<pods::ListVersions> for Daemon {
         context: Arc<Context>,
     ) -> Result<Vec<pods::Version>, ApiError> {
         let team = self.team(&context).await?;
+        self.hear_briefly(team).await;
         // An unknown pod is an error with suggestions, not an empty list.
         match self
             .resolve(team, call.pod.as_str())
@@ -86,6 +88,7 @@ impl Handle<pods::Show> for Daemon {
         context: Arc<Context>,
     ) -> Result<pods::Shown, ApiError> {
         let team = self.team(&context).await?;
+        self.hear_briefly(team).await;
         let named = self.resolve(team, &call.reference).await?;
         let id = named.found.version();
         let held = self.versions.get(team, id);
