@@ -8,6 +8,7 @@ mod measure;
 mod peers;
 mod report;
 mod rows;
+mod servers;
 mod states;
 
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ enum Row {
     Providers,
     /// A save and a load at a real LocalStack, beside curl
     Instance,
+    /// An upload to a bucket and a download from it, beside `aws s3 cp` and rclone
+    Bucket,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
 }
@@ -58,6 +61,7 @@ enum Row {
 /// What every row works with.
 struct Ground {
     program: PathBuf,
+    hub: PathBuf,
     /// Holds every state, home and file of the run.
     folder: TempDir,
     size: u64,
@@ -66,13 +70,9 @@ struct Ground {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        run("cargo", &["build", "--release", "--package", "podsync"])?;
-        let program = target().join(format!("release/podsync{}", std::env::consts::EXE_SUFFIX));
-        ensure!(
-            program.is_file(),
-            "{} isn't there after its build",
-            program.display()
-        );
+        let packages = ["--package", "podsync", "--package", "podsync-hub"];
+        run("cargo", &[&["build", "--release"], &packages[..]].concat())?;
+        let (program, hub) = (built("podsync")?, built("podsync-hub")?);
         // The client needs a provider for TLS, though it only ever speaks over a socket.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::Builder::new()
@@ -82,6 +82,7 @@ impl Bench {
         let (size, pairs) = (self.size, self.pairs);
         let ground = Ground {
             program,
+            hub,
             folder,
             size,
             pairs,
@@ -128,6 +129,16 @@ impl Bench {
     }
 }
 
+fn built(name: &str) -> Result<PathBuf> {
+    let program = target().join(format!("release/{name}{}", std::env::consts::EXE_SUFFIX));
+    ensure!(
+        program.is_file(),
+        "{} isn't there after its build",
+        program.display()
+    );
+    Ok(program)
+}
+
 impl Row {
     fn measure(self, ground: &Ground) -> Result<Report> {
         match self {
@@ -138,6 +149,7 @@ impl Row {
             Self::Files => rows::files::measure(ground),
             Self::Providers => rows::providers::measure(ground),
             Self::Instance => rows::instance::measure(ground),
+            Self::Bucket => rows::bucket::measure(ground),
             Self::Large => rows::large::measure(ground),
         }
     }

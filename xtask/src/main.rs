@@ -27,7 +27,7 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Build the S3 server that the hub's suite runs on beside others
     Garage(garage::Garage),
-    /// Measure against tar, zstd, socat, curl and nginx; prints ratios
+    /// Measure against tar, zstd, socat, curl, nginx, aws and rclone; prints ratios
     Bench(bench::Bench),
 }
 

@@ -128,7 +128,7 @@ pub(crate) enum Command {
     Daemon(command::daemon::Daemon),
     /// Print the settings in force
     Config(command::config::Config),
-    /// See it work: three homes on this machine, start to end
+    /// See it work: a team and its hub on this machine, start to end
     Demo(command::demo::Demo),
     /// Print a shell's completion script
     Completions(command::completions::Completions),

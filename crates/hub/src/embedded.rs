@@ -62,6 +62,11 @@ pub enum EmbeddedError {
     },
 }
 
+/// The access key and the secret key of a bucket of the server whose folder this is, running or not.
+pub fn keys(folder: &Path, bucket: &str) -> Result<(String, String), EmbeddedError> {
+    Ok(Keys::made_in(folder)?.of_bucket(bucket))
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Embedded {

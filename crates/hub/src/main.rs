@@ -14,7 +14,7 @@ use podsync_core::TeamId;
 use podsync_hub::{
     Hub, Teams,
     config::Config,
-    embedded::Embedded,
+    embedded::{self, Embedded},
     gc,
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, Tls, serve},
@@ -37,6 +37,9 @@ const TALKATIVE: [&str; 8] = [
     "s3s",
 ];
 
+/// Where `dev` keeps its buckets, in its folder.
+const DEV_BUCKETS: &str = "buckets";
+
 /// The organisation's hub for podsync.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -54,6 +57,14 @@ enum Command {
     Serve(ServeArguments),
     /// Serve any team from a bucket on this disk, to try podsync. Not for the open internet.
     Dev(DevArguments),
+    /// Print how `aws` and others reach a team's bucket of `podsync-hub dev`. Whoever has that can write to it.
+    DevKeys {
+        /// What `podsync-hub dev` was given.
+        #[arg(long)]
+        data: PathBuf,
+        /// The team's id, as `podsync status --json` has it.
+        team: TeamId,
+    },
     /// Collect the garbage of every team's bucket now. A hub that serves does it every hour.
     Gc {
         #[arg(long)]
@@ -132,6 +143,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(arguments) => run_serve(arguments).await,
         Command::Dev(arguments) => run_dev(arguments).await,
+        Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
@@ -166,7 +178,7 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let public: Option<Endpoint> = arguments.s3_public.map(|url| url.parse()).transpose()?;
-    let embedded = Embedded::start(&arguments.data.join("buckets"), arguments.s3_listen).await?;
+    let embedded = Embedded::start(&arguments.data.join(DEV_BUCKETS), arguments.s3_listen).await?;
     let embedded = Arc::new(embedded);
     let witness = witness::open(&arguments.data.join("witness.key"))?;
     let buckets = embedded.clone();
@@ -221,11 +233,25 @@ fn open_embedded(
     team: TeamId,
     public: Option<Endpoint>,
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    // Names of buckets have at most 63 letters: 160 bits of the id tell teams apart as well.
-    let name = format!("podsync-{}", &team.to_string()[..40]);
-    let mut settings = embedded.bucket(&name);
+    let mut settings = embedded.bucket(&dev_bucket(team));
     settings.public_endpoint = public;
     Ok(Arc::new(S3Bucket::new(settings)?))
+}
+
+/// As variables that a shell and AWS's tools read.
+fn print_dev_keys(data: &Path, team: TeamId) -> anyhow::Result<()> {
+    let bucket = dev_bucket(team);
+    let (access_key, secret_key) = embedded::keys(&data.join(DEV_BUCKETS), &bucket)?;
+    println!("AWS_ACCESS_KEY_ID={access_key}");
+    println!("AWS_SECRET_ACCESS_KEY={secret_key}");
+    println!("AWS_DEFAULT_REGION={}", embedded::REGION);
+    println!("BUCKET={bucket}");
+    Ok(())
+}
+
+/// Names of buckets have at most 63 letters: 160 bits of the id tell teams apart as well.
+fn dev_bucket(team: TeamId) -> String {
+    format!("podsync-{}", &team.to_string()[..40])
 }
 
 /// Tells whoever reads standard output. That nobody does any more is no reason to stop.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod bucket;
 mod crash;
+mod demo;
 mod disk;
 mod instances;
 mod lan;

@@ -109,6 +109,30 @@ impl Home {
         self.run(&["share", reference])
     }
 
+    /// Names the team's hub.
+    pub(super) fn set_hub(&self, url: &str) -> Result<Ran<team::HubSet>> {
+        self.run(&["team", "set-hub", url])
+    }
+
+    /// Shares it, and waits until the bucket has all of it.
+    pub(super) fn share_durably(&self, reference: &str) -> Result<Ran<pods::Shared>> {
+        self.run(&["share", reference, "--wait"])
+    }
+
+    pub(super) fn pull_from_bucket(&self, reference: &str) -> Result<Ran<pods::Pulled>> {
+        self.run(&["pull", reference, "--source", "bucket"])
+    }
+
+    /// The only team that it is in.
+    pub(super) fn team(&self) -> Result<String> {
+        let status: node::Status = self.run(&["status"])?.answer;
+        let team = status.teams.first();
+        Ok(team
+            .with_context(|| format!("{} is in no team", self.name))?
+            .id
+            .to_string())
+    }
+
     pub(super) fn pull(&self, reference: &str) -> Result<Ran<pods::Pulled>> {
         self.run(&["pull", reference])
     }

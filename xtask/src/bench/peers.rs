@@ -13,14 +13,17 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::measure::{Cost, Peak, Process, fsync, timed};
+use super::{
+    measure::{Cost, Peak, Process, fsync, timed},
+    servers::Bucket,
+};
 use crate::tools::has;
 
 /// What socat reads and writes at once; larger gains nothing.
 const SOCAT_BLOCK: &str = "262144";
-/// nginx answers within this, or there is something wrong.
-const NGINX_PATIENCE: Duration = Duration::from_secs(10);
-const NGINX_POLL: Duration = Duration::from_millis(10);
+/// A server answers within this, or there is something wrong.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
 
 /// One turn of a competitor: its cost, and the peak memory of each of its processes.
 pub(super) struct Turn {
@@ -129,7 +132,8 @@ impl Nginx {
             port,
             certificate,
         };
-        nginx.wait_until_it_listens(scratch)?;
+        wait_until_it_listens(&mut nginx.child, port, &scratch.join("error.log"))
+            .context("nginx")?;
         Ok(nginx)
     }
 
@@ -169,23 +173,20 @@ impl Nginx {
             peaks: vec![peak.bytes(), server.peak().unwrap_or_default()],
         })
     }
+}
 
-    fn wait_until_it_listens(&mut self, scratch: &Path) -> Result<()> {
-        let deadline = Instant::now() + NGINX_PATIENCE;
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if let Some(status) = self.child.try_wait()? {
-                let log = fs::read_to_string(scratch.join("error.log")).unwrap_or_default();
-                bail!("nginx ended at its start, {status}: {}", log.trim());
-            }
-            ensure!(
-                Instant::now() < deadline,
-                "nginx doesn't listen on port {}",
-                self.port
-            );
-            thread::sleep(NGINX_POLL);
+/// Until `child`, whose log is there, takes connections.
+pub(super) fn wait_until_it_listens(child: &mut Child, port: u16, log: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if let Some(status) = child.try_wait()? {
+            let log = fs::read_to_string(log).unwrap_or_default();
+            bail!("it ended at its start, {status}: {}", log.trim());
         }
-        Ok(())
+        ensure!(Instant::now() < deadline, "nothing listens on port {port}");
+        thread::sleep(POLL);
     }
+    Ok(())
 }
 
 impl Drop for Nginx {
@@ -218,7 +219,7 @@ fn nginx() -> Option<&'static str> {
         .find(|program| has(program, &["-v"]))
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
@@ -290,4 +291,91 @@ fn curl(arguments: &[&str]) -> Result<Peak> {
         arguments.join(" ")
     );
     Ok(peak)
+}
+
+/// A program that people copy files to and from S3 with.
+#[derive(Clone, Copy)]
+pub(super) enum Copier {
+    Aws,
+    Rclone,
+}
+
+impl Copier {
+    pub(super) const ALL: [Self; 2] = [Self::Aws, Self::Rclone];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Aws => "aws s3 cp",
+            Self::Rclone => "rclone copyto",
+        }
+    }
+
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::Aws => "aws",
+            Self::Rclone => "rclone",
+        }
+    }
+
+    /// A file into a bucket.
+    pub(super) fn upload(self, source: &Path, bucket: &Bucket) -> Result<Turn> {
+        let source = source.to_string_lossy();
+        let (peak, cost) = timed(&[], || self.copy(&source, &self.object(bucket), bucket))?;
+        Ok(Turn {
+            cost,
+            peaks: vec![peak.bytes()],
+        })
+    }
+
+    /// What [`Self::upload`] left there, which was `source`, into a file.
+    pub(super) fn download(self, source: &Path, bucket: &Bucket, into: &Path) -> Result<Turn> {
+        let run = || {
+            let peak = self.copy(&self.object(bucket), &into.to_string_lossy(), bucket)?;
+            fsync(into)?;
+            Ok(peak)
+        };
+        let (peak, cost) = timed(&[], run)?;
+        whole(source, into)?;
+        Ok(Turn {
+            cost,
+            peaks: vec![peak.bytes()],
+        })
+    }
+
+    fn object(self, bucket: &Bucket) -> String {
+        let name = &bucket.name;
+        match self {
+            Self::Aws => format!("s3://{name}/copied/by-aws"),
+            Self::Rclone => format!("bench:{name}/copied/by-rclone"),
+        }
+    }
+
+    /// With nothing of the settings of the person who measures.
+    fn copy(self, from: &str, to: &str, bucket: &Bucket) -> Result<Peak> {
+        let mut command = Command::new(self.program());
+        match self {
+            Self::Aws => command
+                .args(["s3", "cp", "--only-show-errors", from, to])
+                .env("AWS_CONFIG_FILE", "/dev/null")
+                .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+                .env("AWS_ENDPOINT_URL", &bucket.endpoint)
+                .env("AWS_DEFAULT_REGION", bucket.region)
+                .env("AWS_ACCESS_KEY_ID", &bucket.access_key)
+                .env("AWS_SECRET_ACCESS_KEY", &bucket.secret_key),
+            Self::Rclone => command
+                .args(["copyto", "--s3-no-check-bucket", from, to])
+                .env("RCLONE_CONFIG", "/dev/null")
+                .env("RCLONE_CONFIG_BENCH_TYPE", "s3")
+                .env("RCLONE_CONFIG_BENCH_PROVIDER", "Other")
+                .env("RCLONE_CONFIG_BENCH_ENDPOINT", &bucket.endpoint)
+                .env("RCLONE_CONFIG_BENCH_REGION", bucket.region)
+                .env("RCLONE_CONFIG_BENCH_ACCESS_KEY_ID", &bucket.access_key)
+                .env("RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY", &bucket.secret_key),
+        };
+        let mut child = command.env("NO_PROXY", "*").stdin(Stdio::null()).spawn()?;
+        let peak = Process(child.id()).follow();
+        let status = child.wait()?;
+        ensure!(status.success(), "{} failed: {status}", self.name());
+        Ok(peak)
+    }
 }

@@ -1,18 +1,23 @@
-//! `podsync demo`: the whole story on one machine, with real daemons on loopback.
+//! `podsync demo`: the whole story on one machine, with real daemons and a real hub on loopback.
 //!
-//! Everything lies in one temporary folder and every daemon is a child of this process, so that
+//! Everything lies in one temporary folder and every program is a child of this process, so that
 //! nothing is left behind, whichever way the demo ends.
 
+mod bucket;
 mod home;
+mod hub;
 mod state;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode, pods, team};
 use podsync_core::{MemberName, PodName, TeamName};
 
-use self::home::DemoHome;
+use self::{home::DemoHome, hub::Program, state::State};
 use crate::output::{Printer, bytes};
 
 #[derive(Debug, Args)]
@@ -26,77 +31,123 @@ pub(crate) struct Demo {
 const WAIT_S: u64 = 30;
 /// Where LocalStack is looked for.
 const LOCALSTACK: &str = "http://localhost:4566";
+/// The pod that the story is about.
+const POD: &str = "orders";
 
 pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> {
+    let hub = Program::find(printer).await?;
     let folder = tempfile::Builder::new()
         .prefix("podsync-demo-")
         .tempdir()
         .map_err(local)?;
-    let started = Instant::now();
-    let say = |text: String| {
-        printer.note(format_args!(
-            "{:6.2} s  {text}",
-            started.elapsed().as_secs_f32()
-        ))
+    let teller = Teller {
+        printer,
+        started: Instant::now(),
     };
+    let mut team = gather(&teller, folder.path()).await?;
+    save_localstack(&teller, &team).await?;
+    let state = State::make(&folder.path().join("state"), demo.size * 1_000_000)?;
+    let mut shared = share_and_pull(&teller, &team, &state).await?;
+    shared += change(&teller, &team, &state).await?;
+    shared += lose_a_provider(&teller, &mut team, &state).await?;
+    let carol_sees = folder.path().join("carol-sees");
+    team.carol.export(POD, &carol_sees).await?;
+    state.assert_equal(&carol_sees)?;
+    teller.say("what carol has is, byte for byte, what alice saved");
+    match hub {
+        Ok(program) => bucket::act(&teller, team, &state, shared, folder.path(), &program).await?,
+        Err(absent) => {
+            teller.say(format!(
+                "the last act is left out, where all are offline but the hub: {absent}"
+            ));
+            team.go_offline().await;
+        }
+    }
+    folder.close().map_err(local)?;
+    teller.say("all daemons ended, nothing left behind");
+    Ok(())
+}
 
-    say("three homes, each with a key and a daemon of its own on 127.0.0.1".to_owned());
-    let alice = DemoHome::start(folder.path(), "alice", &[]).await?;
-    let bob = DemoHome::start(folder.path(), "bob", &[&alice]).await?;
-    let carol = DemoHome::start(folder.path(), "carol", &[&alice, &bob]).await?;
+/// Says what happens, and when.
+struct Teller<'a> {
+    printer: &'a Printer,
+    started: Instant,
+}
 
-    let name = TeamName::new("demo").map_err(invalid)?;
+impl Teller<'_> {
+    fn say(&self, text: impl std::fmt::Display) {
+        let passed = self.started.elapsed().as_secs_f32();
+        self.printer.note(format_args!("{passed:6.2} s  {text}"));
+    }
+}
+
+struct Team {
+    alice: DemoHome,
+    /// None once he was killed.
+    bob: Option<DemoHome>,
+    carol: DemoHome,
+}
+
+impl Team {
+    fn bob(&self) -> Result<&DemoHome, ApiError> {
+        self.bob.as_ref().ok_or_else(|| invalid("bob is gone"))
+    }
+
+    async fn go_offline(self) {
+        self.alice.stop().await;
+        self.carol.stop().await;
+        if let Some(bob) = self.bob {
+            bob.stop().await;
+        }
+    }
+}
+
+async fn gather(teller: &Teller<'_>, folder: &Path) -> Result<Team, ApiError> {
+    teller.say("three homes, each with a key and a daemon of its own on 127.0.0.1");
+    let alice = DemoHome::start(folder, "alice", &[]).await?;
+    let bob = DemoHome::start(folder, "bob", &[&alice]).await?;
+    let carol = DemoHome::start(folder, "carol", &[&alice, &bob]).await?;
     let created = team::CreateTeam {
-        name,
+        name: TeamName::new("demo").map_err(invalid)?,
         member: member("alice")?,
         label: "laptop".to_owned(),
     };
     alice.client().call(&created).await?;
-    let invite = team::Invite {
-        role: team::Role::Publisher,
-        expires_s: 3600,
-        uses: 2,
-    };
-    let ticket = alice.client().call(&invite).await?.ticket;
+    let ticket = alice.invite(2).await?;
     for home in [&bob, &carol] {
-        let join = team::Join {
-            ticket: ticket.clone(),
-            member: member(home.name())?,
-            label: "laptop".to_owned(),
-        };
-        home.client().call(&join).await?;
-        say(format!("{} joins with alice's ticket", home.name()));
+        home.join(&ticket).await?;
+        teller.say(format_args!("{} joins with alice's ticket", home.name()));
     }
+    let bob = Some(bob);
+    Ok(Team { alice, bob, carol })
+}
 
-    let state = state::State::make(&folder.path().join("state"), demo.size * 1_000_000)?;
-    let source = if home::localstack_answers(LOCALSTACK).await {
-        say(format!(
-            "a LocalStack answers at {LOCALSTACK}: its state is saved first"
-        ));
-        let save = save(
-            pods::StateSource::Endpoint(LOCALSTACK.to_owned()),
-            "localstack",
-            "from a running LocalStack",
-        )?;
-        let saved = alice.client().call(&save).await?;
-        say(format!(
-            "alice saved and shared {} ({})",
-            reference(&saved),
-            bytes(saved.state_len)
-        ));
-        let pulled = bob.pull(reference(&saved), |_| ()).await?;
-        say(format!("bob pulled it: {}", sources(&pulled)));
-        pods::StateSource::Path(state.path().to_owned())
-    } else {
-        pods::StateSource::Path(state.path().to_owned())
-    };
+/// Where a LocalStack runs, its state makes the way too.
+async fn save_localstack(teller: &Teller<'_>, team: &Team) -> Result<(), ApiError> {
+    if !home::localstack_answers(LOCALSTACK).await {
+        return Ok(());
+    }
+    teller.say(format_args!(
+        "a LocalStack answers at {LOCALSTACK}: its state is saved first"
+    ));
+    let from = pods::StateSource::Endpoint(LOCALSTACK.to_owned());
+    let save = save(from, "localstack", "from a running LocalStack")?;
+    let saved = team.alice.client().call(&save).await?;
+    teller.say(format_args!(
+        "alice saved and shared {} ({})",
+        reference(&saved),
+        bytes(saved.state_len)
+    ));
+    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    teller.say(format_args!("bob pulled it: {}", sources(&pulled)));
+    Ok(())
+}
 
+/// How many sealed bytes were shared, as the acts after it.
+async fn share_and_pull(teller: &Teller<'_>, team: &Team, state: &State) -> Result<u64, ApiError> {
     let at = Instant::now();
-    let saved = alice
-        .client()
-        .call(&save(source.clone(), "orders", "dead letters pile up")?)
-        .await?;
-    say(format!(
+    let saved = team.alice.save(state, "dead letters pile up").await?;
+    teller.say(format_args!(
         "alice saves and shares {} of {}: {}",
         reference(&saved),
         bytes(saved.state_len),
@@ -104,79 +155,64 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
     ));
 
     let at = Instant::now();
-    let pulled = bob.pull(reference(&saved), |_| ()).await?;
-    say(format!(
+    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    teller.say(format_args!(
         "bob pulls it: {}; {}",
         sources(&pulled),
         rate(pulled.fetched, at)
     ));
 
     let at = Instant::now();
-    let pulled = carol.pull(reference(&saved), |_| ()).await?;
-    say(format!(
+    let pulled = team.carol.pull(reference(&saved), |_| ()).await?;
+    teller.say(format_args!(
         "carol pulls it from both: {}; {}",
         sources(&pulled),
         rate(pulled.fetched, at)
     ));
+    Ok(saved.new_len)
+}
 
+async fn change(teller: &Teller<'_>, team: &Team, state: &State) -> Result<u64, ApiError> {
     let changed = state.change(5)?;
-    let saved = alice
-        .client()
-        .call(&save(source.clone(), "orders", "five per cent later")?)
-        .await?;
-    let pulled = bob.pull(reference(&saved), |_| ()).await?;
-    say(format!(
+    let saved = team.alice.save(state, "five per cent later").await?;
+    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    teller.say(format_args!(
         "5 % of the state changes ({}): {} is shared, and {} travel to bob",
         bytes(changed),
         reference(&saved),
         bytes(pulled.fetched)
     ));
+    Ok(saved.new_len)
+}
 
+async fn lose_a_provider(
+    teller: &Teller<'_>,
+    team: &mut Team,
+    state: &State,
+) -> Result<u64, ApiError> {
     state.replace()?;
-    let saved = alice
-        .client()
-        .call(&save(source, "orders", "everything anew")?)
-        .await?;
-    bob.pull(reference(&saved), |_| ()).await?;
-    let total = saved.shared.as_ref().map_or(0, |_| saved.new_len);
+    let saved = team.alice.save(state, "everything anew").await?;
+    team.bob()?.pull(reference(&saved), |_| ()).await?;
     let at = Instant::now();
-    let mut victim = Some(bob);
-    let pulled = carol
+    let bob = &mut team.bob;
+    let pulled = team
+        .carol
         .pull(reference(&saved), |done| {
-            if done > total / 4
-                && let Some(bob) = victim.take()
+            if done > saved.new_len / 4
+                && let Some(bob) = bob.take()
             {
                 bob.kill();
-                say("kill -9: bob is gone in the middle of carol's pull".to_owned());
+                teller.say("kill -9: bob is gone in the middle of carol's pull");
             }
         })
         .await?;
-    say(format!(
+    teller.say(format_args!(
         "carol has all of {} nonetheless: {}; {}",
         pulled.reference,
         sources(&pulled),
         rate(pulled.fetched, at)
     ));
-
-    let export = folder.path().join("carol-sees");
-    let request = pods::Export {
-        reference: "orders".to_owned(),
-        to: export.clone(),
-        wait_s: WAIT_S,
-        sources: pods::Sources::Any,
-    };
-    carol.client().call(&request).await?;
-    state.assert_equal(&export)?;
-    say("what carol has is, byte for byte, what alice saved".to_owned());
-
-    alice.stop().await;
-    carol.stop().await;
-    if let Some(bob) = victim {
-        bob.stop().await;
-    }
-    folder.close().map_err(local)?;
-    say("all daemons ended, nothing left behind".to_owned());
-    Ok(())
+    Ok(saved.new_len)
 }
 
 fn save(from: pods::StateSource, pod: &str, message: &str) -> Result<pods::Save, ApiError> {

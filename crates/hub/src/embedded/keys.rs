@@ -42,6 +42,16 @@ impl Keys {
         if !path.try_exists().map_err(failed)? {
             write(&path).map_err(failed)?;
         }
+        Self::made_in(folder)
+    }
+
+    /// The folder's secret, which is there.
+    pub(super) fn made_in(folder: &Path) -> Result<Self, EmbeddedError> {
+        let path = folder.join(FILE);
+        let failed = |source| EmbeddedError::Folder {
+            path: path.clone(),
+            source,
+        };
         let damaged = |what| EmbeddedError::Keys {
             path: path.clone(),
             what,

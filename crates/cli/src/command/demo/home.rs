@@ -7,10 +7,10 @@ use std::{
 };
 
 use backon::{ConstantBuilder, Retryable};
-use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods};
+use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods, team};
 use podsync_daemon::socket_path;
 
-use super::{WAIT_S, local};
+use super::{POD, WAIT_S, local, member, save, state::State};
 
 pub(super) struct DemoHome {
     name: &'static str,
@@ -41,14 +41,9 @@ impl DemoHome {
             .stdout(Stdio::null())
             .stderr(log);
         // A demo must not pick up the settings of the person who runs it.
-        for variable in [
-            "PODSYNC_HOME",
-            "PODSYNC_LISTEN",
-            "PODSYNC_PEERS",
-            "PODSYNC_MDNS",
-            "PODSYNC_TEAM",
-        ] {
-            command.env_remove(variable);
+        let settings = std::env::vars_os().map(|(name, _)| name);
+        for setting in settings.filter(|name| name.as_encoded_bytes().starts_with(b"PODSYNC_")) {
+            command.env_remove(setting);
         }
         let daemon = Daemon {
             child: command.spawn().map_err(local)?,
@@ -85,6 +80,31 @@ impl DemoHome {
         &self.client
     }
 
+    /// A ticket for as many publishers.
+    pub(super) async fn invite(&self, uses: u32) -> Result<String, ApiError> {
+        let invite = team::Invite {
+            role: team::Role::Publisher,
+            expires_s: 3600,
+            uses,
+        };
+        Ok(self.client.call(&invite).await?.ticket)
+    }
+
+    pub(super) async fn join(&self, ticket: &str) -> Result<(), ApiError> {
+        let join = team::Join {
+            ticket: ticket.to_owned(),
+            member: member(self.name)?,
+            label: "laptop".to_owned(),
+        };
+        self.client.call(&join).await.map(drop)
+    }
+
+    /// Saves and shares the state.
+    pub(super) async fn save(&self, state: &State, message: &str) -> Result<pods::Saved, ApiError> {
+        let from = pods::StateSource::Path(state.path().to_owned());
+        self.client.call(&save(from, POD, message)?).await
+    }
+
     /// Pulls a version; `progress` hears the bytes pulled so far.
     pub(super) async fn pull(
         &self,
@@ -103,6 +123,16 @@ impl DemoHome {
                 }
             })
             .await
+    }
+
+    pub(super) async fn export(&self, reference: &str, to: &Path) -> Result<(), ApiError> {
+        let export = pods::Export {
+            reference: reference.to_owned(),
+            to: to.to_owned(),
+            wait_s: WAIT_S,
+            sources: pods::Sources::Any,
+        };
+        self.client.call(&export).await.map(drop)
     }
 
     /// `kill -9`.

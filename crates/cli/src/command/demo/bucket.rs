@@ -1,0 +1,66 @@
+//! The last act: everyone goes offline but the hub, and somebody whom nobody met yet comes in.
+
+use std::{path::Path, time::Instant};
+
+use podsync_api::{ApiError, ErrorCode, pods, team};
+
+use super::{
+    POD, Team, Teller,
+    home::DemoHome,
+    hub::{DemoHub, Program},
+    rate, sources,
+    state::State,
+};
+
+/// `shared` is how many sealed bytes the team has shared so far.
+pub(super) async fn act(
+    teller: &Teller<'_>,
+    team: Team,
+    state: &State,
+    shared: u64,
+    folder: &Path,
+    program: &Program,
+) -> Result<(), ApiError> {
+    let hub = DemoHub::start(program, folder).await?;
+    let at = Instant::now();
+    let set = team::SetHub {
+        url: Some(hub.url().to_owned()),
+    };
+    team.alice.client().call(&set).await?;
+    let share = pods::Share {
+        reference: POD.to_owned(),
+        durable: true,
+    };
+    team.alice.client().call(&share).await?;
+    teller.say(format_args!(
+        "a hub with a bucket on this disk: all that alice shared is in it; {}",
+        rate(shared, at)
+    ));
+
+    let ticket = team.alice.invite(1).await?;
+    team.go_offline().await;
+    teller.say("everyone goes offline, only the hub stays");
+    let dave = DemoHome::start(folder, "dave", &[]).await?;
+    dave.join(&ticket).await?;
+    teller.say("dave, a newcomer, joins with alice's ticket through the hub");
+
+    let at = Instant::now();
+    let pulled = dave.pull(POD, |_| ()).await?;
+    teller.say(format_args!(
+        "dave pulls {}: {}; {}",
+        pulled.reference,
+        sources(&pulled),
+        rate(pulled.fetched, at)
+    ));
+    if pulled.sources.iter().any(|source| source.device.is_some()) {
+        let text = "dave was served by a device that is offline";
+        return Err(ApiError::new(ErrorCode::Internal, text));
+    }
+    let dave_sees = folder.join("dave-sees");
+    dave.export(POD, &dave_sees).await?;
+    state.assert_equal(&dave_sees)?;
+    teller.say("what dave has is, byte for byte, what alice saved");
+    dave.stop().await;
+    hub.end();
+    Ok(())
+}
