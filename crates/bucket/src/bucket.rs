@@ -187,7 +187,7 @@ fn grant(
     }
     let action = match (operation, answer.actions) {
         (BatchOperation::Upload, None) => return Ok(Grant::There(answer.object)),
-        (BatchOperation::Upload, Some(Actions::Upload(action)))
+        (BatchOperation::Upload | BatchOperation::Replace, Some(Actions::Upload(action)))
         | (BatchOperation::Download, Some(Actions::Download(action))) => action,
         _ => return Err(garbled(object, "the hub names no request for it")),
     };

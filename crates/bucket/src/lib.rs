@@ -9,6 +9,7 @@
 mod bucket;
 mod download;
 mod error;
+mod examine;
 mod hub;
 mod outboards;
 mod upload;
@@ -16,9 +17,11 @@ mod wire;
 
 pub use download::{Downloaded, Location, Sink, Want};
 pub use error::{AddressError, HubClientError, TransferError};
+pub use examine::Condition;
 pub use hub::{HeadsAnswer, Hub, HubAddress, Patience};
 pub use outboards::{
-    Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex, pack_outboard,
+    Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex,
+    object_len as outboards_object_len, pack_outboard,
 };
 pub use upload::{ReadAt, Source, Upload};
 

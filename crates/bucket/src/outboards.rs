@@ -111,8 +111,7 @@ impl OutboardsIndex {
     }
 
     fn object_len(&self) -> u64 {
-        let outboards = self.packs.iter().map(|(_, len)| outboard_len(*len));
-        self.len() as u64 + outboards.sum::<u64>()
+        object_len(self.packs.iter().map(|(_, len)| *len))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -126,6 +125,12 @@ impl OutboardsIndex {
         }
         bytes
     }
+}
+
+/// Bytes of the object that covers packs of these lengths.
+pub fn object_len(packs: impl Iterator<Item = u64>) -> u64 {
+    let rows = packs.map(|len| ROW_LEN as u64 + outboard_len(len));
+    HEAD_LEN as u64 + rows.sum::<u64>()
 }
 
 /// Bytes of the outboard of a blob.

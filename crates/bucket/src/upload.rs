@@ -71,13 +71,15 @@ impl Hub {
         }
         let mut placed = HashMap::new();
         for batch in order.chunks(MAX_BATCH_OBJECTS) {
-            let ids = batch.iter().map(|upload| batched(upload.id)).collect();
+            let asked = batch.iter().map(|upload| Asked::upload(upload.id));
+            let ids = asked.clone().map(|asked| asked.object).collect();
             let grants = self.grants(BatchOperation::Upload, ids).await?;
             let progress = &progress;
             let jobs: Vec<_> = batch
                 .iter()
+                .zip(asked)
                 .zip(grants)
-                .map(|(upload, grant)| self.put(upload, grant, progress))
+                .map(|((upload, asked), grant)| self.put(upload, asked, grant, progress))
                 .collect();
             let done: Vec<ObjectRef> = stream::iter(jobs)
                 .buffer_unordered(AT_ONCE)
@@ -89,9 +91,30 @@ impl Hub {
         Ok(found.copied().collect())
     }
 
+    /// Puts an object right whose bytes in the bucket are gone or others: of just this generation, over
+    /// whatever is there. Nobody else's bytes are put at risk, for the bucket takes these and no others.
+    pub async fn replace(
+        &self,
+        upload: &Upload,
+        generation: u32,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<(), TransferError> {
+        let asked = Asked {
+            operation: BatchOperation::Replace,
+            object: BatchedId {
+                id: upload.id,
+                generation: Some(generation),
+            },
+        };
+        let grant = self.grant(asked.operation, asked.object).await?;
+        let progress = |_: &ObjectId, sent| progress(sent);
+        self.put(upload, asked, grant, &progress).await.map(drop)
+    }
+
     async fn put(
         &self,
         upload: &Upload,
+        asked: Asked,
         mut grant: Grant,
         progress: &(impl Fn(&ObjectId, u64) + Send + Sync),
     ) -> Result<ObjectRef, TransferError> {
@@ -106,7 +129,7 @@ impl Hub {
                 Grant::Send(presigned) => presigned,
             };
             if presigned.is_stale() {
-                presigned = match self.upload_grant(*id).await? {
+                presigned = match self.grant(asked.operation, asked.object).await? {
                     Grant::There(object) => {
                         progress(id, id.size);
                         return Ok(object);
@@ -141,13 +164,9 @@ impl Hub {
                 }
                 Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
             }
-            // An answer that was lost shows here: then it is there.
-            grant = self.upload_grant(*id).await?;
+            // Of an upload an answer that was lost shows here: then it is there.
+            grant = self.grant(asked.operation, asked.object).await?;
         }
-    }
-
-    async fn upload_grant(&self, id: ObjectId) -> Result<Grant, TransferError> {
-        self.grant(BatchOperation::Upload, batched(id)).await
     }
 
     async fn put_once(
@@ -219,9 +238,21 @@ async fn watched(
     }
 }
 
-fn batched(id: ObjectId) -> BatchedId {
-    BatchedId {
-        id,
-        generation: None,
+/// What the hub is asked for, at first and again.
+#[derive(Clone, Copy)]
+struct Asked {
+    operation: BatchOperation,
+    object: BatchedId,
+}
+
+impl Asked {
+    fn upload(id: ObjectId) -> Self {
+        Self {
+            operation: BatchOperation::Upload,
+            object: BatchedId {
+                id,
+                generation: None,
+            },
+        }
     }
 }

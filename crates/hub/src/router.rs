@@ -124,6 +124,7 @@ pub(crate) async fn batch(signed: Signed) -> Answer<BatchResponse> {
     let operation = match request.operation {
         BatchOperation::Upload => "upload",
         BatchOperation::Download => "download",
+        BatchOperation::Replace => "replace",
     };
     let result = signed.team.batch(&signed.device, &request).await;
     let (urls, bytes) = result

@@ -220,19 +220,35 @@ impl Storage for S3Bucket {
         len: u64,
         expires: Duration,
     ) -> Result<Action, StorageError> {
-        let header = [
-            ("content-length", len.to_string()),
-            (CHECKSUM, BASE64.encode(sha256.as_bytes())),
-            ("if-none-match", "*".to_owned()),
-        ];
-        let header = header.map(|(name, value)| (name.to_owned(), value));
-        self.presign(Method::PUT, key, header.into(), expires).await
+        let mut header = bound_to(sha256, len);
+        header.insert("if-none-match".to_owned(), "*".to_owned());
+        self.presign(Method::PUT, key, header, expires).await
+    }
+
+    async fn presign_replace(
+        &self,
+        key: &str,
+        sha256: &Sha256,
+        len: u64,
+        expires: Duration,
+    ) -> Result<Action, StorageError> {
+        self.presign(Method::PUT, key, bound_to(sha256, len), expires)
+            .await
     }
 
     async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError> {
         self.presign(Method::GET, key, BTreeMap::new(), expires)
             .await
     }
+}
+
+/// Headers by which a PUT is of these bytes and of no others.
+fn bound_to(sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
+    let header = [
+        ("content-length", len.to_string()),
+        (CHECKSUM, BASE64.encode(sha256.as_bytes())),
+    ];
+    header.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// A request of the hub itself.

@@ -77,6 +77,15 @@ pub trait Storage: Send + Sync + 'static {
         expires: Duration,
     ) -> Result<Action, StorageError>;
 
+    /// The same without the condition: whatever is there gives way to exactly these bytes, and to no others.
+    async fn presign_replace(
+        &self,
+        key: &str,
+        sha256: &Sha256,
+        len: u64,
+        expires: Duration,
+    ) -> Result<Action, StorageError>;
+
     /// A GET; a `Range` may be added.
     async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError>;
 }

@@ -133,6 +133,8 @@ pub struct Placement {
 pub enum BatchOperation {
     Upload,
     Download,
+    /// Put an object right that is gone or has other bytes: a `PUT` over whatever is there.
+    Replace,
 }
 
 /// `POST objects/batch`.
@@ -141,7 +143,7 @@ pub enum BatchOperation {
 pub struct BatchRequest {
     pub operation: BatchOperation,
     /// At most [`MAX_BATCH_OBJECTS`], none twice. For an upload the generation is ignored: the
-    /// answer says which it is.
+    /// answer says which it is. For a replacement it is named.
     pub objects: Vec<BatchedId>,
 }
 
@@ -151,7 +153,8 @@ pub struct BatchRequest {
 pub struct BatchedId {
     #[serde(flatten)]
     pub id: ObjectId,
-    /// Which one to download, as an entry's placement says; none takes the one that is in use.
+    /// Which one to download or replace, as an entry's placement says; for a download none takes the one
+    /// that is in use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
 }
@@ -183,7 +186,7 @@ pub enum Actions {
     Download(Action),
 }
 
-/// A request to the bucket that was signed beforehand: `PUT` to upload, `GET` to download.
+/// A request to the bucket that was signed beforehand: `PUT` to upload or replace, `GET` to download.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Action {

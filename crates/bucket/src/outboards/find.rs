@@ -5,7 +5,7 @@
 use std::{collections::VecDeque, sync::PoisonError};
 
 use bytes::Bytes;
-use podsync_api::hub::{ObjectKind, ObjectRef, Sha256};
+use podsync_api::hub::{ObjectId, ObjectKind, ObjectRef, Sha256};
 use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
 use sha2::Digest;
 
@@ -91,7 +91,7 @@ impl Hub {
         }
         Err(failure.unwrap_or_else(|| TransferError::NotFound {
             object: objects.first().map_or(
-                podsync_api::hub::ObjectId {
+                ObjectId {
                     kind: ObjectKind::Outboards,
                     sha256: Sha256::from_bytes([0; 32]),
                     size: 0,
@@ -103,6 +103,13 @@ impl Hub {
                 blob.short()
             ),
         }))
+    }
+
+    /// The packs that an outboards object says it covers.
+    pub async fn covered(&self, object: &ObjectRef) -> Result<Vec<BlobId>, TransferError> {
+        let mut reader = Reader::new(self, object.id, Some(object.generation));
+        let index = read_index(&mut reader, object.id).await?;
+        Ok(index.packs().iter().map(|(pack, _)| *pack).collect())
     }
 
     /// An outboard turned out to be wrong.
@@ -144,14 +151,7 @@ impl Hub {
             let index = OutboardsIndex::decode(&bytes, id.size).map_err(wrong)?;
             return Ok(self.keep_all(&index, &bytes, (blob, len)));
         }
-        reader.plan(std::iter::once(0..FIRST));
-        let mut head = reader.read(0, FIRST).await?;
-        let index_len = OutboardsIndex::len_of(&head).map_err(wrong)? as u64;
-        if index_len > FIRST {
-            let rest = reader.read(FIRST, index_len.min(id.size) - FIRST).await?;
-            head = [head, rest].concat().into();
-        }
-        let index = OutboardsIndex::decode(&head, id.size).map_err(wrong)?;
+        let index = read_index(&mut reader, id).await?;
         let Some(place) = index.find(blob, len) else {
             return Ok(None);
         };
@@ -179,4 +179,24 @@ impl Hub {
         }
         found
     }
+}
+
+/// Reads what is before the outboards.
+async fn read_index(
+    reader: &mut Reader<'_>,
+    id: ObjectId,
+) -> Result<OutboardsIndex, TransferError> {
+    let wrong = |error: super::IndexError| TransferError::Garbled {
+        object: id,
+        what: error.to_string(),
+    };
+    let first = FIRST.min(id.size);
+    reader.plan(std::iter::once(0..first));
+    let mut head = reader.read(0, first).await?;
+    let index_len = (OutboardsIndex::len_of(&head).map_err(wrong)? as u64).min(id.size);
+    if index_len > first {
+        let rest = reader.read(first, index_len - first).await?;
+        head = [head, rest].concat().into();
+    }
+    OutboardsIndex::decode(&head, id.size).map_err(wrong)
 }

@@ -228,14 +228,16 @@ async fn batch(state: &State, request: Request) -> Response {
         };
         match request.operation {
             BatchOperation::Upload if there => {}
-            BatchOperation::Upload => {
+            BatchOperation::Upload | BatchOperation::Replace => {
                 let sum = BASE64.encode(id.sha256.as_bytes());
                 action
                     .header
                     .insert("content-length".to_owned(), id.size.to_string());
-                action
-                    .header
-                    .insert("if-none-match".to_owned(), "*".to_owned());
+                if request.operation == BatchOperation::Upload {
+                    action
+                        .header
+                        .insert("if-none-match".to_owned(), "*".to_owned());
+                }
                 action
                     .header
                     .insert("x-amz-checksum-sha256".to_owned(), sum);
@@ -268,14 +270,16 @@ async fn object(state: &State, key: &str, request: Request) -> Response {
         if request.headers().get(header::CONTENT_LENGTH).is_none() {
             return StatusCode::LENGTH_REQUIRED.into_response();
         }
+        let only_new = request.headers().get(header::IF_NONE_MATCH).cloned();
         let Ok(body) = to_bytes(request.into_body(), 64 << 20).await else {
             return StatusCode::BAD_REQUEST.into_response();
         };
         if hex(&body) != key {
             return StatusCode::BAD_REQUEST.into_response();
         }
+        let only_new = only_new.is_some();
         let mut objects = state.objects.lock().unwrap();
-        if objects.insert(key.to_owned(), body).is_some() {
+        if objects.insert(key.to_owned(), body).is_some() && only_new {
             return StatusCode::PRECONDITION_FAILED.into_response();
         }
         return StatusCode::OK.into_response();

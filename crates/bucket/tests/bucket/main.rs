@@ -15,6 +15,7 @@ mod bad_upload;
 mod calls;
 mod fake;
 mod kit;
+mod mending;
 mod secrets;
 mod stored;
 mod transfers;

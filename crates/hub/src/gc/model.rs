@@ -1,5 +1,5 @@
-//! Commit and garbage collection, played against each other: random writers, droppers and sweepers over a
-//! simulated bucket with a clock of its own, stalled for days and killed between any two calls.
+//! Commit and garbage collection, played against each other: random writers, droppers, menders and sweepers over
+//! a simulated bucket with a clock of its own, stalled for days and killed between any two calls.
 //!
 //! Writers use the rules that the hub's commit uses, sweepers are the hub's own. The bucket knows the truth:
 //! which entries are committed, and it fails the test when an object that one of them names goes.
@@ -62,6 +62,8 @@ fn no_named_object_is_lost_and_garbage_goes() {
             ("deletions", total.deletions, 3_000),
             ("objects that came back", total.revived, 500),
             ("named and condemned at once", total.named_and_condemned, 20),
+            ("objects put right", total.mended, 1_000),
+            ("of which nobody named any more", total.mended_late, 10),
             ("crashes", total.crashes, 5_000),
         ] {
             assert!(count >= least, "only {count} {what}: {total:?}");

@@ -270,19 +270,34 @@ impl Storage for MemoryBucket {
         expires: Duration,
     ) -> Result<Action, StorageError> {
         self.enter("presign_put", key, false).await?;
-        let header = [
-            (header::CONTENT_LENGTH.as_str(), len.to_string()),
-            (header::IF_NONE_MATCH.as_str(), "*".to_owned()),
-            (CHECKSUM, BASE64.encode(sha256.as_bytes())),
-        ];
-        let header = header.map(|(name, value)| (name.to_owned(), value)).into();
-        Ok(self.action("PUT", key, expires, header))
+        let mut bound = bound_to(sha256, len);
+        bound.insert(header::IF_NONE_MATCH.as_str().to_owned(), "*".to_owned());
+        Ok(self.action("PUT", key, expires, bound))
+    }
+
+    async fn presign_replace(
+        &self,
+        key: &str,
+        sha256: &Sha256,
+        len: u64,
+        expires: Duration,
+    ) -> Result<Action, StorageError> {
+        self.enter("presign_replace", key, false).await?;
+        Ok(self.action("PUT", key, expires, bound_to(sha256, len)))
     }
 
     async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError> {
         self.enter("presign_get", key, false).await?;
         Ok(self.action("GET", key, expires, BTreeMap::new()))
     }
+}
+
+fn bound_to(sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
+    let header = [
+        (header::CONTENT_LENGTH.as_str(), len.to_string()),
+        (CHECKSUM, BASE64.encode(sha256.as_bytes())),
+    ];
+    header.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 fn signed_text(method: &str, key: &str, until: u64, header: &BTreeMap<String, String>) -> String {
@@ -352,7 +367,8 @@ async fn put(
     }
     bucket.note(true, "put", key, body.len() as u64);
     let mut inner = bucket.lock();
-    if inner.objects.contains_key(key) {
+    let only_new = sent.contains_key(header::IF_NONE_MATCH.as_str());
+    if only_new && inner.objects.contains_key(key) {
         return StatusCode::PRECONDITION_FAILED.into_response();
     }
     inner

@@ -5,13 +5,16 @@ use std::{collections::BTreeSet, time::Duration};
 use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::hub::{
     Actions, BatchOperation, BatchRequest, BatchResponse, BatchedId, BatchedObject, HubError,
-    HubErrorCode, MAX_BATCH_OBJECTS, ObjectError, ObjectRef,
+    HubErrorCode, MAX_BATCH_OBJECTS, ObjectError, ObjectId, ObjectRef,
 };
 use podsync_core::DeviceId;
 
 use super::{AT_ONCE, Team};
 use crate::{
-    authenticate::malformed, gc::generation::in_use, keys::ObjectKey, storage::StorageError,
+    authenticate::malformed,
+    gc::generation::{in_use, is_condemned},
+    keys::ObjectKey,
+    storage::StorageError,
 };
 
 const UPLOAD: Duration = Duration::from_secs(15 * 60);
@@ -37,6 +40,10 @@ impl Team {
                 self.view_for_publisher(device).await?;
                 self.uploads(&request.objects).await?
             }
+            BatchOperation::Replace => {
+                self.view_for_publisher(device).await?;
+                self.replacements(&request.objects).await?
+            }
             BatchOperation::Download => {
                 self.view_for(device).await?;
                 self.downloads(&request.objects).await?
@@ -59,13 +66,13 @@ impl Team {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        // Room first, URLs afterwards: a batch that doesn't fit gets none.
-        let wanted: Vec<(ObjectKey, u64)> = found
-            .iter()
-            .filter(|(_, wanted)| *wanted)
-            .map(|(batched, _)| (ObjectKey::from(&batched.object), batched.object.id.size))
-            .collect();
-        self.promise(&wanted).await?;
+        self.promise(&sizes(
+            found
+                .iter()
+                .filter(|(_, wanted)| *wanted)
+                .map(|(batched, _)| batched),
+        ))
+        .await?;
         let signed = stream::iter(found)
             .map(|(mut batched, wanted)| async move {
                 if wanted {
@@ -85,20 +92,81 @@ impl Team {
         Ok(signed)
     }
 
+    /// URLs by which objects are put right, whatever is there now. Whoever asks for one without need makes the
+    /// bucket take the same bytes once more, and no harm is done.
+    async fn replacements(&self, objects: &[BatchedId]) -> Result<Vec<BatchedObject>, HubError> {
+        let found: Vec<(BatchedObject, bool)> = stream::iter(objects.to_vec())
+            .map(|batched| self.look_at_damaged(batched))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        self.promise(&sizes(
+            found
+                .iter()
+                .filter(|(_, gone)| *gone)
+                .map(|(batched, _)| batched),
+        ))
+        .await?;
+        let signed = stream::iter(found)
+            .map(|(mut batched, _)| async move {
+                if batched.error.is_none() {
+                    let ObjectRef { id, .. } = batched.object;
+                    let key = ObjectKey::from(&batched.object).to_string();
+                    let action = self
+                        .bucket
+                        .presign_replace(&key, &id.sha256, id.size, UPLOAD)
+                        .await?;
+                    batched.actions = Some(Actions::Upload(action));
+                }
+                Ok::<_, StorageError>(batched)
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(signed)
+    }
+
+    /// The answer but for its URL, and whether nothing is there.
+    async fn look_at_damaged(
+        &self,
+        batched: BatchedId,
+    ) -> Result<(BatchedObject, bool), StorageError> {
+        let object = ObjectRef {
+            id: batched.id,
+            generation: batched.generation.unwrap_or_default(),
+        };
+        let mut answer = BatchedObject {
+            object,
+            actions: None,
+            error: impossible(&batched.id),
+        };
+        if answer.error.is_some() {
+            return Ok((answer, false));
+        }
+        let key = ObjectKey::from(&object);
+        // The collector's first rule: nothing is written where a marker is.
+        if is_condemned(self.bucket.as_ref(), &key).await? {
+            answer.error = Some(ObjectError {
+                code: HubErrorCode::NotFound,
+                message:
+                    "it is condemned, and nothing is put there any more; share the version again"
+                        .to_owned(),
+            });
+            return Ok((answer, false));
+        }
+        let len = self.bucket.len(&key.to_string()).await?;
+        Ok((answer, len.is_none()))
+    }
+
     /// The answer but for its URL, and whether it needs one.
     async fn look_for(&self, batched: BatchedId) -> Result<(BatchedObject, bool), StorageError> {
         let id = batched.id;
         let mut answer = BatchedObject {
             object: ObjectRef { id, generation: 0 },
             actions: None,
-            error: None,
+            error: impossible(&id),
         };
-        if id.size == 0 || id.size > id.kind.max_len() {
-            let message = format!("such an object has 1 to {} bytes", id.kind.max_len());
-            answer.error = Some(ObjectError {
-                code: HubErrorCode::TooLarge,
-                message,
-            });
+        if answer.error.is_some() {
             return Ok((answer, false));
         }
         answer.object.generation = in_use(self.bucket.as_ref(), id.kind, id.sha256).await?;
@@ -153,6 +221,22 @@ impl Team {
     }
 }
 
+/// Why no object can be this one.
+fn impossible(id: &ObjectId) -> Option<ObjectError> {
+    let max = id.kind.max_len();
+    (id.size == 0 || id.size > max).then(|| ObjectError {
+        code: HubErrorCode::TooLarge,
+        message: format!("such an object has 1 to {max} bytes"),
+    })
+}
+
+/// What room is promised for. It comes before any URL: a batch that doesn't fit gets none.
+fn sizes<'a>(wanted: impl Iterator<Item = &'a BatchedObject>) -> Vec<(ObjectKey, u64)> {
+    wanted
+        .map(|batched| (ObjectKey::from(&batched.object), batched.object.id.size))
+        .collect()
+}
+
 fn check(request: &BatchRequest) -> Result<(), HubError> {
     if request.objects.len() > MAX_BATCH_OBJECTS {
         return Err(HubError::new(
@@ -160,11 +244,15 @@ fn check(request: &BatchRequest) -> Result<(), HubError> {
             format!("a batch has at most {MAX_BATCH_OBJECTS} objects; ask in several"),
         ));
     }
+    let unnamed = |batched: &BatchedId| batched.generation.is_none();
+    if request.operation == BatchOperation::Replace && request.objects.iter().any(unnamed) {
+        return Err(malformed("a replacement names its generation"));
+    }
     let mut seen = BTreeSet::new();
     let twice = |batched: &BatchedId| {
         let generation = match request.operation {
             BatchOperation::Upload => None,
-            BatchOperation::Download => batched.generation,
+            BatchOperation::Download | BatchOperation::Replace => batched.generation,
         };
         !seen.insert((batched.id.kind, batched.id.sha256, generation))
     };

@@ -31,6 +31,7 @@ pub(crate) async fn run(server: Server) {
     case.what_is_put_by_url_is_got_by_url().await;
     case.a_second_put_changes_nothing().await;
     case.other_bytes_or_headers_are_refused().await;
+    case.only_the_right_bytes_replace_what_is_there().await;
     case.a_put_that_breaks_off_leaves_nothing().await;
     case.a_url_is_for_one_key_of_one_bucket().await;
     case.a_url_ends().await;
@@ -146,6 +147,42 @@ impl Case<'_> {
         // The URL was good all the time.
         assert_eq!(self.put(&action, &body).await.status(), 200);
         self.holds("d/object", &body).await;
+    }
+
+    async fn only_the_right_bytes_replace_what_is_there(&self) {
+        let (body, wrong) = (bytes(5000, 11), bytes(5000, 12));
+        self.bucket.put("k/object", wrong.clone()).await.unwrap();
+        let len = body.len() as u64;
+        let replace = self
+            .bucket
+            .presign_replace("k/object", &hash(&body), len, QUARTER)
+            .await
+            .unwrap();
+        for other in [&wrong, &bytes(5000, 13)] {
+            let status = self.put(&replace, other).await.status();
+            refused("other bytes", status.as_u16());
+            self.holds("k/object", &wrong).await;
+        }
+        for name in ["x-amz-checksum-sha256", "content-length"] {
+            let mut without = replace.clone();
+            without.header.remove(name).unwrap();
+            without
+                .header
+                .extend((name == "content-length").then(|| (name.to_owned(), "4999".to_owned())));
+            let part = if name == "content-length" {
+                body.slice(..4999)
+            } else {
+                body.clone()
+            };
+            let status = self.put(&without, &part).await.status();
+            refused("another header", status.as_u16());
+        }
+        self.holds("k/object", &wrong).await;
+        // A right one over a right one changes nothing, on any server.
+        for _ in 0..2 {
+            assert_eq!(self.put(&replace, &body).await.status(), 200);
+            self.holds("k/object", &body).await;
+        }
     }
 
     async fn a_put_that_breaks_off_leaves_nothing(&self) {

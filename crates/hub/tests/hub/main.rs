@@ -9,6 +9,7 @@ mod bad_input;
 mod feeds;
 mod kit;
 mod membership;
+mod mending;
 mod program;
 mod replicas;
 mod secrets;

@@ -236,6 +236,16 @@ impl Storage for SimBucket {
         Err(StorageError::Refused("uploads are puts here".to_owned()))
     }
 
+    async fn presign_replace(
+        &self,
+        _: &str,
+        _: &Sha256,
+        _: u64,
+        _: Duration,
+    ) -> Result<Action, StorageError> {
+        Err(StorageError::Refused("uploads are puts here".to_owned()))
+    }
+
     async fn presign_get(&self, _: &str, _: Duration) -> Result<Action, StorageError> {
         Err(StorageError::Refused("nobody downloads here".to_owned()))
     }

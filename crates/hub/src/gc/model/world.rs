@@ -41,6 +41,9 @@ pub(super) struct Tally {
     pub(super) deletions: u64,
     pub(super) revived: u64,
     pub(super) named_and_condemned: u64,
+    /// Objects that were put right, and those that nothing named any more when they were.
+    pub(super) mended: u64,
+    pub(super) mended_late: u64,
     pub(super) crashes: u64,
 }
 
@@ -53,6 +56,8 @@ impl AddAssign for Tally {
         self.deletions += other.deletions;
         self.revived += other.revived;
         self.named_and_condemned += other.named_and_condemned;
+        self.mended += other.mended;
+        self.mended_late += other.mended_late;
         self.crashes += other.crashes;
     }
 }

@@ -23,7 +23,7 @@ use super::{
     team,
 };
 use crate::{
-    gc::generation::{COMMIT_DEADLINE, in_use, may_be_named},
+    gc::generation::{COMMIT_DEADLINE, in_use, is_condemned, may_be_named},
     keys::ObjectKey,
     storage::{Storage, StorageError, list_all},
     stored::{
@@ -67,7 +67,7 @@ impl Device {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes and drops until its process is another one.
+    /// Publishes, drops and mends until its process is another one.
     pub(super) async fn live(self, life: u64, mut chance: ChaCha8Rng) {
         loop {
             let next = {
@@ -81,6 +81,10 @@ impl Device {
                 }
                 disk.committed
             };
+            if chance.random_bool(0.2) {
+                // One that fails is left for the next time.
+                let _ = self.mend(&mut chance).await;
+            }
             if self.commit(next).await.is_ok_and(|committed| committed) {
                 let mut disk = self.disk();
                 disk.committed = disk.committed.max(next + 1);
@@ -159,6 +163,33 @@ impl Device {
             placed.push(self.upload(id).await?);
         }
         self.hub_commit(&made, &placed).await
+    }
+
+    /// Puts right bytes over an object of a version that is there now, as a batch of replacements and a PUT do
+    /// it. The version may be dropped and the object gone when they arrive.
+    async fn mend(&self, chance: &mut ChaCha8Rng) -> Result<(), StorageError> {
+        let named: Vec<ObjectKey> = {
+            let state = self.bucket.state();
+            state.truth.live.values().flatten().copied().collect()
+        };
+        if named.is_empty() {
+            return Ok(());
+        }
+        let object = named[chance.random_range(0..named.len())];
+        if is_condemned(&self.bucket, &object).await? {
+            return Ok(());
+        }
+        let id = self::object(object.kind, object.sha256.as_bytes()[0]);
+        let (key, bytes) = (
+            object.to_string(),
+            vec![0; usize::try_from(id.size).unwrap()],
+        );
+        self.bucket.put(&key, bytes.into()).await?;
+        let mut tally = self.tally.lock().unwrap();
+        tally.mended += 1;
+        let live = &self.bucket.state().truth.live;
+        tally.mended_late += u64::from(!live.values().any(|named| named.contains(&object)));
+        Ok(())
     }
 
     /// As a batch and a presigned PUT do it.

@@ -1,0 +1,51 @@
+//! Whether an object in the bucket is what it should be: all of it is read and hashed, a piece at a time.
+
+use podsync_api::hub::ObjectRef;
+use sha2::Digest;
+
+use crate::{Hub, TransferError, download::Reader};
+
+/// Read at once; what an examination holds in memory is little more.
+const PIECE: u64 = 256 << 10;
+
+/// What an object turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Condition {
+    Sound,
+    Missing,
+    /// Its bytes aren't those of its name.
+    Damaged,
+}
+
+impl Hub {
+    /// Reads an object of an exact generation; `progress` hears of each piece's length.
+    pub async fn examine(
+        &self,
+        object: &ObjectRef,
+        progress: impl Fn(u64) + Send + Sync,
+    ) -> Result<Condition, TransferError> {
+        let id = object.id;
+        let mut reader = Reader::new(self, id, Some(object.generation));
+        reader.plan(std::iter::once(0..id.size));
+        let mut hash = sha2::Sha256::new();
+        let mut offset = 0;
+        while offset < id.size {
+            let len = PIECE.min(id.size - offset);
+            let piece = match reader.read(offset, len).await {
+                Ok(piece) => piece,
+                Err(TransferError::NotFound { .. }) => return Ok(Condition::Missing),
+                // Another length is other bytes.
+                Err(TransferError::Liar { .. }) => return Ok(Condition::Damaged),
+                Err(error) => return Err(error),
+            };
+            hash.update(&piece);
+            offset += len;
+            progress(len);
+        }
+        Ok(if hash.finalize().as_slice() == id.sha256.as_bytes() {
+            Condition::Sound
+        } else {
+            Condition::Damaged
+        })
+    }
+}
