@@ -49,6 +49,10 @@ pub struct Collected {
     pub pinned: usize,
     /// Bytes above the budget that are still here.
     pub over: u64,
+    /// Why the bucket could not be asked whether it has the only copies too; none where it was, or there
+    /// was nothing to ask about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_unknown: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,19 +63,23 @@ pub struct Evicted {
     /// Unix milliseconds.
     pub last_used_ms: u64,
     /// Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
-    /// with the lowest id keeps them: for that one they are an only copy too.
+    /// with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
+    /// where it has all of it, and was asked because nobody else keeps it.
     pub elsewhere: Vec<String>,
 }
 
-/// Reads what is held again and checks every byte of it.
+/// Reads what is held again and checks every byte of it; or what the team's bucket has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verify {
-    /// All versions on this machine where there is none.
+    /// All versions on this machine where there is none; with `bucket` all that the team shares.
     #[serde(default)]
     pub reference: Option<String>,
-    /// Fetch what is damaged or missing from whoever has it.
+    /// Fetch what is damaged or missing from whoever has it; with `bucket` put it back there.
     #[serde(default)]
     pub repair: bool,
+    /// Look at the team's bucket instead of this machine: everything is downloaded.
+    #[serde(default)]
+    pub bucket: bool,
     /// Seconds to wait for someone who has it.
     #[serde(default)]
     pub wait_s: u64,
@@ -86,12 +94,16 @@ pub struct Verified {
     pub bytes: u64,
     /// Versions that are not whole, or were not before they were repaired.
     pub broken: Vec<Broken>,
+    /// Versions that aren't in the bucket yet, where that was looked at: nothing is wrong with them.
+    #[serde(default)]
+    pub not_yet: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Broken {
     pub reference: String,
-    /// Short ids of blobs whose bytes are not what they were.
+    /// Short ids of blobs whose bytes are not what they were; in the bucket an outboards object is named by
+    /// its SHA-256.
     pub damaged: Vec<String>,
     /// Short ids of blobs that aren't there, or not all that is needed of them.
     pub missing: Vec<String>,

@@ -261,6 +261,55 @@ pub struct Shown {
     pub entries: Option<Vec<EntryLine>>,
     /// How many more resources or entries there are than are listed.
     pub left_out: u64,
+    pub whereabouts: Whereabouts,
+}
+
+/// Where a version's bytes lie, as far as somebody could be asked now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// Bytes of packs and manifest that make up the version.
+    pub needed: u64,
+    /// `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
+    /// the version isn't on this machine: a device that holds less may have all of it.
+    pub exact: bool,
+    /// Devices that hold something of it, who holds most first; this one among them.
+    pub devices: Vec<Holder>,
+    /// Devices that were asked and hold nothing of it, by name.
+    pub without: Vec<String>,
+    /// Devices that are not connected or didn't answer, by name: what they hold isn't known.
+    pub unknown: Vec<String>,
+    /// None where the team has no hub, or the version is private.
+    pub bucket: Option<InBucket>,
+    /// Why it may be lost, and what helps.
+    pub warning: Option<String>,
+}
+
+/// A device that holds something of a version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub device: DeviceId,
+    pub name: String,
+    pub this_device: bool,
+    /// All of it.
+    pub whole: bool,
+    /// Bytes of [`Whereabouts::needed`].
+    pub held: u64,
+    /// Packs of which it holds all that is needed.
+    pub packs: usize,
+}
+
+/// Whether the team's bucket has a version, as its hub says now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InBucket {
+    /// Its entry is committed, and everything that the entry names is there.
+    Whole,
+    /// It is committed, and so many of its objects are gone.
+    Missing(usize),
+    /// It isn't committed yet.
+    NotYet,
+    /// The hub can't be asked; why.
+    Unknown(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,6 +5,7 @@ mod disk;
 mod export;
 mod fetch;
 mod fitting;
+mod holders;
 mod load;
 mod node;
 mod pods;
@@ -18,6 +19,7 @@ mod take;
 mod team;
 mod verify;
 mod views;
+mod whereabouts;
 
 pub(crate) use pull::Asked;
 pub use take::can_be_saved as instance_can_be_saved;

@@ -5,6 +5,7 @@
 //! own feed and by how far the hub says that it has it, so a restart goes on where things stopped.
 
 mod bring;
+mod confirm;
 mod durable;
 mod fetch;
 mod hear;
@@ -24,7 +25,13 @@ use podsync_core::{OpId, TeamId, engine::Event, keys::DeviceSecret};
 use podsync_store::Blobs;
 use tokio::sync::{Notify, watch};
 
-pub(crate) use self::{fetch::BucketFetch, join::ask_to_join, placements::Placements};
+pub(crate) use self::{
+    confirm::{Named, committed},
+    fetch::BucketFetch,
+    join::ask_to_join,
+    placements::Placements,
+    upload::held_blob,
+};
 use crate::{
     daemon::{Daemon, Lifetime},
     failure::Failure,

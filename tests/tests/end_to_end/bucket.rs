@@ -6,7 +6,7 @@ use podsync_tests::kit::{Home, Hub, change_file, fill, same_tree};
 const MIB: usize = 1 << 20;
 
 /// Alice with a team that has a hub, her daemon up.
-fn alice_with(hub: &Hub) -> Result<Home> {
+pub(crate) fn alice_with(hub: &Hub) -> Result<Home> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
     alice.start(&[])?;
@@ -16,19 +16,19 @@ fn alice_with(hub: &Hub) -> Result<Home> {
 }
 
 /// Somebody with a daemon that knows nobody.
-fn alone(name: &str) -> Result<Home> {
+pub(crate) fn alone(name: &str) -> Result<Home> {
     let mut home = Home::new(name)?;
     home.start(&[])?;
     Ok(home)
 }
 
-fn share(home: &Home, state: &std::path::Path) -> Result<serde_json::Value> {
+pub(crate) fn share(home: &Home, state: &std::path::Path) -> Result<serde_json::Value> {
     let from = state.to_string_lossy().into_owned();
     home.run(&["save", "orders", "--share", "--wait", "--from", &from])?
         .ok()
 }
 
-fn exported_is(home: &Home, reference: &str, state: &std::path::Path) -> Result<()> {
+pub(crate) fn exported_is(home: &Home, reference: &str, state: &std::path::Path) -> Result<()> {
     let out = home.scratch("exported");
     home.run(&["export", reference, &out.to_string_lossy()])?
         .ok()?;

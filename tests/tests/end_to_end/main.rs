@@ -15,3 +15,4 @@ mod robots;
 mod share;
 mod states;
 mod team;
+mod whereabouts;

@@ -9,7 +9,7 @@ use crate::{
     ask::confirm,
     command::{call, pull::Wait},
     connect::Needs,
-    output::{Printer, ago, bytes, table},
+    output::{Printer, ago, bytes, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -106,11 +106,18 @@ fn only_copies(collected: &disk::Collected) -> String {
         };
         format!("{}{who}", version.reference)
     });
-    format!(
+    let mut text = format!(
         "{} more than the budget is held, and the rest is kept by no other machine for sure: {}",
         bytes(collected.over),
         each.collect::<Vec<_>>().join(", ")
-    )
+    );
+    if let Some(why) = &collected.bucket_unknown {
+        text.push_str(&format!(
+            " (the bucket could not be asked: {})",
+            printable(why)
+        ));
+    }
+    text
 }
 
 fn words(collected: &disk::Collected, dry_run: bool) -> String {

@@ -1,7 +1,10 @@
 //! `podsync show`: what a version is and where it lies.
 
 use clap::Args;
-use podsync_api::{ApiError, pods};
+use podsync_api::{
+    ApiError,
+    pods::{self, Holder, InBucket, Whereabouts},
+};
 
 use crate::{
     arguments::Global,
@@ -25,6 +28,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer, show: Show) -> Resul
         contents: show.contents,
     };
     let shown = call(global, printer, Needs::Home, &request).await?;
+    if let Some(warning) = &shown.whereabouts.warning {
+        printer.warn(printable(warning));
+    }
     printer.result(&shown, words);
     Ok(())
 }
@@ -74,6 +80,7 @@ fn words(shown: &pods::Shown) -> String {
         "not on this machine"
     };
     rows.push(["held".to_owned(), held.to_owned()]);
+    rows.extend(where_it_lives(&shown.whereabouts));
     let mut text: Vec<_> = rows
         .iter()
         .map(|[name, value]| format!("{name:<9} {}", printable(value)))
@@ -96,4 +103,98 @@ fn words(shown: &pods::Shown) -> String {
         text.push(format!("and {} more", shown.left_out));
     }
     text.join("\n")
+}
+
+fn where_it_lives(found: &Whereabouts) -> Vec<[String; 2]> {
+    let row = |name: &str, value: String| [name.to_owned(), value];
+    let this = |holder: &Holder| {
+        if holder.this_device {
+            " (this one)"
+        } else {
+            ""
+        }
+    };
+    let whole = found.devices.iter().filter(|holder| holder.whole);
+    let whole: Vec<_> = whole
+        .map(|holder| format!("{}{}", holder.name, this(holder)))
+        .collect();
+    let mut rows = vec![row(
+        "all at",
+        if whole.is_empty() {
+            "nobody who could be asked".to_owned()
+        } else {
+            whole.join(", ")
+        },
+    )];
+    for holder in found.devices.iter().filter(|holder| !holder.whole) {
+        let (held, needed) = (bytes(holder.held), bytes(found.needed));
+        let of = if found.exact { "" } else { " of packs" };
+        rows.push(row(
+            "part at",
+            format!("{}{}: {held} of {needed}{of}", holder.name, this(holder)),
+        ));
+    }
+    if !found.without.is_empty() {
+        rows.push(row("not at", found.without.join(", ")));
+    }
+    if !found.unknown.is_empty() {
+        let unknown = found.unknown.join(", ");
+        rows.push(row("unknown", format!("{unknown}: could not be asked")));
+    }
+    let in_bucket = match &found.bucket {
+        None => return rows,
+        Some(InBucket::Whole) => "all of it".to_owned(),
+        Some(InBucket::Missing(count)) => format!("{count} of its objects are gone"),
+        Some(InBucket::NotYet) => "not yet".to_owned(),
+        Some(InBucket::Unknown(why)) => format!("unknown: {why}"),
+    };
+    rows.push(row("bucket", in_bucket));
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_core::keys::DeviceSecret;
+
+    use super::*;
+
+    #[test]
+    fn each_holder_the_bucket_and_the_unknown_have_a_row() {
+        let holder = |name: &str, held, whole| Holder {
+            device: DeviceSecret::from_seed([1; 32]).id(),
+            name: name.to_owned(),
+            this_device: name == "alice/laptop",
+            whole,
+            held,
+            packs: 1,
+        };
+        let found = Whereabouts {
+            needed: 80_000_000,
+            exact: true,
+            devices: vec![
+                holder("alice/laptop", 80_000_000, true),
+                holder("bob/laptop", 12_000_000, false),
+            ],
+            unknown: vec!["carol/desk".to_owned()],
+            bucket: Some(InBucket::NotYet),
+            ..Whereabouts::default()
+        };
+        let rows: Vec<_> = where_it_lives(&found)
+            .iter()
+            .map(|row| row.join("|"))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "all at|alice/laptop (this one)",
+                &format!(
+                    "part at|bob/laptop: {} of {}",
+                    bytes(12_000_000),
+                    bytes(80_000_000)
+                ),
+                "unknown|carol/desk: could not be asked",
+                "bucket|not yet",
+            ]
+        );
+    }
 }

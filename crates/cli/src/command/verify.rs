@@ -1,4 +1,4 @@
-//! `podsync verify`: whether what is on this machine is still what it was.
+//! `podsync verify`: whether what is on this machine, or in the team's bucket, is still what it was.
 
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode, disk};
@@ -12,11 +12,15 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// `orders:3`, `orders:baseline` [default: everything on this machine]
+    /// `orders:3`, `orders:baseline` [default: everything on this machine; with --bucket, everything
+    /// that the team shares]
     reference: Option<String>,
-    /// Fetch what is damaged or missing from whoever has it
+    /// Fetch what is damaged or missing from whoever has it; with --bucket, put it back there
     #[arg(long)]
     repair: bool,
+    /// Look at the team's bucket instead of this machine: everything is downloaded and hashed
+    #[arg(long)]
+    bucket: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -34,16 +38,23 @@ pub(crate) async fn run(
     let request = disk::Verify {
         reference: verify.reference,
         repair: verify.repair,
+        bucket: verify.bucket,
         wait_s: verify.wait.wait.as_secs(),
     };
     let verified = call(global, printer, needs, &request).await?;
-    printer.result(&verified, words);
+    printer.result(&verified, |verified| words(verified, verify.bucket));
     let left = verified.broken.iter().filter(|broken| !broken.repaired);
     match left.count() {
         0 => Ok(()),
         left => {
             let error = ApiError::new(ErrorCode::Disk, format!("{left} versions are not whole"));
-            Err(if verify.repair {
+            Err(if verify.bucket && verify.repair {
+                error.hint(
+                    "try again when somebody who has them is online; tell whoever runs the hub",
+                )
+            } else if verify.bucket {
+                error.hint("`podsync verify --bucket --repair` puts back what is wrong; tell whoever runs the hub")
+            } else if verify.repair {
                 error.hint("try again when somebody who has them is online; look into this disk")
             } else {
                 error.hint("`podsync verify --repair` fetches what is wrong; look into this disk")
@@ -52,13 +63,21 @@ pub(crate) async fn run(
     }
 }
 
-fn words(verified: &disk::Verified) -> String {
+fn words(verified: &disk::Verified, in_bucket: bool) -> String {
     let mut text = format!(
-        "read {} in {} blobs of {} versions",
+        "read {} in {} {} of {} versions",
         bytes(verified.bytes),
         verified.blobs,
+        if in_bucket {
+            "objects of the bucket"
+        } else {
+            "blobs"
+        },
         verified.versions
     );
+    if verified.not_yet > 0 {
+        text.push_str(&format!(" ({} more aren't there yet)", verified.not_yet));
+    }
     if verified.broken.is_empty() {
         text.push_str(": all whole");
         return text;

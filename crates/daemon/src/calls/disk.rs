@@ -1,8 +1,9 @@
 //! What stays on this machine: pins, the disk budget, and giving up what others have.
 //!
 //! A version counts as being elsewhere when other devices of the team say now that they hold all that
-//! is held of it here. Nobody's word of yesterday counts, and no robot's. And only devices with a lower
-//! id count: two that have the same bytes and ask each other at once must not both give them up.
+//! is held of it here, or the hub that all of it is in the bucket. Nobody's word of yesterday counts, and no
+//! robot's. And only devices with a lower id count: two that have the same bytes and ask each other at once
+//! must not both give them up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,13 +13,7 @@ use std::{
 };
 
 use podsync_api::{ApiError, Consent, disk, pods};
-use podsync_core::{
-    BlobId, DeviceId, TeamId, VersionId,
-    bounded::Bounded,
-    codec::Format,
-    units::Units,
-    wire::{self, HaveRequest, MAX_HAVE_BLOBS, Protocol, ResponseIn},
-};
+use podsync_core::{BlobId, TeamId, VersionId, feed::BlobRef};
 use podsync_store::Holding;
 use tokio::time::Instant;
 
@@ -96,7 +91,14 @@ struct Survey {
     names: Vec<String>,
     elsewhere: Vec<Vec<String>>,
     checkpoints: BTreeSet<usize>,
+    /// Why a bucket couldn't be asked.
+    bucket_unknown: Option<String>,
 }
+
+/// How long a device may take to say what it has.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How people are told of it.
+const THE_BUCKET: &str = "the bucket";
 
 impl Daemon {
     /// A version is used now: it is the last to be given up.
@@ -137,7 +139,7 @@ impl Daemon {
 
     async fn make_room(&self, call: &disk::Collect) -> Result<disk::Collected, Failure> {
         let _turn = self.evicting.lock().await;
-        let survey = self.survey().await?;
+        let mut survey = self.survey().await?;
         let held: BTreeMap<BlobId, u64> = survey
             .candidates
             .iter()
@@ -145,7 +147,12 @@ impl Daemon {
             .collect();
         let budget = self.budget(call.budget, held.values().sum())?;
         let consent = call.consents.contains(&Consent::OnlyCopies);
-        let plan = eviction::plan(&survey.candidates, budget.unwrap_or(u64::MAX), consent);
+        let budgeted = budget.unwrap_or(u64::MAX);
+        let mut plan = eviction::plan(&survey.candidates, budgeted, consent);
+        // What goes besides is never more than this plan looked at, so it is asked about once.
+        if self.ask_the_bucket(&mut survey, &plan).await? {
+            plan = eviction::plan(&survey.candidates, budgeted, consent);
+        }
         let mut collected = told(&survey, &plan, budget);
         if call.dry_run {
             return Ok(collected);
@@ -303,74 +310,62 @@ impl Daemon {
         team: TeamId,
         blobs: &BTreeMap<BlobId, Holding>,
     ) -> Result<BTreeMap<BlobId, Holders>, Failure> {
-        let (names, asked) = self
-            .node
-            .read(move |engine| {
-                let robot = |device: &DeviceId| {
-                    engine
-                        .roster(&team)
-                        .is_some_and(|roster| roster.is_robot(device))
-                };
-                let mut connected = engine.connected(&team);
-                connected.retain(|device| !robot(device));
-                (super::node::device_names(engine), connected)
+        let names = self.node.read(super::node::device_names).await?;
+        let each = blobs.iter();
+        let asked: Vec<BlobRef> = each
+            .map(|(id, held)| BlobRef {
+                id: *id,
+                len: held.len,
             })
-            .await?;
+            .collect();
         let mut elsewhere: BTreeMap<BlobId, Holders> = BTreeMap::new();
-        let all: Vec<BlobId> = blobs.keys().copied().collect();
-        for device in asked {
+        for (device, held) in self.ask_holders(team, &asked, PATIENCE).await?.said {
             let name = names
                 .get(&device)
                 .cloned()
                 .flatten()
                 .unwrap_or_else(|| device.short());
-            for chunk in all.chunks(MAX_HAVE_BLOBS) {
-                for (blob, units) in self.held_at(team, device, chunk, blobs).await? {
-                    if blobs
-                        .get(&blob)
-                        .is_some_and(|held| units.contains(held.units))
-                    {
-                        let holders = elsewhere.entry(blob).or_default();
-                        holders.names.insert(name.clone());
-                        holders.keeps |= device < self.device;
-                    }
+            for (blob, units) in held {
+                if blobs
+                    .get(&blob)
+                    .is_some_and(|here| units.contains(here.units))
+                {
+                    let holders = elsewhere.entry(blob).or_default();
+                    holders.names.insert(name.clone());
+                    holders.keeps |= device < self.device;
                 }
             }
         }
         Ok(elsewhere)
     }
 
-    /// What a device says that it has; nothing where it doesn't answer.
-    async fn held_at(
-        &self,
-        team: TeamId,
-        device: DeviceId,
-        asked: &[BlobId],
-        blobs: &BTreeMap<BlobId, Holding>,
-    ) -> Result<Vec<(BlobId, Units)>, Failure> {
-        let request = HaveRequest::Ask {
-            team,
-            blobs: Bounded::first(asked.iter().copied()),
-        };
-        let answer = self
-            .net
-            .request(device, Protocol::Have, request.encode())
-            .await;
-        let bytes = match answer {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::info!(peer = %device.short(), %error, "it doesn't say what it has");
-                return Ok(Vec::new());
+    /// Of what would go but for being an only copy, asks the hub which are in the bucket. A bucket that
+    /// isn't known for sure to have one is as good as none.
+    async fn ask_the_bucket(&self, survey: &mut Survey, plan: &Plan) -> Result<bool, Failure> {
+        let mut found = false;
+        let mut silent = BTreeSet::new();
+        for (at, _) in &plan.only_copies {
+            let (team, version) = (survey.candidates[*at].team, survey.candidates[*at].version);
+            if silent.contains(&team) {
+                continue;
             }
-        };
-        let opened =
-            tokio::task::spawn_blocking(move || wire::open_response(Protocol::Have, &bytes));
-        let Ok(ResponseIn::Haves(haves)) = opened.await? else {
-            return Ok(Vec::new());
-        };
-        let with_len =
-            |(blob, have): (&BlobId, wire::Have)| Some((*blob, have.units(blobs.get(blob)?.len)));
-        Ok(asked.iter().zip(haves).filter_map(with_len).collect())
+            let Some(pod) = self.versions.get(team, version).map(|held| held.pod) else {
+                continue;
+            };
+            match self.in_bucket(team, pod, version, PATIENCE).await? {
+                Some(pods::InBucket::Whole) => {
+                    survey.candidates[*at].only_copy = false;
+                    survey.elsewhere[*at].push(THE_BUCKET.to_owned());
+                    found = true;
+                }
+                Some(pods::InBucket::Unknown(why)) => {
+                    silent.insert(team);
+                    survey.bucket_unknown = Some(why);
+                }
+                Some(pods::InBucket::Missing(_) | pods::InBucket::NotYet) | None => {}
+            }
+        }
+        Ok(found)
     }
 
     /// The version leaves this machine; the team still has it.
@@ -428,6 +423,7 @@ fn told(survey: &Survey, plan: &Plan, budget: Option<u64>) -> disk::Collected {
         only_copies: plan.only_copies.iter().map(told).collect(),
         pinned: pinned.count(),
         over: budget.map_or(0, |budget| plan.after.saturating_sub(budget)),
+        bucket_unknown: survey.bucket_unknown.clone(),
     }
 }
 

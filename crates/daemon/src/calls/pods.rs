@@ -115,6 +115,7 @@ impl Handle<pods::Show> for Daemon {
             (true, None) => return Err(not_here(&named.reference)),
             (true, Some(manifest)) => self.inside(team, manifest).await?,
         };
+        let whereabouts = self.whereabouts(team, &named, held.as_ref()).await?;
         let found = named.found.clone();
         let versions = Arc::clone(&self.versions);
         let view = self
@@ -137,6 +138,7 @@ impl Handle<pods::Show> for Daemon {
             resources: inside.resources,
             entries: inside.entries,
             left_out: inside.left_out,
+            whereabouts,
         })
     }
 }

@@ -330,7 +330,7 @@ impl Daemon {
     }
 }
 
-fn no_hub() -> ApiError {
+pub(super) fn no_hub() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "the team has no hub, so no bucket")
         .hint("an admin names one with `podsync team set-hub URL`")
 }

@@ -4,6 +4,8 @@
 //! This is the local half: what lies on this machine. Nothing is changed but the note of what is
 //! held: damaged bytes count no more, so that nobody is served them and a pull fetches them anew.
 
+mod bucket;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -34,6 +36,14 @@ impl Handle<disk::Verify> for Daemon {
         context: Arc<Context>,
     ) -> Result<disk::Verified, ApiError> {
         let team = self.team(&context).await?;
+        if call.bucket {
+            let verified = self.verify_bucket(team, &call, &context).await;
+            // What was fetched to be put back needn't stay.
+            if call.repair {
+                self.tasks().spawn(Arc::clone(&self).collect_garbage());
+            }
+            return Ok(verified?);
+        }
         let versions = self.versions_meant(team, call.reference.as_deref()).await?;
         let checked = self.check_blobs(&versions, &context).await?;
         let mut verified = disk::Verified {
@@ -41,6 +51,7 @@ impl Handle<disk::Verify> for Daemon {
             blobs: checked.blobs,
             bytes: checked.bytes,
             broken: Vec::new(),
+            not_yet: 0,
         };
         for (version, held) in versions {
             let Some(mut broken) = self.broken(team, version, &held, &checked.damaged).await?

@@ -215,21 +215,25 @@ impl Packs {
     }
 
     fn upload(&self, pack: &PackRef) -> Upload {
-        let (blobs, id) = (self.blobs.clone(), pack.id);
-        let source = Source::opened_by(move || {
-            let blobs = blobs.clone();
-            async move {
-                let reader = blobs.reader(id).await.map_err(io::Error::other)?;
-                Ok(move |offset: u64, into: &mut [u8]| {
-                    reader.read_at(offset, into).map_err(io::Error::other)
-                })
-            }
-        });
         Upload {
             id: object(pack),
-            source,
+            source: held_blob(&self.blobs, pack.id),
         }
     }
+}
+
+/// A blob that is here, to be read as often as an upload takes.
+pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
+    let blobs = blobs.clone();
+    Source::opened_by(move || {
+        let blobs = blobs.clone();
+        async move {
+            let reader = blobs.reader(id).await.map_err(io::Error::other)?;
+            Ok(move |offset: u64, into: &mut [u8]| {
+                reader.read_at(offset, into).map_err(io::Error::other)
+            })
+        }
+    })
 }
 
 /// How much of an upload is sent.

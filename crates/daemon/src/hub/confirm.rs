@@ -1,0 +1,166 @@
+//! Whether the bucket has a version: asked of the hub now, for what was noted may be gone since.
+//!
+//! It has it if the hub shows the entry as committed and all that the commit named is there. Nothing is
+//! deleted that a committed and undropped entry names, so that is a copy to count on.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use podsync_api::{
+    hub::{
+        BatchOperation, BatchedId, Committed, HubErrorCode, MAX_BATCH_OBJECTS, ObjectKind,
+        ObjectRef,
+    },
+    pods::InBucket,
+};
+use podsync_core::{
+    EntryHash, PodName, TeamId, VersionId,
+    feed::{BlobRef, Entry},
+};
+
+use super::{TeamHub, placements::Placed};
+use crate::{daemon::Daemon, failure::Failure};
+
+/// What the bucket has to have for one entry.
+#[derive(Debug, Clone)]
+pub(crate) struct Named {
+    /// In the order of the entry's header: the manifest, then the packs.
+    places: Vec<(BlobRef, Placed)>,
+    pub(crate) outboards: BTreeSet<ObjectRef>,
+}
+
+impl Named {
+    fn of(entry: &Entry, committed: &Committed) -> Self {
+        let blobs = entry.header().blobs.iter().enumerate();
+        let placed = blobs
+            .zip(&committed.objects)
+            .map(|((at, blob), place)| (*blob, Placed::of(at, blob, place, &committed.outboards)));
+        let outboards = committed.outboards.iter();
+        Self {
+            places: placed.collect(),
+            outboards: outboards
+                .filter(|object| object.id.kind == ObjectKind::Outboards)
+                .copied()
+                .collect(),
+        }
+    }
+
+    /// The manifest, then the packs, with where each lies.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = (BlobRef, ObjectRef)> {
+        let each = self.places.iter();
+        each.map(|(blob, placed)| (*blob, placed.object()))
+    }
+
+    pub(crate) fn objects(&self) -> BTreeSet<ObjectRef> {
+        let blobs = self.blobs().map(|(_, object)| object);
+        blobs.chain(self.outboards.iter().copied()).collect()
+    }
+}
+
+impl Daemon {
+    /// Whether the team's bucket has a version; none where there is no bucket, or nobody shared it.
+    pub(crate) async fn in_bucket(
+        &self,
+        team: TeamId,
+        pod: PodName,
+        version: VersionId,
+        patience: Duration,
+    ) -> Result<Option<InBucket>, Failure> {
+        let hub = match self.hub(team).await {
+            Ok(Some(hub)) => hub,
+            Ok(None) => return Ok(None),
+            Err(failure) => return Ok(Some(InBucket::Unknown(failure.told().message.clone()))),
+        };
+        let publications = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team);
+            let records = catalog.map(|catalog| catalog.publications(&pod, &version));
+            let entries = records.into_iter().flatten();
+            entries
+                .map(|record| Arc::clone(&record.entry))
+                .collect::<Vec<_>>()
+        });
+        let mut found = None;
+        for entry in publications.await? {
+            let asked = tokio::time::timeout(patience, looked_up(&hub, &entry)).await;
+            let state = match asked {
+                Ok(Ok(state)) => state,
+                Ok(Err(failure)) => InBucket::Unknown(failure.told().message.clone()),
+                Err(_) => InBucket::Unknown(format!(
+                    "the hub at {} didn't answer in {} s",
+                    hub.url(),
+                    patience.as_secs()
+                )),
+            };
+            match state {
+                InBucket::Whole => return Ok(Some(InBucket::Whole)),
+                InBucket::NotYet => drop(found.get_or_insert(InBucket::NotYet)),
+                other => found = Some(other),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What an entry names is all in the bucket again: it may have been given up as gone.
+    pub(crate) async fn is_there_again(&self, team: TeamId, named: &Named) -> Result<(), Failure> {
+        let places = named.places.iter();
+        let places = places.map(|(blob, placed)| (blob.id, placed.clone()));
+        self.note_places(team, places.collect()).await
+    }
+}
+
+async fn looked_up(hub: &TeamHub, entry: &Entry) -> Result<InBucket, Failure> {
+    let Some(named) = committed(hub, entry).await? else {
+        return Ok(InBucket::NotYet);
+    };
+    let missing = missing(hub, &named.objects()).await?;
+    Ok(match missing.len() {
+        0 => InBucket::Whole,
+        count => InBucket::Missing(count),
+    })
+}
+
+/// What an entry was committed with; none where it isn't committed.
+pub(crate) async fn committed(hub: &TeamHub, entry: &Entry) -> Result<Option<Named>, Failure> {
+    let header = entry.header();
+    let page = hub
+        .client()
+        .feed_page(header.device, header.seq, Some(header.seq));
+    let page = match page.await {
+        Ok(page) => page,
+        Err(error) => {
+            let refusal = error.refusal().map(|refusal| refusal.code);
+            return match refusal {
+                Some(HubErrorCode::NotFound) => Ok(None),
+                _ => Err(error.into()),
+            };
+        }
+    };
+    // Of a forked feed both branches come.
+    let mut same = page.entries.iter();
+    let same = same.find(|committed| EntryHash::of(&committed.entry) == entry.hash());
+    // The hub's word: one that names fewer objects than the entry has blobs is no commit.
+    let same = same.filter(|committed| committed.objects.len() == header.blobs.len());
+    Ok(same.map(|committed| Named::of(entry, committed)))
+}
+
+/// Those of these objects that the bucket doesn't have, with the length that they should have.
+async fn missing(hub: &TeamHub, objects: &BTreeSet<ObjectRef>) -> Result<Vec<ObjectRef>, Failure> {
+    let objects: Vec<ObjectRef> = objects.iter().copied().collect();
+    let mut missing = Vec::new();
+    for asked in objects.chunks(MAX_BATCH_OBJECTS) {
+        let batch = asked.iter().map(|object| BatchedId {
+            id: object.id,
+            generation: Some(object.generation),
+        });
+        // Nobody fetches them: that a request is signed for one says that it is there.
+        let answer = hub
+            .client()
+            .batch(BatchOperation::Download, batch.collect())
+            .await?;
+        let gone = asked.iter().zip(&answer.objects);
+        let gone = gone.filter(|(object, answer)| {
+            answer.actions.is_none() || answer.object.generation != object.generation
+        });
+        missing.extend(gone.map(|(object, _)| *object));
+    }
+    Ok(missing)
+}

@@ -1,0 +1,307 @@
+//! Where a version lives: with whom, in the bucket or not; what may leave this machine because it lives
+//! elsewhere; and whether the bucket still has what it had.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use podsync_tests::kit::{Home, Hub, fill};
+use serde_json::Value;
+
+use crate::{
+    bucket::{alice_with, alone, exported_is, share},
+    share::alice_and_bob,
+};
+
+const FORBIDDEN: i32 = 5;
+const UNREACHABLE: i32 = 7;
+const DISK: i32 = 10;
+const UNCONFIRMED: i32 = 15;
+const MIB: usize = 1 << 20;
+
+fn whereabouts(home: &Home, reference: &str) -> Result<Value> {
+    let shown = home.run(&["show", reference])?.ok()?;
+    Ok(shown["whereabouts"].clone())
+}
+
+/// Names of the devices that hold all of it.
+fn whole_at(found: &Value) -> Vec<&str> {
+    let devices = found["devices"].as_array().into_iter().flatten();
+    let whole = devices.filter(|holder| holder["whole"] == true);
+    whole
+        .filter_map(|holder| holder["name"].as_str())
+        .map(|name| name.split('/').next().unwrap_or_default())
+        .collect()
+}
+
+fn warning(found: &Value) -> &str {
+    found["warning"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn who_holds_a_version_is_told_and_who_could_not_be_asked() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 2, MIB, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    alice.run(&["save", "orders", "--from", &from])?.ok()?;
+    let found = whereabouts(&alice, "orders:+1")?;
+    ensure!(warning(&found).contains("podsync share"), "{found}");
+    alice.run(&["share", "orders"])?.ok()?;
+
+    // Bob heard of it and has nothing: Alice's laptop is all there is, whoever asks.
+    bob.run(&["pin", "orders:1", "--wait", "60s"])?.ok()?;
+    for home in [&alice, &bob] {
+        let found = whereabouts(home, "orders:1")?;
+        ensure!(whole_at(&found) == ["alice"], "{found}");
+        ensure!(warning(&found).contains("only copy"), "{found}");
+        ensure!(
+            found["without"][0]
+                .as_str()
+                .is_some_and(|name| name.starts_with("bob")),
+            "{found}"
+        );
+        ensure!(found["bucket"].is_null(), "{found}");
+    }
+    bob.run(&["pull", "orders:1"])?.ok()?;
+    let found = whereabouts(&alice, "orders:1")?;
+    ensure!(whole_at(&found).len() == 2, "{found}");
+    ensure!(found["warning"].is_null(), "{found}");
+    ensure!(found["needed"] == found["devices"][0]["held"], "{found}");
+
+    bob.stop()?;
+    let found = loop {
+        let found = whereabouts(&alice, "orders:1")?;
+        if found["unknown"] != serde_json::json!([]) {
+            break found;
+        }
+    };
+    ensure!(whole_at(&found) == ["alice"], "{found}");
+    ensure!(warning(&found).contains("could not be asked"), "{found}");
+    Ok(())
+}
+
+#[test]
+fn the_bucket_is_a_copy_as_far_as_the_hub_confirms_it() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 2, MIB, 1)?;
+    share(&alice, &state)?;
+    let found = whereabouts(&alice, "orders:1")?;
+    ensure!(found["bucket"] == "whole", "{found}");
+    ensure!(found["warning"].is_null(), "{found}");
+
+    let packs = hub.objects("packs")?;
+    let pack = packs.first().context("no pack is in the bucket")?;
+    let kept = fs::read(pack)?;
+    fs::remove_file(pack)?;
+    let found = whereabouts(&alice, "orders:1")?;
+    ensure!(found["bucket"]["missing"] == 1, "{found}");
+    ensure!(warning(&found).contains("verify --bucket"), "{found}");
+    fs::write(pack, kept)?;
+
+    hub.kill()?;
+    let found = whereabouts(&alice, "orders:1")?;
+    ensure!(found["bucket"]["unknown"].is_string(), "{found}");
+    ensure!(warning(&found).contains("could not be asked"), "{found}");
+    Ok(())
+}
+
+#[test]
+fn what_the_bucket_has_for_sure_may_leave_without_asking() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 2, MIB, 1)?;
+    share(&alice, &state)?;
+    let gc = ["gc", "--budget", "0"];
+
+    // A hub that can't be asked confirms nothing.
+    hub.kill()?;
+    let kept = alice.run(&gc)?;
+    ensure!(kept.code == Some(UNCONFIRMED), "{kept:?}");
+    ensure!(
+        kept.stderr.contains("the bucket could not be asked"),
+        "{kept:?}"
+    );
+    hub.run()?;
+
+    // Nor does one whose bucket lost a pack.
+    let packs = hub.objects("packs")?;
+    let pack = packs.first().context("no pack is in the bucket")?;
+    let bytes = fs::read(pack)?;
+    fs::remove_file(pack)?;
+    let kept = alice.run(&gc)?;
+    ensure!(kept.code == Some(UNCONFIRMED), "{kept:?}");
+    fs::write(pack, bytes)?;
+
+    let collected = alice.run(&gc)?.ok()?;
+    let evicted = &collected["evicted"][0];
+    ensure!(evicted["reference"] == "orders:1", "{collected}");
+    ensure!(evicted["elsewhere"][0] == "the bucket", "{collected}");
+    ensure!(
+        collected["freed"].as_u64() >= Some(2 * MIB as u64),
+        "{collected}"
+    );
+    let found = whereabouts(&alice, "orders:1")?;
+    ensure!(whole_at(&found).is_empty(), "{found}");
+    let pulled = alice.run(&["pull", "orders:1"])?.ok()?;
+    ensure!(pulled["sources"][0]["name"] == "the bucket", "{pulled}");
+    exported_is(&alice, "orders:1", &state)
+}
+
+#[test]
+fn what_nobody_else_has_stays_beside_what_the_bucket_has() -> Result<()> {
+    let hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 2, MIB, 1)?;
+    share(&alice, &state)?;
+    let other = alice.scratch("other");
+    fill(&other, 2, MIB, 2)?;
+    let from = other.to_string_lossy().into_owned();
+    alice.run(&["save", "orders", "--from", &from])?.ok()?;
+    let kept = alice.run(&["gc", "--budget", "0"])?;
+    ensure!(kept.code == Some(UNCONFIRMED), "{kept:?}");
+    let evicted = kept.json["evicted"].as_array().map(Vec::len);
+    ensure!(evicted == Some(1), "{kept:?}");
+    let only = &kept.json["only_copies"];
+    ensure!(only.as_array().map(Vec::len) == Some(1), "{kept:?}");
+    let found = whereabouts(&alice, "orders:+1")?;
+    ensure!(whole_at(&found) == ["alice"], "{found}");
+    // Whoever is alone with the hub reads of it there.
+    let ticket = alice.invite(&[])?;
+    let bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    bob.run(&["pull", "orders:1", "--source", "bucket"])?
+        .ok()
+        .map(drop)
+}
+
+/// Flips a byte in the middle of a file.
+fn flip(path: &Path) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    Ok(fs::write(path, bytes)?)
+}
+
+fn total_len(files: &[PathBuf]) -> Result<u64> {
+    let lens = files.iter().map(|file| Ok(fs::metadata(file)?.len()));
+    lens.sum()
+}
+
+fn everything(hub: &Hub) -> Result<Vec<PathBuf>> {
+    let folders = ["packs", "manifests", "outboards"].map(|folder| hub.objects(folder));
+    let mut all = Vec::new();
+    for objects in folders {
+        all.extend(objects?);
+    }
+    Ok(all)
+}
+
+fn contents(files: &[PathBuf]) -> Result<Vec<Vec<u8>>> {
+    files.iter().map(|file| Ok(fs::read(file)?)).collect()
+}
+
+/// How many blobs of the first version that isn't whole are damaged, and how many missing.
+fn broken(verified: &Value) -> (usize, usize) {
+    let count = |what: &str| verified["broken"][0][what].as_array().map_or(0, Vec::len);
+    (count("damaged"), count("missing"))
+}
+
+#[test]
+fn what_is_gone_or_damaged_in_the_bucket_is_found_and_put_back() -> Result<()> {
+    let hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 3, 16 * MIB, 1)?;
+    share(&alice, &state)?;
+    let ticket = alice.invite(&["--role", "reader"])?;
+    let all = everything(&hub)?;
+    let before = contents(&all)?;
+    let sound = alice.run(&["verify", "--bucket"])?.ok()?;
+    ensure!(sound["broken"] == serde_json::json!([]), "{sound}");
+    ensure!(sound["blobs"] == all.len(), "{sound}");
+    ensure!(sound["bytes"] == total_len(&all)?, "{sound}");
+
+    // One of each kind is damaged, then all of them are gone: packs, the manifest, the outboards.
+    let packs = hub.objects("packs")?;
+    let mut damaged = vec![packs[0].clone()];
+    damaged.extend(hub.objects("manifests")?);
+    damaged.extend(hub.objects("outboards")?);
+    for object in &damaged {
+        flip(object)?;
+    }
+    let found = alice.run(&["verify", "--bucket", "orders:1"])?;
+    ensure!(found.code == Some(DISK), "{found:?}");
+    ensure!(
+        found.stderr.contains("verify --bucket --repair"),
+        "{found:?}"
+    );
+    ensure!(broken(&found.json) == (3, 0), "{found:?}");
+
+    // A reader sees it too, and mends nothing.
+    let bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    let found = bob.run(&["verify", "--bucket"])?;
+    ensure!(broken(&found.json) == (3, 0), "{found:?}");
+    bob.run(&["verify", "--bucket", "--repair"])?
+        .failed(FORBIDDEN)?;
+
+    let mended = alice.run(&["verify", "--bucket", "--repair"])?.ok()?;
+    ensure!(mended["broken"][0]["repaired"] == true, "{mended}");
+    ensure!(contents(&all)? == before, "other bytes are in the bucket");
+
+    for object in &all {
+        fs::remove_file(object)?;
+    }
+    let mended = alice.run(&["verify", "--bucket", "--repair"])?.ok()?;
+    ensure!(broken(&mended) == (0, all.len()), "{mended}");
+    ensure!(contents(&all)? == before, "other bytes are in the bucket");
+    bob.run(&["pull", "orders", "--source", "bucket"])?.ok()?;
+    exported_is(&bob, "orders:1", &state)
+}
+
+#[test]
+fn what_this_machine_lacks_is_put_back_from_a_teammate() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let mut alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 3, 16 * MIB, 1)?;
+    share(&alice, &state)?;
+    let mut bob = Home::new("bob")?;
+    bob.start(&[&alice])?;
+    bob.join(&alice.invite(&[])?)?.ok()?;
+    bob.run(&["pin", "orders:1", "--wait", "60s"])?.ok()?;
+    let packs = hub.objects("packs")?;
+    ensure!(packs.len() > 1, "one pack can't be gone and damaged");
+    let before = contents(&packs)?;
+    fs::remove_file(&packs[0])?;
+    flip(&packs[packs.len() - 1])?;
+
+    // With nobody there that has it, it stays as it is, and that is said.
+    alice.stop()?;
+    let left = bob.run(&["verify", "--bucket", "--repair", "--wait", "1s"])?;
+    ensure!(left.code == Some(DISK), "{left:?}");
+    ensure!(left.json["broken"][0]["why"].is_string(), "{left:?}");
+
+    alice.start(&[&bob])?;
+    let mended = bob
+        .run(&["verify", "--bucket", "--repair", "--wait", "60s"])?
+        .ok()?;
+    ensure!(mended["broken"][0]["repaired"] == true, "{mended}");
+    ensure!(contents(&packs)? == before, "other bytes are in the bucket");
+    // What was fetched for that doesn't stay.
+    bob.run(&["gc"])?.ok()?;
+    let status = bob.run(&["status"])?.ok()?;
+    ensure!(status["bytes_held"] == 0, "{status}");
+
+    hub.kill()?;
+    let message = bob.run(&["verify", "--bucket"])?.failed(UNREACHABLE)?;
+    ensure!(message.contains("hub"), "{message}");
+    Ok(())
+}
