@@ -44,94 +44,28 @@ const AWS_ADDRESSES: [&str; 4] = [
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(Arc<Url>);
 
-/// Text that is no endpoint of an emulator.
+/// Text that is no endpoint of an emulator. Whoever typed it may have done so long ago, in a variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error(
-        "{origin}: {text} is not a URL ({why}); write it like {DEFAULT_ENDPOINT}, with http:// or https:// in front"
+        "the endpoint {text} is not a URL ({why}); with --endpoint or in AWS_ENDPOINT_URL, write it like {DEFAULT_ENDPOINT}"
     )]
-    Malformed {
-        origin: &'static str,
-        text: String,
-        why: String,
-    },
+    Malformed { text: String, why: String },
     #[error(
-        "{origin}: the URL holds a user name or password, which would end up in logs; remove it and put a token into LOCALSTACK_AUTH_TOKEN"
+        "the endpoint holds a user name or password, which would end up in logs; name it without, with --endpoint or in AWS_ENDPOINT_URL, and put a token into LOCALSTACK_AUTH_TOKEN"
     )]
-    Credentials { origin: &'static str },
-    #[error("{origin}: the URL has {what} after the port; write it like {DEFAULT_ENDPOINT}")]
-    Extra {
-        origin: &'static str,
-        what: &'static str,
-    },
+    Credentials,
     #[error(
-        "{origin}: {host} is AWS itself, not an emulator, and nothing was sent there; name an emulator with --endpoint {DEFAULT_ENDPOINT}, or unset AWS_ENDPOINT_URL"
+        "the endpoint has {what} after the port; with --endpoint or in AWS_ENDPOINT_URL, write it like {DEFAULT_ENDPOINT}"
     )]
-    Aws { origin: &'static str, host: String },
+    Extra { what: &'static str },
+    #[error(
+        "{host} is AWS itself, not an emulator, and nothing was sent there; name an emulator with --endpoint {DEFAULT_ENDPOINT}, or in AWS_ENDPOINT_URL if that is where it came from"
+    )]
+    Aws { host: String },
 }
 
 impl Endpoint {
-    /// The first that is given: `--endpoint`, then `AWS_ENDPOINT_URL`, then [`DEFAULT_ENDPOINT`].
-    ///
-    /// Both come from the caller. A variable that is set but blank counts as not set, as it does
-    /// for the AWS tools.
-    pub fn resolve(
-        flag: Option<&str>,
-        aws_endpoint_url: Option<&str>,
-    ) -> Result<Self, EndpointError> {
-        if let Some(text) = flag {
-            return Self::parse("--endpoint", text);
-        }
-        match aws_endpoint_url
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-        {
-            Some(text) => Self::parse("AWS_ENDPOINT_URL", text),
-            None => Self::parse("the default endpoint", DEFAULT_ENDPOINT),
-        }
-    }
-
-    fn parse(origin: &'static str, text: &str) -> Result<Self, EndpointError> {
-        let malformed = |why: &str| EndpointError::Malformed {
-            origin,
-            text: shown(text),
-            why: why.to_owned(),
-        };
-        let text = text.trim();
-        if text.len() > MAX_ENDPOINT_LEN {
-            return Err(malformed("it is too long"));
-        }
-        let url = Url::parse(text).map_err(|error| malformed(&error.to_string()))?;
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(EndpointError::Credentials { origin });
-        }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(malformed("it begins with neither http:// nor https://"));
-        }
-        let Some(host) = url.host_str() else {
-            return Err(malformed("it names no host"));
-        };
-        if is_aws(host) {
-            return Err(EndpointError::Aws {
-                origin,
-                host: host.to_owned(),
-            });
-        }
-        if url.port() == Some(0) {
-            return Err(malformed("port 0 cannot be connected to"));
-        }
-        let extra = match (url.path(), url.query(), url.fragment()) {
-            ("/" | "", None, None) => return Ok(Self(Arc::new(url))),
-            (_, Some(_), _) => "a query",
-            (_, _, Some(_)) => "a fragment",
-            _ => "a path",
-        };
-        Err(EndpointError::Extra {
-            origin,
-            what: extra,
-        })
-    }
-
     /// Whether the host is this machine by its spelling: a loopback address, `localhost` or a name
     /// below it.
     pub fn is_loopback(&self) -> bool {
@@ -173,7 +107,39 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        Self::parse("the endpoint", text)
+        let malformed = |why: &str| EndpointError::Malformed {
+            text: shown(text),
+            why: why.to_owned(),
+        };
+        let text = text.trim();
+        if text.len() > MAX_ENDPOINT_LEN {
+            return Err(malformed("it is too long"));
+        }
+        let url = Url::parse(text).map_err(|error| malformed(&error.to_string()))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(EndpointError::Credentials);
+        }
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(malformed("it begins with neither http:// nor https://"));
+        }
+        let Some(host) = url.host_str() else {
+            return Err(malformed("it names no host"));
+        };
+        if is_aws(host) {
+            return Err(EndpointError::Aws {
+                    host: host.to_owned(),
+            });
+        }
+        if url.port() == Some(0) {
+            return Err(malformed("port 0 cannot be connected to"));
+        }
+        let extra = match (url.path(), url.query(), url.fragment()) {
+            ("/" | "", None, None) => return Ok(Self(Arc::new(url))),
+            (_, Some(_), _) => "a query",
+            (_, _, Some(_)) => "a fragment",
+            _ => "a path",
+        };
+        Err(EndpointError::Extra { what: extra })
     }
 }
 
@@ -236,22 +202,6 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_flag_comes_before_the_variable_and_the_variable_before_the_default() {
-        let resolve = |flag, variable| Endpoint::resolve(flag, variable).unwrap().to_string();
-        assert_eq!(
-            resolve(Some("http://a:1"), Some("http://b:2")),
-            "http://a:1"
-        );
-        assert_eq!(resolve(None, Some("http://b:2")), "http://b:2");
-        assert_eq!(resolve(None, Some("  ")), DEFAULT_ENDPOINT);
-        assert_eq!(resolve(None, None), DEFAULT_ENDPOINT);
-        let error = Endpoint::resolve(None, Some("nonsense"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.starts_with("AWS_ENDPOINT_URL: "), "{error}");
-    }
 
     #[test]
     fn urls_are_brought_to_one_spelling() {

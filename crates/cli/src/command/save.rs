@@ -1,6 +1,6 @@
 //! `podsync save`: a state becomes a version.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf};
 
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode, pods};
@@ -47,9 +47,16 @@ pub(crate) struct Endpoint {
         id = "endpoint",
         env = "AWS_ENDPOINT_URL",
         value_name = "URL",
-        default_value = DEFAULT_ENDPOINT
+        default_value = DEFAULT_ENDPOINT,
+        value_parser = or_default
     )]
     pub(crate) url: String,
+}
+
+/// A variable that is set but blank counts as not set, as it does for the AWS tools.
+fn or_default(url: &str) -> Result<String, Infallible> {
+    let given = (!url.trim().is_empty()).then_some(url);
+    Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
 }
 
 pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Result<(), ApiError> {

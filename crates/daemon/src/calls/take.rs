@@ -145,7 +145,7 @@ pub(super) async fn beside<T>(
 
 /// Connects to an emulator by what the user named.
 pub(crate) async fn connect(url: &str) -> Result<Instance, Failure> {
-    let endpoint = Endpoint::resolve(Some(url), None).map_err(podsync_instance::Error::from)?;
+    let endpoint: Endpoint = url.parse().map_err(podsync_instance::Error::from)?;
     let token = match std::env::var(TOKEN_VARIABLE) {
         Ok(token) if !token.is_empty() => Some(Secret::new(token).map_err(|error| {
             ApiError::new(ErrorCode::Invalid, format!("{TOKEN_VARIABLE}: {error}"))
