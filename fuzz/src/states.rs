@@ -33,7 +33,7 @@ pub(crate) fn pack(bytes: &[u8]) {
     for bytes in [bytes.to_vec(), [bytes, &footer].concat()] {
         let pack = PackRef {
             id: BlobId::of(&bytes),
-            sha256: [0; 32],
+            sha256: None,
             len: bytes.len() as u64,
             key: key.clone(),
         };

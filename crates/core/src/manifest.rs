@@ -174,11 +174,34 @@ impl ChunkLocation {
 pub struct PackRef {
     /// BLAKE3 of the sealed bytes.
     pub id: BlobId,
-    /// SHA-256 of the sealed bytes: what a bucket checks.
-    pub sha256: [u8; 32],
+    /// SHA-256 of the sealed bytes, by which a bucket knows a pack. Mostly none: it is taken when a pack
+    /// is brought there.
+    #[serde(with = "sha256_or_zeros")]
+    pub sha256: Option<[u8; 32]>,
     /// Sealed bytes.
     pub len: u64,
     pub key: SecretKey,
+}
+
+/// 32 bytes in any case: zeros stand for none, which no bytes are known to hash to.
+mod sha256_or_zeros {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    const NONE: [u8; 32] = [0; 32];
+
+    pub(super) fn serialize<S: Serializer>(
+        sha256: &Option<[u8; 32]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        sha256.unwrap_or(NONE).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<[u8; 32]>, D::Error> {
+        let bytes = <[u8; 32]>::deserialize(deserializer)?;
+        Ok((bytes != NONE).then_some(bytes))
+    }
 }
 
 /// A manifest that cannot be had from the bytes at hand.

@@ -61,6 +61,21 @@ impl Sealer {
             .expect("a frame is far below the 64 GiB that GCM can seal");
     }
 
+    /// Seals `body` in place and writes the tag beside it. A `counter` must never be used twice with a key.
+    pub fn seal_beside(
+        &self,
+        counter: u64,
+        aad: &[u8],
+        body: &mut [u8],
+        tag_space: &mut [u8; TAG_LEN],
+    ) {
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(counter), Aad::from(aad), body)
+            .expect("a frame is far below the 64 GiB that GCM can seal");
+        tag_space.copy_from_slice(tag.as_ref());
+    }
+
     /// Opens `buffer` in place and returns its plain part.
     pub fn open<'a>(
         &self,

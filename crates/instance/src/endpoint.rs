@@ -127,7 +127,7 @@ impl FromStr for Endpoint {
         };
         if is_aws(host) {
             return Err(EndpointError::Aws {
-                    host: host.to_owned(),
+                host: host.to_owned(),
             });
         }
         if url.port() == Some(0) {

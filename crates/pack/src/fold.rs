@@ -140,15 +140,16 @@ impl Mover<'_, '_> {
             Some((index, sealer)) if *index == chunk.pack => sealer,
             other => &mut other.insert((chunk.pack, Sealer::new(&pack.key))).1,
         };
-        let body_len = frame::open_body(sealer, chunk.frame, &mut sealed)
-            .map_err(|seal| ReadError::Damaged {
-                pack: pack.id,
-                frame: chunk.frame,
-                source: FrameError::Seal(seal),
-            })?
-            .len();
-        sealed.truncate(body_len);
-        let moved = self.placer.writer.put(chunk.id, chunk.plain_len, sealed)?;
+        frame::open_body(sealer, chunk.frame, &mut sealed).map_err(|seal| ReadError::Damaged {
+            pack: pack.id,
+            frame: chunk.frame,
+            source: FrameError::Seal(seal),
+        })?;
+        // The new tag takes the old one's place.
+        let writer = &mut self.placer.writer;
+        let frame = 0..sealed.len();
+        let moved = writer.put(chunk.id, chunk.plain_len, &mut sealed, frame);
+        writer.hand_on(sealed)?;
         self.placer.stats.sealed_moved += u64::from(moved.sealed_len);
         Ok(moved)
     }

@@ -3,6 +3,8 @@
 //! There is no flag for compression: a body as long as its chunk is the chunk itself, because a
 //! compressed body is only used where it is shorter.
 
+use std::ops::Range;
+
 use podsync_core::{
     ChunkId,
     seal::{BrokenSeal, Sealer, TAG_LEN},
@@ -28,26 +30,41 @@ pub enum FrameError {
 }
 
 /// Compresses chunks; one per thread.
-pub(crate) struct Packer(Compressor<'static>);
+pub(crate) struct Packer {
+    compressor: Compressor<'static>,
+    /// Room for a compressed chunk.
+    space: Vec<u8>,
+}
 
 impl Packer {
     pub(crate) fn new() -> std::io::Result<Self> {
-        Compressor::new(LEVEL).map(Self)
+        Ok(Self {
+            compressor: Compressor::new(LEVEL)?,
+            space: Vec::with_capacity(zstd::zstd_safe::compress_bound(CHUNK_MAX_LEN)),
+        })
     }
 
-    /// The frame's body: `chunk` compressed or as it is, with room for the tag.
-    pub(crate) fn body(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
+    /// Appends a frame that is to be sealed, and says where it is: `chunk` compressed or as it is, and
+    /// room for the tag.
+    pub(crate) fn append(
+        &mut self,
+        chunk: &[u8],
+        frames: &mut Vec<u8>,
+    ) -> std::io::Result<Range<usize>> {
+        let begin = frames.len();
+        frames.extend_from_slice(self.body(chunk)?);
+        frames.extend_from_slice(&[0; TAG_LEN]);
+        Ok(begin..frames.len())
+    }
+
+    fn body<'a>(&'a mut self, chunk: &'a [u8]) -> std::io::Result<&'a [u8]> {
         if !looks_random(chunk) {
-            let mut body =
-                Vec::with_capacity(zstd::zstd_safe::compress_bound(chunk.len()) + TAG_LEN);
-            self.0.compress_to_buffer(chunk, &mut body)?;
-            if body.len() < chunk.len() {
-                return Ok(body);
+            self.compressor.compress_to_buffer(chunk, &mut self.space)?;
+            if self.space.len() < chunk.len() {
+                return Ok(&self.space);
             }
         }
-        let mut body = Vec::with_capacity(chunk.len() + TAG_LEN);
-        body.extend_from_slice(chunk);
-        Ok(body)
+        Ok(chunk)
     }
 }
 
@@ -75,9 +92,12 @@ fn looks_random(chunk: &[u8]) -> bool {
     counts.iter().map(|count| count * count).sum::<u32>() < LIMIT
 }
 
-/// Seals a body in place as frame `index` of its pack.
-pub(crate) fn seal(sealer: &Sealer, index: u32, body: &mut Vec<u8>) {
-    sealer.seal(u64::from(index), &aad(index), body);
+/// Seals a body in place as frame `index` of its pack. Its tag fills the last bytes of `frame`.
+pub(crate) fn seal(sealer: &Sealer, index: u32, frame: &mut [u8]) {
+    let (body, tag) = frame
+        .split_last_chunk_mut()
+        .expect("a frame has room for its tag");
+    sealer.seal_beside(u64::from(index), &aad(index), body, tag);
 }
 
 /// Opens a sealed frame in place and returns its body: what folding seals again without unpacking.
@@ -156,7 +176,8 @@ mod tests {
 
     fn round_trip(chunk: &[u8]) -> usize {
         let sealer = Sealer::new(&SecretKey::from_bytes([1; 32]));
-        let mut frame = Packer::new().unwrap().body(chunk).unwrap();
+        let mut frame = Vec::new();
+        Packer::new().unwrap().append(chunk, &mut frame).unwrap();
         seal(&sealer, 7, &mut frame);
         let len = frame.len();
         check_lengths(len as u32, chunk.len() as u32).unwrap();
@@ -199,7 +220,8 @@ mod tests {
     fn a_frame_cannot_unpack_to_more_than_it_says() {
         let sealer = Sealer::new(&SecretKey::from_bytes([1; 32]));
         let bomb = vec![0; CHUNK_MAX_LEN];
-        let mut frame = Packer::new().unwrap().body(&bomb).unwrap();
+        let mut frame = Vec::new();
+        Packer::new().unwrap().append(&bomb, &mut frame).unwrap();
         seal(&sealer, 0, &mut frame);
         let mut plain = vec![0; 1000];
         let opened =

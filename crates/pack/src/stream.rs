@@ -1,7 +1,7 @@
 //! The saving pipeline: bytes are cut on one thread, hashed and compressed on all, and placed in
 //! packs in stream order on the caller's.
 
-use std::{io, sync::mpsc::sync_channel};
+use std::{io, ops::Range, sync::mpsc::sync_channel};
 
 use podsync_core::{ChunkId, manifest::ChunkLocation};
 
@@ -36,8 +36,14 @@ struct Prepared {
 
 enum Place {
     Known(ChunkLocation),
-    /// The frame's body.
-    New(Vec<u8>),
+    /// Where among the frames of its batch.
+    New(Range<usize>),
+}
+
+/// A batch's chunks, and the frames of those that are new, yet to be sealed.
+struct PreparedBatch {
+    chunks: Vec<Prepared>,
+    frames: Vec<u8>,
 }
 
 /// Places chunks: known ones where they lie, new ones in the pack being written.
@@ -70,7 +76,7 @@ impl<'a> Placer<'a> {
         produce: impl FnOnce(&mut Chunker<'_>) -> Result<T, Halt<E>> + Send,
         rows: &mut S,
     ) -> Result<T, SaveError> {
-        let base = self.base;
+        let (base, shelf) = (self.base, self.writer.shelf());
         let (spent, empty) = sync_channel::<Vec<u8>>(ordered::MAX_WORKERS);
         let (produced, consumed) = ordered::in_order(
             move |jobs| {
@@ -90,15 +96,12 @@ impl<'a> Placer<'a> {
                 let packer = packer
                     .as_mut()
                     .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-                let prepared = batch
-                    .chunks()
-                    .map(|chunk| prepare(packer, base, chunk))
-                    .collect();
+                let prepared = prepare(packer, base, &batch, shelf.take());
                 // A full shelf of empty buffers lets this one go.
                 let _ = spent.try_send(batch.bytes);
                 prepared
             },
-            |prepared: io::Result<Vec<Prepared>>| {
+            |prepared: io::Result<PreparedBatch>| {
                 self.place_all(prepared.map_err(SaveError::Known)?, rows)
             },
         );
@@ -111,18 +114,19 @@ impl<'a> Placer<'a> {
 
     fn place_all<S: ChunkRows>(
         &mut self,
-        prepared: Vec<Prepared>,
+        prepared: PreparedBatch,
         rows: &mut S,
     ) -> Result<(), SaveError> {
         if self.progress.cancelled() {
             return Err(SaveError::Cancelled);
         }
+        let PreparedBatch { chunks, mut frames } = prepared;
         let mut plain = 0;
         for Prepared {
             id,
             plain_len,
             place,
-        } in prepared
+        } in chunks
         {
             plain += u64::from(plain_len);
             let location = match place {
@@ -131,7 +135,7 @@ impl<'a> Placer<'a> {
                     self.drawn[location.pack as usize] += u64::from(location.sealed_len);
                     location
                 }
-                Place::New(body) => match rows.seen(&id).map_err(SaveError::Spool)? {
+                Place::New(frame) => match rows.seen(&id).map_err(SaveError::Spool)? {
                     Some(location) => {
                         self.stats.chunks_reused += 1;
                         location
@@ -139,12 +143,13 @@ impl<'a> Placer<'a> {
                     None => {
                         self.stats.chunks_new += 1;
                         self.stats.plain_new += u64::from(plain_len);
-                        self.writer.put(id, plain_len, body)?
+                        self.writer.put(id, plain_len, &mut frames, frame)
                     }
                 },
             };
             rows.push(location)?;
         }
+        self.writer.hand_on(frames)?;
         self.stats.plain += plain;
         self.progress.advanced(plain);
         Ok(())
@@ -170,16 +175,29 @@ impl ChunkRows for Vec<ChunkLocation> {
     }
 }
 
-fn prepare(packer: &mut Packer, base: Base<'_>, chunk: &[u8]) -> io::Result<Prepared> {
-    let id = ChunkId::of(chunk);
-    let plain_len = u32::try_from(chunk.len()).expect("a chunk is at most 256 KiB");
-    let place = match base.chunks.locate(&id)? {
-        Some(location) if location.plain_len == plain_len => Place::Known(location),
-        _ => Place::New(packer.body(chunk)?),
+/// `frames` is an empty buffer.
+fn prepare(
+    packer: &mut Packer,
+    base: Base<'_>,
+    batch: &Batch,
+    mut frames: Vec<u8>,
+) -> io::Result<PreparedBatch> {
+    let mut prepare = |chunk: &[u8]| {
+        let id = ChunkId::of(chunk);
+        let plain_len = u32::try_from(chunk.len()).expect("a chunk is at most 256 KiB");
+        let place = match base.chunks.locate(&id)? {
+            Some(location) if location.plain_len == plain_len => Place::Known(location),
+            _ => Place::New(packer.append(chunk, &mut frames)?),
+        };
+        Ok(Prepared {
+            id,
+            plain_len,
+            place,
+        })
     };
-    Ok(Prepared {
-        id,
-        plain_len,
-        place,
-    })
+    let chunks = batch
+        .chunks()
+        .map(&mut prepare)
+        .collect::<io::Result<_>>()?;
+    Ok(PreparedBatch { chunks, frames })
 }

@@ -149,7 +149,7 @@ mod tests {
         let id = BlobId::of(&bytes);
         let pack = PackRef {
             id,
-            sha256: [0; 32],
+            sha256: None,
             len: bytes.len() as u64,
             key: key.clone(),
         };

@@ -1,4 +1,4 @@
-//! Writing packs: frames are sealed on the caller's thread, hashed on a second and stored on a third.
+//! Writing packs: frames are sealed on the caller's thread, hashed and stored on a second.
 //!
 //! A pack's id exists only when its last byte is hashed. Until [`crate::save`] knows where every pack
 //! stands in the version's list, a new pack is named by [`NEW_PACK`] and the order of its making.
@@ -6,11 +6,14 @@
 use std::{
     fs::File,
     io::{self, Write},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
+    mem,
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
 };
 
-use aws_lc_rs::digest;
 use podsync_core::{
     BlobId, ChunkId,
     manifest::{ChunkLocation, PACK_TARGET_LEN, PackRef},
@@ -40,28 +43,36 @@ pub trait PackSink: Send {
 /// Marks a pack index that counts this save's own packs instead of a list's.
 pub(crate) const NEW_PACK: u32 = 1 << 31;
 
-/// Sealed pieces that wait for their hashes: a few MiB.
-const QUEUED_TO_HASH: usize = 32;
-/// Pieces that wait for the disk: enough to go on while a pack is synced. Mostly 16 MiB, and 64 MiB
-/// where every chunk has its greatest length.
-const QUEUED_TO_STORE: usize = 256;
+/// Batches that wait for the disk, of 2 MiB at most: enough to go on while a pack is synced.
+const QUEUED_TO_STORE: usize = 8;
+/// Buffers that are kept for the next batches: about as many as are under way.
+const SHELF_LEN: usize = 16;
 
-enum Piece {
+/// A batch's frames and what is to be done with them.
+struct Batch {
+    frames: Vec<u8>,
+    steps: Vec<Step>,
+}
+
+enum Step {
     Begin(SecretKey),
-    Bytes(Vec<u8>),
-    End,
+    /// Where the pack's next frames lie in the batch.
+    Frames(Range<usize>),
+    /// The trailer, with which the pack ends.
+    End(Vec<u8>),
 }
 
-enum HashedPiece {
-    Begin,
-    Bytes(Vec<u8>),
-    End(PackRef),
-}
+/// Emptied buffers of batches: memory that is taken from the system anew for each costs as much as hashing it.
+#[derive(Default)]
+pub(crate) struct Shelf(Mutex<Vec<Vec<u8>>>);
 
 /// The sealing side.
 pub(crate) struct PackWriter<'a> {
     entropy: &'a mut dyn FnMut() -> [u8; 32],
-    pieces: SyncSender<Piece>,
+    batches: SyncSender<Batch>,
+    shelf: Arc<Shelf>,
+    /// What became of the batch at hand.
+    steps: Vec<Step>,
     open: Option<OpenPack>,
     begun: u32,
     sealed_bytes: u64,
@@ -74,23 +85,36 @@ struct OpenPack {
 }
 
 /// The hashing and storing side, to be run on a thread of its own.
-pub(crate) struct PackStorer(Receiver<Piece>);
+pub(crate) struct PackStorer {
+    batches: Receiver<Batch>,
+    shelf: Arc<Shelf>,
+}
 
 pub(crate) fn pack_writer(entropy: &mut dyn FnMut() -> [u8; 32]) -> (PackWriter<'_>, PackStorer) {
-    let (pieces, stored) = sync_channel(QUEUED_TO_HASH);
-    (
-        PackWriter {
-            entropy,
-            pieces,
-            open: None,
-            begun: 0,
-            sealed_bytes: 0,
-        },
-        PackStorer(stored),
-    )
+    let (sent, batches) = sync_channel(QUEUED_TO_STORE);
+    let shelf = Arc::new(Shelf::default());
+    let storer = PackStorer {
+        batches,
+        shelf: Arc::clone(&shelf),
+    };
+    let writer = PackWriter {
+        entropy,
+        batches: sent,
+        shelf,
+        steps: Vec::new(),
+        open: None,
+        begun: 0,
+        sealed_bytes: 0,
+    };
+    (writer, storer)
 }
 
 impl PackWriter<'_> {
+    /// Where buffers for batches are taken from.
+    pub(crate) fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.shelf)
+    }
+
     /// Packs begun so far.
     pub(crate) fn begun(&self) -> u32 {
         self.begun
@@ -101,19 +125,21 @@ impl PackWriter<'_> {
         self.sealed_bytes
     }
 
-    /// Seals a frame's body into the open pack. `Stopped`: the storing side failed.
+    /// Seals a frame of `batch`, a body and room for its tag, into the open pack. It gets there by
+    /// [`Self::hand_on`].
     pub(crate) fn put(
         &mut self,
         id: ChunkId,
         plain_len: u32,
-        mut body: Vec<u8>,
-    ) -> Result<ChunkLocation, Stopped> {
+        batch: &mut [u8],
+        frame: Range<usize>,
+    ) -> ChunkLocation {
         let pack = match &mut self.open {
             Some(pack) => pack,
             none => {
                 let key = SecretKey::from_bytes((self.entropy)());
                 let sealer = Sealer::new(&key);
-                self.pieces.send(Piece::Begin(key)).map_err(|_| Stopped)?;
+                self.steps.push(Step::Begin(key));
                 self.begun += 1;
                 none.insert(OpenPack {
                     sealer,
@@ -122,9 +148,9 @@ impl PackWriter<'_> {
                 })
             }
         };
-        let frame = u32::try_from(pack.rows.len()).expect("a pack has at most MAX_FRAMES frames");
-        frame::seal(&pack.sealer, frame, &mut body);
-        let sealed_len = u32::try_from(body.len()).expect("a frame is below 1 MiB");
+        let index = u32::try_from(pack.rows.len()).expect("a pack has at most MAX_FRAMES frames");
+        frame::seal(&pack.sealer, index, &mut batch[frame.clone()]);
+        let sealed_len = u32::try_from(frame.len()).expect("a frame is below 1 MiB");
         let offset = u32::try_from(pack.len).expect("a pack is below 64 MiB");
         pack.rows.push(TrailerRow {
             id,
@@ -133,35 +159,40 @@ impl PackWriter<'_> {
         });
         pack.len += u64::from(sealed_len);
         self.sealed_bytes += u64::from(sealed_len);
-        let full = pack.len >= PACK_TARGET_LEN || frame + 1 == MAX_FRAMES;
-        self.pieces.send(Piece::Bytes(body)).map_err(|_| Stopped)?;
-        let pack = NEW_PACK | (self.begun - 1);
-        if full {
-            self.end_pack()?;
+        match self.steps.last_mut() {
+            Some(Step::Frames(before)) if before.end == frame.start => before.end = frame.end,
+            _ => self.steps.push(Step::Frames(frame)),
         }
-        Ok(ChunkLocation {
+        if pack.len >= PACK_TARGET_LEN || index + 1 == MAX_FRAMES {
+            self.end_pack();
+        }
+        ChunkLocation {
             id,
-            pack,
-            frame,
+            pack: NEW_PACK | (self.begun - 1),
+            frame: index,
             offset,
             sealed_len,
             plain_len,
-        })
+        }
+    }
+
+    /// Hands a batch on whose frames were put. `Stopped`: the storing side failed.
+    pub(crate) fn hand_on(&mut self, frames: Vec<u8>) -> Result<(), Stopped> {
+        let steps = mem::take(&mut self.steps);
+        let batch = Batch { frames, steps };
+        self.batches.send(batch).map_err(|_| Stopped)
     }
 
     pub(crate) fn finish(mut self) -> Result<(), Stopped> {
-        self.end_pack()
+        self.end_pack();
+        self.hand_on(Vec::new())
     }
 
-    fn end_pack(&mut self) -> Result<(), Stopped> {
+    fn end_pack(&mut self) {
         if let Some(pack) = self.open.take() {
             let trailer = trailer::seal(&pack.sealer, &pack.rows);
-            self.pieces
-                .send(Piece::Bytes(trailer))
-                .map_err(|_| Stopped)?;
-            self.pieces.send(Piece::End).map_err(|_| Stopped)?;
+            self.steps.push(Step::End(trailer));
         }
-        Ok(())
     }
 }
 
@@ -169,94 +200,82 @@ impl PackStorer {
     /// Stores what comes and returns the packs in the order they were begun. A pack that isn't ended
     /// when the writer goes away is left unfinished.
     pub(crate) fn run(self, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
-        let (hashed, stored) = sync_channel(QUEUED_TO_STORE);
-        // The storing side's queue ends with the closure: a hashing side that waits for room in it must
-        // not wait for ever where storing has failed.
-        thread::scope(move |scope| {
-            scope.spawn(move || hash(&self.0, &hashed));
-            store(stored, sink)
-        })
-    }
-}
-
-/// Takes both hashes of a pack, once, from the bytes on their way to the disk.
-fn hash(pieces: &Receiver<Piece>, hashed: &SyncSender<HashedPiece>) {
-    let mut open: Option<PackHashes> = None;
-    while let Ok(piece) = pieces.recv() {
-        let piece = match piece {
-            Piece::Begin(key) => {
-                open = Some(PackHashes::new(key));
-                HashedPiece::Begin
+        let mut packs = Vec::new();
+        let mut open: Option<StoredPack> = None;
+        while let Ok(Batch { frames, steps }) = self.batches.recv() {
+            for step in steps {
+                match step {
+                    Step::Begin(key) => open = Some(StoredPack::new(key, sink.create()?)),
+                    Step::Frames(range) => open
+                        .as_mut()
+                        .expect("frames follow a beginning")
+                        .append(&frames[range])?,
+                    Step::End(trailer) => {
+                        let mut pack = open.take().expect("an end follows a beginning");
+                        pack.append(&trailer)?;
+                        let (file, pack) = pack.finish();
+                        sink.finish(file, &pack)?;
+                        packs.push(pack);
+                    }
+                }
             }
-            Piece::Bytes(bytes) => {
-                open.as_mut()
-                    .expect("bytes follow a beginning")
-                    .update(&bytes);
-                HashedPiece::Bytes(bytes)
-            }
-            Piece::End => {
-                HashedPiece::End(open.take().expect("an end follows a beginning").finish())
-            }
-        };
-        // A storing side that has stopped says why itself.
-        if hashed.send(piece).is_err() {
-            break;
+            self.shelf.give(frames);
         }
+        sink.settle()?;
+        Ok(packs)
     }
 }
 
-fn store(pieces: Receiver<HashedPiece>, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
-    let mut packs = Vec::new();
-    let mut open: Option<File> = None;
-    while let Ok(piece) = pieces.recv() {
-        match piece {
-            HashedPiece::Begin => open = Some(sink.create()?),
-            HashedPiece::Bytes(bytes) => open
-                .as_mut()
-                .expect("bytes follow a beginning")
-                .write_all(&bytes)?,
-            HashedPiece::End(pack) => {
-                sink.finish(open.take().expect("an end follows a beginning"), &pack)?;
-                packs.push(pack);
-            }
-        }
-    }
-    sink.settle()?;
-    Ok(packs)
-}
-
-struct PackHashes {
+/// A pack on its way to the disk. Its hash is taken once, from the bytes as they go by.
+struct StoredPack {
+    file: File,
     key: SecretKey,
     len: u64,
     blake3: blake3::Hasher,
-    sha256: digest::Context,
 }
 
-impl PackHashes {
-    fn new(key: SecretKey) -> Self {
+impl StoredPack {
+    fn new(key: SecretKey, file: File) -> Self {
         Self {
+            file,
             key,
             len: 0,
             blake3: blake3::Hasher::new(),
-            sha256: digest::Context::new(&digest::SHA256),
         }
     }
 
-    fn update(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.blake3.update(bytes);
-        self.sha256.update(bytes);
         self.len += bytes.len() as u64;
+        self.file.write_all(bytes)
     }
 
-    fn finish(self) -> PackRef {
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(self.sha256.finish().as_ref());
-        let id = BlobId::from_bytes(*self.blake3.finalize().as_bytes());
-        PackRef {
-            id,
-            sha256,
+    fn finish(self) -> (File, PackRef) {
+        let pack = PackRef {
+            id: BlobId::from_bytes(*self.blake3.finalize().as_bytes()),
+            sha256: None,
             len: self.len,
             key: self.key,
+        };
+        (self.file, pack)
+    }
+}
+
+impl Shelf {
+    /// An empty buffer.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        self.buffers().pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        let mut buffers = self.buffers();
+        if buffers.len() < SHELF_LEN {
+            buffers.push(buffer);
         }
+    }
+
+    fn buffers(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

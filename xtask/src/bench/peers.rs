@@ -238,6 +238,10 @@ fn whole(source: &Path, into: &Path) -> Result<()> {
 /// An emulator's state into a file.
 pub(super) fn curl_state(endpoint: &str, into: &Path) -> Result<Turn> {
     let url = format!("{endpoint}/_localstack/pods/state");
+    // What an earlier turn left would have to be cut off first, which podsync needn't do either.
+    if into.exists() {
+        fs::remove_file(into)?;
+    }
     let run = || {
         let peak = curl(&["--output", &into.to_string_lossy(), &url])?;
         fsync(into)?;

@@ -139,13 +139,12 @@ fn table() -> impl Strategy<Value = Table> {
 }
 
 fn pack() -> impl Strategy<Value = PackRef> {
-    (blob_id(), any::<[u8; 32]>(), any::<u64>(), secret()).prop_map(|(id, sha256, len, key)| {
-        PackRef {
-            id,
-            sha256,
-            len,
-            key,
-        }
+    let sha256 = option::of(any::<[u8; 32]>().prop_filter("zeros", |sum| *sum != [0; 32]));
+    (blob_id(), sha256, any::<u64>(), secret()).prop_map(|(id, sha256, len, key)| PackRef {
+        id,
+        sha256,
+        len,
+        key,
     })
 }
 

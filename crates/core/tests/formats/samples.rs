@@ -184,7 +184,7 @@ pub(crate) fn manifest() -> Manifest {
         },
         packs: vec![PackRef {
             id: BlobId::of(b"pack"),
-            sha256: [0xcd; 32],
+            sha256: Some([0xcd; 32]),
             len: 32 << 20,
             key: SecretKey::from_bytes([5; 32]),
         }],

@@ -17,7 +17,8 @@ use podsync_core::{
     feed::{Body, Entry, Publication},
     manifest::{Manifest, PackRef},
 };
-use podsync_store::Blobs;
+use podsync_store::{BlobReader, Blobs, StoreError};
+use sha2::Digest;
 
 use super::TeamHub;
 use crate::{
@@ -30,6 +31,9 @@ const _: () = assert!(
     MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
     "room is left for new ones"
 );
+
+/// Read of a pack at once.
+const PIECE_LEN: usize = 1 << 20;
 
 /// Where a publication's blobs lie now.
 pub(super) struct Uploaded {
@@ -61,7 +65,7 @@ impl Daemon {
 
         let mut places: BTreeMap<BlobId, Placement> = packs.known;
         for (pack, object) in packs.here.iter().zip(placed) {
-            places.insert(pack.id, placement(&object));
+            places.insert(pack.pack, placement(&object));
         }
         let manifest = placed_manifest.first().map(placement);
         let packs = entry.header().blobs.iter().skip(1);
@@ -132,17 +136,22 @@ impl Daemon {
             let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
             let holding = self.blobs.held(pack.id)?;
             let is_whole = holding.is_some_and(|holding| holding.is_whole());
-            match (&known, is_whole) {
-                (_, true) => packs.here.push(pack.clone()),
+            let here = match (&known, is_whole) {
+                (_, true) => {
+                    let known = known.as_ref().map(|known| known.object().id.sha256);
+                    Some(self.here(pack, known).await?)
+                }
                 (Some(known), false) => {
                     packs.known.insert(pack.id, placement(&known.object()));
+                    None
                 }
                 (None, false) => return Err(not_whole(pack).into()),
-            }
+            };
             match known {
                 Some(known) => packs.borrowed.extend(known.outboards()),
-                None => packs.uncovered.push(pack.clone()),
+                None => packs.uncovered.extend(here),
             }
+            packs.here.extend(here);
         }
         if packs.borrowed.len() > MAX_BORROWED {
             packs.uncovered.clone_from(&packs.here);
@@ -163,6 +172,27 @@ impl Daemon {
         Ok(packs)
     }
 
+    /// A pack as the bucket is to know it. Where nobody took its SHA-256 yet, it is read for it.
+    async fn here(&self, pack: &PackRef, known: Option<Sha256>) -> Result<Here, Failure> {
+        let sha256 = match pack.sha256.map(Sha256::from_bytes).or(known) {
+            Some(sha256) => sha256,
+            None => {
+                // The bucket would take damaged bytes for what they are.
+                self.blobs.verify(pack.id).await?;
+                let reader = self.blobs.reader(pack.id).await?;
+                tokio::task::spawn_blocking(move || sha256(&reader)).await??
+            }
+        };
+        Ok(Here {
+            pack: pack.id,
+            object: ObjectId {
+                kind: ObjectKind::Pack,
+                sha256,
+                size: pack.len,
+            },
+        })
+    }
+
     /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
     async fn upload_outboards(
         &self,
@@ -173,7 +203,7 @@ impl Daemon {
         let mut builder = OutboardsBuilder::new();
         let mut built = Vec::new();
         for pack in &packs.uncovered {
-            let full = builder.add(&packs.upload(pack), pack.id).await?;
+            let full = builder.add(&packs.upload(pack), pack.pack).await?;
             built.extend(full);
         }
         built.extend(builder.finish());
@@ -199,14 +229,21 @@ impl Daemon {
 
 /// The packs of a version.
 struct Packs {
-    here: Vec<PackRef>,
+    here: Vec<Here>,
     /// Where those lie of which only a part is here.
     known: BTreeMap<BlobId, Placement>,
     /// Outboards objects of earlier entries.
     borrowed: BTreeSet<ObjectRef>,
     /// Packs that none of those covers.
-    uncovered: Vec<PackRef>,
+    uncovered: Vec<Here>,
     blobs: Blobs,
+}
+
+/// A pack of which all is on this machine.
+#[derive(Clone, Copy)]
+struct Here {
+    pack: BlobId,
+    object: ObjectId,
 }
 
 impl Packs {
@@ -214,10 +251,10 @@ impl Packs {
         self.here.iter().map(|pack| self.upload(pack)).collect()
     }
 
-    fn upload(&self, pack: &PackRef) -> Upload {
+    fn upload(&self, here: &Here) -> Upload {
         Upload {
-            id: object(pack),
-            source: held_blob(&self.blobs, pack.id),
+            id: here.object,
+            source: held_blob(&self.blobs, here.pack),
         }
     }
 }
@@ -245,7 +282,7 @@ struct Sent<'a> {
 
 impl<'a> Sent<'a> {
     fn new(hub: &'a TeamHub, packs: &Packs) -> Self {
-        let total = packs.here.iter().map(|pack| pack.len).sum();
+        let total = packs.here.iter().map(|here| here.object.size).sum();
         hub.note(|standing| standing.uploading = Some((0, total)));
         Self {
             hub,
@@ -269,12 +306,18 @@ impl Drop for Sent<'_> {
     }
 }
 
-fn object(pack: &PackRef) -> ObjectId {
-    ObjectId {
-        kind: ObjectKind::Pack,
-        sha256: Sha256::from_bytes(pack.sha256),
-        size: pack.len,
+fn sha256(pack: &BlobReader) -> Result<Sha256, StoreError> {
+    let mut sha256 = sha2::Sha256::new();
+    let mut piece = vec![0; PIECE_LEN];
+    let mut offset = 0;
+    while offset < pack.len() {
+        let left = usize::try_from(pack.len() - offset).unwrap_or(PIECE_LEN);
+        let piece = &mut piece[..left.min(PIECE_LEN)];
+        pack.read_at(offset, piece)?;
+        sha256.update(&*piece);
+        offset += piece.len() as u64;
     }
+    Ok(Sha256::from_bytes(sha256.finalize().into()))
 }
 
 fn placement(object: &ObjectRef) -> Placement {
