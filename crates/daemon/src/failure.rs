@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     told: ApiError,
     /// A pack whose bytes on this disk are not what they were.
     pub(crate) damaged: Option<BlobId>,
+    /// An emulator's state that can only be read when all of it is there.
+    pub(crate) only_whole: bool,
 }
 
 impl Failure {
@@ -35,6 +37,7 @@ impl From<ApiError> for Failure {
         Self {
             told,
             damaged: None,
+            only_whole: false,
         }
     }
 }
@@ -114,7 +117,10 @@ impl From<SourceError> for Failure {
         let mut told = with_hint(ErrorCode::BadState, &error);
         told.hint
             .get_or_insert_with(|| "rename or remove it, then save again".to_owned());
-        told.into()
+        Self {
+            only_whole: matches!(error, SourceError::NotAsItCame),
+            ..told.into()
+        }
     }
 }
 
@@ -150,8 +156,8 @@ impl From<ReadError> for Failure {
             _ => None,
         };
         Self {
-            told: with_hint(code, &error),
             damaged,
+            ..with_hint(code, &error).into()
         }
     }
 }
@@ -171,6 +177,7 @@ impl From<podsync_instance::Error> for Failure {
         let code = match error {
             Error::Endpoint(_) => ErrorCode::Invalid,
             Error::Incompatible { .. } => ErrorCode::Incompatible,
+            Error::Disk { .. } => ErrorCode::Disk,
             _ => ErrorCode::Instance,
         };
         with_hint(code, &error).into()

@@ -5,6 +5,7 @@
 //! is in the zip is podsync-pack's business.
 
 mod answer;
+mod arriving;
 mod compatibility;
 mod contents;
 mod endpoint;
@@ -19,9 +20,9 @@ mod probe;
 mod save;
 mod secret;
 mod service;
-mod spool;
 mod upload;
 
+pub use arriving::{Arriving, Sending, arriving};
 pub use compatibility::{Obstacle, lacking, obstacle};
 pub use contents::{
     Change, Contents, Difference, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Place, Resource, compare,
@@ -36,4 +37,3 @@ pub use probe::{Environment, Health, Identity, Runtime};
 pub use save::{SaveFailure, SavedState, SavingState};
 pub use secret::{Secret, SecretError};
 pub use service::{Merge, ParseMergeError, ParseServiceError, Service};
-pub use spool::Arrived;

@@ -1,14 +1,14 @@
-//! Saving: the instance's state, streamed into an unlinked file.
+//! Saving: the instance's state, streamed to who reads it at once or into an unlinked file.
 //!
 //! A state counts as whole only if every announced byte came. The instance may still have left out
 //! what it could not save: that is [`SavedState::failed`], and no error by itself.
 
 use std::{
     fmt,
-    fs::File,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
+    fs::{File, Permissions},
+    io::{self, Seek},
+    os::unix::fs::PermissionsExt,
+    path::Path,
 };
 
 use podsync_core::manifest::{Emulator, MAX_SERVICES};
@@ -17,16 +17,16 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
 };
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     answer::{self, MAX_MESSAGE_CHARS},
+    arriving::{Arriving, Sending, arriving},
     error::Error,
     instance::Instance,
     printable::printable,
     probe::Runtime,
     service::Service,
-    spool::{Arrived, Spool},
 };
 
 const DOING: &str = "saving the state";
@@ -86,8 +86,6 @@ pub struct SavingState {
     pub expected: Option<u64>,
     instance: Instance,
     response: Response,
-    spool: Spool,
-    folder: PathBuf,
 }
 
 impl Instance {
@@ -101,16 +99,28 @@ impl Instance {
         folder: &Path,
         on_bytes: impl FnMut(u64, Option<u64>) + Send,
     ) -> Result<SavedState, Error> {
-        let saving = self.begin_save(services, folder).await?;
-        saving.receive(on_bytes).await
+        let mut saving = self.begin_save(services).await?;
+        let (sending, arriving) = arriving();
+        let writing = {
+            let folder = folder.to_owned();
+            spawn_blocking(move || spool(arriving, &folder))
+        };
+        let received = saving.receive(sending, on_bytes).await;
+        let written = writing.await.map_err(io::Error::other).flatten();
+        let len = received?;
+        let file = written.map_err(|error| disk(folder, error))?;
+        Ok(SavedState {
+            file,
+            len,
+            services: saving.services,
+            emulator: saving.emulator,
+            failed: saving.failed,
+            quiesced: saving.quiesced,
+        })
     }
 
     /// Asks for the state and comes back when its first bytes are on their way.
-    pub async fn begin_save(
-        &self,
-        services: &[Service],
-        folder: &Path,
-    ) -> Result<SavingState, Error> {
+    pub async fn begin_save(&self, services: &[Service]) -> Result<SavingState, Error> {
         let emulator = self.environment().await?.emulator();
         let mut url = self.endpoint().at("/_localstack/pods/state");
         if !services.is_empty() {
@@ -146,9 +156,6 @@ impl Instance {
         if expected.is_some_and(|len| len > self.limits().state_len) {
             return Err(self.too_large());
         }
-        let spool = Spool::begin(folder)
-            .await
-            .map_err(|error| disk(folder, error))?;
         Ok(SavingState {
             services,
             emulator,
@@ -157,8 +164,6 @@ impl Instance {
             expected,
             instance: self.clone(),
             response,
-            spool,
-            folder: folder.to_owned(),
         })
     }
 
@@ -206,31 +211,23 @@ impl Instance {
 }
 
 impl SavingState {
-    /// The file that the bytes come into, for who reads them meanwhile.
-    pub fn arrived(&self) -> Arc<Arrived> {
-        self.spool.arrived()
-    }
-
-    /// Streams the body to the disk, holding it to what was announced. Only then is it whole for those
-    /// who read it meanwhile.
+    /// Streams the body to `reader`, holding it to what was announced, and returns how much came. Only
+    /// then is it whole for who reads it. Who stops reading ends this early, and says why himself.
     pub async fn receive(
-        self,
+        &mut self,
+        reader: Sending,
         mut on_bytes: impl FnMut(u64, Option<u64>) + Send,
-    ) -> Result<SavedState, Error> {
-        let Self {
-            instance,
-            mut response,
-            spool,
-            expected,
-            folder,
-            ..
-        } = self;
-        let endpoint = || instance.endpoint().clone();
-        let (limit, idle) = (instance.limits().state_len, instance.limits().idle);
+    ) -> Result<u64, Error> {
+        let endpoint = || self.instance.endpoint().clone();
+        let (limit, idle) = (
+            self.instance.limits().state_len,
+            self.instance.limits().idle,
+        );
+        let expected = self.expected;
         let mut start = ZipStart::default();
         let mut received = 0;
         loop {
-            let buffer = match timeout(idle, response.chunk()).await {
+            let buffer = match timeout(idle, self.response.chunk()).await {
                 Ok(Ok(Some(buffer))) => buffer,
                 Ok(Ok(None)) => break,
                 Ok(Err(_)) => {
@@ -256,14 +253,13 @@ impl SavingState {
             }
             received += buffer.len() as u64;
             if received > limit {
-                return Err(instance.too_large());
+                return Err(self.instance.too_large());
             }
             on_bytes(received, expected);
-            if !spool.write(buffer).await {
-                break;
+            if !reader.write(buffer).await {
+                return Ok(received);
             }
         }
-        let (file, whole) = spool.finish().await.map_err(|error| disk(&folder, error))?;
         if expected.is_some_and(|len| len != received) {
             return Err(Error::Truncated {
                 endpoint: endpoint(),
@@ -276,16 +272,20 @@ impl SavingState {
                 endpoint: endpoint(),
             });
         }
-        whole.announce();
-        Ok(SavedState {
-            file,
-            len: received,
-            services: self.services,
-            emulator: self.emulator,
-            failed: self.failed,
-            quiesced: self.quiesced,
-        })
+        reader.finish();
+        Ok(received)
     }
+}
+
+/// Writes what arrives into a file in `folder` that has no name and is readable by its owner only. Nothing is
+/// synced: it is a stopover and is gone after a crash.
+fn spool(mut arriving: Arriving, folder: &Path) -> io::Result<File> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    // It is made with what the umask leaves; nobody can have opened it without a name.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    io::copy(&mut arriving, &mut file)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 fn disk(folder: &Path, error: io::Error) -> Error {

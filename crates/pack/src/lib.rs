@@ -37,7 +37,7 @@ pub use read::{ChunkRows, Entries, PackReader, ReadError, Version};
 pub use rebuild::{Keep, RebuildError};
 pub use rewrite::rewrite;
 pub use save::{Progress, SaveError, SaveOptions, SaveStats, Saved, SavedState, save};
-pub use source::{Arrival, Source, SourceError};
+pub use source::{Source, SourceError};
 pub use trailer::{MAX_FRAMES, TrailerError, TrailerRow, decode_trailer, read_trailer};
 pub use writer::PackSink;
 pub use zip::directory::{Directory, DirectoryError, Member, Method};

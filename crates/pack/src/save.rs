@@ -154,26 +154,6 @@ pub fn save(
     entropy: &mut dyn FnMut() -> [u8; 32],
     progress: &dyn Progress,
 ) -> Result<Saved, SaveError> {
-    let again = source.again()?;
-    let first = save_once(source, base, sink, options, entropy, progress);
-    match (first, again) {
-        // The packs of the first try are in no manifest: the sink's owner drops them.
-        (Err(SaveError::Source(SourceError::NotAsItCame)), Some(file)) => {
-            let source = Source::from_instance(file)?;
-            save_once(source, base, sink, options, entropy, progress)
-        }
-        (done, _) => done,
-    }
-}
-
-fn save_once(
-    source: Source,
-    base: Base<'_>,
-    sink: &mut dyn PackSink,
-    options: &SaveOptions<'_>,
-    entropy: &mut dyn FnMut() -> [u8; 32],
-    progress: &dyn Progress,
-) -> Result<Saved, SaveError> {
     let (drafted, written) = with_packs(sink, entropy, |writer| {
         draft_source(source, Placer::new(base, writer, progress), options)
     })?;

@@ -57,13 +57,37 @@ fn nobody_at_the_endpoint_and_aws_itself() -> Result<()> {
         let message = alice
             .run_with(&["save", "orders"], &[("AWS_ENDPOINT_URL", url)], None)?
             .failed(INVALID)?;
-        ensure!(message.contains("amazonaws.com"), "{message}");
+        ensure!(
+            message.contains("amazonaws.com") && message.contains("AWS_ENDPOINT_URL"),
+            "{message}"
+        );
+        ensure!(
+            !message.contains("--endpoint:"),
+            "nobody gave it: {message}"
+        );
         let message = alice
             .run(&["save", "orders", "--endpoint", url])?
             .failed(INVALID)?;
         ensure!(message.contains("amazonaws.com"), "{message}");
     }
     nothing_saved(&alice)
+}
+
+/// One that comes out of order, and isn't kept while it comes.
+#[test]
+fn a_state_that_can_only_be_read_whole_is_asked_for_again() -> Result<()> {
+    let alice = alice()?;
+    let backwards = zip(&[
+        Member::stored("sqs/queues", &[2; 5000]),
+        Member::stored("s3/buckets", &[1; 5000]),
+    ]);
+    let emulator = FakeEmulator::start(&backwards)?;
+    let saved = save(&alice, &emulator)?.ok()?;
+    ensure!(saved["entries"] == 2, "{saved}");
+    emulator.on(STATE, Conduct::Answer(200, state()));
+    let again = save(&alice, &emulator)?.ok()?;
+    ensure!(again["unchanged"] == true, "{again}");
+    Ok(())
 }
 
 /// A name with a typo in it isn't a state without anything in it.

@@ -16,7 +16,7 @@ use podsync_core::{
 use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState};
 
 use super::{
-    take::{Taken, beside},
+    take::{Coming, Taken, beside},
     team::unexpected,
 };
 use crate::{
@@ -109,6 +109,27 @@ impl Daemon {
         message: String,
         context: &Arc<Context>,
     ) -> Result<Packed, Failure> {
+        let again = taken.coming.as_ref().map(Coming::again);
+        let packed = self
+            .pack_once(team, pod, taken, message.clone(), context)
+            .await;
+        match (packed, again) {
+            (Err(failure), Some(again)) if failure.only_whole => {
+                let taken = self.take_whole(again, context).await?;
+                self.pack_once(team, pod, taken, message, context).await
+            }
+            (packed, _) => packed,
+        }
+    }
+
+    async fn pack_once(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        taken: Taken,
+        message: String,
+        context: &Arc<Context>,
+    ) -> Result<Packed, Failure> {
         let bases = self.bases(team, pod)?;
         let total = taken.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
@@ -117,7 +138,7 @@ impl Daemon {
         let Taken {
             source,
             origin,
-            saving,
+            coming,
             ..
         } = taken;
         let hush = meter.hush();
@@ -138,7 +159,7 @@ impl Daemon {
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
             Ok::<_, Failure>((saved, parents, sink))
         });
-        let packed = beside(saving, packing, &hush, context).await;
+        let packed = beside(coming, packing, &hush, context).await;
         let (saved, parents, sink) = self.doubting(team, Vec::new(), packed).await?;
         let state = match saved {
             Saved::Unchanged(_) => {

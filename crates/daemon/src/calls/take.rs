@@ -7,7 +7,9 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::manifest::Source as Origin;
-use podsync_instance::{Endpoint, Instance, SavingState, Secret, Service};
+use podsync_instance::{
+    Endpoint, Instance, SaveFailure, SavingState, Secret, Sending, Service, arriving,
+};
 use podsync_pack::Source;
 use tokio::task::JoinHandle;
 
@@ -22,7 +24,33 @@ pub(super) struct Taken {
     pub(super) origin: Origin,
     pub(super) failed: Vec<(String, String)>,
     /// What has to be received for `source` to become whole.
-    pub(super) saving: Option<SavingState>,
+    pub(super) coming: Option<Coming>,
+}
+
+/// A state that an emulator sends while it is packed.
+pub(super) struct Coming {
+    saving: SavingState,
+    reader: Sending,
+    instance: Instance,
+    services: Vec<Service>,
+}
+
+/// How to ask for a state again, to have it whole before it is packed.
+pub(super) struct Again {
+    instance: Instance,
+    services: Vec<Service>,
+    /// What was told not to be in it.
+    failed: Vec<SaveFailure>,
+}
+
+impl Coming {
+    pub(super) fn again(&self) -> Again {
+        Again {
+            instance: self.instance.clone(),
+            services: self.services.clone(),
+            failed: self.saving.failed.clone(),
+        }
+    }
 }
 
 impl Daemon {
@@ -40,7 +68,7 @@ impl Daemon {
                     source,
                     origin,
                     failed: Vec::new(),
-                    saving: None,
+                    coming: None,
                 })
             }
             pods::StateSource::Endpoint(url) => {
@@ -64,7 +92,7 @@ impl Daemon {
         instance: &Instance,
         services: &[Service],
     ) -> Result<Taken, Failure> {
-        let saving = instance.begin_save(services, &self.home.tmp()).await?;
+        let saving = instance.begin_save(services).await?;
         let failed = saving.failed.iter().map(|failure| {
             let what = failure
                 .object
@@ -77,14 +105,49 @@ impl Daemon {
             emulator: Some(saving.emulator.clone()),
             services: saving.services.iter().map(ToString::to_string).collect(),
         };
-        let arrived = saving.arrived();
-        let file = arrived.file().map_err(podsync_pack::SourceError::Broken)?;
-        let source = Source::arriving(file, Box::new(move |len| arrived.wait_for(len)));
+        let (reader, zip) = arriving();
         Ok(Taken {
-            source,
+            source: Source::arriving(zip, &self.home.tmp()),
             origin,
             failed,
-            saving: Some(saving),
+            coming: Some(Coming {
+                saving,
+                reader,
+                instance: instance.clone(),
+                services: services.to_vec(),
+            }),
+        })
+    }
+
+    /// Asks once more, and has the state in a file before any of it is packed.
+    pub(super) async fn take_whole(
+        &self,
+        again: Again,
+        context: &Context,
+    ) -> Result<Taken, Failure> {
+        let told = |done, total| context.report(&Progress::new(Stage::Reading, done, total));
+        let Again {
+            instance,
+            services,
+            failed,
+        } = again;
+        let saved = instance.save(&services, &self.home.tmp(), told).await?;
+        if saved.failed != failed {
+            let text = "what can be saved of the instance changed while it was saved";
+            return Err(ApiError::new(ErrorCode::Instance, text)
+                .hint("save again")
+                .into());
+        }
+        let origin = Origin {
+            emulator: Some(saved.emulator),
+            services: saved.services.iter().map(ToString::to_string).collect(),
+        };
+        let source = tokio::task::spawn_blocking(move || Source::from_instance(saved.file));
+        Ok(Taken {
+            source: source.await??,
+            origin,
+            failed: Vec::new(),
+            coming: None,
         })
     }
 }
@@ -113,16 +176,19 @@ async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure>
 ///
 /// `hush` keeps the packing's own progress back as long as the received bytes are the better account.
 pub(super) async fn beside<T>(
-    saving: Option<SavingState>,
+    coming: Option<Coming>,
     mut packing: JoinHandle<Result<T, Failure>>,
     hush: &AtomicBool,
     context: &Context,
 ) -> Result<T, Failure> {
-    let Some(saving) = saving else {
+    let Some(Coming {
+        mut saving, reader, ..
+    }) = coming
+    else {
         return packing.await?;
     };
     hush.store(true, Ordering::Relaxed);
-    let receiving = saving.receive(|done, total| {
+    let receiving = saving.receive(reader, |done, total| {
         context.report(&Progress::new(Stage::Reading, done, total));
     });
     let mut receiving = pin!(receiving);

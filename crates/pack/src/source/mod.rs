@@ -10,13 +10,12 @@ mod folder;
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use podsync_core::manifest::{Container, MAX_ENTRIES};
 
-pub use arriving::Arrival;
 use arriving::Arriving;
 
 use crate::{
@@ -62,9 +61,10 @@ pub enum SourceError {
     NotAState,
     #[error("the emulator's state broke off on its way: {0}; save again")]
     Broken(io::Error),
-    /// [`crate::save`] reads it once more, from its directory.
-    #[error("the emulator's state can't be read before it is whole")]
-    #[doc(hidden)]
+    /// Had whole, in a file, it may be fine: [`Source::from_instance`] says.
+    #[error(
+        "the emulator's state can't be read before it is whole; save it from a file with --from"
+    )]
     NotAsItCame,
     #[error(
         "a temporary file for the entries cannot be written: {0}; free some space and save again"
@@ -115,20 +115,16 @@ impl Source {
         }
     }
 
-    /// The same while the zip still arrives in `file`, from its start. See [`Arrival`].
+    /// The same while the zip still comes, from its start; it is read once and kept nowhere. `spool` is a
+    /// folder for an unlinked file.
     ///
     /// A zip whose members come in the order of their names, stored and with their lengths in front, is
-    /// saved while it comes. Any other is saved once it is whole; the version is the same.
-    pub fn arriving(file: File, arrival: Arrival) -> Self {
-        Self(Kind::Arriving(Arriving { file, arrival }))
-    }
-
-    /// The file of a zip that may have to be read again when it is whole.
-    pub(crate) fn again(&self) -> io::Result<Option<File>> {
-        match &self.0 {
-            Kind::Arriving(arriving) => arriving.file.try_clone().map(Some),
-            _ => Ok(None),
-        }
+    /// saved so. Any other ends in [`SourceError::NotAsItCame`].
+    pub fn arriving(zip: impl Read + Send + 'static, spool: &Path) -> Self {
+        Self(Kind::Arriving(Arriving {
+            zip: Box::new(zip),
+            spool: spool.to_owned(),
+        }))
     }
 
     /// What the state is rebuilt into.

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The most bytes of a central directory: half a million members with names of usual length.
-const MAX_DIRECTORY_LEN: u64 = 64 << 20;
+pub(crate) const MAX_DIRECTORY_LEN: u64 = 64 << 20;
 /// A zip may inflate to this much whatever its ratio.
 const RATIO_FREE_LEN: u64 = 1 << 30;
 /// Beyond that, to this many times its own length.
