@@ -162,7 +162,7 @@ pub enum Error {
     },
 
     #[error(
-        "the state could not be kept in {} while it arrived ({error}); free some space there or make it writable, and save again",
+        "the state could not be kept in {} while it arrived ({error}); free some space there or make it writable, and try again",
         folder.display()
     )]
     Disk { folder: PathBuf, error: io::Error },
