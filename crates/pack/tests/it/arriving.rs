@@ -39,8 +39,8 @@ fn canonical() -> Vec<u8> {
         ("api_states/s3/b.state", &random[..70_000], STORED),
         ("api_states/sqs/store.state", &random, STORED),
         ("assets/empty", b"", STORED),
-        ("assets/s3/\u{e9}\u{65e5}", &random[..1000], STORED),
         ("assets/s3/x", &random[1000..900_000], STORED),
+        ("assets/s3/\u{e9}\u{65e5}", &random[..1000], STORED),
     ])
 }
 
