@@ -193,7 +193,8 @@ impl Members {
                 len: member.len,
                 crc32: member.crc32,
             });
-            said.name(member.name.as_str().as_bytes());
+            let slash = if member.method.is_none() { "/" } else { "" };
+            said.name(&[member.name.as_str(), slash].concat().into_bytes());
         }
         said.stretches == self.stretches && said.names.finalize() == self.names.finalize()
     }
