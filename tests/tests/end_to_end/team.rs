@@ -1,6 +1,6 @@
 //! Who is in and who isn't.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, fill};
 
 use crate::share::alice_and_bob;
@@ -58,10 +58,15 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
             &state.to_string_lossy(),
         ])?
         .ok()?;
-    let pulled = bob.run(&["pull", "orders", "--wait", "1s"])?;
-    assert_ne!(pulled.code, Some(0), "{pulled:?}");
-    // He may not have heard of it yet; what he shares counts for nobody all the same.
-    bob.run(&["save", "own", "--share", "--from", &state.to_string_lossy()])?;
+    // Whoever turns him away shows him why.
+    let message = bob
+        .run(&["pull", "orders", "--wait", "60s"])?
+        .failed(FORBIDDEN)?;
+    ensure!(message.contains("no member of team"), "{message}");
+    let status = bob.run(&["status"])?.ok()?;
+    ensure!(status["teams"][0]["role"].is_null(), "{status}");
+    bob.run(&["save", "own", "--share", "--from", &state.to_string_lossy()])?
+        .failed(FORBIDDEN)?;
     let answer = alice.run(&["show", "own"])?;
     assert_eq!(answer.code, Some(NOT_FOUND), "{answer:?}");
     Ok(())

@@ -126,7 +126,12 @@ impl Engine {
             }
             // It was in the team and knows it: that it is not any more is its own business.
             Some(state) if state.team.membership.state().member(&device).is_some() => {
-                MembershipResponse::Refused(RefusedReason::DeviceRemoved)
+                let removal = state.team.membership.removal_since(&device, known);
+                if removal.is_empty() {
+                    MembershipResponse::Refused(RefusedReason::DeviceRemoved)
+                } else {
+                    MembershipResponse::ops(removal)
+                }
             }
             // A stranger is not told which teams there are.
             _ => MembershipResponse::Refused(RefusedReason::NotListed),

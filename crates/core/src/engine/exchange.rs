@@ -97,6 +97,7 @@ impl Connection {
 
 impl Engine {
     pub(super) fn on_connected(&mut self, device: DeviceId) {
+        self.asked.retain(|_, asked| asked.device() != Some(device));
         let connection = Connection {
             stranger_until: None,
             exchanges: BTreeMap::new(),
@@ -115,10 +116,11 @@ impl Engine {
 
     pub(super) fn on_disconnected(&mut self, device: DeviceId) {
         self.connected.remove(&device);
-        // Answers that still come are of a connection that is gone.
-        let stale = self
-            .asked
-            .extract_if(.., |_, asked| asked.device() == Some(device));
+        // Answers that still come are of a connection that is gone. Operations speak for themselves, and
+        // whoever turns this device away closes the connection right behind them.
+        let stale = self.asked.extract_if(.., |_, asked| {
+            asked.device() == Some(device) && !asked.is_for_operations()
+        });
         for (_, asked) in stale.collect::<Vec<_>>() {
             self.forget_request(&asked);
         }
@@ -158,10 +160,15 @@ impl Engine {
                 }
                 self.on_heads(team, device, &membership, heads, liveness);
             }
-            (Asked::Heads { team, device }, Ok(ResponseIn::Refused(Refusal::NotAMember))) => {
+            (
+                Asked::Heads { team, device },
+                Ok(ResponseIn::Refused(Refusal::NotAMember)) | Err(RequestFailed::Refused),
+            ) => {
                 if let Some(exchange) = self.exchange_with(team, device) {
                     exchange.refused = true;
                 }
+                // Has this device been removed meanwhile? A member shows that to whom it concerns.
+                self.ask_operations(team, device);
             }
             (
                 Asked::Entries {
@@ -609,6 +616,10 @@ impl Asked {
             | Self::Operations { team, .. } => Some(*team),
             Self::Join { .. } | Self::Have { .. } | Self::Told => None,
         }
+    }
+
+    fn is_for_operations(&self) -> bool {
+        matches!(self, Self::Operations { .. } | Self::Join { .. })
     }
 
     pub(super) fn device(&self) -> Option<DeviceId> {

@@ -188,6 +188,8 @@ pub enum HubNews {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFailed {
     NotConnected,
+    /// It lists this device in no team.
+    Refused,
     TimedOut,
     /// It answered with bytes that don't open.
     Garbage,

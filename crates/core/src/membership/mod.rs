@@ -180,6 +180,22 @@ impl Membership {
             .collect()
     }
 
+    /// What shows a removed device, which has `known`, that it is one: its removal and what that rests
+    /// on, parents first, and nothing later. Empty where it was not removed, or knows it.
+    pub fn removal_since(&self, device: &DeviceId, known: &[OpId]) -> Vec<Arc<[u8]>> {
+        let record = self.roster.member(device);
+        let Some(removal) = record.and_then(|record| record.removed) else {
+            return Vec::new();
+        };
+        let (past, _) = self.graph.closure(known);
+        let (to_show, _) = self.graph.closure(&[removal.op]);
+        (0..)
+            .zip(self.graph.nodes())
+            .filter(|(at, _)| to_show.contains(*at) && !past.contains(*at))
+            .map(|(_, node)| node.op.bytes().clone())
+            .collect()
+    }
+
     /// Equal where the same operations are held.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);

@@ -279,6 +279,11 @@ impl Operation {
         }
     }
 
+    /// Whether it takes this device out of the team.
+    pub fn removes(&self, device: &DeviceId) -> bool {
+        matches!(&self.kind, Kind::Remove(remove) if remove.device == *device)
+    }
+
     /// The key epoch that begins here.
     pub fn new_epoch(&self) -> Option<EpochId> {
         match &self.kind {

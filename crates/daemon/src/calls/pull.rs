@@ -103,8 +103,27 @@ impl Daemon {
             deadline,
             context,
         };
-        let (held, from) = self.fetch_version(&record, &fetching).await?;
+        self.check_is_member(team).await?;
+        let fetched = self.fetch_version(&record, &fetching).await;
+        if fetched.is_err() {
+            // Whoever was removed meanwhile is served by nobody: that is why.
+            self.check_is_member(team).await?;
+        }
+        let (held, from) = fetched?;
         pulled(held, named, self.name_sources(from).await?)
+    }
+
+    async fn check_is_member(&self, team: TeamId) -> Result<(), Failure> {
+        let me = self.device;
+        let is_member = self.node.read(move |engine| {
+            engine
+                .roster(&team)
+                .is_some_and(|roster| roster.is_member(&me))
+        });
+        match is_member.await? {
+            true => Ok(()),
+            false => Err(EngineError::Expelled(team).into()),
+        }
     }
 
     /// Where no teammate is there to say what is new, the hub is. One that doesn't answer keeps nobody from
@@ -210,6 +229,9 @@ impl Daemon {
                         Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
                         | Err(RecvError::Lagged(_)),
                     ) => break,
+                    Ok(Ok(Event::Expelled { team: of })) if of == team => {
+                        return Err(EngineError::Expelled(team).into());
+                    }
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Closed)) | Err(_) => return Err(error.into()),
                 }

@@ -236,8 +236,8 @@ impl Daemon {
         std::future::pending().await
     }
 
-    /// A cache knows the team of last time. Whoever removed the robot since doesn't tell it the news,
-    /// only that, and only when asked.
+    /// A cache knows the team of last time. Whoever removed the robot since tells it that and nothing
+    /// newer, and only when asked.
     async fn still_listed(&self, ticket: &Ticket, deadline: Instant) -> Result<(), Failure> {
         let addresses = ticket
             .dialled()
@@ -248,7 +248,14 @@ impl Daemon {
             // Somebody else may be found, and told what there is to tell.
             return Ok(());
         }
-        let request = MembershipRequest::fetch(ticket.team, &ticket.heads).encode();
+        let team = ticket.team;
+        let known = self.node.read(move |engine| {
+            engine
+                .membership(&team)
+                .map(|membership| membership.heads().to_vec())
+        });
+        let known = known.await?.unwrap_or_else(|| ticket.heads.clone());
+        let request = MembershipRequest::fetch(team, &known).encode();
         let asked = self
             .net
             .request(ticket.issuer, Protocol::Membership, request)
@@ -256,12 +263,17 @@ impl Daemon {
         let Ok(bytes) = asked else { return Ok(()) };
         let opened =
             tokio::task::spawn_blocking(move || wire::open_response(Protocol::Membership, &bytes));
-        match opened.await? {
-            Ok(ResponseIn::MembershipRefused(why @ RefusedReason::DeviceRemoved)) => {
-                Err(EngineError::JoinRefused(why).into())
-            }
-            _ => Ok(()),
+        let removed = match opened.await? {
+            Ok(ResponseIn::MembershipRefused(why)) => why == RefusedReason::DeviceRemoved,
+            Ok(ResponseIn::Operations { operations, .. }) => operations
+                .iter()
+                .any(|operation| operation.value().removes(&self.device)),
+            _ => false,
+        };
+        if removed {
+            return Err(EngineError::JoinRefused(RefusedReason::DeviceRemoved).into());
         }
+        Ok(())
     }
 
     /// The newest statement of another device, and when it was made.

@@ -154,6 +154,7 @@ impl Actor {
                     }
                 }
                 Err(RequestError::NotConnected { .. }) => Err(RequestFailed::NotConnected),
+                Err(RequestError::Refused { .. }) => Err(RequestFailed::Refused),
                 Err(error @ RequestError::Malformed { .. }) => {
                     tracing::warn!(peer = %device.short(), %error, "its answer can't be read");
                     Err(RequestFailed::Garbage)

@@ -11,9 +11,12 @@ use crate::{
     feed::BlobRef,
     id::{BlobId, VersionId},
     keys::DeviceSecret,
-    membership::{Author, HUB_KEY, HUB_URL, KeyRing, Membership, Operation, Role},
+    membership::{
+        Author, HUB_KEY, HUB_URL, KeyRing, Membership, Operation, Role, wire::RefusedReason,
+    },
     signed::verify,
     ticket::Ticket,
+    wire::ResponseIn,
 };
 
 const URL: &str = "https://hub.example";
@@ -286,6 +289,28 @@ fn members_that_may_be_dialled_have_two_seconds() {
     let due = newcomer.engine.poll_timeout().unwrap();
     assert_eq!(due, Duration::from_secs(2));
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
+}
+
+/// Whoever turns a newcomer away closes the connection right behind the answer, which may be read later.
+#[test]
+fn a_refusal_counts_although_its_connection_is_gone() {
+    let (founder, _, mut ticket) = founder();
+    ticket.addresses.clear();
+    let device = founder.engine.device();
+    let mut newcomer = Home::new(2);
+    newcomer.join(&ticket);
+    let asked = newcomer.give(Input::Connected { device });
+    let asked = asked.iter().find_map(|output| match output {
+        Output::Request { id, .. } => Some(*id),
+        _ => None,
+    });
+    newcomer.give(Input::Disconnected { device });
+    let why = RefusedReason::InviteExpired;
+    let outputs = newcomer.give(Input::Response {
+        id: asked.unwrap(),
+        result: Ok(ResponseIn::MembershipRefused(why)),
+    });
+    assert!(matches!(reply(&outputs), Some(Err(EngineError::JoinRefused(said))) if said == why));
 }
 
 #[test]

@@ -225,6 +225,29 @@ fn what_another_lacks_comes_parents_first() {
 }
 
 #[test]
+fn a_removed_device_is_shown_its_removal_and_nothing_later() {
+    let mut team = Team::with_admins(&[1]);
+    team.counts(FOUNDER, add(2, Role::Publisher));
+    let known = team.heads();
+    team.counts(1, add(3, Role::Reader));
+    team.counts(FOUNDER, remove(2));
+    let removed = team.heads();
+    team.counts(1, add(4, Role::Reader));
+    let shown = |device: u8, known: &[OpId]| team.membership.removal_since(&id(device), known);
+    let mut other = Team::new().membership;
+    for bytes in shown(2, &[]).iter().skip(1) {
+        assert_eq!(other.insert(verify(bytes).unwrap()), Insert::New);
+    }
+    assert!(!other.state().is_member(&id(2)));
+    assert!(other.state().is_member(&id(3)), "the removal rests on it");
+    assert!(other.state().member(&id(4)).is_none());
+    assert_eq!(shown(2, &known).len(), 2);
+    assert!(shown(2, &removed).is_empty());
+    assert!(shown(3, &[]).is_empty(), "it was not removed");
+    assert!(shown(9, &[]).is_empty(), "nobody knows it");
+}
+
+#[test]
 fn more_heads_than_an_operation_names_are_merged_step_by_step() {
     let mut team = Team::new();
     let root = team.heads();
