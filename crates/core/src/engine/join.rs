@@ -209,7 +209,9 @@ impl Engine {
         match result {
             Ok(ResponseIn::Operations { operations, .. }) => {
                 let new = join.show(by, operations);
-                if !join.is_shown_whole(&by, &self.secret.id()) && new {
+                if join.is_shown_removed(&by, &self.secret.id()) {
+                    join.refused = Some(RefusedReason::DeviceRemoved);
+                } else if !join.is_shown_whole(&by, &self.secret.id()) && new {
                     let request = MembershipRequest::fetch(team, join.heads_shown(&by));
                     self.ask(
                         Asked::Join { team, device },
@@ -440,6 +442,13 @@ impl PendingJoin {
             let heads = &mut self.ticket.heads.iter();
             shown.membership.state().is_member(me) && heads.all(|id| shown.membership.contains(id))
         })
+    }
+
+    /// Whether a witness has shown that this device was taken out of the team: it does not come back.
+    fn is_shown_removed(&self, by: &Witness, me: &DeviceId) -> bool {
+        let shown = self.shown.get(by);
+        let record = shown.and_then(|shown| shown.membership.state().member(me));
+        record.is_some_and(|record| record.removed.is_some())
     }
 
     /// Takes in what a witness shows of the team; true where it was new.
