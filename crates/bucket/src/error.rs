@@ -96,15 +96,24 @@ pub enum TransferError {
     Hub(#[from] HubClientError),
     #[error("the bucket can't be reached for {}: {reason}; try again later", Short(.object))]
     Unavailable { object: ObjectId, reason: String },
-    #[error("{} isn't in the bucket: {message}", Short(.object))]
+    #[error("{} isn't in the bucket: {message}; take it from a teammate who has it", Short(.object))]
     NotFound { object: ObjectId, message: String },
     /// With a fresh URL too.
     #[error(
-        "the bucket refuses {} with status {status}: tell whoever runs the hub",
+        "the bucket refuses {} with status {status}; tell whoever runs the hub",
         Short(.object)
     )]
     Refused { object: ObjectId, status: u16 },
-    #[error("the hub takes no {}: {}", Short(.object), shown(&.error.message))]
+    #[error(
+        "the bucket is full: there is no room for {}; drop versions, or ask whoever runs the hub for room",
+        Short(.object)
+    )]
+    Full { object: ObjectId },
+    #[error(
+        "the hub hands nothing out for {}: {}; tell whoever runs the hub",
+        Short(.object),
+        shown(&.error.message)
+    )]
     Declined {
         object: ObjectId,
         error: ObjectError,
@@ -123,7 +132,7 @@ pub enum TransferError {
     #[error("{} can't be read on this machine: {reason}; check the disk", Short(.object))]
     Source { object: ObjectId, reason: String },
     #[error(
-        "{} is damaged on this machine: its bytes aren't the ones that were saved; it was not uploaded",
+        "{} is damaged on this machine and was not uploaded: its bytes aren't the ones that were saved; drop the version, or pull it again from a teammate",
         Short(.object)
     )]
     Damaged { object: ObjectId },

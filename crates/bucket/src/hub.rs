@@ -181,6 +181,11 @@ impl Hub {
 }
 
 impl Hub {
+    /// Why the last try of a call failed that is being tried again, for who doesn't wait for its end.
+    pub fn failing(&self) -> Option<String> {
+        self.0.line.failing()
+    }
+
     fn path(&self, rest: &str) -> String {
         format!("/v1/teams/{}{rest}", self.team())
     }

@@ -156,6 +156,7 @@ impl Hub {
                         status: 404,
                     });
                 }
+                Verdict::Refused(FULL) => return Err(TransferError::Full { object: *id }),
                 Verdict::Refused(status) => {
                     return Err(TransferError::Refused {
                         object: *id,
@@ -211,6 +212,8 @@ impl Hub {
     }
 }
 
+/// 507: no room is left.
+const FULL: u16 = 507;
 /// How often is looked at what was sent.
 const LOOK: Duration = Duration::from_millis(100);
 

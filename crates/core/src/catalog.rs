@@ -172,6 +172,12 @@ impl Catalog {
             .unwrap_or_default()
     }
 
+    /// Whether this entry announced a version that has been dropped since.
+    pub fn is_dropped(&self, entry: &EntryHash) -> bool {
+        let pod = self.index.get(entry).and_then(|name| self.pods.get(name));
+        pod.is_some_and(|pod| pod.is_dropped(entry))
+    }
+
     /// The private versions of a pod, lowest number first.
     pub fn private_versions(&self, pod: &PodName) -> Vec<&PrivateVersion> {
         let mut versions: Vec<_> = self

@@ -63,7 +63,11 @@ impl From<HubClientError> for Failure {
             HubClientError::QuotaExceeded { .. } => ErrorCode::Disk,
             HubClientError::Refused { .. } | HubClientError::Garbled { .. } => ErrorCode::Untrusted,
         };
-        with_hint(code, &error).into()
+        let mut told = with_hint(code, &error);
+        told.hint.get_or_insert_with(|| {
+            "`podsync status` says how things are with the hub; its log says more".to_owned()
+        });
+        told.into()
     }
 }
 
@@ -78,7 +82,8 @@ impl From<TransferError> for Failure {
             | TransferError::Garbled { .. }
             | TransferError::Refused { .. }
             | TransferError::Declined { .. } => ErrorCode::Untrusted,
-            TransferError::Source { .. }
+            TransferError::Full { .. }
+            | TransferError::Source { .. }
             | TransferError::Damaged { .. }
             | TransferError::Local { .. } => ErrorCode::Disk,
         };

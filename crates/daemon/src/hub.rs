@@ -61,8 +61,8 @@ pub(crate) struct TeamHub {
     client: Hub,
     /// What the hub said last; one question at a time.
     heard: tokio::sync::Mutex<Heard>,
-    /// One at a time brings things.
-    bringing: tokio::sync::Mutex<()>,
+    hearing: Turn,
+    bringing: Turn,
     /// The statement of liveness that was brought last.
     liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     standing: watch::Sender<Standing>,
@@ -72,6 +72,21 @@ pub(crate) struct TeamHub {
 struct Heard {
     etag: Option<String>,
     membership: Vec<OpId>,
+}
+
+/// One does it, and one more waits to: whatever there is to do by now, that one will see.
+#[derive(Default)]
+struct Turn {
+    now: tokio::sync::Mutex<()>,
+    next: tokio::sync::Mutex<()>,
+}
+
+impl Turn {
+    /// None where somebody waits already.
+    async fn take(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let _next = self.next.try_lock().ok()?;
+        Some(self.now.lock().await)
+    }
 }
 
 /// How things are with a hub.
@@ -85,6 +100,8 @@ pub(crate) struct Standing {
     pub(crate) committed: u64,
     /// Bytes sent, and bytes to send, of an upload that is under way.
     pub(crate) uploading: Option<(u64, u64)>,
+    /// How often it has been begun to ask the hub, or to bring it something.
+    begun: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -92,6 +109,8 @@ pub(crate) struct Trouble {
     pub(crate) error: ApiError,
     /// Whether it may go away by itself.
     pub(crate) may_pass: bool,
+    /// Which attempt came to this.
+    attempt: u64,
 }
 
 impl TeamHub {
@@ -111,14 +130,36 @@ impl TeamHub {
         self.standing.subscribe()
     }
 
+    /// Nobody waits longer.
+    fn not_heard(&self) -> ApiError {
+        if let Some(failing) = self.client.failing() {
+            return crate::failure::with_hint(ErrorCode::Unreachable, &failing);
+        }
+        let seconds = HEAR_PATIENCE.as_secs();
+        let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
+        ApiError::new(ErrorCode::Unreachable, text)
+            .hint("look whether it runs and whether this machine reaches it")
+    }
+
     fn note(&self, change: impl FnOnce(&mut Standing)) {
         self.standing.send_modify(change);
     }
 
-    fn note_outcome<T>(&self, outcome: &Result<T, Failure>) {
+    /// The number of an attempt that begins now: it knows of everything that was decided before.
+    fn begin(&self) -> u64 {
+        let mut attempt = 0;
+        self.note(|standing| {
+            standing.begun += 1;
+            attempt = standing.begun;
+        });
+        attempt
+    }
+
+    fn note_outcome<T>(&self, attempt: u64, outcome: &Result<T, Failure>) {
         let trouble = outcome.as_ref().err().map(|failure| Trouble {
             error: failure.told().clone(),
             may_pass: failure.told().code == ErrorCode::Unreachable,
+            attempt,
         });
         self.note(|standing| standing.trouble = trouble);
     }
@@ -193,7 +234,8 @@ impl Daemon {
             url,
             client,
             heard: tokio::sync::Mutex::default(),
-            bringing: tokio::sync::Mutex::default(),
+            hearing: Turn::default(),
+            bringing: Turn::default(),
             liveness: tokio::sync::Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
         });
@@ -239,16 +281,19 @@ impl Daemon {
         self.tasks().spawn(async move {
             let stop = daemon.stopping().clone();
             let visit = async {
+                let Some(turn) = hub.hearing.take().await else { return };
+                let attempt = hub.begin();
                 let outcome = daemon.hear_hub(team, &hub).await;
-                hub.note_outcome(&outcome);
+                drop(turn);
+                hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
                     tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
                     return;
                 }
-                // Whoever is at it takes what is new along.
-                let Ok(_turn) = hub.bringing.try_lock() else { return };
+                let Some(_turn) = hub.bringing.take().await else { return };
+                let attempt = hub.begin();
                 let outcome = daemon.bring(team, &hub).await;
-                hub.note_outcome(&outcome);
+                hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
                     tracing::warn!(team = %team.short(), error = %failure.told(), "not everything is in the bucket yet");
                 }
@@ -265,15 +310,10 @@ impl Daemon {
         let Some(hub) = self.hub(team).await? else {
             return Ok(());
         };
+        let attempt = hub.begin();
         let heard = tokio::time::timeout(HEAR_PATIENCE, self.hear_hub(team, &hub));
-        let outcome = heard.await.unwrap_or_else(|_| {
-            let seconds = HEAR_PATIENCE.as_secs();
-            let text = format!("the hub at {} didn't answer in {seconds} s", hub.url);
-            Err(ApiError::new(ErrorCode::Unreachable, text)
-                .hint("look whether it runs and whether this machine reaches it")
-                .into())
-        });
-        hub.note_outcome(&outcome);
+        let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
+        hub.note_outcome(attempt, &outcome);
         outcome
     }
 
@@ -330,5 +370,36 @@ async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>
             Ok(_) => {}
             Err(RecvError::Closed) => return std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, pin::pin};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_waits_and_whoever_comes_then_leaves_it_to_that_one() {
+        let turn = Turn::default();
+        let first = turn.take().await.unwrap();
+        let mut second = pin!(turn.take());
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("two at once"),
+            () = ready(()) => {}
+        }
+        assert!(turn.take().await.is_none());
+        drop(first);
+        let second = second.await.unwrap();
+        // The place of who waits is free again.
+        let mut third = pin!(turn.take());
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("two at once"),
+            () = ready(()) => {}
+        }
+        drop(second);
+        assert!(third.await.is_some());
     }
 }

@@ -12,5 +12,6 @@ mod model;
 pub mod references;
 mod run;
 
+pub(crate) use look::references;
 pub use look::{GcError, Seen, look};
 pub use run::{Outcome, hourly, once, sweep};

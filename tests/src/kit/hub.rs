@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -9,33 +10,85 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
-use super::home::program;
+use super::{disk::SmallDisk, home::program, proxy::Proxy};
 
 /// Its bucket and its address stay while it is stopped and started.
 pub struct Hub {
+    /// Goes before the folder that it is mounted in.
+    disk: Option<SmallDisk>,
     data: TempDir,
     address: String,
-    s3: String,
+    s3: SocketAddr,
+    /// What devices reach the bucket by, where that isn't its own address.
+    s3_public: Option<String>,
     process: Option<Child>,
+}
+
+/// A hub whose bucket is reached on a way of its own, as the hub is.
+pub struct FaultyHub {
+    pub hub: Hub,
+    pub to_hub: Proxy,
+    pub to_bucket: Proxy,
+}
+
+impl FaultyHub {
+    pub fn start() -> Result<Self> {
+        let (to_hub, to_bucket) = (Proxy::start()?, Proxy::start()?);
+        let mut hub = Hub::new()?;
+        to_bucket.lead_to(&[hub.s3]);
+        hub.s3_public = Some(to_bucket.url());
+        hub.run()?;
+        to_hub.lead_to(&[hub.address.parse()?]);
+        Ok(Self {
+            hub,
+            to_hub,
+            to_bucket,
+        })
+    }
 }
 
 impl Hub {
     pub fn start() -> Result<Self> {
-        let mut hub = Self {
+        let mut hub = Self::new()?;
+        hub.run()?;
+        Ok(hub)
+    }
+
+    /// One with so many bytes for its bucket; none, with the reason printed, where that can't be had.
+    pub fn on_small_disk(len: u64) -> Result<Option<Self>> {
+        let mut hub = Self::new()?;
+        let buckets = hub.data.path().join("buckets");
+        std::fs::create_dir(&buckets)?;
+        hub.disk = SmallDisk::mount(&buckets, len)?;
+        if hub.disk.is_none() {
+            return Ok(None);
+        }
+        hub.run()?;
+        Ok(Some(hub))
+    }
+
+    fn new() -> Result<Self> {
+        Ok(Self {
+            disk: None,
             data: tempfile::Builder::new().prefix("podsync-hub-").tempdir()?,
             address: "127.0.0.1:0".to_owned(),
             s3: free_address()?,
+            s3_public: None,
             process: None,
-        };
-        hub.run()?;
-        Ok(hub)
+        })
     }
 
     /// Starts it again where it was.
     pub fn run(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the hub runs already");
         let mut child = Command::new(program("podsync-hub")?)
-            .args(["dev", "--listen", &self.address, "--s3-listen", &self.s3])
+            .args(["dev", "--listen", &self.address])
+            .args(["--s3-listen", &self.s3.to_string()])
+            .args(
+                self.s3_public
+                    .iter()
+                    .flat_map(|url| ["--s3-public", url.as_str()]),
+            )
             .arg("--data")
             .arg(self.data.path())
             .env_remove("RUST_LOG")
@@ -43,14 +96,7 @@ impl Hub {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut out = BufReader::new(child.stdout.take().context("no stdout")?);
-        let mut line = String::new();
-        out.read_line(&mut line)?;
-        let Some((_, address)) = line.trim().split_once("http://") else {
-            let _ = child.kill();
-            bail!("the hub ended at its start: {line}");
-        };
-        self.address = address.to_owned();
+        self.address = listens_at(&mut child)?;
         self.process = Some(child);
         Ok(())
     }
@@ -68,16 +114,16 @@ impl Hub {
         Ok(())
     }
 
-    /// The files of the bucket's objects below a folder of its keys: `packs`, say.
-    pub fn objects(&self, folder: &str) -> Result<Vec<PathBuf>> {
+    /// The files of all that is in the bucket.
+    pub fn everything(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         below(&self.data.path().join("buckets"), &mut found)?;
-        let is_within = |path: &PathBuf| {
-            let mut parents = path.ancestors().skip(1);
-            parents.any(|parent| parent.file_name().is_some_and(|name| name == folder))
-        };
-        found.retain(is_within);
         Ok(found)
+    }
+
+    /// The files of the bucket's objects below a folder of its keys: `packs`, say.
+    pub fn objects(&self, folder: &str) -> Result<Vec<PathBuf>> {
+        objects(&self.data.path().join("buckets"), folder)
     }
 }
 
@@ -87,14 +133,44 @@ impl Drop for Hub {
     }
 }
 
+/// The files below the folders of this name.
+pub(super) fn objects(buckets: &Path, folder: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    below(buckets, &mut found)?;
+    let is_within = |path: &PathBuf| {
+        let mut parents = path.ancestors().skip(1);
+        parents.any(|parent| parent.file_name().is_some_and(|name| name == folder))
+    };
+    found.retain(is_within);
+    Ok(found)
+}
+
 /// An address that nobody listens at now.
-fn free_address() -> Result<String> {
+fn free_address() -> Result<SocketAddr> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
+    Ok(listener.local_addr()?)
+}
+
+/// What a hub that was just started says of where it listens.
+pub(super) fn listens_at(hub: &mut Child) -> Result<String> {
+    let mut out = BufReader::new(hub.stdout.take().context("no stdout")?);
+    let mut line = String::new();
+    out.read_line(&mut line)?;
+    let address = line.trim().rsplit([' ', '/']).next().unwrap_or_default();
+    if address.parse::<SocketAddr>().is_err() {
+        let _ = hub.kill();
+        bail!("the hub ended at its start: {line}");
+    }
+    Ok(address.to_owned())
 }
 
 fn below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(folder)? {
+    let entries = match std::fs::read_dir(folder) {
+        // Folders come and go beside the one who looks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         if path.is_dir() {
             below(&path, found)?;

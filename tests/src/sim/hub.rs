@@ -194,7 +194,7 @@ impl World {
                 .feeds
                 .get(&device)
                 .map_or(0, |(head, _)| head.value().seq);
-            let Some(own) = engine.own_entries(&team, last, COMMIT) else {
+            let Ok(Some(own)) = engine.own_entries(&team, last, COMMIT) else {
                 break;
             };
             let durable = own.entries.iter().map(|entry| entry.bytes());

@@ -4,14 +4,19 @@
 use std::{process::Child, time::Duration};
 
 use anyhow::{Result, ensure};
-use podsync_tests::kit::{FakeEmulator, Home, Member, fill, finish, same_tree, zip};
+use podsync_tests::kit::{FakeEmulator, Home, Hub, Member, fill, finish, same_tree, zip};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::share::alice_and_bob;
+use crate::{
+    bucket::{alice_with, alone, exported_is, share},
+    share::alice_and_bob,
+};
 
 /// The variable that `podsync` built with `failpoints` ends itself by.
 const ABORT_AT: &str = "PODSYNC_ABORT_AT";
+/// A command without a daemon that meets nobody.
+const QUIET: [(&str, &str); 2] = [("PODSYNC_MDNS", "false"), ("PODSYNC_LISTEN", "127.0.0.1:0")];
 /// SIGABRT, as a shell would show it: no exit code of our own.
 const NO_CODE: Option<i32> = None;
 
@@ -222,6 +227,89 @@ fn a_pull_killed_at_two_hundred_random_moments() -> Result<()> {
     bob.run(&["export", "orders", &out.to_string_lossy()])?
         .ok()?;
     same_tree(&state, &out)
+}
+
+/// Nobody but the hub is there: what is in the bucket in the end is all that there is.
+#[test]
+fn a_sharer_killed_at_a_hundred_random_moments_beside_its_hub() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let hub = Hub::start()?;
+    let mut alice = alice_with(&hub)?;
+    let ticket = alice.invite(&[])?;
+    alice.stop()?;
+    let state = alice.scratch("state");
+    let from = state.to_string_lossy().into_owned();
+    let save = ["save", "orders", "--share", "--wait", "--from", &from];
+    let mut acknowledged = None;
+    for round in 0..100_u64 {
+        fill(&state, 3, 1 << 20, round)?;
+        if killed_within(
+            alice.spawn(&save, &QUIET)?,
+            Duration::from_millis(900),
+            &mut rng,
+        )? {
+            acknowledged = Some(round);
+        }
+    }
+    println!("the last that was acknowledged: {acknowledged:?}");
+    alice.run_with(&save, &QUIET, None)?.ok()?;
+    alice
+        .run_with(&["share", "orders", "--wait"], &QUIET, None)?
+        .ok()?;
+    let hers = alice.run(&["versions", "orders"])?.ok()?;
+    let bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    let his = bob.run(&["versions", "orders"])?.ok()?;
+    ensure!(ids(&hers) == ids(&his), "{hers} and {his}");
+    for version in his.as_array().into_iter().flatten() {
+        let reference = version["reference"].as_str().unwrap_or_default();
+        bob.run(&["pull", reference, "--source", "bucket"])?.ok()?;
+    }
+    exported_is(&bob, "orders", &state)
+}
+
+#[test]
+fn a_puller_killed_at_a_hundred_random_moments_beside_the_hub() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let ticket = alice.invite(&[])?;
+    let state = alice.scratch("state");
+    let mut bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    bob.stop()?;
+    let pull = ["pull", "orders", "--source", "bucket"];
+    let mut version = 1;
+    fill(&state, 4, 2 << 20, version)?;
+    share(&alice, &state)?;
+    for _ in 0..100 {
+        if killed_within(
+            bob.spawn(&pull, &QUIET)?,
+            Duration::from_millis(700),
+            &mut rng,
+        )? {
+            version += 1;
+            fill(&state, 4, 2 << 20, version)?;
+            share(&alice, &state)?;
+        }
+    }
+    println!("{version} versions were pulled");
+    bob.run_with(&pull, &QUIET, None)?.ok()?;
+    whole_or_absent(&bob, &state)?;
+    exported_is(&bob, "orders", &state)
+}
+
+/// The ids of the shared ones among these versions.
+fn ids(versions: &serde_json::Value) -> Vec<&serde_json::Value> {
+    let versions = versions.as_array().into_iter().flatten();
+    versions
+        .filter(|version| version["number"].is_number())
+        .map(|version| &version["id"])
+        .collect()
 }
 
 /// Whatever the moment, the instance got nothing of which no checkpoint was kept before.

@@ -1,10 +1,12 @@
 //! Real daemons, real sockets, a real LocalStack: few runs, each a story that a user would tell.
 
+mod away;
 mod bad_input;
 mod bucket;
 mod crash;
 mod demo;
 mod disk;
+mod faults;
 mod instances;
 mod lan;
 mod large;

@@ -2,7 +2,10 @@
 
 use std::{
     fmt::Display,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -91,6 +94,8 @@ pub(crate) struct Line {
     patience: Patience,
     /// Seconds that the hub's clock is ahead of this machine's.
     ahead: AtomicI64,
+    /// Why the last try failed, while another is to come.
+    failing: Mutex<Option<String>>,
 }
 
 impl Line {
@@ -111,6 +116,7 @@ impl Line {
             secret,
             patience,
             ahead: AtomicI64::new(0),
+            failing: Mutex::default(),
         })
     }
 
@@ -126,6 +132,19 @@ impl Line {
         &self.patience
     }
 
+    /// For who gives up while a call is still being tried.
+    pub(super) fn failing(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn note(&self, failing: Option<String>) {
+        *self.lock() = failing;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, HubClientError> {
         let longest = self.patience.longest_pause;
         let tries = (|| self.attempt(call))
@@ -136,7 +155,11 @@ impl Line {
             .adjust(|error, pause| {
                 pause.map(|pause| pause.max(error.retry_after().unwrap_or_default()))
             })
-            .notify(|error, pause| tracing::debug!(%error, ?pause, "asking the hub again"));
+            .notify(|error, pause| {
+                tracing::debug!(%error, ?pause, "asking the hub again");
+                self.note(Some(error.to_string()));
+            });
+        self.note(None);
         match timeout(self.patience.call, tries).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.unreachable("it does not answer in time")),
@@ -278,11 +301,7 @@ impl Line {
         let ahead = i64::try_from(i128::from(there) - i128::from(here)).unwrap_or(0);
         let before = self.ahead.swap(ahead, Ordering::Relaxed);
         if before.abs_diff(ahead) >= SKEW_TO_TELL {
-            tracing::warn!(
-                hub = self.address.authority(),
-                seconds = ahead,
-                "this machine's clock and the hub's differ; set the clock right"
-            );
+            tracing::warn!("{}", skewed(ahead, self.address.authority()));
         }
         true
     }
@@ -312,8 +331,29 @@ impl Line {
     }
 }
 
+/// `ahead`: seconds that the hub's clock is ahead of this machine's.
+fn skewed(ahead: i64, hub: &str) -> String {
+    let side = if ahead > 0 { "behind" } else { "ahead of" };
+    format!(
+        "this machine's clock is {} s {side} that of the hub at {hub}; set the one that is wrong",
+        ahead.unsigned_abs()
+    )
+}
+
 /// This machine's clock in Unix seconds.
 fn here() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_clock_is_off_by_how_much_is_told() {
+        let late = skewed(3600, "hub.example");
+        assert!(late.contains("clock is 3600 s behind that of the hub at hub.example"));
+        assert!(skewed(-60, "hub.example").contains("60 s ahead of that"));
+    }
 }

@@ -145,6 +145,10 @@ impl Pod {
             .min_by_key(|record| rank(record))
     }
 
+    pub(super) fn is_dropped(&self, entry: &EntryHash) -> bool {
+        self.publications.contains_key(entry) && !self.visible.contains(entry)
+    }
+
     /// The visible publications of one version, in the order of [`Self::versions`].
     pub(super) fn publications(&self, version: &VersionId) -> Vec<&VersionRecord> {
         let mut records: Vec<_> = self

@@ -44,12 +44,8 @@ impl Engine {
         if !self.serves(team, &device) {
             return HeadsResponse::Refused(Refusal::NotAMember);
         }
+        self.state_liveness_once(team);
         let me = self.secret.id();
-        let unsaid = |state: &super::TeamState| !state.team.liveness.contains_key(&me);
-        if self.teams.get(&team).is_some_and(unsaid) {
-            // Who asks just after our start wants to know how old our world is, too.
-            self.state_liveness(team);
-        }
         let addresses = self.addresses_for(team, device);
         let Some(state) = self.teams.get_mut(&team) else {
             return HeadsResponse::Refused(Refusal::NotAMember);

@@ -2,7 +2,7 @@
 
 use crate::{
     feed::EntryError,
-    id::{TeamId, VersionId},
+    id::{BlobId, TeamId, VersionId},
     membership::{AuthorError, Role, wire::RefusedReason},
     name::{MemberName, PodName, TeamName},
 };
@@ -82,10 +82,13 @@ pub enum EngineError {
     )]
     NotPersisted(String),
     #[error(
-        "{missing} bytes are to be had from nobody connected: try again when whoever made the version, or someone who pulled it, is online"
+        "{missing} bytes are to be had from nobody connected, those of blob {} among them: try again when whoever made the version, or someone who pulled it, is online",
+        .blob.short()
     )]
     NoProvider {
         missing: u64,
+        /// One that isn't whole here.
+        blob: BlobId,
         /// Providers that were asked for it and failed, or lied.
         failed: Vec<super::provider::Provider>,
     },

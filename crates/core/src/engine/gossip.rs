@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use serde_bytes::ByteBuf;
 
-use super::{Engine, Output, input::GossipId, output::Verdict};
+use super::{Engine, Output, TeamState, input::GossipId, output::Verdict};
 use crate::{
     bounded::Bounded,
     codec::Format,
@@ -89,6 +89,16 @@ impl Engine {
             if self.serves(team, &device) {
                 self.exchange(team, device);
             }
+        }
+    }
+
+    /// Whoever asks just after our start, or asks the hub after we were there, wants to know how old our
+    /// world is, too.
+    pub(super) fn state_liveness_once(&mut self, team: TeamId) {
+        let me = self.secret.id();
+        let unsaid = |state: &TeamState| !state.team.liveness.contains_key(&me);
+        if self.teams.get(&team).is_some_and(unsaid) {
+            self.state_liveness(team);
         }
     }
 

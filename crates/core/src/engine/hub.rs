@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Engine, input::HubNews};
+use super::{Engine, EngineError, input::HubNews};
 use crate::{
     feed::{Entry, Feed, Head},
     id::{DeviceId, OpId, TeamId},
@@ -46,6 +46,7 @@ impl Engine {
                 for statement in liveness {
                     self.take_liveness(team, statement);
                 }
+                self.state_liveness_once(team);
             }
             HubNews::Entries { device, entries } => {
                 // What the disk can't take in now is asked for again, for the gap is still there.
@@ -109,9 +110,29 @@ impl Engine {
     }
 
     /// The entries of this device's own feed after number `after`, at most so many: what to commit. None
-    /// where there is nothing, or nothing that may be: a forked feed, or one that isn't whole here.
-    pub fn own_entries(&self, team: &TeamId, after: u64, most: usize) -> Option<OwnEntries> {
-        let feed = self.own_feed(team)?;
+    /// where there is nothing. A feed that forked can't be committed, nor can one that isn't whole here yet.
+    pub fn own_entries(
+        &self,
+        team: &TeamId,
+        after: u64,
+        most: usize,
+    ) -> Result<Option<OwnEntries>, EngineError> {
+        let state = self.teams.get(team);
+        match state.and_then(|state| state.team.feed(&self.secret.id())) {
+            None => Ok(None),
+            Some(feed) if feed.fork().is_some() => Err(EngineError::DeviceMustBeMinted),
+            Some(feed) if !feed.is_complete() => Err(EngineError::CatchingUp),
+            Some(feed) => Ok(self.entries_to_commit(*team, feed, after, most)),
+        }
+    }
+
+    fn entries_to_commit(
+        &self,
+        team: TeamId,
+        feed: &Feed,
+        after: u64,
+        most: usize,
+    ) -> Option<OwnEntries> {
         let newest = feed.head()?.value().seq;
         let most = u64::try_from(most).unwrap_or(u64::MAX);
         let last = newest.min(after.saturating_add(most));
@@ -123,7 +144,7 @@ impl Engine {
             entry: entry.hash(),
         };
         // It was the newest once, and was signed then: ed25519 says the same thing the same way.
-        let head = self.secret.sign(*team, &head);
+        let head = self.secret.sign(team, &head);
         signed::verify::<Head>(&head).ok()?;
         Some(OwnEntries {
             head: head.into(),
@@ -146,11 +167,6 @@ impl Engine {
     /// The key with which the hub witnesses joins, as the team's settings name it.
     pub fn hub_key(&self, team: &TeamId) -> Option<DeviceId> {
         self.roster(team)?.hub_key()
-    }
-
-    fn own_feed(&self, team: &TeamId) -> Option<&Feed> {
-        let feed = self.teams.get(team)?.team.feed(&self.secret.id())?;
-        (feed.fork().is_none() && feed.is_complete()).then_some(feed)
     }
 }
 

@@ -192,7 +192,12 @@ impl Daemon {
 
     /// Names who was asked in vain: somebody should look after that machine.
     async fn not_fetched(&self, error: EngineError) -> Result<Failure, Failure> {
-        let EngineError::NoProvider { missing, failed } = &error else {
+        let EngineError::NoProvider {
+            missing,
+            blob,
+            failed,
+        } = &error
+        else {
             return Ok(error.into());
         };
         if failed.is_empty() {
@@ -213,7 +218,8 @@ impl Daemon {
         Ok(ApiError::new(
             ErrorCode::Unreachable,
             format!(
-                "{missing} bytes are missing: {} offered them and didn't deliver, or sent other bytes",
+                "{missing} bytes are missing, those of blob {} among them: {} offered them and didn't deliver, or sent other bytes",
+                blob.short(),
                 failed.join(", ")
             ),
         )

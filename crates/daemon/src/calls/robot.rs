@@ -304,8 +304,8 @@ fn told(failure: Failure, wait_s: u64) -> ApiError {
             format!("nobody of the team that the token is of was reached within {wait_s} s"),
         )
         .hint(
-            "the token names where its issuer was found when it was made: a daemon must run there and be \
-             reachable from here, or PODSYNC_PEERS name another; --wait waits longer",
+            "the token names where its issuer was found when it was made, and the team's hub: one of them must \
+             run and be reachable from here, or PODSYNC_PEERS name another; --wait waits longer",
         ),
         ErrorCode::Ticket | ErrorCode::Forbidden => ApiError::new(
             ErrorCode::Ticket,

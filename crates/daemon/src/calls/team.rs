@@ -161,6 +161,15 @@ impl Handle<team::Join> for Daemon {
             Answer::Joined { team } => team,
             other => return Err(unexpected(&other)),
         };
+        // Where nobody is there to tell what the team has, the hub does.
+        let alone = self
+            .node
+            .read(move |engine| engine.connected(&team).is_empty());
+        if alone.await.map_err(Failure::from)?
+            && let Err(failure) = self.hear_now(team).await
+        {
+            tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+        }
         let device = self.device;
         let joined = self.node.read(move |engine| {
             let roster = engine.membership(&team)?.state();

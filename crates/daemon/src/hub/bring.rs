@@ -1,22 +1,23 @@
 //! Bringing: what this device has and its hub lacks. Operations first, then entries of the own feed, each
 //! after everything that it names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use podsync_api::hub::{
     Base64, Commit, CommitEntry, HubErrorCode, MAX_COMMIT_ENTRIES, ObjectId, ObjectKind, ObjectRef,
     Placement, PostLiveness, Sha256,
 };
+use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
     BlobId, EntryHash, TeamId,
     engine::OwnEntries,
     feed::{Entry, Kind},
 };
 
-use super::{TeamHub, placements::Placed};
+use super::{
+    TeamHub,
+    placements::{NOWHERE, Placed},
+};
 use crate::{daemon::Daemon, failure::Failure};
 
 /// An entry with where its blobs lie, as it is committed and as it is noted.
@@ -48,15 +49,16 @@ impl Daemon {
         let own = self
             .node
             .read(move |engine| engine.own_entries(&team, committed, MAX_COMMIT_ENTRIES));
-        let Some(own) = own.await? else {
+        let Some(own) = own.await?? else {
             return Ok(false);
         };
-        let count = at_once(&own.entries);
+        let ended = self.ended(team, &own.entries).await?;
+        let count = at_once(&own.entries, &ended);
         let own = if count < own.entries.len() {
             let fewer = self
                 .node
                 .read(move |engine| engine.own_entries(&team, committed, count));
-            let Some(own) = fewer.await? else {
+            let Some(own) = fewer.await?? else {
                 return Ok(false);
             };
             own
@@ -68,15 +70,24 @@ impl Daemon {
     }
 
     async fn commit(&self, team: TeamId, hub: &TeamHub, own: &OwnEntries) -> Result<(), Failure> {
-        let stored = match self.try_commit(team, hub, own).await {
+        let ended = self.ended(team, &own.entries).await?;
+        let stored = match self.try_commit(team, hub, own, &ended).await {
             Err(failure) => {
                 // The bucket lost what it had: then all of it is looked at anew, once.
                 let Some(missing) = failure.missing else {
                     return Err(failure.failure);
                 };
-                self.forget_places(team, &missing).await?;
-                let again = self.try_commit(team, hub, own).await;
-                again.map_err(|again| again.failure)?
+                let lacks_drop = missing.iter().any(is_nowhere);
+                self.forget_places(team, own, missing).await?;
+                let ended = retired(&own.entries);
+                let again = self.try_commit(team, hub, own, &ended).await;
+                again.map_err(|again| {
+                    if lacks_drop {
+                        not_dropped_there().into()
+                    } else {
+                        again.failure
+                    }
+                })?
             }
             Ok(stored) => stored,
         };
@@ -85,25 +96,22 @@ impl Daemon {
         Ok(())
     }
 
+    /// `ended`: the publications whose bytes aren't brought any more.
     async fn try_commit(
         &self,
         team: TeamId,
         hub: &TeamHub,
         own: &OwnEntries,
+        ended: &BTreeSet<EntryHash>,
     ) -> Result<u64, NotCommitted> {
-        let retired = retired(&own.entries);
         let mut entries = Vec::new();
         let mut places = Vec::new();
-        let mut named = BTreeMap::new();
         for entry in &own.entries {
-            let placing = if retired.contains(&entry.hash()) {
+            let placing = if ended.contains(&entry.hash()) {
                 Placing::of_retired(entry)
             } else {
                 self.place(team, hub, entry).await?
             };
-            for (blob, placed) in &placing.places {
-                named.insert(placed.object(), *blob);
-            }
             entries.push(placing.committed);
             places.extend(placing.places);
         }
@@ -115,13 +123,7 @@ impl Daemon {
             let refusal = error.refusal();
             let missing = refusal
                 .filter(|refusal| refusal.code == HubErrorCode::MissingObjects)
-                .map(|refusal| {
-                    let blobs = refusal
-                        .missing
-                        .iter()
-                        .filter_map(|object| named.get(object));
-                    blobs.copied().collect()
-                });
+                .map(|refusal| refusal.missing.clone());
             NotCommitted {
                 failure: error.into(),
                 missing,
@@ -129,6 +131,28 @@ impl Daemon {
         })?;
         self.note_places(team, places).await?;
         Ok(stored.seq)
+    }
+
+    /// The publications among these entries that a drop ends: one of these entries, or one that came from
+    /// somebody else. Their bytes may be gone everywhere.
+    async fn ended(
+        &self,
+        team: TeamId,
+        entries: &[Arc<Entry>],
+    ) -> Result<BTreeSet<EntryHash>, Failure> {
+        let mut ended = retired(entries);
+        let publications: Vec<_> = entries.iter().map(|entry| entry.hash()).collect();
+        let dropped = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team);
+            let is_dropped =
+                |entry: &EntryHash| catalog.is_some_and(|catalog| catalog.is_dropped(entry));
+            publications
+                .into_iter()
+                .filter(is_dropped)
+                .collect::<Vec<_>>()
+        });
+        ended.extend(dropped.await?);
+        Ok(ended)
     }
 
     async fn place(
@@ -151,10 +175,18 @@ impl Daemon {
         Ok(Placing::of(entry, uploaded.objects, uploaded.outboards))
     }
 
-    async fn forget_places(&self, team: TeamId, blobs: &[BlobId]) -> Result<(), Failure> {
-        let (log, gone) = (self.hubs.places.clone(), blobs.to_vec());
-        tokio::task::spawn_blocking(move || log.forget(team, &gone)).await??;
-        let blobs = blobs.to_vec();
+    /// Objects that the bucket lost, or is about to lose: what these entries name is looked for elsewhere.
+    async fn forget_places(
+        &self,
+        team: TeamId,
+        own: &OwnEntries,
+        gone: Vec<ObjectRef>,
+    ) -> Result<(), Failure> {
+        let blobs = own.entries.iter().flat_map(|entry| &*entry.header().blobs);
+        let blobs: Vec<_> = blobs.map(|blob| blob.id).collect();
+        let places = self.hubs.places.clone();
+        let forget = move || places.forget(team, &blobs, &gone.into_iter().collect());
+        let blobs = tokio::task::spawn_blocking(forget).await??;
         let lacks = podsync_core::engine::Input::BucketLacks { team, blobs };
         Ok(self.node.input(lacks).await?)
     }
@@ -177,10 +209,10 @@ impl Daemon {
     }
 }
 
-/// A commit that wasn't taken, and the blobs that the bucket lacks if that is why.
+/// A commit that wasn't taken, and the objects that the bucket lacks if that is why.
 struct NotCommitted {
     failure: Failure,
-    missing: Option<Vec<BlobId>>,
+    missing: Option<Vec<ObjectRef>>,
 }
 
 impl From<Failure> for NotCommitted {
@@ -210,7 +242,7 @@ impl Placing {
 
     /// Nobody will ask for its blobs, and they may be gone: the hub doesn't look for them.
     fn of_retired(entry: &Entry) -> Self {
-        let nowhere = Sha256::from_bytes([0; 32]);
+        let nowhere = Sha256::from_bytes(NOWHERE);
         let placement = Placement {
             sha256: nowhere,
             generation: 0,
@@ -235,6 +267,18 @@ impl Placing {
     }
 }
 
+fn is_nowhere(object: &ObjectRef) -> bool {
+    *object.id.sha256.as_bytes() == NOWHERE
+}
+
+fn not_dropped_there() -> ApiError {
+    ApiError::new(
+        ErrorCode::Unreachable,
+        "a teammate dropped a version of this device before it was in the bucket, and the hub hasn't heard of the drop",
+    )
+    .hint("it goes on by itself once the hub hears from whoever dropped it")
+}
+
 /// The publications that a later one of these entries ends.
 fn retired(entries: &[Arc<Entry>]) -> BTreeSet<EntryHash> {
     let ended = entries.iter().flat_map(|entry| entry.retires());
@@ -243,11 +287,9 @@ fn retired(entries: &[Arc<Entry>]) -> BTreeSet<EntryHash> {
 
 /// How many of these entries go in one commit: up to the first that has something to upload, so that each
 /// version is in the bucket as soon as it can be; and further where a later one ends one of them.
-fn at_once(entries: &[Arc<Entry>]) -> usize {
-    let retired = retired(entries);
-    let uploads = |entry: &Arc<Entry>| {
-        entry.header().kind == Kind::Publish && !retired.contains(&entry.hash())
-    };
+fn at_once(entries: &[Arc<Entry>], ended: &BTreeSet<EntryHash>) -> usize {
+    let uploads =
+        |entry: &Arc<Entry>| entry.header().kind == Kind::Publish && !ended.contains(&entry.hash());
     let mut count = entries
         .iter()
         .position(uploads)

@@ -25,11 +25,12 @@ impl Daemon {
         let Some(hub) = self.hub(team).await? else {
             return Ok(None);
         };
+        let begun = hub.standing().begun;
         self.hubs.wake();
         if !asked && self.lifetime == Lifetime::Service {
             return Ok(Some(self.waiting(team, &hub).await? == 0));
         }
-        match self.until_durable(team, &hub, asked, context).await {
+        match self.until_durable(team, &hub, asked, begun, context).await {
             Ok(()) => Ok(Some(true)),
             Err(failure) if asked => Err(failure),
             Err(failure) => {
@@ -48,38 +49,39 @@ impl Daemon {
         Ok(newest.await?.saturating_sub(hub.standing().committed))
     }
 
-    /// `patient` waits out what may pass.
+    /// `patient` waits out what may pass. What comes of the `begun` attempts that began before this was
+    /// asked for tells nothing: another one follows.
     async fn until_durable(
         &self,
         team: TeamId,
         hub: &TeamHub,
         patient: bool,
+        begun: u64,
         context: &Context,
     ) -> Result<(), Failure> {
         let mut standing = hub.watch();
-        // What went wrong before this was asked for is being tried again.
-        standing.borrow_and_update();
         loop {
-            if self.waiting(team, hub).await? == 0 {
-                return Ok(());
-            }
-            let changed = standing.changed();
-            tokio::select! {
-                changed = changed => if changed.is_err() {
-                    return Err(crate::node::Stopped.into());
-                },
-                () = context.cancel.cancelled() => return Err(cancelled().into()),
-            }
+            // Seen first, so that what changes meanwhile wakes this up again.
             let Standing {
                 trouble, uploading, ..
             } = standing.borrow_and_update().clone();
+            if self.waiting(team, hub).await? == 0 {
+                return Ok(());
+            }
             if let Some((sent, total)) = uploading {
                 context.report(&Progress::new(Stage::Uploading, sent, Some(total)));
             }
             if let Some(trouble) = trouble
+                && trouble.attempt > begun
                 && !(patient && trouble.may_pass)
             {
                 return Err(trouble.error.into());
+            }
+            tokio::select! {
+                changed = standing.changed() => if changed.is_err() {
+                    return Err(crate::node::Stopped.into());
+                },
+                () = context.cancel.cancelled() => return Err(cancelled().into()),
             }
         }
     }

@@ -96,6 +96,7 @@ fn why(error: &TransferError) -> FetchFailed {
         TransferError::Liar { .. } => FetchFailed::Liar,
         TransferError::NotFound { .. } | TransferError::Declined { .. } => FetchFailed::Refused,
         TransferError::Source { .. }
+        | TransferError::Full { .. }
         | TransferError::Damaged { .. }
         | TransferError::Local { .. } => FetchFailed::Local,
         TransferError::Hub(_)

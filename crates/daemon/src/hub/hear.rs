@@ -1,6 +1,6 @@
 //! Hearing: what the hub says is opened, handed to the engine, and where things lie is noted.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use podsync_api::hub::{Base64, Committed, FeedPage, Heads, HubErrorCode, PostOperations};
 use podsync_bucket::{HeadsAnswer, HubClientError};
@@ -35,9 +35,14 @@ impl Daemon {
             answer => answer?,
         };
         if let HeadsAnswer::Changed { heads, etag } = answer {
+            heard.etag = None;
+            let named = heads.membership.clone();
             self.take_heads(team, hub, heads, &mut heard).await?;
-            // Only now: what was cut off is asked for again.
-            heard.etag = etag;
+            // Only now: what was cut off, or couldn't be taken in, is asked for again.
+            let whole = self.node.read(move |engine| {
+                !engine.lacks_operations(&team, &named) && engine.hub_gaps(&team).is_empty()
+            });
+            heard.etag = if whole.await? { etag } else { None };
         }
         let now = self.hubs.clock.now().wall_ms;
         hub.note(|standing| standing.heard_ms = Some(now));
@@ -130,18 +135,19 @@ impl Daemon {
                 self.note_read(team, device, reach).await?;
             }
         }
+        // One that stays is left for the next time: the hub doesn't have it after all, or the disk takes
+        // nothing in.
+        let mut tried = BTreeSet::new();
         for _ in 0..MAX_PAGES {
             let gaps = self.node.read(move |engine| engine.hub_gaps(&team)).await?;
-            let Some(gap) = gaps.first().copied() else {
+            let untried = gaps
+                .iter()
+                .find(|gap| tried.insert((gap.device, gap.from, gap.to)));
+            let Some(gap) = untried else {
                 return Ok(());
             };
             self.read_feed(team, hub, gap.device, gap.from, gap.to)
                 .await?;
-            let left = self.node.read(move |engine| engine.hub_gaps(&team)).await?;
-            if left.first() == Some(&gap) {
-                // It doesn't have them after all, or the disk takes nothing in: the next time, then.
-                return Ok(());
-            }
         }
         Ok(())
     }
@@ -178,9 +184,9 @@ impl Daemon {
         team: TeamId,
         places: Vec<(BlobId, Placed)>,
     ) -> Result<(), Failure> {
-        let blobs = places.iter().map(|(blob, _)| *blob).collect();
         let log = self.hubs.places.clone();
-        tokio::task::spawn_blocking(move || log.note(team, places, None)).await??;
+        let noted = move || log.note(team, places, None);
+        let blobs = tokio::task::spawn_blocking(noted).await??;
         self.tell_places(team, blobs).await
     }
 
@@ -203,7 +209,8 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let log = self.hubs.places.clone();
         let noted = move || log.note(team, Vec::new(), Some((device, seq)));
-        Ok(tokio::task::spawn_blocking(noted).await??)
+        tokio::task::spawn_blocking(noted).await??;
+        Ok(())
     }
 
     /// Brings the operations that the hub lacks, as far as it said what it has.

@@ -3,7 +3,10 @@
 //! It is the committers' word and the hub's: a hint. Bytes are checked against their blob's id when they
 //! come, whoever said where they are.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use podsync_api::hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement, Sha256};
 use podsync_core::{BlobId, DeviceId, TeamId, bounded::Bounded, codec::Format, feed::BlobRef};
@@ -13,6 +16,8 @@ use serde::{Deserialize, Serialize};
 const PLACED: Namespace = Namespace::new("placed");
 const READ: Namespace = Namespace::new("hub-read");
 const HUB: Namespace = Namespace::new("hub-url");
+/// Stands where an object's hash does for bytes that were never brought, and won't be.
+pub(crate) const NOWHERE: [u8; 32] = [0; 32];
 
 /// Where a blob lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,11 +57,7 @@ impl Placed {
             len: blob.len,
             sha256: *placement.sha256.as_bytes(),
             generation: placement.generation,
-            outboards: Bounded::first(outboards.map(|object| PlacedOutboards {
-                sha256: *object.id.sha256.as_bytes(),
-                size: object.id.size,
-                generation: object.generation,
-            })),
+            outboards: placed_outboards(outboards),
         }
     }
 
@@ -89,9 +90,23 @@ impl Placed {
         outboards.collect()
     }
 
-    /// Whether this says more than what was known: another object, or a shorter way to its outboard.
+    /// Whether this says more than what was known: another object, or a shorter way to its outboard. Feeds are
+    /// read newest first and one after the other, so an older entry may be read last: of the same bytes the
+    /// highest generation is the one that isn't condemned.
     fn is_news(&self, known: &Self) -> bool {
-        self.object() != known.object() || self.outboards.len() < known.outboards.len()
+        if (self.sha256, self.len) != (known.sha256, known.len) {
+            return true;
+        }
+        match self.generation.cmp(&known.generation) {
+            Ordering::Greater => true,
+            Ordering::Equal => self.outboards.len() < known.outboards.len(),
+            Ordering::Less => false,
+        }
+    }
+
+    /// Of a publication that had ended before its bytes were brought.
+    fn is_nowhere(&self) -> bool {
+        self.sha256 == NOWHERE
     }
 }
 
@@ -132,33 +147,68 @@ impl Placements {
         Ok(seqs.collect())
     }
 
-    /// Notes places, and that a device's feed was read up to a number; in one write.
+    /// Notes places, and that a device's feed was read up to a number; in one write. The blobs that have a
+    /// place then.
     pub(crate) fn note(
         &self,
         team: TeamId,
         places: Vec<(BlobId, Placed)>,
         read: Option<(DeviceId, u64)>,
-    ) -> Result<(), StoreError> {
-        let mut records = Vec::new();
+    ) -> Result<Vec<BlobId>, StoreError> {
+        let mut news: BTreeMap<BlobId, Placed> = BTreeMap::new();
+        let mut blobs = Vec::new();
         for (blob, place) in places {
-            let known = self.get(team, blob)?;
+            if place.is_nowhere() {
+                continue;
+            }
+            blobs.push(blob);
+            let known = match news.get(&blob) {
+                Some(known) => Some(known.clone()),
+                None => self.get(team, blob)?,
+            };
             if known.is_none_or(|known| place.is_news(&known)) {
-                records.push(Record::put(placed_key(team, blob), place.encode()));
+                news.insert(blob, place);
             }
         }
+        let places = news.into_iter();
+        let mut records: Vec<_> = places
+            .map(|(blob, place)| Record::put(placed_key(team, blob), place.encode()))
+            .collect();
         if let Some((device, seq)) = read {
             let key = key(READ, team, device.as_bytes());
             records.push(Record::put(key, seq.to_be_bytes()));
         }
-        self.0.commit(&records)
+        self.0.commit(&records)?;
+        Ok(blobs)
     }
 
-    pub(crate) fn forget(&self, team: TeamId, blobs: &[BlobId]) -> Result<(), StoreError> {
-        let records: Vec<_> = blobs
-            .iter()
-            .map(|blob| Record::delete(placed_key(team, *blob)))
-            .collect();
-        self.0.commit(&records)
+    /// Forgets objects that are gone, for these blobs. Those of them that have no place any more.
+    pub(crate) fn forget(
+        &self,
+        team: TeamId,
+        blobs: &[BlobId],
+        gone: &BTreeSet<ObjectRef>,
+    ) -> Result<Vec<BlobId>, StoreError> {
+        let mut records = Vec::new();
+        let mut lost = Vec::new();
+        for blob in blobs {
+            let Some(mut place) = self.get(team, *blob)? else {
+                continue;
+            };
+            let mut outboards = place.outboards();
+            let before = outboards.len();
+            outboards.retain(|object| !gone.contains(object));
+            let is_lost = gone.contains(&place.object()) || (outboards.is_empty() && before > 0);
+            if is_lost {
+                lost.push(*blob);
+                records.push(Record::delete(placed_key(team, *blob)));
+            } else if outboards.len() < before {
+                place.outboards = placed_outboards(outboards.iter());
+                records.push(Record::put(placed_key(team, *blob), place.encode()));
+            }
+        }
+        self.0.commit(&records)?;
+        Ok(lost)
     }
 
     /// Begins with a hub: what another one said is forgotten. True where there was another.
@@ -196,6 +246,16 @@ impl Placements {
         }
         Ok(found)
     }
+}
+
+fn placed_outboards<'a>(
+    objects: impl Iterator<Item = &'a ObjectRef>,
+) -> Bounded<PlacedOutboards, MAX_ENTRY_OUTBOARDS> {
+    Bounded::first(objects.map(|object| PlacedOutboards {
+        sha256: *object.id.sha256.as_bytes(),
+        size: object.id.size,
+        generation: object.generation,
+    }))
 }
 
 fn placed_key(team: TeamId, blob: BlobId) -> Key {
@@ -262,6 +322,53 @@ mod tests {
         assert!(places.adopt(team, "https://other").unwrap());
         assert_eq!(places.blobs(team).unwrap(), []);
         assert!(places.read_up_to(team).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_older_entry_that_is_read_later_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home"), "a test").unwrap();
+        let places = Placements::new(Log::open(&home).unwrap());
+        let (team, blob) = (TeamId::from_bytes([1; 32]), BlobId::from_bytes([2; 32]));
+        let mut nowhere = placed(4, 0, 0);
+        nowhere.sha256 = NOWHERE;
+        let read = vec![
+            (blob, placed(4, 2, 1)),
+            (blob, placed(4, 1, 1)),
+            (blob, nowhere.clone()),
+        ];
+        places.note(team, read, None).unwrap();
+        assert_eq!(places.get(team, blob).unwrap(), Some(placed(4, 2, 1)));
+        let older = vec![(blob, placed(4, 0, 0)), (blob, nowhere.clone())];
+        places.note(team, older, None).unwrap();
+        assert_eq!(places.get(team, blob).unwrap(), Some(placed(4, 2, 1)));
+        let other = BlobId::from_bytes([3; 32]);
+        places.note(team, vec![(other, nowhere)], None).unwrap();
+        assert_eq!(places.get(team, other).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home"), "a test").unwrap();
+        let places = Placements::new(Log::open(&home).unwrap());
+        let team = TeamId::from_bytes([1; 32]);
+        let [one, two, three] = [2, 3, 4].map(|id| BlobId::from_bytes([id; 32]));
+        let outboards = placed(4, 0, 1).outboards();
+        let mut lent = placed(6, 0, 2);
+        lent.outboards = placed_outboards([&placed(5, 7, 0).object(), &outboards[0]].into_iter());
+        let noted = vec![
+            (one, placed(4, 0, 1)),
+            (two, lent.clone()),
+            (three, placed(7, 0, 0)),
+        ];
+        places.note(team, noted, None).unwrap();
+        let gone = [outboards[0], placed(7, 0, 0).object()];
+        let lost = places.forget(team, &[one, two, three], &gone.into_iter().collect());
+        assert_eq!(lost.unwrap(), [one, three]);
+        assert_eq!(places.get(team, one).unwrap(), None);
+        let left = places.get(team, two).unwrap().unwrap();
+        assert_eq!((left.object(), left.outboards().len()), (lent.object(), 1));
     }
 
     #[test]

@@ -81,6 +81,12 @@ pub async fn look(bucket: &dyn Storage, roster: Option<&Roster>) -> Result<Seen,
     })
 }
 
+/// What all feeds name now.
+pub(crate) async fn references(bucket: &dyn Storage) -> Result<References, GcError> {
+    let feeds = read_feeds(bucket).await?;
+    read_references(bucket, &feeds).await
+}
+
 async fn list_objects(bucket: &dyn Storage) -> Result<Objects, StorageError> {
     let mut objects = Objects::default();
     // Markers first: an object that is condemned meanwhile is seen without one, and that is early enough.

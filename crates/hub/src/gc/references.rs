@@ -167,7 +167,8 @@ impl References {
             .collect()
     }
 
-    fn ended(&self, roster: &Roster) -> BTreeSet<EntryHash> {
+    /// The publications that drops end.
+    pub fn ended(&self, roster: &Roster) -> BTreeSet<EntryHash> {
         let mut ended = BTreeSet::new();
         for drop in &self.drops {
             let author = roster

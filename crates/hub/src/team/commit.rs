@@ -25,10 +25,18 @@ use podsync_core::{
 };
 use serde_bytes::ByteBuf;
 
-use super::{AT_ONCE, Team, feeds::load_segment, list_all, view::newest};
+use super::{
+    AT_ONCE, Team,
+    feeds::load_segment,
+    list_all,
+    view::{View, newest},
+};
 use crate::{
     authenticate::malformed,
-    gc::generation::{COMMIT_DEADLINE, may_be_named},
+    gc::{
+        self, GcError,
+        generation::{COMMIT_DEADLINE, may_be_named},
+    },
     storage::StorageError,
     stored::{HeadKey, MAX_SEGMENT_ENTRIES, RECENT, Segment, SegmentRef, StoredEntry, StoredHead},
 };
@@ -50,7 +58,7 @@ impl Team {
         commit: Commit,
     ) -> Result<Stored, HubError> {
         let mut checked = check(self.id, device, commit)?;
-        self.view_for_publisher(device).await?;
+        let view = self.view_for_publisher(device).await?;
         let begun = Begun::now();
         let heads = self.heads_of(device).await?;
         let stored = Stored {
@@ -64,7 +72,7 @@ impl Team {
             let (newest, _) = heads.first().ok_or_else(|| malformed("no entries"))?;
             return Ok(Stored { seq: newest.seq });
         }
-        self.check_objects(&checked).await?;
+        self.check_objects(device, &checked, &view).await?;
         self.write(device, checked, base, begun).await?;
         Ok(stored)
     }
@@ -139,18 +147,48 @@ impl Team {
         Ok(entry.map(|entry| EntryHash::of(&entry.entry)))
     }
 
-    async fn check_objects(&self, checked: &Checked) -> Result<(), HubError> {
-        let mut objects = BTreeSet::new();
-        let retired: BTreeSet<EntryHash> = checked
-            .entries
-            .iter()
+    async fn check_objects(
+        &self,
+        device: &DeviceId,
+        checked: &Checked,
+        view: &View,
+    ) -> Result<(), HubError> {
+        // A publication that the same commit ends is asked for by nobody, and its bytes may be gone.
+        let ended = checked.entries.iter();
+        let mut ended: BTreeSet<EntryHash> = ended
             .flat_map(|(entry, _)| entry.retires().iter().copied())
             .collect();
-        // A publication that the same commit ends is asked for by nobody, and its bytes may be gone.
+        let mut missing = self.missing(checked, &ended).await?;
+        if !missing.is_empty() {
+            // Nor is one that somebody else dropped before it came here. All feeds have to be read for
+            // that, so only now.
+            ended.extend(self.ended_elsewhere(device, checked, view).await?);
+            missing = self.missing(checked, &ended).await?;
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} of the objects that the entries name aren't in the bucket; upload them and commit again",
+            missing.len()
+        );
+        Err(HubError {
+            missing,
+            ..HubError::new(HubErrorCode::MissingObjects, message)
+        })
+    }
+
+    /// The objects that can't be named, of entries that aren't ended.
+    async fn missing(
+        &self,
+        checked: &Checked,
+        ended: &BTreeSet<EntryHash>,
+    ) -> Result<Vec<ObjectRef>, HubError> {
+        let mut objects = BTreeSet::new();
         let live = checked
             .entries
             .iter()
-            .filter(|(entry, _)| !retired.contains(&entry.hash()));
+            .filter(|(entry, _)| !ended.contains(&entry.hash()));
         for (_, committed) in live {
             let named = StoredEntry::from(committed).objects();
             objects.extend(named.map_err(malformed)?);
@@ -163,18 +201,29 @@ impl Team {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        let missing: Vec<ObjectRef> = missing.into_iter().flatten().collect();
-        if missing.is_empty() {
-            return Ok(());
+        Ok(missing.into_iter().flatten().collect())
+    }
+
+    /// The publications of this commit that drops in the bucket end.
+    async fn ended_elsewhere(
+        &self,
+        device: &DeviceId,
+        checked: &Checked,
+        view: &View,
+    ) -> Result<BTreeSet<EntryHash>, HubError> {
+        let unread = |error: GcError| {
+            tracing::warn!(%error, "drops can't be looked for");
+            HubError::from(StorageError::Unavailable(
+                "the feeds can't be read now".into(),
+            ))
+        };
+        let mut references = gc::references(self.bucket.as_ref()).await.map_err(unread)?;
+        for (_, committed) in &checked.entries {
+            let added = references.add(*device, &StoredEntry::from(committed), true);
+            added.map_err(|error| malformed(error.to_string()))?;
         }
-        let message = format!(
-            "{} of the objects that the entries name aren't in the bucket; upload them and commit again",
-            missing.len()
-        );
-        Err(HubError {
-            missing,
-            ..HubError::new(HubErrorCode::MissingObjects, message)
-        })
+        let membership = view.membership.as_ref();
+        Ok(membership.map_or_else(BTreeSet::new, |team| references.ended(team.state())))
     }
 
     async fn write(
@@ -379,7 +428,7 @@ fn forked(stored: &StoredHead) -> HubError {
         head: Some((&stored.head[..]).into()),
         ..HubError::new(
             HubErrorCode::Forked,
-            "the bucket has another feed of this device: its home was copied, or restored from a backup",
+            "the bucket has another feed of this device: its home was copied, or restored from a backup; `podsync status` says which feeds are left out",
         )
     }
 }

@@ -305,6 +305,33 @@ async fn a_commit_without_its_objects_names_what_is_missing() {
     assert_eq!(kinds, [ObjectKind::Pack, ObjectKind::Outboards]);
 }
 
+/// Its bytes may be gone for good: were they asked for, its device could commit nothing any more.
+#[tokio::test]
+async fn what_somebody_else_dropped_may_come_without_its_bytes() {
+    let (hub, team) = hub_and_team().await;
+    let [mut admins, mut publishers] = [0, 1].map(|by| Feed::new(team.id(), by));
+    for feed in [&mut admins, &mut publishers] {
+        feed.publish("a");
+    }
+    assert_eq!(
+        code(publishers.committing(1), &hub).await,
+        HubErrorCode::MissingObjects,
+        "nobody has dropped it yet"
+    );
+    admins.retire(&publishers.last.clone().unwrap());
+    admins.share(&hub, 1).await;
+    let stored: Stored = publishers.committing(1).send(&hub).await.json();
+    assert_eq!(stored.seq, 1);
+    // A publisher ends nothing of an admin's.
+    admins.publish("a");
+    publishers.retire(&admins.last.clone().unwrap());
+    publishers.committing(2).send(&hub).await.json::<Stored>();
+    assert_eq!(
+        code(admins.committing(3), &hub).await,
+        HubErrorCode::MissingObjects
+    );
+}
+
 #[tokio::test]
 async fn a_bucket_that_is_down_is_told_with_a_time_to_come_back() {
     let (hub, team) = hub_and_team().await;

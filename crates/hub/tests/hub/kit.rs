@@ -329,11 +329,21 @@ impl Feed {
 
     /// An entry without objects.
     pub(crate) fn drop_version(&mut self, word: &str) {
+        self.write_drop(word, Kind::Drop);
+    }
+
+    /// A drop that names the publication that it ends.
+    pub(crate) fn retire(&mut self, publication: &Entry) {
+        let kind = Kind::Retire(Bounded::first([publication.hash()]));
+        self.write_drop("a", kind);
+    }
+
+    fn write_drop(&mut self, word: &str, kind: Kind) {
         let body = Body::Drop {
             pod: PodName::new("orders").unwrap(),
             version: VersionId::of(word.as_bytes()),
         };
-        let entry = self.write(Kind::Drop, Bounded::default(), &body);
+        let entry = self.write(kind, Bounded::default(), &body);
         self.entries.push(CommitEntry {
             entry: entry.bytes().into(),
             objects: Vec::new(),

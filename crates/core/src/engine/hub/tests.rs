@@ -153,12 +153,12 @@ impl Home {
 
     /// What this home would have committed up to number `upto`.
     fn head(&self, team: TeamId, upto: usize) -> Verified<Head> {
-        let own = self.engine.own_entries(&team, 0, upto).unwrap();
+        let own = self.engine.own_entries(&team, 0, upto).unwrap().unwrap();
         verify(&own.head).unwrap()
     }
 
     fn entries(&self, team: TeamId) -> Vec<Arc<Entry>> {
-        let mut own = self.engine.own_entries(&team, 0, 1000).unwrap();
+        let mut own = self.engine.own_entries(&team, 0, 1000).unwrap().unwrap();
         own.entries.reverse();
         own.entries
     }
@@ -380,7 +380,7 @@ fn what_one_home_committed_another_lists() {
     let device = founder.engine.device();
 
     // The first three are committed, and their head is one that was signed then.
-    let own = founder.engine.own_entries(&team, 0, 3).unwrap();
+    let own = founder.engine.own_entries(&team, 0, 3).unwrap().unwrap();
     assert_eq!(own.entries.len(), 3);
     let head: Verified<Head> = verify(&own.head).unwrap();
     assert_eq!(
@@ -392,11 +392,12 @@ fn what_one_home_committed_another_lists() {
             .engine
             .own_entries(&team, 3, 64)
             .unwrap()
+            .unwrap()
             .entries
             .len(),
         2
     );
-    assert!(founder.engine.own_entries(&team, 5, 64).is_none());
+    assert!(founder.engine.own_entries(&team, 5, 64).unwrap().is_none());
 
     newcomer.hear(team, heads(vec![head]));
     assert_eq!(newcomer.engine.hub_reach(&team, &device), 3);
@@ -562,7 +563,8 @@ fn a_feed_that_is_forked_at_the_hub_is_quarantined() {
 
     // Whose feed it is stops bringing anything there.
     founder.hear(team, heads(both));
-    assert!(founder.engine.own_entries(&team, 0, 64).is_none());
+    let own = founder.engine.own_entries(&team, 0, 64);
+    assert_eq!(own.err(), Some(EngineError::DeviceMustBeMinted));
 }
 
 #[test]

@@ -18,11 +18,18 @@ impl Transfer {
             .map(|work| work.pending.byte_len(work.len))
             .sum();
         if now.saturating_sub(since) >= self.patience {
+            let mut blobs = self.blobs.iter();
+            let lacking = blobs.find(|(_, work)| !work.pending.is_empty());
+            let Some((blob, _)) = lacking.or_else(|| self.blobs.iter().next()) else {
+                return;
+            };
+            let blob = *blob;
             // Fetches at those who failed before may be under way: their places are needed by others.
             self.cancel(slots);
             self.actions.push(Action::Failed {
                 why: EngineError::NoProvider {
                     missing,
+                    blob,
                     failed: self.failing(),
                 },
             });

@@ -296,6 +296,7 @@ fn a_transfer_that_only_the_bucket_could_end_says_who_failed() {
     let end = transfer.poll(PATIENCE, &mut slots);
     let why = EngineError::NoProvider {
         missing: LEN,
+        blob: BLOB,
         failed: vec![Provider::Bucket],
     };
     assert_eq!(end, [Action::Failed { why }]);

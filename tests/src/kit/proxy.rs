@@ -1,0 +1,290 @@
+//! A way to a server that misbehaves on request, byte by byte: it stands between a device and its hub, or its
+//! bucket. With several servers behind it, it leads to one that is there.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Result;
+
+/// The most bytes of a request's head.
+const MAX_HEAD_LEN: u64 = 64 << 10;
+const PIECE_LEN: usize = 16 << 10;
+
+/// What becomes of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is closed at once.
+    HangUp,
+    /// Each request is taken whole, and answered with this status and body by the proxy itself.
+    Answer(u16, &'static str),
+    /// It is closed once so many bytes of the client went through.
+    CutUp(u64),
+    /// It is closed once so many bytes of the server went through.
+    CutDown(u64),
+    /// So many bytes of the server go through, and then none, while it stays open.
+    StallDown(u64),
+}
+
+/// What S3 says when it is asked too much.
+pub const SLOW_DOWN: Fault = Fault::Answer(
+    503,
+    "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+);
+/// What S3 says of a URL whose time is over.
+pub const EXPIRED: Fault = Fault::Answer(
+    403,
+    "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
+);
+
+/// Listens on 127.0.0.1 until it is dropped.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    servers: Mutex<Vec<SocketAddr>>,
+    plan: Mutex<Plan>,
+    met: Condvar,
+    /// Both ends of what is open.
+    open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
+    stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// Counts the plans.
+    round: u64,
+    fault: Option<Fault>,
+    /// How many more connections meet it.
+    left: usize,
+    /// How many have met it.
+    met: usize,
+    connections: u64,
+}
+
+impl Proxy {
+    pub fn start() -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared::default());
+        let proxy = Self {
+            port,
+            shared: Arc::clone(&shared),
+        };
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if shared.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                // Who hangs up in the middle is what is tested.
+                std::thread::spawn(move || client.and_then(|client| shared.serve(client)));
+            }
+        });
+        Ok(proxy)
+    }
+
+    /// Leads there from now on.
+    pub fn lead_to(&self, servers: &[SocketAddr]) {
+        *lock(&self.shared.servers) = servers.to_vec();
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Every connection meets this until [`Self::heal`]; those that are open are closed.
+    pub fn fail(&self, fault: Fault) {
+        self.fail_times(usize::MAX, fault);
+    }
+
+    /// The next connections meet this.
+    pub fn fail_times(&self, times: usize, fault: Fault) {
+        self.plan(Some(fault), times);
+    }
+
+    pub fn heal(&self) {
+        self.plan(None, 0);
+    }
+
+    fn plan(&self, fault: Option<Fault>, left: usize) {
+        let mut plan = lock(&self.shared.plan);
+        (plan.fault, plan.left, plan.met) = (fault, left, 0);
+        plan.round += 1;
+        drop(plan);
+        let open = std::mem::take(&mut *lock(&self.shared.open));
+        for end in open.into_values().flatten() {
+            close(&end);
+        }
+    }
+
+    /// Waits until so many connections have met what was planned last.
+    pub fn wait_for(&self, times: usize) {
+        let mut plan = lock(&self.shared.plan);
+        while plan.met < times {
+            let waited = self.shared.met.wait(plan);
+            plan = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// How many connections there were so far.
+    pub fn connections(&self) -> u64 {
+        lock(&self.shared.plan).connections
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        self.heal();
+        // The thread wakes up on one more connection.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+impl Shared {
+    fn serve(self: Arc<Self>, client: TcpStream) -> io::Result<()> {
+        let (number, round, fault) = self.fault_for_next();
+        match fault {
+            Some(Fault::HangUp) => {
+                self.note(fault);
+                close(&client);
+                return Ok(());
+            }
+            Some(Fault::Answer(status, body)) => {
+                let answered = answer(&client, status, body);
+                self.note(fault);
+                return answered;
+            }
+            _ => {}
+        }
+        let server = self.connect(number)?;
+        let ends = [client.try_clone()?, server.try_clone()?];
+        lock(&self.open).insert(number, ends);
+        if lock(&self.plan).round != round {
+            // It came too late to be closed with the others.
+            close(&client);
+            close(&server);
+        }
+        let up = {
+            let shared = Arc::clone(&self);
+            let (from, to) = (client.try_clone()?, server.try_clone()?);
+            let bound = match fault {
+                Some(Fault::CutUp(len)) => Some(len),
+                _ => None,
+            };
+            std::thread::spawn(move || shared.pass(from, to, bound, fault))
+        };
+        let bound = match fault {
+            Some(Fault::CutDown(len) | Fault::StallDown(len)) => Some(len),
+            _ => None,
+        };
+        Arc::clone(&self).pass(server, client, bound, fault);
+        let _ = up.join();
+        lock(&self.open).remove(&number);
+        Ok(())
+    }
+
+    /// Its number, the plan's, and what it meets.
+    fn fault_for_next(&self) -> (u64, u64, Option<Fault>) {
+        let mut plan = lock(&self.plan);
+        plan.connections += 1;
+        let fault = plan.fault.filter(|_| plan.left > 0);
+        if fault.is_some() {
+            plan.left -= 1;
+        }
+        (plan.connections, plan.round, fault)
+    }
+
+    /// A fault has come to pass.
+    fn note(&self, fault: Option<Fault>) {
+        let mut plan = lock(&self.plan);
+        if fault.is_some() && plan.fault == fault {
+            plan.met += 1;
+            self.met.notify_all();
+        }
+    }
+
+    /// One of the servers that is there, in turn.
+    fn connect(&self, number: u64) -> io::Result<TcpStream> {
+        let servers = lock(&self.servers).clone();
+        let first = usize::try_from(number).unwrap_or(0) % servers.len().max(1);
+        let mut failed = io::Error::from(io::ErrorKind::NotConnected);
+        for server in servers.iter().cycle().skip(first).take(servers.len()) {
+            match TcpStream::connect(server) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
+    }
+
+    /// Passes bytes on, up to the bound where there is one; then the fault is there.
+    fn pass(
+        self: Arc<Self>,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        bound: Option<u64>,
+        fault: Option<Fault>,
+    ) {
+        let mut left = bound.unwrap_or(u64::MAX);
+        let mut piece = [0; PIECE_LEN];
+        loop {
+            if left == 0 {
+                self.note(fault);
+                if matches!(fault, Some(Fault::StallDown(_))) {
+                    // What comes goes nowhere, until one of them hangs up.
+                    let _ = io::copy(&mut from, &mut io::sink());
+                }
+                break;
+            }
+            let most = usize::try_from(left).map_or(PIECE_LEN, |left| left.min(PIECE_LEN));
+            match from.read(&mut piece[..most]) {
+                Ok(len) if len > 0 && to.write_all(&piece[..len]).is_ok() => left -= len as u64,
+                _ => break,
+            }
+        }
+        close(&from);
+        close(&to);
+    }
+}
+
+fn answer(client: &TcpStream, status: u16, body: &str) -> io::Result<()> {
+    let mut reader = BufReader::new(client.try_clone()?);
+    let mut head = String::new();
+    let mut lines = reader.by_ref().take(MAX_HEAD_LEN);
+    while lines.read_line(&mut head)? > 2 {}
+    let len = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length")
+            .then(|| value.trim().parse::<u64>().ok())?
+    });
+    io::copy(&mut reader.take(len.unwrap_or(0)), &mut io::sink())?;
+    let mut client = client;
+    write!(
+        client,
+        "HTTP/1.1 {status} Told\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    client.flush()?;
+    client.shutdown(Shutdown::Write)
+}
+
+/// Both ways: whoever reads or writes there ends.
+fn close(end: &TcpStream) {
+    let _ = end.shutdown(Shutdown::Both);
+}
+
+/// What is inside is whole after each step.
+fn lock<T>(inside: &Mutex<T>) -> MutexGuard<'_, T> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
+}
