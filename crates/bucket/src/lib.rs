@@ -20,7 +20,7 @@ pub use error::{AddressError, HubClientError, TransferError};
 pub use examine::Condition;
 pub use hub::{HeadsAnswer, Hub, HubAddress, Patience};
 pub use outboards::{
-    Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex,
+    Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex, PackRead,
     object_len as outboards_object_len, pack_outboard,
 };
 pub use upload::{ReadAt, Source, Upload};

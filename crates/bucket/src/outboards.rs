@@ -12,7 +12,7 @@ use bao_tree::{BaoTree, BlockSize};
 use podsync_api::hub::MAX_OUTBOARDS_LEN;
 use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
 
-pub use self::build::{Built, OutboardsBuilder, pack_outboard};
+pub use self::build::{Built, OutboardsBuilder, PackRead, pack_outboard};
 pub(crate) use self::find::Known;
 
 /// The least that is verified by itself.

@@ -7,11 +7,12 @@ use bao_tree::{
     io::{outboard::PreOrderMemOutboard, sync::outboard},
 };
 use bytes::Bytes;
-use podsync_api::hub::{MAX_OUTBOARDS_LEN, ObjectId, ObjectKind};
+use podsync_api::hub::{MAX_OUTBOARDS_LEN, ObjectId, ObjectKind, Sha256};
 use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
+use sha2::Digest;
 
 use super::{BLOCK, HEAD_LEN, MAX_PACKS, OutboardsIndex, ROW_LEN, outboard_len};
-use crate::{ReadAt, TransferError, Upload};
+use crate::{ReadAt, Source, TransferError, Upload};
 
 /// Read at once.
 const PIECE: usize = 1 << 20;
@@ -43,36 +44,28 @@ impl OutboardsBuilder {
         blob: BlobId,
     ) -> Result<Option<Built>, TransferError> {
         let object = pack.id;
-        let failed = |error: io::Error| TransferError::Source {
+        let read = PackRead::of(&pack.source, object.size).await;
+        let read = read.map_err(|error| TransferError::Source {
             object,
             reason: error.to_string(),
-        };
-        let reader = pack.source.open().await.map_err(failed)?;
-        let len = object.size;
-        let hashed = tokio::task::spawn_blocking(move || {
-            let reader = At {
-                reader: &*reader,
-                offset: 0,
-                len,
-            };
-            pack_outboard(io::BufReader::with_capacity(PIECE, reader), len)
-        });
-        let (found, outboard) = hashed
-            .await
-            .map_err(io::Error::other)
-            .and_then(|hashed| hashed)
-            .map_err(failed)?;
-        if found != blob {
+        })?;
+        if read.blob != blob {
             return Err(TransferError::Damaged { object });
         }
+        Ok(self.add_read(read))
+    }
+
+    /// Adds a pack that is read already. Returns an object that had no room for it.
+    pub fn add_read(&mut self, pack: PackRead) -> Option<Built> {
+        let len = pack.object.size;
         let full = if self.has_room(len) {
             None
         } else {
             self.finish()
         };
-        self.packs.push((blob, len));
-        self.outboards.extend_from_slice(&outboard);
-        Ok(full)
+        self.packs.push((pack.blob, len));
+        self.outboards.extend_from_slice(&pack.outboard);
+        full
     }
 
     /// The object of what was added since the last one; none where that is nothing.
@@ -94,6 +87,46 @@ impl OutboardsBuilder {
         let rows = (HEAD_LEN + (self.packs.len() + 1) * ROW_LEN) as u64;
         let len = rows + self.outboards.len() as u64 + outboard_len(len);
         self.packs.len() < MAX_PACKS && len <= MAX_OUTBOARDS_LEN
+    }
+}
+
+/// What is to be known of a pack before it lies in a bucket, from reading it once.
+#[derive(Debug)]
+pub struct PackRead {
+    /// What the bucket calls it.
+    pub object: ObjectId,
+    /// What its bytes hash to.
+    pub blob: BlobId,
+    outboard: Vec<u8>,
+}
+
+impl PackRead {
+    /// Reads `len` bytes, away from the threads that wait.
+    pub async fn of(source: &Source, len: u64) -> io::Result<Self> {
+        let reader = source.open().await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut pieces = Hashed {
+                reader: At {
+                    reader: &*reader,
+                    offset: 0,
+                    len,
+                },
+                sha256: sha2::Sha256::new(),
+            };
+            let buffered = io::BufReader::with_capacity(PIECE, &mut pieces);
+            let (blob, outboard) = pack_outboard(buffered, len)?;
+            let object = ObjectId {
+                kind: ObjectKind::Pack,
+                sha256: Sha256::from_bytes(pieces.sha256.finalize().into()),
+                size: len,
+            };
+            Ok(Self {
+                object,
+                blob,
+                outboard,
+            })
+        });
+        read.await.map_err(io::Error::other)?
     }
 }
 
@@ -126,6 +159,20 @@ impl Read for At<'_> {
         let count = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
         self.reader.read_at(self.offset, &mut buffer[..count])?;
         self.offset += count as u64;
+        Ok(count)
+    }
+}
+
+/// Takes the SHA-256 of what is read through it.
+struct Hashed<R> {
+    reader: R,
+    sha256: sha2::Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.sha256.update(&buffer[..count]);
         Ok(count)
     }
 }

@@ -6,19 +6,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::{
     ApiError, ErrorCode,
-    hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement, Sha256},
+    hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement},
 };
-use podsync_bucket::{OutboardsBuilder, Source, Upload};
+use podsync_bucket::{OutboardsBuilder, PackRead, Source, Upload};
 use podsync_core::{
     BlobId, TeamId,
     engine::{EngineError, Sources},
     feed::{Body, Entry, Publication},
     manifest::{Manifest, PackRef},
 };
-use podsync_store::{BlobReader, Blobs, StoreError};
-use sha2::Digest;
+use podsync_store::{Blobs, StoreError};
 
 use super::TeamHub;
 use crate::{
@@ -32,8 +32,8 @@ const _: () = assert!(
     "room is left for new ones"
 );
 
-/// Read of a pack at once.
-const PIECE_LEN: usize = 1 << 20;
+/// Packs read at once that the bucket doesn't know yet: hashing takes a core each.
+const READ_AT_ONCE: usize = 4;
 
 /// Where a publication's blobs lie now.
 pub(super) struct Uploaded {
@@ -51,14 +51,14 @@ impl Daemon {
     ) -> Result<Uploaded, Failure> {
         let held = self.published(team, entry).await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
-        let packs = self.packs_to_upload(team, &manifest).await?;
+        let mut packs = self.packs_to_upload(team, &manifest).await?;
         let meter = Sent::new(hub, &packs);
 
         let placed = hub
             .client
             .upload(&packs.uploads(), |object, sent| meter.note(*object, sent))
             .await?;
-        let outboards = self.upload_outboards(team, hub, &packs).await?;
+        let outboards = self.upload_outboards(hub, &mut packs).await?;
         let sealed = self.read_blob(held.sealed.blob.id).await?;
         let sealed = Upload::of_bytes(ObjectKind::Manifest, sealed.into());
         let placed_manifest = hub.client.upload(&[sealed], |_, _| {}).await?;
@@ -128,33 +128,35 @@ impl Daemon {
             here: Vec::new(),
             known: BTreeMap::new(),
             borrowed: BTreeSet::new(),
-            uncovered: Vec::new(),
+            read: Vec::new(),
+            unread: Vec::new(),
             blobs: self.blobs.clone(),
         };
+        let mut new = Vec::new();
         for pack in &manifest.packs {
             let (places, id) = (self.hubs.places.clone(), pack.id);
             let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
             let holding = self.blobs.held(pack.id)?;
             let is_whole = holding.is_some_and(|holding| holding.is_whole());
-            let here = match (&known, is_whole) {
-                (_, true) => {
-                    let known = known.as_ref().map(|known| known.object().id.sha256);
-                    Some(self.here(pack, known).await?)
+            match (known, is_whole) {
+                (Some(known), is_whole) => {
+                    let object = known.object();
+                    if is_whole {
+                        packs.here.push(Here {
+                            pack: pack.id,
+                            object: object.id,
+                        });
+                    } else {
+                        packs.known.insert(pack.id, placement(&object));
+                    }
+                    packs.borrowed.extend(known.outboards());
                 }
-                (Some(known), false) => {
-                    packs.known.insert(pack.id, placement(&known.object()));
-                    None
-                }
+                (None, true) => new.push(self.look(pack)),
                 (None, false) => return Err(not_whole(pack).into()),
-            };
-            match known {
-                Some(known) => packs.borrowed.extend(known.outboards()),
-                None => packs.uncovered.extend(here),
             }
-            packs.here.extend(here);
         }
         if packs.borrowed.len() > MAX_BORROWED {
-            packs.uncovered.clone_from(&packs.here);
+            packs.unread.clone_from(&packs.here);
             packs.borrowed.clear();
             // Those of which only a part is here have to lend theirs.
             for pack in manifest
@@ -169,42 +171,43 @@ impl Daemon {
                     .extend(known.into_iter().flat_map(|known| known.outboards()));
             }
         }
+        packs.read = stream::iter(new)
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await?;
+        let read = packs.read.iter().map(|read| Here {
+            pack: read.blob,
+            object: read.object,
+        });
+        packs.here.extend(read);
         Ok(packs)
     }
 
-    /// A pack as the bucket is to know it. Where nobody took its SHA-256 yet, it is read for it.
-    async fn here(&self, pack: &PackRef, known: Option<Sha256>) -> Result<Here, Failure> {
-        let sha256 = match pack.sha256.map(Sha256::from_bytes).or(known) {
-            Some(sha256) => sha256,
-            None => {
-                // The bucket would take damaged bytes for what they are.
-                self.blobs.verify(pack.id).await?;
-                let reader = self.blobs.reader(pack.id).await?;
-                tokio::task::spawn_blocking(move || sha256(&reader)).await??
-            }
-        };
-        Ok(Here {
-            pack: pack.id,
-            object: ObjectId {
-                kind: ObjectKind::Pack,
-                sha256,
-                size: pack.len,
-            },
-        })
+    /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
+    /// bucket would take damaged bytes for what they are.
+    async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
+        let read = PackRead::of(&held_blob(&self.blobs, pack.id), pack.len).await;
+        let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
+        if read.blob == pack.id {
+            Ok(read)
+        } else {
+            Err(StoreError::Corrupt { id: pack.id }.into())
+        }
     }
 
     /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
     async fn upload_outboards(
         &self,
-        _: TeamId,
         hub: &TeamHub,
-        packs: &Packs,
+        packs: &mut Packs,
     ) -> Result<Vec<ObjectRef>, Failure> {
         let mut builder = OutboardsBuilder::new();
         let mut built = Vec::new();
-        for pack in &packs.uncovered {
-            let full = builder.add(&packs.upload(pack), pack.pack).await?;
-            built.extend(full);
+        for read in std::mem::take(&mut packs.read) {
+            built.extend(builder.add_read(read));
+        }
+        for pack in &packs.unread {
+            built.extend(builder.add(&packs.upload(pack), pack.pack).await?);
         }
         built.extend(builder.finish());
         let uploads: Vec<_> = built.into_iter().map(|built| built.upload).collect();
@@ -234,8 +237,10 @@ struct Packs {
     known: BTreeMap<BlobId, Placement>,
     /// Outboards objects of earlier entries.
     borrowed: BTreeSet<ObjectRef>,
-    /// Packs that none of those covers.
-    uncovered: Vec<Here>,
+    /// Packs that the bucket doesn't know.
+    read: Vec<PackRead>,
+    /// Packs that lie in the bucket and need outboards anew.
+    unread: Vec<Here>,
     blobs: Blobs,
 }
 
@@ -304,20 +309,6 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         self.hub.note(|standing| standing.uploading = None);
     }
-}
-
-fn sha256(pack: &BlobReader) -> Result<Sha256, StoreError> {
-    let mut sha256 = sha2::Sha256::new();
-    let mut piece = vec![0; PIECE_LEN];
-    let mut offset = 0;
-    while offset < pack.len() {
-        let left = usize::try_from(pack.len() - offset).unwrap_or(PIECE_LEN);
-        let piece = &mut piece[..left.min(PIECE_LEN)];
-        pack.read_at(offset, piece)?;
-        sha256.update(&*piece);
-        offset += piece.len() as u64;
-    }
-    Ok(Sha256::from_bytes(sha256.finalize().into()))
 }
 
 fn placement(object: &ObjectRef) -> Placement {
