@@ -71,7 +71,7 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make this device's key
+    /// Make this device's key, as founding or joining a team does where there is none
     Init(command::init::Init),
     /// Teams: create, invite, join, members, remove, role, recover, set-hub
     #[command(subcommand)]

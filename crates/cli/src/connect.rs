@@ -175,7 +175,28 @@ fn initialised(home: &Path) -> Result<(), ApiError> {
         ErrorCode::NotFound,
         format!("{} is no podsync home yet", home.display()),
     )
-    .hint("make this device's key with `podsync init`"))
+    .hint(if std::env::var_os("CI").is_some() {
+        "a job needs none, but a robot's token as PODSYNC_TOKEN: `podsync team invite --robot` makes one"
+    } else {
+        "`podsync team create NAME` makes a team, `podsync team join` comes into one with a ticket"
+    }))
+}
+
+/// Makes this device's key where a new machine's first command needs it.
+pub(crate) async fn ensure_key(global: &Global, printer: &Printer) -> Result<(), ApiError> {
+    let home = home(global)?;
+    if global.robot.is_some()
+        || podsync_daemon::is_initialised(&home)
+        || running(&home).await?.is_some()
+    {
+        return Ok(());
+    }
+    let made = podsync_daemon::init(&home)?;
+    printer.note(format_args!(
+        "made this device's key in {}",
+        made.home.display()
+    ));
+    Ok(())
 }
 
 /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.

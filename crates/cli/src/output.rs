@@ -123,3 +123,9 @@ pub(crate) fn ago(created_ms: u64) -> String {
         Err(_) => "in the future".to_owned(),
     }
 }
+
+/// `1 pod`, `2 pods`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}

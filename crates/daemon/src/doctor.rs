@@ -110,7 +110,7 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         );
         return Finding::failure(
             CHECK,
-            error.hint("make this device's key with `podsync init`"),
+            error.hint("found a team (`podsync team create NAME`), or join one (`podsync team join`): that makes this device's key"),
         );
     }
     match (Home::open(home, "podsync doctor"), daemon) {
@@ -359,7 +359,13 @@ mod tests {
             .filter(|finding| finding.verdict == Verdict::Failure)
             .collect();
         assert_eq!(failed.len(), 2, "{found:?}");
-        assert!(failed[0].fix.as_ref().unwrap().contains("podsync init"));
+        assert!(
+            failed[0]
+                .fix
+                .as_ref()
+                .unwrap()
+                .contains("podsync team create")
+        );
         assert_eq!(failed[1].code, Some(ErrorCode::Instance));
         assert!(
             failed.iter().all(|finding| finding.fix.is_some()),

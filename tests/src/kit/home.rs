@@ -123,7 +123,7 @@ impl Home {
 
     /// A home whose every program is run behind `prefix`.
     pub fn within(name: &str, prefix: Vec<String>) -> Result<Self> {
-        let mut home = Self::bare(name)?;
+        let mut home = Self::uninitialised(name)?;
         home.prefix = prefix;
         home.run(&["init"])?.ok()?;
         Ok(home)
@@ -131,7 +131,7 @@ impl Home {
 
     /// A home with `len` bytes of disk; none, with the reason printed, where that can't be had.
     pub fn on_small_disk(name: &str, len: u64) -> Result<Option<Self>> {
-        let mut home = Self::bare(name)?;
+        let mut home = Self::uninitialised(name)?;
         std::fs::create_dir(home.path())?;
         home.disk = SmallDisk::mount(&home.path(), len)?;
         if home.disk.is_none() {
@@ -141,7 +141,8 @@ impl Home {
         Ok(Some(home))
     }
 
-    fn bare(name: &str) -> Result<Self> {
+    /// A home without a key, as a new machine has it.
+    pub fn uninitialised(name: &str) -> Result<Self> {
         Ok(Self {
             name: name.to_owned(),
             disk: None,

@@ -11,6 +11,19 @@ const FORBIDDEN: i32 = 5;
 const UNREACHABLE: i32 = 7;
 
 #[test]
+fn a_new_machine_founds_or_joins_a_team_with_one_command() -> Result<()> {
+    let mut alice = Home::uninitialised("alice")?;
+    alice.run(&["list"])?.failed(NOT_FOUND)?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let bob = Home::uninitialised("bob")?;
+    bob.join(&alice.invite(&[])?)?.ok()?;
+    let members = bob.run(&["team", "members"])?.ok()?;
+    assert_eq!(members.as_array().map_or(0, Vec::len), 2);
+    Ok(())
+}
+
+#[test]
 fn a_ticket_is_good_once() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;

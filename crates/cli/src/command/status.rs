@@ -7,7 +7,7 @@ use crate::{
     arguments::Global,
     command::call,
     connect::Needs,
-    output::{Printer, ago, bytes, table},
+    output::{Printer, ago, bytes, count, table},
 };
 
 #[derive(Debug, Args)]
@@ -126,9 +126,4 @@ pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Resu
         )
     });
     Ok(())
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

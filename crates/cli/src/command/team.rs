@@ -12,7 +12,7 @@ use podsync_core::{MemberName, TeamName};
 use crate::{
     arguments::Global,
     command::call,
-    connect::Needs,
+    connect::{Needs, ensure_key},
     output::{Printer, table},
 };
 
@@ -131,6 +131,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                 member: create.me.member()?,
                 label: create.me.label(),
             };
+            ensure_key(global, printer).await?;
             let created = call(global, printer, Needs::Home, &request).await?;
             printer.result(&created, |created| {
                 format!(
@@ -178,6 +179,7 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                 member: join.me.member()?,
                 label: join.me.label(),
             };
+            ensure_key(global, printer).await?;
             let joined = call(global, printer, Needs::Network, &request).await?;
             printer.result(&joined, |joined| {
                 format!("in team {} as {}", joined.name, joined.role)

@@ -7,7 +7,7 @@ use crate::{
     arguments::Global,
     command::{call, pull::Wait},
     connect::Needs,
-    output::{Printer, bytes, printable, table},
+    output::{Printer, bytes, count, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -65,15 +65,11 @@ pub(crate) async fn run(
 
 fn words(verified: &disk::Verified, in_bucket: bool) -> String {
     let mut text = format!(
-        "read {} in {} {} of {} versions",
+        "read {} in {} of {}{}",
         bytes(verified.bytes),
-        verified.blobs,
-        if in_bucket {
-            "objects of the bucket"
-        } else {
-            "blobs"
-        },
-        verified.versions
+        count(verified.blobs, if in_bucket { "object" } else { "blob" }),
+        count(verified.versions, "version"),
+        if in_bucket { " in the bucket" } else { "" },
     );
     if verified.not_yet > 0 {
         text.push_str(&format!(" ({} more aren't there yet)", verified.not_yet));

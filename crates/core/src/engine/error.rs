@@ -15,7 +15,8 @@ pub enum EngineError {
     #[error("this home is in team {} already: nothing to join", .0.short())]
     AlreadyMember(TeamId),
     #[error(
-        "this device is no member of team {0} any more: ask an admin for a new invite and join as a new device"
+        "this device is no member of team {} any more: ask an admin for a new invite and join as a new device",
+        .0.short()
     )]
     Expelled(TeamId),
     #[error("{what} needs the role {needs}, this device is a {has}: ask an admin")]

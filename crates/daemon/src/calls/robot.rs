@@ -328,7 +328,8 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
         ),
     };
     ApiError::new(ErrorCode::Stale, text).hint(
-        "a teammate's daemon has to be reached: try again with a longer --wait, or with a larger --max-age",
+        "a teammate's daemon has to be reached, and each gives its word once an hour: allow more with --max-age, or \
+         wait longer with --wait",
     )
 }
 
