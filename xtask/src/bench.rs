@@ -22,15 +22,15 @@ use crate::tools::{run, step, target};
 
 #[derive(Args)]
 pub(crate) struct Bench {
+    /// What to measure [default: all but `large`]
+    #[arg(value_enum, value_name = "ROW")]
+    rows: Vec<Row>,
     /// Bytes of a large state: `1GiB`, `256MiB`
     #[arg(long, default_value = "1GiB", value_parser = size)]
     size: u64,
     /// How many turns each side takes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
-    /// Only this row; several times for several
-    #[arg(long, value_enum, value_name = "ROW")]
-    only: Vec<Row>,
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
@@ -121,10 +121,10 @@ impl Bench {
     }
 
     fn wants(&self, row: Row) -> bool {
-        if self.only.is_empty() {
+        if self.rows.is_empty() {
             row != Row::Large || self.large
         } else {
-            self.only.contains(&row)
+            self.rows.contains(&row)
         }
     }
 }

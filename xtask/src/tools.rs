@@ -30,7 +30,10 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
 }
 
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
-    cmd(program, arguments).dir(root())
+    // ring's build script looks at it, so that a build begun here and one begun by hand undid each other.
+    cmd(program, arguments)
+        .dir(root())
+        .env_remove("CARGO_MANIFEST_DIR")
 }
 
 pub(crate) fn step(what: &str) {

@@ -357,6 +357,12 @@ impl Copier {
     /// With nothing of the settings of the person who measures.
     fn copy(self, from: &str, to: &str, bucket: &Bucket) -> Result<Peak> {
         let mut command = Command::new(self.program());
+        for (name, _) in std::env::vars_os() {
+            let bytes = name.as_encoded_bytes();
+            if bytes.starts_with(b"AWS_") || bytes.starts_with(b"RCLONE_") {
+                command.env_remove(name);
+            }
+        }
         match self {
             Self::Aws => command
                 .args(["s3", "cp", "--only-show-errors", from, to])
