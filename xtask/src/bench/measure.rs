@@ -75,7 +75,7 @@ pub(super) fn fsync(path: &Path) -> Result<()> {
 pub(super) struct Process(pub(super) u32);
 
 impl Process {
-    fn cpu_seconds(self) -> Result<f64> {
+    pub(super) fn cpu_seconds(self) -> Result<f64> {
         ticks(&format!("/proc/{}/stat", self.0), 2)
     }
 

@@ -10,6 +10,8 @@ pub(super) mod providers;
 pub(super) mod pull;
 pub(super) mod save;
 
+use anyhow::Result;
+
 use super::measure::{Cost, Samples};
 
 /// The turns of one side.
@@ -67,4 +69,19 @@ fn size_in_words(bytes: u64) -> String {
         bytes if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
         bytes => format!("{} MiB", bytes >> 20),
     }
+}
+
+/// Runs both sides. Who comes second finds memory that the first has just let go of, which a virtual machine
+/// need not ask its host for: neither may always be that.
+fn in_turn<P, C>(
+    podsync_first: bool,
+    podsync: impl FnOnce() -> Result<P>,
+    others: impl FnOnce() -> Result<C>,
+) -> Result<(P, C)> {
+    if podsync_first {
+        let done = podsync()?;
+        return Ok((done, others()?));
+    }
+    let done = others()?;
+    Ok((podsync()?, done))
 }

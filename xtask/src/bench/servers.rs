@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     Ground,
+    measure::Process,
     peers::{free_port, wait_until_it_listens},
 };
 use crate::garage;
@@ -42,8 +43,8 @@ pub(super) struct Server {
     pub(super) bucket: Bucket,
     /// The hub's.
     pub(super) url: String,
-    _hub: Running,
-    _garage: Option<Running>,
+    hub: Running,
+    garage: Option<Running>,
     folder: TempDir,
 }
 
@@ -74,6 +75,11 @@ impl Kind {
 }
 
 impl Server {
+    /// The process that serves the bucket.
+    pub(super) fn process(&self) -> Process {
+        Process(self.garage.as_ref().unwrap_or(&self.hub).0.id())
+    }
+
     /// How many objects of the embedded server's bucket lie in a folder of their keys, and their bytes.
     pub(super) fn objects(&self, folder: &str) -> Result<(u64, u64)> {
         let buckets = self.folder.path().join("buckets/buckets");
@@ -127,8 +133,8 @@ fn embedded(hub: &Path, team: &str, folder: TempDir) -> Result<Server> {
     Ok(Server {
         bucket,
         url,
-        _hub: running,
-        _garage: None,
+        hub: running,
+        garage: None,
         folder,
     })
 }
@@ -177,8 +183,8 @@ fn garage(hub: &Path, team: &str, folder: TempDir) -> Result<Server> {
     Ok(Server {
         bucket,
         url,
-        _hub: running,
-        _garage: Some(garage),
+        hub: running,
+        garage: Some(garage),
         folder,
     })
 }

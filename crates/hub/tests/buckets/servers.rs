@@ -39,6 +39,8 @@ pub(crate) struct Known {
     pub(crate) header_checked: bool,
     /// A request that is signed for another region is refused.
     pub(crate) region_checked: bool,
+    /// An object over which it refused other bytes keeps its head and loses its bytes.
+    pub(crate) refusal_empties: bool,
 }
 
 impl Server {

@@ -5,13 +5,13 @@
 
 use anyhow::Result;
 
-use super::{SIDES, Side, size_in_words};
+use super::{SIDES, Side, in_turn, size_in_words};
 use crate::bench::{
     Ground, homes,
-    measure::{Cost, Samples, timed},
+    measure::{Cost, GIB, Samples, timed},
     peers::{self, Copier, Turn},
     report::{Bar, Goal, Report},
-    servers::Kind,
+    servers::{Kind, Server},
     states,
 };
 
@@ -64,14 +64,46 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
 #[derive(Default)]
 struct Way {
     podsync: Side,
-    copiers: [(Side, Samples); Copier::ALL.len()],
+    /// CPU-seconds of the server a GiB that goes to podsync or comes from it.
+    served: Samples,
+    copiers: [Beside; Copier::ALL.len()],
+}
+
+#[derive(Default)]
+struct Beside {
+    side: Side,
+    ratio: Samples,
+    served: Samples,
+}
+
+/// What was measured, and the CPU-seconds of the server meanwhile.
+struct Served<T>(T, f64);
+
+impl<T> Served<T> {
+    fn by(server: &Server, work: impl FnOnce() -> Result<T>) -> Result<Self> {
+        let before = server.process().cpu_seconds()?;
+        let done = work()?;
+        Ok(Self(done, server.process().cpu_seconds()? - before))
+    }
 }
 
 impl Way {
-    fn push(&mut self, copier: usize, turn: &Turn, podsync: Cost, bytes: u64) {
-        let (side, beside) = &mut self.copiers[copier];
-        side.push(turn.cost, bytes, &turn.peaks);
-        beside.push(turn.cost.wall / podsync.wall);
+    fn push(
+        &mut self,
+        Served(cost, served): Served<Cost>,
+        peaks: [u64; 2],
+        copied: Vec<(usize, Served<Turn>)>,
+        bytes: u64,
+    ) {
+        let per_gib = |seconds: f64| seconds / (bytes as f64 / GIB);
+        self.podsync.push(cost, bytes, &peaks);
+        self.served.push(per_gib(served));
+        for (copier, Served(turn, served)) in copied {
+            let beside = &mut self.copiers[copier];
+            beside.side.push(turn.cost, bytes, &turn.peaks);
+            beside.ratio.push(turn.cost.wall / cost.wall);
+            beside.served.push(per_gib(served));
+        }
     }
 
     fn report(&self, way: &str, kind: Kind, report: &mut Report) {
@@ -80,18 +112,24 @@ impl Way {
         report
             .lines
             .push(line(&self.podsync, "podsync (daemon, command)"));
-        for (copier, (side, beside)) in Copier::ALL.into_iter().zip(&self.copiers) {
-            if beside.is_empty() {
+        let mut served = format!(
+            "{way}, {on}: the server's own CPU-s a GiB: podsync {:.2}",
+            self.served
+        );
+        for (copier, beside) in Copier::ALL.into_iter().zip(&self.copiers) {
+            if beside.ratio.is_empty() {
                 continue;
             }
             let name = copier.name();
-            report.lines.push(line(side, name));
-            report
-                .notes
-                .push(format!("{way}, {on}: podsync / {name}: {beside:.2}"));
+            report.lines.push(line(&beside.side, name));
+            report.notes.push(format!(
+                "{way}, {on}: podsync / {name}: {:.2}",
+                beside.ratio
+            ));
+            served.push_str(&format!(", {name} {:.2}", beside.served));
             report.goals.push(Goal {
                 what: format!("bucket: {way}, {on}: rate beside {name}"),
-                figure: beside.median(),
+                figure: beside.ratio.median(),
                 bar: Bar::AtLeast(match copier {
                     Copier::Aws => BESIDE_AWS,
                     Copier::Rclone => BESIDE_RCLONE,
@@ -100,15 +138,13 @@ impl Way {
                 unit: " x",
             });
         }
+        report.notes.push(served);
     }
 }
 
 fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
     let scratch = tempfile::tempdir_in(ground.folder.path())?;
-    let (state, copy) = (
-        scratch.path().join("state.bin"),
-        scratch.path().join("copy"),
-    );
+    let state = scratch.path().join("state.bin");
     states::noise(&state, ground.size, 11)?;
     let here = Copier::ALL.map(|copier| peers::missing(&[copier.program()]).is_none());
     let copiers = || {
@@ -118,32 +154,58 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
             .filter(|(at, _)| here[*at])
     };
     let (mut up, mut down) = <(Way, Way)>::default();
-    for _ in 0..ground.pairs {
+    for turn in 0..ground.pairs {
+        let podsync_first = turn % 2 == 0;
+        // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
+        let copies = tempfile::tempdir_in(ground.folder.path())?;
         let mut alice = homes::found(ground)?;
         alice.save_and_share("orders", &state)?;
         // What uploading costs in memory, not what saving did.
         alice.restart()?;
         let server = kind.start(ground, &alice.team()?)?;
-        let (ran, cost) = timed(&[alice.daemon()?], || {
-            alice.set_hub(&server.url)?;
-            alice.share_durably("orders")
-        })?;
+        let daemon = alice.daemon()?;
+        let (Served((ran, cost), served), copied) = in_turn(
+            podsync_first,
+            || {
+                Served::by(&server, || {
+                    timed(&[daemon], || {
+                        alice.set_hub(&server.url)?;
+                        alice.share_durably("orders")
+                    })
+                })
+            },
+            || {
+                let upload = |(at, copier): (usize, Copier)| {
+                    let turn = Served::by(&server, || copier.upload(&state, &server.bucket))?;
+                    Ok((at, turn))
+                };
+                copiers().map(upload).collect::<Result<Vec<_>>>()
+            },
+        )?;
         let peaks = [alice.peak()?, ran.peak.bytes()];
-        up.podsync.push(cost, ground.size, &peaks);
-        for (at, copier) in copiers() {
-            let turn = copier.upload(&state, &server.bucket)?;
-            up.push(at, &turn, cost, ground.size);
-        }
+        up.push(Served(cost, served), peaks, copied, ground.size);
 
         let bob = homes::join(ground, "bob", &[&alice])?;
-        let (ran, cost) = timed(&[bob.daemon()?], || bob.pull_from_bucket("orders"))?;
+        let daemon = bob.daemon()?;
+        let (Served((ran, cost), served), copied) = in_turn(
+            podsync_first,
+            || {
+                Served::by(&server, || {
+                    timed(&[daemon], || bob.pull_from_bucket("orders"))
+                })
+            },
+            || {
+                let download = |(at, copier): (usize, Copier)| {
+                    let copy = copies.path().join(copier.program());
+                    let turn =
+                        Served::by(&server, || copier.download(&state, &server.bucket, &copy))?;
+                    Ok((at, turn))
+                };
+                copiers().map(download).collect::<Result<Vec<_>>>()
+            },
+        )?;
         let peaks = [bob.peak()?, ran.peak.bytes()];
-        down.podsync.push(cost, ground.size, &peaks);
-        drop(bob);
-        for (at, copier) in copiers() {
-            let turn = copier.download(&state, &server.bucket, &copy)?;
-            down.push(at, &turn, cost, ground.size);
-        }
+        down.push(Served(cost, served), peaks, copied, ground.size);
     }
     up.report("upload", kind, report);
     down.report("download", kind, report);

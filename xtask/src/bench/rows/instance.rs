@@ -6,7 +6,7 @@
 use anyhow::{Result, bail};
 use podsync_tests::kit::LocalStack;
 
-use super::{SIDES, Side, size_in_words};
+use super::{SIDES, Side, in_turn, size_in_words};
 use crate::{
     bench::{
         Ground, homes,
@@ -87,19 +87,4 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
         ],
         goals: vec![goal("save", &save_beside), goal("load", &load_beside)],
     })
-}
-
-/// Runs both sides. Who comes second finds memory that the first has just let go of, which a virtual machine
-/// need not ask its host for: neither may always be that.
-fn in_turn<P, C>(
-    podsync_first: bool,
-    podsync: impl FnOnce() -> Result<P>,
-    curl: impl FnOnce() -> Result<C>,
-) -> Result<(P, C)> {
-    if podsync_first {
-        let done = podsync()?;
-        return Ok((done, curl()?));
-    }
-    let done = curl()?;
-    Ok((podsync()?, done))
 }

@@ -20,6 +20,7 @@ pub(crate) async fn start() -> Server {
             anonymous_refused: true,
             header_checked: true,
             region_checked: false,
+            refusal_empties: false,
         },
         _running: Box::new((embedded, folder)),
     }

@@ -58,6 +58,7 @@ pub(crate) async fn start() -> Option<Server> {
             anonymous_refused: true,
             header_checked: true,
             region_checked: true,
+            refusal_empties: false,
         },
         _running: Box::new(running),
     })

@@ -43,6 +43,7 @@ pub(crate) async fn start() -> Option<Server> {
             anonymous_refused: false,
             header_checked: false,
             region_checked: false,
+            refusal_empties: true,
         },
         _running: Box::new(running),
     })
