@@ -17,6 +17,7 @@ use podsync_store::{Blobs, Home, Log};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,6 +51,7 @@ pub enum Lifetime {
 pub(crate) struct Daemon {
     pub(crate) settings: Settings,
     pub(crate) lifetime: Lifetime,
+    pub(crate) started: Instant,
     /// Whether this is a robot's runner: others hold the same key.
     pub(crate) robot: bool,
     pub(crate) home: Home,
@@ -196,6 +198,7 @@ async fn try_start(
     let daemon = Arc::new(Daemon {
         settings,
         lifetime,
+        started: Instant::now(),
         robot,
         home,
         device,

@@ -49,6 +49,9 @@ impl Handle<pods::Pull> for Daemon {
     }
 }
 
+/// How long after its start a daemon may still be about to hear what was shared while it was away.
+const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
+
 /// A version that somebody wants here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked<'a> {
@@ -81,7 +84,9 @@ impl Daemon {
         context: &Arc<Context>,
     ) -> Result<(HeldVersion, pods::Pulled), Failure> {
         let deadline = Instant::now() + Duration::from_secs(asked.wait_s);
-        self.ask_the_hub(team, asked, context).await?;
+        if !self.ask_the_hub(team, asked, context).await? {
+            self.catch_up(team, context).await?;
+        }
         let named = self
             .resolve_within(team, asked.reference, deadline, context)
             .await?;
@@ -127,13 +132,13 @@ impl Daemon {
     }
 
     /// Where no teammate is there to say what is new, the hub is. One that doesn't answer keeps nobody from
-    /// what is known here, unless the bucket is where it shall come from.
+    /// what is known here, unless the bucket is where it shall come from. Returns whether it was heard.
     async fn ask_the_hub(
         &self,
         team: TeamId,
         asked: Asked<'_>,
         context: &Context,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let hub = self.hub(team).await?;
         if asked.sources == Sources::Bucket && hub.is_none() {
             return Err(no_hub().into());
@@ -147,16 +152,43 @@ impl Daemon {
             Sources::Peers => false,
         };
         if !asks {
-            return Ok(());
+            return Ok(false);
         }
         context.report(&Progress::new(Stage::Finding, 0, None));
         match self.hear_now(team).await {
             Err(failure) if asked.sources == Sources::Bucket => Err(failure),
             Err(failure) => {
                 tracing::warn!(error = %failure.told(), "the hub wasn't heard");
-                Ok(())
+                Ok(false)
             }
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    /// What a name stands for may have changed while no daemon ran here: one that has just begun waits for
+    /// the first teammate's word, for a moment.
+    async fn catch_up(&self, team: TeamId, context: &Context) -> Result<(), Failure> {
+        let deadline = self.started + CATCHES_UP_WITHIN;
+        let mut events = self.node.events();
+        let is_behind = self.node.read(move |engine| {
+            let roster = engine.roster(&team);
+            let has_others = roster.is_some_and(|roster| roster.devices().count() > 1);
+            has_others && !engine.is_caught_up(&team)
+        });
+        if Instant::now() >= deadline || !is_behind.await? {
+            return Ok(());
+        }
+        context.report(&Progress::new(Stage::Finding, 0, None));
+        loop {
+            match timeout_at(deadline, events.recv()).await {
+                Ok(Ok(Event::CaughtUp { team: of } | Event::Expelled { team: of }))
+                    if of == team =>
+                {
+                    return Ok(());
+                }
+                Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
+                Ok(Err(RecvError::Closed)) | Err(_) => return Ok(()),
+            }
         }
     }
 
