@@ -253,6 +253,8 @@ impl Daemon {
                 Err(error) if error.code == ErrorCode::NotFound => error,
                 Err(error) => return Err(error.into()),
             };
+            // A removal may have been told before anybody listened here.
+            self.check_is_member(team).await?;
             context.report(&Progress::new(Stage::Finding, 0, None));
             loop {
                 match timeout_at(deadline, events.recv()).await {
