@@ -231,17 +231,12 @@ fn whole(source: &Path, into: &Path) -> Result<()> {
         "{} has {got} bytes of {wanted}",
         into.display()
     );
-    fs::remove_file(into)?;
     Ok(())
 }
 
 /// An emulator's state into a file.
 pub(super) fn curl_state(endpoint: &str, into: &Path) -> Result<Turn> {
     let url = format!("{endpoint}/_localstack/pods/state");
-    // What an earlier turn left would have to be cut off first, which podsync needn't do either.
-    if into.exists() {
-        fs::remove_file(into)?;
-    }
     let run = || {
         let peak = curl(&["--output", &into.to_string_lossy(), &url])?;
         fsync(into)?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{SIDES, Side, size_in_words};
+use super::{SIDES, Side, in_turn, size_in_words};
 use crate::bench::{
     Ground, homes,
     measure::{Samples, timed},
@@ -17,7 +17,7 @@ const CPU_PER_GIB: Bar = Bar::AtMost(5.5);
 pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     let served = tempfile::tempdir_in(ground.folder.path())?;
     let scratch = tempfile::tempdir_in(ground.folder.path())?;
-    let (state, copy) = (served.path().join("state.bin"), scratch.path().join("copy"));
+    let state = served.path().join("state.bin");
     states::noise(&state, ground.size, 1)?;
     let mut alice = homes::found(ground)?;
     alice.save_and_share("orders", &state)?;
@@ -36,17 +36,31 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
         // What serving costs in memory, not what saving did.
         alice.restart()?;
         let bob = homes::join(ground, &format!("bob-{turn}"), &[&alice])?;
-        let (ran, cost) = timed(&[alice.daemon()?, bob.daemon()?], || bob.pull("orders"))?;
+        // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
+        let copies = tempfile::tempdir_in(ground.folder.path())?;
+        let daemons = [alice.daemon()?, bob.daemon()?];
+        let ((ran, cost), (by_socat, by_curl)) = in_turn(
+            turn % 2 == 0,
+            || timed(&daemons, || bob.pull("orders")),
+            || {
+                let by_socat = match no_socat {
+                    None => Some(peers::socat(&state, &copies.path().join("socat"))?),
+                    Some(_) => None,
+                };
+                let by_curl = match &nginx {
+                    Some(nginx) => Some(nginx.curl(&state, &copies.path().join("curl"))?),
+                    None => None,
+                };
+                Ok((by_socat, by_curl))
+            },
+        )?;
         let peaks = [bob.peak()?, alice.peak()?, ran.peak.bytes()];
         podsync.push(cost, ground.size, &peaks);
-        drop(bob);
-        if no_socat.is_none() {
-            let peer = peers::socat(&state, &copy)?;
+        if let Some(peer) = by_socat {
             plain.push(peer.cost, ground.size, &peer.peaks);
             beside_plain.push(peer.cost.wall / cost.wall);
         }
-        if let Some(nginx) = &nginx {
-            let peer = nginx.curl(&state, &copy)?;
+        if let Some(peer) = by_curl {
             tls.push(peer.cost, ground.size, &peer.peaks);
             beside_tls.push(peer.cost.wall / cost.wall);
         }
