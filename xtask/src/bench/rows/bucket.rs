@@ -159,19 +159,18 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
         // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
         let copies = tempfile::tempdir_in(ground.folder.path())?;
         let mut alice = homes::found(ground)?;
-        alice.save_and_share("orders", &state)?;
+        alice.save("orders", &state)?;
         // What uploading costs in memory, not what saving did.
         alice.restart()?;
         let server = kind.start(ground, &alice.team()?)?;
+        // The hub makes the bucket, which all of them copy to.
+        alice.set_hub(&server.url)?;
         let daemon = alice.daemon()?;
         let (Served((ran, cost), served), copied) = in_turn(
             podsync_first,
             || {
                 Served::by(&server, || {
-                    timed(&[daemon], || {
-                        alice.set_hub(&server.url)?;
-                        alice.share_durably("orders")
-                    })
+                    timed(&[daemon], || alice.share_durably("orders"))
                 })
             },
             || {
