@@ -30,10 +30,14 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
 }
 
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
-    // ring's build script looks at it, so that a build begun here and one begun by hand undid each other.
-    cmd(program, arguments)
-        .dir(root())
-        .env_remove("CARGO_MANIFEST_DIR")
+    // What cargo tells this program of itself: ring's build script looks at some of it, so that a build begun
+    // here and one begun by hand would undo each other.
+    let of_this_program =
+        |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    let told = std::env::vars().map(|(name, _)| name).filter(of_this_program);
+    told.fold(cmd(program, arguments).dir(root()), |command, name| {
+        command.env_remove(name)
+    })
 }
 
 pub(crate) fn step(what: &str) {
