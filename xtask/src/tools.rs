@@ -34,7 +34,9 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
     // here and one begun by hand would undo each other.
     let of_this_program =
         |name: &String| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
-    let told = std::env::vars().map(|(name, _)| name).filter(of_this_program);
+    let told = std::env::vars()
+        .map(|(name, _)| name)
+        .filter(of_this_program);
     told.fold(cmd(program, arguments).dir(root()), |command, name| {
         command.env_remove(name)
     })

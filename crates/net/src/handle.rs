@@ -21,7 +21,7 @@ use crate::{
     actor::{Actor, Command, Wiring},
     blobs::{
         self,
-        fetch::{BlobRange, FetchError, FetchStats},
+        fetch::{BlobRange, FetchError, FetchStats, Sink},
     },
     config::{NetConfig, SpawnError},
     dial::{DialError, Manners},
@@ -47,7 +47,6 @@ pub struct Net {
     device: DeviceId,
     commands: mpsc::Sender<Command>,
     streams: libp2p_stream::Control,
-    store: Store,
     peers: Peers,
     tasks: TaskTracker,
 }
@@ -90,12 +89,11 @@ impl Net {
             tasks: tasks.clone(),
             cancel,
         };
-        let actor = Actor::new(config, &key, store.clone(), gate, wiring)?;
+        let actor = Actor::new(config, &key, store, gate, wiring)?;
         let net = Self {
             device: actor.device(),
             commands,
             streams: actor.streams(),
-            store,
             peers,
             tasks: tasks.clone(),
         };
@@ -214,12 +212,13 @@ impl Net {
         exchange::ask(device, protocol, stream, &request).await
     }
 
-    /// Fetches a range of a blob from a connected peer into the store, verified as it arrives;
-    /// `progress` hears of the length of each verified group.
+    /// Fetches a range of a blob from a connected peer into `sink`, verified as it arrives; `progress` hears
+    /// of the length of each verified group.
     pub async fn fetch(
         &self,
         device: DeviceId,
         want: &BlobRange,
+        sink: &mut impl Sink,
         progress: impl Fn(u64),
     ) -> Result<FetchStats, FetchError> {
         let stream = match self.open(device, blobs::PROTOCOL).await {
@@ -243,7 +242,7 @@ impl Net {
             self.peers.update(device, |peer| peer.fetched += len);
             progress(len);
         };
-        blobs::fetch::fetch(&self.store, device, stream, want, count).await
+        blobs::fetch::fetch(device, stream, want, sink, count).await
     }
 
     /// The peers connected now.

@@ -24,7 +24,7 @@ mod places;
 mod serve;
 mod swarm;
 
-pub use blobs::fetch::{BlobRange, FetchError, FetchStats};
+pub use blobs::fetch::{BlobRange, FetchError, FetchStats, Sink};
 pub use config::{DEFAULT_PORT, NetConfig, SpawnError};
 pub use dial::{DialError, Manners};
 pub use event::{GossipId, NetEvent, Responder, ResponseTooLarge, Verdict};

@@ -11,6 +11,7 @@ mod error;
 mod holdings;
 mod home;
 mod log;
+mod writeback;
 
 pub use atomic::write_atomic;
 pub use blobs::{BlobReader, Blobs, Import, PackFile, PackWriter, Pin};

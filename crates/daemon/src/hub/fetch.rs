@@ -1,13 +1,14 @@
 //! A range of a blob from the bucket into the store, verified as it comes.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
-use podsync_bucket::{Location, Sink, TransferError, Want};
+use podsync_bucket::{Location, TransferError, Want};
 use podsync_core::{TeamId, engine::FetchFailed};
 use podsync_net::BlobRange;
-use podsync_store::{Blobs, Import};
+use podsync_store::Blobs;
 
 use super::{Placements, TeamHub, placements::Placed};
+use crate::arriving::Arriving;
 
 /// What a fetch from the bucket needs.
 #[derive(Clone)]
@@ -68,26 +69,17 @@ impl BucketFetch {
         let outboard = client
             .outboard(&placed.outboards(), want.blob, want.blob_len)
             .await?;
-        let import = self.blobs.import(want.blob, want.blob_len).await;
-        let mut sink = Taken(import.map_err(|error| local(&error))?);
+        let arriving = Arriving::begin(&self.blobs, want.blob, want.blob_len).await;
+        let mut arriving = arriving.map_err(|error| local(&error))?;
         let want = Want {
             location,
             ranges: vec![want.range.clone()],
             outboard,
         };
-        let came = client.download(&want, &mut sink, progress).await;
-        // What came before a failure is good, and stays.
-        let stored = sink.0.finish().await;
+        let came = client.download(&want, &mut arriving, progress).await;
+        let stored = arriving.finish().await;
         came?;
         stored.map_err(|error| local(&error))
-    }
-}
-
-struct Taken(Import);
-
-impl Sink for Taken {
-    async fn take(&mut self, item: bao_tree::io::BaoContentItem) -> io::Result<()> {
-        self.0.take(item).await.map_err(io::Error::other)
     }
 }
 

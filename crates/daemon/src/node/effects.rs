@@ -14,6 +14,7 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, Net, RequestError, Verdict};
+use podsync_store::{Blobs, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -22,7 +23,10 @@ use super::{
     handle::{Message, TransferProgress, Transferred},
     records,
 };
-use crate::hub::{BucketFetch, ask_to_join};
+use crate::{
+    arriving::Arriving,
+    hub::{BucketFetch, ask_to_join},
+};
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
 /// means that nothing comes.
@@ -74,7 +78,11 @@ impl Actor {
                     range,
                 };
                 let from = match provider {
-                    Provider::Peer(device) => From::Peer(self.ground.net.clone(), device),
+                    Provider::Peer(device) => From::Peer {
+                        device,
+                        net: self.ground.net.clone(),
+                        blobs: self.ground.blobs.clone(),
+                    },
                     Provider::Bucket => From::Bucket(self.bucket(team)),
                 };
                 self.fetch(fetch, from, want);
@@ -284,7 +292,11 @@ impl Actor {
 
 /// Where a range is fetched from.
 enum From {
-    Peer(Net, DeviceId),
+    Peer {
+        device: DeviceId,
+        net: Net,
+        blobs: Blobs,
+    },
     /// None where the team's hub is not known, or not any more.
     Bucket(Option<BucketFetch>),
 }
@@ -296,11 +308,21 @@ impl From {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(), FetchFailed> {
         match self {
-            Self::Peer(net, device) => {
+            Self::Peer { device, net, blobs } => {
                 let span =
                     tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
-                let fetched = net.fetch(*device, want, progress).instrument(span.clone());
-                fetched.await.map(drop).map_err(|error| {
+                let local = |error: StoreError| {
+                    span.in_scope(|| tracing::error!(%error, "what arrives can't be stored"));
+                    FetchFailed::Local
+                };
+                let arriving = Arriving::begin(blobs, want.blob, want.blob_len).await;
+                let mut arriving = arriving.map_err(local)?;
+                let fetched = net
+                    .fetch(*device, want, &mut arriving, progress)
+                    .instrument(span.clone())
+                    .await;
+                arriving.finish().await.map_err(local)?;
+                fetched.map(drop).map_err(|error| {
                     span.in_scope(|| tracing::info!(%error, "a range didn't arrive"));
                     why(&error)
                 })

@@ -1,9 +1,9 @@
-//! Fetching a range of a blob from one peer into the store, verified group by group.
+//! Fetching a range of a blob from one peer, verified group by group.
 //!
-//! The range is fetched whether or not the store has it: what is missing is the caller's to know.
-//! Dropping the future ends the transfer; what was verified until then is kept.
+//! The range is fetched whether or not it is here: what is missing is the caller's to know.
+//! Dropping the future ends the transfer; what was verified until then was handed on.
 
-use std::{io, num::NonZeroU64, ops::Range};
+use std::{io, ops::Range};
 
 use bao_tree::{
     BaoTree, ChunkNum,
@@ -13,7 +13,6 @@ use bao_tree::{
     },
 };
 use iroh_blobs::{
-    api::Store,
     protocol::{ChunkRanges, GetRequest, Request},
     store::IROH_BLOCK_SIZE,
 };
@@ -27,8 +26,10 @@ use super::{
 };
 use crate::framing::send;
 
-/// Verified items on their way to the store: 32 groups are 512 KiB.
-const IMPORT_QUEUE: usize = 32;
+/// Takes verified items in their order: parents of the tree, and leaves of 16 KiB.
+pub trait Sink: Send {
+    fn take(&mut self, item: BaoContentItem) -> impl Future<Output = io::Result<()>> + Send;
+}
 
 /// Part of a blob whose length is known from a signed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub struct FetchStats {
     pub proof: u64,
 }
 
-/// Why a range did not arrive. What came before the failure is verified and in the store.
+/// Why a range did not arrive. What came before the failure is verified and was handed on.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("not connected to {device}: dial it, or fetch from another peer")]
@@ -101,10 +102,10 @@ pub enum FetchError {
 
 /// Fetches `want` over a fresh stream; `progress` hears of each verified group's length.
 pub(crate) async fn fetch(
-    store: &Store,
     device: DeviceId,
     mut stream: Stream,
     want: &BlobRange,
+    sink: &mut impl Sink,
     progress: impl Fn(u64),
 ) -> Result<FetchStats, FetchError> {
     let failed = Failure {
@@ -127,41 +128,24 @@ pub(crate) async fn fetch(
         .await
         .map(u64::from_le_bytes)
         .map_err(|error| failed.read(&error))?;
-    let (true, Some(len)) = (size == want.blob_len, NonZeroU64::new(size)) else {
+    if size != want.blob_len {
         return Err(failed.lie("its length is not the announced one"));
-    };
+    }
     let tree = BaoTree::new(size, IROH_BLOCK_SIZE);
-    let decoder = ResponseDecoder::new(hash_of(want.blob).into(), chunks, tree, reader);
-    import(store, decoder, len, &failed, progress).await
-}
-
-async fn import(
-    store: &Store,
-    mut decoder: ResponseDecoder<Reader>,
-    len: NonZeroU64,
-    failed: &Failure,
-    progress: impl Fn(u64),
-) -> Result<FetchStats, FetchError> {
-    let handle = store
-        .blobs()
-        .import_bao(hash_of(failed.blob), len, IMPORT_QUEUE)
-        .await
-        .map_err(|error| failed.local(error))?;
+    let mut decoder = ResponseDecoder::new(hash_of(want.blob).into(), chunks, tree, reader);
     let mut stats = FetchStats::default();
-    let received = loop {
+    loop {
         match decoder.next().await {
-            ResponseDecoderNext::Done(_) => break Ok(()),
-            ResponseDecoderNext::More((_, Err(error))) => break Err(failed.decode(&error)),
+            ResponseDecoderNext::Done(_) => return Ok(stats),
+            ResponseDecoderNext::More((_, Err(error))) => return Err(failed.decode(&error)),
             ResponseDecoderNext::More((rest, Ok(item))) => {
                 decoder = rest;
                 let payload = match &item {
                     BaoContentItem::Leaf(leaf) => leaf.data.len() as u64,
                     BaoContentItem::Parent(_) => 0,
                 };
-                // The store says why on the other channel.
-                if handle.tx.send(item).await.is_err() {
-                    break Ok(());
-                }
+                let taken = sink.take(item).await;
+                taken.map_err(|error| failed.local(error))?;
                 if payload > 0 {
                     stats.payload += payload;
                     progress(payload);
@@ -170,13 +154,7 @@ async fn import(
                 }
             }
         }
-    };
-    drop(handle.tx);
-    let stored = match handle.rx.await {
-        Ok(stored) => stored.map_err(|error| failed.local(error)),
-        Err(error) => Err(failed.local(error)),
-    };
-    received.and(stored).map(|()| stats)
+    }
 }
 
 async fn send_request(stream: &mut Stream, blob: BlobId, chunks: ChunkRanges) -> io::Result<()> {

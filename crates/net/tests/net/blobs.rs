@@ -49,7 +49,7 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
     let want = b.add_blob(1, 40 << 20).await;
 
     let (arrived, enough) = (AtomicU64::new(0), Notify::new());
-    let fetching = a.net.fetch(b.device(), &want, |len| {
+    let fetching = a.fetch(b.device(), &want, |len| {
         if arrived.fetch_add(len, Ordering::Relaxed) + len >= 10 * MIB {
             enough.notify_one();
         }
@@ -77,12 +77,7 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
 
     let mut again = 0;
     for range in missing(&a, &want).await {
-        again += a
-            .net
-            .fetch(b.device(), &range, |_| ())
-            .await
-            .unwrap()
-            .payload;
+        again += a.fetch(b.device(), &range, |_| ()).await.unwrap().payload;
     }
     assert!(again <= 31 * MIB, "{again} bytes came again");
     assert!(a.read_blob(want.blob).await == noise(1, 40 << 20));
@@ -96,10 +91,9 @@ async fn who_reads_nothing_takes_only_its_own_places() {
     let mut stalled = Vec::new();
     let busy = loop {
         let started = Arc::new(Notify::new());
-        let (net, device, want, starts) =
-            (a.net.clone(), b.device(), want.clone(), started.clone());
+        let (a, device, want, starts) = (&a, b.device(), &want, started.clone());
         let mut fetching =
-            Box::pin(async move { net.fetch(device, &want, |_| starts.notify_one()).await });
+            Box::pin(async move { a.fetch(device, want, |_| starts.notify_one()).await });
         tokio::select! {
             biased;
             () = started.notified() => stalled.push(fetching),
@@ -115,10 +109,10 @@ async fn who_reads_nothing_takes_only_its_own_places() {
         .connect(b.device(), vec![b.tcp.clone()])
         .await
         .unwrap();
-    c.net.fetch(b.device(), &want, |_| ()).await.unwrap();
+    c.fetch(b.device(), &want, |_| ()).await.unwrap();
 
     drop(stalled);
-    while let Err(error) = a.net.fetch(b.device(), &want, |_| ()).await {
+    while let Err(error) = a.fetch(b.device(), &want, |_| ()).await {
         assert!(matches!(error, FetchError::Busy { .. }), "{error}");
     }
 }
@@ -134,7 +128,7 @@ async fn quic_carries_blobs_and_notices_a_cut_too() {
     let want = b.add_blob(8, 40 << 20).await;
     let arrived = Notify::new();
     tokio::select! {
-        fetched = a.net.fetch(b.device(), &want, |_| arrived.notify_one()) => {
+        fetched = a.fetch(b.device(), &want, |_| arrived.notify_one()) => {
             panic!("it was to be cut: {fetched:?}")
         }
         () = arrived.notified() => {}
@@ -149,7 +143,7 @@ async fn quic_carries_blobs_and_notices_a_cut_too() {
         sent < want.blob_len,
         "the provider noticed: it sent {sent} bytes"
     );
-    a.net.fetch(b.device(), &want, |_| ()).await.unwrap();
+    a.fetch(b.device(), &want, |_| ()).await.unwrap();
     assert!(a.read_blob(want.blob).await == noise(8, 40 << 20));
 }
 
@@ -162,7 +156,6 @@ async fn a_range_brings_its_groups_and_no_more() {
     };
     let progress = AtomicU64::new(0);
     let stats = a
-        .net
         .fetch(b.device(), &want, |len| {
             progress.fetch_add(len, Ordering::Relaxed);
         })
@@ -182,7 +175,7 @@ async fn blobs_of_every_size_arrive() {
     let (a, b) = pair().await;
     for len in [1, 1023, 1024, 16_384, 16_385, 100_000, 1 << 20] {
         let want = b.add_blob(len as u64, len).await;
-        let stats = a.net.fetch(b.device(), &want, |_| ()).await.unwrap();
+        let stats = a.fetch(b.device(), &want, |_| ()).await.unwrap();
         assert_eq!(stats.payload, len as u64);
         assert!(
             a.read_blob(want.blob).await == noise(len as u64, len),
@@ -191,11 +184,7 @@ async fn blobs_of_every_size_arrive() {
     }
     let empty = BlobRange::whole(BlobId::of(b""), 0);
     assert_eq!(
-        a.net
-            .fetch(b.device(), &empty, |_| ())
-            .await
-            .unwrap()
-            .payload,
+        a.fetch(b.device(), &empty, |_| ()).await.unwrap().payload,
         0
     );
 }
@@ -205,11 +194,11 @@ async fn only_members_and_only_what_is_shared() {
     let (mut a, b) = pair().await;
     let want = b.add_blob(3, 100_000).await;
     b.gate.withhold(want.blob);
-    let error = a.net.fetch(b.device(), &want, |_| ()).await.unwrap_err();
+    let error = a.fetch(b.device(), &want, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::Refused { .. }), "{error}");
 
     let unknown = BlobRange::whole(BlobId::of(b"unknown"), 7);
-    let error = a.net.fetch(b.device(), &unknown, |_| ()).await.unwrap_err();
+    let error = a.fetch(b.device(), &unknown, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::Absent { .. }), "{error}");
 
     let stranger = Peer::start(3).await;
@@ -220,7 +209,6 @@ async fn only_members_and_only_what_is_shared() {
         .await
         .unwrap();
     let error = stranger
-        .net
         .fetch(b.device(), &shared, |_| ())
         .await
         .unwrap_err();
@@ -228,7 +216,7 @@ async fn only_members_and_only_what_is_shared() {
 
     a.net.disconnect(b.device()).await.unwrap();
     a.disconnected().await;
-    let error = a.net.fetch(b.device(), &shared, |_| ()).await.unwrap_err();
+    let error = a.fetch(b.device(), &shared, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::NotConnected { .. }), "{error}");
 }
 
@@ -240,7 +228,7 @@ async fn a_second_provider_of_a_part_serves_that_part() {
         range: 0..2 * MIB,
         ..want.clone()
     };
-    a.net.fetch(b.device(), &half, |_| ()).await.unwrap();
+    a.fetch(b.device(), &half, |_| ()).await.unwrap();
 
     let c = Peer::start(3).await;
     a.gate.add(c.device());
@@ -249,14 +237,10 @@ async fn a_second_provider_of_a_part_serves_that_part() {
         .await
         .unwrap();
     assert_eq!(
-        c.net
-            .fetch(a.device(), &half, |_| ())
-            .await
-            .unwrap()
-            .payload,
+        c.fetch(a.device(), &half, |_| ()).await.unwrap().payload,
         2 * MIB
     );
-    let error = c.net.fetch(a.device(), &want, |_| ()).await.unwrap_err();
+    let error = c.fetch(a.device(), &want, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::Cut { .. }), "{error}");
 }
 
@@ -285,7 +269,7 @@ async fn fetch_from_liar(
         .connect(liar.device, vec![liar.addr.clone()])
         .await
         .unwrap();
-    let error = a.net.fetch(liar.device, want, |_| ()).await.unwrap_err();
+    let error = a.fetch(liar.device, want, |_| ()).await.unwrap_err();
     (a, error)
 }
 
@@ -299,11 +283,7 @@ async fn the_liar_can_tell_the_truth() {
         .await
         .unwrap();
     assert_eq!(
-        a.net
-            .fetch(liar.device, &want, |_| ())
-            .await
-            .unwrap()
-            .payload,
+        a.fetch(liar.device, &want, |_| ()).await.unwrap().payload,
         3 * MIB
     );
 }

@@ -190,7 +190,7 @@ async fn it_stops_while_bytes_are_on_their_way() {
     let want = b.add_blob(1, 64 << 20).await;
     let (moving, moved) = tokio::sync::oneshot::channel();
     let moving = std::sync::Mutex::new(Some(moving));
-    let fetching = a.net.fetch(b.device(), &want, |_| {
+    let fetching = a.fetch(b.device(), &want, |_| {
         if let Some(moving) = moving.lock().unwrap().take() {
             moving.send(()).unwrap();
         }

@@ -2,12 +2,17 @@
 
 use std::{
     collections::BTreeSet,
+    io,
+    num::NonZeroU64,
     sync::{Arc, Mutex},
 };
 
-use iroh_blobs::store::mem::MemStore;
+use bao_tree::io::BaoContentItem;
+use iroh_blobs::{api::blobs::ImportBaoHandle, store::mem::MemStore};
 use podsync_core::{BlobId, DeviceId};
-use podsync_net::{BlobRange, Gate, Multiaddr, Net, NetConfig, NetEvent};
+use podsync_net::{
+    BlobRange, FetchError, FetchStats, Gate, Multiaddr, Net, NetConfig, NetEvent, Sink,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -133,9 +138,36 @@ impl Peer {
         BlobRange::whole(BlobId::from_bytes(*tag.hash.as_bytes()), len as u64)
     }
 
+    /// Fetches into the store, as a daemon does.
+    pub(crate) async fn fetch(
+        &self,
+        from: DeviceId,
+        want: &BlobRange,
+        progress: impl Fn(u64),
+    ) -> Result<FetchStats, FetchError> {
+        let hash = iroh_blobs::Hash::from_bytes(*want.blob.as_bytes());
+        // Of an empty blob nothing is taken.
+        let len = NonZeroU64::new(want.blob_len).unwrap_or(NonZeroU64::MIN);
+        let handle = self.store.blobs().import_bao(hash, len, 32).await.unwrap();
+        let mut sink = StoreSink(handle);
+        let fetched = self.net.fetch(from, want, &mut sink, progress).await;
+        let ImportBaoHandle { tx, rx } = sink.0;
+        drop(tx);
+        rx.await.unwrap().unwrap();
+        fetched
+    }
+
     pub(crate) async fn read_blob(&self, blob: BlobId) -> Vec<u8> {
         let hash = iroh_blobs::Hash::from_bytes(*blob.as_bytes());
         self.store.blobs().get_bytes(hash).await.unwrap().to_vec()
+    }
+}
+
+struct StoreSink(ImportBaoHandle);
+
+impl Sink for StoreSink {
+    async fn take(&mut self, item: BaoContentItem) -> io::Result<()> {
+        self.0.tx.send(item).await.map_err(io::Error::other)
     }
 }
 

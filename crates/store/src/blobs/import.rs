@@ -1,18 +1,24 @@
-//! Bytes that come in from elsewhere than a peer: from the bucket.
+//! Bytes that come in from a peer or from the bucket.
 //!
 //! The store believes what it is given here. Whoever gives it has verified each item against the blob's own
-//! hash tree, as is done with what a peer sends.
+//! hash tree.
 
-use std::{fmt, num::NonZeroU64};
+mod pieces;
+
+use std::{fmt, fs::File, num::NonZeroU64, path::PathBuf};
 
 use bao_tree::io::BaoContentItem;
 use iroh_blobs::api::blobs::ImportBaoHandle;
 use podsync_core::BlobId;
 
+use self::pieces::Piece;
 use super::{Blobs, hash};
-use crate::StoreError;
+use crate::{
+    StoreError,
+    writeback::{self, Writeback},
+};
 
-/// Items on their way to the disk: 32 groups are 512 KiB.
+/// Items on their way to the disk: at most 2 MiB, less than what [`Writeback`] waits for.
 const QUEUE: usize = 32;
 
 /// Ranges of one blob on their way in. What was taken stays, whatever becomes of the rest.
@@ -20,6 +26,10 @@ pub struct Import {
     blobs: Blobs,
     len: u64,
     handle: ImportBaoHandle,
+    piece: Piece,
+    /// Where the store puts the bytes.
+    file: PathBuf,
+    writeback: Writeback,
 }
 
 impl Blobs {
@@ -34,26 +44,56 @@ impl Blobs {
         Ok(Import {
             blobs: self.clone(),
             len,
+            piece: Piece::default(),
+            file: self.folders.store.data_path(&hash(id)),
+            writeback: Writeback::default(),
             handle: handle.map_err(|error| self.failed("write", len, error))?,
         })
     }
 }
 
 impl Import {
-    /// Takes the next item: parents come before what is below them, and leaves from left to right.
+    /// Takes the next item: parents come before what is below them, and leaves from left to right. The last
+    /// few are only taken for good by [`Import::finish`].
     pub async fn take(&mut self, item: BaoContentItem) -> Result<(), StoreError> {
-        let sent = self.handle.tx.send(item).await;
-        sent.map_err(|error| self.blobs.failed("write", self.len, error))
+        if !self.piece.fits(&item) {
+            self.pass_on().await?;
+        }
+        self.piece.add(item);
+        Ok(())
+    }
+
+    async fn pass_on(&mut self) -> Result<(), StoreError> {
+        for item in self.piece.drain() {
+            if let BaoContentItem::Leaf(leaf) = &item {
+                let written = leaf.offset..leaf.offset + leaf.data.len() as u64;
+                if let Some(part) = self.writeback.note(written) {
+                    let path = self.file.clone();
+                    tokio::task::spawn_blocking(move || {
+                        // What can't be begun early is written by the sync.
+                        File::open(path).map(|file| writeback::begin(&file, &part))
+                    });
+                }
+            }
+            let sent = self.handle.tx.send(item).await;
+            sent.map_err(|error| self.blobs.failed("write", self.len, error))?;
+        }
+        Ok(())
     }
 
     /// Waits until everything that was taken is written. It isn't synced yet: [`Blobs::note_arrival`].
-    pub async fn finish(self) -> Result<(), StoreError> {
-        let Self { blobs, len, handle } = self;
+    pub async fn finish(mut self) -> Result<(), StoreError> {
+        let passed_on = self.pass_on().await;
+        let Self {
+            blobs, len, handle, ..
+        } = self;
         drop(handle.tx);
+        // The store says here why it took no more.
         match handle.rx.await {
-            Ok(written) => written.map_err(|error| blobs.failed("write", len, error)),
-            Err(error) => Err(blobs.failed("write", len, error)),
+            Ok(written) => written.map_err(|error| blobs.failed("write", len, error))?,
+            Err(error) => return Err(blobs.failed("write", len, error)),
         }
+        passed_on
     }
 }
 

@@ -1,0 +1,74 @@
+//! A file's bytes begin to reach the disk while more of them are still coming, so that the sync at its end
+//! finds little left to wait for.
+
+use std::{fs::File, num::NonZeroU64, ops::Range};
+
+/// How much is begun at once.
+const WINDOW: u64 = 4 << 20;
+
+/// Bytes that are being written to one file.
+#[derive(Debug, Default)]
+pub(crate) struct Writeback {
+    /// What came last, in one run.
+    coming: Range<u64>,
+    /// The window before it.
+    came: Range<u64>,
+}
+
+impl Writeback {
+    /// Notes what is on its way into the file, and returns what is worth beginning with: of that all has been
+    /// written that comes less than a window late.
+    pub(crate) fn note(&mut self, written: Range<u64>) -> Option<Range<u64>> {
+        if written.start != self.coming.end {
+            self.coming.start = written.start;
+        }
+        self.coming.end = written.end;
+        if self.coming.end - self.coming.start < WINDOW {
+            return None;
+        }
+        let next = self.coming.end..self.coming.end;
+        let full = std::mem::replace(&mut self.coming, next);
+        let before = std::mem::replace(&mut self.came, full);
+        (!before.is_empty()).then_some(before)
+    }
+}
+
+/// Begins to write a part of a file, and waits for nothing. A system that has no such advice does it at the
+/// sync, all at once.
+pub(crate) fn begin(file: &File, part: &Range<u64>) {
+    // Linux writes what it is told that nobody needs, and lets go only of what is on the disk already.
+    #[cfg(target_os = "linux")]
+    if let Some(len) = NonZeroU64::new(part.end - part.start) {
+        let _ = rustix::fs::fadvise(file, part.start, Some(len), rustix::fs::Advice::DontNeed);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, part);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_begun_once_the_next_one_is_full() {
+        let mut writeback = Writeback::default();
+        let step = WINDOW / 4;
+        let mut begun = Vec::new();
+        for at in 0..16 {
+            begun.extend(writeback.note(at * step..(at + 1) * step));
+        }
+        assert_eq!(
+            begun,
+            [0..WINDOW, WINDOW..2 * WINDOW, 2 * WINDOW..3 * WINDOW]
+        );
+    }
+
+    #[test]
+    fn what_was_skipped_is_in_no_window() {
+        let mut writeback = Writeback::default();
+        assert_eq!(writeback.note(0..WINDOW), None);
+        assert_eq!(writeback.note(2 * WINDOW..3 * WINDOW - 1), None);
+        assert_eq!(writeback.note(3 * WINDOW - 1..3 * WINDOW), Some(0..WINDOW));
+        assert_eq!(writeback.note(0..WINDOW), Some(2 * WINDOW..3 * WINDOW));
+    }
+}
