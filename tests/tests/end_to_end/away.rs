@@ -95,7 +95,7 @@ fn robots_need_nobody_but_the_hub() -> Result<()> {
 
 #[test]
 fn nothing_in_the_bucket_is_in_the_clear() -> Result<()> {
-    let hub = Hub::start()?;
+    let mut hub = Hub::start()?;
     let (mut alice, token) = alice_is_away(&hub, &FakeEmulator::start(&state())?)?;
     Runner::new(&token)?.run(&["pull", "mauve-pod"])?.ok()?;
     alice.start(&[])?;
@@ -120,6 +120,8 @@ fn nothing_in_the_bucket_is_in_the_clear() -> Result<()> {
     alice.start(&[&bob])?;
     alice.run(&["team", "remove", "bob"])?.ok()?;
     alice.run(&["share", "mauve-pod:1", "--wait"])?.ok()?;
+    // Both devices go on to tell the hub of themselves: nothing may change while all of it is read.
+    hub.kill()?;
 
     let secrets = [&SECRETS[..], &[&ticket[20..], &token[20..]]].concat();
     let mut seen = BTreeMap::new();
