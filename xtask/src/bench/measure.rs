@@ -18,8 +18,8 @@ pub(super) const GIB: f64 = (1_u64 << 30) as f64;
 /// How often a short-lived program's peak memory is read; the last reading counts.
 const PEAK_POLL: Duration = Duration::from_millis(10);
 
-/// More than a side needs of memory, with the files that it writes.
-const WARMED: usize = 3 << 30;
+/// More than both sides need of memory, with the files and the servers that they make grow.
+const WARMED: usize = 6 << 30;
 const PAGE: usize = 4096;
 
 /// What some work cost: seconds on the clock, and of CPU in all processes that took part.
