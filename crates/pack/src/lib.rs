@@ -19,6 +19,7 @@ mod rebuild;
 mod rewrite;
 mod rows;
 mod save;
+mod shelf;
 mod slots;
 mod source;
 mod spool;

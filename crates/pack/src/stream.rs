@@ -96,8 +96,10 @@ impl<'a> Placer<'a> {
                 let packer = packer
                     .as_mut()
                     .map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-                let prepared = prepare(packer, base, &batch, shelf.take());
-                // A full shelf of empty buffers lets this one go.
+                let mut frames = shelf.take();
+                frames.clear();
+                let prepared = prepare(packer, base, &batch, frames);
+                // Where enough of them wait this one goes.
                 let _ = spent.try_send(batch.bytes);
                 prepared
             },

@@ -9,7 +9,7 @@ use std::{
     mem,
     ops::Range,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
 };
@@ -23,6 +23,7 @@ use podsync_core::{
 use crate::{
     frame,
     ordered::Stopped,
+    shelf::Shelf,
     trailer::{self, MAX_FRAMES, TrailerRow},
 };
 
@@ -45,8 +46,6 @@ pub(crate) const NEW_PACK: u32 = 1 << 31;
 
 /// Batches that wait for the disk, of 2 MiB at most: enough to go on while a pack is synced.
 const QUEUED_TO_STORE: usize = 8;
-/// Buffers that are kept for the next batches: about as many as are under way.
-const SHELF_LEN: usize = 16;
 
 /// A batch's frames and what is to be done with them.
 struct Batch {
@@ -61,10 +60,6 @@ enum Step {
     /// The trailer, with which the pack ends.
     End(Vec<u8>),
 }
-
-/// Emptied buffers of batches: memory that is taken from the system anew for each costs as much as hashing it.
-#[derive(Default)]
-pub(crate) struct Shelf(Mutex<Vec<Vec<u8>>>);
 
 /// The sealing side.
 pub(crate) struct PackWriter<'a> {
@@ -258,24 +253,5 @@ impl StoredPack {
             key: self.key,
         };
         (self.file, pack)
-    }
-}
-
-impl Shelf {
-    /// An empty buffer.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        self.buffers().pop().unwrap_or_default()
-    }
-
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut buffers = self.buffers();
-        if buffers.len() < SHELF_LEN {
-            buffers.push(buffer);
-        }
-    }
-
-    fn buffers(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     ordered::{self, Stopped},
     read::{Entries, ReadError, Version},
     save::Progress,
+    shelf::Shelf,
 };
 
 /// A state that could not be rebuilt. What was written before is removed again, if it was a path.
@@ -66,6 +67,7 @@ pub(crate) fn stream(
         target,
         current: None,
     };
+    let shelf = Shelf::default();
     let (produced, consumed) = ordered::in_order(
         |jobs| batches(version, |batch| jobs.push(batch)),
         || version.opener(),
@@ -74,7 +76,8 @@ pub(crate) fn stream(
                 .as_mut()
                 .map_err(|_| ReadError::Setup(io::ErrorKind::OutOfMemory.into()))?;
             let len = batch.iter().map(|chunk| chunk.plain_len as usize).sum();
-            let mut plain = vec![0; len];
+            let mut plain = shelf.take();
+            plain.resize(len, 0);
             let mut rest = &mut plain[..];
             for chunk in &batch {
                 let (bytes, others) = rest.split_at_mut(chunk.plain_len as usize);
@@ -90,6 +93,7 @@ pub(crate) fn stream(
             let plain = plain?;
             splitter.take(&plain)?;
             progress.advanced(plain.len() as u64);
+            shelf.give(plain);
             Ok(())
         },
     );
