@@ -20,7 +20,7 @@ use podsync_core::{
 use podsync_net::{Manners, Multiaddr};
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::team::unexpected;
@@ -193,10 +193,19 @@ impl Daemon {
             label: label(),
             patience: wait,
         };
-        match self.node.command(join).await? {
-            Ok(_) => {}
-            Err(EngineError::AlreadyMember(_)) => self.still_listed(ticket, deadline).await?,
+        let is_remembered = match self.node.command(join).await? {
+            Ok(_) => false,
+            Err(EngineError::AlreadyMember(_)) => true,
             Err(error) => return Err(error.into()),
+        };
+        // A cache knows the team of last time.
+        let asked = is_remembered.then(|| timeout_at(deadline, self.is_removed(ticket)));
+        let is_removed = match asked {
+            Some(asked) => asked.await.ok().flatten(),
+            None => Some(false),
+        };
+        if is_removed == Some(true) {
+            return Err(removed());
         }
         let of_members = async {
             loop {
@@ -220,6 +229,7 @@ impl Daemon {
         tokio::select! {
             caught_up = of_members => caught_up,
             heard = self.heard_at_hub(team) => heard,
+            () = self.until_removed(ticket), if is_removed.is_none() => Err(removed()),
         }
     }
 
@@ -236,44 +246,50 @@ impl Daemon {
         std::future::pending().await
     }
 
-    /// A cache knows the team of last time. Whoever removed the robot since tells it that and nothing
-    /// newer, and only when asked.
-    async fn still_listed(&self, ticket: &Ticket, deadline: Instant) -> Result<(), Failure> {
+    /// Resolves when the issuer says that it removed this robot; never where it says something else.
+    async fn until_removed(&self, ticket: &Ticket) {
+        loop {
+            sleep(KNOCK_EVERY).await;
+            match self.is_removed(ticket).await {
+                Some(true) => return,
+                Some(false) => std::future::pending().await,
+                None => {}
+            }
+        }
+    }
+
+    /// Whether the issuer, which says nothing newer to whom it removed, and only when asked, removed this
+    /// robot. None where it doesn't answer: it may be away, or close the connection of one whom it doesn't know
+    /// any more before it was asked.
+    async fn is_removed(&self, ticket: &Ticket) -> Option<bool> {
         let addresses = ticket
             .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
-        let connected = timeout_at(deadline, self.net.connect(ticket.issuer, addresses)).await;
-        if !matches!(connected, Ok(Ok(()))) {
-            // Somebody else may be found, and told what there is to tell.
-            return Ok(());
-        }
+        self.net.connect(ticket.issuer, addresses).await.ok()?;
         let team = ticket.team;
         let known = self.node.read(move |engine| {
             engine
                 .membership(&team)
                 .map(|membership| membership.heads().to_vec())
         });
-        let known = known.await?.unwrap_or_else(|| ticket.heads.clone());
+        let known = known.await.ok()?.unwrap_or_else(|| ticket.heads.clone());
         let request = MembershipRequest::fetch(team, &known).encode();
         let asked = self
             .net
             .request(ticket.issuer, Protocol::Membership, request)
             .await;
-        let Ok(bytes) = asked else { return Ok(()) };
+        let bytes = asked.ok()?;
         let opened =
             tokio::task::spawn_blocking(move || wire::open_response(Protocol::Membership, &bytes));
-        let removed = match opened.await? {
-            Ok(ResponseIn::MembershipRefused(why)) => why == RefusedReason::DeviceRemoved,
-            Ok(ResponseIn::Operations { operations, .. }) => operations
-                .iter()
-                .any(|operation| operation.value().removes(&self.device)),
-            _ => false,
-        };
-        if removed {
-            return Err(EngineError::JoinRefused(RefusedReason::DeviceRemoved).into());
+        match opened.await.ok()?.ok()? {
+            ResponseIn::MembershipRefused(why) => Some(why == RefusedReason::DeviceRemoved),
+            ResponseIn::Operations { operations, .. } => {
+                let mut operations = operations.iter();
+                Some(operations.any(|operation| operation.value().removes(&self.device)))
+            }
+            _ => Some(false),
         }
-        Ok(())
     }
 
     /// The newest statement of another device, and when it was made.
@@ -293,6 +309,10 @@ impl Daemon {
             })
             .await?)
     }
+}
+
+fn removed() -> Failure {
+    EngineError::JoinRefused(RefusedReason::DeviceRemoved).into()
 }
 
 /// What a runner is told that wasn't let in.
