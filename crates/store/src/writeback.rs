@@ -1,7 +1,7 @@
 //! A file's bytes begin to reach the disk while more of them are still coming, so that the sync at its end
 //! finds little left to wait for.
 
-use std::{fs::File, num::NonZeroU64, ops::Range};
+use std::{fs::File, ops::Range};
 
 /// How much is begun at once.
 const WINDOW: u64 = 4 << 20;
@@ -38,7 +38,7 @@ impl Writeback {
 pub(crate) fn begin(file: &File, part: &Range<u64>) {
     // Linux writes what it is told that nobody needs, and lets go only of what is on the disk already.
     #[cfg(target_os = "linux")]
-    if let Some(len) = NonZeroU64::new(part.end - part.start) {
+    if let Some(len) = std::num::NonZeroU64::new(part.end - part.start) {
         let _ = rustix::fs::fadvise(file, part.start, Some(len), rustix::fs::Advice::DontNeed);
     }
     #[cfg(not(target_os = "linux"))]
