@@ -193,16 +193,14 @@ impl Daemon {
             label: label(),
             patience: wait,
         };
-        let is_remembered = match self.node.command(join).await? {
-            Ok(_) => false,
-            Err(EngineError::AlreadyMember(_)) => true,
+        let is_removed = match self.node.command(join).await? {
+            Ok(_) => Some(false),
+            // A cache knows the team of last time.
+            Err(EngineError::AlreadyMember(_)) => timeout_at(deadline, self.is_removed(ticket))
+                .await
+                .ok()
+                .flatten(),
             Err(error) => return Err(error.into()),
-        };
-        // A cache knows the team of last time.
-        let asked = is_remembered.then(|| timeout_at(deadline, self.is_removed(ticket)));
-        let is_removed = match asked {
-            Some(asked) => asked.await.ok().flatten(),
-            None => Some(false),
         };
         if is_removed == Some(true) {
             return Err(removed());

@@ -321,11 +321,13 @@ impl From {
                     .fetch(*device, want, &mut arriving, progress)
                     .instrument(span.clone())
                     .await;
-                arriving.finish().await.map_err(local)?;
-                fetched.map(drop).map_err(|error| {
+                let stored = arriving.finish().await;
+                // That a peer lied is told even where the disk fails too.
+                fetched.map_err(|error| {
                     span.in_scope(|| tracing::info!(%error, "a range didn't arrive"));
                     why(&error)
-                })
+                })?;
+                stored.map_err(local)
             }
             Self::Bucket(Some(bucket)) => {
                 let span = tracing::info_span!("fetch", peer = "bucket", pack = %want.blob.short());
