@@ -10,7 +10,7 @@ use std::{
 };
 
 use podsync_bucket::{Patience, Source, TransferError, Upload};
-use podsync_hub::testing::TestHub;
+use podsync_hub::{storage::memory::Fault, testing::TestHub};
 
 use crate::{
     fake::{Fake, cutter, hang, status},
@@ -183,8 +183,18 @@ async fn a_file_that_is_damaged_is_not_uploaded() {
 
 #[tokio::test]
 async fn two_devices_upload_the_same_pack_at_once() {
+    the_same_pack_at_once(Fault::None).await;
+}
+
+#[tokio::test]
+async fn two_devices_upload_the_same_pack_at_once_where_if_none_match_is_ignored() {
+    the_same_pack_at_once(Fault::Overwrites).await;
+}
+
+async fn the_same_pack_at_once(fault: Fault) {
     let hub = TestHub::start().await.unwrap();
     let team = Team::at(&hub).await;
+    hub.bucket(team.id).fail(fault);
     let uploads = [pack(&bytes(1, 5 * MIB)), pack(&bytes(2, MIB))];
     let (one, other) = (team.client(&hub, 0), team.client(&hub, 1));
     let (one, other) = tokio::join!(one.upload(&uploads, nobody), other.upload(&uploads, nobody));

@@ -43,6 +43,8 @@ pub enum Fault {
     Full,
     /// Every call fails but the next few.
     UnavailableAfter(u32),
+    /// `If-None-Match: *` is ignored: what is put takes the place of what is there, as at Garage.
+    Overwrites,
 }
 
 /// A bucket in memory. Clones are the same bucket.
@@ -60,7 +62,7 @@ struct Inner {
     fault: Fault,
     /// Signs URLs: a number of each bucket's own.
     secret: [u8; 32],
-    /// Added to the clock that judges expiry.
+    /// Added to the bucket's clock.
     ahead: Duration,
     /// Every call of the hub and every request to a URL, in order.
     seen: Vec<Seen>,
@@ -101,7 +103,7 @@ impl MemoryBucket {
         self.lock().fault = fault;
     }
 
-    /// Lets time pass for the URLs that were given out.
+    /// Lets time pass for the objects that are there and the URLs that were given out.
     pub fn let_pass(&self, time: Duration) {
         self.lock().ahead += time;
     }
@@ -122,8 +124,7 @@ impl MemoryBucket {
 
     /// Puts an object there, or other bytes in its place, as somebody with the bucket's keys could.
     pub fn plant(&self, key: &str, bytes: impl Into<Bytes>) {
-        let object = (bytes.into(), SystemTime::now());
-        self.lock().objects.insert(key.to_owned(), object);
+        self.lock().write(key, bytes.into());
     }
 
     pub fn remove(&self, key: &str) {
@@ -177,8 +178,7 @@ impl MemoryBucket {
     }
 
     fn now(&self) -> u64 {
-        let ahead = self.lock().ahead;
-        let now = SystemTime::now() + ahead;
+        let now = self.lock().now();
         now.duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| time.as_secs())
     }
@@ -204,6 +204,17 @@ impl MemoryBucket {
             header,
             expires_in: expires.as_secs(),
         }
+    }
+}
+
+impl Inner {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + self.ahead
+    }
+
+    fn write(&mut self, key: &str, bytes: Bytes) {
+        let object = (bytes, self.now());
+        self.objects.insert(key.to_owned(), object);
     }
 }
 
@@ -367,13 +378,11 @@ async fn put(
     }
     bucket.note(true, "put", key, body.len() as u64);
     let mut inner = bucket.lock();
-    let only_new = sent.contains_key(header::IF_NONE_MATCH.as_str());
+    let only_new = fault != Fault::Overwrites && sent.contains_key(header::IF_NONE_MATCH.as_str());
     if only_new && inner.objects.contains_key(key) {
         return StatusCode::PRECONDITION_FAILED.into_response();
     }
-    inner
-        .objects
-        .insert(key.to_owned(), (body, SystemTime::now()));
+    inner.write(key, body);
     StatusCode::OK.into_response()
 }
 

@@ -5,7 +5,10 @@ use podsync_api::hub::{
     PostLiveness, Stored,
 };
 use podsync_core::{TeamId, feed::Head, signed::verify, wire::Liveness};
-use podsync_hub::testing::{Options, TestHub};
+use podsync_hub::{
+    storage::memory::Fault,
+    testing::{Options, TestHub},
+};
 use reqwest::StatusCode;
 
 use crate::kit::{Call, Feed, Team, batch, client, device, object, put, state, upload};
@@ -126,6 +129,47 @@ async fn presigned_urls_take_only_what_was_said() {
     hub.bucket(team.id())
         .let_pass(std::time::Duration::from_secs(16 * 60));
     assert_eq!(put(&action, bytes).await.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_bucket_that_ignores_if_none_match_loses_nothing() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let bucket = hub.bucket(team.id());
+    bucket.fail(Fault::Overwrites);
+    let mut feed = Feed::new(team.id(), 1);
+    feed.publish("a");
+    let ids: Vec<_> = feed.objects.iter().map(|(id, _)| *id).collect();
+    // Two devices hold URLs for the same bytes before either has put them.
+    let mut actions = Vec::new();
+    for by in [0, 1] {
+        let response: BatchResponse = upload(team.id(), by, ids.clone()).send(&hub).await.json();
+        for (batched, (_, bytes)) in response.objects.into_iter().zip(&feed.objects) {
+            let Some(Actions::Upload(action)) = batched.actions else {
+                panic!("{:?} needs no upload", batched.object);
+            };
+            actions.push((action, bytes));
+        }
+    }
+    for (action, bytes) in &actions {
+        assert_eq!(put(action, bytes.to_vec()).await.status, StatusCode::OK);
+    }
+    let mut before = bucket.objects();
+    before.retain(|_, bytes| actions.iter().any(|(_, sent)| sent[..] == bytes[..]));
+    assert_eq!(before.len(), 3);
+    assert_eq!(feed.share(&hub, 1).await, Stored { seq: 1 });
+    // A URL that is used once more, with its own bytes and with others.
+    for (action, bytes) in &actions {
+        assert_eq!(put(action, bytes.to_vec()).await.status, StatusCode::OK);
+        let mut wrong = bytes.to_vec();
+        wrong[0] ^= 1;
+        assert_eq!(put(action, wrong).await.status, StatusCode::BAD_REQUEST);
+    }
+    let after = bucket.objects();
+    for (key, bytes) in before {
+        assert_eq!(after.get(&key), Some(&bytes), "{key}");
+    }
+    feed.is_whole(&hub).await;
 }
 
 #[tokio::test]

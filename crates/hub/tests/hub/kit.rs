@@ -407,6 +407,73 @@ impl Feed {
         self.committing(from).send(hub).await.json()
     }
 
+    /// Takes what the hub says of where the objects of the only entry lie.
+    pub(crate) fn place(&mut self, response: &BatchResponse) {
+        let placed = self.objects.iter().map(|(id, _)| {
+            let found = response
+                .objects
+                .iter()
+                .find(|batched| batched.object.id == *id);
+            found.unwrap().object.generation
+        });
+        let placed: Vec<_> = placed.collect();
+        let entry = &mut self.entries[0];
+        let places = entry.objects.iter_mut().map(|place| &mut place.generation);
+        let outboards = entry
+            .outboards
+            .iter_mut()
+            .map(|object| &mut object.generation);
+        for (generation, placed) in places.chain(outboards).zip(placed) {
+            *generation = placed;
+        }
+    }
+
+    /// The objects of the only entry, where it says that they lie.
+    fn placed(&self) -> impl Iterator<Item = ObjectRef> {
+        let entry = &self.entries[0];
+        let places = entry.objects.iter().map(|place| place.generation);
+        let outboards = entry.outboards.iter().map(|object| object.generation);
+        let objects = self.objects.iter().zip(places.chain(outboards));
+        objects.map(|((id, _), generation)| ObjectRef {
+            id: *id,
+            generation,
+        })
+    }
+
+    /// The keys of them.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let key = |object: ObjectRef| {
+            let folder = match object.id.kind {
+                ObjectKind::Pack => "packs",
+                ObjectKind::Manifest => "manifests",
+                ObjectKind::Outboards => "outboards",
+            };
+            format!("{folder}/{}.{}", object.id.sha256, object.generation)
+        };
+        self.placed().map(key).collect()
+    }
+
+    /// A teammate gets every byte of the only entry from where it says that they lie.
+    pub(crate) async fn is_whole(&self, hub: &TestHub) {
+        let asked = |object: ObjectRef| BatchedId {
+            id: object.id,
+            generation: Some(object.generation),
+        };
+        let request = BatchRequest {
+            operation: BatchOperation::Download,
+            objects: self.placed().map(asked).collect(),
+        };
+        let asked = Call::post(self.team, "objects/batch", &request).by(2);
+        let response: BatchResponse = asked.send(hub).await.json();
+        for (batched, (_, bytes)) in response.objects.iter().zip(&self.objects) {
+            let Some(Actions::Download(action)) = &batched.actions else {
+                panic!("{batched:?}");
+            };
+            let got = client().get(&action.href).send().await.unwrap();
+            assert_eq!(&got.bytes().await.unwrap()[..], &bytes[..]);
+        }
+    }
+
     pub(crate) fn device(&self) -> DeviceId {
         device(self.by).id()
     }

@@ -6,6 +6,7 @@
 )]
 
 mod bad_input;
+mod collected;
 mod feeds;
 mod kit;
 mod membership;
