@@ -5,6 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use podsync_api::hub::signature::authority;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::{
     TeamSettings, Teams,
+    gc::decide::Retention,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
 };
 
@@ -67,6 +69,9 @@ pub struct TeamConfig {
     /// The most bytes of objects.
     #[serde(default)]
     pub quota_bytes: Option<u64>,
+    /// How long what no version names any more stays, once the collector has seen that.
+    #[serde(default)]
+    pub retention_hours: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -127,6 +132,7 @@ impl Config {
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
         for team in &self.teams {
+            team.retention()?;
             if !teams.insert(team.team) {
                 return wrong(format!("team {} stands there twice", team.team));
             }
@@ -190,6 +196,19 @@ impl TeamConfig {
             team: self.team,
             bucket: Arc::new(bucket.map_err(|error| wrong(&error))?),
             quota: self.quota_bytes,
+            retention: self.retention()?,
+        })
+    }
+
+    fn retention(&self) -> Result<Retention, ConfigError> {
+        let Some(hours) = self.retention_hours else {
+            return Ok(Retention::default());
+        };
+        Retention::new(Duration::from_secs(hours.saturating_mul(3600))).ok_or_else(|| {
+            let team = self.team;
+            ConfigError::Wrong(format!(
+                "team {team}: retention_hours is 24 or more: what is uploaded meanwhile may still come to be named"
+            ))
         })
     }
 }
@@ -231,7 +250,7 @@ mod tests {
         let team = &config.teams[0];
         assert!(config.tls.is_some() && config.witness_key.is_some());
         assert!(team.endpoint.is_some() && team.public_endpoint.is_some());
-        assert!(team.quota_bytes.is_some());
+        assert!(team.quota_bytes.is_some() && team.retention_hours.is_some());
         assert_eq!(team.addressing, AddressingConfig::VirtualHost);
     }
 
@@ -251,6 +270,7 @@ mod tests {
     fn wrong_settings_are_refused() {
         let fine = team("a", 1);
         assert!(layered(&fine, &[]).is_ok());
+        assert!(layered(&format!("{fine}retention_hours = 24\n"), &[]).is_ok());
         for text in [
             String::new(),
             format!("colour = 'green'\n{fine}"),
@@ -259,6 +279,7 @@ mod tests {
             format!("{fine}{}", team("a", 2)),
             format!("listen = 'nowhere'\n{fine}"),
             fine.replace("0101", "zz"),
+            format!("{fine}retention_hours = 23\n"),
         ] {
             assert!(layered(&text, &[]).is_err(), "{text}");
         }

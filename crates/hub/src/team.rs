@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use self::{quota::Usage, view::View};
 use crate::{
+    gc::decide::Retention,
     storage::{Storage, StorageError, list_all},
     stored::CHANGED,
     teams::{TeamSettings, unknown_team},
@@ -34,6 +35,7 @@ pub(crate) struct Team {
     id: TeamId,
     bucket: Arc<dyn Storage>,
     quota: Option<u64>,
+    retention: Retention,
     /// The bucket was made, or was there.
     made: OnceCell<()>,
     /// Held while it is brought up to date, so that one request does it for all.
@@ -47,6 +49,7 @@ impl Team {
             id: settings.team,
             bucket: settings.bucket,
             quota: settings.quota,
+            retention: settings.retention,
             made: OnceCell::new(),
             view: Mutex::default(),
             usage: Mutex::default(),

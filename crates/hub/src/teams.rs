@@ -10,6 +10,7 @@ use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::TeamId;
 
 use crate::{
+    gc::decide::Retention,
     storage::{Storage, StorageError},
     team::Team,
 };
@@ -24,6 +25,7 @@ pub struct TeamSettings {
     pub bucket: Arc<dyn Storage>,
     /// Bytes of objects; none where there is no end.
     pub quota: Option<u64>,
+    pub retention: Retention,
 }
 
 type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;
@@ -75,6 +77,7 @@ impl Teams {
             team,
             bucket: open(team)?,
             quota: None,
+            retention: Retention::default(),
         }));
         known.insert(team, opened.clone());
         Ok(opened)

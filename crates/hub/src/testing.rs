@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Hub, TeamSettings, Teams,
     authenticate::Limits,
+    gc::decide::Retention,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
 };
@@ -165,6 +166,7 @@ impl TestHub {
             team,
             bucket: Arc::new(buckets.of(team)),
             quota: options.quota,
+            retention: Retention::default(),
         }]);
         Self::serving(teams, buckets, options).await
     }

@@ -14,6 +14,23 @@ pub const UNNAMED_FOR: Duration = Duration::from_secs(48 * 3600);
 /// How long a marker has to be there before its object goes: far longer than any commit takes.
 pub const CONDEMNED_FOR: Duration = Duration::from_secs(24 * 3600);
 
+/// How long an object stays once it is condemned: never shorter than [`CONDEMNED_FOR`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention(Duration);
+
+impl Retention {
+    /// None where it would be too short to be safe.
+    pub fn new(time: Duration) -> Option<Self> {
+        (time >= CONDEMNED_FOR).then_some(Self(time))
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self(CONDEMNED_FOR)
+    }
+}
+
 /// What lies in the bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Objects {
@@ -33,15 +50,21 @@ pub enum Step {
 }
 
 /// What to do about objects, at a time that the bucket told before `named` began to be read.
-pub fn decide(objects: &Objects, now: SystemTime, named: &BTreeSet<ObjectKey>) -> Vec<Step> {
+pub fn decide(
+    objects: &Objects,
+    now: SystemTime,
+    named: &BTreeSet<ObjectKey>,
+    Retention(retention): Retention,
+) -> Vec<Step> {
     let is_past =
         |since: SystemTime, wait: Duration| since.checked_add(wait).is_some_and(|then| then <= now);
     let about = |(key, (written, _)): (&ObjectKey, &(SystemTime, u64))| {
         let is_named = named.contains(key);
         match objects.condemned.get(key) {
             None => (!is_named && is_past(*written, UNNAMED_FOR)).then_some(Step::Condemn(*key)),
-            Some(since) => (!survives(is_named) && is_past(*since, CONDEMNED_FOR))
-                .then_some(Step::Delete(*key)),
+            Some(since) => {
+                (!survives(is_named) && is_past(*since, retention)).then_some(Step::Delete(*key))
+            }
         }
     };
     objects.present.iter().filter_map(about).collect()
@@ -88,24 +111,42 @@ mod tests {
     #[test]
     fn an_object_goes_in_two_steps_and_a_day_between() {
         let named = BTreeSet::new();
+        let decide =
+            |objects: &Objects, hours| decide(objects, after(hours), &named, Retention::default());
         let (fresh, marked) = (one(None), one(Some(after(50))));
-        assert_eq!(decide(&fresh, after(47), &named), []);
-        assert_eq!(decide(&fresh, after(48), &named), [Step::Condemn(key(0))]);
-        assert_eq!(decide(&marked, after(73), &named), []);
-        assert_eq!(decide(&marked, after(74), &named), [Step::Delete(key(0))]);
+        assert_eq!(decide(&fresh, 47), []);
+        assert_eq!(decide(&fresh, 48), [Step::Condemn(key(0))]);
+        assert_eq!(decide(&marked, 73), []);
+        assert_eq!(decide(&marked, 74), [Step::Delete(key(0))]);
+    }
+
+    #[test]
+    fn a_retention_makes_the_second_step_wait_and_is_never_too_short() {
+        assert_eq!(Retention::new(CONDEMNED_FOR - HOUR), None);
+        let (week, named) = (Retention::new(7 * 24 * HOUR).unwrap(), BTreeSet::new());
+        let marked = one(Some(after(50)));
+        assert_eq!(decide(&marked, after(50 + 167), &named, week), []);
+        assert_eq!(
+            decide(&marked, after(50 + 168), &named, week),
+            [Step::Delete(key(0))]
+        );
+        let ages = Retention::new(Duration::MAX).unwrap();
+        assert_eq!(decide(&marked, after(10_000), &named, ages), []);
     }
 
     #[test]
     fn what_is_named_stays_with_a_marker_and_without() {
         let named = [key(0)].into();
         for objects in [one(None), one(Some(after(1)))] {
-            assert_eq!(decide(&objects, after(10_000), &named), []);
+            let decided = decide(&objects, after(10_000), &named, Retention::default());
+            assert_eq!(decided, []);
         }
     }
 
     #[test]
     fn a_clock_that_went_back_deletes_nothing() {
         let objects = one(Some(after(50)));
-        assert_eq!(decide(&objects, after(10), &BTreeSet::new()), []);
+        let decided = decide(&objects, after(10), &BTreeSet::new(), Retention::default());
+        assert_eq!(decided, []);
     }
 }

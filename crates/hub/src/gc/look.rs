@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use podsync_core::{DeviceId, codec::Format, membership::Roster};
 
 use super::{
-    decide::{Objects, Step, decide},
+    decide::{Objects, Retention, Step, decide},
     references::{DamagedEntry, Feeds, References},
 };
 use crate::{
@@ -61,13 +61,17 @@ pub struct Seen {
 }
 
 /// Looks, and decides. Nothing is written but [`CLOCK`].
-pub async fn look(bucket: &dyn Storage, roster: Option<&Roster>) -> Result<Seen, GcError> {
+pub async fn look(
+    bucket: &dyn Storage,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Seen, GcError> {
     let objects = list_objects(bucket).await?;
     let now = bucket_time(bucket).await?;
     let feeds = read_feeds(bucket).await?;
     let references = read_references(bucket, &feeds).await?;
     let named = references.named(roster);
-    let steps = decide(&objects, now, &named);
+    let steps = decide(&objects, now, &named, retention);
     let freed = steps.iter().filter_map(|step| match step {
         Step::Delete(key) => objects.present.get(key).map(|(_, len)| len),
         Step::Condemn(_) => None,

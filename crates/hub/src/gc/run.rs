@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    decide::Step,
+    decide::{Retention, Step},
     look::{GcError, Seen, look},
 };
 use crate::{Hub, storage::Storage};
@@ -31,8 +31,12 @@ pub struct Outcome {
 }
 
 /// One sweep of a bucket. Any number may run at once.
-pub async fn sweep(bucket: &dyn Storage, roster: Option<&Roster>) -> Result<Outcome, GcError> {
-    let seen = look(bucket, roster).await?;
+pub async fn sweep(
+    bucket: &dyn Storage,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Outcome, GcError> {
+    let seen = look(bucket, roster, retention).await?;
     act(bucket, seen).await
 }
 

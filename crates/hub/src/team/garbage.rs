@@ -10,7 +10,7 @@ impl Team {
             .membership
             .as_ref()
             .map(|membership| membership.state());
-        gc::sweep(self.bucket.as_ref(), roster).await
+        gc::sweep(self.bucket.as_ref(), roster, self.retention).await
     }
 
     /// What a sweep would do.
@@ -20,7 +20,7 @@ impl Team {
             .membership
             .as_ref()
             .map(|membership| membership.state());
-        gc::look(self.bucket.as_ref(), roster).await
+        gc::look(self.bucket.as_ref(), roster, self.retention).await
     }
 }
 

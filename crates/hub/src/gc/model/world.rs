@@ -18,7 +18,7 @@ use super::{
     writer::Device,
 };
 use crate::{
-    gc::sweep,
+    gc::{decide::Retention, sweep},
     keys::ObjectKey,
     stored::{HEADS, SEGMENTS},
 };
@@ -226,7 +226,7 @@ impl World {
         let (bucket, team) = (self.bucket.clone(), self.team.clone());
         Box::pin(async move {
             // A sweep that fails does nothing more; the next one looks anew.
-            let _ = sweep(&bucket, Some(team.membership.state())).await;
+            let _ = sweep(&bucket, Some(team.membership.state()), Retention::default()).await;
         })
     }
 
