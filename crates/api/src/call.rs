@@ -42,6 +42,9 @@ pub struct Progress {
     /// The service that the emulator is done with, and why it wasn't loaded if it wasn't.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<(String, Option<String>)>,
+    /// What keeps it from going on and may pass by itself: it is tried again until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
 }
 
 impl Progress {
@@ -52,6 +55,7 @@ impl Progress {
             total,
             providers: Vec::new(),
             service: None,
+            waiting: None,
         }
     }
 }

@@ -5,21 +5,25 @@ use podsync_api::{Progress, Stage};
 
 use crate::output::{Printer, printable};
 
-pub(crate) struct Bar {
+pub(crate) struct Bar<'a> {
+    printer: &'a Printer,
     bar: ProgressBar,
     stage: Option<Stage>,
+    waiting: Option<String>,
 }
 
-impl Bar {
-    pub(crate) fn new(printer: &Printer) -> Self {
+impl<'a> Bar<'a> {
+    pub(crate) fn new(printer: &'a Printer) -> Self {
         let target = if printer.is_for_people() {
             ProgressDrawTarget::stderr()
         } else {
             ProgressDrawTarget::hidden()
         };
         Self {
+            printer,
             bar: ProgressBar::with_draw_target(None, target),
             stage: None,
+            waiting: None,
         }
     }
 
@@ -43,12 +47,21 @@ impl Bar {
             };
             self.bar.println(printable(&line));
         }
+        if let Some(reason) = progress.waiting.as_ref()
+            && self.waiting.as_ref() != Some(reason)
+        {
+            // Without a terminal there is no bar, and somebody wonders nonetheless.
+            let line = printable(reason);
+            self.bar
+                .suspend(|| self.printer.note(format_args!("waiting: {line}")));
+            self.waiting = Some(reason.clone());
+        }
         self.bar
             .set_message(printable(&progress.providers.join(", ")));
     }
 }
 
-impl Drop for Bar {
+impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

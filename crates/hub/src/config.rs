@@ -86,7 +86,7 @@ pub enum AddressingConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("settings: {0}; docs/hub.md and config/hub.toml list every key")]
-    Unreadable(#[from] config::ConfigError),
+    Unreadable(config::ConfigError),
     #[error("settings: {0}")]
     Wrong(String),
 }
@@ -118,8 +118,9 @@ impl Config {
                     .list_separator(",")
                     .with_list_parse_key("public_urls"),
             )
-            .build()?
-            .try_deserialize()?;
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(ConfigError::Unreadable)?;
         config.check()?;
         Ok(config)
     }

@@ -223,7 +223,7 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     }
     anyhow::ensure!(
         failed == 0,
-        "{failed} buckets were not collected; their objects stay as they are"
+        "buckets that were not collected: {failed}; their objects stay as they are"
     );
     Ok(())
 }

@@ -1,9 +1,13 @@
 //! Between a device and its hub or bucket everything goes wrong: each ends well by itself or with an error that
 //! says what to do, nothing is lost, and the next try works.
 
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Child,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use podsync_tests::kit::{
     EXPIRED, Fault, FaultyHub, Home, Hub, Replicas, SLOW_DOWN, change_file, fill, finish,
 };
@@ -60,6 +64,16 @@ fn newcomer_has(name: &str, ticket: &str, state: &Path) -> Result<()> {
     exported_is(&home, "orders", state)
 }
 
+fn says_what_it_waits_for(command: &mut Child, beginning: &str) -> Result<()> {
+    let told = command.stderr.take().context("no stderr")?;
+    for line in BufReader::new(told).lines() {
+        if line?.starts_with(beginning) {
+            return Ok(());
+        }
+    }
+    bail!("it ended without a line that begins with `{beginning}`")
+}
+
 #[test]
 fn what_is_shared_while_the_hub_fails_is_in_the_bucket_once_it_is_back() -> Result<()> {
     let faulty = FaultyHub::start()?;
@@ -73,8 +87,8 @@ fn what_is_shared_while_the_hub_fails_is_in_the_bucket_once_it_is_back() -> Resu
         faulty.to_hub.fail(fault);
         let saved = share_at_once(&alice, &state)?;
         ensure!(saved["shared"]["durable"] == false, "{fault:?}: {saved}");
-        let wait = alice.spawn(&["share", "orders", "--wait"], &[])?;
-        faulty.to_hub.wait_for(2);
+        let mut wait = alice.spawn(&["share", "orders", "--wait"], &[])?;
+        says_what_it_waits_for(&mut wait, "waiting: the hub at ")?;
         ensure!(waiting(&alice)? != 0, "{fault:?}");
         faulty.to_hub.heal();
         let shared = finish(wait)?.ok()?;
@@ -256,6 +270,10 @@ fn packs_that_vanished_from_the_bucket_are_named_and_a_teammate_has_them() -> Re
         .run(&["pull", "orders", "--wait", "2s"])?
         .failed(UNREACHABLE)?;
     ensure!(message.contains("blob "), "{message}");
+    let message = bob
+        .run(&["pull", "orders", "--source", "bucket", "--wait", "2s"])?
+        .failed(UNREACHABLE)?;
+    ensure!(message.contains("the team's bucket lacks"), "{message}");
     alice.start(&[])?;
     bob.stop()?;
     bob.start(&[&alice])?;

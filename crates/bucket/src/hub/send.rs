@@ -161,7 +161,12 @@ impl Line {
             });
         self.note(None);
         match timeout(self.patience.call, tries).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                if outcome.is_ok() {
+                    self.note(None);
+                }
+                outcome
+            }
             Err(_) => Err(self.unreachable("it does not answer in time")),
         }
     }

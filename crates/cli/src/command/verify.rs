@@ -47,7 +47,11 @@ pub(crate) async fn run(
     match left.count() {
         0 => Ok(()),
         left => {
-            let error = ApiError::new(ErrorCode::Disk, format!("{left} versions are not whole"));
+            let text = match left {
+                1 => "1 version is not whole".to_owned(),
+                left => format!("{left} versions are not whole"),
+            };
+            let error = ApiError::new(ErrorCode::Disk, text);
             Err(if verify.bucket && verify.repair {
                 error.hint(
                     "try again when somebody who has them is online; tell whoever runs the hub",

@@ -59,7 +59,7 @@ impl Daemon {
             let (failure, sent) = self.transfer(fetching, wanted, total).await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(self.not_fetched(error).await?);
+                return Err(self.not_fetched(error, fetching.sources).await?);
             }
         }
         for part in parts.iter().filter(|part| !part.units.is_empty()) {
@@ -191,7 +191,7 @@ impl Daemon {
     }
 
     /// Names who was asked in vain: somebody should look after that machine.
-    async fn not_fetched(&self, error: EngineError) -> Result<Failure, Failure> {
+    async fn not_fetched(&self, error: EngineError, sources: Sources) -> Result<Failure, Failure> {
         let EngineError::NoProvider {
             missing,
             blob,
@@ -200,6 +200,15 @@ impl Daemon {
         else {
             return Ok(error.into());
         };
+        if failed.is_empty() && sources == Sources::Bucket {
+            let text = format!(
+                "the team's bucket lacks {missing} bytes, those of blob {} among them",
+                blob.short()
+            );
+            return Ok(ApiError::new(ErrorCode::Unreachable, text)
+                .hint("leave out --source to take them from teammates; `podsync verify --bucket --repair` on a machine that holds the version puts them back")
+                .into());
+        }
         if failed.is_empty() {
             return Ok(error.into());
         }

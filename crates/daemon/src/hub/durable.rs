@@ -1,7 +1,10 @@
 //! Waiting until what this device shared is in the team's bucket.
 
+use std::time::Duration;
+
 use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
+use tokio::time::sleep;
 
 use super::{Standing, TeamHub};
 use crate::{
@@ -9,6 +12,9 @@ use crate::{
     failure::Failure,
     server::Context,
 };
+
+/// How often who waits looks at what the hub's client has run into.
+const LOOK: Duration = Duration::from_secs(1);
 
 impl Daemon {
     /// Sees to it that what was shared gets into the bucket; whether it is there by now, or none where the
@@ -68,19 +74,27 @@ impl Daemon {
             if self.waiting(team, hub).await? == 0 {
                 return Ok(());
             }
-            if let Some((sent, total)) = uploading {
-                context.report(&Progress::new(Stage::Uploading, sent, Some(total)));
-            }
-            if let Some(trouble) = trouble
-                && trouble.attempt > begun
+            let trouble = trouble.filter(|trouble| trouble.attempt > begun);
+            if let Some(trouble) = &trouble
                 && !(patient && trouble.may_pass)
             {
-                return Err(trouble.error.into());
+                return Err(trouble.error.clone().into());
+            }
+            let waiting = trouble.map(|trouble| trouble.error.to_string());
+            // An attempt asks for minutes before it gives up.
+            let waiting = hub.client.failing().or(waiting);
+            if uploading.is_some() || waiting.is_some() {
+                let (sent, total) = uploading.unzip();
+                context.report(&Progress {
+                    waiting,
+                    ..Progress::new(Stage::Uploading, sent.unwrap_or_default(), total)
+                });
             }
             tokio::select! {
                 changed = standing.changed() => if changed.is_err() {
                     return Err(crate::node::Stopped.into());
                 },
+                () = sleep(LOOK) => {}
                 () = context.cancel.cancelled() => return Err(cancelled().into()),
             }
         }

@@ -169,7 +169,10 @@ async fn a_settings_file_is_served_with_tls() {
     let output = gc.output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(words.contains("1 buckets were not collected"), "{words}");
+    assert!(
+        words.contains("buckets that were not collected: 1"),
+        "{words}"
+    );
     let plain = crate::kit::client().get(format!("http://127.0.0.1:{port}/v1/time"));
     assert!(plain.send().await.is_err());
 }
