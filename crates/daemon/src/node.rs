@@ -29,6 +29,7 @@ use podsync_store::{Blobs, Log, StoreError};
 use tokio::{
     sync::{broadcast, mpsc, oneshot},
     task::JoinSet,
+    time::interval_at,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -173,7 +174,9 @@ pub(crate) fn spawn(
 impl Actor {
     async fn run(mut self) {
         self.settle();
-        let mut redial = tokio::time::interval(REDIAL_EVERY);
+        // Nobody knows yet that this device is there again.
+        self.redial(Manners::AtOnce);
+        let mut redial = interval_at(tokio::time::Instant::now() + REDIAL_EVERY, REDIAL_EVERY);
         redial.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = self
@@ -188,7 +191,7 @@ impl Actor {
                 Some(done) = self.effects.join_next() => self.finish(done.unwrap_or(Done::Nothing)),
                 Some(written) = written(&mut self.writing) => self.written(written),
                 () = sleep_until(due) => self.input(Input::Tick),
-                _ = redial.tick() => self.redial(),
+                _ = redial.tick() => self.redial(Manners::SmallerFirst),
             }
             self.settle();
         }
@@ -377,8 +380,8 @@ impl Actor {
     }
 
     /// Tries members that aren't connected where they were reached before, then where they say that
-    /// they are. The smaller key goes first: both sides may know an address.
-    fn redial(&mut self) {
+    /// they are. Once both sides may know an address the smaller key goes first.
+    fn redial(&mut self, manners: Manners) {
         let gate = Arc::clone(&self.ground.gate);
         let joining = !self.joining.is_empty();
         let connected = &self.connected;
@@ -398,7 +401,7 @@ impl Actor {
             due.entry(device).or_default().extend_from_slice(addrs);
         }
         for (device, addrs) in due {
-            self.dial(device, addrs, Manners::SmallerFirst);
+            self.dial(device, addrs, manners);
         }
     }
 
