@@ -11,7 +11,7 @@ use std::{
 use podsync_api::hub::signature::authority;
 use podsync_core::TeamId;
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     TeamSettings, Teams,
@@ -70,8 +70,12 @@ pub struct TeamConfig {
     #[serde(default)]
     pub quota_bytes: Option<u64>,
     /// How long what no version names any more stays, once the collector has seen that.
-    #[serde(default)]
-    pub retention_hours: Option<u64>,
+    #[serde(
+        default,
+        rename = "retention_hours",
+        deserialize_with = "retention_of_hours"
+    )]
+    pub retention: Retention,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -89,6 +93,15 @@ pub enum ConfigError {
     Unreadable(config::ConfigError),
     #[error("settings: {0}")]
     Wrong(String),
+}
+
+fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, D::Error> {
+    let seconds = u64::deserialize(hours)?.saturating_mul(3600);
+    Retention::new(Duration::from_secs(seconds)).ok_or_else(|| {
+        D::Error::custom(
+            "retention_hours is 24 or more: what is uploaded meanwhile may still come to be named",
+        )
+    })
 }
 
 fn default_listen() -> SocketAddr {
@@ -133,7 +146,6 @@ impl Config {
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
         for team in &self.teams {
-            team.retention()?;
             if !teams.insert(team.team) {
                 return wrong(format!("team {} stands there twice", team.team));
             }
@@ -197,19 +209,7 @@ impl TeamConfig {
             team: self.team,
             bucket: Arc::new(bucket.map_err(|error| wrong(&error))?),
             quota: self.quota_bytes,
-            retention: self.retention()?,
-        })
-    }
-
-    fn retention(&self) -> Result<Retention, ConfigError> {
-        let Some(hours) = self.retention_hours else {
-            return Ok(Retention::default());
-        };
-        Retention::new(Duration::from_secs(hours.saturating_mul(3600))).ok_or_else(|| {
-            let team = self.team;
-            ConfigError::Wrong(format!(
-                "team {team}: retention_hours is 24 or more: what is uploaded meanwhile may still come to be named"
-            ))
+            retention: self.retention,
         })
     }
 }
@@ -251,7 +251,8 @@ mod tests {
         let team = &config.teams[0];
         assert!(config.tls.is_some() && config.witness_key.is_some());
         assert!(team.endpoint.is_some() && team.public_endpoint.is_some());
-        assert!(team.quota_bytes.is_some() && team.retention_hours.is_some());
+        assert!(team.quota_bytes.is_some());
+        assert_ne!(team.retention, Retention::default());
         assert_eq!(team.addressing, AddressingConfig::VirtualHost);
     }
 
