@@ -10,14 +10,14 @@ def test_closing_waits_for_those_inside_and_keeps_others_out():
     entered, go = threading.Event(), threading.Event()
 
     def first():
-        gate.enter(internal=False)
+        gate.enter("sqs", internal=False)
         entered.set()
         go.wait(5)
         order.append("first")
         gate.leave()
 
     def second():
-        gate.enter(internal=False)
+        gate.enter("sqs", internal=False)
         order.append("second")
         gate.leave()
 
@@ -38,9 +38,9 @@ def test_closing_waits_for_those_inside_and_keeps_others_out():
 def test_the_holder_and_calls_within_a_request_pass():
     gate = Gate()
     with gate.closed(), gate.closed() as drained:
-        assert drained and not gate.enter(internal=True)
-    assert gate.enter(internal=False)
-    assert not gate.enter(internal=True)
+        assert drained and not gate.enter("sqs", internal=True)
+    assert gate.enter("sqs", internal=False)
+    assert not gate.enter("sqs", internal=True)
     gate.leave()
     with gate.closed() as drained:
         assert drained
@@ -48,11 +48,11 @@ def test_the_holder_and_calls_within_a_request_pass():
 
 def test_internal_calls_of_other_threads_pass_while_the_gate_closes():
     gate = Gate()
-    gate.enter(internal=False)
+    gate.enter("sqs", internal=False)
     done = []
 
     def finish():
-        gate.enter(internal=True)
+        gate.enter("sqs", internal=True)
         gate.leave()
         done.append(True)
 
@@ -77,7 +77,7 @@ def test_a_long_poll_holds_nobody_up():
     entered, go = threading.Event(), threading.Event()
 
     def poll():
-        gate.enter(internal=False, poll=True)
+        gate.enter("sqs", internal=False, poll=True)
         entered.set()
         go.wait(5)
         gate.leave()

@@ -251,7 +251,7 @@ def test_a_service_that_is_not_there_does_not_keep_the_others_back(clean, incomi
     state = changed_metadata(incoming, services=services)
     status, _, body = clean.call("POST", "/_localstack/pods?merge=overwrite", state)
     events = {event["service"]: event for event in map(json.loads, body.splitlines())}
-    assert status == 201 and list(events) == services
+    assert status == 201 and sorted(events) == services
     assert {name for name, event in events.items() if event["status"] == "error"} == {"nothing"}
     assert "nothing" in events["nothing"]["message"]
     assert queues(clean) == {"both", "theirs"}

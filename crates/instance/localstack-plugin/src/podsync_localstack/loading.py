@@ -1,33 +1,34 @@
 """Puts a saved state into the running instance.
 
 Two steps: making a `PreparedLoad` checks the archive without touching the instance; `apply` changes
-it, service by service. A pickle may name resources only (`nameable`), and can still build nonsense
-of them: states come from trusted people.
+it. A pickle may name resources only (`nameable`), and can still build nonsense of them: states come
+from trusted people.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from localstack.services.plugins import SERVICE_PLUGINS
+from localstack.services.plugins import SERVICE_PLUGINS, Service
 from localstack.services.s3.storage.core import S3ObjectStore
 
 from podsync_localstack import (
     asset_folders,
-    derived,
+    changing,
     environment,
     merging,
     names,
     pickling,
+    resetting,
     s3_bodies,
 )
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
+from podsync_localstack.changing import Change
 from podsync_localstack.containers import Container, Scope, ServiceState, provider
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import reason
-from podsync_localstack.resetting import reset_service
 
 LOG = logging.getLogger(__name__)
 
@@ -63,54 +64,45 @@ class PreparedLoad:
         return metadata
 
     def apply(self) -> Iterator[Event]:
-        """Loads one service after the other; one that fails doesn't keep the others back.
+        """Loads all services; one that fails doesn't keep the others back.
 
-        For callers that hold the gate.
+        Each is read whole before the first is changed: one that can't be read stays as it is.
         """
-        if self._strategy is Strategy.OVERWRITE:
-            for name in SERVICE_PLUGINS.list_active_services():
-                if name not in self.services:
-                    yield from self._reported(name, reset_service, "reset")
+        changes: list[Change] = []
         for name in self.services:
-            yield from self._reported(name, self._load_service, "loaded")
+            try:
+                changes.append(self._change(name))
+            except Exception as e:
+                LOG.exception("Could not read %s", name)
+                yield _event(name, [reason(e)])
+        if self._strategy is Strategy.OVERWRITE:
+            others = set(SERVICE_PLUGINS.list_active_services()) - set(self.services)
+            changes += [resetting.change(name) for name in sorted(others)]
+        for change in changing.carry_out(changes):
+            if change.problems or change.name in self.services:
+                yield _event(change.name, change.problems)
 
     def close(self) -> None:
         self._archive.close()
 
-    def _reported(
-        self, name: str, action: Callable[[str], list[str] | None], done: str
-    ) -> Iterator[Event]:
-        try:
-            problems = action(name) or []
-        except Exception as e:
-            LOG.exception("Could not load %s", name)
-            yield {"service": name, "status": "error", "message": reason(e)}
-            return
-        if problems:
-            yield {"service": name, "status": "error", "message": "; ".join(problems)[:2000]}
-        elif done == "loaded":
-            yield {"service": name, "status": "ok", "message": ""}
-
-    def _load_service(self, name: str) -> list[str]:
+    def _change(self, name: str) -> Change:
         service = SERVICE_PLUGINS.require(name)
-        state = ServiceState(service)
-        # All pickles are read before the first change: one that can't be leaves the service whole.
-        incoming = self._read_scopes(name, state)
+        incoming = self._read_scopes(name, ServiceState(service))
+        resets = self._strategy is Strategy.OVERWRITE
+        return Change(name, service, resets, lambda: self._place(name, service, incoming))
+
+    def _place(
+        self, name: str, service: Service, incoming: list[tuple[Container, Scope, dict[str, Any]]]
+    ) -> list[str]:
         if self._strategy is Strategy.OVERWRITE:
-            reset_service(name)
-            state = ServiceState(service)
-        service.lifecycle_hook.on_before_state_load()
+            resetting.clear(name)
         bodies = list(s3_bodies.bodies()) if name == "s3" else []
-        try:
-            for container, scope, attributes in incoming:
-                merging.merge(self._strategy, container, scope, attributes)
-            if name == "s3":
-                return self._load_bodies(provider(service)._storage_backend, bodies)
-            self._load_folders(name, state)
-            return []
-        finally:
-            derived.renew(name, service)
-            service.lifecycle_hook.on_after_state_load()
+        for container, scope, attributes in incoming:
+            merging.merge(self._strategy, container, scope, attributes)
+        if name == "s3":
+            return self._load_bodies(provider(service)._storage_backend, bodies)
+        self._load_folders(name, ServiceState(service))
+        return []
 
     def _read_scopes(
         self, name: str, state: ServiceState
@@ -144,6 +136,11 @@ class PreparedLoad:
         if any(True for _ in self._archive.under(f"assets/{names.segment(name)}/")):
             asset_folders.clear(state.asset_directories)
             asset_folders.load(name, state.asset_directories, self._archive)
+
+
+def _event(name: str, problems: list[str]) -> Event:
+    message = "; ".join(problems)[:2000]
+    return {"service": name, "status": "error" if problems else "ok", "message": message}
 
 
 def _services(metadata: dict[str, Any]) -> list[str]:

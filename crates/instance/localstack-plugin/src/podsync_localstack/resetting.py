@@ -1,35 +1,34 @@
-"""Brings a running service back to what it was when it started."""
+"""Brings running services back to what they were when they started."""
 
 from localstack.services.plugins import SERVICE_PLUGINS
 
-from podsync_localstack import asset_folders, derived, gate, sqs_queues
+from podsync_localstack import asset_folders
+from podsync_localstack.changing import Change, carry_out
 from podsync_localstack.containers import ServiceState, provider, running
 
 
-def reset_all() -> None:
-    with gate.closed():
-        for name in SERVICE_PLUGINS.list_active_services():
-            reset_service(name)
+def reset_all() -> list[str]:
+    return reset(SERVICE_PLUGINS.list_active_services())
 
 
-def reset_one(name: str) -> None:
-    with gate.closed():
-        if SERVICE_PLUGINS.is_running(name):
-            reset_service(name)
+def reset(names: list[str]) -> list[str]:
+    """Answers what went wrong, in words."""
+    changes = [change(name) for name in names if SERVICE_PLUGINS.is_running(name)]
+    return [f"{done.name}: {problem}" for done in carry_out(changes) for problem in done.problems]
 
 
-def reset_service(name: str) -> None:
-    """For callers that hold the gate already."""
+def change(name: str) -> Change:
+    return Change(name, running(name), True, lambda: clear(name))
+
+
+def clear(name: str) -> list[str]:
+    """For callers that keep clients out, between the steps of `live`."""
     service = running(name)
-    service.lifecycle_hook.on_before_state_reset()
     state = ServiceState(service)
-    if name == "sqs":
-        sqs_queues.end_polls()
     for container in state.containers:
         container.reset()
     if name == "s3":
         provider(service)._storage_backend.reset()
     else:
         asset_folders.clear(state.asset_directories)
-    derived.renew(name, service)
-    service.lifecycle_hook.on_after_state_reset()
+    return []

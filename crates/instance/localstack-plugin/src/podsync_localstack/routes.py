@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from localstack.services.plugins import SERVICE_PLUGINS
 from rolo import Request, Response, route
 
-from podsync_localstack import archive, environment, gate, resetting
+from podsync_localstack import archive, environment, resetting
 from podsync_localstack.archive import BLOCK, BrokenArchive
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
@@ -118,16 +118,14 @@ class PodRoutes:
     @route("/_localstack/state/reset", methods=["POST"])
     @_refuse_pages
     def reset_all(self, request: Request) -> Response:
-        resetting.reset_all()
-        return Response("", 200)
+        return _reset(resetting.reset_all())
 
     @route("/_localstack/state/<service>/reset", methods=["POST"])
     @_refuse_pages
     def reset_one(self, request: Request, service: str) -> Response:
         if not SERVICE_PLUGINS.exists(service):
             return _error(404, f"this instance has no service {service!r}")
-        resetting.reset_one(service)
-        return Response("", 200)
+        return _reset(resetting.reset([service]))
 
 
 def _wanted(request: Request) -> list[str]:
@@ -160,7 +158,7 @@ def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
 
     def apply() -> None:
         try:
-            with spooled, gate.closed():
+            with spooled:
                 for event in prepared.apply():
                     events.put(event)
                 prepared.close()
@@ -173,6 +171,10 @@ def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
     threading.Thread(target=apply, name="podsync-load", daemon=True).start()
     while (event := events.get()) is not None:
         yield json.dumps(event).encode() + b"\n"
+
+
+def _reset(problems: list[str]) -> Response:
+    return _error(500, "; ".join(problems)) if problems else Response("", 200)
 
 
 def _failed_header(failed: list[Failure]) -> str:

@@ -1,7 +1,6 @@
-"""The queues of SQS, which change by themselves and are waited on.
+"""The queues of SQS, which change by themselves.
 
-A worker moves delayed and timed out messages to where they can be received, without any request;
-long polls wait for what it moves.
+A worker moves delayed and timed out messages to where they can be received, without any request.
 """
 
 from collections.abc import Iterator
@@ -17,12 +16,6 @@ def still() -> Iterator[None]:
         for queue in list(_queues()):
             stack.enter_context(queue.mutex)
         yield
-
-
-def end_polls() -> None:
-    """For queues that are about to go: who waits on one of them would wait in vain."""
-    for queue in list(_queues()):
-        queue.shutdown()
 
 
 def _queues() -> Iterator[SqsQueue]:

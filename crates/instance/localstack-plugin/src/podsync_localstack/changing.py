@@ -1,0 +1,67 @@
+"""Carries out changes of several services at once.
+
+What runs beside the stores stops first, then the stores change, and only then it starts again. Who
+calls others stops before them and starts after them: a poller that is made for a mapping finds the
+queue that it polls. What fails is told, and keeps back neither other services nor the next step.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from localstack.services.plugins import Service
+
+from podsync_localstack import gate, live
+from podsync_localstack.report import reason
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class Change:
+    name: str
+    service: Service
+    # Whether nothing of what is there stays.
+    resets: bool
+    # Changes stores and files; answers what couldn't be changed, in words.
+    place: Callable[[], list[str]]
+    # What went wrong, in words.
+    problems: list[str] = field(default_factory=list)
+
+
+def carry_out(changes: Sequence[Change]) -> Iterator[Change]:
+    """Yields each when it is done."""
+    by_name = {change.name: change for change in changes}
+    called_first = [by_name[name] for name in live.called_first(by_name)]
+    beside = {change.name: live.of(change.name, change.service) for change in changes}
+    with gate.held() as hold:
+        for change in reversed(called_first):
+            part = beside[change.name]
+            if part.runs:
+                hold.keep_out(change.name)
+                _try(change, "stop", partial(part.stop, change.resets))
+        for change in reversed(called_first):
+            part = beside[change.name]
+            with hold.closed(change.name):
+                if not part.runs:
+                    _try(change, "stop", partial(part.stop, change.resets))
+                _try(change, "place", change.place)
+                _try(change, "settle", part.settle)
+            if not part.runs:
+                _try(change, "start", part.start)
+                hold.let_in(change.name)
+        for change in called_first:
+            part = beside[change.name]
+            if part.runs:
+                _try(change, "start", part.start)
+                hold.let_in(change.name)
+            yield change
+
+
+def _try(change: Change, step: str, action: Callable[[], list[str] | None]) -> None:
+    try:
+        change.problems += action() or []
+    except Exception as e:
+        LOG.exception("Could not %s %s", step, change.name)
+        change.problems.append(reason(e))
