@@ -1,26 +1,15 @@
-//! What can be typed. Each subcommand's own arguments live beside what it does.
+//! Arguments that several subcommands take. Each subcommand's own lie beside what it does.
 
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
+use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::TeamName;
 
-use crate::command;
-
-/// Hand a teammate the state of your AWS emulator: saved, shared and loaded peer to peer.
-#[derive(Debug, Parser)]
-#[command(
-    name = "podsync",
-    version,
-    max_term_width = 100,
-    propagate_version = true
-)]
-pub(crate) struct Arguments {
-    #[command(flatten)]
-    pub(crate) global: Global,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
+/// Where LocalStack listens unless it is told otherwise.
+const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
+/// How long to wait for the version and its holders before giving up.
+const DEFAULT_WAIT: &str = "20s";
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
@@ -54,12 +43,6 @@ pub(crate) struct Global {
         env = "PODSYNC_LOG_FORMAT"
     )]
     pub(crate) log_format: LogFormat,
-    /// What a token makes of this command.
-    #[arg(skip)]
-    pub(crate) robot: Option<std::sync::Arc<crate::robot::Robot>>,
-    /// Cancelled by a signal: a daemon inside this process ends in good order.
-    #[arg(skip)]
-    pub(crate) stop: tokio_util::sync::CancellationToken,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -69,73 +52,58 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Make this device's key, as founding or joining a team does where there is none
-    Init(command::init::Init),
-    /// Teams: create, invite, join, members, remove, role, recover, set-hub
-    #[command(subcommand)]
-    Team(command::team::Team),
-    /// Save the emulator's state, or a folder or file, as a version of a pod
-    Save(command::save::Save),
-    /// Share a saved version with the team
-    Share(command::share::Share),
-    /// Fetch a version from teammates
-    Pull(command::pull::Pull),
-    /// Load a version into the running emulator; pulls it if need be
-    Load(command::load::Load),
-    /// Put back what was in the emulator before the last load
-    Undo(command::load::Undo),
-    /// Write a version to a `.snapshot` file or a folder
-    Export(command::export::Export),
-    /// Pods and their newest versions
-    #[command(alias = "ls")]
-    List(command::list::List),
-    /// All versions of a pod
-    Versions(command::list::Versions),
-    /// What a version is and where it lies
-    Show(command::show::Show),
-    /// Write down which version each name stands for, for `pull --frozen`
-    Lock(command::lock::Lock),
-    /// What differs between two versions
-    Diff(command::diff::Diff),
-    /// Name a version
-    Tag(command::tag::Tag),
-    /// Forget a version
-    Drop(command::drop::Drop),
-    /// Which versions the team keeps
-    #[command(subcommand)]
-    Retention(command::retention::Retention),
-    /// Keep a version on this machine, whatever the disk budget
-    Pin(command::disk::Pin),
-    /// Keep it no longer than the disk budget has room
-    Unpin(command::disk::Pin),
-    /// Give back disk space: what nothing needs, and what others have
-    Gc(command::disk::Gc),
-    /// Read again what is on this machine and check every byte
-    Verify(command::verify::Verify),
-    /// How the daemon, the teams and the disk are
-    Status(command::status::Status),
-    /// Teammates' devices that can be reached
-    Peers(command::status::Peers),
-    /// What keeps podsync from working here, each with its fix
-    Doctor(command::doctor::Doctor),
-    /// For hook scripts: load a pinned version when the emulator is ready
-    RunHook(command::run_hook::RunHook),
-    /// End the daemon that a command started in the background
-    Stop(command::stop::Stop),
-    /// Run the daemon in the foreground
-    Daemon(command::daemon::Daemon),
-    /// Print the settings in force
-    Config(command::config::Config),
-    /// See it work: a team and its hub on this machine, start to end
-    Demo(command::demo::Demo),
-    /// Print a shell's completion script
-    Completions(command::completions::Completions),
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// How long to wait for a teammate who holds it
+    #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
+    pub(crate) wait: Duration,
+    /// Where its bytes may come from
+    #[arg(long, value_enum, default_value_t)]
+    source: Source,
 }
 
-impl Arguments {
-    pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self.command, Command::Daemon(_))
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Source {
+    /// Teammates first; the team's bucket for what they don't have or don't send
+    #[default]
+    Any,
+    /// Teammates only
+    Peers,
+    /// The team's bucket only
+    Bucket,
+}
+
+impl Wait {
+    pub(crate) fn sources(&self) -> pods::Sources {
+        match self.source {
+            Source::Any => pods::Sources::Any,
+            Source::Peers => pods::Sources::Peers,
+            Source::Bucket => pods::Sources::Bucket,
+        }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Endpoint {
+    /// The running emulator
+    #[arg(
+        long = "endpoint",
+        id = "endpoint",
+        env = "AWS_ENDPOINT_URL",
+        value_name = "URL",
+        default_value = DEFAULT_ENDPOINT,
+        value_parser = or_default
+    )]
+    pub(crate) url: String,
+}
+
+/// A variable that is set but blank counts as not set, as it does for the AWS tools.
+fn or_default(url: &str) -> Result<String, Infallible> {
+    let given = (!url.trim().is_empty()).then_some(url);
+    Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
+}
+
+pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
+    std::path::absolute(&path)
+        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
 }

@@ -4,15 +4,16 @@
 //! daemon's to say, also when the daemon lives inside this very process.
 
 mod arguments;
-mod ask;
+mod call;
 mod command;
-mod connect;
+mod context;
+mod dispatch;
 mod lockfile;
 mod output;
-mod progress;
 #[cfg(test)]
 mod reference;
-mod robot;
+mod requirements;
+mod secret;
 
 use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
 
@@ -20,7 +21,12 @@ use clap::Parser;
 use podsync_api::{ApiError, ErrorCode};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{arguments::Arguments, output::Printer};
+use crate::{
+    arguments::{Global, LogFormat},
+    context::{Context, robot},
+    dispatch::{Arguments, Command},
+    output::Printer,
+};
 
 /// A runner's daemon ends within this time.
 const RUNNER_GRACE: Duration = Duration::from_secs(6);
@@ -29,13 +35,19 @@ fn main() -> ExitCode {
     podsync_daemon::install_crypto();
     #[cfg(feature = "failpoints")]
     plant_failpoint();
-    let mut arguments = Arguments::parse();
-    let printer = Printer::new(arguments.global.json);
-    init_logs(&arguments);
-    let scratch = match robot::prepare(&mut arguments, &printer) {
-        Ok(scratch) => scratch,
+    let Arguments {
+        mut global,
+        command,
+    } = Arguments::parse();
+    let printer = Printer::new(global.json);
+    init_logs(&global, command.is_daemon());
+    let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
+        Ok(Some((robot, scratch))) => (Some(robot), scratch),
+        Ok(None) => (None, None),
         Err(error) => return printer.fail(&error),
     };
+    let context = Context::new(global, printer, robot);
+    let printer = &context.printer;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,11 +61,11 @@ fn main() -> ExitCode {
             return printer.fail(&error);
         }
     };
-    let outcome = runtime.block_on(carry_out(arguments, &printer));
+    let outcome = runtime.block_on(carry_out(&context, command));
     // A blocking read of a terminal or a pipe must not hold up the end.
     runtime.shutdown_background();
     if let Some(scratch) = scratch {
-        scratch.remove(&printer);
+        scratch.remove(printer);
     }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,16 +74,14 @@ fn main() -> ExitCode {
 }
 
 /// Runs the command, or ends it in good order at a signal.
-async fn carry_out(arguments: Arguments, printer: &Printer) -> Result<(), ApiError> {
-    let drains = arguments.is_daemon();
-    let is_runner = arguments.global.robot.is_some();
-    let stop = arguments.global.stop.clone();
-    let mut command = pin!(command::run(arguments, printer));
+async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> {
+    let drains = command.is_daemon();
+    let mut command = pin!(dispatch::run(context, command));
     tokio::select! {
         outcome = &mut command => return outcome,
-        () = interrupted(drains) => stop.cancel(),
+        () = interrupted(drains) => context.stop.cancel(),
     }
-    if is_runner {
+    if context.is_robot() {
         // Its home is removed next: what writes there has to have ended.
         let _ = tokio::time::timeout(RUNNER_GRACE, command).await;
     }
@@ -100,11 +110,11 @@ async fn interrupted(drains: bool) {
     }
 }
 
-fn init_logs(arguments: &Arguments) {
+fn init_logs(global: &Global, is_daemon: bool) {
     use tracing_subscriber::{
         EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
     };
-    let (ours, others) = match (arguments.is_daemon(), arguments.global.verbose) {
+    let (ours, others) = match (is_daemon, global.verbose) {
         (_, 2..) => ("trace", "info"),
         (_, 1) => ("debug", "warn"),
         (true, _) => ("info", "warn"),
@@ -124,8 +134,8 @@ fn init_logs(arguments: &Arguments) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
-    match arguments.global.log_format {
-        arguments::LogFormat::Text => logs.finish().with(quiet).init(),
-        arguments::LogFormat::Json => logs.json().finish().with(quiet).init(),
+    match global.log_format {
+        LogFormat::Text => logs.finish().with(quiet).init(),
+        LogFormat::Json => logs.json().finish().with(quiet).init(),
     }
 }

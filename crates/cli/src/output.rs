@@ -1,5 +1,8 @@
 //! The one printer: the result on stdout, everything else on stderr.
 
+pub(crate) mod ask;
+pub(crate) mod progress;
+
 use std::{
     fmt::Display,
     io::{IsTerminal, Write},
@@ -15,14 +18,14 @@ use serde::Serialize;
 pub(crate) struct Printer {
     json: bool,
     /// A result was printed: stdout has its one document.
-    told: AtomicBool,
+    printed: AtomicBool,
 }
 
 impl Printer {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
-            told: AtomicBool::new(false),
+            printed: AtomicBool::new(false),
         }
     }
 
@@ -40,7 +43,7 @@ impl Printer {
             text(value)
         };
         if !out.is_empty() {
-            self.told.store(true, Ordering::Relaxed);
+            self.printed.store(true, Ordering::Relaxed);
             write_line(&mut std::io::stdout().lock(), out);
         }
     }
@@ -58,7 +61,7 @@ impl Printer {
     pub(crate) fn fail(&self, error: &ApiError) -> ExitCode {
         if self.json {
             let body = serde_json::json!({ "error": error });
-            if self.told.load(Ordering::Relaxed) {
+            if self.printed.load(Ordering::Relaxed) {
                 write_line(&mut std::io::stderr().lock(), body);
             } else {
                 write_line(&mut std::io::stdout().lock(), body);

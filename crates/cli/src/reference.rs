@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use clap::CommandFactory;
 
-use crate::arguments::Arguments;
+use crate::dispatch::Arguments;
 
 const HEAD: &str = "\
 # The command line

@@ -1,10 +1,8 @@
 //! `podsync completions SHELL`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 use podsync_api::ApiError;
-
-use crate::arguments::Arguments;
 
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
@@ -12,11 +10,11 @@ pub(crate) struct Completions {
     shell: Shell,
 }
 
-pub(crate) fn run(completions: &Completions) -> Result<(), ApiError> {
-    let mut command = Arguments::command();
+/// Writes the script for `program`.
+pub(crate) fn run(completions: &Completions, mut program: clap::Command) -> Result<(), ApiError> {
     clap_complete::generate(
         completions.shell,
-        &mut command,
+        &mut program,
         "podsync",
         &mut std::io::stdout(),
     );

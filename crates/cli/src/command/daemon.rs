@@ -4,7 +4,7 @@ use clap::Args;
 use podsync_api::ApiError;
 use podsync_daemon::{Lifetime, Overrides, Settings};
 
-use crate::{arguments::Global, connect::home, output::Printer};
+use crate::context::Context;
 
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
@@ -19,12 +19,8 @@ pub(crate) struct Daemon {
     no_mdns: bool,
 }
 
-pub(crate) async fn run(
-    global: &Global,
-    printer: &Printer,
-    daemon: Daemon,
-) -> Result<(), ApiError> {
-    let home = home(global)?;
+pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiError> {
+    let home = context.home()?;
     let overrides = Overrides {
         listen: (!daemon.listen.is_empty()).then_some(daemon.listen),
         peers: (!daemon.peer.is_empty()).then_some(daemon.peer),
@@ -32,7 +28,7 @@ pub(crate) async fn run(
     };
     let settings = Settings::load(&home, overrides)?;
     let running = podsync_daemon::start(settings, Lifetime::Service).await?;
-    printer.note(format_args!(
+    context.printer.note(format_args!(
         "podsync {} serves {}",
         env!("CARGO_PKG_VERSION"),
         home.display()

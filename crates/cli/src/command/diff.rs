@@ -7,10 +7,9 @@ use podsync_api::{
 };
 
 use crate::{
-    arguments::Global,
-    command::call,
-    connect::Needs,
-    output::{Printer, bytes, table},
+    call::call,
+    context::{Context, Needs},
+    output::{bytes, table},
 };
 
 #[derive(Debug, Args)]
@@ -21,13 +20,13 @@ pub(crate) struct Diff {
     after: String,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, diff: Diff) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, diff: Diff) -> Result<(), ApiError> {
     let request = Request {
         before: diff.before,
         after: diff.after,
     };
-    let differences = call(global, printer, Needs::Home, &request).await?;
-    printer.result(&differences, |differences| {
+    let differences = call(context, Needs::Home, &request).await?;
+    context.printer.result(&differences, |differences| {
         let heading = format!("{} to {}", differences.before, differences.after);
         format!("{heading}: {}", words(&differences.changes))
     });

@@ -5,11 +5,10 @@ use podsync_api::{ApiError, Consent, disk};
 use podsync_daemon::ByteSize;
 
 use crate::{
-    arguments::Global,
-    ask::confirm,
-    command::{call, pull::Wait},
-    connect::Needs,
-    output::{Printer, ago, bytes, printable, table},
+    arguments::Wait,
+    call::call,
+    context::{Context, Needs},
+    output::{ago, ask::confirm, bytes, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -33,19 +32,14 @@ pub(crate) struct Gc {
     only_copies: bool,
 }
 
-pub(crate) async fn pin(
-    global: &Global,
-    printer: &Printer,
-    pin: Pin,
-    pinned: bool,
-) -> Result<(), ApiError> {
+pub(crate) async fn pin(context: &Context, pin: Pin, pinned: bool) -> Result<(), ApiError> {
     let request = disk::Pin {
         reference: pin.reference,
         pinned,
         wait_s: if pinned { pin.wait.wait.as_secs() } else { 0 },
     };
-    let version = call(global, printer, Needs::Home, &request).await?;
-    printer.result(&version, |version| {
+    let version = call(context, Needs::Home, &request).await?;
+    context.printer.result(&version, |version| {
         let reference = &version.reference;
         match (pinned, version.held) {
             (true, true) => format!("{reference} stays on this machine"),
@@ -56,7 +50,7 @@ pub(crate) async fn pin(
     Ok(())
 }
 
-pub(crate) async fn gc(global: &Global, printer: &Printer, gc: Gc) -> Result<(), ApiError> {
+pub(crate) async fn gc(context: &Context, gc: Gc) -> Result<(), ApiError> {
     let mut request = disk::Collect {
         budget: gc.budget.map(|ByteSize(bytes)| bytes),
         dry_run: gc.dry_run,
@@ -66,18 +60,20 @@ pub(crate) async fn gc(global: &Global, printer: &Printer, gc: Gc) -> Result<(),
             .into_iter()
             .collect(),
     };
-    let mut collected = call(global, printer, Needs::Network, &request).await?;
+    let mut collected = call(context, Needs::Network, &request).await?;
     if lacks_consent(&collected, &request)
         && confirm(
-            printer,
+            &context.printer,
             &only_copies(&collected),
             "Give them up all the same?",
         ) == Some(true)
     {
         request.consents.insert(Consent::OnlyCopies);
-        collected = call(global, printer, Needs::Network, &request).await?;
+        collected = call(context, Needs::Network, &request).await?;
     }
-    printer.result(&collected, |collected| words(collected, gc.dry_run));
+    context
+        .printer
+        .result(&collected, |collected| words(collected, gc.dry_run));
     if lacks_consent(&collected, &request) {
         return Err(ApiError::unconfirmed(
             Consent::OnlyCopies,

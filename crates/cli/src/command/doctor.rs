@@ -4,12 +4,7 @@ use clap::Args;
 use podsync_api::{ApiError, ErrorCode};
 use podsync_daemon::{Finding, Overrides, Settings, Verdict};
 
-use crate::{
-    arguments::Global,
-    command::save::Endpoint,
-    connect::home,
-    output::{Printer, printable},
-};
+use crate::{arguments::Endpoint, context::Context, output::printable};
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
@@ -17,14 +12,10 @@ pub(crate) struct Doctor {
     endpoint: Endpoint,
 }
 
-pub(crate) async fn run(
-    global: &Global,
-    printer: &Printer,
-    doctor: Doctor,
-) -> Result<(), ApiError> {
-    let settings = Settings::load(&home(global)?, Overrides::default())?;
+pub(crate) async fn run(context: &Context, doctor: Doctor) -> Result<(), ApiError> {
+    let settings = Settings::load(&context.home()?, Overrides::default())?;
     let findings = podsync_daemon::examine(&settings, &doctor.endpoint.url).await;
-    printer.result(&findings, |findings| {
+    context.printer.result(&findings, |findings| {
         let lines: Vec<_> = findings.iter().map(words).collect();
         lines.join("\n")
     });

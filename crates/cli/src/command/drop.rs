@@ -3,7 +3,10 @@
 use clap::Args;
 use podsync_api::{ApiError, pods};
 
-use crate::{arguments::Global, command::call, connect::Needs, output::Printer};
+use crate::{
+    call::call,
+    context::{Context, Needs},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Drop {
@@ -11,12 +14,12 @@ pub(crate) struct Drop {
     reference: String,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, drop: Drop) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, drop: Drop) -> Result<(), ApiError> {
     let request = pods::DropVersion {
         reference: drop.reference,
     };
-    let dropped = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&dropped, |dropped| {
+    let dropped = call(context, Needs::Network, &request).await?;
+    context.printer.result(&dropped, |dropped| {
         let whom = if dropped.shared {
             "; teammates are told"
         } else {

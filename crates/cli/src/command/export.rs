@@ -6,10 +6,9 @@ use clap::Args;
 use podsync_api::{ApiError, pods};
 
 use crate::{
-    arguments::Global,
-    command::{call, pull::Wait, save::absolute},
-    connect::Needs,
-    output::Printer,
+    arguments::{Wait, absolute},
+    call::call,
+    context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
@@ -22,19 +21,15 @@ pub(crate) struct Export {
     pub(crate) wait: Wait,
 }
 
-pub(crate) async fn run(
-    global: &Global,
-    printer: &Printer,
-    export: Export,
-) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiError> {
     let request = pods::Export {
         reference: export.reference,
         to: absolute(export.path)?,
         wait_s: export.wait.wait.as_secs(),
         sources: export.wait.sources(),
     };
-    let exported = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&exported, |exported| {
+    let exported = call(context, Needs::Network, &request).await?;
+    context.printer.result(&exported, |exported| {
         format!(
             "wrote {} to {}",
             exported.reference,

@@ -3,7 +3,10 @@
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode};
 
-use crate::{arguments::Global, ask::confirm, connect::home, output::Printer};
+use crate::{
+    context::Context,
+    output::{Printer, ask::confirm},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
@@ -15,14 +18,14 @@ pub(crate) struct Init {
     yes: bool,
 }
 
-pub(crate) fn run(global: &Global, printer: &Printer, init: &Init) -> Result<(), ApiError> {
-    let home = home(global)?;
+pub(crate) fn run(context: &Context, init: &Init) -> Result<(), ApiError> {
+    let home = context.home()?;
     if init.moved {
         if !init.yes {
-            ask(printer, &home)?;
+            ask(&context.printer, &home)?;
         }
         let adopted = podsync_daemon::adopt(&home)?;
-        printer.result(&adopted, |adopted| {
+        context.printer.result(&adopted, |adopted| {
             format!(
                 "{} is the original from now on\ndevice {}",
                 adopted.home.display(),
@@ -32,7 +35,7 @@ pub(crate) fn run(global: &Global, printer: &Printer, init: &Init) -> Result<(),
         return Ok(());
     }
     let made = podsync_daemon::init(&home)?;
-    printer.result(&made, |made| {
+    context.printer.result(&made, |made| {
         let verb = if made.already {
             "already has"
         } else {
@@ -45,7 +48,9 @@ pub(crate) fn run(global: &Global, printer: &Printer, init: &Init) -> Result<(),
         )
     });
     if !made.already {
-        printer.note("next: `podsync team create NAME`, or `podsync team join` with a ticket");
+        context
+            .printer
+            .note("next: `podsync team create NAME`, or `podsync team join` with a ticket");
     }
     Ok(())
 }

@@ -5,10 +5,9 @@ use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
-    arguments::Global,
-    command::call,
-    connect::Needs,
-    output::{Printer, ago, bytes, table},
+    call::call,
+    context::{Context, Needs},
+    output::{ago, bytes, table},
 };
 
 #[derive(Debug, Args)]
@@ -19,12 +18,14 @@ pub(crate) struct Versions {
     pod: PodName,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, _: &List) -> Result<(), ApiError> {
-    let pods = call(global, printer, Needs::Home, &pods::ListPods {}).await?;
+pub(crate) async fn run(context: &Context, _: &List) -> Result<(), ApiError> {
+    let pods = call(context, Needs::Home, &pods::ListPods {}).await?;
     if pods.is_empty() {
-        printer.note("no pods yet: `podsync save NAME` makes the first");
+        context
+            .printer
+            .note("no pods yet: `podsync save NAME` makes the first");
     }
-    printer.result(&pods, |pods| {
+    context.printer.result(&pods, |pods| {
         if pods.is_empty() {
             return String::new();
         }
@@ -36,14 +37,10 @@ pub(crate) async fn run(global: &Global, printer: &Printer, _: &List) -> Result<
     Ok(())
 }
 
-pub(crate) async fn versions(
-    global: &Global,
-    printer: &Printer,
-    versions: Versions,
-) -> Result<(), ApiError> {
+pub(crate) async fn versions(context: &Context, versions: Versions) -> Result<(), ApiError> {
     let request = pods::ListVersions { pod: versions.pod };
-    let versions = call(global, printer, Needs::Home, &request).await?;
-    printer.result(&versions, |versions| {
+    let versions = call(context, Needs::Home, &request).await?;
+    context.printer.result(&versions, |versions| {
         table(
             ["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
             versions.iter().map(line),

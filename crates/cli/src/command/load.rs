@@ -4,15 +4,12 @@ use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
-    arguments::Global,
-    ask::confirm,
-    command::{
-        call, call_over, diff,
-        pull::{Exactly, Wait},
-        save::Endpoint,
-    },
-    connect::{Connection, Needs},
-    output::{Printer, printable},
+    arguments::{Endpoint, Wait},
+    call::{call, call_over},
+    command::diff,
+    context::{Connection, Context, Needs},
+    output::{Printer, ask::confirm, printable},
+    requirements::Requirements,
 };
 
 #[derive(Debug, Args)]
@@ -27,7 +24,7 @@ pub(crate) struct Load {
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
-    exactly: Exactly,
+    requirements: Requirements,
 }
 
 /// Where a version is loaded, and what was said yes to beforehand.
@@ -92,30 +89,29 @@ pub(crate) struct Undo {
     endpoint: Endpoint,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, load: Load) -> Result<(), ApiError> {
-    let connection = Connection::open(global, printer, Needs::Network).await?;
-    let loaded = load_over(&connection, printer, load).await;
+pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
+    let connection = Connection::open(context, Needs::Network).await?;
+    let loaded = load_over(&connection, load).await;
     connection.close().await;
     loaded
 }
 
-async fn load_over(connection: &Connection, printer: &Printer, load: Load) -> Result<(), ApiError> {
+async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiError> {
     let reference = load
-        .exactly
-        .meant(connection, printer, Some(load.reference), load.wait.wait)
+        .requirements
+        .meant(connection, Some(load.reference), load.wait.wait)
         .await?;
     if load.dry_run {
-        return foresee(connection, printer, reference, load.how, load.wait).await;
+        return dry_run(connection, reference, load.how, load.wait).await;
     }
-    let loaded = into_instance(connection, printer, reference, load.how, load.wait).await?;
-    printer.result(&loaded, words);
-    account_for(printer, &loaded.failed)
+    let loaded = into_instance(connection, reference, load.how, load.wait).await?;
+    connection.context.printer.result(&loaded, words);
+    account_for(&connection.context.printer, &loaded.failed)
 }
 
 /// Loads, and asks for what has to be agreed to.
 pub(super) async fn into_instance(
-    connection: &Connection,
-    printer: &Printer,
+    connection: &Connection<'_>,
     reference: String,
     how: How,
     wait: Wait,
@@ -140,8 +136,10 @@ pub(super) async fn into_instance(
         once: false,
     };
     loop {
-        match call_over(connection, printer, &request).await {
-            Err(error) => request.consents.insert(consented(printer, error)?),
+        match call_over(connection, &request).await {
+            Err(error) => request
+                .consents
+                .insert(consented(&connection.context.printer, error)?),
             Ok(loaded) => return Ok(loaded),
         };
     }
@@ -157,9 +155,8 @@ pub(super) fn words(loaded: &pods::Loaded) -> String {
     text
 }
 
-async fn foresee(
-    connection: &Connection,
-    printer: &Printer,
+async fn dry_run(
+    connection: &Connection<'_>,
     reference: String,
     how: How,
     wait: Wait,
@@ -171,8 +168,8 @@ async fn foresee(
         services: how.services,
         wait_s: wait.wait.as_secs(),
     };
-    let forecast = call_over(connection, printer, &request).await?;
-    printer.result(&forecast, |forecast| {
+    let forecast = call_over(connection, &request).await?;
+    connection.context.printer.result(&forecast, |forecast| {
         let heading = format!(
             "loading {} into {} ({}, {})",
             forecast.reference, forecast.endpoint, printable(&forecast.emulator), forecast.merge
@@ -199,15 +196,15 @@ fn consented(printer: &Printer, error: ApiError) -> Result<Consent, ApiError> {
     }
 }
 
-pub(crate) async fn undo(global: &Global, printer: &Printer, undo: Undo) -> Result<(), ApiError> {
+pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
     let request = pods::Undo {
         endpoint: undo.endpoint.url,
     };
-    let undone = call(global, printer, Needs::Home, &request).await?;
-    printer.result(&undone, |undone| {
+    let undone = call(context, Needs::Home, &request).await?;
+    context.printer.result(&undone, |undone| {
         format!("put back {}: {}", undone.checkpoint, named(&undone.applied))
     });
-    account_for(printer, &undone.failed)
+    account_for(&context.printer, &undone.failed)
 }
 
 fn named(services: &[String]) -> String {

@@ -6,14 +6,12 @@ use clap::Args;
 use podsync_api::{ApiError, ErrorCode, pods};
 
 use crate::{
-    arguments::Global,
-    command::{
-        call_over,
-        pull::{LOCK_FILE, Wait},
-    },
-    connect::{Connection, Needs},
+    arguments::Wait,
+    call::call_over,
+    context::{Connection, Context, Needs},
     lockfile::{LockFile, lockable},
-    output::{Printer, ago, table},
+    output::{ago, table},
+    requirements::LOCK_FILE,
 };
 
 #[derive(Debug, Args)]
@@ -27,7 +25,7 @@ pub(crate) struct Lock {
     pub(crate) wait: Wait,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, lock: Lock) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, lock: Lock) -> Result<(), ApiError> {
     // Read first: a file that can't be written anew is no reason to ask anybody anything.
     let before = LockFile::read(&lock.file)?;
     let names: Vec<String> = match &before {
@@ -44,11 +42,11 @@ pub(crate) async fn run(global: &Global, printer: &Printer, lock: Lock) -> Resul
     for name in &names {
         lockable(name)?;
     }
-    let connection = Connection::open(global, printer, Needs::Network).await?;
-    let locked = lock_over(&connection, printer, &lock, before, &names).await;
+    let connection = Connection::open(context, Needs::Network).await?;
+    let locked = lock_over(&connection, &lock, before, &names).await;
     connection.close().await;
     let locked = locked?;
-    printer.result(&locked, |locked| {
+    context.printer.result(&locked, |locked| {
         let row = |(name, version): &(String, pods::Version)| {
             [
                 name.clone(),
@@ -63,13 +61,14 @@ pub(crate) async fn run(global: &Global, printer: &Printer, lock: Lock) -> Resul
             locked.iter().map(row),
         )
     });
-    printer.note(format_args!("wrote {}", lock.file.display()));
+    context
+        .printer
+        .note(format_args!("wrote {}", lock.file.display()));
     Ok(())
 }
 
 async fn lock_over(
-    connection: &Connection,
-    printer: &Printer,
+    connection: &Connection<'_>,
     lock: &Lock,
     before: Option<LockFile>,
     names: &[String],
@@ -81,7 +80,7 @@ async fn lock_over(
             reference: name.clone(),
             wait_s: lock.wait.wait.as_secs(),
         };
-        let resolved = call_over(connection, printer, &request).await?;
+        let resolved = call_over(connection, &request).await?;
         let file = file.get_or_insert_with(|| LockFile::new(&lock.file, resolved.team));
         if file.team != resolved.team {
             return Err(ApiError::new(

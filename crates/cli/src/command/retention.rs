@@ -10,10 +10,9 @@ use podsync_api::{
 use podsync_core::{PodName, retention::DEFAULT_GRACE};
 
 use crate::{
-    arguments::Global,
-    command::call,
-    connect::Needs,
-    output::{Printer, ago, table},
+    call::call,
+    context::{Context, Needs},
+    output::{ago, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -63,11 +62,7 @@ pub(crate) struct Apply {
     dry_run: bool,
 }
 
-pub(crate) async fn run(
-    global: &Global,
-    printer: &Printer,
-    command: Retention,
-) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), ApiError> {
     match command {
         Retention::Set(set) => {
             let request = retention::SetRetention {
@@ -75,19 +70,19 @@ pub(crate) async fn run(
                 rule: set.rule()?,
                 dry_run: set.dry_run,
             };
-            let told = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&told, words);
+            let retention = call(context, Needs::Network, &request).await?;
+            context.printer.result(&retention, words);
         }
         Retention::Show => {
-            let told = call(global, printer, Needs::Home, &retention::GetRetention {}).await?;
-            printer.result(&told, words);
+            let retention = call(context, Needs::Home, &retention::GetRetention {}).await?;
+            context.printer.result(&retention, words);
         }
         Retention::Apply(apply) => {
             let request = retention::ApplyRetention {
                 dry_run: apply.dry_run,
             };
-            let applied = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&applied, |applied| {
+            let applied = call(context, Needs::Network, &request).await?;
+            context.printer.result(&applied, |applied| {
                 let verb = if apply.dry_run {
                     "would drop"
                 } else {
@@ -133,8 +128,8 @@ impl Set {
     }
 }
 
-fn words(told: &retention::Retention) -> String {
-    let mut text = if told.rules.is_empty() {
+fn words(retention: &retention::Retention) -> String {
+    let mut text = if retention.rules.is_empty() {
         "the team has no rule: every version is kept until somebody drops it".to_owned()
     } else {
         let row = |said: &retention::Said| {
@@ -148,11 +143,11 @@ fn words(told: &retention::Retention) -> String {
         };
         table(
             ["POD", "KEEPS", "NOT UNDERSTOOD"],
-            told.rules.iter().map(row),
+            retention.rules.iter().map(row),
         )
     };
-    if !told.due.is_empty() {
-        text = format!("{text}\n\n{}", due(&told.due));
+    if !retention.due.is_empty() {
+        text = format!("{text}\n\n{}", due(&retention.due));
     }
     text
 }

@@ -9,14 +9,10 @@ use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, Consent, pods};
 
 use crate::{
-    arguments::Global,
-    command::{
-        call,
-        load::{Merge, account_for},
-        save::Endpoint,
-    },
-    connect::Needs,
-    output::Printer,
+    arguments::Endpoint,
+    call::call,
+    command::load::{Merge, account_for},
+    context::{Context, Needs},
 };
 
 const POLL: Duration = Duration::from_millis(500);
@@ -48,10 +44,12 @@ enum Hook {
     Ready,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, run: RunHook) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError> {
     let Hook::Ready = run.hook;
     let Some(reference) = run.load.filter(|reference| !reference.is_empty()) else {
-        printer.note("PODSYNC_LOAD names no version: nothing is loaded");
+        context
+            .printer
+            .note("PODSYNC_LOAD names no version: nothing is loaded");
         return Ok(());
     };
     let url = run.endpoint.url;
@@ -78,13 +76,13 @@ pub(crate) async fn run(global: &Global, printer: &Printer, run: RunHook) -> Res
         consents: consents.into_iter().collect(),
         once: true,
     };
-    let loaded = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&loaded, |loaded| {
+    let loaded = call(context, Needs::Network, &request).await?;
+    context.printer.result(&loaded, |loaded| {
         if loaded.already {
             format!("{url} holds {} already", loaded.reference)
         } else {
             format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "))
         }
     });
-    account_for(printer, &loaded.failed)
+    account_for(&context.printer, &loaded.failed)
 }

@@ -1,20 +1,18 @@
 //! `podsync save`: a state becomes a version.
 
-use std::{convert::Infallible, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
-    arguments::Global,
-    command::{call, config::settings},
-    connect::Needs,
-    output::{Printer, bytes, printable},
+    arguments::{Endpoint, absolute},
+    call::call,
+    command::share,
+    context::{Context, Needs},
+    output::{bytes, printable},
 };
-
-/// Where LocalStack listens unless it is told otherwise.
-const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
 
 #[derive(Debug, Args)]
 pub(crate) struct Save {
@@ -39,27 +37,7 @@ pub(crate) struct Save {
     wait: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Endpoint {
-    /// The running emulator
-    #[arg(
-        long = "endpoint",
-        id = "endpoint",
-        env = "AWS_ENDPOINT_URL",
-        value_name = "URL",
-        default_value = DEFAULT_ENDPOINT,
-        value_parser = or_default
-    )]
-    pub(crate) url: String,
-}
-
-/// A variable that is set but blank counts as not set, as it does for the AWS tools.
-fn or_default(url: &str) -> Result<String, Infallible> {
-    let given = (!url.trim().is_empty()).then_some(url);
-    Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
-}
-
-pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
     let from = match save.from {
         Some(path) => pods::StateSource::Path(absolute(path)?),
         None => pods::StateSource::Endpoint(save.endpoint.url),
@@ -72,17 +50,17 @@ pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Resul
         share: save.share,
         durable: save.wait,
     };
-    let shares = save.share || settings(global)?.shares_by_itself(&request.pod);
+    let shares = save.share || context.settings()?.shares_by_itself(&request.pod);
     let needs = if shares { Needs::Network } else { Needs::Home };
-    let saved = call(global, printer, needs, &request).await?;
+    let saved = call(context, needs, &request).await?;
     for (service, reason) in &saved.failed {
-        printer.warn(format_args!(
+        context.printer.warn(format_args!(
             "{} is not in it: {}",
             printable(service),
             printable(reason)
         ));
     }
-    printer.result(&saved, |saved| {
+    context.printer.result(&saved, |saved| {
         let mut text = if saved.unchanged {
             format!("unchanged: {} holds this state already", saved.reference)
         } else {
@@ -96,14 +74,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer, save: Save) -> Resul
         };
         if let Some(shared) = &saved.shared {
             text.push('\n');
-            text.push_str(&super::share::words(shared));
+            text.push_str(&share::words(shared));
         }
         text
     });
     Ok(())
-}
-
-pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
-    std::path::absolute(&path)
-        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
 }

@@ -3,7 +3,10 @@
 use clap::Args;
 use podsync_api::{ApiError, pods};
 
-use crate::{arguments::Global, command::call, connect::Needs, output::Printer};
+use crate::{
+    call::call,
+    context::{Context, Needs},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Share {
@@ -14,13 +17,13 @@ pub(crate) struct Share {
     wait: bool,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, share: Share) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, share: Share) -> Result<(), ApiError> {
     let request = pods::Share {
         reference: share.reference,
         durable: share.wait,
     };
-    let shared = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&shared, words);
+    let shared = call(context, Needs::Network, &request).await?;
+    context.printer.result(&shared, words);
     Ok(())
 }
 

@@ -7,10 +7,10 @@ use podsync_api::{
 };
 
 use crate::{
-    arguments::Global,
-    command::{call, diff::row},
-    connect::Needs,
-    output::{Printer, ago, bytes, printable, table},
+    call::call,
+    command::diff::row,
+    context::{Context, Needs},
+    output::{ago, bytes, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -22,16 +22,16 @@ pub(crate) struct Show {
     contents: bool,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, show: Show) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, show: Show) -> Result<(), ApiError> {
     let request = pods::Show {
         reference: show.reference,
         contents: show.contents,
     };
-    let shown = call(global, printer, Needs::Home, &request).await?;
+    let shown = call(context, Needs::Home, &request).await?;
     if let Some(warning) = &shown.whereabouts.warning {
-        printer.warn(printable(warning));
+        context.printer.warn(printable(warning));
     }
-    printer.result(&shown, words);
+    context.printer.result(&shown, words);
     Ok(())
 }
 

@@ -4,10 +4,9 @@ use clap::Args;
 use podsync_api::{ApiError, node};
 
 use crate::{
-    arguments::Global,
-    command::call,
-    connect::Needs,
-    output::{Printer, ago, bytes, count, table},
+    call::call,
+    context::{Context, Needs},
+    output::{ago, bytes, count, table},
 };
 
 #[derive(Debug, Args)]
@@ -16,12 +15,12 @@ pub(crate) struct Status {}
 #[derive(Debug, Args)]
 pub(crate) struct Peers {}
 
-pub(crate) async fn run(global: &Global, printer: &Printer, _: &Status) -> Result<(), ApiError> {
-    let status = call(global, printer, Needs::Home, &node::GetStatus {}).await?;
+pub(crate) async fn run(context: &Context, _: &Status) -> Result<(), ApiError> {
+    let status = call(context, Needs::Home, &node::GetStatus {}).await?;
     for warning in &status.warnings {
-        printer.warn(warning);
+        context.printer.warn(warning);
     }
-    printer.result(&status, words);
+    context.printer.result(&status, words);
     Ok(())
 }
 
@@ -89,12 +88,14 @@ fn words_of_hub(hub: &node::HubStatus) -> String {
     format!("{}, {heard}{waiting}", hub.url)
 }
 
-pub(crate) async fn peers(global: &Global, printer: &Printer, _: &Peers) -> Result<(), ApiError> {
-    let peers = call(global, printer, Needs::Network, &node::GetPeers {}).await?;
+pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> {
+    let peers = call(context, Needs::Network, &node::GetPeers {}).await?;
     if peers.is_empty() {
-        printer.note("no teammates known yet: `podsync team invite` lets one in");
+        context
+            .printer
+            .note("no teammates known yet: `podsync team invite` lets one in");
     }
-    printer.result(&peers, |peers| {
+    context.printer.result(&peers, |peers| {
         if peers.is_empty() {
             return String::new();
         }

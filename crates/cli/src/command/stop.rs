@@ -3,24 +3,19 @@
 use clap::Args;
 use podsync_api::ApiError;
 
-use crate::{
-    arguments::Global,
-    connect::{home, running},
-    output::Printer,
-};
+use crate::context::Context;
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {}
 
-pub(crate) async fn run(global: &Global, printer: &Printer, _: &Stop) -> Result<(), ApiError> {
-    let home = home(global)?;
-    let Some(client) = running(&home).await? else {
-        printer.note("no daemon runs");
+pub(crate) async fn run(context: &Context, _: &Stop) -> Result<(), ApiError> {
+    let Some(client) = context.running().await? else {
+        context.printer.note("no daemon runs");
         return Ok(());
     };
     let stopping = client.call(&podsync_api::node::Stop {}).await?;
-    podsync_daemon::wait_until_free(&home).await?;
-    printer.result(&stopping, |stopping| {
+    podsync_daemon::wait_until_free(&context.home()?).await?;
+    context.printer.result(&stopping, |stopping| {
         format!("stopped the daemon (pid {})", stopping.pid)
     });
     Ok(())

@@ -4,7 +4,10 @@ use clap::Args;
 use podsync_api::{ApiError, pods};
 use podsync_core::TagName;
 
-use crate::{arguments::Global, command::call, connect::Needs, output::Printer};
+use crate::{
+    call::call,
+    context::{Context, Needs},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
@@ -14,14 +17,14 @@ pub(crate) struct Tag {
     tag: TagName,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, tag: Tag) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, tag: Tag) -> Result<(), ApiError> {
     let name = tag.tag.clone();
     let request = pods::Tag {
         reference: tag.reference,
         tag: tag.tag,
     };
-    let version = call(global, printer, Needs::Network, &request).await?;
-    printer.result(&version, |version| {
+    let version = call(context, Needs::Network, &request).await?;
+    context.printer.result(&version, |version| {
         format!("{} is now tagged {name}", version.reference)
     });
     Ok(())

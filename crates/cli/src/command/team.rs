@@ -1,23 +1,17 @@
 //! `podsync team`: who is in, who may come in, who goes.
 
-use std::{
-    io::{BufRead, IsTerminal, Read},
-    time::Duration,
-};
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{MemberName, TeamName};
 
 use crate::{
-    arguments::Global,
-    command::call,
-    connect::{Needs, ensure_key},
-    output::{Printer, table},
+    call::call,
+    context::{Context, Needs},
+    output::table,
+    secret::{RECOVERY_KEY, TICKET},
 };
-
-/// More than any ticket has.
-const MAX_SECRET_LEN: u64 = 16 << 10;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Team {
@@ -123,7 +117,7 @@ pub(crate) struct SetHub {
     unset: bool,
 }
 
-pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, command: Team) -> Result<(), ApiError> {
     match command {
         Team::Create(create) => {
             let request = team::CreateTeam {
@@ -131,9 +125,9 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                 member: create.me.member()?,
                 label: create.me.label(),
             };
-            ensure_key(global, printer).await?;
-            let created = call(global, printer, Needs::Home, &request).await?;
-            printer.result(&created, |created| {
+            context.ensure_key().await?;
+            let created = call(context, Needs::Home, &request).await?;
+            context.printer.result(&created, |created| {
                 format!(
                     "team {} ({})\nrecovery key {}",
                     created.name,
@@ -141,13 +135,15 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                     created.recovery_key
                 )
             });
-            printer.note("keep the recovery key offline: it brings the team back when no admin is left, and is shown only now");
+            context.printer.note("keep the recovery key offline: it brings the team back when no admin is left, and is shown only now");
         }
         Team::Invite(invite) if invite.robot => {
             let request = team::InviteRobot { name: invite.name };
-            let invited = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&invited, |invited| invited.token.clone());
-            printer.note(format_args!(
+            let invited = call(context, Needs::Network, &request).await?;
+            context
+                .printer
+                .result(&invited, |invited| invited.token.clone());
+            context.printer.note(format_args!(
                 "a token of {0}, who reads everything that is shared: put it into a CI secret as PODSYNC_TOKEN, it is shown \
                  only now; `podsync team remove {0}` ends it",
                 invited.name
@@ -159,9 +155,11 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
                 expires_s: invite.expires.as_secs(),
                 uses: invite.uses,
             };
-            let invited = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&invited, |invited| invited.ticket.clone());
-            printer.note(format_args!(
+            let invited = call(context, Needs::Network, &request).await?;
+            context
+                .printer
+                .result(&invited, |invited| invited.ticket.clone());
+            context.printer.note(format_args!(
                 "lets {} in as {} within {}; send it over a private channel: `podsync team join`",
                 if invited.uses == 1 {
                     "one device".to_owned()
@@ -173,21 +171,21 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             ));
         }
         Team::Join(join) => {
-            let ticket = TICKET.read(join.ticket, printer)?;
+            let ticket = TICKET.read(join.ticket, &context.printer)?;
             let request = team::Join {
                 ticket,
                 member: join.me.member()?,
                 label: join.me.label(),
             };
-            ensure_key(global, printer).await?;
-            let joined = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&joined, |joined| {
+            context.ensure_key().await?;
+            let joined = call(context, Needs::Network, &request).await?;
+            context.printer.result(&joined, |joined| {
                 format!("in team {} as {}", joined.name, joined.role)
             });
         }
         Team::Members => {
-            let members = call(global, printer, Needs::Home, &team::ListMembers {}).await?;
-            printer.result(&members, |members| {
+            let members = call(context, Needs::Home, &team::ListMembers {}).await?;
+            context.printer.result(&members, |members| {
                 table(
                     ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
                     members.iter().map(row),
@@ -195,33 +193,27 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             });
         }
         Team::Remove(remove) => {
-            let removed = call(
-                global,
-                printer,
-                Needs::Network,
-                &team::Remove { who: remove.who },
-            )
-            .await?;
-            printer.result(&removed, |removed| {
+            let removed = call(context, Needs::Network, &team::Remove { who: remove.who }).await?;
+            context.printer.result(&removed, |removed| {
                 let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
                 format!("removed {}", devices.join(", "))
             });
-            printer.note("what it pulled before stays with it; what is shared from now on is under a new key");
+            context.printer.note("what it pulled before stays with it; what is shared from now on is under a new key");
         }
         Team::Role(set) => {
             let request = team::SetRole {
                 who: set.who,
                 role: set.role.into(),
             };
-            let member = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&member, |member| {
+            let member = call(context, Needs::Network, &request).await?;
+            context.printer.result(&member, |member| {
                 format!("{} is now {}", member.member, member.role)
             });
         }
         Team::SetHub(set) => {
             let request = team::SetHub { url: set.url };
-            let set = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&set, |set| match &set.url {
+            let set = call(context, Needs::Network, &request).await?;
+            context.printer.result(&set, |set| match &set.url {
                 None => "the team has no hub".to_owned(),
                 Some(url) if set.witnesses => {
                     format!("the team's hub is {url}; it lets in who has a ticket")
@@ -232,13 +224,15 @@ pub(crate) async fn run(global: &Global, printer: &Printer, command: Team) -> Re
             });
         }
         Team::Recover(recover) => {
-            let recovery_key = RECOVERY_KEY.read(recover.key, printer)?;
+            let recovery_key = RECOVERY_KEY.read(recover.key, &context.printer)?;
             let request = team::Recover { recovery_key };
-            let member = call(global, printer, Needs::Network, &request).await?;
-            printer.result(&member, |member| {
+            let member = call(context, Needs::Network, &request).await?;
+            context.printer.result(&member, |member| {
                 format!("{} is now {}", member.member, member.role)
             });
-            printer.note("put the recovery key back where it is safe: it cannot be changed");
+            context
+                .printer
+                .note("put the recovery key back where it is safe: it cannot be changed");
         }
     }
     Ok(())
@@ -290,60 +284,5 @@ impl From<Role> for team::Role {
             Role::Publisher => Self::Publisher,
             Role::Admin => Self::Admin,
         }
-    }
-}
-
-/// A secret as it is asked for: an argument shows in the process list and the shell's history.
-struct Secret {
-    what: &'static str,
-    variable: &'static str,
-}
-
-const TICKET: Secret = Secret {
-    what: "ticket",
-    variable: "PODSYNC_TICKET",
-};
-const RECOVERY_KEY: Secret = Secret {
-    what: "recovery key",
-    variable: "PODSYNC_RECOVERY_KEY",
-};
-
-impl Secret {
-    fn read(&self, argument: Option<String>, printer: &Printer) -> Result<String, ApiError> {
-        let Self { what, variable } = self;
-        let unreadable = |error: std::io::Error| {
-            ApiError::new(
-                ErrorCode::Ticket,
-                format!("cannot read the {what}: {error}"),
-            )
-        };
-        if let Some(secret) = argument.as_deref().filter(|text| *text != "-") {
-            printer.warn(format_args!(
-                "a {what} on the command line shows in the process list; better give it on stdin with `-`"
-            ));
-            return Ok(secret.to_owned());
-        }
-        if argument.is_none()
-            && let Ok(secret) = std::env::var(variable)
-        {
-            return Ok(secret);
-        }
-        let stdin = std::io::stdin();
-        if stdin.is_terminal() {
-            return rpassword::prompt_password(format!("{what}: ")).map_err(unreadable);
-        }
-        let mut line = String::new();
-        stdin
-            .lock()
-            .take(MAX_SECRET_LEN)
-            .read_line(&mut line)
-            .map_err(unreadable)?;
-        if line.trim().is_empty() {
-            return Err(
-                ApiError::new(ErrorCode::Ticket, format!("no {what} was given"))
-                    .hint(format!("give it at the prompt, on stdin, or as {variable}")),
-            );
-        }
-        Ok(line.trim().to_owned())
     }
 }

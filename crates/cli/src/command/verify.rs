@@ -4,10 +4,10 @@ use clap::Args;
 use podsync_api::{ApiError, ErrorCode, disk};
 
 use crate::{
-    arguments::Global,
-    command::{call, pull::Wait},
-    connect::Needs,
-    output::{Printer, bytes, count, printable, table},
+    arguments::Wait,
+    call::call,
+    context::{Context, Needs},
+    output::{bytes, count, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -25,11 +25,7 @@ pub(crate) struct Verify {
     wait: Wait,
 }
 
-pub(crate) async fn run(
-    global: &Global,
-    printer: &Printer,
-    verify: Verify,
-) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiError> {
     let needs = if verify.repair {
         Needs::Network
     } else {
@@ -41,8 +37,10 @@ pub(crate) async fn run(
         bucket: verify.bucket,
         wait_s: verify.wait.wait.as_secs(),
     };
-    let verified = call(global, printer, needs, &request).await?;
-    printer.result(&verified, |verified| words(verified, verify.bucket));
+    let verified = call(context, needs, &request).await?;
+    context
+        .printer
+        .result(&verified, |verified| words(verified, verify.bucket));
     let left = verified.broken.iter().filter(|broken| !broken.repaired);
     match left.count() {
         0 => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
-use crate::output::{Printer, printable};
+use super::{Printer, printable};
 
 /// The longest exact reference, and some white space.
 const MAX_ANSWER_LEN: u64 = 256;

@@ -14,7 +14,7 @@ use podsync_daemon::Token;
 use tempfile::TempDir;
 
 use crate::{
-    arguments::{Arguments, Command},
+    arguments::{Global, absolute},
     output::Printer,
 };
 
@@ -76,7 +76,7 @@ impl Scratch {
 }
 
 /// What a command does with a token.
-enum Use {
+pub(crate) enum Use {
     /// Runs as the robot; how long it may look for a teammate.
     Runs(Option<Duration>),
     /// Has nothing to do with teams.
@@ -87,11 +87,12 @@ enum Use {
 
 /// Looks for a token; with one, the command runs as its robot.
 pub(crate) fn prepare(
-    arguments: &mut Arguments,
+    global: &mut Global,
+    uses: Use,
     printer: &Printer,
-) -> Result<Option<Scratch>, ApiError> {
-    let said = arguments.global.token.take();
-    let wait = match (use_of(&arguments.command), &said) {
+) -> Result<Option<(Robot, Option<Scratch>)>, ApiError> {
+    let said = global.token.take();
+    let wait = match (uses, &said) {
         (Use::Ignores, None) => return Ok(None),
         (Use::Runs(wait), _) => wait,
         (Use::Ignores | Use::Refuses, _) => {
@@ -106,7 +107,7 @@ pub(crate) fn prepare(
         }
     };
     let Some(text) = read(said, printer)? else {
-        if arguments.global.cache.is_some() {
+        if global.cache.is_some() {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
                 "--cache is where a robot keeps its packs, and there is no token",
@@ -118,7 +119,7 @@ pub(crate) fn prepare(
         return Ok(None);
     };
     let token = Token::parse(&text)?;
-    let (place, scratch) = match arguments.global.cache.take() {
+    let (place, scratch) = match global.cache.take() {
         Some(folder) => (Place::Cache(absolute(folder)?), None),
         None => {
             let folder = tempfile::Builder::new()
@@ -138,46 +139,13 @@ pub(crate) fn prepare(
             (Place::Scratch(home), Some(Scratch(folder)))
         }
     };
-    arguments.global.robot = Some(std::sync::Arc::new(Robot {
+    let robot = Robot {
         token,
         text,
         wait: wait.unwrap_or(DEFAULT_WAIT),
         place,
-    }));
-    Ok(scratch)
-}
-
-fn use_of(command: &Command) -> Use {
-    match command {
-        Command::Pull(pull) => Use::Runs(Some(pull.wait.wait)),
-        Command::Load(load) => Use::Runs(Some(load.wait.wait)),
-        Command::Export(export) => Use::Runs(Some(export.wait.wait)),
-        Command::Lock(lock) => Use::Runs(Some(lock.wait.wait)),
-        Command::RunHook(run) => Use::Runs(Some(run.timeout)),
-        Command::List(_) | Command::Versions(_) | Command::Show(_) | Command::Diff(_) => {
-            Use::Runs(None)
-        }
-        Command::Init(_)
-        | Command::Doctor(_)
-        | Command::Stop(_)
-        | Command::Config(_)
-        | Command::Demo(_)
-        | Command::Completions(_) => Use::Ignores,
-        Command::Team(_)
-        | Command::Save(_)
-        | Command::Share(_)
-        | Command::Undo(_)
-        | Command::Tag(_)
-        | Command::Drop(_)
-        | Command::Retention(_)
-        | Command::Pin(_)
-        | Command::Unpin(_)
-        | Command::Gc(_)
-        | Command::Verify(_)
-        | Command::Status(_)
-        | Command::Peers(_)
-        | Command::Daemon(_) => Use::Refuses,
-    }
+    };
+    Ok(Some((robot, scratch)))
 }
 
 fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
@@ -210,9 +178,4 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
             .hint("copy the whole line that `podsync team invite --robot` printed")),
         },
     }
-}
-
-fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
-    std::path::absolute(&path)
-        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
 }

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use podsync_api::{Progress, Stage};
 
-use crate::output::{Printer, printable};
+use super::{Printer, printable};
 
 pub(crate) struct Bar<'a> {
     printer: &'a Printer,

@@ -1,0 +1,103 @@
+//! A command's connection to a daemon. Who opens one closes it: a daemon inside this process ends with it.
+
+use podsync_api::{ApiError, Call, Client, ErrorCode, node, team};
+use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
+
+use super::{
+    Context,
+    home::{answers, initialised},
+    hosting::{start_in_background, start_robot_in},
+    robot::Robot,
+};
+use crate::output::progress::Bar;
+
+/// What a command needs of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// The home only: a daemon in this process will do.
+    Home,
+    /// Teammates, also after the command has ended.
+    Network,
+}
+
+pub(crate) struct Connection<'a> {
+    pub(crate) context: &'a Context,
+    client: Client,
+    /// The daemon inside this process, where there is one.
+    hosted: Option<Running>,
+}
+
+impl<'a> Connection<'a> {
+    pub(crate) async fn open(context: &'a Context, needs: Needs) -> Result<Self, ApiError> {
+        if let Some(robot) = &context.robot {
+            return Self::open_as(robot, context).await;
+        }
+        let (home, printer) = (context.home()?, &context.printer);
+        let client = Client::new(&socket_path(&home), context.team())?;
+        let over = |client, hosted| Self {
+            context,
+            client,
+            hosted,
+        };
+        if let Some(status) = answers(&client).await {
+            if status.version == env!("CARGO_PKG_VERSION") {
+                return Ok(over(client, None));
+            }
+            initialised(&home)?;
+            printer.note(format_args!(
+                "the daemon is of podsync {}; restarting it as {}",
+                status.version,
+                env!("CARGO_PKG_VERSION")
+            ));
+            client.call(&node::Stop {}).await?;
+            podsync_daemon::wait_until_free(&home).await?;
+        }
+        initialised(&home)?;
+        let global = &context.global;
+        if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
+            start_in_background(&home, &client, printer).await?;
+            return Ok(over(client, None));
+        }
+        let settings = Settings::load(&home, Overrides::default())?;
+        let hosted = podsync_daemon::start(settings, Lifetime::Transient).await?;
+        Ok(over(client, Some(hosted)))
+    }
+
+    /// Runs as a robot: a daemon of its own in this process that knows what a teammate knows.
+    async fn open_as(robot: &Robot, context: &'a Context) -> Result<Self, ApiError> {
+        let (home, hosted) = start_robot_in(robot).await?;
+        let connection = Self {
+            context,
+            client: Client::new(&socket_path(&home), context.team())?,
+            hosted: Some(hosted),
+        };
+        let enter = team::Enter {
+            token: robot.text.clone(),
+            wait_s: robot.wait.as_secs(),
+        };
+        match connection.watch(&enter).await {
+            Ok(_) => Ok(connection),
+            Err(error) => {
+                connection.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a call and draws its progress.
+    pub(crate) async fn watch<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
+        let mut bar = Bar::new(&self.context.printer);
+        tokio::select! {
+            answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
+            () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
+                .hint("run the command again: it goes on where it stopped")),
+        }
+    }
+
+    /// Ends a hosted daemon in good order; every command calls it last.
+    pub(crate) async fn close(self) {
+        if let Some(hosted) = self.hosted {
+            hosted.stop().await;
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The subcommands, where each goes, and what a robot's token makes of it.
+
+use clap::{CommandFactory, Parser, Subcommand};
+use podsync_api::ApiError;
+
+use crate::{
+    arguments::Global,
+    command::{self, *},
+    context::{Context, robot::Use},
+};
+
+/// Hand a teammate the state of your AWS emulator: saved, shared and loaded peer to peer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "podsync",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make this device's key, as founding or joining a team does where there is none
+    Init(command::init::Init),
+    /// Teams: create, invite, join, members, remove, role, recover, set-hub
+    #[command(subcommand)]
+    Team(command::team::Team),
+    /// Save the emulator's state, or a folder or file, as a version of a pod
+    Save(command::save::Save),
+    /// Share a saved version with the team
+    Share(command::share::Share),
+    /// Fetch a version from teammates
+    Pull(command::pull::Pull),
+    /// Load a version into the running emulator; pulls it if need be
+    Load(command::load::Load),
+    /// Put back what was in the emulator before the last load
+    Undo(command::load::Undo),
+    /// Write a version to a `.snapshot` file or a folder
+    Export(command::export::Export),
+    /// Pods and their newest versions
+    #[command(alias = "ls")]
+    List(command::list::List),
+    /// All versions of a pod
+    Versions(command::list::Versions),
+    /// What a version is and where it lies
+    Show(command::show::Show),
+    /// Write down which version each name stands for, for `pull --frozen`
+    Lock(command::lock::Lock),
+    /// What differs between two versions
+    Diff(command::diff::Diff),
+    /// Name a version
+    Tag(command::tag::Tag),
+    /// Forget a version
+    Drop(command::drop::Drop),
+    /// Which versions the team keeps
+    #[command(subcommand)]
+    Retention(command::retention::Retention),
+    /// Keep a version on this machine, whatever the disk budget
+    Pin(command::disk::Pin),
+    /// Keep it no longer than the disk budget has room
+    Unpin(command::disk::Pin),
+    /// Give back disk space: what nothing needs, and what others have
+    Gc(command::disk::Gc),
+    /// Read again what is on this machine and check every byte
+    Verify(command::verify::Verify),
+    /// How the daemon, the teams and the disk are
+    Status(command::status::Status),
+    /// Teammates' devices that can be reached
+    Peers(command::status::Peers),
+    /// What keeps podsync from working here, each with its fix
+    Doctor(command::doctor::Doctor),
+    /// For hook scripts: load a pinned version when the emulator is ready
+    RunHook(command::run_hook::RunHook),
+    /// End the daemon that a command started in the background
+    Stop(command::stop::Stop),
+    /// Run the daemon in the foreground
+    Daemon(command::daemon::Daemon),
+    /// Print the settings in force
+    Config(command::config::Config),
+    /// See it work: a team and its hub on this machine, start to end
+    Demo(command::demo::Demo),
+    /// Print a shell's completion script
+    Completions(command::completions::Completions),
+}
+
+pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiError> {
+    match command {
+        Command::Init(command) => init::run(context, &command),
+        Command::Config(command) => config::run(context, &command),
+        Command::Completions(command) => completions::run(&command, Arguments::command()),
+        Command::Daemon(command) => daemon::run(context, command).await,
+        Command::Demo(command) => demo::run(&context.printer, &command).await,
+        Command::Team(command) => team::run(context, command).await,
+        Command::Save(command) => save::run(context, command).await,
+        Command::Share(command) => share::run(context, command).await,
+        Command::Pull(command) => pull::run(context, command).await,
+        Command::Load(command) => load::run(context, command).await,
+        Command::Undo(command) => load::undo(context, command).await,
+        Command::Export(command) => export::run(context, command).await,
+        Command::List(command) => list::run(context, &command).await,
+        Command::Versions(command) => list::versions(context, command).await,
+        Command::Show(command) => show::run(context, command).await,
+        Command::Diff(command) => diff::run(context, command).await,
+        Command::Tag(command) => tag::run(context, command).await,
+        Command::Lock(command) => lock::run(context, command).await,
+        Command::Retention(command) => retention::run(context, command).await,
+        Command::Pin(command) => disk::pin(context, command, true).await,
+        Command::Unpin(command) => disk::pin(context, command, false).await,
+        Command::Gc(command) => disk::gc(context, command).await,
+        Command::Verify(command) => verify::run(context, command).await,
+        Command::Drop(command) => drop::run(context, command).await,
+        Command::Status(command) => status::run(context, &command).await,
+        Command::Doctor(command) => doctor::run(context, command).await,
+        Command::RunHook(command) => run_hook::run(context, command).await,
+        Command::Stop(command) => stop::run(context, &command).await,
+        Command::Peers(command) => status::peers(context, &command).await,
+    }
+}
+
+impl Command {
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Daemon(_))
+    }
+
+    /// What it does with a token.
+    pub(crate) fn robot_use(&self) -> Use {
+        match self {
+            Self::Pull(pull) => Use::Runs(Some(pull.wait.wait)),
+            Self::Load(load) => Use::Runs(Some(load.wait.wait)),
+            Self::Export(export) => Use::Runs(Some(export.wait.wait)),
+            Self::Lock(lock) => Use::Runs(Some(lock.wait.wait)),
+            Self::RunHook(run) => Use::Runs(Some(run.timeout)),
+            Self::List(_) | Self::Versions(_) | Self::Show(_) | Self::Diff(_) => Use::Runs(None),
+            Self::Init(_)
+            | Self::Doctor(_)
+            | Self::Stop(_)
+            | Self::Config(_)
+            | Self::Demo(_)
+            | Self::Completions(_) => Use::Ignores,
+            Self::Team(_)
+            | Self::Save(_)
+            | Self::Share(_)
+            | Self::Undo(_)
+            | Self::Tag(_)
+            | Self::Drop(_)
+            | Self::Retention(_)
+            | Self::Pin(_)
+            | Self::Unpin(_)
+            | Self::Gc(_)
+            | Self::Verify(_)
+            | Self::Status(_)
+            | Self::Peers(_)
+            | Self::Daemon(_) => Use::Refuses,
+        }
+    }
+}
