@@ -3,7 +3,7 @@ from localstack.services.sqs.models import SqsStore, StandardQueue
 from localstack.services.stores import AccountRegionBundle
 
 from podsync_localstack.containers import Scope, StoreContainer
-from podsync_localstack.merging import Strategy, merge
+from podsync_localstack.merging import Strategy, place
 
 HERE = Scope("000000000000", "us-east-1")
 
@@ -11,6 +11,11 @@ HERE = Scope("000000000000", "us-east-1")
 @pytest.fixture
 def bundle():
     return AccountRegionBundle("sqs", SqsStore)
+
+
+def load(strategy, bundle, attributes):
+    container = StoreContainer(bundle)
+    place(strategy, "sqs", [container], [(container, HERE, attributes)]).carry_out()
 
 
 def test_reading_creates_nothing_that_would_be_saved(bundle):
@@ -38,12 +43,7 @@ def test_what_is_there_after_a_merge(bundle, strategy, expected):
     elsewhere = bundle[HERE.account]["eu-central-1"]
     store.queues |= {"orders": "mine", "own": "mine"}
     elsewhere.queues |= {"untouched": "mine"}
-    merge(
-        strategy,
-        StoreContainer(bundle),
-        HERE,
-        {"attr_queues": {"orders": "theirs", "new": "theirs"}},
-    )
+    load(strategy, bundle, {"attr_queues": {"orders": "theirs", "new": "theirs"}})
     assert store.queues == expected
     assert elsewhere.queues == {"untouched": "mine"}
 
@@ -52,5 +52,5 @@ def test_merged_resources_are_whole(bundle):
     mine, theirs = (StandardQueue("orders", HERE.region, HERE.account) for _ in range(2))
     mine.tags["mine"] = "1"
     bundle[HERE.account][HERE.region].queues["orders"] = mine
-    merge(Strategy.SERVICE_MERGE, StoreContainer(bundle), HERE, {"attr_queues": {"orders": theirs}})
+    load(Strategy.SERVICE_MERGE, bundle, {"attr_queues": {"orders": theirs}})
     assert bundle[HERE.account][HERE.region].queues["orders"] is theirs and theirs.tags == {}

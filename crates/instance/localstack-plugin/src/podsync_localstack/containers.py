@@ -35,7 +35,9 @@ class Container(Protocol):
     name: str
 
     def scopes(self) -> Iterator[Scope]: ...
+    # Nothing, of a scope that isn't there yet. The map is the caller's, what is in it isn't.
     def read(self, scope: Scope) -> Attributes: ...
+    def when_reset(self, scope: Scope) -> Attributes: ...
     def replace(self, scope: Scope, attributes: Attributes) -> None: ...
     def reset(self) -> None: ...
 
@@ -63,12 +65,17 @@ class StoreContainer:
 
     def read(self, scope: Scope) -> Attributes:
         """Without what is as it would be in a new store: reading through the API creates that."""
+        if not self._has(scope):
+            return {}
         held = self._held(scope)
         return {
             name: held[name]
             for name in sorted(held)
             if name not in self._COORDINATES and not self._is_default(name, held[name])
         }
+
+    def when_reset(self, scope: Scope) -> Attributes:
+        return {}
 
     def replace(self, scope: Scope, attributes: Attributes) -> None:
         held = self._held(scope)
@@ -79,6 +86,13 @@ class StoreContainer:
     def reset(self) -> None:
         for scope in list(self.scopes()):
             self.replace(scope, {})
+
+    def _has(self, scope: Scope) -> bool:
+        if scope.account is None:
+            return True
+        if not dict.__contains__(self._bundle, scope.account):
+            return False
+        return scope.region is None or dict.__contains__(self._bundle[scope.account], scope.region)
 
     def _held(self, scope: Scope) -> Attributes:
         if scope.account is None:
@@ -120,7 +134,11 @@ class BackendContainer:
                 yield Scope(account, region)
 
     def read(self, scope: Scope) -> Attributes:
-        return dict(self._held(scope))
+        return dict(self._held(scope)) if scope in self.scopes() else {}
+
+    def when_reset(self, scope: Scope) -> Attributes:
+        live = self._backend(scope)
+        return dict(vars(type(live)(live.region_name, live.account_id)))
 
     def replace(self, scope: Scope, attributes: Attributes) -> None:
         held = self._held(scope)

@@ -5,10 +5,11 @@ named, because its keys could be tokens. The format is described in docs/state-i
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from podsync_localstack import pickling, resource_kinds
+from podsync_localstack import merge_rules, pickling, resource_kinds
 from podsync_localstack.containers import Scope
 
 FORMAT_VERSION = 1
@@ -21,6 +22,10 @@ DIGEST_BYTES = 8
 
 # What moto calls the one region of services that have none.
 _NO_REGION = frozenset({"aws", "global"})
+
+
+# By the id of an object.
+Names = dict[int, str]
 
 
 @dataclass(frozen=True, order=True)
@@ -52,17 +57,18 @@ def document(resources: list[Resource]) -> dict[str, Any]:
     }
 
 
-def resources(service: str, scope: Scope, attributes: dict[str, Any]) -> list[Resource]:
+def resources(
+    service: str, scope: Scope, attributes: dict[str, Any], others: Names | None = None
+) -> list[Resource]:
+    """What is in a scope. `others` are more names of what these resources may hold."""
+    known = names(service, attributes) | (others or {})
     found: list[Resource] = []
-    for attribute, value in attributes.items():
-        name = attribute.removeprefix("attr_")
-        if not isinstance(value, dict) or not value or (service, name) in resource_kinds.LEFT_OUT:
-            continue
+    for name, value in _listed(service, attributes):
         kinds = resource_kinds.KINDS.get((service, name))
         if kinds is not None:
             for kind in kinds:
-                found += _of_kind(kind, service, scope, value)
-        elif not name.startswith("_"):
+                found += _of_kind(kind, service, scope, value, known)
+        elif not name.startswith("_") and isinstance(value, dict):
             found.append(
                 Resource(
                     service,
@@ -76,8 +82,28 @@ def resources(service: str, scope: Scope, attributes: dict[str, Any]) -> list[Re
     return found
 
 
+def names(service: str, attributes: dict[str, Any]) -> Names:
+    """Each resource's object, by what it is called wherever another one holds it."""
+    found: Names = {}
+    for attribute, value in _listed(service, attributes):
+        for kind in resource_kinds.KINDS.get((service, attribute), ()):
+            found |= {id(item): f"{kind.type} {name}" for name, item in kind.each(value)}
+    return found
+
+
+def _listed(service: str, attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for attribute, value in attributes.items():
+        name = attribute.removeprefix("attr_")
+        if (service, name) in resource_kinds.LEFT_OUT:
+            continue
+        if merge_rules.is_about(merge_rules.rule(service, name, value)):
+            continue
+        if value and (isinstance(value, dict) or (service, name) in resource_kinds.KINDS):
+            yield name, value
+
+
 def _of_kind(
-    kind: resource_kinds.Kind, service: str, scope: Scope, held: dict[Any, Any]
+    kind: resource_kinds.Kind, service: str, scope: Scope, held: Any, known: Names
 ) -> list[Resource]:
     return [
         Resource(
@@ -88,9 +114,10 @@ def _of_kind(
             name[:LONGEST_NAME],
             kind.label(item)[:LONGEST_NAME],
             kind.counts(item),
-            _digest(kind.essence(item)),
+            _digest(kind.essence(item), known),
         )
         for name, item in kind.each(held)
+        if not kind.skip(name, item)
     ]
 
 
@@ -99,10 +126,10 @@ def _region(item: Any, scope: Scope) -> str:
     return "" if region in _NO_REGION else region
 
 
-def _digest(essence: Any) -> str:
+def _digest(essence: Any, known: Names) -> str:
     """Tells whether two entries are of the same resource in the same state, and nothing else."""
     try:
-        data = pickling.dumps(essence)
+        data = pickling.dumps_naming(essence, known)
     except Exception:
         # What can't be pickled is reported where it is saved.
         return ""

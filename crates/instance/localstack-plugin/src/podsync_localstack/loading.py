@@ -8,6 +8,7 @@ from trusted people.
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 from localstack.services.plugins import SERVICE_PLUGINS, Service
@@ -17,13 +18,15 @@ from podsync_localstack import (
     asset_folders,
     changing,
     environment,
-    merging,
     names,
     pickling,
+    planning,
     resetting,
     s3_bodies,
+    sqs_queues,
 )
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
+from podsync_localstack.beside import Scopes
 from podsync_localstack.changing import Change
 from podsync_localstack.containers import Container, Scope, ServiceState, provider
 from podsync_localstack.environment import IncompatibleState
@@ -82,32 +85,51 @@ class PreparedLoad:
             if change.problems or change.name in self.services:
                 yield _event(change.name, change.problems)
 
+    def plan(self) -> dict[str, Any]:
+        """What `apply` would change, by resource. Nothing is changed by asking.
+
+        For callers that hold the gate.
+        """
+        changes: list[planning.Change] = []
+        failed: list[Event] = []
+        others = SERVICE_PLUGINS.list_active_services()
+        reset = set(others) - set(self.services) if self._strategy is Strategy.OVERWRITE else set()
+        for name in sorted({*self.services, *reset}):
+            try:
+                state = ServiceState(SERVICE_PLUGINS.require(name))
+                incoming = [] if name in reset else self._read_scopes(name, state)
+                with sqs_queues.still() if name == "sqs" else nullcontext():
+                    changes += planning.plan(self._strategy, name, state, incoming).changes()
+            except Exception as e:
+                LOG.exception("Could not plan to load %s", name)
+                failed.append({"service": name, "message": reason(e)})
+        return planning.document(changes, failed)
+
     def close(self) -> None:
         self._archive.close()
 
     def _change(self, name: str) -> Change:
         service = SERVICE_PLUGINS.require(name)
-        incoming = self._read_scopes(name, ServiceState(service))
+        state = ServiceState(service)
+        incoming = self._read_scopes(name, state)
         resets = self._strategy is Strategy.OVERWRITE
-        return Change(name, service, resets, lambda: self._place(name, service, incoming))
+        return Change(name, service, resets, lambda: self._place(name, service, state, incoming))
 
     def _place(
-        self, name: str, service: Service, incoming: list[tuple[Container, Scope, dict[str, Any]]]
+        self, name: str, service: Service, state: ServiceState, incoming: Scopes
     ) -> list[str]:
+        planned = planning.plan(self._strategy, name, state, incoming)
         if self._strategy is Strategy.OVERWRITE:
             resetting.clear(name)
         bodies = list(s3_bodies.bodies()) if name == "s3" else []
-        for container, scope, attributes in incoming:
-            merging.merge(self._strategy, container, scope, attributes)
+        planned.placing.carry_out()
         if name == "s3":
             return self._load_bodies(provider(service)._storage_backend, bodies)
-        self._load_folders(name, ServiceState(service))
+        self._load_folders(name, state)
         return []
 
-    def _read_scopes(
-        self, name: str, state: ServiceState
-    ) -> list[tuple[Container, Scope, dict[str, Any]]]:
-        incoming = []
+    def _read_scopes(self, name: str, state: ServiceState) -> Scopes:
+        incoming: Scopes = []
         unplaced = set(self._archive.under(names.service_folder(name)))
         for container in state.containers:
             for member, scope in self._scopes(name, container):
@@ -126,7 +148,6 @@ class PreparedLoad:
             yield member, Scope(*names.parse_scope(member.removeprefix(prefix)))
 
     def _load_bodies(self, storage: S3ObjectStore, before: list[s3_bodies.Body]) -> list[str]:
-        s3_bodies.settle_owners()
         s3_bodies.drop_all_but_present(storage, before)
         failed = s3_bodies.load(storage, self._archive)
         return [f"{failure.object}: {failure.reason}" for failure in failed]

@@ -84,7 +84,7 @@ def find(module: str, name: str) -> Any:
         return getattr(importlib.import_module(module), name)
     if module == "builtins":
         return _builtin(name)
-    if not _is_of_resources(module):
+    if not is_of_resources(module):
         raise NotNameable(f"{module}.{name} is not what resources are made of")
     found: Any = importlib.import_module(module)
     for part in name.split("."):
@@ -102,7 +102,7 @@ def lambda_of(module: str, qualname: str, position: int) -> FunctionType:
     Only those without arguments and without anything around them, as defaults of maps are: a state
     can call them, and has no say in what they do.
     """
-    if not _is_of_resources(module):
+    if not is_of_resources(module):
         raise NotNameable(f"{module} has no functions that a state may name")
     codes = [code for code in _codes(module) if code.co_qualname == qualname]
     if position not in range(len(codes)) or not _is_default(codes[position]):
@@ -113,7 +113,7 @@ def lambda_of(module: str, qualname: str, position: int) -> FunctionType:
 def place_of(function: FunctionType) -> tuple[str, str, int]:
     """The arguments of `lambda_of` that lead to a function like this one."""
     module, qualname = function.__module__, function.__qualname__
-    if _is_of_resources(module):
+    if is_of_resources(module):
         codes = [code for code in _codes(module) if code.co_qualname == qualname]
         if _is_default(function.__code__) and function.__code__ in codes:
             return module, qualname, codes.index(function.__code__)
@@ -128,7 +128,7 @@ def method_of(holder: Any, name: str) -> MethodType:
         _METHOD.fullmatch(name)
         and isinstance(found, FunctionType)
         and found.__module__ == cls.__module__
-        and _is_of_resources(cls.__module__)
+        and is_of_resources(cls.__module__)
     ):
         raise NotNameable(
             f"the method {cls.__module__}.{cls.__qualname__}.{name} can't be part of a state"
@@ -153,7 +153,7 @@ def _codes(module: str) -> list[CodeType]:
     return found
 
 
-def _is_of_resources(module: str) -> bool:
+def is_of_resources(module: str) -> bool:
     return module in _MODULES or module.startswith(_PACKAGES)
 
 

@@ -38,6 +38,24 @@ def dumps(value: Any) -> bytes:
     return target.getvalue()
 
 
+def dumps_naming(value: Any, names: dict[int, str]) -> bytes:
+    """For comparing only: objects within `value` whose ids are in `names` are there by name."""
+    target = io.BytesIO()
+    pickler = _CanonicalPickler(target)
+    root = value
+
+    def name_of(obj: Any) -> str | None:
+        nonlocal root
+        if obj is root:
+            root = pickler
+            return None
+        return names.get(id(obj))
+
+    pickler.persistent_id = name_of
+    pickler.dump(value)
+    return target.getvalue()
+
+
 def loads(data: bytes) -> Any:
     """Raises NotNameable before anything is called that a state has no business with."""
     return _ListedUnpickler(io.BytesIO(data)).load()

@@ -27,6 +27,8 @@ class Kind:
     label: Callable[[Any], str] = lambda item: ""
     # What changes with the resource, where that is less to read than all of it.
     essence: Callable[[Any], Any] = lambda item: item
+    # What comes with every instance and is nobody's resource.
+    skip: Callable[[str, Any], bool] = lambda name, item: False
 
 
 def _after(mark: str) -> Each:
@@ -60,11 +62,6 @@ def _named(attribute: str = "name") -> Each:
             yield str(getattr(item, attribute)), item
 
     return each
-
-
-def _but(each: Each, skip: Callable[[str, Any], bool]) -> Each:
-    """Without what comes with every instance and is nobody's resource."""
-    return lambda held: (found for found in each(held) if not skip(*found))
 
 
 def _is_default(name: str, item: Any) -> bool:
@@ -163,11 +160,23 @@ def _stack_name(held: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
         yield name.split("/", 1)[0], stack
 
 
+def _groups(held: Any) -> Iterator[tuple[str, Any]]:
+    yield from held.by_name.items()
+
+
+def _policy_essence(policy: Any) -> Any:
+    """Where it is attached is told by what it is attached to."""
+    held = {name: value for name, value in vars(policy).items() if name != "attachment_count"}
+    if isinstance(held.get("policy"), dict):
+        held["policy"] = {k: v for k, v in held["policy"].items() if k != "AttachmentCount"}
+    return held
+
+
 _USER = Kind("user")
 _ROLE = Kind("role")
 _GROUP = Kind("group")
-_POLICY = Kind("policy", _but(_by_key, _is_of_aws))
-_STACK = Kind("stack", _but(_stack_name, _is_gone))
+_POLICY = Kind("policy", essence=_policy_essence, skip=_is_of_aws)
+_STACK = Kind("stack", _stack_name, skip=_is_gone)
 _PROFILE = Kind("instance-profile")
 
 KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
@@ -179,23 +188,24 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("cloudwatch", "dashboards"): (Kind("dashboard"),),
     ("dynamodb", "tables"): (Kind("table", counts=_table),),
     ("dynamodb", "table_definitions"): (Kind("table"),),
-    ("ec2", "vpcs"): (Kind("vpc", _but(_by_key, _is_default), label=_own("cidr_block")),),
-    ("ec2", "subnets"): (Kind("subnet", _but(_within, _is_default), label=_own("cidr_block")),),
+    ("ec2", "vpcs"): (Kind("vpc", skip=_is_default, label=_own("cidr_block")),),
+    ("ec2", "subnets"): (Kind("subnet", _within, skip=_is_default, label=_own("cidr_block")),),
     ("ec2", "groups"): (
         Kind(
             "security-group",
-            _but(_within, lambda _, group: group.name == "default"),
+            _within,
             label=_own("name"),
+            skip=lambda _, group: group.name == "default",
         ),
     ),
-    ("ec2", "route_tables"): (Kind("route-table", _but(_by_key, _is_default)),),
-    ("ec2", "network_acls"): (Kind("network-acl", _but(_by_key, _is_default)),),
+    ("ec2", "route_tables"): (Kind("route-table", skip=_is_default),),
+    ("ec2", "network_acls"): (Kind("network-acl", skip=_is_default),),
     ("ec2", "internet_gateways"): (Kind("internet-gateway"),),
     ("ec2", "key_pairs"): (Kind("key-pair"),),
     ("ec2", "reservations"): (Kind("reservation", counts=_length("instances", "instances")),),
     ("ec2", "volumes"): (Kind("volume"),),
     ("events", "event_buses"): (
-        Kind("event-bus", _but(_by_key, _is_empty_default), _length("rules", "rules")),
+        Kind("event-bus", counts=_length("rules", "rules"), skip=_is_empty_default),
         Kind("rule", _children("rules"), _length("targets", "targets")),
     ),
     ("events", "archives"): (Kind("archive"),),
@@ -222,12 +232,25 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("lambda", "layers"): (Kind("layer", counts=_length("versions", "layer_versions")),),
     ("logs", "groups"): (Kind("log-group", counts=_length("streams", "streams")),),
     ("opensearch", "opensearch_domains"): (Kind("domain"),),
+    ("redshift", "clusters"): (Kind("cluster"),),
+    ("redshift", "parameter_groups"): (
+        Kind("parameter-group", skip=lambda name, _: name.startswith("default.")),
+    ),
+    ("redshift", "security_groups"): (
+        Kind("security-group", skip=lambda name, _: name == "Default"),
+    ),
+    ("redshift", "snapshots"): (Kind("snapshot"),),
+    ("redshift", "subnet_groups"): (Kind("subnet-group"),),
+    ("resource-groups", "groups"): (Kind("group", _groups),),
+    ("route53", "health_checks"): (Kind("health-check"),),
     ("route53", "zones"): (
         Kind("hosted-zone", counts=_length("record_sets", "rrsets"), label=_own("name")),
     ),
+    ("route53resolver", "resolver_endpoints"): (Kind("resolver-endpoint", label=_own("name")),),
+    ("route53resolver", "resolver_rules"): (Kind("resolver-rule", label=_own("name")),),
     ("s3", "buckets"): (Kind("bucket", counts=_bucket, essence=_bucket_essence),),
     ("scheduler", "schedule_groups"): (
-        Kind("schedule-group", _but(_by_key, _is_empty_default), _length("schedules", "schedules")),
+        Kind("schedule-group", counts=_length("schedules", "schedules"), skip=_is_empty_default),
         Kind("schedule", _children("schedules")),
     ),
     ("secretsmanager", "secrets"): (Kind("secret", counts=_length("versions", "versions")),),
@@ -240,8 +263,8 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("ssm", "_parameters"): (
         Kind(
             "parameter",
-            _but(_by_key, _is_public_parameter),
-            lambda versions: (("versions", len(versions)),),
+            counts=lambda versions: (("versions", len(versions)),),
+            skip=_is_public_parameter,
         ),
     ),
     ("ssm", "_documents"): (Kind("document"),),
@@ -250,7 +273,8 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("stepfunctions", "state_machines"): (Kind("state-machine", _after(":stateMachine:")),),
 }
 
-# What repeats a resource, comes with every instance, or is kept by a secret.
+# What repeats a resource, comes with every instance, or is kept by a secret. What is `About`
+# resources, as `merge_rules` says, is left out too.
 LEFT_OUT = frozenset(
     {
         ("apigateway", "active_deployments"),
@@ -259,6 +283,8 @@ LEFT_OUT = frozenset(
         ("ec2", "amis"),
         ("ec2", "managed_prefix_lists"),
         ("ec2", "snapshots"),
+        ("redshift", "RESOURCE_TYPE_MAP"),
+        ("redshift", "default_params"),
         ("iam", "ACCESS_KEY_INDEX"),
         ("iam", "access_keys"),
         ("iam", "aws_managed_policies"),

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from localstack.services.plugins import SERVICE_PLUGINS
 from rolo import Request, Response, route
 
-from podsync_localstack import archive, environment, resetting
+from podsync_localstack import archive, environment, gate, resetting
 from podsync_localstack.archive import BLOCK, BrokenArchive
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
@@ -44,7 +44,10 @@ def _refuse_pages(endpoint: Endpoint) -> Endpoint:
         origin = request.headers.get("Origin")
         if origin is not None and not _is_loopback(origin):
             return _error(403, f"requests of web pages are refused, and this one is of {origin}")
-        return endpoint(self, request, **arguments)
+        try:
+            return endpoint(self, request, **arguments)
+        except _Refused as refused:
+            return refused.response
 
     return guarded
 
@@ -95,25 +98,16 @@ class PodRoutes:
     @route("/_localstack/pods", methods=["POST"])
     @_refuse_pages
     def load(self, request: Request) -> Response:
-        name = request.args.get("merge", DEFAULT_STRATEGY.value)
-        try:
-            strategy = Strategy(name)
-        except ValueError:
-            known = ", ".join(strategy.value for strategy in Strategy)
-            return _error(400, f"there is no merge strategy {name!r}; there are {known}")
-        spooled = _received(request)
-        try:
-            prepared = PreparedLoad(spooled, strategy)
-        except BrokenArchive as e:
-            spooled.close()
-            return _error(400, str(e))
-        except IncompatibleState as e:
-            spooled.close()
-            return _error(422, str(e))
-        except BaseException:
-            spooled.close()
-            raise
+        prepared, spooled = _prepared(request)
         return Response(_load(prepared, spooled), 201, {"Content-Type": "application/x-ndjson"})
+
+    # A path of its own: whoever doesn't know it must not take a question for a load.
+    @route("/_localstack/pods/plan", methods=["POST"])
+    @_refuse_pages
+    def plan(self, request: Request) -> Response:
+        prepared, spooled = _prepared(request)
+        with spooled, gate.closed():
+            return Response.for_json(prepared.plan())
 
     @route("/_localstack/state/reset", methods=["POST"])
     @_refuse_pages
@@ -126,6 +120,38 @@ class PodRoutes:
         if not SERVICE_PLUGINS.exists(service):
             return _error(404, f"this instance has no service {service!r}")
         return _reset(resetting.reset([service]))
+
+
+class _Refused(Exception):
+    """With the answer that says why."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+def _prepared(request: Request) -> tuple[PreparedLoad, BinaryIO]:
+    """The posted state, checked, and its file, which is the caller's to close."""
+    name = request.args.get("merge", DEFAULT_STRATEGY.value)
+    try:
+        strategy = Strategy(name)
+    except ValueError:
+        known = ", ".join(strategy.value for strategy in Strategy)
+        raise _Refused(
+            _error(400, f"there is no merge strategy {name!r}; there are {known}")
+        ) from None
+    spooled = _received(request)
+    try:
+        return PreparedLoad(spooled, strategy), spooled
+    except BrokenArchive as e:
+        refused = _Refused(_error(400, str(e)))
+    except IncompatibleState as e:
+        refused = _Refused(_error(422, str(e)))
+    except BaseException:
+        spooled.close()
+        raise
+    spooled.close()
+    raise refused
 
 
 def _wanted(request: Request) -> list[str]:

@@ -63,17 +63,6 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
     return failed
 
 
-def settle_owners() -> None:
-    """After a merge: a name has one owner, as the state says, while its bucket is there."""
-    for account in s3_stores:
-        buckets = s3_stores[account]._global.get("buckets", {})
-        for name in [name for name in buckets if _owners().get(name) != account]:
-            del buckets[name]
-    present = {bucket.name for bucket in _buckets()}
-    for name in [name for name in _owners() if name not in present]:
-        del _owners()[name]
-
-
 def drop_all_but_present(storage: S3ObjectStore, before: list[Body]) -> None:
     """Frees what was in storage before a load and belongs to nothing now."""
     present = {body.member for body in bodies()}
@@ -99,11 +88,6 @@ def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
             stored.file.internal_last_modified = modified
     record.size = size
     record.internal_last_modified = modified
-
-
-def _owners() -> dict[str, str]:
-    owners: dict[str, str] = s3_stores._universal.get("global_bucket_map", {})
-    return owners
 
 
 def _buckets() -> Iterator[S3Bucket]:
