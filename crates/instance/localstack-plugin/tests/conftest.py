@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +20,17 @@ SHARED = Path(__file__).parents[4] / "tests" / "localstack"
 LAUNCHER = SHARED / "run.py"
 SOURCE = Path(__file__).parents[1] / "src"
 START_SECONDS = 60
+# Writes the stack of each thread to the log when it is asked to.
+_TELLS_ITS_THREADS = """
+import runpy, signal, sys, traceback
+def tell(*_):
+    frames = sys._current_frames().values()
+    lines = [line for frame in frames for line in traceback.format_stack(frame)]
+    sys.stderr.write("threads:\\n" + "".join(lines) + "threads told\\n")
+    sys.stderr.flush()
+signal.signal(signal.SIGUSR1, tell)
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
 
 # What is tested is what lies here, in this process and in those that are started, and not a copy
 # that was installed once: from that come the entry points only.
@@ -34,7 +46,7 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (home / "log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, LAUNCHER],
+            [sys.executable, "-c", _TELLS_ITS_THREADS, LAUNCHER],
             env=os.environ
             | {"LOCALSTACK_TEST_PORT": str(self.port), "LOCALSTACK_TEST_HOME": str(home)},
             stdout=self._log,
@@ -86,6 +98,19 @@ class Instance:
         assert status == 201
         assert [event for event in events if event["status"] != "ok"] == []
 
+    def threads(self, function: str) -> int:
+        """How many threads are in a function of that name."""
+        start = os.path.getsize(self._log.name)
+        self.process.send_signal(signal.SIGUSR1)
+
+        def told() -> str | None:
+            with open(self._log.name, errors="replace") as log:
+                log.seek(start)
+                text = log.read()
+            return text if "threads told\n" in text else None
+
+        return until(told).count(f", in {function}\n")
+
     def reset(self) -> None:
         assert self.call("POST", "/_localstack/state/reset")[0] == 200
 
@@ -97,6 +122,16 @@ class Instance:
             self.process.kill()
             self.process.wait()
         self._log.close()
+
+
+def until[T](found: Callable[[], T | None], seconds: float = 20) -> T:
+    """What is true at last."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it didn't happen in time")
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""What could not be saved or loaded, by name."""
+"""What could not be saved or loaded, by name, and what will end by it."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,10 +16,20 @@ class Failure:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+@dataclass(frozen=True, order=True)
+class UnderWay:
+    """Work that ends when the state is loaded, see `live`."""
+
+    service: str
+    kind: str
+    count: int
+
+
 @dataclass
 class SaveReport:
     services: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    under_way: list[UnderWay] = field(default_factory=list)
     quiesced: bool = True
 
 

@@ -12,6 +12,7 @@ import queue
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -86,6 +87,8 @@ class PodRoutes:
         }
         if report.failed:
             headers["x-podsync-failed"] = _failed_header(report.failed)
+        if report.under_way:
+            headers["x-podsync-under-way"] = json.dumps([asdict(it) for it in report.under_way])
         if not report.quiesced:
             headers["x-podsync-quiesced"] = "false"
         return Response(_blocks(spooled), 200, headers)

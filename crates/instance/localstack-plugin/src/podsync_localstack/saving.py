@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Collection
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from localstack.services.plugins import SERVICE_PLUGINS, Service
@@ -13,6 +14,7 @@ from podsync_localstack import (
     environment,
     gate,
     index,
+    live,
     names,
     outside,
     pickling,
@@ -21,7 +23,7 @@ from podsync_localstack import (
 )
 from podsync_localstack.archive import ArchiveWriter
 from podsync_localstack.containers import Container, Scope, ServiceState, provider, running
-from podsync_localstack.report import Failure, SaveReport, reason
+from podsync_localstack.report import Failure, SaveReport, UnderWay, reason
 
 LOG = logging.getLogger(__name__)
 
@@ -48,6 +50,10 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     resources += _save_containers(name, state, archive, report)
                 states.append((name, service, state))
+                report.under_way += [
+                    UnderWay(name, kind, count)
+                    for kind, count in sorted(live.of(name, service).under_way().items())
+                ]
                 if missing := outside.not_saved(name, service):
                     report.failed.append(Failure(name, missing))
             except Exception as e:
@@ -160,6 +166,7 @@ def _metadata(report: SaveReport) -> dict[str, Any]:
         **environment.describe(),
         "services": sorted(report.services),
         "failed": [failure.as_json() for failure in report.failed],
+        "under_way": [asdict(work) for work in report.under_way],
     }
 
 

@@ -50,6 +50,8 @@ class Executions(Work):
             now = datetime.datetime.now(tz=datetime.UTC)
             environment.set_stop(stop_date=now, error=ERROR, cause=CAUSE)
             for endpoint in list(environment.callback_pool_manager._pool.values()):
+                if hasattr(endpoint, "notify_activity_task_start"):
+                    endpoint.notify_activity_task_start(None)
                 endpoint.interrupt_all()
 
     def _end_map_runs(self, environment: Any) -> None:

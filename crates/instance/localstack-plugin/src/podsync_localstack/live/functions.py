@@ -124,8 +124,11 @@ def _poller(mapping: Any) -> Any:
     from localstack.services.lambda_.event_source_mapping.esm_worker_factory import (
         EsmWorkerFactory,
     )
+    from localstack.services.lambda_.event_source_mapping.pollers import sqs_poller
     from localstack.services.lambda_.provider_utils import get_function_version_from_arn
 
+    # It remembers queues that are gone.
+    sqs_poller.get_queue_url.cache_clear()
     version = get_function_version_from_arn(mapping["FunctionArn"])
     return EsmWorkerFactory(dict(mapping), version.config.role, True).get_esm_worker().poller
 
