@@ -49,12 +49,9 @@ impl Test {
                 ],
             );
         }
-        // The end-to-end runs drive this very binary, with the places where it can be killed.
-        run(
-            "cargo",
-            &["build", "--package", "podsync", "--features", "failpoints"],
-        )?;
         let pythons = localstack::VERSIONS.map(localstack::python);
+        // The end-to-end runs drive the program that is built with these features: it has the places where it
+        // can be killed.
         let mut tests = command(
             "cargo",
             &[
