@@ -13,7 +13,9 @@ def test_its_own_states_are_loadable():
     ("changed", "word"),
     [
         ({"format": "other"}, "companion"),
-        ({"format_version": 2}, "format version"),
+        ({"format_version": 3}, "format version"),
+        ({"format_version": "2"}, "format version"),
+        ({"format_version": None}, "format version"),
         ({"localstack_version": "2099.1.0"}, "2099.1.0 or newer"),
         ({"localstack_version": "3.8.1"}, "another LocalStack 3.8.1"),
         ({"python_version": "3.11"}, "Python 3.11"),
@@ -22,6 +24,10 @@ def test_its_own_states_are_loadable():
 def test_others_are_refused_with_what_would_work(changed, word):
     with pytest.raises(IncompatibleState, match=word):
         environment.require_loadable(environment.describe() | changed)
+
+
+def test_the_format_before_is_fine():
+    environment.require_loadable(environment.describe() | {"format_version": 1})
 
 
 def test_older_localstack_of_the_same_line_is_fine():

@@ -219,7 +219,7 @@ def test_what_cannot_be_loaded_is_refused_and_touches_nothing(clean, incoming):
         incoming[:-1]: 400,
         foreign.getvalue(): 422,
         changed_metadata(incoming, localstack_version="2099.1.0"): 422,
-        changed_metadata(incoming, format_version=2): 422,
+        changed_metadata(incoming, format_version=3): 422,
     }
     for body, expected in refused.items():
         status, _, answer = clean.call("POST", "/_localstack/pods?merge=overwrite", body)

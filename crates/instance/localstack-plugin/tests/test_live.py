@@ -5,6 +5,7 @@ import json
 import threading
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -13,6 +14,7 @@ from stories.story import queue_arn, received
 
 from podsync_localstack import pickling
 
+DATA = Path(__file__).parent / "data"
 ROLE = "arn:aws:iam::000000000000:role/any"
 
 
@@ -335,3 +337,54 @@ def test_a_run_of_the_instance_goes_on_where_it_stays_and_ends_where_it_goes(sou
     until(lambda: target.threads("_execution_logic") == 2)
     loaded(target, state)
     until(lambda: target.threads("_execution_logic") == 0)
+
+
+# ---------------------------------------------------------------- mail
+
+
+def mails(instance):
+    _, _, body = instance.call("GET", "/_aws/ses")
+    return {message["Subject"] for message in json.loads(body)["messages"]}
+
+
+def send_mail(instance, subject):
+    ses = instance.client("ses")
+    ses.verify_email_identity(EmailAddress="a@example.com")
+    ses.send_email(
+        Source="a@example.com",
+        Destination={"ToAddresses": ["b@example.com"]},
+        Message={"Subject": {"Data": subject}, "Body": {"Text": {"Data": "text"}}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("merge", "after"),
+    [
+        ("overwrite", {"theirs"}),
+        ("account-region-merge", {"theirs", "mine"}),
+        ("service-merge", {"theirs", "mine"}),
+    ],
+)
+def test_mail_that_was_sent_is_part_of_the_state(source, target, merge, after):
+    send_mail(source, "theirs")
+    send_mail(target, "mine")
+    assert loaded(target, source.save("ses"), merge)["ses"]["status"] == "ok"
+    assert mails(target) == after
+    target.reset()
+    assert mails(target) == set()
+
+
+# ---------------------------------------------------------------- states of other formats
+
+
+def test_a_state_of_format_1_is_still_read(target):
+    _, _, about = target.call("GET", "/_localstack/pods/environment")
+    version = json.loads(about)["localstack_version"]
+    state = (DATA / f"format-1-localstack-{version}.zip").read_bytes()
+    events = loaded(target, state)
+    assert {event["status"] for event in events.values()} == {"ok"}, events
+    assert received(target.client("sqs"), "orders") == "of format 1"
+    found = target.client("s3").get_object(Bucket="orders", Key="k")["Body"].read()
+    assert found == b"of format 1"
+    assert target.client("ssm").get_parameter(Name="/orders")["Parameter"]["Value"] == "of format 1"
+    assert target.client("ses").list_identities()["Identities"] == ["orders@example.com"]

@@ -5,6 +5,7 @@ here changes them in place: providers, and resources inside of the state, hold r
 and backends, which must stay good across a reset and a load.
 """
 
+import importlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -159,6 +160,38 @@ class BackendContainer:
         return self._backends[scope.account][scope.region]
 
 
+class GlobalContainer:
+    """A map that a provider keeps in a global of its module, for all accounts together."""
+
+    kind = "global"
+
+    def __init__(self, name: str, module: str, variable: str) -> None:
+        self.name = name
+        self._held: dict[Any, Any] = getattr(importlib.import_module(module), variable)
+
+    def scopes(self) -> Iterator[Scope]:
+        yield Scope(None, None)
+
+    def read(self, scope: Scope) -> Attributes:
+        return {self.name: dict(self._held)} if self._held else {}
+
+    def when_reset(self, scope: Scope) -> Attributes:
+        return {}
+
+    def replace(self, scope: Scope, attributes: Attributes) -> None:
+        held = dict(attributes.get(self.name, {}))
+        self._held.clear()
+        self._held.update(held)
+
+    def reset(self) -> None:
+        self._held.clear()
+
+
+# By service: what it is called here, and where it is. What else lies outside of stores, and why it
+# isn't saved, is a table in the README.
+_GLOBALS = {"ses": (("sent_mails", "localstack.services.ses.provider", "EMAILS"),)}
+
+
 def running(name: str) -> Service:
     service = SERVICE_PLUGINS.get_service(name)
     if service is None:
@@ -178,6 +211,7 @@ class ServiceState(StateVisitor):
         self.containers: list[Container] = []
         self.asset_directories: list[AssetDirectory] = []
         service.accept_state_visitor(self)
+        self.containers += [GlobalContainer(*place) for place in _GLOBALS.get(service.name(), ())]
         self.containers.sort(key=lambda container: (container.kind, container.name))
 
     def visit(self, state_container: Any) -> None:

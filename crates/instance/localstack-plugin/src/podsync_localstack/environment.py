@@ -10,8 +10,10 @@ from localstack import constants
 from podsync_localstack import __version__
 
 FORMAT = "podsync-localstack-state"
-# 1: the first. A reader refuses any number that it doesn't know.
-FORMAT_VERSION = 1
+# 1: the first. 2: what a provider keeps in a global is in it too, and what was under way is told.
+# A reader refuses any number that it doesn't know; of an older one it misses what that didn't have.
+FORMAT_VERSION = 2
+_READ = frozenset({1, 2})
 
 
 class IncompatibleState(Exception):
@@ -43,10 +45,10 @@ def require_loadable(metadata: dict[str, Any]) -> None:
             "this state was not saved by podsync's companion plugin; "
             "load it into the kind of LocalStack that saved it"
         )
-    if metadata.get("format_version") != FORMAT_VERSION:
+    if metadata.get("format_version") not in _READ:
         raise IncompatibleState(
             f"the state has format version {metadata.get('format_version')}, this plugin reads "
-            f"{FORMAT_VERSION}; install the podsync-localstack that saved it"
+            f"up to {FORMAT_VERSION}; install the podsync-localstack that saved it"
         )
     theirs = str(metadata.get("localstack_version"))
     if release(theirs) > release(constants.VERSION):

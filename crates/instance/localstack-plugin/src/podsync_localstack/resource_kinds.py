@@ -256,6 +256,7 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("secretsmanager", "secrets"): (Kind("secret", counts=_length("versions", "versions")),),
     ("ses", "addresses"): (Kind("identity"),),
     ("ses", "email_identities"): (Kind("identity"),),
+    ("ses", "sent_mails"): (Kind("sent-mail"),),
     ("ses", "templates"): (Kind("template"),),
     ("sns", "topics"): (Kind("topic", _after_account),),
     ("sns", "subscriptions"): (Kind("subscription", _after_account),),

@@ -18,11 +18,13 @@ from podsync_localstack.live.queues import Queues
 from podsync_localstack.live.rules import Rules
 from podsync_localstack.live.stacks import Stacks
 from podsync_localstack.live.streams import DeliveryStreams
+from podsync_localstack.live.tables import Tables
 from podsync_localstack.live.transcriptions import Transcriptions
 
 OF: dict[str, type[Live]] = {
     "cloudformation": Stacks,
     "cloudwatch": Alarms,
+    "dynamodb": Tables,
     "events": Rules,
     "firehose": DeliveryStreams,
     "lambda": Functions,
