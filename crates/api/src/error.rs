@@ -85,6 +85,9 @@ impl ErrorCode {
     }
 }
 
+/// The command line's flag that agrees to everything.
+const YES: &str = "--yes";
+
 /// What is done only when somebody said so; a call that lacks it is refused with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -97,9 +100,37 @@ pub enum Consent {
     WithoutCheckpoint,
     /// Give up bytes that nobody else is known to have.
     OnlyCopies,
+    /// Leave a team without an admin.
+    LastAdmin,
+    /// Found a team with the name of another one that this home is in.
+    SameName,
+    /// Drop a version that a pod's name or a tag stands for at the moment.
+    NotExact,
+    /// Set a retention rule by which versions may go at once.
+    LetGo,
+    /// Take this device out of a team, for good.
+    Leave,
+    /// Share a state that is older than the newest shared one.
+    OlderState,
+    /// Save a state with nothing in it.
+    EmptyState,
 }
 
 impl Consent {
+    pub const ALL: [Self; 11] = [
+        Self::Remote,
+        Self::NewSigner,
+        Self::WithoutCheckpoint,
+        Self::OnlyCopies,
+        Self::LastAdmin,
+        Self::SameName,
+        Self::NotExact,
+        Self::LetGo,
+        Self::Leave,
+        Self::OlderState,
+        Self::EmptyState,
+    ];
+
     /// The command line's flag that says so beforehand.
     pub const fn flag(self) -> &'static str {
         match self {
@@ -107,6 +138,13 @@ impl Consent {
             Self::NewSigner => "--new-signer",
             Self::WithoutCheckpoint => "--without-checkpoint",
             Self::OnlyCopies => "--only-copies",
+            Self::LastAdmin
+            | Self::SameName
+            | Self::NotExact
+            | Self::LetGo
+            | Self::Leave
+            | Self::OlderState
+            | Self::EmptyState => YES,
         }
     }
 }
@@ -163,10 +201,10 @@ impl ApiError {
 
     /// Something that needs the user's word.
     pub fn unconfirmed(consent: Consent, message: impl Into<String>) -> Self {
-        let hint = format!(
-            "{} says yes to that, --yes to all such questions",
-            consent.flag()
-        );
+        let hint = match consent.flag() {
+            YES => format!("add {YES} to do it anyway"),
+            flag => format!("add {flag} to allow this, or {YES} to allow everything"),
+        };
         Self {
             consent: Some(consent),
             ..Self::new(ErrorCode::Unconfirmed, message).hint(hint)

@@ -4,6 +4,7 @@
 //! events (`progress` any number of times, then `answer` or `error`), otherwise as plain JSON.
 //! Closing the connection cancels what the call was doing.
 
+mod asks_first;
 mod call;
 mod client;
 pub mod contents;
@@ -15,6 +16,7 @@ pub mod pods;
 pub mod retention;
 pub mod team;
 
+pub use asks_first::AsksFirst;
 pub use call::{Call, Progress, Scope, Stage, event};
 pub use client::{Client, TeamChoice};
 pub use error::{Ambiguity, ApiError, Consent, ErrorCode};

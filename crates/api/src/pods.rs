@@ -35,6 +35,9 @@ pub struct Save {
     /// Answer when what was shared is in the team's bucket.
     #[serde(default)]
     pub durable: bool,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(Save => Saved, Team, "save");
 
@@ -61,6 +64,9 @@ pub struct Share {
     /// Answer when it is in the team's bucket.
     #[serde(default)]
     pub durable: bool,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(Share => Shared, Team, "share", names reference);
 
@@ -323,6 +329,9 @@ call!(Tag => Version, Team, "tag", names reference);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropVersion {
     pub reference: String,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(DropVersion => Dropped, Team, "drop", names reference);
 

@@ -1,9 +1,11 @@
 //! Calls about retention: which versions a team keeps, as a setting that its admins sign.
 
+use std::collections::BTreeSet;
+
 use podsync_core::{PodName, VersionId};
 use serde::{Deserialize, Serialize};
 
-use crate::call::call;
+use crate::{Consent, call::call};
 
 /// What is kept of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct SetRetention {
     /// Only say what the rule would let go of.
     #[serde(default)]
     pub dry_run: bool,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(SetRetention => Retention, Team, "retention/set");
 

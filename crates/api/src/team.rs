@@ -1,11 +1,11 @@
 //! Calls about teams: who is in, who may come in, who goes.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use podsync_core::{DeviceId, MemberName, TeamId, TeamName};
 use serde::{Deserialize, Serialize};
 
-use crate::call::call;
+use crate::{Consent, call::call};
 
 /// What a member may do; each role includes the ones below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +36,9 @@ pub struct CreateTeam {
     pub member: MemberName,
     /// What the device is called.
     pub label: String,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(CreateTeam => TeamCreated, Home, "teams/create");
 
@@ -166,10 +169,13 @@ pub struct Member {
 }
 
 /// Removes every device of a member, or one device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
     /// A member's name or a device id.
     pub who: String,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(Remove => Removed, Team, "remove");
 
@@ -182,6 +188,9 @@ pub struct Removed {
 pub struct SetRole {
     pub who: String,
     pub role: Role,
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
 }
 call!(SetRole => Member, Team, "role");
 

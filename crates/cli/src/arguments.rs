@@ -13,28 +13,28 @@ const DEFAULT_WAIT: &str = "20s";
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// Where this device keeps its key and its pods
+    /// Folder for this device's key and pods
     #[arg(long, global = true, env = "PODSYNC_HOME", value_name = "FOLDER")]
     pub(crate) home: Option<PathBuf>,
-    /// The team, where this device is in several
+    /// Team to use; needed only if this device is in several teams
     #[arg(long, global = true, env = "PODSYNC_TEAM", value_name = "NAME")]
     pub(crate) team: Option<TeamName>,
-    /// Act as a robot, with its token; better given as PODSYNC_TOKEN, or on stdin with `-`
+    /// Act as a robot with this token. Safer: set PODSYNC_TOKEN, or pass `-` to read it from stdin
     #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
-    /// With a token: keep packs in this folder, for the next run [default: a folder that is removed]
+    /// With a token: keep pulled data in this folder for the next run [default: a temporary folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub(crate) cache: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Never start a daemon in the background; do the work in this process
+    /// Do the work in this process; never start a background daemon
     #[arg(long, global = true)]
     pub(crate) no_daemon: bool,
-    /// Log what is done, to stderr; twice for more
+    /// Write a log to stderr; repeat for more detail
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// How logs are written
+    /// Log format
     #[arg(
         long,
         global = true,
@@ -54,17 +54,17 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// How long to wait for a teammate who holds it
+    /// How long to wait for a teammate who has the version
     #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
     pub(crate) wait: Duration,
-    /// Where its bytes may come from
+    /// Where to download from
     #[arg(long, value_enum, default_value_t)]
     source: Source,
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Source {
-    /// Teammates first; the team's bucket for what they don't have or don't send
+    /// Teammates first; the team's bucket for the rest
     #[default]
     Any,
     /// Teammates only
@@ -85,7 +85,7 @@ impl Wait {
 
 #[derive(Debug, Args)]
 pub(crate) struct Endpoint {
-    /// The running emulator
+    /// URL of the running emulator
     #[arg(
         long = "endpoint",
         id = "endpoint",
@@ -97,6 +97,14 @@ pub(crate) struct Endpoint {
     pub(crate) url: String,
 }
 
+/// Agreement beforehand, for scripts.
+#[derive(Debug, Args)]
+pub(crate) struct Yes {
+    /// Answer yes to every question
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
 /// A variable that is set but blank counts as not set, as it does for the AWS tools.
 fn or_default(url: &str) -> Result<String, Infallible> {
     let given = (!url.trim().is_empty()).then_some(url);
@@ -104,6 +112,11 @@ fn or_default(url: &str) -> Result<String, Infallible> {
 }
 
 pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
-    std::path::absolute(&path)
-        .map_err(|error| ApiError::new(ErrorCode::Invalid, format!("{}: {error}", path.display())))
+    std::path::absolute(&path).map_err(|error| {
+        ApiError::new(
+            ErrorCode::Invalid,
+            format!("{} is not a usable path: {error}", path.display()),
+        )
+        .hint("give another path")
+    })
 }

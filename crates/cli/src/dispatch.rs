@@ -9,7 +9,7 @@ use crate::{
     context::{Context, robot::Use},
 };
 
-/// Hand a teammate the state of your AWS emulator: saved, shared and loaded peer to peer.
+/// Save the state of your AWS emulator, share it with teammates, load theirs.
 #[derive(Debug, Parser)]
 #[command(
     name = "podsync",
@@ -26,64 +26,64 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make this device's key, as founding or joining a team does where there is none
+    /// Create this device's key. `team create` and `team join` do this too
     Init(command::init::Init),
-    /// Teams: create, invite, join, members, remove, role, recover, set-hub
+    /// Create, join and manage teams
     #[command(subcommand)]
     Team(command::team::Team),
-    /// Save the emulator's state, or a folder or file, as a version of a pod
+    /// Save the emulator's state, a folder or a file as a version of a pod
     Save(command::save::Save),
     /// Share a saved version with the team
     Share(command::share::Share),
-    /// Fetch a version from teammates
+    /// Download a version from teammates
     Pull(command::pull::Pull),
-    /// Load a version into the running emulator; pulls it if need be
+    /// Load a version into the running emulator. Downloads it first if needed
     Load(command::load::Load),
-    /// Put back what was in the emulator before the last load
+    /// Restore the emulator's state from before the last load
     Undo(command::load::Undo),
     /// Write a version to a `.snapshot` file or a folder
     Export(command::export::Export),
-    /// Pods and their newest versions
+    /// List pods with their newest versions
     #[command(alias = "ls")]
     List(command::list::List),
-    /// All versions of a pod
+    /// List all versions of a pod
     Versions(command::list::Versions),
-    /// What a version is and where it lies
+    /// Show a version: what it contains and who has it
     Show(command::show::Show),
-    /// Write down which version each name stands for, for `pull --frozen`
+    /// Record exact versions in a lock file, for `pull --frozen`
     Lock(command::lock::Lock),
-    /// What differs between two versions
+    /// Show the differences between two versions
     Diff(command::diff::Diff),
-    /// Name a version
+    /// Give a version a tag
     Tag(command::tag::Tag),
-    /// Forget a version
+    /// Delete a version
     Drop(command::drop::Drop),
-    /// Which versions the team keeps
+    /// Set how many versions the team keeps
     #[command(subcommand)]
     Retention(command::retention::Retention),
-    /// Keep a version on this machine, whatever the disk budget
+    /// Keep a version on this machine even above the disk budget
     Pin(command::disk::Pin),
-    /// Keep it no longer than the disk budget has room
+    /// Let the disk budget evict a version again
     Unpin(command::disk::Pin),
-    /// Give back disk space: what nothing needs, and what others have
+    /// Free disk space: delete versions that teammates or the bucket also have
     Gc(command::disk::Gc),
-    /// Read again what is on this machine and check every byte
+    /// Check every stored byte against its hash
     Verify(command::verify::Verify),
-    /// How the daemon, the teams and the disk are
+    /// Show the daemon, teams and disk usage
     Status(command::status::Status),
-    /// Teammates' devices that can be reached
+    /// List teammates' devices and their connections
     Peers(command::status::Peers),
-    /// What keeps podsync from working here, each with its fix
+    /// Find problems on this machine and say how to fix each
     Doctor(command::doctor::Doctor),
-    /// For hook scripts: load a pinned version when the emulator is ready
+    /// For hook scripts: load a chosen version once the emulator is ready
     RunHook(command::run_hook::RunHook),
-    /// End the daemon that a command started in the background
+    /// Stop the background daemon
     Stop(command::stop::Stop),
     /// Run the daemon in the foreground
     Daemon(command::daemon::Daemon),
-    /// Print the settings in force
+    /// Print the current settings
     Config(command::config::Config),
-    /// See it work: a team and its hub on this machine, start to end
+    /// Watch a demo: a whole team and its hub on this machine
     Demo(command::demo::Demo),
     /// Print a shell's completion script
     Completions(command::completions::Completions),
@@ -91,9 +91,9 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiError> {
     match command {
-        Command::Init(command) => init::run(context, &command),
+        Command::Init(command) => init::run(context, &command).await,
         Command::Config(command) => config::run(context, &command),
-        Command::Completions(command) => completions::run(&command, Arguments::command()),
+        Command::Completions(command) => completions::run(context, &command, Arguments::command()),
         Command::Daemon(command) => daemon::run(context, command).await,
         Command::Demo(command) => demo::run(&context.printer, &command).await,
         Command::Team(command) => team::run(context, command).await,

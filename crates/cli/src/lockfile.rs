@@ -78,15 +78,15 @@ impl LockFile {
         let unreadable = |error: std::io::Error| {
             ApiError::new(
                 ErrorCode::Invalid,
-                format!("cannot read {}: {error}", path.display()),
+                format!("podsync cannot read {}: {error}", path.display()),
             )
-            .hint("say which lock file with --lock-file, or write one with `podsync lock`")
+            .hint("choose another lock file, or write one with `podsync lock`")
         };
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error)),
             Ok(found) if found.len() > MAX_LEN => {
-                return Err(wrong(path, &format!("it has more than {MAX_LEN} bytes")));
+                return Err(wrong(path, "it is larger than 1 MB"));
             }
             Ok(_) => {}
         }
@@ -100,17 +100,17 @@ impl LockFile {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
                 format!(
-                    "{} was written by a newer podsync (form {}, this one knows {FORM})",
+                    "a newer podsync wrote {} (format {}; this podsync knows {FORM})",
                     path.display(),
                     form.version
                 ),
             )
-            .hint("update podsync, or write the file anew with `podsync lock`"));
+            .hint("update podsync, or write the file again with `podsync lock`"));
         }
         let written: Written =
             toml::from_str(text).map_err(|error| wrong(path, error.message()))?;
         if written.version == 0 {
-            return Err(wrong(path, "there is no form 0"));
+            return Err(wrong(path, "format 0 does not exist"));
         }
         if written.locked.len() > MAX_NAMES {
             return Err(wrong(
@@ -122,7 +122,7 @@ impl LockFile {
         for entry in written.locked {
             let name = lockable(&entry.name)?.to_string();
             if locked.insert(name, entry.clone()).is_some() {
-                return Err(wrong(path, &format!("it says `{}` twice", entry.name)));
+                return Err(wrong(path, &format!("it contains `{}` twice", entry.name)));
             }
         }
         Ok(Self {
@@ -143,9 +143,9 @@ impl LockFile {
         let locked = self.locked.get(&reference.to_string()).ok_or_else(|| {
             ApiError::new(
                 ErrorCode::NotFound,
-                format!("{} doesn't say what `{name}` is", self.path.display()),
+                format!("{} does not contain `{name}`", self.path.display()),
             )
-            .hint(format!("`podsync lock {name}` takes it in"))
+            .hint(format!("`podsync lock {name}` adds it"))
         })?;
         Ok((format!("{pod}@{}", locked.id), locked))
     }
@@ -169,9 +169,9 @@ impl LockFile {
         let failed = |error: std::io::Error| {
             ApiError::new(
                 ErrorCode::Disk,
-                format!("cannot write {}: {error}", self.path.display()),
+                format!("podsync cannot write {}: {error}", self.path.display()),
             )
-            .hint("look at the folder and its disk, or say another file with --file")
+            .hint("check the folder and its disk, or choose another file with --file")
         };
         let folder = match self.path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -215,7 +215,7 @@ fn permissions(path: &Path) -> std::fs::Permissions {
 pub(crate) fn lockable(name: &str) -> Result<Reference, ApiError> {
     let reference: Reference = name.parse().map_err(|error| {
         ApiError::new(ErrorCode::Invalid, format!("{error}"))
-            .hint("a lock file has names such as orders, orders:3 or orders:baseline")
+            .hint("lock a name such as orders, orders:3 or orders:baseline")
     })?;
     match reference {
         Reference::Path(_) | Reference::Private { .. } => Err(unlockable(name)),
@@ -226,7 +226,7 @@ pub(crate) fn lockable(name: &str) -> Result<Reference, ApiError> {
 fn unlockable(name: &str) -> ApiError {
     ApiError::new(
         ErrorCode::Invalid,
-        format!("`{name}` is on one machine only and can't be locked"),
+        format!("`{name}` is on this machine only, so it cannot be locked"),
     )
     .hint("share it first, then lock its pod, number or tag")
 }
@@ -234,9 +234,9 @@ fn unlockable(name: &str) -> ApiError {
 fn wrong(path: &Path, what: &str) -> ApiError {
     ApiError::new(
         ErrorCode::Invalid,
-        format!("{} is no lock file of podsync: {what}", path.display()),
+        format!("{} is not a podsync lock file: {what}", path.display()),
     )
-    .hint("take it from the version control again, or write it anew with `podsync lock`")
+    .hint("restore it from version control, or write it again with `podsync lock`")
 }
 
 #[cfg(test)]

@@ -38,7 +38,10 @@ fn main() -> ExitCode {
     let Arguments {
         mut global,
         command,
-    } = Arguments::parse();
+    } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return help_or_mistake(&error),
+    };
     let printer = Printer::new(global.json);
     init_logs(&global, command.is_daemon());
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
@@ -56,7 +59,7 @@ fn main() -> ExitCode {
         Err(error) => {
             let error = ApiError::new(
                 ErrorCode::Internal,
-                format!("cannot start threads: {error}"),
+                format!("podsync cannot start threads: {error}"),
             );
             return printer.fail(&error);
         }
@@ -73,20 +76,48 @@ fn main() -> ExitCode {
     }
 }
 
+/// What clap has to say instead of arguments: a page that was asked for, or what is wrong with them.
+fn help_or_mistake(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    let printer = Printer::new(json);
+    if !error.use_stderr() {
+        let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
+        let page = error.render();
+        let page = if plain {
+            page.to_string()
+        } else {
+            page.ansi().to_string()
+        };
+        return match printer.page(&page) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => printer.fail(&error),
+        };
+    }
+    if !json {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+    let error = ApiError::new(ErrorCode::Invalid, text);
+    printer.fail(&error.hint("add --help to see what the command takes"))
+}
+
 /// Runs the command, or ends it in good order at a signal.
 async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> {
     let drains = command.is_daemon();
     let mut command = pin!(dispatch::run(context, command));
     tokio::select! {
-        outcome = &mut command => return outcome,
+        // Signals are listened to before the command begins.
+        biased;
         () = interrupted(drains) => context.stop.cancel(),
+        outcome = &mut command => return outcome,
     }
     if context.is_robot() {
         // Its home is removed next: what writes there has to have ended.
         let _ = tokio::time::timeout(RUNNER_GRACE, command).await;
     }
     Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-        .hint("run the command again: it goes on where it stopped"))
+        .hint("run the command again: it continues where it stopped"))
 }
 
 /// Ends the process without a word at the place that a test names, as `kill -9` would.

@@ -1,24 +1,46 @@
 //! The one printer: the result on stdout, everything else on stderr.
+//!
+//! A reader that went away (`podsync list | head -1`) is no failure. A stdout that takes nothing is one.
 
 pub(crate) mod ask;
 pub(crate) mod progress;
+pub(crate) mod terminal;
+mod text;
 
 use std::{
     fmt::Display,
-    io::{IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use comfy_table::{ContentArrangement, Table, presets};
-use podsync_api::ApiError;
+use podsync_api::{ApiError, ErrorCode};
 use serde::Serialize;
+
+pub(crate) use self::text::{ago, bytes, count, duration, printable, table};
 
 pub(crate) struct Printer {
     json: bool,
     /// A result was printed: stdout has its one document.
     printed: AtomicBool,
+}
+
+/// A secret that stdout did not take. It counts as a failure either way.
+pub(crate) enum NotOnStdout {
+    OnStderr(ApiError),
+    /// Nobody has seen it.
+    Nowhere(ApiError),
+}
+
+impl From<NotOnStdout> for ApiError {
+    fn from(not: NotOnStdout) -> Self {
+        match not {
+            NotOnStdout::OnStderr(error) => error.hint("podsync showed the secret on stderr"),
+            NotOnStdout::Nowhere(error) => error.hint(
+                "podsync took the secret back; check where the output goes, then run the command again",
+            ),
+        }
+    }
 }
 
 impl Printer {
@@ -31,26 +53,61 @@ impl Printer {
 
     /// Progress bars and questions are for people at a terminal.
     pub(crate) fn is_for_people(&self) -> bool {
-        !self.json && std::io::stderr().is_terminal()
+        !self.json && io::stderr().is_terminal()
     }
 
     /// The result: as JSON, or as `text` says it.
-    pub(crate) fn result<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) {
-        let out = if self.json {
-            serde_json::to_string_pretty(value)
-                .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
-        } else {
-            text(value)
+    pub(crate) fn result<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), ApiError> {
+        let out = self.shown(value, text);
+        if out.is_empty() {
+            return Ok(());
+        }
+        self.page(&out)
+    }
+
+    /// A result with a secret that is shown once: stderr has it where stdout takes nothing.
+    pub(crate) fn secret<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), NotOnStdout> {
+        let out = self.shown(value, text);
+        self.printed.store(true, Ordering::Relaxed);
+        let Err(error) = write_line(&mut io::stdout().lock(), &out) else {
+            return Ok(());
         };
-        if !out.is_empty() {
-            self.printed.store(true, Ordering::Relaxed);
-            write_line(&mut std::io::stdout().lock(), out);
+        let failed = unwritten(&error);
+        match write_line(&mut io::stderr().lock(), &out) {
+            Ok(()) => Err(NotOnStdout::OnStderr(failed)),
+            Err(_) => Err(NotOnStdout::Nowhere(failed)),
+        }
+    }
+
+    /// Text on stdout that is the same with and without `--json`.
+    pub(crate) fn page(&self, text: &str) -> Result<(), ApiError> {
+        self.printed.store(true, Ordering::Relaxed);
+        match write_line(&mut io::stdout().lock(), text) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn shown<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> String {
+        if self.json {
+            json(value)
+        } else {
+            text::harmless(&text(value))
         }
     }
 
     /// Something on the way to the result.
     pub(crate) fn note(&self, text: impl Display) {
-        write_line(&mut std::io::stderr().lock(), text);
+        // Where stderr is gone there is nobody to tell.
+        let _ = write_line(&mut io::stderr().lock(), &text::harmless(&text.to_string()));
     }
 
     pub(crate) fn warn(&self, text: impl Display) {
@@ -60,11 +117,11 @@ impl Printer {
     /// The error with its next step; the exit code that belongs to it.
     pub(crate) fn fail(&self, error: &ApiError) -> ExitCode {
         if self.json {
-            let body = serde_json::json!({ "error": error });
-            if self.printed.load(Ordering::Relaxed) {
-                write_line(&mut std::io::stderr().lock(), body);
-            } else {
-                write_line(&mut std::io::stdout().lock(), body);
+            let body = json(&serde_json::json!({ "error": error }));
+            let to_stdout = !self.printed.load(Ordering::Relaxed)
+                && write_line(&mut io::stdout().lock(), &body).is_ok();
+            if !to_stdout {
+                let _ = write_line(&mut io::stderr().lock(), &body);
             }
         } else {
             self.note(format_args!("error: {}", error.message));
@@ -76,59 +133,22 @@ impl Printer {
     }
 }
 
-/// A reader that went away (`podsync list | head -1`) is no error of ours.
-fn write_line(out: &mut impl Write, text: impl Display) {
-    let _ = writeln!(out, "{text}");
+fn json(value: &impl Serialize) -> String {
+    let text = serde_json::to_string_pretty(value)
+        .unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+    text::escaped(&text)
 }
 
-/// A borderless table; none of its own lines where there are no rows.
-pub(crate) fn table<const N: usize>(
-    head: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(head);
-    for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
-    }
-    let lines = table.lines().map(|line| {
-        // The cells of the first column are set in by a space.
-        line.strip_prefix(' ')
-            .unwrap_or(&line)
-            .trim_end()
-            .to_owned()
-    });
-    let lines: Vec<_> = lines.collect();
-    lines.join("\n")
+fn unwritten(error: &io::Error) -> ApiError {
+    ApiError::new(
+        ErrorCode::Disk,
+        format!("podsync cannot write its result to stdout: {error}"),
+    )
+    .hint("check where the output goes, then run the command again")
 }
 
-/// Text that others wrote must not move the cursor or colour the terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
-        .collect()
-}
-
-/// `12.3 MB`: powers of ten, as disks and networks are sold.
-pub(crate) fn bytes(len: u64) -> String {
-    indicatif::DecimalBytes(len).to_string()
-}
-
-/// `3 minutes ago`, at the precision that people want.
-pub(crate) fn ago(created_ms: u64) -> String {
-    let then = UNIX_EPOCH + Duration::from_millis(created_ms);
-    match SystemTime::now().duration_since(then) {
-        Ok(passed) if passed.as_secs() < 5 => "just now".to_owned(),
-        Ok(passed) => format!("{} ago", indicatif::HumanDuration(passed)),
-        Err(_) => "in the future".to_owned(),
-    }
-}
-
-/// `1 pod`, `2 pods`.
-pub(crate) fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
+fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+    // One write: a result is never half there because of a lock in between.
+    out.write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes())?;
+    out.flush()
 }

@@ -5,7 +5,8 @@
 
 use std::{fs, path::Path};
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
+use podsync_api::Consent;
 
 use crate::dispatch::Arguments;
 
@@ -76,4 +77,141 @@ fn check(said: &str) -> Result<(), &str> {
         }
     }
     Ok(())
+}
+
+/// Who is asked can say yes beforehand, to this question or to all.
+#[test]
+fn every_command_that_may_ask_takes_the_flag_that_answers() {
+    let program = Arguments::command();
+    for consent in Consent::ALL {
+        for path in asked_by(consent) {
+            let command = subcommand(&program, path).unwrap();
+            for flag in [consent.flag(), "--yes"] {
+                let taken = takes(command, flag);
+                assert!(
+                    taken,
+                    "`podsync {path}` asks for {consent:?} without {flag}"
+                );
+            }
+            let short = command
+                .get_arguments()
+                .any(|flag| flag.get_short() == Some('y'));
+            assert!(short, "`podsync {path}` has no -y");
+        }
+    }
+}
+
+const fn asked_by(consent: Consent) -> &'static [&'static str] {
+    match consent {
+        Consent::Remote | Consent::NewSigner | Consent::WithoutCheckpoint => {
+            &["load", "pull", "run-hook"]
+        }
+        Consent::OnlyCopies => &["gc"],
+        Consent::LastAdmin => &["team remove", "team role"],
+        Consent::SameName => &["team create"],
+        Consent::NotExact => &["drop"],
+        Consent::LetGo => &["retention set"],
+        Consent::Leave => &[],
+        Consent::OlderState => &["share"],
+        Consent::EmptyState => &["save"],
+    }
+}
+
+/// A flag by itself in a message is one of the command that is under way: for a command's own file it is known
+/// which that is. End-to-end tests look at every hint that they see.
+#[test]
+fn every_flag_that_a_message_names_exists() {
+    let program = Arguments::command();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut found = 0;
+    for room in [
+        "api", "bucket", "cli", "core", "daemon", "instance", "net", "pack", "store",
+    ] {
+        for file in walkdir::WalkDir::new(crates.join(room).join("src")) {
+            let file = file.unwrap();
+            let path = file.path();
+            if path.extension().is_none_or(|kind| kind != "rs") || path.ends_with("reference.rs") {
+                continue;
+            }
+            let owners = owners(&program, path);
+            for flag in bare_flags(&fs::read_to_string(path).unwrap()) {
+                let taken =
+                    owners.iter().any(|command| takes(command, &flag)) || takes(&program, &flag);
+                assert!(taken, "{}: nothing takes {flag}", path.display());
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 20, "only {found} flags were found in messages");
+}
+
+/// The commands whose messages are in a file: those of its name, or any.
+fn owners<'a>(program: &'a Command, path: &Path) -> Vec<&'a Command> {
+    let mut rest = path
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy());
+    let named = rest
+        .any(|part| part == "command")
+        .then(|| rest.next())
+        .flatten();
+    let names: Vec<String> = match named.as_deref().map(|name| name.trim_end_matches(".rs")) {
+        Some("disk") => vec!["pin".to_owned(), "unpin".to_owned(), "gc".to_owned()],
+        Some("list") => vec!["list".to_owned(), "versions".to_owned()],
+        // Also what `pull --load` says.
+        Some("load") => vec!["load".to_owned(), "pull".to_owned(), "undo".to_owned()],
+        Some("status") => vec!["status".to_owned(), "peers".to_owned()],
+        Some(name) => vec![name.replace('_', "-")],
+        None => program
+            .get_subcommands()
+            .map(|command| command.get_name().to_owned())
+            .collect(),
+    };
+    let named = program
+        .get_subcommands()
+        .filter(|command| names.iter().any(|name| name == command.get_name()));
+    named
+        .flat_map(|command| std::iter::once(command).chain(nested(command)))
+        .collect()
+}
+
+fn nested(command: &Command) -> impl Iterator<Item = &Command> {
+    let below = command.get_subcommands();
+    below.flat_map(|command| std::iter::once(command).chain(command.get_subcommands()))
+}
+
+/// `--flag` in text, without those in a whole command, and those that are no text but an argument.
+fn bare_flags(source: &str) -> Vec<String> {
+    let mut flags = Vec::new();
+    let lines = source
+        .split("#[cfg(test)]")
+        .next()
+        .unwrap_or_default()
+        .lines();
+    for line in lines.filter(|line| !line.trim_start().starts_with("//")) {
+        let outside: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`");
+        for (at, _) in outside.match_indices("--") {
+            let name: String = outside[at + 2..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '-')
+                .collect();
+            let before = outside[..at].chars().next_back();
+            let after = outside[at + 2 + name.len()..].chars().next();
+            let is_argument = before == Some('"') && after == Some('"');
+            if !name.is_empty() && !is_argument && before.is_some_and(|c| " \"(".contains(c)) {
+                flags.push(format!("--{name}"));
+            }
+        }
+    }
+    flags
+}
+
+fn takes(command: &Command, flag: &str) -> bool {
+    command
+        .get_arguments()
+        .any(|argument| Some(&flag[2..]) == argument.get_long())
+}
+
+fn subcommand<'a>(program: &'a Command, path: &str) -> Option<&'a Command> {
+    path.split(' ')
+        .try_fold(program, |command, word| command.find_subcommand(word))
 }

@@ -13,13 +13,13 @@ pub(crate) const LOCK_FILE: &str = "podsync.lock";
 /// What a version has to be, beside being called so.
 #[derive(Debug, Args)]
 pub(crate) struct Requirements {
-    /// Take exactly the version that the lock file says
+    /// Use exactly the version from the lock file
     #[arg(long)]
     frozen: bool,
-    /// The lock file
+    /// Lock file
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE, requires = "frozen")]
     lock_file: PathBuf,
-    /// Refuse if no teammate's device has said within this time what it knew
+    /// Fail if no teammate's device was in contact within this time
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     max_age: Option<Duration>,
 }
@@ -41,10 +41,11 @@ impl Requirements {
         let typed = match (typed, &lock) {
             (Some(typed), _) => typed,
             (None, None) => {
-                return Err(
-                    ApiError::new(ErrorCode::Invalid, "which version is to be pulled?")
-                        .hint("`podsync list` shows what there is"),
-                );
+                return Err(ApiError::new(
+                    ErrorCode::Invalid,
+                    "the command does not say which version to use",
+                )
+                .hint("`podsync list` shows the pods"));
             }
             (None, Some(lock)) => self.only_name(lock)?,
         };
@@ -65,18 +66,18 @@ impl Requirements {
             Ok(resolved) if resolved.team == lock.team => Ok(exact),
             Ok(_) => Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("{} is another team's", self.lock_file.display()),
+                format!("{} belongs to another team", self.lock_file.display()),
             )
-            .hint("name the team with --team, or write the file anew with `podsync lock`")),
+            .hint("choose the team with --team, or write the file again with `podsync lock`")),
             Err(error) if error.code == ErrorCode::NotFound => Err(ApiError::new(
                 ErrorCode::NotFound,
                 format!(
-                    "{} says that `{typed}` is {exact}, and the team has no such version: it was dropped, or \
-                     nobody who was reached has heard of it",
+                    "{} locks `{typed}` to {exact}, but the team does not have this version. Somebody dropped it, or \
+                     no device that podsync reached knows it",
                     self.lock_file.display()
                 ),
             )
-            .hint(format!("`podsync lock {typed}` takes what it is now"))),
+            .hint(format!("`podsync lock {typed}` locks the current version"))),
             Err(error) => Err(error),
         }
     }
@@ -87,17 +88,20 @@ impl Requirements {
             (Some(name), None) => Ok(name.to_owned()),
             _ => Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("{} has not exactly one name", self.lock_file.display()),
+                format!(
+                    "{} does not have exactly one name",
+                    self.lock_file.display()
+                ),
             )
-            .hint("say which of its names to pull")),
+            .hint("say which of its names to use")),
         }
     }
 
     fn no_lock_file(&self) -> ApiError {
         ApiError::new(
             ErrorCode::NotFound,
-            format!("there is no {}", self.lock_file.display()),
+            format!("{} does not exist", self.lock_file.display()),
         )
-        .hint("write one with `podsync lock`, or say where it is with --lock-file")
+        .hint("write one with `podsync lock`, or choose another file with --lock-file")
     }
 }

@@ -1,10 +1,10 @@
 //! Secrets as they are asked for: an argument shows in the process list and in the shell's history.
 
-use std::io::{BufRead, IsTerminal, Read};
+use std::io::Read;
 
 use podsync_api::{ApiError, ErrorCode};
 
-use crate::output::Printer;
+use crate::output::{Printer, terminal};
 
 /// More than any ticket has.
 const MAX_SECRET_LEN: u64 = 16 << 10;
@@ -24,7 +24,7 @@ pub(crate) const RECOVERY_KEY: Secret = Secret {
 };
 
 impl Secret {
-    pub(crate) fn read(
+    pub(crate) async fn read(
         &self,
         argument: Option<String>,
         printer: &Printer,
@@ -33,36 +33,39 @@ impl Secret {
         let unreadable = |error: std::io::Error| {
             ApiError::new(
                 ErrorCode::Ticket,
-                format!("cannot read the {what}: {error}"),
+                format!("podsync cannot read the {what}: {error}"),
             )
+            .hint(format!(
+                "type it at the prompt, pipe it to stdin, or set {variable}"
+            ))
         };
-        if let Some(secret) = argument.as_deref().filter(|text| *text != "-") {
-            printer.warn(format_args!(
-                "a {what} on the command line shows in the process list; better give it on stdin with `-`"
-            ));
-            return Ok(secret.to_owned());
+        let set = std::env::var(variable).ok();
+        let text = match (argument, set) {
+            (Some(text), _) if text != "-" => {
+                printer.warn(format_args!(
+                    "other users can see a {what} on the command line; pass `-` and pipe it to stdin instead"
+                ));
+                text
+            }
+            (None, Some(text)) => text,
+            _ if terminal::is_there() => {
+                let prompt = format!("{what}: ");
+                terminal::secret(&prompt).await.map_err(unreadable)?
+            }
+            _ => {
+                let mut text = String::new();
+                let mut stdin = std::io::stdin().lock().take(MAX_SECRET_LEN);
+                stdin.read_to_string(&mut text).map_err(unreadable)?;
+                text
+            }
+        };
+        match text.trim() {
+            "" => Err(
+                ApiError::new(ErrorCode::Ticket, format!("no {what} was given")).hint(format!(
+                    "type it at the prompt, pipe it to stdin, or set {variable}"
+                )),
+            ),
+            text => Ok(text.to_owned()),
         }
-        if argument.is_none()
-            && let Ok(secret) = std::env::var(variable)
-        {
-            return Ok(secret);
-        }
-        let stdin = std::io::stdin();
-        if stdin.is_terminal() {
-            return rpassword::prompt_password(format!("{what}: ")).map_err(unreadable);
-        }
-        let mut line = String::new();
-        stdin
-            .lock()
-            .take(MAX_SECRET_LEN)
-            .read_line(&mut line)
-            .map_err(unreadable)?;
-        if line.trim().is_empty() {
-            return Err(
-                ApiError::new(ErrorCode::Ticket, format!("no {what} was given"))
-                    .hint(format!("give it at the prompt, on stdin, or as {variable}")),
-            );
-        }
-        Ok(line.trim().to_owned())
     }
 }

@@ -62,6 +62,8 @@ pub(super) fn program(name: &str) -> Result<PathBuf> {
 /// What a command answered.
 #[derive(Debug)]
 pub struct Answer {
+    /// The subcommand.
+    command: Vec<String>,
     pub code: Option<i32>,
     /// The JSON on stdout; null where there was none.
     pub json: Value,
@@ -101,8 +103,50 @@ impl Answer {
         };
         let hint = error["hint"].as_str().unwrap_or_default();
         ensure!(!hint.is_empty(), "it doesn't say what to do next: {error}");
+        self.takes_the_flags_of(hint)?;
         Ok(format!("{message}\n{hint}"))
     }
+}
+
+impl Answer {
+    /// A flag that a hint names outside of a whole command is one of the command that failed.
+    fn takes_the_flags_of(&self, hint: &str) -> Result<()> {
+        let bare: String = hint.split('`').step_by(2).collect();
+        let words = bare.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let flags: Vec<_> = words.filter(|word| word.starts_with("--")).collect();
+        if flags.is_empty() || self.command.is_empty() {
+            return Ok(());
+        }
+        let help = Command::new(binary()?)
+            .args(&self.command)
+            .arg("--help")
+            .output()?;
+        // There is no page for a command that there isn't.
+        if !help.status.success() {
+            return Ok(());
+        }
+        let help = String::from_utf8_lossy(&help.stdout);
+        for flag in flags {
+            ensure!(
+                help.split([' ', '=', '\n', ',']).any(|word| word == flag),
+                "{:?} doesn't take {flag}: {hint}",
+                self.command
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The subcommand among what is typed: `team invite list`.
+fn subcommand(arguments: &[&str]) -> Vec<String> {
+    let groups = ["team", "retention"];
+    let words = arguments.iter().take_while(|word| !word.starts_with('-'));
+    let depth = match arguments {
+        [first, "invite", "list" | "revoke", ..] if groups.contains(first) => 3,
+        [first, ..] if groups.contains(first) => 2,
+        _ => 1,
+    };
+    words.take(depth).map(|word| (*word).to_owned()).collect()
 }
 
 pub struct Home {
@@ -204,10 +248,18 @@ impl Home {
         }
         let output = child.wait_with_output()?;
         Ok(Answer {
+            command: subcommand(arguments),
             code: output.status.code(),
             json: serde_json::from_slice(&output.stdout).unwrap_or(Value::Null),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         })
+    }
+
+    /// A command as somebody types it, with its text as it is.
+    pub fn typed(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = self.command(arguments)?;
+        command.stdin(Stdio::null());
+        Ok(command)
     }
 
     /// Starts a command and leaves it running.
@@ -381,6 +433,7 @@ pub fn finish(child: Child) -> Result<Answer> {
     }
     let code = child.wait()?.code();
     Ok(Answer {
+        command: Vec::new(),
         code,
         json: serde_json::from_slice(&stdout).unwrap_or(Value::Null),
         stderr,

@@ -6,8 +6,13 @@
 )]
 
 mod docs;
+mod files;
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -50,8 +55,11 @@ const NOT_IN_CORE: [&str; 7] = [
     "tempfile",
 ];
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 fn metadata() -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -60,7 +68,7 @@ fn metadata() -> Value {
             "--no-deps",
             "--offline",
         ])
-        .current_dir(root)
+        .current_dir(root())
         .output()
         .unwrap();
     assert!(

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::share::alice_and_bob;
 
 const INVALID: i32 = 2;
+const UNCONFIRMED: i32 = 15;
 const NOT_FOUND: i32 = 3;
 const AMBIGUOUS: i32 = 4;
 const UNTRUSTED: i32 = 6;
@@ -277,7 +278,7 @@ fn a_home_that_was_copied_refuses_to_run() -> Result<()> {
     assert!(message.contains("podsync init --moved"), "{message}");
     alice.run(&["list"])?.ok()?;
 
-    let message = copy.run(&["init", "--moved"])?.failed(INVALID)?;
+    let message = copy.run(&["init", "--moved"])?.failed(UNCONFIRMED)?;
     assert!(message.contains("--yes"), "{message}");
     copy.run(&["list"])?.failed(INVALID)?;
     let moved = copy.run(&["init", "--moved", "--yes"])?.ok()?;

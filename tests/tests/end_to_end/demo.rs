@@ -97,14 +97,14 @@ fn line<'a>(story: &'a str, text: &str) -> Result<&'a str> {
 fn the_demo_tells_its_story_to_the_last_act_and_leaves_nothing_behind() -> Result<()> {
     let story = Demo::start(&kit::binary()?)?.finish(0)?;
     let acts = [
-        "carol has all of orders:3 nonetheless",
-        "what carol has is, byte for byte",
-        "a hub with a bucket on this disk: all that alice shared is in it",
-        "everyone goes offline, only the hub stays",
-        "dave, a newcomer, joins with alice's ticket through the hub",
+        "carol still gets all of orders:3",
+        "carol's copy is byte for byte",
+        "a hub starts with a bucket on this disk",
+        "everyone goes offline except the hub",
+        "dave, a new member, joins through the hub",
         "dave pulls orders:3",
-        "what dave has is, byte for byte, what alice saved",
-        "nothing left behind",
+        "dave's copy is byte for byte what alice saved",
+        "nothing is left behind",
     ];
     let mut rest = story.as_str();
     for act in acts {
@@ -137,10 +137,10 @@ fn a_demo_without_a_hub_beside_it_says_so_and_leaves_out_the_last_act() -> Resul
     let program = elsewhere.path().join(name);
     fs::copy(&binary, &program)?;
     let story = Demo::start(&program)?.finish(0)?;
-    line(&story, "what carol has is, byte for byte")?;
-    let told = line(&story, "the last act is left out")?;
+    line(&story, "carol's copy is byte for byte")?;
+    let told = line(&story, "skipped the last part")?;
     ensure!(
-        told.contains("there is no podsync-hub in") && told.contains("cargo install"),
+        told.contains("podsync-hub is not in") && told.contains("cargo install"),
         "{told}"
     );
     ensure!(!story.contains("dave"), "{story}");

@@ -90,7 +90,7 @@ fn the_longest_unused_leave_and_come_back() -> Result<()> {
     let collected = lower.run(&["gc", "--budget", "0"])?;
     ensure!(collected.code == Some(UNCONFIRMED), "{collected:?}");
     ensure!(
-        collected.stderr.contains("counts on this machine"),
+        collected.stderr.contains("because this machine has it"),
         "{collected:?}"
     );
     assert_eq!(held(&lower)?.len(), 3);

@@ -8,6 +8,7 @@ mod demo;
 mod disk;
 mod faults;
 mod instances;
+mod keystrokes;
 mod lan;
 mod large;
 mod localstack;

@@ -210,7 +210,7 @@ fn the_token_comes_from_stdin_too_and_with_a_warning_from_the_command_line() -> 
         None,
     )?;
     ensure!(
-        on_the_line.stderr.contains("process list"),
+        on_the_line.stderr.contains("on the command line"),
         "{on_the_line:?}"
     );
     on_the_line.ok()?;
@@ -219,7 +219,7 @@ fn the_token_comes_from_stdin_too_and_with_a_warning_from_the_command_line() -> 
         &[("PODSYNC_MDNS", "false")],
         Some(&token),
     )?;
-    ensure!(!piped.stderr.contains("process list"), "{piped:?}");
+    ensure!(!piped.stderr.contains("on the command line"), "{piped:?}");
     piped.ok()?;
     Ok(())
 }
@@ -344,7 +344,7 @@ fn what_is_locked_is_what_is_pulled() -> Result<()> {
     let message = runner
         .run(&["pull", "orders", "--frozen"])?
         .failed(NOT_FOUND)?;
-    ensure!(message.contains("doesn't say"), "{message}");
+    ensure!(message.contains("does not contain"), "{message}");
     runner.run(&["lock", "orders"])?.ok()?;
     runner.run(&["pull", "--frozen"])?.failed(INVALID)?;
     assert_eq!(

@@ -4,19 +4,21 @@ use clap::Args;
 use clap_complete::Shell;
 use podsync_api::ApiError;
 
+use crate::context::Context;
+
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
-    /// bash, elvish, fish, powershell or zsh
+    /// Name of the shell
     shell: Shell,
 }
 
 /// Writes the script for `program`.
-pub(crate) fn run(completions: &Completions, mut program: clap::Command) -> Result<(), ApiError> {
-    clap_complete::generate(
-        completions.shell,
-        &mut program,
-        "podsync",
-        &mut std::io::stdout(),
-    );
-    Ok(())
+pub(crate) fn run(
+    context: &Context,
+    completions: &Completions,
+    mut program: clap::Command,
+) -> Result<(), ApiError> {
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut program, "podsync", &mut script);
+    context.printer.page(&String::from_utf8_lossy(&script))
 }

@@ -13,6 +13,5 @@ pub(crate) fn run(context: &Context, _: &Config) -> Result<(), ApiError> {
     context.printer.result(&settings, |settings| {
         let file = settings.file();
         format!("# {}\n{}", file.display(), settings.to_toml())
-    });
-    Ok(())
+    })
 }

@@ -8,13 +8,13 @@ use crate::context::Context;
 
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
-    /// Listen for peers at this address and port; several times for several
+    /// Address and port to listen on for teammates. Repeat for several
     #[arg(long, value_name = "IP:PORT")]
     listen: Vec<std::net::SocketAddr>,
-    /// Always try to reach this peer: a multiaddress that ends in /p2p/ID
+    /// Always connect to this peer: a multiaddress that ends in /p2p/ID. Repeat for several
     #[arg(long, value_name = "MULTIADDRESS")]
     peer: Vec<String>,
-    /// Don't look for teammates on the LAN by mDNS
+    /// Do not look for teammates on the local network (mDNS)
     #[arg(long)]
     no_mdns: bool,
 }

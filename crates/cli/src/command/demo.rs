@@ -9,6 +9,7 @@ mod hub;
 mod state;
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     time::{Duration, Instant},
 };
@@ -22,7 +23,7 @@ use crate::output::{Printer, bytes};
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// How much state to make up, in MB
+    /// Size of the demo state, in MB
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u64).range(16..=8192))]
     size: u64,
 }
@@ -53,18 +54,18 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
     let carol_sees = folder.path().join("carol-sees");
     team.carol.export(POD, &carol_sees).await?;
     state.assert_equal(&carol_sees)?;
-    teller.say("what carol has is, byte for byte, what alice saved");
+    teller.say("carol's copy is byte for byte what alice saved");
     match hub {
         Ok(program) => bucket::act(&teller, team, &state, shared, folder.path(), &program).await?,
         Err(absent) => {
             teller.say(format!(
-                "the last act is left out, where all are offline but the hub: {absent}"
+                "skipped the last part, in which only the hub is online: {absent}"
             ));
             team.go_offline().await;
         }
     }
     folder.close().map_err(local)?;
-    teller.say("all daemons ended, nothing left behind");
+    teller.say("all daemons stopped; nothing is left behind");
     Ok(())
 }
 
@@ -103,7 +104,7 @@ impl Team {
 }
 
 async fn gather(teller: &Teller<'_>, folder: &Path) -> Result<Team, ApiError> {
-    teller.say("three homes, each with a key and a daemon of its own on 127.0.0.1");
+    teller.say("starting three devices on 127.0.0.1, each with its own key and daemon");
     let alice = DemoHome::start(folder, "alice", &[]).await?;
     let bob = DemoHome::start(folder, "bob", &[&alice]).await?;
     let carol = DemoHome::start(folder, "carol", &[&alice, &bob]).await?;
@@ -111,6 +112,7 @@ async fn gather(teller: &Teller<'_>, folder: &Path) -> Result<Team, ApiError> {
         name: TeamName::new("demo").map_err(invalid)?,
         member: member("alice")?,
         label: "laptop".to_owned(),
+        consents: BTreeSet::new(),
     };
     alice.client().call(&created).await?;
     let ticket = alice.invite(2).await?;
@@ -128,7 +130,7 @@ async fn save_localstack(teller: &Teller<'_>, team: &Team) -> Result<(), ApiErro
         return Ok(());
     }
     teller.say(format_args!(
-        "a LocalStack answers at {LOCALSTACK}: its state is saved first"
+        "LocalStack is running at {LOCALSTACK}, so alice saves its state first"
     ));
     let from = pods::StateSource::Endpoint(LOCALSTACK.to_owned());
     let save = save(from, "localstack", "from a running LocalStack")?;
@@ -177,7 +179,7 @@ async fn change(teller: &Teller<'_>, team: &Team, state: &State) -> Result<u64, 
     let saved = team.alice.save(state, "five per cent later").await?;
     let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
     teller.say(format_args!(
-        "5 % of the state changes ({}): {} is shared, and {} travel to bob",
+        "5 % of the state changes ({}): alice shares {}, and bob downloads only {}",
         bytes(changed),
         reference(&saved),
         bytes(pulled.fetched)
@@ -202,12 +204,12 @@ async fn lose_a_provider(
                 && let Some(bob) = bob.take()
             {
                 bob.kill();
-                teller.say("kill -9: bob is gone in the middle of carol's pull");
+                teller.say("kill -9 stops bob in the middle of carol's pull");
             }
         })
         .await?;
     teller.say(format_args!(
-        "carol has all of {} nonetheless: {}; {}",
+        "carol still gets all of {}: {}; {}",
         pulled.reference,
         sources(&pulled),
         rate(pulled.fetched, at)
@@ -224,6 +226,7 @@ fn save(from: pods::StateSource, pod: &str, message: &str) -> Result<pods::Save,
         services: Vec::new(),
         share: true,
         durable: false,
+        consents: BTreeSet::new(),
     })
 }
 
@@ -258,6 +261,9 @@ fn invalid(error: impl std::fmt::Display) -> ApiError {
 }
 
 fn local(error: std::io::Error) -> ApiError {
-    ApiError::new(ErrorCode::Disk, format!("demo: {error}"))
-        .hint("set TMPDIR to a folder with more room")
+    ApiError::new(
+        ErrorCode::Disk,
+        format!("the demo failed on this disk: {error}"),
+    )
+    .hint("set TMPDIR to a folder with more free space")
 }

@@ -14,9 +14,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
-    /// The version before: `orders:2`
+    /// Older version, such as `orders:2`
     before: String,
-    /// The version after: `orders:3`, `orders:3@alice`, `orders:baseline`
+    /// Newer version, such as `orders:3` or `orders:baseline`
     after: String,
 }
 
@@ -29,8 +29,7 @@ pub(crate) async fn run(context: &Context, diff: Diff) -> Result<(), ApiError> {
     context.printer.result(&differences, |differences| {
         let heading = format!("{} to {}", differences.before, differences.after);
         format!("{heading}: {}", words(&differences.changes))
-    });
-    Ok(())
+    })
 }
 
 /// A line of numbers, then a row for each change.
@@ -43,7 +42,7 @@ pub(super) fn words(changes: &Changes) -> String {
     } = changes;
     let all = added + changed + removed;
     if all == 0 {
-        return "no difference".to_owned();
+        return "no differences".to_owned();
     }
     let mut text = format!("{added} added, {changed} changed, {removed} removed\n");
     let rows = list.iter().map(|change| {

@@ -5,15 +5,15 @@ use podsync_api::{ApiError, Consent, disk};
 use podsync_daemon::ByteSize;
 
 use crate::{
-    arguments::Wait,
+    arguments::{Wait, Yes},
     call::call,
     context::{Context, Needs},
-    output::{ago, ask::confirm, bytes, printable, table},
+    output::{ago, ask::confirm, bytes, count, printable, table},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
-    /// `orders:3`, `orders:baseline`, `orders:+1`
+    /// Version, such as `orders:3`, `orders:baseline` or `orders:+1`
     reference: String,
     #[command(flatten)]
     wait: Wait,
@@ -21,15 +21,17 @@ pub(crate) struct Pin {
 
 #[derive(Debug, Args)]
 pub(crate) struct Gc {
-    /// Only say what would go
+    /// Show what would go; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Hold at most so much, such as 5GB [default: the setting `disk_budget`]
+    /// Shrink to this size, such as 5GB [default: the setting `disk_budget`]
     #[arg(long, value_name = "SIZE")]
     budget: Option<ByteSize>,
-    /// Give up also what nobody else is known to have
+    /// Also delete versions that nobody else is known to have
     #[arg(long)]
     only_copies: bool,
+    #[command(flatten)]
+    agree: Yes,
 }
 
 pub(crate) async fn pin(context: &Context, pin: Pin, pinned: bool) -> Result<(), ApiError> {
@@ -42,12 +44,11 @@ pub(crate) async fn pin(context: &Context, pin: Pin, pinned: bool) -> Result<(),
     context.printer.result(&version, |version| {
         let reference = &version.reference;
         match (pinned, version.held) {
-            (true, true) => format!("{reference} stays on this machine"),
-            (true, false) => format!("{reference} stays on this machine once it is pulled"),
-            (false, _) => format!("{reference} is pinned no more"),
+            (true, true) => format!("{reference} stays on this machine."),
+            (true, false) => format!("{reference} will stay on this machine once you pull it."),
+            (false, _) => format!("{reference} is no longer pinned."),
         }
-    });
-    Ok(())
+    })
 }
 
 pub(crate) async fn gc(context: &Context, gc: Gc) -> Result<(), ApiError> {
@@ -62,18 +63,21 @@ pub(crate) async fn gc(context: &Context, gc: Gc) -> Result<(), ApiError> {
     };
     let mut collected = call(context, Needs::Network, &request).await?;
     if lacks_consent(&collected, &request)
-        && confirm(
-            &context.printer,
-            &only_copies(&collected),
-            "Give them up all the same?",
-        ) == Some(true)
+        && (gc.agree.yes
+            || confirm(
+                &context.printer,
+                &only_copies(&collected),
+                "Delete them anyway?",
+            )
+            .await
+                == Some(true))
     {
         request.consents.insert(Consent::OnlyCopies);
         collected = call(context, Needs::Network, &request).await?;
     }
     context
         .printer
-        .result(&collected, |collected| words(collected, gc.dry_run));
+        .result(&collected, |collected| words(collected, gc.dry_run))?;
     if lacks_consent(&collected, &request) {
         return Err(ApiError::unconfirmed(
             Consent::OnlyCopies,
@@ -96,20 +100,20 @@ fn only_copies(collected: &disk::Collected) -> String {
             String::new()
         } else {
             format!(
-                " ({} has it too, and counts on this machine)",
+                " ({} also has it, but may delete it because this machine has it)",
                 version.elsewhere.join(", ")
             )
         };
         format!("{}{who}", version.reference)
     });
     let mut text = format!(
-        "{} more than the budget is held, and the rest is kept by no other machine for sure: {}",
+        "this machine holds {} more than the budget, but no other machine is sure to keep these versions: {}",
         bytes(collected.over),
         each.collect::<Vec<_>>().join(", ")
     );
     if let Some(why) = &collected.bucket_unknown {
         text.push_str(&format!(
-            " (the bucket could not be asked: {})",
+            " (podsync could not ask the bucket: {})",
             printable(why)
         ));
     }
@@ -117,23 +121,15 @@ fn only_copies(collected: &disk::Collected) -> String {
 }
 
 fn words(collected: &disk::Collected, dry_run: bool) -> String {
-    let (freed, would) = (
-        bytes(collected.freed),
-        if dry_run { "would be " } else { "" },
-    );
+    let (freed, after) = (bytes(collected.freed), bytes(collected.after));
+    let verb = if dry_run { "Would free" } else { "Freed" };
     let mut text = match collected.budget {
-        Some(budget) => format!(
-            "{freed} {would}freed; {} held, of {} that may be",
-            bytes(collected.after),
-            bytes(budget)
-        ),
-        None => format!(
-            "{freed} {would}freed; {} held, and there is no disk budget",
-            bytes(collected.after)
-        ),
+        Some(budget) => format!("{verb} {freed}: {after} of {} in use.", bytes(budget)),
+        None => format!("{verb} {freed}: {after} in use, without a disk budget."),
     };
     if collected.pinned > 0 && collected.over > 0 {
-        text.push_str(&format!("; {} pinned", collected.pinned));
+        let pinned = count(collected.pinned, "version");
+        text.push_str(&format!(" Pinned: {pinned}."));
     }
     if !collected.evicted.is_empty() {
         let row = |version: &disk::Evicted| {
@@ -146,7 +142,7 @@ fn words(collected: &disk::Collected, dry_run: bool) -> String {
         };
         text.push('\n');
         text.push_str(&table(
-            ["GONE", "FREES", "LAST USED", "ELSEWHERE"],
+            ["VERSION", "FREES", "LAST USED", "ALSO AT"],
             collected.evicted.iter().map(row),
         ));
     }
@@ -180,7 +176,7 @@ mod tests {
         assert!(lacks_consent(&collected, &request));
         let text = only_copies(&collected);
         assert!(
-            text.contains("orders:1, orders:2 (bob/laptop has it too"),
+            text.contains("orders:1, orders:2 (bob/laptop also has it"),
             "{text}"
         );
         request.consents.insert(Consent::OnlyCopies);

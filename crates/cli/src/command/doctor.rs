@@ -18,7 +18,7 @@ pub(crate) async fn run(context: &Context, doctor: Doctor) -> Result<(), ApiErro
     context.printer.result(&findings, |findings| {
         let lines: Vec<_> = findings.iter().map(words).collect();
         lines.join("\n")
-    });
+    })?;
     let failed: Vec<_> = findings
         .iter()
         .filter(|finding| finding.verdict == Verdict::Failure)
@@ -32,9 +32,9 @@ pub(crate) async fn run(context: &Context, doctor: Doctor) -> Result<(), ApiErro
         .collect();
     Err(ApiError::new(
         first.code.unwrap_or(ErrorCode::Internal),
-        format!("not in order: {}", checks.join(", ")),
+        format!("podsync found problems: {}", checks.join(", ")),
     )
-    .hint("each line above says what to do; then run `podsync doctor` again"))
+    .hint("follow the \"fix\" lines above, then run `podsync doctor` again"))
 }
 
 fn words(finding: &Finding) -> String {
@@ -49,7 +49,7 @@ fn words(finding: &Finding) -> String {
         printable(&finding.found)
     );
     if let Some(fix) = &finding.fix {
-        line.push_str(&format!("\n{:20}to do: {}", "", printable(fix)));
+        line.push_str(&format!("\n{:20}fix: {}", "", printable(fix)));
     }
     line
 }

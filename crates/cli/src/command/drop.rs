@@ -1,31 +1,36 @@
 //! `podsync drop`: a version is forgotten.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use podsync_api::{ApiError, pods};
 
 use crate::{
-    call::call,
+    arguments::Yes,
+    call::call_agreed,
     context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Drop {
-    /// One exact version: `orders:3`, `orders:+1`
+    /// Version, such as `orders:3` or `orders:+1`
     reference: String,
+    #[command(flatten)]
+    agree: Yes,
 }
 
 pub(crate) async fn run(context: &Context, drop: Drop) -> Result<(), ApiError> {
     let request = pods::DropVersion {
         reference: drop.reference,
+        consents: BTreeSet::new(),
     };
-    let dropped = call(context, Needs::Network, &request).await?;
+    let dropped = call_agreed(context, Needs::Network, request, drop.agree.yes).await?;
     context.printer.result(&dropped, |dropped| {
-        let whom = if dropped.shared {
-            "; teammates are told"
+        let reference = &dropped.reference;
+        if dropped.shared {
+            format!("Dropped {reference} for the whole team.")
         } else {
-            ""
-        };
-        format!("dropped {}{whom}", dropped.reference)
-    });
-    Ok(())
+            format!("Dropped {reference}.")
+        }
+    })
 }

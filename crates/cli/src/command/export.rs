@@ -13,9 +13,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
-    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
+    /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     reference: String,
-    /// A `.snapshot` or `.zip` file, or a folder; must not exist yet
+    /// New `.snapshot` or `.zip` file, or new folder
     path: PathBuf,
     #[command(flatten)]
     pub(crate) wait: Wait,
@@ -31,10 +31,9 @@ pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiErro
     let exported = call(context, Needs::Network, &request).await?;
     context.printer.result(&exported, |exported| {
         format!(
-            "wrote {} to {}",
+            "Wrote {} to {}.",
             exported.reference,
             exported.path.display()
         )
-    });
-    Ok(())
+    })
 }

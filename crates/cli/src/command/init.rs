@@ -10,61 +10,56 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Init {
-    /// This home was moved or copied here, and the old one never runs again
+    /// Use a home that was moved or copied here. The old copy must never run again
     #[arg(long)]
     moved: bool,
-    /// Don't ask whether the old one is gone
-    #[arg(long, requires = "moved")]
+    /// Do not ask whether the old copy is gone
+    #[arg(long, short, requires = "moved")]
     yes: bool,
 }
 
-pub(crate) fn run(context: &Context, init: &Init) -> Result<(), ApiError> {
+pub(crate) async fn run(context: &Context, init: &Init) -> Result<(), ApiError> {
     let home = context.home()?;
     if init.moved {
         if !init.yes {
-            ask(&context.printer, &home)?;
+            ask(&context.printer, &home).await?;
         }
         let adopted = podsync_daemon::adopt(&home)?;
-        context.printer.result(&adopted, |adopted| {
+        return context.printer.result(&adopted, |adopted| {
             format!(
-                "{} is the original from now on\ndevice {}",
+                "{} is now the only valid copy of this home.\ndevice {}",
                 adopted.home.display(),
                 adopted.device
             )
         });
-        return Ok(());
     }
     let made = podsync_daemon::init(&home)?;
     context.printer.result(&made, |made| {
-        let verb = if made.already {
-            "already has"
+        let (home, device) = (made.home.display(), made.device);
+        if made.already {
+            format!("{home} already has a key.\ndevice {device}")
         } else {
-            "now has"
-        };
-        format!(
-            "{} {verb} a key\ndevice {}",
-            made.home.display(),
-            made.device
-        )
-    });
+            format!("Created a key in {home}.\ndevice {device}")
+        }
+    })?;
     if !made.already {
         context
             .printer
-            .note("next: `podsync team create NAME`, or `podsync team join` with a ticket");
+            .note("Next: `podsync team create NAME` creates a team, `podsync team join` joins one with a ticket.");
     }
     Ok(())
 }
 
-fn ask(printer: &Printer, home: &std::path::Path) -> Result<(), ApiError> {
+async fn ask(printer: &Printer, home: &std::path::Path) -> Result<(), ApiError> {
     let statement = format!(
-        "{} becomes the original; if another copy of it ever runs, teammates take both for forged",
+        "{} becomes the only valid copy of this home. If the old copy ever runs again, teammates stop trusting this device.",
         home.display()
     );
-    match confirm(printer, &statement, "Is the other one gone for good?") {
+    match confirm(printer, &statement, "Is the old copy gone for good?").await {
         Some(true) => Ok(()),
         Some(false) => Err(ApiError::new(ErrorCode::Cancelled, "nothing was changed")
-            .hint("`podsync init --home NEW` makes a device of its own")),
-        None => Err(ApiError::new(ErrorCode::Invalid, statement)
-            .hint("say --yes if the other one is gone for good")),
+            .hint("to set up a new device instead, run `podsync init --home FOLDER`")),
+        None => Err(ApiError::new(ErrorCode::Unconfirmed, statement)
+            .hint("add --yes if the old copy is gone for good")),
     }
 }

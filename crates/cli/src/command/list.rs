@@ -15,6 +15,7 @@ pub(crate) struct List {}
 
 #[derive(Debug, Args)]
 pub(crate) struct Versions {
+    /// Name of the pod
     pod: PodName,
 }
 
@@ -23,7 +24,7 @@ pub(crate) async fn run(context: &Context, _: &List) -> Result<(), ApiError> {
     if pods.is_empty() {
         context
             .printer
-            .note("no pods yet: `podsync save NAME` makes the first");
+            .note("There are no pods yet. `podsync save NAME` saves the first one.");
     }
     context.printer.result(&pods, |pods| {
         if pods.is_empty() {
@@ -33,8 +34,7 @@ pub(crate) async fn run(context: &Context, _: &List) -> Result<(), ApiError> {
             ["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
             pods.iter().flat_map(|pod| pod.tips.iter().map(line)),
         )
-    });
-    Ok(())
+    })
 }
 
 pub(crate) async fn versions(context: &Context, versions: Versions) -> Result<(), ApiError> {
@@ -45,8 +45,7 @@ pub(crate) async fn versions(context: &Context, versions: Versions) -> Result<()
             ["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
             versions.iter().map(line),
         )
-    });
-    Ok(())
+    })
 }
 
 fn line(version: &pods::Version) -> [String; 6] {

@@ -1,24 +1,26 @@
 //! `podsync load` and `podsync undo`: a version into the running emulator, and back.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
-    arguments::{Endpoint, Wait},
-    call::{call, call_over},
+    arguments::{Endpoint, Wait, Yes},
+    call::{call, call_agreed_over, call_over},
     command::diff,
     context::{Connection, Context, Needs},
-    output::{Printer, ask::confirm, printable},
+    output::{Printer, count, printable},
     requirements::Requirements,
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Load {
-    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
+    /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     reference: String,
     #[command(flatten)]
     how: How,
-    /// Only say what would be added, changed and removed
+    /// Show what would be added, changed and removed; change nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -32,47 +34,69 @@ pub(crate) struct Load {
 pub(crate) struct How {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// What happens to what is there
+    /// How to combine the version with the emulator's current state
     #[arg(long, value_enum, default_value_t)]
     merge: Merge,
-    /// Only these services
+    /// Load only these services
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
-    /// Load even where no complete checkpoint of what is there can be taken
+    #[command(flatten)]
+    agree: Agree,
+}
+
+/// Agreement beforehand to what a load asks about.
+#[derive(Debug, Args)]
+pub(super) struct Agree {
+    /// Load even if the emulator's current state cannot be saved completely first
     #[arg(long)]
     without_checkpoint: bool,
-    /// Load into an emulator that isn't on this machine
+    /// Load into an emulator on another machine
     #[arg(long)]
     remote: bool,
-    /// Load what was made on a device of which nothing was loaded here before
+    /// Load a version of a device from which nothing was loaded here before
     #[arg(long)]
     new_signer: bool,
-    /// Say yes to all three
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    all: Yes,
 }
 
 /// LocalStack's merge strategies.
 #[expect(clippy::enum_variant_names, reason = "the names are LocalStack's")]
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 pub(crate) enum Merge {
-    /// Reset, then load
+    /// Reset the emulator, then load
     Overwrite,
-    /// The version wins per service, account and region
+    /// Replace each service, account and region that the version has
     #[default]
     AccountRegionMerge,
-    /// Per resource
+    /// Merge single resources; the version wins
     ServiceMerge,
 }
 
 impl How {
     /// Whether anything was said that only matters to a load.
     pub(super) fn is_said(&self) -> bool {
-        self.without_checkpoint
-            || self.remote
-            || self.new_signer
-            || self.yes
-            || !self.services.is_empty()
+        self.agree.is_said() || !self.services.is_empty()
+    }
+}
+
+impl Agree {
+    pub(super) fn is_yes(&self) -> bool {
+        self.all.yes
+    }
+
+    fn is_said(&self) -> bool {
+        self.is_yes() || !self.consents().is_empty()
+    }
+
+    pub(super) fn consents(&self) -> BTreeSet<Consent> {
+        let said = [
+            (self.without_checkpoint, Consent::WithoutCheckpoint),
+            (self.remote, Consent::Remote),
+            (self.new_signer, Consent::NewSigner),
+        ];
+        let said = said.into_iter().filter(|(said, _)| *said);
+        said.map(|(_, consent)| consent).collect()
     }
 }
 
@@ -105,7 +129,7 @@ async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiErr
         return dry_run(connection, reference, load.how, load.wait).await;
     }
     let loaded = into_instance(connection, reference, load.how, load.wait).await?;
-    connection.context.printer.result(&loaded, words);
+    connection.context.printer.result(&loaded, words)?;
     account_for(&connection.context.printer, &loaded.failed)
 }
 
@@ -116,40 +140,24 @@ pub(super) async fn into_instance(
     how: How,
     wait: Wait,
 ) -> Result<pods::Loaded, ApiError> {
-    let consents = [
-        (how.without_checkpoint, Consent::WithoutCheckpoint),
-        (how.remote, Consent::Remote),
-        (how.new_signer, Consent::NewSigner),
-    ];
-    let consents = consents
-        .into_iter()
-        .filter(|(said, _)| *said || how.yes)
-        .map(|(_, consent)| consent);
-    let mut request = pods::Load {
+    let request = pods::Load {
         reference,
         endpoint: how.endpoint.url,
         merge: how.merge.to_string(),
         services: how.services,
         wait_s: wait.wait.as_secs(),
         sources: wait.sources(),
-        consents: consents.collect(),
+        consents: how.agree.consents(),
         once: false,
     };
-    loop {
-        match call_over(connection, &request).await {
-            Err(error) => request
-                .consents
-                .insert(consented(&connection.context.printer, error)?),
-            Ok(loaded) => return Ok(loaded),
-        };
-    }
+    call_agreed_over(connection, request, how.agree.is_yes()).await
 }
 
 pub(super) fn words(loaded: &pods::Loaded) -> String {
-    let mut text = format!("loaded {}: {}", loaded.reference, named(&loaded.applied));
+    let mut text = format!("Loaded {}: {}.", loaded.reference, named(&loaded.applied));
     if let Some(checkpoint) = &loaded.checkpoint {
         text.push_str(&format!(
-            "\nwhat was there is kept as {checkpoint}; `podsync undo` brings it back"
+            "\nThe previous state is saved as {checkpoint}. `podsync undo` restores it."
         ));
     }
     text
@@ -171,29 +179,16 @@ async fn dry_run(
     let forecast = call_over(connection, &request).await?;
     connection.context.printer.result(&forecast, |forecast| {
         let heading = format!(
-            "loading {} into {} ({}, {})",
+            "Loading {} into {} ({}, {})",
             forecast.reference, forecast.endpoint, printable(&forecast.emulator), forecast.merge
         );
         match &forecast.changes {
             Some(changes) => format!("{heading}: {}", diff::words(changes)),
             None => format!(
-                "{heading}: fits; it isn't known what would change, since the version or the emulator has no index of its resources"
+                "{heading} is possible. podsync cannot tell what would change: the version or the emulator has no index of its resources."
             ),
         }
-    });
-    Ok(())
-}
-
-/// What the daemon won't do unasked is asked here; an error where that is no, or nobody is there.
-fn consented(printer: &Printer, error: ApiError) -> Result<Consent, ApiError> {
-    let Some(consent) = error.consent else {
-        return Err(error);
-    };
-    match confirm(printer, &error.message, "Load all the same?") {
-        Some(true) => Ok(consent),
-        Some(false) => Err(ApiError::new(ErrorCode::Cancelled, "nothing was loaded")),
-        None => Err(error),
-    }
+    })
 }
 
 pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
@@ -202,14 +197,18 @@ pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> 
     };
     let undone = call(context, Needs::Home, &request).await?;
     context.printer.result(&undone, |undone| {
-        format!("put back {}: {}", undone.checkpoint, named(&undone.applied))
-    });
+        format!(
+            "Restored {}: {}.",
+            undone.checkpoint,
+            named(&undone.applied)
+        )
+    })?;
     account_for(&context.printer, &undone.failed)
 }
 
 fn named(services: &[String]) -> String {
     match services {
-        [] => "no service is in it".to_owned(),
+        [] => "it contains no service".to_owned(),
         _ => services.join(", "),
     }
 }
@@ -228,7 +227,7 @@ pub(super) fn account_for(printer: &Printer, failed: &[(String, String)]) -> Res
     }
     Err(ApiError::new(
         ErrorCode::Instance,
-        format!("{} services were not loaded", failed.len()),
+        format!("{} not loaded", count(failed.len(), "service")),
     )
-    .hint("`podsync undo` puts back what was there before"))
+    .hint("`podsync undo` restores the previous state"))
 }

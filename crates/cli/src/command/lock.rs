@@ -16,9 +16,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Lock {
-    /// Names to lock, such as `orders` or `orders:baseline` [default: all that the file has]
+    /// Names to lock, such as `orders` or `orders:baseline` [default: all names in the file]
     references: Vec<String>,
-    /// The lock file; other names in it stay as they are
+    /// Lock file. Other names in it stay unchanged
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE)]
     file: PathBuf,
     #[command(flatten)]
@@ -35,9 +35,9 @@ pub(crate) async fn run(context: &Context, lock: Lock) -> Result<(), ApiError> {
     if names.is_empty() {
         return Err(ApiError::new(
             ErrorCode::Invalid,
-            format!("{} has no names to lock anew", lock.file.display()),
+            format!("{} contains no names to update", lock.file.display()),
         )
-        .hint("say which: orders, orders:3 or orders:baseline"));
+        .hint("name what to lock, such as orders, orders:3 or orders:baseline"));
     }
     for name in &names {
         lockable(name)?;
@@ -60,10 +60,10 @@ pub(crate) async fn run(context: &Context, lock: Lock) -> Result<(), ApiError> {
             ["NAME", "VERSION", "BY", "WHEN", "ID"],
             locked.iter().map(row),
         )
-    });
+    })?;
     context
         .printer
-        .note(format_args!("wrote {}", lock.file.display()));
+        .note(format_args!("Wrote {}.", lock.file.display()));
     Ok(())
 }
 
@@ -85,9 +85,9 @@ async fn lock_over(
         if file.team != resolved.team {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("{} is another team's", lock.file.display()),
+                format!("{} belongs to another team", lock.file.display()),
             )
-            .hint("name the team with --team, or another file with --file"));
+            .hint("choose the team with --team, or another file with --file"));
         }
         file.put(name, &resolved.version)?;
         locked.push((name.clone(), resolved.version));

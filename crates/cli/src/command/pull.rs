@@ -15,10 +15,10 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
-    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`; may be left out
-    /// with --frozen where the lock file has one name
+    /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`. Optional with
+    /// --frozen if the lock file has only one name
     reference: Option<String>,
-    /// Then load it into the running emulator
+    /// Also load the version into the running emulator
     #[arg(long)]
     load: bool,
     #[command(flatten)]
@@ -33,9 +33,9 @@ pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {
     if !pull.load && pull.how.is_said() {
         return Err(ApiError::new(
             ErrorCode::Invalid,
-            "nothing is loaded, so there is nothing to say about how",
+            "these flags are only for a load, and --load is missing",
         )
-        .hint("add --load, or leave the flags of a load out"));
+        .hint("add --load, or remove the flags for a load"));
     }
     let connection = Connection::open(context, Needs::Network).await?;
     let pulled = pull_over(&connection, pull).await;
@@ -52,7 +52,7 @@ async fn pull_over(connection: &Connection<'_>, pull: Pull) -> Result<(), ApiErr
         let loaded = load::into_instance(connection, reference, pull.how, pull.wait).await?;
         connection.context.printer.result(&loaded, |loaded| {
             format!("{}\n{}", words(&loaded.pulled), load::words(loaded))
-        });
+        })?;
         return load::account_for(&connection.context.printer, &loaded.failed);
     }
     let request = pods::Pull {
@@ -61,23 +61,22 @@ async fn pull_over(connection: &Connection<'_>, pull: Pull) -> Result<(), ApiErr
         sources: pull.wait.sources(),
     };
     let pulled = call_over(connection, &request).await?;
-    connection.context.printer.result(&pulled, words);
-    Ok(())
+    connection.context.printer.result(&pulled, words)
 }
 
 /// The last line says where the bytes came from.
 pub(super) fn words(pulled: &pods::Pulled) -> String {
     let sources = if pulled.sources.is_empty() {
-        "nothing had to travel: it is all here".to_owned()
+        "Nothing to download: this machine already has it.".to_owned()
     } else {
         let each = pulled
             .sources
             .iter()
             .map(|s| format!("{} from {}", bytes(s.bytes), printable(&s.name)));
-        each.collect::<Vec<_>>().join(", ")
+        format!("Downloaded {}.", each.collect::<Vec<_>>().join(", "))
     };
     format!(
-        "pulled {} by {} ({})\n{sources}",
+        "Pulled {} by {} ({}).\n{sources}",
         pulled.reference,
         printable(&pulled.author),
         bytes(pulled.state_len)

@@ -1,6 +1,6 @@
 //! `podsync retention`: which versions the team keeps.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use clap::{Args, Subcommand};
 use podsync_api::{
@@ -10,54 +10,57 @@ use podsync_api::{
 use podsync_core::{PodName, retention::DEFAULT_GRACE};
 
 use crate::{
-    call::call,
+    arguments::Yes,
+    call::{call, call_agreed},
     context::{Context, Needs},
-    output::{ago, table},
+    output::{ago, count, table},
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Retention {
-    /// Say what is kept of a pod, or of all pods that have no rule of their own; for admins
+    /// Set the rule for a pod, or for all pods without their own rule (admins only)
     Set(Box<Set>),
-    /// The rules, and what may go by them
+    /// Show the rules, and the versions that they let go
     Show,
-    /// Drop now what may go; a running daemon does so every hour
+    /// Drop those versions now. A running daemon does this every hour
     Apply(Apply),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Set {
-    /// The pod [default: all pods without a rule of their own]
+    /// Pod [default: all pods without their own rule]
     pod: Option<PodName>,
-    /// Keep the newest so many versions
+    /// Keep the newest N versions
     #[arg(long, value_name = "N")]
     keep_last: Option<u32>,
-    /// Keep the newest version of each of the newest so many days that have any
+    /// Keep one version a day, the newest, for the last N days with versions
     #[arg(long, value_name = "N")]
     keep_daily: Option<u32>,
-    /// Keep versions with a tag; they are unless --drop-tagged is said
+    /// Keep all versions with a tag (default)
     #[arg(long, conflicts_with = "drop_tagged")]
     keep_tagged: bool,
-    /// Let go of versions with a tag like any other
+    /// Treat versions with a tag like any other version
     #[arg(long)]
     drop_tagged: bool,
-    /// Keep every version that is younger than this [default: 24h]
+    /// Keep all versions younger than this [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     grace: Option<Duration>,
-    /// Keep everything
+    /// Keep all versions
     #[arg(long, conflicts_with_all = ["keep_last", "keep_daily", "keep_tagged", "drop_tagged", "grace", "unset"])]
     keep_all: bool,
-    /// Take the rule away
+    /// Remove the rule
     #[arg(long, conflicts_with_all = ["keep_last", "keep_daily", "keep_tagged", "drop_tagged", "grace"])]
     unset: bool,
-    /// Only say what the rule would let go of
+    /// Show which versions the rule would let go; change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    agree: Yes,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// Only say what would go
+    /// Show which versions would go; change nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -69,13 +72,14 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
                 pod: set.pod.clone(),
                 rule: set.rule()?,
                 dry_run: set.dry_run,
+                consents: BTreeSet::new(),
             };
-            let retention = call(context, Needs::Network, &request).await?;
-            context.printer.result(&retention, words);
+            let retention = call_agreed(context, Needs::Network, request, set.agree.yes).await?;
+            context.printer.result(&retention, words)
         }
         Retention::Show => {
             let retention = call(context, Needs::Home, &retention::GetRetention {}).await?;
-            context.printer.result(&retention, words);
+            context.printer.result(&retention, words)
         }
         Retention::Apply(apply) => {
             let request = retention::ApplyRetention {
@@ -84,25 +88,24 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
             let applied = call(context, Needs::Network, &request).await?;
             context.printer.result(&applied, |applied| {
                 let verb = if apply.dry_run {
-                    "would drop"
+                    "Would drop"
                 } else {
-                    "dropped"
+                    "Dropped"
                 };
-                let mut text = format!("{verb} {} versions", applied.dropped.len());
+                let mut text = format!("{verb} {}.", count(applied.dropped.len(), "version"));
                 if !applied.dropped.is_empty() {
                     text = format!("{text}\n{}", due(&applied.dropped));
                 }
                 if !applied.left.is_empty() {
                     text.push_str(&format!(
-                        "\n{} more may go, and are for their authors or an admin to drop",
+                        "\n{} more may go. Only their authors or an admin can drop them.",
                         applied.left.len()
                     ));
                 }
                 text
-            });
+            })
         }
     }
-    Ok(())
 }
 
 impl Set {
@@ -114,10 +117,11 @@ impl Set {
             return Ok(Rule::Unset);
         }
         if self.keep_last.is_none() && self.keep_daily.is_none() {
-            return Err(
-                ApiError::new(ErrorCode::Invalid, "how many versions are to be kept?")
-                    .hint("say --keep-last N, --keep-daily N or both; or --keep-all, or --unset"),
-            );
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                "the rule does not say how many versions to keep",
+            )
+            .hint("add --keep-last N, --keep-daily N or both; or --keep-all, or --unset"));
         }
         Ok(Rule::Policy {
             last: self.keep_last,
@@ -130,21 +134,18 @@ impl Set {
 
 fn words(retention: &retention::Retention) -> String {
     let mut text = if retention.rules.is_empty() {
-        "the team has no rule: every version is kept until somebody drops it".to_owned()
+        "The team has no rule. It keeps every version until somebody drops it.".to_owned()
     } else {
         let row = |said: &retention::Said| {
             [
                 said.pod
                     .clone()
-                    .unwrap_or_else(|| "(all others)".to_owned()),
+                    .unwrap_or_else(|| "(all other pods)".to_owned()),
                 said.policy.clone(),
                 said.unreadable.clone().unwrap_or_default(),
             ]
         };
-        table(
-            ["POD", "KEEPS", "NOT UNDERSTOOD"],
-            retention.rules.iter().map(row),
-        )
+        table(["POD", "KEEPS", "PROBLEM"], retention.rules.iter().map(row))
     };
     if !retention.due.is_empty() {
         text = format!("{text}\n\n{}", due(&retention.due));

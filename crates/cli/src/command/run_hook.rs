@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, Consent, pods};
+use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::Endpoint,
-    call::call,
-    command::load::{Merge, account_for},
+    call::call_agreed,
+    command::load::{self, Agree, Merge, account_for},
     context::{Context, Needs},
 };
 
@@ -19,28 +19,27 @@ const POLL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub(crate) struct RunHook {
-    /// Which moment of the emulator's life it is
+    /// Event that the emulator reports
     #[arg(value_enum)]
     hook: Hook,
-    /// The pinned version, as `orders:baseline`; nothing is done without one
+    /// Version to load, such as `orders:baseline`. Without one the command does nothing
     #[arg(long, env = "PODSYNC_LOAD", value_name = "REFERENCE")]
     load: Option<String>,
     #[command(flatten)]
     endpoint: Endpoint,
-    /// What happens to what is there
+    /// How to combine the version with the emulator's current state
     #[arg(long, value_enum, default_value_t)]
     merge: Merge,
-    /// How long the emulator, and then whoever has the version, may take to be there
+    /// How long to wait for the emulator, and then for the version
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub(crate) timeout: Duration,
-    /// Load what was made on a device of which nothing was loaded here before
-    #[arg(long)]
-    new_signer: bool,
+    #[command(flatten)]
+    agree: Agree,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Hook {
-    /// The emulator serves: load the pinned version
+    /// The emulator is ready: load the version
     Ready,
 }
 
@@ -49,7 +48,7 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
     let Some(reference) = run.load.filter(|reference| !reference.is_empty()) else {
         context
             .printer
-            .note("PODSYNC_LOAD names no version: nothing is loaded");
+            .note("PODSYNC_LOAD is not set, so podsync loads nothing.");
         return Ok(());
     };
     let url = run.endpoint.url;
@@ -65,7 +64,6 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
     };
     // Why it never was is told by the load itself.
     let _ = ready.retry(policy).await;
-    let consents = run.new_signer.then_some(Consent::NewSigner);
     let request = pods::Load {
         reference,
         endpoint: url.clone(),
@@ -73,16 +71,16 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
         wait_s: run.timeout.as_secs(),
         sources: pods::Sources::Any,
         services: Vec::new(),
-        consents: consents.into_iter().collect(),
+        consents: run.agree.consents(),
         once: true,
     };
-    let loaded = call(context, Needs::Network, &request).await?;
+    let loaded = call_agreed(context, Needs::Network, request, run.agree.is_yes()).await?;
     context.printer.result(&loaded, |loaded| {
         if loaded.already {
-            format!("{url} holds {} already", loaded.reference)
+            format!("The emulator at {url} already has {}.", loaded.reference)
         } else {
-            format!("loaded {}: {}", loaded.reference, loaded.applied.join(", "))
+            load::words(loaded)
         }
-    });
+    })?;
     account_for(&context.printer, &loaded.failed)
 }

@@ -1,40 +1,42 @@
 //! `podsync save`: a state becomes a version.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
-    arguments::{Endpoint, absolute},
-    call::call,
+    arguments::{Endpoint, Yes, absolute},
+    call::call_agreed,
     command::share,
-    context::{Context, Needs},
+    context::{Connection, Context, Needs},
     output::{bytes, printable},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Save {
-    /// The pod that gets the version
+    /// Name of the pod
     pod: PodName,
-    /// What is in it, for teammates
+    /// Message for teammates: what this version is
     #[arg(short, long, default_value = "")]
     message: String,
-    /// A folder, a `.snapshot` or `.zip`, or any file, instead of a running emulator
-    #[arg(long, value_name = "PATH", conflicts_with = "endpoint")]
+    /// Save this folder, `.snapshot`, `.zip` or other file instead of a running emulator's state
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["endpoint", "services"])]
     from: Option<PathBuf>,
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Only these services
+    /// Save only these services of the emulator
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
-    /// Share it at once
+    /// Also share the version
     #[arg(long)]
     share: bool,
-    /// With --share: return when it is in the team's bucket
+    /// With --share: wait until the version is in the team's bucket
     #[arg(long, requires = "share")]
     wait: bool,
+    #[command(flatten)]
+    agree: Yes,
 }
 
 pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
@@ -49,23 +51,36 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
         services: save.services,
         share: save.share,
         durable: save.wait,
+        consents: BTreeSet::new(),
     };
-    let shares = save.share || context.settings()?.shares_by_itself(&request.pod);
-    let needs = if shares { Needs::Network } else { Needs::Home };
-    let saved = call(context, needs, &request).await?;
+    let needs = match save.share {
+        true => Needs::Network,
+        false => Needs::Home,
+    };
+    let saved = call_agreed(context, needs, request, save.agree.yes).await?;
+    if saved.shared.is_some() && needs == Needs::Home && !context.global.no_daemon {
+        // The settings share this pod by every save: a daemon has to stay, so that teammates can fetch it.
+        Connection::open(context, Needs::Network)
+            .await?
+            .close()
+            .await;
+    }
     for (service, reason) in &saved.failed {
         context.printer.warn(format_args!(
-            "{} is not in it: {}",
+            "{} was not saved: {}",
             printable(service),
             printable(reason)
         ));
     }
     context.printer.result(&saved, |saved| {
         let mut text = if saved.unchanged {
-            format!("unchanged: {} holds this state already", saved.reference)
+            format!(
+                "Nothing changed: {} is this state already.",
+                saved.reference
+            )
         } else {
             format!(
-                "saved {} ({} entries, {}; {} new)",
+                "Saved {} ({} files, {}, {} new).",
                 saved.reference,
                 saved.entries,
                 bytes(saved.state_len),
@@ -77,6 +92,5 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
             text.push_str(&share::words(shared));
         }
         text
-    });
-    Ok(())
+    })
 }

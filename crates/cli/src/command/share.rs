@@ -1,48 +1,53 @@
 //! `podsync share`: what is private becomes the team's.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use podsync_api::{ApiError, pods};
 
 use crate::{
-    call::call,
+    arguments::Yes,
+    call::call_agreed,
     context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Share {
-    /// A pod (its newest private version) or a version: `orders`, `orders:+1`
+    /// Version, such as `orders:+1`, or a pod: its newest version that is not shared yet
     reference: String,
-    /// Return when it is in the team's bucket
+    /// Wait until the version is in the team's bucket
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    agree: Yes,
 }
 
 pub(crate) async fn run(context: &Context, share: Share) -> Result<(), ApiError> {
     let request = pods::Share {
         reference: share.reference,
         durable: share.wait,
+        consents: BTreeSet::new(),
     };
-    let shared = call(context, Needs::Network, &request).await?;
-    context.printer.result(&shared, words);
-    Ok(())
+    let shared = call_agreed(context, Needs::Network, request, share.agree.yes).await?;
+    context.printer.result(&shared, words)
 }
 
 pub(super) fn words(shared: &pods::Shared) -> String {
-    let verb = if shared.already {
-        "was shared already as"
+    let reference = &shared.reference;
+    let mut text = if shared.already {
+        format!("{reference} was shared already.")
     } else {
-        "shared"
+        format!("Shared {reference}.")
     };
-    let peers = match shared.peers {
-        0 => "no teammate is connected; whoever connects while this daemon runs hears of it"
-            .to_owned(),
-        1 => "1 teammate's device told".to_owned(),
-        n => format!("{n} teammates' devices told"),
-    };
-    let bucket = match shared.durable {
+    text.push_str(&match shared.peers {
+        0 => " No teammate is online: they hear of it when they connect.".to_owned(),
+        1 => " 1 teammate's device heard of it.".to_owned(),
+        devices => format!(" {devices} teammates' devices heard of it."),
+    });
+    text.push_str(match shared.durable {
         None => "",
-        Some(true) => "; in the team's bucket",
-        Some(false) => "; not in the team's bucket yet, `podsync status` says when",
-    };
-    format!("{verb} {} ({peers}{bucket})", shared.reference)
+        Some(true) => " It is in the team's bucket.",
+        Some(false) => " It is not in the team's bucket yet: `podsync status` shows the upload.",
+    });
+    text
 }

@@ -15,9 +15,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// `orders`, `orders:3`, `orders:3@alice`, `orders:baseline`, `orders@1f3a9c`
+    /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     reference: String,
-    /// List what is inside: resources by service, account and region, or files where it has no index
+    /// List the contents: resources by service, account and region, or files
     #[arg(long)]
     contents: bool,
 }
@@ -31,8 +31,7 @@ pub(crate) async fn run(context: &Context, show: Show) -> Result<(), ApiError> {
     if let Some(warning) = &shown.whereabouts.warning {
         context.printer.warn(printable(warning));
     }
-    context.printer.result(&shown, words);
-    Ok(())
+    context.printer.result(&shown, words)
 }
 
 fn words(shown: &pods::Shown) -> String {
@@ -119,9 +118,9 @@ fn where_it_lives(found: &Whereabouts) -> Vec<[String; 2]> {
         .map(|holder| format!("{}{}", holder.name, this(holder)))
         .collect();
     let mut rows = vec![row(
-        "all at",
+        "complete",
         if whole.is_empty() {
-            "nobody who could be asked".to_owned()
+            "no device that could be asked".to_owned()
         } else {
             whole.join(", ")
         },
@@ -130,21 +129,21 @@ fn where_it_lives(found: &Whereabouts) -> Vec<[String; 2]> {
         let (held, needed) = (bytes(holder.held), bytes(found.needed));
         let of = if found.exact { "" } else { " of packs" };
         rows.push(row(
-            "part at",
+            "partly",
             format!("{}{}: {held} of {needed}{of}", holder.name, this(holder)),
         ));
     }
     if !found.without.is_empty() {
-        rows.push(row("not at", found.without.join(", ")));
+        rows.push(row("without", found.without.join(", ")));
     }
     if !found.unknown.is_empty() {
         let unknown = found.unknown.join(", ");
-        rows.push(row("unknown", format!("{unknown}: could not be asked")));
+        rows.push(row("unknown", format!("{unknown} (offline)")));
     }
     let in_bucket = match &found.bucket {
         None => return rows,
-        Some(InBucket::Whole) => "all of it".to_owned(),
-        Some(InBucket::Missing(count)) => format!("{count} of its objects are gone"),
+        Some(InBucket::Whole) => "complete".to_owned(),
+        Some(InBucket::Missing(count)) => format!("{count} objects are missing"),
         Some(InBucket::NotYet) => "not yet".to_owned(),
         Some(InBucket::Unknown(why)) => format!("unknown: {why}"),
     };
@@ -186,13 +185,13 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "all at|alice/laptop (this one)",
+                "complete|alice/laptop (this one)",
                 &format!(
-                    "part at|bob/laptop: {} of {}",
+                    "partly|bob/laptop: {} of {}",
                     bytes(12_000_000),
                     bytes(80_000_000)
                 ),
-                "unknown|carol/desk: could not be asked",
+                "unknown|carol/desk (offline)",
                 "bucket|not yet",
             ]
         );

@@ -20,8 +20,7 @@ pub(crate) async fn run(context: &Context, _: &Status) -> Result<(), ApiError> {
     for warning in &status.warnings {
         context.printer.warn(warning);
     }
-    context.printer.result(&status, words);
-    Ok(())
+    context.printer.result(&status, words)
 }
 
 fn words(status: &node::Status) -> String {
@@ -35,7 +34,7 @@ fn words(status: &node::Status) -> String {
         format!("device    {}", status.device),
         format!("daemon    {daemon}"),
         format!("peers     {} connected", status.peers_connected),
-        format!("held      {}", bytes(status.bytes_held)),
+        format!("disk      {} used", bytes(status.bytes_held)),
     ];
     if !status.transient {
         lines.extend(
@@ -46,9 +45,10 @@ fn words(status: &node::Status) -> String {
         );
     }
     for team in &status.teams {
-        let role = team
-            .role
-            .map_or_else(|| "removed from it".to_owned(), |role| role.to_string());
+        let role = team.role.map_or_else(
+            || "you are not a member any more".to_owned(),
+            |role| role.to_string(),
+        );
         lines.push(format!(
             "team      {}: {role}, {}, {}, {}",
             team.name,
@@ -57,14 +57,17 @@ fn words(status: &node::Status) -> String {
             count(team.pods, "pod")
         ));
         if let Some(heard) = team.heard_ms {
-            lines.push(format!("          last heard of a teammate {}", ago(heard)));
+            lines.push(format!(
+                "          last contact with a teammate {}",
+                ago(heard)
+            ));
         }
         if let Some(hub) = &team.hub {
             lines.push(format!("hub       {}", words_of_hub(hub)));
         }
         for device in &team.quarantined {
             lines.push(format!(
-                "          feed of {device} contradicts itself and is left out"
+                "          {device} published contradicting versions. podsync ignores them"
             ));
         }
     }
@@ -73,16 +76,16 @@ fn words(status: &node::Status) -> String {
 
 fn words_of_hub(hub: &node::HubStatus) -> String {
     let heard = match hub.heard_ms {
-        Some(heard) => format!("heard {}", ago(heard)),
-        None => "not heard yet".to_owned(),
+        Some(heard) => format!("last contact {}", ago(heard)),
+        None => "no contact yet".to_owned(),
     };
     let waiting = match (hub.waiting, hub.uploading) {
         (_, Some((sent, total))) => {
             format!(", uploading {} of {}", bytes(sent), bytes(total))
         }
         (Some(0), _) => ", everything shared here is in the bucket".to_owned(),
-        (Some(1), _) => ", 1 entry isn't in the bucket yet".to_owned(),
-        (Some(n), _) => format!(", {n} entries aren't in the bucket yet"),
+        (Some(1), _) => ", 1 change is waiting for upload".to_owned(),
+        (Some(n), _) => format!(", {n} changes are waiting for upload"),
         (None, _) => String::new(),
     };
     format!("{}, {heard}{waiting}", hub.url)
@@ -93,7 +96,7 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
     if peers.is_empty() {
         context
             .printer
-            .note("no teammates known yet: `podsync team invite` lets one in");
+            .note("There are no teammates yet. `podsync team invite` prints a ticket for one.");
     }
     context.printer.result(&peers, |peers| {
         if peers.is_empty() {
@@ -103,7 +106,7 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
             [
                 "PEER",
                 "STATE",
-                "LAST HEARD",
+                "LAST CONTACT",
                 "ROUND TRIP",
                 "SENT",
                 "RECEIVED",
@@ -113,7 +116,12 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
             peers.iter().map(|peer| {
                 [
                     peer.name.clone().unwrap_or_else(|| peer.device.short()),
-                    if peer.connected { "connected" } else { "away" }.to_owned(),
+                    if peer.connected {
+                        "connected"
+                    } else {
+                        "offline"
+                    }
+                    .to_owned(),
                     peer.heard_ms.map(ago).unwrap_or_default(),
                     peer.round_trip_us
                         .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
@@ -125,6 +133,5 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
                 ]
             }),
         )
-    });
-    Ok(())
+    })
 }

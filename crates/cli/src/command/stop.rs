@@ -10,13 +10,12 @@ pub(crate) struct Stop {}
 
 pub(crate) async fn run(context: &Context, _: &Stop) -> Result<(), ApiError> {
     let Some(client) = context.running().await? else {
-        context.printer.note("no daemon runs");
+        context.printer.note("No daemon is running.");
         return Ok(());
     };
     let stopping = client.call(&podsync_api::node::Stop {}).await?;
     podsync_daemon::wait_until_free(&context.home()?).await?;
     context.printer.result(&stopping, |stopping| {
-        format!("stopped the daemon (pid {})", stopping.pid)
-    });
-    Ok(())
+        format!("Stopped the daemon (pid {}).", stopping.pid)
+    })
 }

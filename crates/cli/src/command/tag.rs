@@ -11,9 +11,9 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Tag {
-    /// The version
+    /// Version, such as `orders:3`
     reference: String,
-    /// Its name, not a number; moves if it names another version of the pod
+    /// The tag. It must not be a number. If another version of the pod has it, it moves to this one
     tag: TagName,
 }
 
@@ -25,7 +25,6 @@ pub(crate) async fn run(context: &Context, tag: Tag) -> Result<(), ApiError> {
     };
     let version = call(context, Needs::Network, &request).await?;
     context.printer.result(&version, |version| {
-        format!("{} is now tagged {name}", version.reference)
-    });
-    Ok(())
+        format!("{} now has the tag {name}.", version.reference)
+    })
 }

@@ -12,13 +12,13 @@ use crate::{
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// `orders:3`, `orders:baseline` [default: everything on this machine; with --bucket, everything
+    /// Version, such as `orders:3` [default: every version on this machine; with --bucket, every version
     /// that the team shares]
     reference: Option<String>,
-    /// Fetch what is damaged or missing from whoever has it; with --bucket, put it back there
+    /// Download damaged or missing data again. With --bucket: upload it again
     #[arg(long)]
     repair: bool,
-    /// Look at the team's bucket instead of this machine: everything is downloaded and hashed
+    /// Check the team's bucket instead of this machine. This downloads everything
     #[arg(long)]
     bucket: bool,
     #[command(flatten)]
@@ -40,26 +40,28 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
     let verified = call(context, needs, &request).await?;
     context
         .printer
-        .result(&verified, |verified| words(verified, verify.bucket));
+        .result(&verified, |verified| words(verified, verify.bucket))?;
     let left = verified.broken.iter().filter(|broken| !broken.repaired);
     match left.count() {
         0 => Ok(()),
         left => {
             let text = match left {
-                1 => "1 version is not whole".to_owned(),
-                left => format!("{left} versions are not whole"),
+                1 => "1 version is damaged or incomplete".to_owned(),
+                left => format!("{left} versions are damaged or incomplete"),
             };
             let error = ApiError::new(ErrorCode::Disk, text);
             Err(if verify.bucket && verify.repair {
                 error.hint(
-                    "try again when somebody who has them is online; tell whoever runs the hub",
+                    "try again when a teammate who has the data is online, and tell the hub's operator",
                 )
             } else if verify.bucket {
-                error.hint("`podsync verify --bucket --repair` puts back what is wrong; tell whoever runs the hub")
+                error.hint("`podsync verify --bucket --repair` uploads the data again; tell the hub's operator")
             } else if verify.repair {
-                error.hint("try again when somebody who has them is online; look into this disk")
+                error.hint(
+                    "try again when a teammate who has the data is online, and check this disk",
+                )
             } else {
-                error.hint("`podsync verify --repair` fetches what is wrong; look into this disk")
+                error.hint("`podsync verify --repair` downloads the data again; check this disk")
             })
         }
     }
@@ -67,24 +69,24 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
 
 fn words(verified: &disk::Verified, in_bucket: bool) -> String {
     let mut text = format!(
-        "read {} in {} of {}{}",
+        "Checked {} in {} of {}{}",
         bytes(verified.bytes),
         count(verified.blobs, if in_bucket { "object" } else { "blob" }),
         count(verified.versions, "version"),
         if in_bucket { " in the bucket" } else { "" },
     );
     if verified.not_yet > 0 {
-        text.push_str(&format!(" ({} more aren't there yet)", verified.not_yet));
+        text.push_str(&format!(" ({} more are not there yet)", verified.not_yet));
     }
     if verified.broken.is_empty() {
-        text.push_str(": all whole");
+        text.push_str(": no damage.");
         return text;
     }
     let rows = verified.broken.iter().map(|broken| {
         let state = match (&broken.why, broken.repaired) {
-            (_, true) => "whole again".to_owned(),
+            (_, true) => "repaired".to_owned(),
             (Some(why), false) => printable(why),
-            (None, false) => "not whole".to_owned(),
+            (None, false) => "damaged".to_owned(),
         };
         [
             broken.reference.clone(),
@@ -94,6 +96,6 @@ fn words(verified: &disk::Verified, in_bucket: bool) -> String {
         ]
     });
     text.push('\n');
-    text.push_str(&table(["VERSION", "DAMAGED", "MISSING", "NOW"], rows));
+    text.push_str(&table(["VERSION", "DAMAGED", "MISSING", "STATE"], rows));
     text
 }

@@ -45,7 +45,7 @@ impl<'a> Connection<'a> {
             }
             initialised(&home)?;
             printer.note(format_args!(
-                "the daemon is of podsync {}; restarting it as {}",
+                "The daemon runs podsync {}. Restarting it with podsync {}.",
                 status.version,
                 env!("CARGO_PKG_VERSION")
             ));
@@ -90,7 +90,7 @@ impl<'a> Connection<'a> {
         tokio::select! {
             answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
             () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-                .hint("run the command again: it goes on where it stopped")),
+                .hint("run the command again: it continues where it stopped")),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The home that a command is about. A command may also sit where there is nothing of it but its daemon's socket.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use etcetera::{AppStrategy, AppStrategyArgs};
 use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node};
@@ -19,13 +22,20 @@ impl Context {
                 app_name: "podsync".to_owned(),
             })
             .map_err(|error| {
-                ApiError::new(ErrorCode::Invalid, format!("no home folder: {error}"))
-                    .hint("say where with --home or PODSYNC_HOME")
+                ApiError::new(
+                    ErrorCode::Invalid,
+                    format!("podsync finds no home folder: {error}"),
+                )
+                .hint("choose a folder with --home or PODSYNC_HOME")
             })?
             .data_dir(),
         };
         std::path::absolute(&home).map_err(|error| {
-            ApiError::new(ErrorCode::Invalid, format!("{}: {error}", home.display()))
+            ApiError::new(
+                ErrorCode::Invalid,
+                format!("{} is not a usable path: {error}", home.display()),
+            )
+            .hint("choose a folder with --home or PODSYNC_HOME")
         })
     }
 
@@ -45,10 +55,32 @@ impl Context {
         }
         let made = podsync_daemon::init(&home)?;
         self.printer.note(format_args!(
-            "made this device's key in {}",
+            "Created this device's key in {}.",
             made.home.display()
         ));
         Ok(())
+    }
+
+    /// Writes a secret that could be shown nowhere to a new file of the home.
+    pub(crate) fn keep_secret(&self, name: &str, secret: &str) -> Result<PathBuf, ApiError> {
+        let home = self.home()?;
+        let file = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .suffix(".txt")
+            .tempfile_in(&home)
+            .and_then(|mut file| {
+                writeln!(file, "{secret}")?;
+                file.as_file().sync_all()?;
+                Ok(file)
+            });
+        let kept = file.and_then(|file| Ok(file.keep().map_err(|error| error.error)?.1));
+        kept.map_err(|error| {
+            ApiError::new(
+                ErrorCode::Disk,
+                format!("podsync cannot write to {}: {error}", home.display()),
+            )
+            .hint("check the disk and the folder's permissions")
+        })
     }
 
     /// A client of the daemon that runs; none where none does.
@@ -73,11 +105,11 @@ pub(super) fn initialised(home: &Path) -> Result<(), ApiError> {
     }
     Err(ApiError::new(
         ErrorCode::NotFound,
-        format!("{} is no podsync home yet", home.display()),
+        format!("{} is not a podsync home", home.display()),
     )
     .hint(if std::env::var_os("CI").is_some() {
-        "a job needs none, but a robot's token as PODSYNC_TOKEN: `podsync team invite --robot` makes one"
+        "a CI job needs no home: set PODSYNC_TOKEN to a robot's token, which `podsync team invite --robot` prints"
     } else {
-        "`podsync team create NAME` makes a team, `podsync team join` comes into one with a ticket"
+        "`podsync team create NAME` creates a team, `podsync team join` joins one with a ticket"
     }))
 }

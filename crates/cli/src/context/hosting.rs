@@ -46,9 +46,9 @@ async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Runnin
     }
     Err(ApiError::new(
         ErrorCode::Busy,
-        format!("{MAX_SLOTS} runners use {} already", folder.display()),
+        format!("{MAX_SLOTS} jobs already use {}", folder.display()),
     )
-    .hint("leave --cache out, or give some of them another folder"))
+    .hint("remove --cache, or give some jobs another folder"))
 }
 
 pub(super) async fn start_in_background(
@@ -59,7 +59,7 @@ pub(super) async fn start_in_background(
     let fail = |what: &str, error: std::io::Error| {
         ApiError::new(
             ErrorCode::NoDaemon,
-            format!("cannot start the daemon: {what}: {error}"),
+            format!("podsync cannot start the daemon: {what}: {error}"),
         )
         .hint("run `podsync daemon` in another terminal, or add --no-daemon")
     };
@@ -104,7 +104,7 @@ pub(super) async fn start_in_background(
         Ok(status) => {
             let listening = status.listening.first().map_or("no port", String::as_str);
             printer.note(format_args!(
-                "started the daemon in the background (pid {}, {listening}, log {})",
+                "Started the daemon in the background (pid {}, {listening}, log {}).",
                 status.pid,
                 log_path.display()
             ));

@@ -71,7 +71,7 @@ impl Scratch {
                 Err(_) => std::thread::sleep(REMOVAL_PAUSE),
             }
         }
-        printer.warn(format_args!("{} could not be removed", path.display()));
+        printer.warn(format_args!("podsync could not remove {}", path.display()));
     }
 }
 
@@ -101,19 +101,19 @@ pub(crate) fn prepare(
             }
             return Err(ApiError::new(
                 ErrorCode::Forbidden,
-                "a robot only reads: pull, load, export, list, versions, show, diff, lock and run-hook take its token",
+                "a robot can only read: it can pull, load, export, list, versions, show, diff, lock and run-hook",
             )
-            .hint(format!("to act as this machine's own device unset {VARIABLE}")));
+            .hint(format!("unset {VARIABLE} to use this machine's own device")));
         }
     };
     let Some(text) = read(said, printer)? else {
         if global.cache.is_some() {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                "--cache is where a robot keeps its packs, and there is no token",
+                "--cache is for robots, and there is no token",
             )
             .hint(format!(
-                "set {VARIABLE}; a device of its own keeps its packs in its home"
+                "set {VARIABLE}, or remove --cache: without a token podsync stores everything in its home"
             )));
         }
         return Ok(None);
@@ -129,11 +129,11 @@ pub(crate) fn prepare(
                     ApiError::new(
                         ErrorCode::Disk,
                         format!(
-                            "no temporary folder in {}: {error}",
+                            "podsync cannot create a temporary folder in {}: {error}",
                             std::env::temp_dir().display()
                         ),
                     )
-                    .hint("set TMPDIR to a folder with room, or say where with --cache")
+                    .hint("set TMPDIR to a folder with free space, or choose one with --cache")
                 })?;
             let home = folder.path().join("home");
             (Place::Scratch(home), Some(Scratch(folder)))
@@ -157,14 +157,17 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
                 .take(MAX_TOKEN_LEN)
                 .read_line(&mut line)
                 .map_err(|error| {
-                    ApiError::new(ErrorCode::Ticket, format!("cannot read the token: {error}"))
-                        .hint(format!("give it on stdin, or as {VARIABLE}"))
+                    ApiError::new(
+                        ErrorCode::Ticket,
+                        format!("podsync cannot read the token: {error}"),
+                    )
+                    .hint(format!("pipe it to stdin, or set {VARIABLE}"))
                 })?;
             Ok(Some(line.trim().to_owned()))
         }
         Some(text) => {
             printer.warn(format_args!(
-                "a token on the command line shows in the process list; better give it as {VARIABLE}, or on stdin with `--token -`"
+                "other users can see a token on the command line; set {VARIABLE}, or pass `--token -` and pipe it to stdin"
             ));
             Ok(Some(text))
         }
@@ -173,7 +176,7 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
             Err(std::env::VarError::NotPresent) => Ok(None),
             Err(std::env::VarError::NotUnicode(_)) => Err(ApiError::new(
                 ErrorCode::Ticket,
-                format!("{VARIABLE} is no text"),
+                format!("{VARIABLE} does not contain text"),
             )
             .hint("copy the whole line that `podsync team invite --robot` printed")),
         },

@@ -1,23 +1,16 @@
 //! Questions before what can't be taken back, where somebody sits at a terminal to answer them.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
-
-use super::{Printer, printable};
-
-/// The longest exact reference, and some white space.
-const MAX_ANSWER_LEN: u64 = 256;
+use super::{Printer, printable, terminal};
 
 /// Asks for a yes; none where nobody can be asked.
-pub(crate) fn confirm(printer: &Printer, statement: &str, question: &str) -> Option<bool> {
-    let answer = ask(
-        printer,
-        &format!("{}\n{question} [y/N] ", printable(statement)),
-    )?;
+pub(crate) async fn confirm(printer: &Printer, statement: &str, question: &str) -> Option<bool> {
+    let text = format!("{}\n{question} [y/N] ", printable(statement));
+    let answer = ask(printer, &text).await?;
     Some(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// Asks for one of several; none where nobody can be asked, or none of them is wanted.
-pub(crate) fn choose<'a>(
+pub(crate) async fn choose<'a>(
     printer: &Printer,
     statement: &str,
     options: &'a [String],
@@ -26,11 +19,11 @@ pub(crate) fn choose<'a>(
     for (number, option) in (1..).zip(options) {
         text.push_str(&format!("\n  {number}) {}", printable(option)));
     }
-    let answer = ask(
-        printer,
-        &format!("{text}\nWhich one? [1-{}, Enter for none] ", options.len()),
-    )?;
-    picked(&answer, options)
+    text.push_str(&format!(
+        "\nWhich one? [1-{}, Enter for none] ",
+        options.len()
+    ));
+    picked(&ask(printer, &text).await?, options)
 }
 
 /// By its number or in full.
@@ -42,22 +35,18 @@ fn picked<'a>(answer: &str, options: &'a [String]) -> Option<&'a String> {
     by_number.or_else(|| options.iter().find(|option| *option == answer))
 }
 
-/// One line from whoever sits at the terminal; none where nobody does.
-fn ask(printer: &Printer, text: &str) -> Option<String> {
-    let stdin = std::io::stdin();
-    if !printer.is_for_people() || !stdin.is_terminal() {
+/// One line from whoever sits at the terminal; none where nobody does. More than a line is no answer.
+async fn ask(printer: &Printer, text: &str) -> Option<String> {
+    if !printer.is_for_people() || !terminal::is_there() {
         return None;
     }
-    let mut err = std::io::stderr();
-    write!(err, "{text}").ok()?;
-    err.flush().ok()?;
-    let mut answer = String::new();
-    stdin
-        .lock()
-        .take(MAX_ANSWER_LEN)
-        .read_line(&mut answer)
-        .ok()?;
-    Some(answer.trim().to_owned())
+    let typed = terminal::line(text).await.ok()?;
+    let mut lines = typed.lines();
+    let answer = lines.next().unwrap_or_default().trim().to_owned();
+    Some(match lines.next() {
+        None => answer,
+        Some(_) => String::new(),
+    })
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl<'a> Bar<'a> {
         if let Some((service, failure)) = &progress.service {
             let line = match failure {
                 None => format!("loaded {service}"),
-                Some(reason) => format!("not loaded: {service}: {reason}"),
+                Some(reason) => format!("{service} was not loaded: {reason}"),
             };
             self.bar.println(printable(&line));
         }

@@ -1,6 +1,6 @@
 //! The last act: everyone goes offline but the hub, and somebody whom nobody met yet comes in.
 
-use std::{path::Path, time::Instant};
+use std::{collections::BTreeSet, path::Path, time::Instant};
 
 use podsync_api::{ApiError, ErrorCode, pods, team};
 
@@ -30,19 +30,20 @@ pub(super) async fn act(
     let share = pods::Share {
         reference: POD.to_owned(),
         durable: true,
+        consents: BTreeSet::new(),
     };
     team.alice.client().call(&share).await?;
     teller.say(format_args!(
-        "a hub with a bucket on this disk: all that alice shared is in it; {}",
+        "a hub starts with a bucket on this disk, and alice uploads all that she shared; {}",
         rate(shared, at)
     ));
 
     let ticket = team.alice.invite(1).await?;
     team.go_offline().await;
-    teller.say("everyone goes offline, only the hub stays");
+    teller.say("everyone goes offline except the hub");
     let dave = DemoHome::start(folder, "dave", &[]).await?;
     dave.join(&ticket).await?;
-    teller.say("dave, a newcomer, joins with alice's ticket through the hub");
+    teller.say("dave, a new member, joins through the hub with alice's ticket");
 
     let at = Instant::now();
     let pulled = dave.pull(POD, |_| ()).await?;
@@ -53,13 +54,13 @@ pub(super) async fn act(
         rate(pulled.fetched, at)
     ));
     if pulled.sources.iter().any(|source| source.device.is_some()) {
-        let text = "dave was served by a device that is offline";
+        let text = "dave got data from a device that is offline";
         return Err(ApiError::new(ErrorCode::Internal, text));
     }
     let dave_sees = folder.join("dave-sees");
     dave.export(POD, &dave_sees).await?;
     state.assert_equal(&dave_sees)?;
-    teller.say("what dave has is, byte for byte, what alice saved");
+    teller.say("dave's copy is byte for byte what alice saved");
     dave.stop().await;
     hub.end();
     Ok(())

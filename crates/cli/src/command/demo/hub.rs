@@ -28,7 +28,7 @@ impl Program {
         let this = std::env::current_exe().map_err(local)?;
         let path = this.with_file_name(format!("{NAME}{}", std::env::consts::EXE_SUFFIX));
         if let Some(cargo) = Cargo::that_runs(&this) {
-            printer.note(format_args!("cargo builds {NAME} for the last act"));
+            printer.note(format_args!("cargo builds {NAME} for the last part"));
             cargo.build().await?;
         }
         Ok(if path.is_file() {
@@ -44,7 +44,7 @@ impl fmt::Display for Absent {
         let folder = self.0.parent().unwrap_or(Path::new(".")).display();
         write!(
             f,
-            "there is no {NAME} in {folder}; `cargo install --path crates/hub` puts it where `podsync` is installed"
+            "{NAME} is not in {folder}; `cargo install --path crates/hub` installs it"
         )
     }
 }
@@ -127,10 +127,7 @@ impl DemoHub {
         // `podsync-hub listens at http://127.0.0.1:40000`
         let Some(at) = first.find("http://") else {
             let log = std::fs::read_to_string(log_path).unwrap_or_default();
-            return Err(failed(format!(
-                "{NAME} ended at its start: {}",
-                log.trim_end()
-            )));
+            return Err(failed(format!("{NAME} did not start: {}", log.trim_end())));
         };
         first[at..].trim_end().clone_into(&mut hub.url);
         Ok(hub)

@@ -1,0 +1,31 @@
+//! Calls that the daemon doesn't carry out before somebody agreed: it answers with the [`Consent`] that is missing.
+
+use std::collections::BTreeSet;
+
+use crate::{Call, Consent, disk, pods, retention, team};
+
+/// A call of which the daemon may ask for consent.
+pub trait AsksFirst: Call {
+    fn consents(&mut self) -> &mut BTreeSet<Consent>;
+}
+
+macro_rules! asks_first {
+    ($($call:ty),* $(,)?) => {$(
+        impl AsksFirst for $call {
+            fn consents(&mut self) -> &mut BTreeSet<Consent> {
+                &mut self.consents
+            }
+        }
+    )*};
+}
+asks_first!(
+    disk::Collect,
+    pods::DropVersion,
+    pods::Load,
+    pods::Save,
+    pods::Share,
+    retention::SetRetention,
+    team::CreateTeam,
+    team::Remove,
+    team::SetRole,
+);

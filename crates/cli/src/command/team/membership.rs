@@ -1,0 +1,257 @@
+//! The rest of `podsync team`: create, join, leave, and what admins do to members.
+
+use std::collections::BTreeSet;
+
+use clap::{Args, ValueEnum};
+use podsync_api::{ApiError, ErrorCode, team};
+use podsync_core::{MemberName, TeamName, ticket::Ticket};
+
+use crate::{
+    arguments::Yes,
+    call::{call, call_agreed},
+    context::{Context, Needs},
+    output::{NotOnStdout, table},
+    secret::{RECOVERY_KEY, TICKET},
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Name of the team
+    name: TeamName,
+    #[command(flatten)]
+    me: Me,
+    #[command(flatten)]
+    agree: Yes,
+}
+
+/// How teammates see this device.
+#[derive(Debug, Args)]
+struct Me {
+    /// Your name in the team [default: your login name]
+    #[arg(long = "as", value_name = "NAME")]
+    member: Option<MemberName>,
+    /// Name of this device [default: the host name]
+    #[arg(long, value_name = "LABEL")]
+    label: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub(super) enum Role {
+    /// Reads what the team shares
+    Reader,
+    /// Reads and shares
+    #[default]
+    Publisher,
+    /// Also manages members, the hub and retention
+    Admin,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Join {
+    /// The ticket. Safer: enter it at the prompt, pass `-` to read it from stdin, or set PODSYNC_TICKET
+    ticket: Option<String>,
+    #[command(flatten)]
+    me: Me,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Name of the member, or id of the device
+    who: String,
+    #[command(flatten)]
+    agree: Yes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetRole {
+    /// Name of the member, or id of the device
+    who: String,
+    /// The new role
+    #[arg(value_enum)]
+    role: Role,
+    #[command(flatten)]
+    agree: Yes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Recover {
+    /// The recovery key. Safer: enter it at the prompt, pass `-` to read it from stdin, or set
+    /// PODSYNC_RECOVERY_KEY
+    key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetHub {
+    /// URL of the hub: `https://HOST[:PORT]`. All members use it from then on
+    #[arg(required_unless_present = "unset")]
+    url: Option<String>,
+    /// Stop using a hub. The data in the bucket stays there
+    #[arg(long, conflicts_with = "url")]
+    unset: bool,
+}
+
+pub(super) async fn create(context: &Context, create: Create) -> Result<(), ApiError> {
+    let request = team::CreateTeam {
+        name: create.name,
+        member: create.me.member()?,
+        label: create.me.label(),
+        consents: BTreeSet::new(),
+    };
+    context.ensure_key().await?;
+    let created = call_agreed(context, Needs::Home, request, create.agree.yes).await?;
+    let shown = context.printer.secret(&created, |created| {
+        format!(
+            "team {} ({})\nrecovery key {}",
+            created.name,
+            created.team.short(),
+            created.recovery_key
+        )
+    });
+    if let Err(NotOnStdout::Nowhere(error)) = shown {
+        // Nothing else brings a team back that has lost its admins.
+        let path = context.keep_secret("recovery-key", &created.recovery_key)?;
+        return Err(error.hint(format!(
+            "the recovery key is in {}: move it to a safe place",
+            path.display()
+        )));
+    }
+    shown?;
+    context.printer.note(
+        "Store the recovery key offline. It is the only way back if the team loses all its admins. \
+         podsync does not show it again.",
+    );
+    Ok(())
+}
+
+pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> {
+    let ticket = TICKET.read(join.ticket, &context.printer).await?;
+    // Looked at before anything is made: a slip of the hand leaves no key and no daemon.
+    Ticket::parse(&ticket).map_err(|error| {
+        ApiError::new(ErrorCode::Ticket, error.to_string())
+            .hint("ask an admin for a new ticket: `podsync team invite` prints one")
+    })?;
+    let request = team::Join {
+        ticket,
+        member: join.me.member()?,
+        label: join.me.label(),
+    };
+    context.ensure_key().await?;
+    let joined = call(context, Needs::Network, &request).await?;
+    context.printer.result(&joined, |joined| {
+        format!("Joined team {} as {}.", joined.name, joined.role)
+    })
+}
+
+pub(super) async fn list(context: &Context) -> Result<(), ApiError> {
+    let members = call(context, Needs::Home, &team::ListMembers {}).await?;
+    context.printer.result(&members, |members| {
+        table(
+            ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
+            members.iter().map(row),
+        )
+    })
+}
+
+fn row(member: &team::Member) -> [String; 5] {
+    let state = match (member.this_device, member.connected) {
+        (true, _) => "this device",
+        (_, true) => "connected",
+        _ => "offline",
+    };
+    [
+        member.member.to_string(),
+        member.label.clone(),
+        member.role.to_string(),
+        state.to_owned(),
+        member.device.to_string(),
+    ]
+}
+
+pub(super) async fn remove(context: &Context, remove: Remove) -> Result<(), ApiError> {
+    let request = team::Remove {
+        who: remove.who,
+        ..team::Remove::default()
+    };
+    let removed = call_agreed(context, Needs::Network, request, remove.agree.yes).await?;
+    context.printer.result(&removed, |removed| {
+        let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
+        format!("Removed {}.", devices.join(", "))
+    })?;
+    context.printer.note(
+        "A removed device keeps what it downloaded before. It cannot read what the team shares from now on.",
+    );
+    Ok(())
+}
+
+pub(super) async fn set_role(context: &Context, set: SetRole) -> Result<(), ApiError> {
+    let request = team::SetRole {
+        who: set.who,
+        role: set.role.into(),
+        consents: BTreeSet::new(),
+    };
+    let member = call_agreed(context, Needs::Network, request, set.agree.yes).await?;
+    context.printer.result(&member, now_is)
+}
+
+pub(super) async fn set_hub(context: &Context, set: SetHub) -> Result<(), ApiError> {
+    let request = team::SetHub { url: set.url };
+    let set = call(context, Needs::Network, &request).await?;
+    context.printer.result(&set, |set| match &set.url {
+        None => "The team has no hub now.".to_owned(),
+        Some(url) if set.witnesses => {
+            format!("The team's hub is now {url}. It lets new members in who have a ticket.")
+        }
+        Some(url) => format!(
+            "The team's hub is now {url}. It does not let new members in: a member must be online when somebody joins."
+        ),
+    })
+}
+
+pub(super) async fn recover(context: &Context, recover: Recover) -> Result<(), ApiError> {
+    let recovery_key = RECOVERY_KEY.read(recover.key, &context.printer).await?;
+    let request = team::Recover { recovery_key };
+    let member = call(context, Needs::Network, &request).await?;
+    context.printer.result(&member, now_is)?;
+    context
+        .printer
+        .note("Put the recovery key back in its safe place. It cannot be changed.");
+    Ok(())
+}
+
+fn now_is(member: &team::Member) -> String {
+    format!("{} is now {}.", member.member, member.role)
+}
+
+impl Me {
+    fn member(&self) -> Result<MemberName, ApiError> {
+        if let Some(member) = &self.member {
+            return Ok(member.clone());
+        }
+        MemberName::new(whoami::username().unwrap_or_default()).map_err(|error| {
+            ApiError::new(
+                ErrorCode::Invalid,
+                format!("your login name cannot be your name in the team: {error}"),
+            )
+            .hint("choose your name in the team with --as NAME")
+        })
+    }
+
+    fn label(&self) -> String {
+        let label = self
+            .label
+            .clone()
+            .or_else(|| whoami::hostname().ok())
+            .unwrap_or_else(|| "device".to_owned());
+        label.trim().chars().take(64).collect()
+    }
+}
+
+impl From<Role> for team::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Reader => Self::Reader,
+            Role::Publisher => Self::Publisher,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
