@@ -7,6 +7,7 @@
 mod compare;
 mod fetch;
 mod licensed;
+mod plan;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use crate::{answer::MAX_MESSAGE_CHARS, printable::printable, service::Service};
 
 pub use compare::{Change, Difference, compare, foresee};
+pub use plan::Plan;
 
 /// Where a state has its index.
 pub const INDEX_ENTRY: &str = "podsync/index.json";
@@ -73,9 +75,7 @@ pub struct Place {
 /// Bytes that are no index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
-    #[error(
-        "the index is of format {0}, and this podsync reads format {FORMAT_VERSION}; update podsync"
-    )]
+    #[error("it is of format {0}, and this podsync reads format {FORMAT_VERSION}; update podsync")]
     Newer(u64),
     #[error("the index is larger than {MAX_INDEX_LEN} bytes; look inside with `podsync export`")]
     TooLarge,

@@ -23,6 +23,9 @@ use crate::{
 };
 
 const DOING: &str = "loading the state";
+const PLANNING: &str = "saying what a load would change";
+
+const PATH: &str = "/_localstack/pods";
 
 /// How long the instance has to show itself after an interruption.
 const AFTERMATH_PATIENCE: Duration = Duration::from_secs(5);
@@ -91,7 +94,8 @@ impl Instance {
                 }
             },
         };
-        let response = match self.send(state, &request, &mut on_progress).await {
+        let sent = self.send(PATH, state, &request, &mut on_progress).await;
+        let response = match sent {
             Ok(response) => response,
             Err(Unsent::Refused(error)) => return Err(error),
             Err(Unsent::Interrupted(reason)) => {
@@ -112,9 +116,32 @@ impl Instance {
         }
     }
 
+    /// Posts a state that is only looked at: whatever breaks off has changed nothing.
+    pub(crate) async fn post_state<S>(
+        &self,
+        path: &str,
+        state: S,
+        request: &LoadRequest<'_>,
+    ) -> Result<Response, Error>
+    where
+        S: Stream<Item = io::Result<Bytes>> + Send + 'static,
+    {
+        self.send(path, state, request, &mut |_| {})
+            .await
+            .map_err(|unsent| match unsent {
+                Unsent::Refused(error) => error,
+                Unsent::Interrupted(reason) => Error::Unintelligible {
+                    endpoint: self.endpoint().clone(),
+                    doing: PLANNING,
+                    what: format!("no whole answer: {reason}"),
+                },
+            })
+    }
+
     /// Sends the state and waits for the head of the answer.
     async fn send<S>(
         &self,
+        path: &str,
         state: S,
         request: &LoadRequest<'_>,
         on_progress: &mut (dyn FnMut(LoadProgress) + Send),
@@ -122,7 +149,7 @@ impl Instance {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let mut url = self.endpoint().at("/_localstack/pods");
+        let mut url = self.endpoint().at(path);
         url.query_pairs_mut()
             .append_pair("merge", request.merge.as_str());
         let (
@@ -171,7 +198,7 @@ impl Instance {
         }
     }
 
-    async fn load_refused(
+    pub(crate) async fn load_refused(
         &self,
         response: Response,
         environment: &Environment,

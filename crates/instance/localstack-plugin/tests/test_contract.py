@@ -35,8 +35,14 @@ def test_an_exchange_is_as_it_is_written_down(name, source):
     foreign = io.BytesIO()
     with zipfile.ZipFile(foreign, "w") as archive:
         archive.writestr("metadata.yaml", "")
+    source.client("sqs").create_queue(QueueName="more")
+    more = source.save("s3,sqs")
+    source.client("sqs").delete_queue(
+        QueueUrl=source.client("sqs").get_queue_url(QueueName="more")["QueueUrl"]
+    )
     state = source.save("s3,sqs")
     bodies = {
+        "a zip with a queue more": more,
         "the zip": state,
         "a zip of another emulator": foreign.getvalue(),
         "half of a zip": state[: len(state) // 2],

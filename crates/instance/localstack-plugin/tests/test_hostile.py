@@ -134,3 +134,45 @@ def changed(state: bytes, metadata: dict) -> bytes:
 def replaced(state: bytes, change) -> bytes:
     with zipfile.ZipFile(io.BytesIO(state)) as old:
         return zipped([(name, change(name, old.read(name))) for name in old.namelist()])
+
+
+@pytest.mark.parametrize("merge", ["overwrite", "service-merge"])
+def test_an_index_that_promises_more_leaves_its_service_whole(source, merge):
+    source.reset()
+    source.client("sqs").create_queue(QueueName="mine")
+    state = source.save("sqs")
+
+    def promise(name, data):
+        if name != "podsync/index.json":
+            return data
+        document = json.loads(data)
+        document["resources"].append(document["resources"][0] | {"name": "promised"})
+        return json.dumps(document).encode()
+
+    status, _, body = source.call(
+        "POST", f"/_localstack/pods?merge={merge}", replaced(state, promise)
+    )
+    (event,) = map(json.loads, body.splitlines())
+    assert status == 201 and event["status"] == "error" and "promised" in event["message"]
+    assert source.save("sqs") == state
+    status, _, body = source.call(
+        "POST", f"/_localstack/pods/plan?merge={merge}", replaced(state, promise)
+    )
+    (failed,) = json.loads(body)["failed"]
+    assert status == 200 and "promised" in failed["message"] and json.loads(body)["changes"] == []
+
+
+def test_objects_without_their_bodies_leave_their_service_whole(source):
+    source.reset()
+    source.client("s3").create_bucket(Bucket="mine")
+    for key in ("there", "not there"):
+        source.client("s3").put_object(Bucket="mine", Key=key, Body=b"body")
+    state = source.save("s3")
+    with zipfile.ZipFile(io.BytesIO(state)) as old:
+        kept = [name for name in old.namelist() if "not%20there" not in name]
+        cut = zipped([(name, old.read(name)) for name in kept])
+    status, _, body = source.call("POST", "/_localstack/pods?merge=overwrite", cut)
+    (event,) = map(json.loads, body.splitlines())
+    assert status == 201 and event["status"] == "error"
+    assert "s3://mine/not there" in event["message"]
+    assert source.save("s3") == state

@@ -43,7 +43,7 @@ impl Instance {
         }
     }
 
-    async fn collect(&self, mut response: Response) -> Result<Vec<u8>, Error> {
+    pub(super) async fn collect(&self, mut response: Response) -> Result<Vec<u8>, Error> {
         let (endpoint, after) = (self.endpoint().clone(), self.limits().work);
         let mut bytes = Vec::new();
         loop {
@@ -77,7 +77,7 @@ impl Instance {
         }
     }
 
-    fn unreadable(&self, error: &IndexError) -> Error {
+    pub(super) fn unreadable(&self, error: &IndexError) -> Error {
         Error::Unintelligible {
             endpoint: self.endpoint().clone(),
             doing: DOING,

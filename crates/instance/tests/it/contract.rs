@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use podsync_instance::{Error, Instance, Merge, Service};
+use podsync_instance::{Difference, Error, Instance, LoadRequest, Merge, Service};
 use serde_json::Value;
 
 use crate::{
@@ -153,6 +153,30 @@ async fn loads_as_the_contract_says() {
             assert_eq!(posted.headers.get(name), Some(value), "{kind}");
         }
     }
+}
+
+#[tokio::test]
+async fn plans_as_the_contract_says() {
+    let exchanges = ["environment.json", "plan.json"];
+    let request = || LoadRequest {
+        len: STATE_LEN as u64,
+        merge: Merge::Overwrite,
+        saved_by: None,
+        meant: None,
+    };
+    let (server, companion) = instance("companion", &exchanges).await;
+    let sent: &'static [u8] = zip().leak();
+    let plan = companion.plan(state(&[sent]), request()).await.unwrap();
+    let changes = plan.unwrap().changes;
+    assert_eq!(changes[0].difference, Difference::Added);
+    assert_eq!(changes[0].resource.place.to_string(), "sqs queue more");
+    // Whatever is asked, nothing was asked to be loaded.
+    assert_eq!(server.posts(), [Exchange::read("plan.json").line()]);
+
+    let (server, licensed) = instance("licensed", &exchanges).await;
+    let plan = licensed.plan(state(&[sent]), request()).await.unwrap();
+    assert_eq!(plan, None);
+    assert_eq!(server.posts(), [Exchange::read("plan.json").line()]);
 }
 
 #[tokio::test]

@@ -24,6 +24,8 @@ DIGEST_BYTES = 8
 _NO_REGION = frozenset({"aws", "global"})
 
 
+# Account, region, type and name; empty where there is none.
+Place = tuple[str, str, str, str]
 # By the id of an object.
 Names = dict[int, str]
 
@@ -80,6 +82,24 @@ def resources(
                 )
             )
     return found
+
+
+def places(service: str, scope: Scope, attributes: dict[str, Any]) -> set[Place]:
+    """Where the resources of a scope are, also of those that are left out of an index."""
+    return {
+        (scope.account or "", _region(item, scope), kind.type, name[:LONGEST_NAME])
+        for attribute, value in _listed(service, attributes)
+        for kind in resource_kinds.KINDS.get((service, attribute), ())
+        for name, item in kind.each(value)
+    }
+
+
+def is_known(service: str, kind: str) -> bool:
+    """Whether this plugin names resources of that type."""
+    return any(
+        of == service and any(known.type == kind for known in kinds)
+        for (of, _), kinds in resource_kinds.KINDS.items()
+    )
 
 
 def names(service: str, attributes: dict[str, Any]) -> Names:

@@ -28,6 +28,7 @@ from podsync_localstack import (
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.beside import Scopes
 from podsync_localstack.changing import Change
+from podsync_localstack.claims import Claims
 from podsync_localstack.containers import Container, Scope, ServiceState, provider
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
@@ -49,6 +50,7 @@ class PreparedLoad:
         metadata = self._read_metadata()
         environment.require_loadable(metadata)
         self.services = _services(metadata)
+        self._claims = Claims(self._archive, metadata)
 
     def _read_metadata(self) -> dict[str, Any]:
         if names.METADATA not in self._archive:
@@ -112,6 +114,8 @@ class PreparedLoad:
         service = SERVICE_PLUGINS.require(name)
         state = ServiceState(service)
         incoming = self._read_scopes(name, state)
+        if name == "s3":
+            self._claims.require_bodies(incoming)
         resets = self._strategy is Strategy.OVERWRITE
         return Change(name, service, resets, lambda: self._place(name, service, state, incoming))
 
@@ -140,6 +144,7 @@ class PreparedLoad:
                 f"this instance has no place for {min(unplaced)}; it runs another provider "
                 f"of {name} than the one that saved the state"
             )
+        self._claims.require_resources(name, incoming)
         return incoming
 
     def _scopes(self, service: str, container: Container) -> Iterator[tuple[str, Scope]]:

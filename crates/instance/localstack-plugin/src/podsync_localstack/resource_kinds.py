@@ -293,6 +293,7 @@ LEFT_OUT = frozenset(
         ("s3", "global_bucket_map"),
         ("sns", "subscription_filter_policy"),
         ("sns", "subscription_tokens"),
+        ("sqs", "deleted"),
         ("sts", "credentials"),
     }
 )

@@ -4,7 +4,7 @@ They go through the provider's storage API and not through its folder: files the
 Python's `hash`, which differs in every process, and small bodies are in memory only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from localstack.services.s3.storage.core import S3ObjectStore, S3StoredObject
 
 from podsync_localstack import names
 from podsync_localstack.archive import ArchiveReader, ArchiveWriter
+from podsync_localstack.beside import Scopes
 from podsync_localstack.report import Failure, reason
 
 
@@ -96,8 +97,18 @@ def _buckets() -> Iterator[S3Bucket]:
         yield from s3_stores[account]._global.get("buckets", {}).values()
 
 
+def buckets_in(scopes: Scopes) -> Iterator[S3Bucket]:
+    for _, _, attributes in scopes:
+        yield from attributes.get("buckets", {}).values()
+
+
 def bodies() -> Iterator[Body]:
-    for bucket in _buckets():
+    """Of all buckets that are in the stores."""
+    return bodies_of(_buckets())
+
+
+def bodies_of(buckets: Iterable[S3Bucket]) -> Iterator[Body]:
+    for bucket in buckets:
         for record in bucket.objects.values(with_versions=True):
             if isinstance(record, S3Object):
                 member = names.s3_object(bucket.name, record.key, record.version_id)

@@ -1,0 +1,72 @@
+"""What a state says that it has, held against what is in it, before anything is changed.
+
+A state whose list promises more than its stores have, or whose stores name bodies that aren't
+there, was cut or put together by hand: what it is loaded into would look whole and not be.
+"""
+
+import json
+from typing import Any
+
+from podsync_localstack import index, names, s3_bodies
+from podsync_localstack.archive import ArchiveReader
+from podsync_localstack.beside import Scopes
+from podsync_localstack.environment import IncompatibleState
+
+# As long as podsync reads one.
+INDEX_BYTES = 64 << 20
+
+
+class Claims:
+    def __init__(self, archive: ArchiveReader, metadata: dict[str, Any]) -> None:
+        self._archive = archive
+        self._promised = _promised(archive)
+        failed = metadata.get("failed")
+        # A save says which bodies it couldn't read: those are known to be missing.
+        self._known_missing = {
+            failure.get("object")
+            for failure in (failed if isinstance(failed, list) else [])
+            if isinstance(failure, dict)
+        }
+
+    def require_resources(self, service: str, incoming: Scopes) -> None:
+        """Raises IncompatibleState where the index names a resource that isn't in `incoming`."""
+        if not incoming:
+            # Not this service: a state can be loaded in part.
+            return
+        there: set[index.Place] = set()
+        for _, scope, attributes in incoming:
+            there |= index.places(service, scope, attributes)
+        lacking = self._promised.get(service, set()) - there
+        if lacking:
+            account, region, kind, name = min(lacking)
+            where = " ".join(filter(None, (account, region)))
+            raise IncompatibleState(
+                f"the state's index names the {kind} {name} ({where}), and its stores don't have "
+                f"it: the state was changed after it was saved; save it again where it came from"
+            )
+
+    def require_bodies(self, incoming: Scopes) -> None:
+        """Raises IncompatibleState where a store of S3 names an object without its body."""
+        for body in s3_bodies.bodies_of(s3_bodies.buckets_in(incoming)):
+            if body.member not in self._archive and body.label not in self._known_missing:
+                raise IncompatibleState(
+                    f"{body.label} is in the state without its body: the state was cut after it "
+                    f"was saved; save it again where it came from"
+                )
+
+
+def _promised(archive: ArchiveReader) -> dict[str, set[index.Place]]:
+    """By service. What isn't as an index is promises nothing: podsync itself has refused it."""
+    promised: dict[str, set[index.Place]] = {}
+    if names.INDEX not in archive or archive.size(names.INDEX) > INDEX_BYTES:
+        return promised
+    try:
+        document = json.loads(archive.read(names.INDEX))
+        for entry in document["resources"]:
+            service, kind = entry["service"], entry["type"]
+            if "name" in entry and index.is_known(service, kind):
+                place = (entry.get("account", ""), entry.get("region", ""), kind, entry["name"])
+                promised.setdefault(service, set()).add(place)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
+        return {}
+    return promised
