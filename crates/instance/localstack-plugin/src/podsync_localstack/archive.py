@@ -5,6 +5,7 @@ compressed bytes would change all over for one byte of difference.
 """
 
 import io
+import mmap
 import shutil
 import struct
 import tempfile
@@ -12,7 +13,7 @@ import zipfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, Protocol
 
 from podsync_localstack import names
 
@@ -23,6 +24,13 @@ MOST_MEMBERS = 2_000_000
 _TIME = (1980, 1, 1, 0, 0, 0)
 _REGULAR_FILE = 0o100600 << 16
 _ENCRYPTED = 0x1
+_UTF8 = 0x800
+# Its signature and the lengths of name and extra field; all else is in the directory as well.
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+
+
+class Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
 
 
 class BrokenArchive(Exception):
@@ -42,26 +50,70 @@ class ArchiveWriter:
         self._last = ""
 
     def add(self, name: str, data: bytes) -> None:
-        with self.open(name, len(data)) as member:
-            member.write(data)
+        if len(data) > BLOCK:
+            with self.open(name, len(data)) as member:
+                member.write(data)
+            return
+        # What is here whole needs no header that is written twice.
+        info = self._info(name, len(data))
+        info.compress_size = len(data)
+        info.CRC = zlib.crc32(data)
+        target: Any = self._zip.fp
+        info.header_offset = self._zip.start_dir
+        target.seek(info.header_offset)
+        target.write(info.FileHeader() + data)
+        self._zip.filelist.append(info)
+        self._zip.NameToInfo[name] = info
+        self._zip.start_dir = target.tell()
+        self._zip._didModify = True  # type: ignore[attr-defined]
 
-    def copy(self, name: str, source: IO[bytes], size: int) -> None:
+    def copy(self, name: str, source: Readable, size: int) -> None:
+        first = source.read(BLOCK)
+        second = source.read(BLOCK)
+        if not second:
+            self.add(name, first)
+            return
         with self.open(name, size) as member:
+            member.write(first)
+            member.write(second)
             shutil.copyfileobj(source, member, BLOCK)
 
     def open(self, name: str, size: int) -> IO[bytes]:
+        # Decides between the short and the zip64 header, before the bytes are there.
+        return self._zip.open(self._info(name, size), "w", force_zip64=size >= 1 << 31)
+
+    def _info(self, name: str, size: int) -> zipfile.ZipInfo:
         if name <= self._last:
             raise ValueError(f"member {name} comes after {self._last}")
         self._last = name
         info = zipfile.ZipInfo(name, _TIME)
         info.create_system = 3
         info.external_attr = _REGULAR_FILE
-        # Decides between the short and the zip64 header, before the bytes are there.
         info.file_size = size
-        return self._zip.open(info, "w", force_zip64=size >= 1 << 31)
+        return info
 
     def close(self) -> None:
         self._zip.close()
+
+
+class Member:
+    """The bytes of one member, in as many pieces as the reader likes."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._position = 0
+
+    def read(self, size: int = -1) -> bytes:
+        begin = self._position
+        end = len(self._data) if size < 0 else min(begin + size, len(self._data))
+        self._position = end
+        return bytes(self._data[begin:end])
+
+    def __enter__(self) -> "Member":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._data.release()
 
 
 class ArchiveReader:
@@ -69,6 +121,7 @@ class ArchiveReader:
 
     def __init__(self, source: BinaryIO) -> None:
         try:
+            self._bytes = _mapped(source)
             self._zip = zipfile.ZipFile(source)
             self._check_shape(source.seek(0, io.SEEK_END))
             self._members = {info.filename: info for info in self._zip.infolist()}
@@ -94,8 +147,29 @@ class ArchiveReader:
         for name in self._names:
             if not names.is_safe(name):
                 raise zipfile.BadZipFile(f"the member name {name!r} is not allowed")
-        if broken := self._zip.testzip():
-            raise zipfile.BadZipFile(f"member {broken} doesn't match its checksum")
+        for name, info in self._members.items():
+            if zlib.crc32(self._data(info)) != info.CRC:
+                raise zipfile.BadZipFile(f"member {name} doesn't match its checksum")
+
+    def _data(self, info: zipfile.ZipInfo) -> memoryview:
+        """Where a member's bytes are, by its own header; this must say the directory's name."""
+        start = info.header_offset
+        if start < 0:
+            raise zipfile.BadZipFile(f"member {info.filename!r} begins before the archive")
+        signature, name_length, extra_length = _LOCAL_HEADER.unpack_from(self._bytes, start)
+        start += _LOCAL_HEADER.size
+        name = bytes(self._bytes[start : start + name_length])
+        start += name_length + extra_length
+        end = start + info.file_size
+        encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+        if (
+            signature != b"PK\x03\x04"
+            or info.compress_size != info.file_size
+            or end > len(self._bytes)
+            or name.decode(encoding) != info.orig_filename
+        ):
+            raise zipfile.BadZipFile(f"the header of member {info.filename!r} is another one's")
+        return self._bytes[start:end]
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
@@ -110,20 +184,27 @@ class ArchiveReader:
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
-        with self.open(name) as member:
-            return member.read()
+        return bytes(self._data(self._members[name]))
 
-    def open(self, name: str) -> IO[bytes]:
-        member = self._zip.open(self._members[name])
-        # Checked when the archive was opened; a second sum would take as long as the first.
-        member._expected_crc = None  # type: ignore[attr-defined]
-        return member
+    def open(self, name: str) -> Member:
+        return Member(self._data(self._members[name]))
 
     def close(self) -> None:
         self._zip.close()
+        self._bytes = memoryview(b"")
 
 
 _BROKEN = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
     *(NotImplementedError, RuntimeError, ValueError, UnicodeDecodeError),
 )
+
+
+def _mapped(source: BinaryIO) -> memoryview:
+    """The whole of a file without reading it."""
+    try:
+        return memoryview(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ))
+    except (io.UnsupportedOperation, ValueError):
+        # Of no file, or empty.
+        source.seek(0)
+        return memoryview(source.read())

@@ -17,19 +17,24 @@ KEPT_OF_LONG_SEGMENT = 120
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
+_ENCODED_ASCII = {byte: _ENCODED[byte] for byte in range(128) if byte not in _PLAIN}
+# A part that is empty or climbs, and what separates parts or ends names elsewhere.
+_UNSAFE = re.compile(r"[\\\0]|(?:^|/)\.{0,2}(?:/|$)")
 
 
 def segment(name: str) -> str:
     """Percent-encodes to one segment. A long one keeps its start and gets its hash after `~`."""
-    raw = name.encode("utf-8", "surrogatepass")
-    encoded = "".join(map(_ENCODED.__getitem__, raw))
+    if name.isascii():
+        encoded = name.translate(_ENCODED_ASCII)
+    else:
+        encoded = "".join(map(_ENCODED.__getitem__, name.encode("utf-8", "surrogatepass")))
     if encoded.startswith("."):
         encoded = "%2E" + encoded[1:]
     if len(encoded) <= LONGEST_SEGMENT:
         # An empty name can't be an empty segment; no other name encodes to `%`.
         return encoded or "%"
     kept = re.sub(r"%.?$", "", encoded[:KEPT_OF_LONG_SEGMENT])
-    return f"{kept}~{hashlib.sha256(raw).hexdigest()}"
+    return f"{kept}~{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 def state(service: str, kind: str, container: str, account: str | None, region: str | None) -> str:
@@ -77,8 +82,4 @@ def asset_folder(service: str, position: int) -> str:
 
 def is_safe(member: str) -> bool:
     """Whether a member name stays inside of the folder that it would be unpacked to."""
-    return (
-        "\\" not in member
-        and "\0" not in member
-        and all(part not in ("", ".", "..") for part in member.split("/"))
-    )
+    return _UNSAFE.search(member) is None

@@ -8,11 +8,12 @@ What must not be copied: a backend or store that a resource refers to is the run
 What must not travel: code. See `nameable`.
 """
 
+import copyreg
 import importlib
 import io
 import pickle as stock
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any, BinaryIO
 
@@ -26,6 +27,9 @@ PROTOCOL = 4
 
 # The pickler written in Python: the only one whose way of writing can be changed.
 _PICKLE: Any = stock
+
+_SET_NONE = stock.NONE + stock.SETITEM
+_NEVER_POINTED_AT = frozenset({bool, float, int})
 
 # An item of fewer objects gets no room of its own: the numbers are a table in the reader's memory.
 _SMALLEST_ROOM = 8
@@ -51,6 +55,7 @@ def dumps_naming(value: Any, names: dict[int, str]) -> bytes:
             return None
         return names.get(id(obj))
 
+    pickler.names = names
     pickler.persistent_id = name_of
     pickler.dump(value)
     return target.getvalue()
@@ -91,11 +96,51 @@ class _CanonicalPickler(_PICKLE._Pickler):  # type: ignore[misc]
         self.sorts_objects = sorts_objects
         framer = _Unframed(target.write)
         self.framer = framer
-        self.write = framer.write
+        # Nothing is framed: what is written needn't pass by the framer.
+        self.write = target.write
         self._write_large_bytes = framer.write_large_bytes
-        # Strings and bytes that were written, to be pointed at by those that are equal.
-        self.seen: dict[str | bytes, str | bytes] = {}
+        # How to point at strings and bytes that were written, for those that are equal.
+        self._written: dict[str | bytes, bytes] = {}
+        # By the id of an object: what it is called, where it is to be there by name.
+        self.names: dict[int, str] = {}
         self._next = 0
+
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        """As the one of pickle, and quick for what a state of many resources is made of."""
+        kind = type(obj)
+        if kind is str or kind is bytes:
+            self._save_once(obj)
+        elif obj is None:
+            self.write(stock.NONE)
+        elif self.names:
+            super().save(obj, save_persistent_id)
+        elif kind in _NEVER_POINTED_AT:
+            _PICKLE._Pickler.dispatch[kind](self, obj)
+        elif (known := self.memo.get(id(obj))) is not None:
+            self.write(self.get(known[0]))
+        elif kind is dict:
+            self.save_dict(obj)
+        elif _PLAIN_OBJECTS[kind]:
+            self._save_plain_object(kind, obj)
+        else:
+            super().save(obj, save_persistent_id)
+
+    def _save_once(self, obj: str | bytes) -> None:
+        known = self._written.get(obj)
+        if known is not None:
+            self.write(known)
+            return
+        _PICKLE._Pickler.dispatch[type(obj)](self, obj)
+        self._written[obj] = self.get(self.memo[id(obj)][0])
+
+    def _save_plain_object(self, kind: type, obj: Any) -> None:
+        """As `__reduce_ex__` and `save_reduce` do it for an object without ways of its own."""
+        self.save(kind)
+        self.write(stock.EMPTY_TUPLE + stock.NEWOBJ)
+        self.memoize(obj)
+        if held := vars(obj):
+            self.save(held)
+            self.write(stock.BUILD)
 
     def memoize(self, obj: Any) -> None:
         number = self._next
@@ -104,26 +149,37 @@ class _CanonicalPickler(_PICKLE._Pickler):  # type: ignore[misc]
         self.memo[id(obj)] = number, obj
 
     def _batch_setitems(self, items: Iterable[tuple[Any, Any]], *_: Any) -> None:
+        save, write, written = self.save, self.write, self._written.get
+        # Most of a state are attributes, by names that were written before.
         for key, value in items:
             first = self._next
-            self.save(key)
-            self.save(value)
-            self.write(stock.SETITEM)
-            self._close_room(first)
+            if type(key) is str and (known := written(key)) is not None:
+                write(known)
+            else:
+                save(key)
+            if value is None:
+                write(_SET_NONE)
+            elif type(value) is str and (known := written(value)) is not None:
+                write(known + stock.SETITEM)
+            else:
+                save(value)
+                write(stock.SETITEM)
+            if self._next - first >= _SMALLEST_ROOM:
+                self._close_room(first)
 
     def _batch_appends(self, items: Iterable[Any], *_: Any) -> None:
         for item in items:
             first = self._next
             self.save(item)
             self.write(stock.APPEND)
-            self._close_room(first)
+            if self._next - first >= _SMALLEST_ROOM:
+                self._close_room(first)
 
     def _close_room(self, first: int) -> None:
         """Leaves numbers free after an item, so that the next keep theirs when this one grows."""
         used = self._next - first
-        if used >= _SMALLEST_ROOM:
-            step = max(_SMALLEST_ROOM, 1 << (used // 4).bit_length())
-            self._next = first + -(-used // step) * step
+        step = max(_SMALLEST_ROOM, 1 << (used // 4).bit_length())
+        self._next = first + -(-used // step) * step
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
         name = name or getattr(obj, "__qualname__", None) or obj.__name__
@@ -133,16 +189,30 @@ class _CanonicalPickler(_PICKLE._Pickler):  # type: ignore[misc]
         super().save_global(obj, name)
 
 
-def _save_once(plain: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    def save(pickler: Any, obj: str | bytes) -> None:
-        first = pickler.seen.setdefault(obj, obj)
-        known = None if first is obj else pickler.memo.get(id(first))
-        if known is None:
-            plain(pickler, obj)
-        else:
-            pickler.write(pickler.get(known[0]))
+class _PlainObjects(dict[type, bool]):
+    """Whether the objects of a class are their attributes and nothing else."""
 
-    return save
+    _OWN_WAYS = ("__getstate__", "__reduce__", "__reduce_ex__")
+    _ARGUMENTS = ("__getnewargs__", "__getnewargs_ex__")
+
+    def __missing__(self, cls: type) -> bool:
+        self[cls] = (
+            # Of Python all the way up: a list or a dict is more than its attributes.
+            all(base.__flags__ & _HEAP_TYPE for base in cls.__mro__[:-1])
+            and cls.__dictoffset__ != 0
+            and not any(vars(base).get("__slots__") for base in cls.__mro__)
+            and all(getattr(cls, name) is getattr(object, name) for name in self._OWN_WAYS)
+            and not any(hasattr(cls, name) for name in self._ARGUMENTS)
+            and not issubclass(cls, type)
+            and _CanonicalPickler.dispatch.get(cls) is None
+            and cls not in copyreg.dispatch_table
+        )
+        return self[cls]
+
+
+_PLAIN_OBJECTS = _PlainObjects()
+# Python's own flag of classes that aren't built in.
+_HEAP_TYPE = 1 << 9
 
 
 def _save_set(pickler: Any, obj: set[Any]) -> None:
@@ -226,10 +296,7 @@ def _save_class(pickler: Any, obj: type) -> None:
 
 
 _CanonicalPickler.dispatch = _Dispatch(
-    _PICKLE._Pickler.dispatch
-    | reducers.EXACT
-    | {type: _save_class, FunctionType: _save_function}
-    | {kind: _save_once(_PICKLE._Pickler.dispatch[kind]) for kind in (str, bytes)},
+    _PICKLE._Pickler.dispatch | reducers.EXACT | {type: _save_class, FunctionType: _save_function},
     {
         set: _save_set,
         frozenset: _save_frozenset,

@@ -101,11 +101,11 @@ def _bucket(bucket: Any) -> Counts:
 def _bucket_essence(bucket: Any) -> Any:
     """Not each of a hundred thousand objects with all that S3 keeps about it."""
     objects = sorted(
-        (version.key, version.version_id or "", getattr(version, "etag", None) or "")
+        repr((version.key, version.version_id or "", getattr(version, "etag", None) or ""))
         for version in bucket.objects.values(with_versions=True)
     )
     rest = {name: held for name, held in vars(bucket).items() if name != "objects"}
-    return objects, rest
+    return "\n".join(objects), rest
 
 
 # LocalStack makes these anew in every instance that a function is loaded into.

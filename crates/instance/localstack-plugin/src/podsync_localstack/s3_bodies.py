@@ -5,8 +5,7 @@ Python's `hash`, which differs in every process, and small bodies are in memory 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from localstack.services.s3.models import S3Bucket, S3Object, s3_stores
 from localstack.services.s3.storage.core import S3ObjectStore, S3StoredObject
@@ -17,8 +16,7 @@ from podsync_localstack.beside import Scopes
 from podsync_localstack.report import Failure, reason
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     member: str
     bucket: str
     # An S3Object, or an S3Part where there is an upload.
@@ -66,6 +64,8 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
 
 def drop_all_but_present(storage: S3ObjectStore, before: list[Body]) -> None:
     """Frees what was in storage before a load and belongs to nothing now."""
+    if not before:
+        return
     present = {body.member for body in bodies()}
     for body in before:
         if body.member in present:
