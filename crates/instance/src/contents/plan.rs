@@ -11,8 +11,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::{
-    Change, Difference, IndexError, MAX_INDEX_LEN, MAX_RESOURCES, RawFormat, RawResource, Resource,
-    malformed,
+    Change, Difference, IndexError, MAX_RESOURCES, RawFormat, RawResource, Resource, malformed,
 };
 use crate::{
     answer::MAX_MESSAGE_CHARS, error::Error, instance::Instance, load::LoadRequest,
@@ -145,7 +144,7 @@ struct RawFailed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::MAX_INDEX_LEN, *};
 
     #[test]
     fn a_plan_is_in_the_order_of_places() {
