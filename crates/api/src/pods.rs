@@ -55,7 +55,19 @@ pub struct Saved {
     pub new_len: u64,
     /// Services that could not be saved, with the reason.
     pub failed: Vec<(String, String)>,
+    /// What the emulator was at work on: it has ended wherever the state is loaded.
+    #[serde(default)]
+    pub under_way: Vec<UnderWay>,
     pub shared: Option<Shared>,
+}
+
+/// Work of one kind, such as two executions of Step Functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    pub service: String,
+    /// The service's own word for one of it.
+    pub kind: String,
+    pub count: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,6 @@ pub use events::{LoadEvent, MAX_EVENTS};
 pub use instance::{Instance, Limits, MAX_STATE_LEN};
 pub use load::{LoadProgress, LoadReport, LoadRequest};
 pub use probe::{Environment, Health, Identity, Runtime};
-pub use save::{SaveFailure, SavedState, SavingState};
+pub use save::{SaveFailure, SavedState, SavingState, UnderWay};
 pub use secret::{Secret, SecretError};
 pub use service::{Merge, ParseMergeError, ParseServiceError, Service};

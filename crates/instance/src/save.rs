@@ -34,6 +34,9 @@ const DOING: &str = "saving the state";
 /// The most failures that an answer may list; the plugin keeps the list under 4 KiB.
 const MAX_FAILURES: usize = 1000;
 
+/// The most kinds of work that an answer may list; LocalStack has less than one a service.
+const MAX_KINDS_UNDER_WAY: usize = 100;
+
 /// How a zip begins: with a member, or, if it is empty, with its end.
 const ZIP_STARTS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
 
@@ -49,6 +52,8 @@ pub struct SavedState {
     pub emulator: Emulator,
     /// What could not be saved. The list may be cut short by the instance.
     pub failed: Vec<SaveFailure>,
+    /// What was at work, and has ended wherever the state is loaded.
+    pub under_way: Vec<UnderWay>,
     /// Whether requests were held back, so that the state is of one moment. False where a request
     /// was still under way; true where the instance says nothing about it.
     pub quiesced: bool,
@@ -73,6 +78,15 @@ impl fmt::Display for SaveFailure {
     }
 }
 
+/// Work of one kind that an instance did while it was saved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnderWay {
+    pub service: Service,
+    /// The service's own word for one of it, such as `execution`.
+    pub kind: String,
+    pub count: u64,
+}
+
 /// A state whose saving has begun: the instance has told what is within, and the bytes come.
 pub struct SavingState {
     /// What the instance says is within, sorted; empty where it doesn't say.
@@ -80,6 +94,8 @@ pub struct SavingState {
     pub emulator: Emulator,
     /// As [`SavedState::failed`].
     pub failed: Vec<SaveFailure>,
+    /// As [`SavedState::under_way`].
+    pub under_way: Vec<UnderWay>,
     /// As [`SavedState::quiesced`].
     pub quiesced: bool,
     /// Bytes to come, where that is known.
@@ -115,6 +131,7 @@ impl Instance {
             services: saving.services,
             emulator: saving.emulator,
             failed: saving.failed,
+            under_way: saving.under_way,
             quiesced: saving.quiesced,
         })
     }
@@ -139,6 +156,7 @@ impl Instance {
         let Report {
             services: told,
             failed,
+            under_way,
             quiesced,
         } = self.report(response.headers())?;
         if !services.is_empty() && failed.is_empty() && told.as_ref().is_some_and(Vec::is_empty) {
@@ -160,6 +178,7 @@ impl Instance {
             services,
             emulator,
             failed,
+            under_way,
             quiesced,
             expected,
             instance: self.clone(),
@@ -199,12 +218,17 @@ impl Instance {
             .get("x-podsync-failed")
             .map_or(Some(Vec::new()), parse_failures)
             .ok_or_else(|| unintelligible("a list of failures that is none"))?;
+        let under_way = headers
+            .get("x-podsync-under-way")
+            .map_or(Some(Vec::new()), parse_under_way)
+            .ok_or_else(|| unintelligible("a list of work under way that is none"))?;
         let quiesced = headers
             .get("x-podsync-quiesced")
             .is_none_or(|value| value != "false");
         Ok(Report {
             services,
             failed,
+            under_way,
             quiesced,
         })
     }
@@ -299,6 +323,7 @@ struct Report {
     /// None where the instance doesn't say.
     services: Option<Vec<Service>>,
     failed: Vec<SaveFailure>,
+    under_way: Vec<UnderWay>,
     quiesced: bool,
 }
 
@@ -342,6 +367,23 @@ struct RawFailure {
 fn parse_failures(header: &HeaderValue) -> Option<Vec<SaveFailure>> {
     let raw: Vec<RawFailure> = serde_json::from_slice(header.as_bytes()).ok()?;
     (raw.len() <= MAX_FAILURES).then(|| raw.into_iter().map(SaveFailure::from).collect())
+}
+
+#[derive(Deserialize)]
+struct RawUnderWay {
+    service: Service,
+    kind: String,
+    count: u64,
+}
+
+fn parse_under_way(header: &HeaderValue) -> Option<Vec<UnderWay>> {
+    let raw: Vec<RawUnderWay> = serde_json::from_slice(header.as_bytes()).ok()?;
+    let read = |raw: RawUnderWay| UnderWay {
+        service: raw.service,
+        kind: printable(&raw.kind, MAX_MESSAGE_CHARS),
+        count: raw.count,
+    };
+    (raw.len() <= MAX_KINDS_UNDER_WAY).then(|| raw.into_iter().map(read).collect())
 }
 
 impl From<RawFailure> for SaveFailure {
@@ -416,6 +458,26 @@ mod tests {
         assert!(parse("s3,../x").is_none());
         let long = HeaderValue::from_str(&"s3,".repeat(MAX_SERVICES + 1)).unwrap();
         assert!(parse_services(&long).is_none());
+    }
+
+    #[test]
+    fn work_under_way_is_read_as_the_plugin_writes_it() {
+        let parse = |text: &str| parse_under_way(&HeaderValue::from_str(text).unwrap());
+        let one = r#"{"service": "stepfunctions", "kind": "execution", "count": 2}"#;
+        let read = parse(&format!("[{one}]")).unwrap();
+        assert_eq!(read[0].service.as_str(), "stepfunctions");
+        assert_eq!((read[0].kind.as_str(), read[0].count), ("execution", 2));
+        let negative = one.replace('2', "-2");
+        let many = vec![one; MAX_KINDS_UNDER_WAY + 1].join(",");
+        for bad in [
+            "{}",
+            "[{}]",
+            "no",
+            &format!("[{negative}]"),
+            &format!("[{many}]"),
+        ] {
+            assert!(parse(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

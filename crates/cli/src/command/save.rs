@@ -72,6 +72,14 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
             printable(reason)
         ));
     }
+    for work in &saved.under_way {
+        context.printer.warn(format_args!(
+            "{}: {} {} under way; it ends, with a cause, where this is loaded",
+            printable(&work.service),
+            work.count,
+            printable(&work.kind)
+        ));
+    }
     context.printer.result(&saved, |saved| {
         let mut text = if saved.unchanged {
             format!(

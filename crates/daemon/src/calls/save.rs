@@ -68,7 +68,7 @@ impl Handle<pods::Save> for Daemon {
             .ensure_room(PACK_TARGET_LEN)
             .map_err(Failure::from)?;
         let taken = self.take(&call).await?;
-        let failed = taken.failed.clone();
+        let (failed, under_way) = (taken.failed.clone(), taken.under_way.clone());
         let packed = self
             .pack(team, &call.pod, taken, call.message.clone(), &context)
             .await?;
@@ -81,6 +81,7 @@ impl Handle<pods::Save> for Daemon {
             } => self.list_private(team, *held, &manifest, stats).await?,
         };
         saved.failed = failed;
+        saved.under_way = under_way;
         tracing::Span::current().record("version", saved.version.short());
         tracing::info!(
             unchanged = saved.unchanged,
@@ -245,6 +246,7 @@ impl Daemon {
             entries: manifest.entry_count,
             new_len: 0,
             failed: Vec::new(),
+            under_way: Vec::new(),
             shared: None,
         })
     }
@@ -293,6 +295,7 @@ impl Daemon {
                 entries: manifest.entry_count,
                 new_len: stats.sealed_new,
                 failed: Vec::new(),
+                under_way: Vec::new(),
                 shared: None,
             }),
             other => Err(unexpected(&other).into()),

@@ -23,6 +23,7 @@ pub(super) struct Taken {
     pub(super) source: Source,
     pub(super) origin: Origin,
     pub(super) failed: Vec<(String, String)>,
+    pub(super) under_way: Vec<pods::UnderWay>,
     /// What has to be received for `source` to become whole.
     pub(super) coming: Option<Coming>,
 }
@@ -68,6 +69,7 @@ impl Daemon {
                     source,
                     origin,
                     failed: Vec::new(),
+                    under_way: Vec::new(),
                     coming: None,
                 })
             }
@@ -101,6 +103,12 @@ impl Daemon {
             (format!("{}{what}", failure.service), failure.reason.clone())
         });
         let failed = failed.collect();
+        let under_way = saving.under_way.iter().map(|work| pods::UnderWay {
+            service: work.service.to_string(),
+            kind: work.kind.clone(),
+            count: work.count,
+        });
+        let under_way = under_way.collect();
         let origin = Origin {
             emulator: Some(saving.emulator.clone()),
             services: saving.services.iter().map(ToString::to_string).collect(),
@@ -110,6 +118,7 @@ impl Daemon {
             source: Source::arriving(zip, &self.home.tmp()),
             origin,
             failed,
+            under_way,
             coming: Some(Coming {
                 saving,
                 reader,
@@ -147,6 +156,7 @@ impl Daemon {
             source: source.await??,
             origin,
             failed: Vec::new(),
+            under_way: Vec::new(),
             coming: None,
         })
     }

@@ -33,6 +33,7 @@ async fn a_whole_state_is_kept_in_a_private_file() {
         "x-localstack-pod-services: sqs,s3\r\n",
         "x-localstack-pod-size: 30\r\n",
         "x-podsync-quiesced: false\r\n",
+        "x-podsync-under-way: [{\"service\": \"sqs\", \"kind\": \"move\", \"count\": 3}]\r\n",
         "x-podsync-failed: [{\"service\": \"kms\", \"reason\": \"TypeError: no\"}]\r\n",
     );
     assert_eq!(ZIP.len(), 30);
@@ -62,6 +63,8 @@ async fn a_whole_state_is_kept_in_a_private_file() {
     );
     assert_eq!(saved.emulator.to_string(), "localstack 4.14.0");
     assert_eq!(saved.failed[0].to_string(), "kms: TypeError: no");
+    let work = &saved.under_way[0];
+    assert_eq!((work.kind.as_str(), work.count), ("move", 3));
     assert!(!saved.quiesced);
 
     let metadata = saved.file.metadata().unwrap();
@@ -81,7 +84,7 @@ async fn a_chunked_state_is_kept_too() {
         .await
         .unwrap();
     assert_eq!(saved.len, 30);
-    assert!(saved.quiesced && saved.services.is_empty());
+    assert!(saved.quiesced && saved.services.is_empty() && saved.under_way.is_empty());
 }
 
 #[tokio::test]
