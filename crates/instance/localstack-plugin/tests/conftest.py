@@ -39,6 +39,8 @@ os.environ["PYTHONPATH"] = str(SOURCE)
 # Their asserts are the tests' own.
 pytest.register_assert_rewrite("stories")
 
+from stories.story import until  # noqa: E402
+
 
 class Instance:
     def __init__(self, home: Path) -> None:
@@ -48,7 +50,9 @@ class Instance:
         self.process = subprocess.Popen(
             [sys.executable, "-c", _TELLS_ITS_THREADS, LAUNCHER],
             env=os.environ
-            | {"LOCALSTACK_TEST_PORT": str(self.port), "LOCALSTACK_TEST_HOME": str(home)},
+            | {"LOCALSTACK_TEST_PORT": str(self.port), "LOCALSTACK_TEST_HOME": str(home)}
+            # In the place of a program that would be downloaded; nobody answers there.
+            | {"OPENSEARCH_CUSTOM_BACKEND": "http://127.0.0.1:9"},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
@@ -71,7 +75,10 @@ class Instance:
             region_name=region,
             aws_access_key_id=account,
             aws_secret_access_key="test",
-            config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 0}),
+            config=Config(
+                s3={"addressing_style": "path"},
+                retries={"max_attempts": 0},
+            ),
         )
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str):
@@ -122,16 +129,6 @@ class Instance:
             self.process.kill()
             self.process.wait()
         self._log.close()
-
-
-def until[T](found: Callable[[], T | None], seconds: float = 20) -> T:
-    """What is true at last."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it didn't happen in time")
 
 
 def free_port() -> int:

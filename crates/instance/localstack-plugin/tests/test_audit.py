@@ -1,4 +1,4 @@
-"""Whatever a provider keeps outside of stores and backends is in the README, with what becomes of it."""
+"""What a provider keeps outside of stores and backends is in the README, with its fate."""
 
 import re
 from fnmatch import fnmatchcase
@@ -9,12 +9,9 @@ import moto
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+ROW = re.compile(r"^\| (`.*`) \| (?:saved|rebuilt|stays) \| \S.* \|$", re.MULTILINE)
 PATTERNS = [
-    pattern
-    for row in re.findall(
-        r"^\| (`.*`) \| (?:saved|rebuilt|stays) \| \S.* \|$", README.read_text(), re.M
-    )
-    for pattern in re.findall(r"`([^`]+)`", row)
+    pattern for row in ROW.findall(README.read_text()) for pattern in re.findall(r"`([^`]+)`", row)
 ]
 # In one of the versions only.
 OF_ONE_VERSION = {

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from conftest import until
-from stories.story import queue_arn, received
+from stories.story import queue_arn, received, until
 
 from podsync_localstack import pickling
 

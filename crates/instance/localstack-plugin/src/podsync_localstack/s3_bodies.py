@@ -51,6 +51,10 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
     failed = []
     for bucket in _buckets():
         storage.create_bucket(bucket.name)
+        for upload in bucket.multiparts.values():
+            # Its parts may be in storage already, for a record that has given way to this one.
+            parts: Any = storage.get_multipart(bucket.name, upload)
+            parts.s3_multipart = upload
     for body in bodies():
         if body.member not in archive:
             continue

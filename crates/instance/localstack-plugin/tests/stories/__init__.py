@@ -4,7 +4,7 @@ Each story fills an instance with its clients, tells what the API shows, and may
 working resource can do.
 """
 
-from stories import data, messaging, places, platform
+from stories import data, messaging, others, places, platform
 from stories.story import STORIES, Story
 
-__all__ = ["STORIES", "Story", "data", "messaging", "places", "platform"]
+__all__ = ["STORIES", "Story", "data", "messaging", "others", "places", "platform"]

@@ -2,11 +2,13 @@
 
 import time
 
-from stories.story import Story, bare
+from stories.story import Story, bare, until
 
 
 class DynamoDb(Story):
     services = ("dynamodb",)
+    survives = "on moto: tables, items, indexes"
+    refused = "LocalStack's own: items lie in DynamoDB Local, and each save says so"
 
     def fill(self, client):
         db = client("dynamodb")
@@ -53,9 +55,29 @@ class DynamoDb(Story):
             )["Items"],
         ]
 
+    def work(self, client):
+        db = client("dynamodb")
+        db.update_item(
+            TableName="orders",
+            Key={"id": {"S": "a"}, "n": {"N": "3"}},
+            UpdateExpression="SET #s = :s",
+            ExpressionAttributeNames={"#s": "state"},
+            ExpressionAttributeValues={":s": {"S": "even"}},
+        )
+        even = db.query(
+            TableName="orders",
+            IndexName="by-state",
+            KeyConditionExpression="#s = :s",
+            ExpressionAttributeNames={"#s": "state"},
+            ExpressionAttributeValues={":s": {"S": "even"}},
+        )
+        assert even["Count"] == 6
+        db.delete_table(TableName="orders")
+
 
 class Kms(Story):
     services = ("kms",)
+    survives = "keys with their material, aliases; old ciphertext is decrypted"
 
     def fill(self, client):
         kms = client("kms")
@@ -84,6 +106,7 @@ class Kms(Story):
 
 class Logs(Story):
     services = ("logs",)
+    survives = "groups, streams, events"
 
     def fill(self, client):
         logs = client("logs")
@@ -100,9 +123,20 @@ class Logs(Story):
             logs.get_log_events(logGroupName="/orders", logStreamName="s")["events"],
         ]
 
+    def work(self, client):
+        logs = client("logs")
+        entry = {"timestamp": int(time.time() * 1000), "message": "one more"}
+        logs.put_log_events(logGroupName="/orders", logStreamName="s", logEvents=[entry])
+        found = logs.filter_log_events(logGroupName="/orders")["events"]
+        assert sorted(event["message"] for event in found)[-1] == "one more"
+        assert len(found) == 6
+        logs.delete_log_group(logGroupName="/orders")
+
 
 class CloudWatch(Story):
     services = ("cloudwatch",)
+    survives = "alarms, which are evaluated, dashboards, metrics"
+    refused = "what LocalStack measures of its own queues"
 
     def fill(self, client):
         cloudwatch = client("cloudwatch")
@@ -134,9 +168,34 @@ class CloudWatch(Story):
         metrics = client("cloudwatch").list_metrics(Namespace="shop")["Metrics"]
         return [[{k: v for k, v in alarm.items() if k not in own} for alarm in alarms], metrics]
 
+    def work(self, client):
+        cloudwatch = client("cloudwatch")
+        # Evaluated at once, and every ten seconds: the metric is there, and high.
+        cloudwatch.put_metric_alarm(
+            AlarmName="any",
+            Namespace="shop",
+            MetricName="orders",
+            Statistic="Sum",
+            Period=10,
+            EvaluationPeriods=1,
+            Threshold=1,
+            ComparisonOperator="GreaterThanThreshold",
+        )
+        cloudwatch.put_metric_data(
+            Namespace="shop", MetricData=[{"MetricName": "orders", "Value": 9}]
+        )
+        until(
+            lambda: cloudwatch.describe_alarms(AlarmNames=["any"], StateValue="ALARM")[
+                "MetricAlarms"
+            ],
+            40,
+        )
+        cloudwatch.delete_alarms(AlarmNames=["many", "any"])
+
 
 class Route53(Story):
     services = ("route53",)
+    survives = "zones and records"
 
     def fill(self, client):
         client("route53").create_hosted_zone(Name="example.com", CallerReference="1")
@@ -150,9 +209,26 @@ class Route53(Story):
             ],
         ]
 
+    def work(self, client):
+        route53 = client("route53")
+        (zone,) = route53.list_hosted_zones()["HostedZones"]
+        record = {
+            "Name": "www.example.com",
+            "Type": "A",
+            "TTL": 60,
+            "ResourceRecords": [{"Value": "192.0.2.1"}],
+        }
+        route53.change_resource_record_sets(
+            HostedZoneId=zone["Id"],
+            ChangeBatch={"Changes": [{"Action": "CREATE", "ResourceRecordSet": record}]},
+        )
+        names = {it["Name"] for it in self.look(client)[1]}
+        assert "www.example.com." in names
+
 
 class Acm(Story):
     services = ("acm",)
+    survives = "certificates"
 
     def fill(self, client):
         client("acm").request_certificate(DomainName="example.com")
@@ -164,3 +240,9 @@ class Acm(Story):
             for summary in acm.list_certificates()["CertificateSummaryList"]
         ]
         return [arns, [acm.list_tags_for_certificate(CertificateArn=arn)["Tags"] for arn in arns]]
+
+    def work(self, client):
+        (arn,) = self.look(client)[0]
+        client("acm").add_tags_to_certificate(CertificateArn=arn, Tags=[{"Key": "k", "Value": "v"}])
+        assert self.look(client)[1] == [[{"Key": "k", "Value": "v"}]]
+        client("acm").delete_certificate(CertificateArn=arn)

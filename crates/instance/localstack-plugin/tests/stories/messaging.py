@@ -7,6 +7,8 @@ from stories.story import Story, bare, queue_arn, received
 
 class Sqs(Story):
     services = ("sqs",)
+    survives = "queues and messages, delayed and in flight; receipt handles stay good; FIFO windows"
+    ends = "tasks that move messages: FAILED; consumers that wait are answered at once"
 
     def fill(self, client):
         sqs = client("sqs")
@@ -65,6 +67,7 @@ class Sqs(Story):
 
 class Sns(Story):
     services = ("sns", "sqs")
+    survives = "topics, subscriptions, filters; they deliver"
 
     def fill(self, client):
         topic = client("sns").create_topic(Name="orders", Tags=[{"Key": "team", "Value": "a"}])[
@@ -94,6 +97,7 @@ class Sns(Story):
 
 class Events(Story):
     services = ("events", "sqs")
+    survives = "buses, rules, targets, archives, connections; they deliver and fire"
 
     def fill(self, client):
         events = client("events")
@@ -132,6 +136,8 @@ class Events(Story):
 
 class Scheduler(Story):
     services = ("scheduler",)
+    survives = "schedules and groups"
+    refused = "LocalStack fires none, loaded or not"
 
     def fill(self, client):
         client("scheduler").create_schedule(
@@ -147,9 +153,21 @@ class Scheduler(Story):
     def look(self, client):
         return bare(client("scheduler").get_schedule(Name="nightly"))
 
+    def work(self, client):
+        scheduler = client("scheduler")
+        kept = {
+            name: self.look(client)[name]
+            for name in ("Name", "FlexibleTimeWindow", "Target", "ScheduleExpression")
+        }
+        scheduler.update_schedule(**kept | {"ScheduleExpression": "rate(2 days)"})
+        assert self.look(client)["ScheduleExpression"] == "rate(2 days)"
+        scheduler.delete_schedule(Name="nightly")
+
 
 class Kinesis(Story):
     services = ("kinesis",)
+    survives = "on moto: streams, records, consumers"
+    refused = "LocalStack's own: records lie in kinesis-mock, and each save says so"
 
     def fill(self, client):
         kinesis = client("kinesis")
@@ -186,6 +204,7 @@ class Kinesis(Story):
 
 class Ses(Story):
     services = ("ses",)
+    survives = "identities, templates, mail that was sent"
 
     def fill(self, client):
         client("ses").verify_email_identity(EmailAddress="orders@example.com")
@@ -196,3 +215,13 @@ class Ses(Story):
     def look(self, client):
         ses = client("ses")
         return [ses.list_identities()["Identities"], ses.get_template(TemplateName="t")["Template"]]
+
+    def work(self, client):
+        sent = client("ses").send_templated_email(
+            Source="orders@example.com",
+            Destination={"ToAddresses": ["b@example.com"]},
+            Template="t",
+            TemplateData="{}",
+        )
+        assert sent["MessageId"]
+        client("ses").delete_template(TemplateName="t")

@@ -10,6 +10,8 @@ from stories.story import Story
 
 class S3(Story):
     services = ("s3",)
+    everywhere = False
+    survives = "buckets, versions, tags, unfinished uploads; they can be finished"
 
     def fill(self, client):
         for account, region in world.PLACES:
@@ -38,6 +40,7 @@ class S3(Story):
 
 class Queues(Story):
     services = ("sqs",)
+    everywhere = False
 
     def fill(self, client):
         for place in world.PLACES:
@@ -50,6 +53,8 @@ class Queues(Story):
 
 class Ssm(Story):
     services = ("ssm",)
+    everywhere = False
+    survives = "parameters with history and labels, documents"
 
     def fill(self, client):
         for place in world.PLACES:
@@ -58,9 +63,18 @@ class Ssm(Story):
     def look(self, client):
         return [world.dump_ssm(client("ssm", *place)) for place in world.PLACES]
 
+    def work(self, client):
+        ssm = client("ssm")
+        (name, *_) = (it["Name"] for it in ssm.describe_parameters()["Parameters"])
+        before = ssm.get_parameter(Name=name)["Parameter"]["Version"]
+        ssm.put_parameter(Name=name, Value="new", Type="String", Overwrite=True)
+        assert ssm.get_parameter(Name=name)["Parameter"]["Version"] == before + 1
+
 
 class SecretsManager(Story):
     services = ("secretsmanager",)
+    everywhere = False
+    survives = "secrets, versions and stages"
 
     def fill(self, client):
         for place in world.PLACES:
@@ -69,9 +83,19 @@ class SecretsManager(Story):
     def look(self, client):
         return [world.dump_secrets(client("secretsmanager", *place)) for place in world.PLACES]
 
+    def work(self, client):
+        secrets = client("secretsmanager")
+        arn = secrets.list_secrets()["SecretList"][0]["ARN"]
+        before = secrets.get_secret_value(SecretId=arn)["VersionId"]
+        secrets.put_secret_value(SecretId=arn, SecretString="new")
+        old = secrets.get_secret_value(SecretId=arn, VersionStage="AWSPREVIOUS")
+        assert old["VersionId"] == before
+
 
 class Iam(Story):
     services = ("iam",)
+    everywhere = False
+    survives = "users, roles, groups, policies, access keys"
 
     def fill(self, client):
         for account in (world.ACCOUNT, world.OTHER_ACCOUNT):
@@ -82,3 +106,9 @@ class Iam(Story):
             world.dump_iam(client("iam", account))
             for account in (world.ACCOUNT, world.OTHER_ACCOUNT)
         ]
+
+    def work(self, client):
+        iam = client("iam")
+        user = iam.list_users()["Users"][0]["UserName"]
+        iam.tag_user(UserName=user, Tags=[{"Key": "k", "Value": "v"}])
+        assert {"Key": "k", "Value": "v"} in iam.list_user_tags(UserName=user)["Tags"]

@@ -10,6 +10,12 @@ STORIES: dict[str, type["Story"]] = {}
 
 class Story:
     services: tuple[str, ...]
+    # Whether it can be told of several accounts and regions at once.
+    everywhere = True
+    # For the first of the services, in words: the table in docs/localstack.md.
+    survives = ""
+    ends = ""
+    refused = ""
     # What LocalStack may make anew when it loads; all else is saved again as the same bytes.
     renewed: frozenset[str] = frozenset()
 
@@ -24,6 +30,16 @@ class Story:
 
     def work(self, client: Client) -> None:
         """In the instance that was loaded."""
+
+
+def until[T](found: Callable[[], T | None], seconds: float = 20) -> T:
+    """What is true at last."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := found():
+            return value
+        time.sleep(0.02)
+    raise AssertionError("it didn't happen in time")
 
 
 def bare(answer: Any) -> Any:
