@@ -244,6 +244,8 @@ RULES: dict[str, dict[str, Rule]] = {
     "ssm": {
         "_commands": Members(_by("command_id")),
         "_errors": MEMBERS,
+        # All versions of a parameter are one resource.
+        "_parameters": MAP,
         "_resource_tags": Map(ABOUT),
     },
     "stepfunctions": {
