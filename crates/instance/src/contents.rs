@@ -75,7 +75,9 @@ pub struct Place {
 /// Bytes that are no index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
-    #[error("it is of format {0}, and this podsync reads format {FORMAT_VERSION}; update podsync")]
+    #[error(
+        "the index is of format {0}, and this podsync reads format {FORMAT_VERSION}; update podsync"
+    )]
     Newer(u64),
     #[error("the index is larger than {MAX_INDEX_LEN} bytes; look inside with `podsync export`")]
     TooLarge,
