@@ -3,6 +3,7 @@
 mod bench;
 mod fuzz;
 mod garage;
+mod lengths;
 mod localstack;
 mod planted;
 mod test;
@@ -29,6 +30,11 @@ enum Task {
     Garage(garage::Garage),
     /// Measure against tar, zstd, socat, curl, nginx, aws and rclone; prints ratios
     Bench(bench::Bench),
+    /// How long files and functions are, now and at another commit
+    Lengths {
+        /// The commit to compare with
+        before: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -41,5 +47,6 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Garage(garage) => garage.run(),
         Task::Bench(bench) => bench.run(),
+        Task::Lengths { before } => lengths::run(&before),
     }
 }
