@@ -8,7 +8,7 @@ use podsync_core::{DeviceId, PodName, TagName, TeamId, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consent,
+    AuthToken, Consent,
     call::call,
     contents::{EntryLine, Resource},
 };
@@ -28,6 +28,9 @@ pub struct Save {
     pub pod: PodName,
     pub message: String,
     pub from: StateSource,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// Only these; all where empty.
     pub services: Vec<String>,
     /// Share at once what was saved.
@@ -129,6 +132,9 @@ pub struct PulledFrom {
 pub struct Load {
     pub reference: String,
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
@@ -163,6 +169,9 @@ pub struct Loaded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
 }
 call!(Undo => Undone, Team, "undo");
 

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{ApiError, AuthToken, ErrorCode, pods};
 use podsync_core::TeamName;
 
 /// Where LocalStack listens unless it is told otherwise.
@@ -109,6 +109,12 @@ pub(crate) struct Yes {
 fn or_default(url: &str) -> Result<String, Infallible> {
     let given = (!url.trim().is_empty()).then_some(url);
     Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
+}
+
+/// The emulator's token, from this command's own environment; blank counts as not set.
+pub(crate) fn auth_token() -> Option<AuthToken> {
+    let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok()?;
+    (!token.is_empty()).then(|| AuthToken::new(token))
 }
 
 pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
-    arguments::{Endpoint, Wait, Yes},
+    arguments::{Endpoint, Wait, Yes, auth_token},
     call::{call, call_agreed_over, call_over},
     command::diff,
     context::{Connection, Context, Needs},
@@ -143,6 +143,7 @@ pub(super) async fn into_instance(
     let request = pods::Load {
         reference,
         endpoint: how.endpoint.url,
+        token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
         wait_s: wait.wait.as_secs(),
@@ -169,9 +170,10 @@ async fn dry_run(
     how: How,
     wait: Wait,
 ) -> Result<(), ApiError> {
-    let request = contents::Foresee {
+    let request = contents::ForecastLoad {
         reference,
         endpoint: how.endpoint.url,
+        token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
         wait_s: wait.wait.as_secs(),
@@ -194,6 +196,7 @@ async fn dry_run(
 pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
     let request = pods::Undo {
         endpoint: undo.endpoint.url,
+        token: auth_token(),
     };
     let undone = call(context, Needs::Home, &request).await?;
     context.printer.result(&undone, |undone| {

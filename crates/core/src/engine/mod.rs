@@ -38,9 +38,9 @@ pub use error::EngineError;
 pub use gate::{Gate, GateChange};
 pub use hub::OwnEntries;
 pub use input::{
-    Command, CommandId, FetchFailed, FetchId, GossipId, HubNews, Input, InviteOptions, Now,
-    PersistId, Publish, RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId,
-    Want, WantedBlob,
+    Command, CommandId, FetchFailed, FetchId, GossipId, HubJoinFailure, HubNews, Input,
+    InviteOptions, Now, PersistId, Publish, RequestFailed, RequestId, ResponderId, Robot,
+    SavePrivate, TransferId, Want, WantedBlob,
 };
 pub use output::{Answer, Event, Farewell, HubJoin, Output, Record, Verdict};
 pub use provider::{Provider, Sources};

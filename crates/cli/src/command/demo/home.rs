@@ -165,5 +165,5 @@ impl Drop for Daemon {
 
 /// Whether a LocalStack that can be saved answers there.
 pub(super) async fn localstack_answers(endpoint: &str) -> bool {
-    podsync_daemon::instance_can_be_saved(endpoint).await
+    podsync_daemon::instance_can_be_saved(endpoint, crate::arguments::auth_token().as_ref()).await
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::{
     engine::{
-        Answer, Command, CommandId, EngineError, Event, HubJoin, Input, InviteOptions, Now, Output,
-        Publish,
+        Answer, Command, CommandId, EngineError, Event, HubJoin, HubJoinFailure, Input,
+        InviteOptions, Now, Output, Publish,
     },
     feed::BlobRef,
     id::{BlobId, VersionId},
@@ -362,15 +362,38 @@ fn a_hub_that_fails_is_asked_again_and_one_that_refuses_is_not() {
     let mut newcomer = Home::new(2);
     newcomer.join(&ticket);
     let why = "503".to_owned();
-    let failed = |is_final| HubNews::JoinFailed {
-        why: why.clone(),
-        is_final,
-    };
-    assert!(reply(&newcomer.hear(team, failed(false))).is_none());
+    let away = HubNews::JoinFailed(HubJoinFailure::NotReached(why.clone()));
+    assert!(reply(&newcomer.hear(team, away)).is_none());
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(4))).is_none());
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
-    let end = newcomer.hear(team, failed(true));
+    let refused = HubJoinFailure::Refused(why.clone());
+    let end = newcomer.hear(team, HubNews::JoinFailed(refused));
     assert!(matches!(reply(&end), Some(Err(EngineError::NotLetInByHub(said))) if said == why));
+}
+
+#[test]
+fn a_hub_that_was_never_reached_has_refused_nothing() {
+    let (_, team, ticket) = founder();
+    for (failure, is_refusal) in [
+        (
+            HubJoinFailure::NotReached("connection refused".to_owned()),
+            false,
+        ),
+        (HubJoinFailure::NotYet("not a member".to_owned()), true),
+    ] {
+        let mut newcomer = Home::new(2);
+        newcomer.join(&ticket);
+        newcomer.hear(team, HubNews::JoinFailed(failure));
+        let end = newcomer.pass(Duration::from_secs(30));
+        match reply(&end) {
+            Some(Err(EngineError::NotLetInByHub(_))) => assert!(is_refusal),
+            Some(Err(error @ EngineError::NobodyWitnessed { .. })) => {
+                assert!(!is_refusal);
+                assert!(error.to_string().ends_with("connection refused"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,190 @@
+//! From a reference, as somebody typed it, to a version.
+
+use podsync_api::{Ambiguity, ApiError, ErrorCode, Progress, Stage};
+use podsync_core::{
+    DeviceId, PodName, TeamId, VersionId,
+    catalog::{PrivateVersion, Resolution, VersionRecord},
+    engine::{Engine, EngineError, Event},
+    reference::{Reference, ReferenceError},
+};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, timeout_at},
+};
+
+use crate::{call::Context, error::Failure, node::handle::Node};
+
+/// A version that a reference came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    Shared(Box<VersionRecord>),
+    Private(Box<PrivateVersion>),
+}
+
+impl Found {
+    pub(crate) fn pod(&self) -> &PodName {
+        match self {
+            Self::Shared(record) => &record.publication.pod,
+            Self::Private(version) => &version.pod,
+        }
+    }
+
+    pub(crate) fn version(&self) -> VersionId {
+        match self {
+            Self::Shared(record) => record.version(),
+            Self::Private(version) => version.version,
+        }
+    }
+}
+
+/// A version and how it is called and shown.
+pub(crate) struct Named {
+    pub(crate) found: Found,
+    pub(crate) reference: String,
+    pub(crate) author: String,
+}
+
+/// Finds versions in the catalogs of this home's teams.
+#[derive(Clone)]
+pub(crate) struct Finder {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+}
+
+impl Finder {
+    /// The version that `text` means.
+    pub(crate) async fn resolve(&self, team: TeamId, text: &str) -> Result<Named, Failure> {
+        let reference: Reference = text
+            .parse()
+            .map_err(|error: ReferenceError| told(ErrorCode::Invalid, &error, error.hint()))?;
+        let pod = reference.pod().map(ToString::to_string);
+        let named = self
+            .node
+            .read(move |engine| named(engine, team, &reference))
+            .await??;
+        let span = tracing::Span::current();
+        span.record("pod", pod);
+        span.record("version", named.found.version().short());
+        Ok(named)
+    }
+
+    /// Resolves; a version that nobody here has heard of may be on its way.
+    pub(crate) async fn resolve_within(
+        &self,
+        team: TeamId,
+        reference: &str,
+        deadline: Instant,
+        context: &Context,
+    ) -> Result<Named, Failure> {
+        let mut events = self.node.events();
+        loop {
+            let error = match self.resolve(team, reference).await.map_err(ApiError::from) {
+                Ok(named) => return Ok(named),
+                Err(error) if error.code == ErrorCode::NotFound => error,
+                Err(error) => return Err(error.into()),
+            };
+            // A removal may have been told before anybody listened here.
+            self.check_is_member(team).await?;
+            context.report(&Progress::new(Stage::Finding, 0, None));
+            loop {
+                match timeout_at(deadline, events.recv()).await {
+                    // Shared from here is news as well, where a restored home gets back what it had published.
+                    Ok(
+                        Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
+                        | Err(RecvError::Lagged(_)),
+                    ) => break,
+                    Ok(Ok(Event::Expelled { team: of })) if of == team => {
+                        return Err(EngineError::Expelled(team).into());
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(RecvError::Closed)) | Err(_) => return Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Fails where this device was removed from the team.
+    pub(crate) async fn check_is_member(&self, team: TeamId) -> Result<(), Failure> {
+        let me = self.device;
+        let is_member = self.node.read(move |engine| {
+            engine
+                .roster(&team)
+                .is_some_and(|roster| roster.is_member(&me))
+        });
+        match is_member.await? {
+            true => Ok(()),
+            false => Err(EngineError::Expelled(team).into()),
+        }
+    }
+}
+
+fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, ApiError> {
+    let catalog = engine
+        .catalog(&team)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
+    match catalog.resolve(reference) {
+        Resolution::Shared(record) => Ok(Named {
+            reference: catalog.exact_reference(&record),
+            author: record.author.to_string(),
+            found: Found::Shared(record),
+        }),
+        Resolution::Private(version) => Ok(Named {
+            reference: private_reference(&version),
+            author: "you".to_owned(),
+            found: Found::Private(version),
+        }),
+        Resolution::Path(path) => Err(ApiError::new(
+            ErrorCode::Invalid,
+            format!("{path} is a file or folder, not a version"),
+        )
+        .hint("save it first: `podsync save NAME --from PATH`")),
+        Resolution::Ambiguous { exact } => Err(ApiError::ambiguous(Ambiguity {
+            reference: reference.to_string(),
+            exact,
+        })),
+        Resolution::NoPod { near, pods } => {
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("no pod is called {}", shown_pod(reference)),
+            );
+            Err(match (&near[..], pods.len()) {
+                ([], 0) => error.hint("there is none yet: `podsync save NAME` makes the first"),
+                ([], _) => error.hint("`podsync list` shows all pods"),
+                (near, _) => error.hint(format!("did you mean {}?", list(near))),
+            })
+        }
+        Resolution::NoVersion { pod, near } => {
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("pod {pod} has no version `{reference}`"),
+            );
+            Err(if near.is_empty() {
+                error.hint(format!("`podsync versions {pod}` lists them"))
+            } else {
+                error.hint(format!("there is {}", near.join(", ")))
+            })
+        }
+    }
+}
+
+fn shown_pod(reference: &Reference) -> String {
+    reference
+        .pod()
+        .map_or_else(|| reference.to_string(), ToString::to_string)
+}
+
+fn list(names: &[PodName]) -> String {
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" or ")
+}
+
+pub(crate) fn private_reference(version: &PrivateVersion) -> String {
+    Reference::Private {
+        pod: version.pod.clone(),
+        number: version.number,
+    }
+    .to_string()
+}
