@@ -91,6 +91,9 @@ pub struct ForecastLoad {
     /// Only these; all where empty.
     pub services: Vec<String>,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
 call!(ForecastLoad => Forecast, Team, "forecast", names reference);
 

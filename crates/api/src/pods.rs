@@ -103,6 +103,9 @@ pub struct Pull {
     pub reference: String,
     /// Seconds to wait for the version to be heard of and for someone who holds it.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -138,6 +141,9 @@ pub struct Load {
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     /// Only these; all where empty.
     #[serde(default)]
     pub services: Vec<String>,
@@ -189,6 +195,9 @@ pub struct Export {
     /// version was saved from.
     pub to: PathBuf,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -207,6 +216,9 @@ pub struct Resolve {
     pub reference: String,
     /// Seconds to wait for it to be heard of.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
 call!(Resolve => Resolved, Team, "resolve", names reference);
 

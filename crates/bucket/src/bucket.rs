@@ -228,7 +228,10 @@ fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), Transf
 /// The server's words are logged with the place where it was asked: whoever runs the bucket needs both.
 pub(crate) fn refused(object: ObjectId, said: Said) -> TransferError {
     tracing::warn!(object = %crate::error::Short(&object), %said, "the bucket refuses");
-    TransferError::Refused { object, said }
+    TransferError::Refused {
+        object,
+        said: Box::new(said),
+    }
 }
 
 pub(crate) fn garbled(object: ObjectId, what: &str) -> TransferError {

@@ -121,7 +121,7 @@ pub enum TransferError {
         "the bucket refuses {} ({said})",
         Short(.object)
     )]
-    Refused { object: ObjectId, said: Said },
+    Refused { object: ObjectId, said: Box<Said> },
     #[error(
         "the bucket is full: there is no room for {}",
         Short(.object)
@@ -160,19 +160,19 @@ pub enum TransferError {
 
 impl TransferError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Hub(error) => return error.hint(),
-            Self::Unavailable { .. } => "try again later".to_owned(),
-            Self::NotFound { .. } => "take it from a teammate who has it".to_owned(),
-            Self::Refused { .. } => "tell whoever runs the hub".to_owned(),
-            Self::Full { .. } => "drop versions, or ask whoever runs the hub for room".to_owned(),
-            Self::Declined { .. } => "tell whoever runs the hub".to_owned(),
-            Self::Liar { .. } => "take it from a peer, and upload it again".to_owned(),
-            Self::Garbled { .. } => "tell whoever runs the hub".to_owned(),
-            Self::Source { .. } => "check the disk".to_owned(),
-            Self::Damaged { .. } => "drop the version, or pull it again from a teammate".to_owned(),
-            Self::Local { .. } => "check the disk".to_owned(),
+            Self::Unavailable { .. } => "try again later",
+            Self::NotFound { .. } => "take it from a teammate who has it",
+            Self::Refused { .. } => "tell whoever runs the hub",
+            Self::Full { .. } => "drop versions, or ask whoever runs the hub for room",
+            Self::Declined { .. } => "tell whoever runs the hub",
+            Self::Liar { .. } => "take it from a peer, and upload it again",
+            Self::Garbled { .. } => "tell whoever runs the hub",
+            Self::Source { .. } => "check the disk",
+            Self::Damaged { .. } => "drop the version, or pull it again from a teammate",
+            Self::Local { .. } => "check the disk",
         })
     }
 }

@@ -104,9 +104,12 @@ impl Daemon {
             node: node.clone(),
             hubs,
         });
+        let started = Instant::now();
         let finder = Finder {
             device,
             node: node.clone(),
+            hubs: Arc::clone(&hubs),
+            started,
         };
         let holdings = Holdings {
             node: node.clone(),
@@ -145,6 +148,7 @@ impl Daemon {
             blobs: blobs.clone(),
             holdings: holdings.clone(),
             hubs: Arc::clone(&hubs),
+            finder: finder.clone(),
         };
         let pull = Arc::new(Pull {
             node: node.clone(),
@@ -157,7 +161,7 @@ impl Daemon {
             holdings: holdings.clone(),
             fetcher: fetcher.clone(),
             evictor: Arc::clone(&evictor),
-            started: Instant::now(),
+            started,
         });
         let share = Arc::new(Share {
             device,

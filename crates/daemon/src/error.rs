@@ -304,6 +304,13 @@ impl From<tokio::task::JoinError> for Failure {
 }
 
 impl Failure {
+    /// The team went away while a call was about it.
+    pub(crate) fn left_team() -> Self {
+        ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+            .hint("`podsync status` lists its teams")
+            .into()
+    }
+
     /// The engine gave the answer of another command.
     pub(crate) fn unexpected(answer: &Answer) -> Self {
         let text = format!("the engine answered something else: {answer:?}");

@@ -268,6 +268,20 @@ impl HubSync {
         }
     }
 
+    /// Asks the hub now; whether it was heard, and none where the team has no hub.
+    pub(crate) async fn hear(&self, team: TeamId) -> Result<Option<bool>, Failure> {
+        if let Ok(None) = self.hub(team).await {
+            return Ok(None);
+        }
+        match self.hear_now(team).await {
+            Ok(()) => Ok(Some(true)),
+            Err(failure) => {
+                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                Ok(Some(false))
+            }
+        }
+    }
+
     /// What keeps this device from the team's hub, if anything does.
     pub(crate) async fn trouble(&self, team: TeamId) -> Result<Option<String>, Failure> {
         let hub = match self.hub(team).await {

@@ -72,6 +72,18 @@ fn device(seed: &SecretKey) -> DeviceId {
     podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id()
 }
 
+/// Who holds `home`, where somebody does; nothing is made or changed.
+pub fn holder(home: &Path) -> Result<Option<String>, ApiError> {
+    if !is_initialised(home) {
+        return Ok(None);
+    }
+    match Home::open(home, "podsync: looking who holds the home") {
+        Err(podsync_store::HomeError::InUse { holder, .. }) => Ok(Some(holder)),
+        // What else is wrong with it is for those to tell who need it.
+        Ok(_) | Err(_) => Ok(None),
+    }
+}
+
 /// Waits until the process that holds `home` has let go of it.
 pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
     let deadline = tokio::time::Instant::now() + RELEASE_PATIENCE;

@@ -29,7 +29,7 @@ mod versions;
 
 pub use doctor::{Finding, Verdict, examine};
 pub use emulator::can_be_saved as instance_can_be_saved;
-pub use init::{Initialised, adopt, init, wait_until_free};
+pub use init::{Initialised, adopt, holder, init, wait_until_free};
 pub use paths::{is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_net::install_crypto;

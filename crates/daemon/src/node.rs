@@ -40,7 +40,7 @@ use self::{
     records::Pending,
     told::Told,
 };
-use crate::{clock::Clock, error::Stopped, gate::SharedGate, hub::Hubs};
+use crate::{clock::Clock, gate::SharedGate, hub::Hubs};
 
 /// Messages that wait for the engine; senders wait with them.
 const INBOX: usize = 256;

@@ -8,7 +8,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path as UrlPath},
+    extract::{DefaultBodyLimit, Path as UrlPath, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response, Sse, sse::Event},
     routing::post,
@@ -26,8 +26,8 @@ use crate::{
     tasks::Tasks,
 };
 
-/// A request is a handful of names and paths.
-const MAX_REQUEST_LEN: usize = 64 << 10;
+/// A request is a handful of names and paths. There is room for more, so that what is too long is told by its name.
+const MAX_REQUEST_LEN: usize = 1 << 20;
 /// Progress beyond this is dropped: the next report says more.
 const PROGRESS_QUEUE: usize = 16;
 
@@ -125,9 +125,16 @@ async fn answer<C: Call, S: Handle<C>>(
     carrier: Carrier<S>,
     team: String,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let Carrier { service, tasks } = carrier;
+    let Ok(body) = body else {
+        let text = format!(
+            "{}: the request has more than {MAX_REQUEST_LEN} bytes",
+            C::PATH
+        );
+        return failure(&ApiError::new(ErrorCode::Invalid, text).hint("shorten what you gave"));
+    };
     let mut call = match serde_json::from_slice::<C>(&body) {
         Ok(call) => call,
         Err(error) => {

@@ -7,12 +7,11 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
-    DeviceId,
     engine::{Engine, Record},
     keys::DeviceSecret,
     seal::SecretKey,
 };
-use podsync_net::{Multiaddr, Net, NetConfig};
+use podsync_net::{Net, NetConfig};
 use podsync_store::{Blobs, Home, Log};
 use tokio::{
     net::UnixListener,
@@ -31,7 +30,7 @@ use crate::{
     paths::socket_path,
     server,
     settings::Settings,
-    tasks::{Lifetime, Tasks},
+    tasks::Lifetime,
     token::Token,
     versions::Versions,
 };

@@ -122,13 +122,13 @@ pub enum SaveError {
 
 impl SaveError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Source(error) => return error.hint(),
-            Self::TooLarge => "save fewer services or a part of it".to_owned(),
-            Self::Sink(..) => "free some space and save again".to_owned(),
-            Self::Spool(..) => "free some space and save again".to_owned(),
-            Self::Known(..) => "look into the disk and the daemon's log, and save again".to_owned(),
+            Self::TooLarge => "save fewer services or a part of it",
+            Self::Sink(..) => "free some space and save again",
+            Self::Spool(..) => "free some space and save again",
+            Self::Known(..) => "look into the disk and the daemon's log, and save again",
             Self::Read(error) => return error.hint(),
             Self::Cancelled | Self::Stopped => return None,
         })

@@ -390,7 +390,7 @@ async fn a_pack_that_vanished_is_told() {
     fake.bucket([status(302)]);
     let (error, _) = download(&fake, &pack, &[0..MIB]).await;
     assert!(
-        matches!(error, Err(TransferError::Refused { said, .. }) if said.status == 302),
+        matches!(&error, Err(TransferError::Refused { said, .. }) if said.status == 302),
         "{error:?}"
     );
 }

@@ -123,7 +123,7 @@ pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
 async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiError> {
     let reference = load
         .requirements
-        .meant(connection, Some(load.reference), load.wait.wait)
+        .meant(connection, Some(load.reference), load.wait.time())
         .await?;
     if load.dry_run {
         return dry_run(connection, reference, load.how, load.wait).await;
@@ -146,7 +146,8 @@ pub(super) async fn into_instance(
         token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
-        wait_s: wait.wait.as_secs(),
+        wait_s: wait.time().as_secs(),
+        until_shared: wait.is_until_shared(),
         sources: wait.sources(),
         consents: how.agree.consents(),
         once: false,
@@ -176,7 +177,8 @@ async fn dry_run(
         token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
-        wait_s: wait.wait.as_secs(),
+        wait_s: wait.time().as_secs(),
+        until_shared: wait.is_until_shared(),
     };
     let forecast = call_over(connection, &request).await?;
     connection.context.printer.result(&forecast, |forecast| {

@@ -71,6 +71,7 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
         token: token.clone(),
         merge: run.merge.to_string(),
         wait_s: run.timeout.as_secs(),
+        until_shared: true,
         sources: pods::Sources::Any,
         services: Vec::new(),
         consents: run.agree.consents(),

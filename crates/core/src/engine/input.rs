@@ -315,6 +315,11 @@ pub enum Command {
     },
     /// Remember a version that was saved here and isn't shared.
     SavePrivate(Box<SavePrivate>),
+    /// Ask every connected member what it knows of the team, and answer when each has told all of it, or
+    /// can't be asked.
+    Refresh {
+        team: TeamId,
+    },
     /// Forget a private version.
     ForgetPrivate {
         team: TeamId,

@@ -1,7 +1,7 @@
 //! Bringing: what this device has and its hub lacks. Operations first, then entries of the own feed, each
 //! after everything that it names.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use podsync_api::hub::{
     Base64, Commit, CommitEntry, HubErrorCode, MAX_COMMIT_ENTRIES, ObjectId, ObjectKind, ObjectRef,
@@ -10,12 +10,12 @@ use podsync_api::hub::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
     BlobId, EntryHash, TeamId,
-    engine::OwnEntries,
+    engine::{Event, OwnEntries},
     feed::{Entry, Kind},
 };
 
 use super::{
-    TeamHub,
+    HubSync, TeamHub,
     placements::{NOWHERE, Placed},
 };
 use crate::{

@@ -79,6 +79,7 @@ impl HubSync {
             let waiting = trouble.map(|trouble| trouble.error.to_string());
             // An attempt asks for minutes before it gives up.
             let waiting = hub.client.failing().or(waiting);
+            let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {
                 let (sent, total) = uploading.unzip();
                 context.report(&Progress {

@@ -21,7 +21,12 @@ use podsync_core::{
 use podsync_store::{Blobs, StoreError};
 
 use super::{TeamHub, bring::Uploads};
-use crate::{call::Context, error::Failure, service::pull::Wanted, versions::HeldVersion};
+use crate::{
+    call::Context,
+    error::Failure,
+    service::{find::Patience, pull::Wanted},
+    versions::HeldVersion,
+};
 
 /// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
 const MAX_BORROWED: usize = 16;
@@ -94,7 +99,7 @@ impl Uploads {
                 team,
                 Wanted {
                     reference: &reference,
-                    wait_s: 0,
+                    patience: Patience::new(0, false),
                     sources: Sources::Any,
                 },
                 &Arc::new(Context::silent()),

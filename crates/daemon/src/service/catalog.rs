@@ -1,10 +1,9 @@
 //! What there is: pods, versions, one version; tags and drops.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::engine::Command;
-use tokio::time::Instant;
 
 use crate::{
     call::{Context, Handle},
@@ -16,7 +15,7 @@ use crate::{
         choose::team_of,
         contents::{Inside, Inspect, not_here},
         disk::whereabouts::Locator,
-        find::{Finder, Found},
+        find::{Finder, Found, Patience},
         holdings::Holdings,
         views,
     },
@@ -70,7 +69,7 @@ impl Handle<pods::ListPods> for Catalog {
             };
             catalog.pods().into_iter().map(pod).collect()
         });
-        Ok(listed.await.map_err(Failure::from)?)
+        listed.await.map_err(Failure::from)
     }
 }
 
@@ -89,7 +88,7 @@ impl Handle<pods::ListVersions> for Catalog {
             .await
             .map_err(ApiError::from)
         {
-            Err(error) if error.code != ErrorCode::Ambiguous => return Err(error),
+            Err(error) if error.code != ErrorCode::Ambiguous => return Err(error.into()),
             _ => {}
         }
         let versions = Arc::clone(&self.versions);
@@ -133,7 +132,7 @@ impl Handle<pods::Show> for Catalog {
         };
         let inside = match (call.contents, manifest) {
             (false, _) => Inside::default(),
-            (true, None) => return Err(not_here(&named.reference)),
+            (true, None) => return Err(not_here(&named.reference).into()),
             (true, Some(manifest)) => self.inspect.inside(team, manifest).await?,
         };
         let whereabouts = self
@@ -151,9 +150,10 @@ impl Handle<pods::Show> for Catalog {
                 (Found::Shared(_), None) => None,
                 (Found::Private(version), _) => Some(views::private_view(&versions, team, version)),
             });
-        let version = view.await.map_err(Failure::from)?.ok_or_else(|| {
-            ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
-        })?;
+        let version = view
+            .await
+            .map_err(Failure::from)?
+            .ok_or_else(Failure::left_team)?;
         Ok(pods::Shown {
             version,
             parents,
@@ -174,10 +174,10 @@ impl Handle<pods::Resolve> for Catalog {
         context: Arc<Context>,
     ) -> Result<pods::Resolved, Failure> {
         let team = team_of(&self.node, &context).await?;
-        let deadline = Instant::now() + Duration::from_secs(call.wait_s);
+        let patience = Patience::new(call.wait_s, call.until_shared);
         let named = self
             .finder
-            .resolve_within(team, &call.reference, deadline, &context)
+            .resolve_within(team, &call.reference, patience, &context)
             .await?;
         let Found::Shared(record) = named.found else {
             return Err(ApiError::new(
@@ -187,7 +187,8 @@ impl Handle<pods::Resolve> for Catalog {
             .hint(format!(
                 "share it first: `podsync share {}`",
                 named.reference
-            )));
+            ))
+            .into());
         };
         let versions = Arc::clone(&self.versions);
         let view = self.node.read(move |engine| {
@@ -195,9 +196,10 @@ impl Handle<pods::Resolve> for Catalog {
                 .catalog(&team)
                 .map(|catalog| views::shared_view(catalog, &versions, team, &record))
         });
-        let version = view.await.map_err(Failure::from)?.ok_or_else(|| {
-            ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
-        })?;
+        let version = view
+            .await
+            .map_err(Failure::from)?
+            .ok_or_else(Failure::left_team)?;
         Ok(pods::Resolved { team, version })
     }
 }
@@ -218,7 +220,8 @@ impl Handle<pods::Tag> for Catalog {
             .hint(format!(
                 "share it first: `podsync share {}`",
                 named.reference
-            )));
+            ))
+            .into());
         };
         let (pod, version) = (record.publication.pod.clone(), record.version());
         self.node
@@ -228,7 +231,7 @@ impl Handle<pods::Tag> for Catalog {
                 tag: call.tag,
                 version: Some(version),
             })
-            .await?;
+            .await??;
         let versions = Arc::clone(&self.versions);
         let view = self.node.read(move |engine| {
             engine
@@ -237,7 +240,7 @@ impl Handle<pods::Tag> for Catalog {
         });
         view.await
             .map_err(Failure::from)?
-            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))
+            .ok_or_else(Failure::left_team)
     }
 }
 
@@ -256,13 +259,13 @@ impl Handle<pods::DropVersion> for Catalog {
                 let pod = record.publication.pod.clone();
                 self.node
                     .command(Command::Drop { team, pod, version })
-                    .await?;
+                    .await??;
                 true
             }
             Found::Private(_) => {
                 self.node
                     .command(Command::ForgetPrivate { team, version })
-                    .await?;
+                    .await??;
                 false
             }
         };

@@ -7,11 +7,10 @@ pub(crate) mod survey;
 pub(crate) mod usage;
 pub(crate) mod whereabouts;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use podsync_api::{ApiError, ErrorCode, disk, pods};
+use podsync_api::{disk, pods};
 use podsync_store::Log;
-use tokio::time::Instant;
 
 use crate::{
     call::{Context, Handle},
@@ -19,8 +18,8 @@ use crate::{
     node::handle::Node,
     service::{
         choose::team_of,
-        disk::{evictor::Evictor, usage},
-        find::Finder,
+        disk::evictor::Evictor,
+        find::{Finder, Patience},
         views,
     },
     versions::Versions,
@@ -42,10 +41,10 @@ impl Handle<disk::Pin> for Disk {
         context: Arc<Context>,
     ) -> Result<pods::Version, Failure> {
         let team = team_of(&self.node, &context).await?;
-        let deadline = Instant::now() + Duration::from_secs(call.wait_s);
+        let patience = Patience::new(call.wait_s, call.until_shared);
         let named = self
             .finder
-            .resolve_within(team, &call.reference, deadline, &context)
+            .resolve_within(team, &call.reference, patience, &context)
             .await?;
         let (log, version) = (self.log.clone(), named.found.version());
         tokio::task::spawn_blocking(move || usage::pin(&log, team, version, call.pinned))
@@ -58,7 +57,7 @@ impl Handle<disk::Pin> for Disk {
             .read(move |engine| views::view(engine, &versions, team, &named.found));
         view.await
             .map_err(Failure::from)?
-            .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))
+            .ok_or_else(Failure::left_team)
     }
 }
 
@@ -68,6 +67,6 @@ impl Handle<disk::Collect> for Disk {
         call: disk::Collect,
         _: Arc<Context>,
     ) -> Result<disk::Collected, Failure> {
-        Ok(self.evictor.make_room(&call).await?)
+        self.evictor.make_room(&call).await
     }
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use podsync_api::{ApiError, Stage, pods};
+use podsync_api::{Stage, pods};
 use podsync_core::manifest::Container;
 use podsync_pack::{RebuildError, Version};
 use podsync_store::Blobs;
@@ -21,6 +21,7 @@ use crate::{
     service::{
         choose::team_of,
         disk::evictor::Evictor,
+        find::Patience,
         holdings::{Holdings, pack_ids},
         pull::{Pull, Wanted},
     },
@@ -46,7 +47,11 @@ impl Handle<pods::Export> for Export {
             .pull
             .pull_to_read(
                 team,
-                Wanted::new(&call.reference, call.wait_s, call.sources),
+                Wanted::new(
+                    &call.reference,
+                    Patience::new(call.wait_s, call.until_shared),
+                    call.sources,
+                ),
                 &context,
             )
             .await?;

@@ -1,18 +1,27 @@
 //! From a reference, as somebody typed it, to a version.
 
+use std::{pin::pin, sync::Arc, time::Duration};
+
 use podsync_api::{Ambiguity, ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
     DeviceId, PodName, TeamId, VersionId,
     catalog::{PrivateVersion, Resolution, VersionRecord},
-    engine::{Engine, EngineError, Event},
+    engine::{Answer, Command, Engine, EngineError, Event},
     reference::{Reference, ReferenceError},
 };
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
-use crate::{call::Context, error::Failure, node::handle::Node};
+use crate::{
+    call::Context,
+    clock::now_ms,
+    error::{Failure, told},
+    hub::HubSync,
+    node::handle::Node,
+    service::names::duration,
+};
 
 /// A version that a reference came to.
 #[derive(Debug, Clone)]
@@ -44,11 +53,115 @@ pub(crate) struct Named {
     pub(crate) author: String,
 }
 
+/// How long after its start a daemon may still be about to hear what was shared while it was away.
+pub(crate) const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
+/// The most devices that a line names.
+const MAX_NAMED: usize = 4;
+
+/// How long somebody waits for a version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For it to be heard of, and for somebody who holds it.
+    pub(crate) deadline: Instant,
+    /// Also where everybody who is there knows of no such version: it may yet be shared.
+    pub(crate) until_shared: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(wait_s: u64, until_shared: bool) -> Self {
+        Self {
+            deadline: Instant::now() + Duration::from_secs(wait_s),
+            until_shared,
+        }
+    }
+}
+
+/// Who has told what there is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    members: usize,
+    /// Whether the hub was heard; none where the team has none.
+    hub: Option<bool>,
+}
+
+impl Asked {
+    fn has_answered(self) -> bool {
+        self.members > 0 || self.hub == Some(true)
+    }
+}
+
+/// The devices of a team that aren't connected.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// The team is this device alone, and has no hub.
+    is_nobody_else: bool,
+    away: Vec<Away>,
+}
+
+#[derive(Debug)]
+struct Away {
+    name: String,
+    /// Unix milliseconds of what it said last.
+    heard_ms: Option<u64>,
+}
+
+impl Absent {
+    /// `waiting for bob/laptop (offline, last heard 14 min ago), hub asked`; none where all are there.
+    pub(crate) fn line(&self, hub: Option<bool>) -> Option<String> {
+        let for_whom = self.away.iter().map(|away| match away.heard_ms {
+            Some(heard_ms) => {
+                let ago = duration(now_ms().saturating_sub(heard_ms) / 1000);
+                format!("{} (offline, last heard {ago} ago)", away.name)
+            }
+            None => format!("{} (offline)", away.name),
+        });
+        let mut for_whom: Vec<_> = for_whom.take(MAX_NAMED).collect();
+        if for_whom.is_empty() {
+            return None;
+        }
+        if self.away.len() > MAX_NAMED {
+            for_whom.push(format!("{} more", self.away.len() - MAX_NAMED));
+        }
+        let hub = match hub {
+            Some(true) => ", hub asked",
+            Some(false) => ", hub not reached",
+            None => "",
+        };
+        Some(format!("waiting for {}{hub}", for_whom.join(", ")))
+    }
+
+    /// Who isn't there may know of it.
+    fn explain(&self, error: ApiError) -> ApiError {
+        let names: Vec<_> = self
+            .away
+            .iter()
+            .take(MAX_NAMED)
+            .map(|away| &*away.name)
+            .collect();
+        let who = match (&names[..], self.away.len()) {
+            ([], _) => return error,
+            ([one], 1) => format!("{one} is"),
+            (names, count) if count > names.len() => {
+                format!("{} and {} more are", names.join(", "), count - names.len())
+            }
+            (names, _) => format!("{} are", names.join(", ")),
+        };
+        let hint = match &error.hint {
+            Some(hint) => format!("{hint}; {who} offline and may know of it: --wait TIME waits"),
+            None => format!("{who} offline and may know of it: --wait TIME waits"),
+        };
+        error.hint(hint)
+    }
+}
+
 /// Finds versions in the catalogs of this home's teams.
 #[derive(Clone)]
 pub(crate) struct Finder {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
+    pub(crate) hubs: Arc<HubSync>,
+    /// When the daemon was.
+    pub(crate) started: Instant,
 }
 
 impl Finder {
@@ -68,15 +181,18 @@ impl Finder {
         Ok(named)
     }
 
-    /// Resolves; a version that nobody here has heard of may be on its way.
+    /// Resolves; a version that nobody here has heard of may be on its way. Where everybody who is there has told
+    /// all that they know, waiting helps only those who wait for it to be shared.
     pub(crate) async fn resolve_within(
         &self,
         team: TeamId,
         reference: &str,
-        deadline: Instant,
+        patience: Patience,
         context: &Context,
     ) -> Result<Named, Failure> {
         let mut events = self.node.events();
+        let mut asking = pin!(timeout_at(patience.deadline, self.ask_everybody(team)));
+        let mut asked = None;
         loop {
             let error = match self.resolve(team, reference).await.map_err(ApiError::from) {
                 Ok(named) => return Ok(named),
@@ -85,9 +201,30 @@ impl Finder {
             };
             // A removal may have been told before anybody listened here.
             self.check_is_member(team).await?;
-            context.report(&Progress::new(Stage::Finding, 0, None));
+            let absent = self.absent(team).await?;
+            let nobody_else = absent.is_nobody_else;
+            let has_told = asked.is_some_and(|asked: Asked| {
+                asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
+            });
+            if nobody_else || has_told && !patience.until_shared {
+                return Err(absent.explain(error).into());
+            }
+            context.report(&Progress {
+                waiting: asked.and_then(|asked| absent.line(asked.hub)),
+                ..Progress::new(Stage::Finding, 0, None)
+            });
             loop {
-                match timeout_at(deadline, events.recv()).await {
+                let event = tokio::select! {
+                    answers = &mut asking, if asked.is_none() => {
+                        asked = Some(answers.unwrap_or(Ok(Asked::default()))?);
+                        break;
+                    }
+                    // Who has just begun isn't connected yet.
+                    () = sleep_until(self.started + CATCHES_UP_WITHIN),
+                        if asked.is_some() && Instant::now() < self.started + CATCHES_UP_WITHIN => break,
+                    event = timeout_at(patience.deadline, events.recv()) => event,
+                };
+                match event {
                     // Shared from here is news as well, where a restored home gets back what it had published.
                     Ok(
                         Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
@@ -97,10 +234,53 @@ impl Finder {
                         return Err(EngineError::Expelled(team).into());
                     }
                     Ok(Ok(_)) => {}
-                    Ok(Err(RecvError::Closed)) | Err(_) => return Err(error.into()),
+                    Ok(Err(RecvError::Closed)) | Err(_) => {
+                        return Err(absent.explain(error).into());
+                    }
                 }
             }
         }
+    }
+
+    /// Asks every connected member, and the hub, what there is.
+    async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
+        let refresh = self.node.command(Command::Refresh { team });
+        let (members, hub) = tokio::join!(refresh, self.hubs.hear(team));
+        let members = match members?? {
+            Answer::Refreshed { members } => members,
+            other => return Err(Failure::unexpected(&other)),
+        };
+        Ok(Asked { members, hub: hub? })
+    }
+
+    /// Who of the team isn't connected.
+    pub(crate) async fn absent(&self, team: TeamId) -> Result<Absent, Failure> {
+        let me = self.device;
+        let absent = self.node.read(move |engine| {
+            let connected = engine.connected(&team);
+            let heard = engine.last_heard(&team);
+            let roster = engine.roster(&team);
+            let devices = roster.into_iter().flat_map(|roster| roster.devices());
+            let others: Vec<_> = devices
+                .filter(|record| record.device != me && !record.robot)
+                .collect();
+            let is_nobody_else = others.is_empty() && engine.hub_url(&team).is_none();
+            let away = others
+                .into_iter()
+                .filter(|record| !connected.contains(&record.device));
+            let away = away.map(|record| {
+                let heard = heard.iter().find(|heard| heard.device == record.device);
+                Away {
+                    name: format!("{}/{}", record.member, record.label),
+                    heard_ms: heard.map(|heard| heard.time_ms),
+                }
+            });
+            Absent {
+                is_nobody_else,
+                away: away.collect(),
+            }
+        });
+        Ok(absent.await?)
     }
 
     /// Fails where this device was removed from the team.

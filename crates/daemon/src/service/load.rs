@@ -21,6 +21,7 @@ use crate::{
     service::{
         choose::team_of,
         disk::evictor::Evictor,
+        find::Patience,
         holdings::{Holdings, pack_ids},
         load::{
             checkpoint::{Checkpoints, checkpoint_reference, identity},
@@ -63,7 +64,11 @@ impl Handle<pods::Load> for Load {
             .pull
             .pull_to_read(
                 team,
-                Wanted::new(&call.reference, call.wait_s, call.sources),
+                Wanted::new(
+                    &call.reference,
+                    Patience::new(call.wait_s, call.until_shared),
+                    call.sources,
+                ),
                 &context,
             )
             .await?;
@@ -86,7 +91,8 @@ impl Handle<pods::Load> for Load {
                     "{} is not on this machine, and loading runs what is in the state there",
                     call.endpoint
                 ),
-            ));
+            )
+            .into());
         }
         fitting::fits(&manifest, &part, &instance).await?;
         let meant = instance.identity().await.map_err(Failure::from)?;
@@ -162,9 +168,8 @@ impl Handle<pods::Undo> for Load {
                     call.endpoint
                 ),
             )
-            .hint(
-                "a checkpoint belongs to one run of an instance: after its restart it is another",
-            ));
+            .hint("a checkpoint belongs to one run of an instance: after its restart it is another")
+            .into());
         };
         let held = self.versions.get(team, id).ok_or_else(|| {
             ApiError::new(ErrorCode::NotFound, "the checkpoint was dropped meanwhile")

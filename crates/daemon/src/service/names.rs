@@ -22,6 +22,16 @@ pub(crate) fn bytes(len: u64) -> String {
     }
 }
 
+/// `3 h`, `2 days`: in the largest unit that says enough.
+pub(crate) fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// The names of every device of every team.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeviceNames(BTreeMap<DeviceId, String>);

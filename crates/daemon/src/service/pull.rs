@@ -5,11 +5,11 @@
 
 pub(crate) mod fetch;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::{
-    BlobId, TeamId, VersionId,
+    BlobId, TeamId,
     catalog::VersionRecord,
     engine::{EngineError, Event, Sources},
     feed::BlobRef,
@@ -34,7 +34,7 @@ use crate::{
     service::{
         choose::team_of,
         disk::evictor::Evictor,
-        find::{Finder, Found, Named},
+        find::{CATCHES_UP_WITHIN, Finder, Found, Named, Patience},
         holdings::{Holdings, pack_ids},
         names::DeviceNames,
         pull::fetch::{Fetcher, Fetching, Part, Sent},
@@ -65,7 +65,11 @@ impl Handle<pods::Pull> for Pull {
         context: Arc<Context>,
     ) -> Result<pods::Pulled, Failure> {
         let team = team_of(&self.node, &context).await?;
-        let asked = Wanted::new(&call.reference, call.wait_s, call.sources);
+        let asked = Wanted::new(
+            &call.reference,
+            Patience::new(call.wait_s, call.until_shared),
+            call.sources,
+        );
         let (_, pulled) = self.pull(team, asked, &context).await?;
         self.evictor.used(team, pulled.version).await;
         self.evictor.keep_within_budget();
@@ -73,23 +77,19 @@ impl Handle<pods::Pull> for Pull {
     }
 }
 
-/// How long after its start a daemon may still be about to hear what was shared while it was away.
-const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
-
 /// A version that somebody wants here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) reference: &'a str,
-    /// Seconds to wait for it to be heard of and for someone who holds it.
-    pub(crate) wait_s: u64,
+    pub(crate) patience: Patience,
     pub(crate) sources: Sources,
 }
 
 impl<'a> Wanted<'a> {
-    pub(crate) fn new(reference: &'a str, wait_s: u64, sources: pods::Sources) -> Self {
+    pub(crate) fn new(reference: &'a str, patience: Patience, sources: pods::Sources) -> Self {
         Self {
             reference,
-            wait_s,
+            patience,
             sources: match sources {
                 pods::Sources::Any => Sources::Any,
                 pods::Sources::Peers => Sources::Peers,
@@ -107,13 +107,12 @@ impl Pull {
         asked: Wanted<'_>,
         context: &Arc<Context>,
     ) -> Result<(HeldVersion, pods::Pulled), Failure> {
-        let deadline = Instant::now() + Duration::from_secs(asked.wait_s);
         if !self.ask_the_hub(team, asked, context).await? {
             self.catch_up(team, context).await?;
         }
         let named = self
             .finder
-            .resolve_within(team, asked.reference, deadline, context)
+            .resolve_within(team, asked.reference, asked.patience, context)
             .await?;
         let version = named.found.version();
         if let Some(held) = self.holdings.held_whole(team, version).await? {
@@ -130,7 +129,7 @@ impl Pull {
             team,
             prefer: record.device(),
             sources: asked.sources,
-            deadline,
+            deadline: asked.patience.deadline,
             context,
         };
         self.finder.check_is_member(team).await?;

@@ -16,7 +16,7 @@ use podsync_core::{
 use crate::{
     call::{Context, Handle},
     clock::now_ms,
-    error::{Failure, told},
+    error::{self, Failure},
     locks::PodLocks,
     node::handle::Node,
     service::{choose::team_of, holdings::Holdings},
@@ -50,11 +50,11 @@ impl Handle<retention::SetRetention> for Retention {
         let value = setting(&call.rule)?;
         if call.dry_run {
             let pod = call.pod.clone();
-            return Ok(self
+            return self
                 .node
                 .read(move |engine| foreseen(engine, team, pod.as_ref(), value.as_deref()))
                 .await
-                .map_err(Failure::from)?);
+                .map_err(Failure::from);
         }
         let name = call.pod.as_ref().map_or_else(
             || core_retention::SETTING.to_owned(),
@@ -66,7 +66,7 @@ impl Handle<retention::SetRetention> for Retention {
                 name: name.clone(),
                 value: value.clone(),
             })
-            .await?;
+            .await??;
         let (told, stands) = self
             .node
             .read(move |engine| {
@@ -82,7 +82,8 @@ impl Handle<retention::SetRetention> for Retention {
                 ErrorCode::Invalid,
                 "the team has as many settings as it may have, and this one was left out",
             )
-            .hint("remove a pod's own rule with `podsync retention set POD --unset`"));
+            .hint("remove a pod's own rule with `podsync retention set POD --unset`")
+            .into());
         }
         Ok(told)
     }
@@ -95,11 +96,10 @@ impl Handle<retention::GetRetention> for Retention {
         context: Arc<Context>,
     ) -> Result<retention::Retention, Failure> {
         let team = team_of(&self.node, &context).await?;
-        Ok(self
-            .node
+        self.node
             .read(move |engine| told(engine, team))
             .await
-            .map_err(Failure::from)?)
+            .map_err(Failure::from)
     }
 }
 
@@ -110,7 +110,7 @@ impl Handle<retention::ApplyRetention> for Retention {
         context: Arc<Context>,
     ) -> Result<retention::Applied, Failure> {
         let team = team_of(&self.node, &context).await?;
-        Ok(self.retain(team, call.dry_run).await?)
+        self.retain(team, call.dry_run).await
     }
 }
 
@@ -187,7 +187,7 @@ impl Retention {
         let _turn = self.locks.lock(team, &pod).await;
         self.node
             .command(Command::Drop { team, pod, version })
-            .await?;
+            .await??;
         self.holdings.forget(team, version).await?;
         Ok(true)
     }
@@ -203,7 +203,7 @@ fn setting(rule: &retention::Rule) -> Result<Option<String>, ApiError> {
             grace_s,
         } => Policy::new(*last, *daily, *tagged, Duration::from_secs(*grace_s))
             .map(|policy| Some(policy.to_string()))
-            .map_err(|error| told(ErrorCode::Invalid, &error, error.hint())),
+            .map_err(|error| error::told(ErrorCode::Invalid, &error, error.hint())),
         retention::Rule::KeepAll => Ok(Some(core_retention::KEEP_ALL.to_owned())),
         retention::Rule::Unset => Ok(None),
     }

@@ -63,7 +63,8 @@ impl Handle<pods::Save> for Save {
                     call.message.len()
                 ),
             )
-            .hint("say it shorter"));
+            .hint("shorten it: what is longer belongs in a file of its own")
+            .into());
         }
         tracing::Span::current().record("pod", call.pod.as_str());
         let _turn = self.locks.lock(team, &call.pod).await;
@@ -167,11 +168,11 @@ impl Save {
             .node
             .command(Command::SavePrivate(Box::new(command)))
             .await;
-        if listed.is_err() {
+        if !matches!(listed, Ok(Ok(_))) {
             let (versions, id) = (Arc::clone(&self.versions), held.id());
             tokio::task::spawn_blocking(move || versions.remove(team, id)).await??;
         }
-        match listed? {
+        match listed?? {
             Answer::Saved { number, version } => Ok(pods::Saved {
                 reference: format!("{}:+{number}", held.pod),
                 version,

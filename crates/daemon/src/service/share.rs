@@ -110,7 +110,7 @@ impl Share {
             Found::Private(private) => private,
         };
         self.may_publish(team).await?;
-        let held = self.held_whole(team, private.version).await?;
+        let held = self.holdings.held_whole(team, private.version).await?;
         let held = held.ok_or_else(|| bytes_gone(reference))?;
         let held = self.without_private_packs(team, held, context).await?;
         fail::fail_point!("daemon::share::packs");

@@ -9,7 +9,7 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
-    DeviceId, DeviceLabel, TeamId, TeamName,
+    DeviceId, DeviceLabel, TeamId,
     engine::{Answer, Command, Engine, InviteOptions},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
     ticket::{MAX_ADDRESS_LEN, RecoveryKey, Ticket},
@@ -88,7 +88,7 @@ impl Handle<team::Invite> for Team {
             robot: None,
             addresses: self.ticket_addresses(),
         };
-        let answer = self.node.command(Command::Invite(options)).await?;
+        let answer = self.node.command(Command::Invite(options)).await??;
         self.hubs.tell_hub(team).await;
         match answer {
             Answer::Invited { ticket } => Ok(team::Invited {
@@ -190,7 +190,7 @@ impl Handle<team::Remove> for Team {
                     team,
                     device: record.device,
                 })
-                .await?;
+                .await??;
             devices.push(record.device);
         }
         self.hubs.tell_hub(team).await;
@@ -218,7 +218,7 @@ impl Handle<team::SetRole> for Team {
                     device: record.device,
                     role: role_of(call.role),
                 })
-                .await?;
+                .await??;
             changed = Some(record.device);
         }
         self.hubs.tell_hub(team).await;
@@ -231,7 +231,7 @@ impl Handle<team::SetRole> for Team {
             .iter()
             .find(|record| Some(record.device) == changed)
             .map(|record| self.member(record))
-            .ok_or_else(|| unknown(&call.who))
+            .ok_or_else(|| unknown(&call.who).into())
     }
 }
 
@@ -252,7 +252,8 @@ impl Handle<team::SetHub> for Team {
                         url.len()
                     ),
                 )
-                .hint("give the hub a shorter name"));
+                .hint("give the hub a shorter name")
+                .into());
             }
             Some(url) => {
                 let client = self.hubs.client(team, url)?;
@@ -265,7 +266,7 @@ impl Handle<team::SetHub> for Team {
             let name = name.to_owned();
             self.node
                 .command(Command::SetSetting { team, name, value })
-                .await?;
+                .await??;
         }
         self.hubs.tell_hub(team).await;
         self.hubs.wake();
@@ -285,7 +286,7 @@ impl Handle<team::Recover> for Team {
         let team = team_of(&self.node, &context).await?;
         let key = RecoveryKey::parse(&call.recovery_key)
             .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
-        self.node.command(Command::Recover { team, key }).await?;
+        self.node.command(Command::Recover { team, key }).await??;
         self.hubs.tell_hub(team).await;
         let records = self
             .node
@@ -296,7 +297,7 @@ impl Handle<team::Recover> for Team {
             .iter()
             .find(|record| record.device == self.device)
             .map(|record| self.member(record))
-            .ok_or_else(|| unknown(&self.device.to_string()))
+            .ok_or_else(|| unknown(&self.device.to_string()).into())
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     packs::HeldPacks,
     service::{
         choose::team_of,
-        find::Finder,
+        find::{Finder, Patience},
         holdings::{Holdings, pack_ids},
         pull::{Pull, Wanted, bytes_gone},
         verify::bucket::BucketVerifier,
@@ -61,7 +61,7 @@ impl Handle<disk::Verify> for Verify {
             if call.repair {
                 self.tasks.spawn(self.holdings.clone().collect_garbage());
             }
-            return Ok(verified?);
+            return verified;
         }
         let versions = self.versions_meant(team, call.reference.as_deref()).await?;
         let checked = self.check_blobs(&versions, &context).await?;
@@ -83,7 +83,7 @@ impl Handle<disk::Verify> for Verify {
                     .await;
                 match repaired.map_err(ApiError::from) {
                     Ok(()) => broken.repaired = true,
-                    Err(error) if error.code == ErrorCode::Cancelled => return Err(error),
+                    Err(error) if error.code == ErrorCode::Cancelled => return Err(error.into()),
                     Err(error) => broken.why = Some(error.message),
                 }
             }
@@ -225,7 +225,7 @@ impl Verify {
         self.pull
             .pull(
                 team,
-                Wanted::new(&exact, wait_s, pods::Sources::Any),
+                Wanted::new(&exact, Patience::new(wait_s, false), pods::Sources::Any),
                 context,
             )
             .await

@@ -47,13 +47,13 @@ pub enum RebuildError {
 
 impl RebuildError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Read(error) => return error.hint(),
-            Self::Checksum { .. } => "ask its publisher to save it again".to_owned(),
-            Self::Exists { .. } => "name another path or remove it first".to_owned(),
-            Self::Target { .. } => "check space and permissions".to_owned(),
-            Self::NotOneFile { .. } => "write it as a folder or a zip".to_owned(),
+            Self::Checksum { .. } => "ask its publisher to save it again",
+            Self::Exists { .. } => "name another path or remove it first",
+            Self::Target { .. } => "check space and permissions",
+            Self::NotOneFile { .. } => "write it as a folder or a zip",
             Self::Output(..) | Self::Cancelled => return None,
         })
     }

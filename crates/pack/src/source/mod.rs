@@ -68,20 +68,18 @@ pub enum SourceError {
 
 impl SourceError {
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Unreadable { .. } => "check that it exists and that you may read it".to_owned(),
-            Self::Changed { .. } => "stop what writes to it and save again".to_owned(),
-            Self::Refused { .. } => "remove it or save a folder without it".to_owned(),
-            Self::TooManyEntries => "save a part of it".to_owned(),
+            Self::Unreadable { .. } => "check that it exists and that you may read it",
+            Self::Changed { .. } => "stop what writes to it and save again",
+            Self::Refused { .. } => "remove it or save a folder without it",
+            Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),
-            Self::Member { .. } => "it is damaged: make it again".to_owned(),
-            Self::NotAState => {
-                "check that the endpoint is an emulator that can save its state".to_owned()
-            }
-            Self::Broken(..) => "save again".to_owned(),
-            Self::NotAsItCame => "save it from a file with --from".to_owned(),
-            Self::Spool(..) => "free some space and save again".to_owned(),
+            Self::Member { .. } => "it is damaged: make it again",
+            Self::NotAState => "check that the endpoint is an emulator that can save its state",
+            Self::Broken(..) => "save again",
+            Self::NotAsItCame => "save it from a file with --from",
+            Self::Spool(..) => "free some space and save again",
             Self::Name(..) => return None,
         })
     }

@@ -114,6 +114,7 @@ impl DemoHome {
         let request = pods::Pull {
             reference: reference.to_owned(),
             wait_s: WAIT_S,
+            until_shared: true,
             sources: pods::Sources::Any,
         };
         self.client
@@ -130,6 +131,7 @@ impl DemoHome {
             reference: reference.to_owned(),
             to: to.to_owned(),
             wait_s: WAIT_S,
+            until_shared: true,
             sources: pods::Sources::Any,
         };
         self.client.call(&export).await.map(drop)

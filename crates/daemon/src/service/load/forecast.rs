@@ -17,6 +17,7 @@ use crate::{
     service::{
         choose::team_of,
         contents::{Inspect, of_resources},
+        find::Patience,
         load::fitting,
         pull::{Pull, Wanted},
     },
@@ -43,7 +44,11 @@ impl Handle<ForecastLoad> for Forecaster {
             .pull
             .pull(
                 team,
-                Wanted::new(&call.reference, call.wait_s, Sources::Any),
+                Wanted::new(
+                    &call.reference,
+                    Patience::new(call.wait_s, call.until_shared),
+                    Sources::Any,
+                ),
                 &context,
             )
             .await?;

@@ -3,12 +3,12 @@
 //! What is here already is never fetched again, and what arrives counts only once it is synced: a part
 //! is held when [`Fetcher::fetch`] returns, and a pull that is cut off goes on where it stopped.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
-    BlobId, DeviceId, TeamId,
-    engine::{EngineError, Input, Provider, Sources, TransferId, Want, WantedBlob},
+    DeviceId, TeamId,
+    engine::{EngineError, Event, Input, Provider, Sources, TransferId, Want, WantedBlob},
     feed::BlobRef,
     units::Units,
 };
@@ -21,6 +21,7 @@ use crate::{
     hub::HubSync,
     node::handle::Node,
     service::{
+        find::Finder,
         holdings::Holdings,
         names::{DeviceNames, bytes},
     },
@@ -60,6 +61,7 @@ pub(crate) struct Fetcher {
     pub(crate) blobs: Blobs,
     pub(crate) holdings: Holdings,
     pub(crate) hubs: Arc<HubSync>,
+    pub(crate) finder: Finder,
 }
 
 impl Fetcher {
@@ -145,9 +147,17 @@ impl Fetcher {
             sources: fetching.sources,
             patience: patience(fetching.deadline),
         };
+        let mut events = self.node.events();
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
             tokio::select! {
+                Ok(event) = events.recv() => {
+                    // Of whichever transfer: who is absent here is absent there.
+                    let seen = *progress.borrow();
+                    if matches!(event, Event::TransferStarved { .. }) && seen.providers == 0 {
+                        self.tell_who_is_missing(fetching, seen.bytes, total).await?;
+                    }
+                }
                 ended = &mut end => {
                     let ended = ended.map_err(|_| crate::error::Stopped)?;
                     return Ok((ended.result.err(), ended.from));
@@ -164,6 +174,27 @@ impl Fetcher {
                 }
             }
         }
+    }
+
+    async fn tell_who_is_missing(
+        &self,
+        fetching: &Fetching<'_>,
+        done: u64,
+        total: u64,
+    ) -> Result<(), Failure> {
+        let absent = self.finder.absent(fetching.team).await?;
+        let hub = match self.hubs.hub(fetching.team).await {
+            Ok(None) => None,
+            Ok(Some(_)) => Some(self.hubs.trouble(fetching.team).await?.is_none()),
+            Err(_) => Some(false),
+        };
+        if let Some(line) = absent.line(hub) {
+            fetching.context.report(&Progress {
+                waiting: Some(line),
+                ..Progress::new(Stage::Pulling, done, Some(total))
+            });
+        }
+        Ok(())
     }
 
     /// Names who was asked in vain. Nobody is blamed but for bytes that fail their hash.

@@ -8,9 +8,7 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
 use podsync_core::manifest::Source as Origin;
-use podsync_instance::{
-    Endpoint, Instance, SaveFailure, SavingState, Secret, Sending, Service, arriving,
-};
+use podsync_instance::{Instance, SaveFailure, SavingState, Sending, Service, arriving};
 use podsync_pack::Source;
 use tokio::task::JoinHandle;
 
@@ -22,11 +20,11 @@ pub(crate) struct Captured {
     pub(crate) origin: Origin,
     pub(crate) failed: Vec<(String, String)>,
     /// What has to be received for `source` to become whole.
-    pub(crate) incoming: Option<Inincoming>,
+    pub(crate) incoming: Option<Incoming>,
 }
 
 /// A state that an emulator sends while it is packed.
-pub(crate) struct Inincoming {
+pub(crate) struct Incoming {
     saving: SavingState,
     reader: Sending,
     instance: Instance,
@@ -41,7 +39,7 @@ pub(crate) struct Retry {
     failed: Vec<SaveFailure>,
 }
 
-impl Inincoming {
+impl Incoming {
     pub(crate) fn retry(&self) -> Retry {
         Retry {
             instance: self.instance.clone(),
@@ -114,7 +112,7 @@ impl Capturer {
             source: Source::arriving(zip, &self.spool),
             origin,
             failed,
-            incoming: Some(Inincoming {
+            incoming: Some(Incoming {
                 saving,
                 reader,
                 instance: instance.clone(),
@@ -180,12 +178,12 @@ async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure>
 ///
 /// `muted` keeps the packing's own progress back as long as the received bytes are the better account.
 pub(crate) async fn receive_beside<T>(
-    incoming: Option<Inincoming>,
+    incoming: Option<Incoming>,
     mut packing: JoinHandle<Result<T, Failure>>,
     muted: &AtomicBool,
     context: &Context,
 ) -> Result<T, Failure> {
-    let Some(Inincoming {
+    let Some(Incoming {
         mut saving, reader, ..
     }) = incoming
     else {

@@ -21,7 +21,7 @@ use crate::{
     packs::{HeldPacks, NewPacks},
     service::{
         holdings::Holdings,
-        save::capture::{Captured, Capturer, Inincoming, receive_beside},
+        save::capture::{Captured, Capturer, Incoming, receive_beside},
     },
     versions::{HeldVersion, Sealed, Versions},
 };
@@ -62,7 +62,7 @@ impl Packer {
         message: String,
         context: &Arc<Context>,
     ) -> Result<Packed, Failure> {
-        let again = captured.incoming.as_ref().map(Inincoming::again);
+        let retry = captured.incoming.as_ref().map(Incoming::retry);
         let packed = self
             .pack_once(team, pod, captured, message.clone(), context)
             .await;

@@ -26,7 +26,7 @@ use crate::{
     error::Failure,
     hub::HubSync,
     node::handle::Node,
-    service::{choose::team_of, team::Team},
+    service::{choose::team_of, names::duration, team::Team},
     token::Token,
 };
 
@@ -63,7 +63,8 @@ impl Handle<team::InviteRobot> for Robots {
                 ErrorCode::Invalid,
                 format!("somebody in the team is called {} already", call.name),
             )
-            .hint("give the robot a name of its own with --name, or remove that one first"));
+            .hint("give the robot a name of its own with --name, or remove that one first")
+            .into());
         }
         let options = InviteOptions {
             team,
@@ -78,7 +79,7 @@ impl Handle<team::InviteRobot> for Robots {
             // The engine puts the team's hub before these: it is there when nobody is.
             addresses: self.team.ticket_addresses(),
         };
-        let answer = self.node.command(Command::Invite(options)).await?;
+        let answer = self.node.command(Command::Invite(options)).await??;
         self.hubs.tell_hub(team).await;
         match answer {
             Answer::Invited { ticket } => Ok(team::RobotInvited {
@@ -103,16 +104,17 @@ impl Handle<team::Enter> for Robots {
                 ErrorCode::Invalid,
                 "this daemon doesn't run as that robot",
             )
-            .hint("set PODSYNC_TOKEN and run the command itself; a token is no ticket to join with"));
+            .hint("set PODSYNC_TOKEN and run the command itself; a token is no ticket to join with")
+            .into());
         }
         let ticket = token.ticket();
         let wait = Duration::from_secs(call.wait_s);
         context.report(&Progress::new(Stage::Finding, 0, None));
         let entered = tokio::select! {
             entered = self.come_in(ticket, wait) => entered,
-            () = self.knock(ticket) => return Err(Failure::from(crate::error::Stopped).into()),
+            () = self.knock(ticket) => return Err(crate::error::Stopped.into()),
         };
-        entered.map_err(|failure| told(failure, call.wait_s))?;
+        entered.map_err(told)?;
         let (team, device) = (ticket.team, self.device);
         let named = self.node.read(move |engine| {
             let roster = engine.roster(&team)?;
@@ -158,7 +160,7 @@ impl Handle<team::CheckFresh> for Robots {
                     Ok(Err(RecvError::Lagged(_))) => break,
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Closed)) | Err(_) => {
-                        return Err(stale(age_ms, call.max_age_s));
+                        return Err(stale(age_ms, call.max_age_s).into());
                     }
                 }
             }
@@ -203,18 +205,12 @@ impl Robots {
             label: label(),
             patience: wait,
         };
-        let is_removed = match self.node.command(join).await? {
-            Ok(_) => Some(false),
-            // A cache knows the team of last time.
-            Err(EngineError::AlreadyMember(_)) => timeout_at(deadline, self.is_removed(ticket))
-                .await
-                .ok()
-                .flatten(),
+        // A cache knows the team of last time, and whether this robot was removed since has to be asked.
+        let is_cached = match self.node.command(join).await? {
+            Ok(_) => false,
+            Err(EngineError::AlreadyMember(_)) => true,
             Err(error) => return Err(error.into()),
         };
-        if is_removed == Some(true) {
-            return Err(removed());
-        }
         let of_members = async {
             loop {
                 if self
@@ -222,22 +218,36 @@ impl Robots {
                     .read(move |engine| engine.is_caught_up(&team))
                     .await?
                 {
-                    return Ok(());
+                    return Ok::<_, Failure>(());
                 }
                 match timeout_at(deadline, events.recv()).await {
                     Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
                     Ok(Err(RecvError::Closed)) => return Err(crate::error::Stopped.into()),
                     Err(_) => {
-                        let seconds = wait.as_secs();
-                        return Err(EngineError::NobodyWitnessed { seconds }.into());
+                        let error = EngineError::NobodyWitnessed {
+                            seconds: wait.as_secs(),
+                            hub: self.hubs.trouble(team).await?,
+                        };
+                        return Err(error.into());
                     }
                 }
             }
         };
+        // All are asked at once, and the first that can tell does.
         tokio::select! {
-            caught_up = of_members => caught_up,
-            heard = self.heard_at_hub(team) => heard,
-            () = self.until_removed(ticket), if is_removed.is_none() => Err(removed()),
+            caught_up = of_members => caught_up?,
+            heard = self.heard_at_hub(team) => heard?,
+            () = self.until_removed(ticket), if is_cached => return Err(removed()),
+        }
+        let me = self.device;
+        let is_member = self.node.read(move |engine| {
+            engine
+                .roster(&team)
+                .is_some_and(|roster| roster.is_member(&me))
+        });
+        match is_member.await? {
+            true => Ok(()),
+            false => Err(removed()),
         }
     }
 
@@ -257,11 +267,10 @@ impl Robots {
     /// Resolves when the issuer says that it removed this robot; never where it says something else.
     async fn until_removed(&self, ticket: &Ticket) {
         loop {
-            sleep(KNOCK_EVERY).await;
             match self.is_removed(ticket).await {
                 Some(true) => return,
                 Some(false) => std::future::pending().await,
-                None => {}
+                None => sleep(KNOCK_EVERY).await,
             }
         }
     }
@@ -324,12 +333,12 @@ fn removed() -> Failure {
 }
 
 /// What a runner is told that wasn't let in.
-fn told(failure: Failure, wait_s: u64) -> ApiError {
+fn told(failure: Failure) -> ApiError {
     let error = ApiError::from(failure);
     match error.code {
         ErrorCode::Unreachable => ApiError::new(
             ErrorCode::Unreachable,
-            format!("nobody of the team that the token is of was reached within {wait_s} s"),
+            format!("the token's team was not reached: {}", error.message),
         )
         .hint(
             "the token names where its issuer was found when it was made, and the team's hub: one of them must \
@@ -345,11 +354,11 @@ fn told(failure: Failure, wait_s: u64) -> ApiError {
 }
 
 fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
-    let allowed = shown(max_age_s);
+    let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
             "what is known of the team is {} old, and at most {allowed} was asked for",
-            shown(age_ms / 1000)
+            duration(age_ms / 1000)
         ),
         None => format!(
             "no teammate's device has said what it knew, and a word at most {allowed} old was asked for"
@@ -359,16 +368,6 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
         "a teammate's daemon has to be reached, and each gives its word once an hour: allow more with --max-age, or \
          wait longer with --wait",
     )
-}
-
-/// `3h`, `2days`: in the largest unit that says enough.
-fn shown(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 fn label() -> DeviceLabel {
