@@ -621,3 +621,20 @@ fn operations_that_the_hub_lacks_are_told() {
     let newer = founder.engine.membership_heads(&team);
     assert!(newcomer.engine.lacks_operations(&team, &newer));
 }
+
+#[test]
+fn a_refresh_waits_for_those_who_are_connected_and_for_nobody_else() {
+    let (mut founder, newcomer, team) = two();
+    let refreshed = |outputs: &[Output]| match reply(outputs) {
+        Some(Ok(Answer::Refreshed { members })) => Some(members),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refreshed(&founder.tell(Command::Refresh { team })), Some(0));
+    let device = newcomer.engine.device();
+    founder.give(Input::Connected { device });
+    assert_eq!(refreshed(&founder.tell(Command::Refresh { team })), None);
+    // Who goes without having told anything has told nothing.
+    let gone = founder.give(Input::Disconnected { device });
+    assert_eq!(refreshed(&gone), Some(0));
+}
