@@ -8,7 +8,7 @@ use podsync_core::{DeviceId, PodName, TagName, TeamId, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consent,
+    AuthToken, Consent,
     call::call,
     contents::{EntryLine, Resource},
 };
@@ -28,6 +28,9 @@ pub struct Save {
     pub pod: PodName,
     pub message: String,
     pub from: StateSource,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// Only these; all where empty.
     pub services: Vec<String>,
     /// Share at once what was saved.
@@ -112,6 +115,9 @@ pub struct Pull {
     pub reference: String,
     /// Seconds to wait for the version to be heard of and for someone who holds it.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -141,9 +147,15 @@ pub struct PulledFrom {
 pub struct Load {
     pub reference: String,
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     /// Only these; all where empty.
     #[serde(default)]
     pub services: Vec<String>,
@@ -175,6 +187,9 @@ pub struct Loaded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
 }
 call!(Undo => Undone, Team, "undo");
 
@@ -192,6 +207,9 @@ pub struct Export {
     /// version was saved from.
     pub to: PathBuf,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -210,6 +228,9 @@ pub struct Resolve {
     pub reference: String,
     /// Seconds to wait for it to be heard of.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
 call!(Resolve => Resolved, Team, "resolve", names reference);
 

@@ -197,17 +197,29 @@ impl fmt::Debug for RecoveryKey {
 /// Why a text is no ticket (or recovery key). It never repeats the text: that may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    #[error("this is not a podsync {what}: one begins with `{prefix}`; copy the whole line")]
+    #[error("this is not a podsync {what}: one begins with `{prefix}`")]
     NotOne {
         what: &'static str,
         prefix: &'static str,
     },
-    #[error("this {what} was made by a newer podsync; update this one, then try again")]
+    #[error("this {what} was made by a newer podsync")]
     Newer { what: &'static str },
-    #[error("this {what} has a mistyped, missing or extra character; copy the whole line again")]
+    #[error("this {what} has a mistyped, missing or extra character")]
     Typo { what: &'static str },
-    #[error("this is a recovery key, not a ticket; keep it offline, and ask an admin for a ticket")]
+    #[error("this is a recovery key, not a ticket")]
     RecoveryKey,
+}
+
+impl TicketError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotOne { .. } => "copy the whole line",
+            Self::Newer { .. } => "update this one, then try again",
+            Self::Typo { .. } => "copy the whole line again",
+            Self::RecoveryKey => "keep it offline, and ask an admin for a ticket",
+        })
+    }
 }
 
 /// How one kind of secret is written: prefix, then base32 of the bytes and their check.

@@ -5,22 +5,22 @@
 //! next one.
 
 mod effects;
-mod handle;
+pub(crate) mod handle;
 mod reached;
 mod records;
-mod told;
+pub(crate) mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use podsync_core::{
     DeviceId, TeamId,
     engine::{
-        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, Now, PersistId,
-        Record, ResponderId, TransferId,
+        Answer, CommandId, Engine, EngineError, Event, FetchId, GossipId, Input, PersistId, Record,
+        ResponderId, TransferId,
     },
     wire,
 };
@@ -33,13 +33,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{handle::Message, reached::Reached, records::Pending, told::Told};
-pub(crate) use self::{
-    handle::{Node, Stopped},
-    records::stored,
-    told::worth_telling,
+pub(crate) use self::records::stored;
+use self::{
+    handle::{Message, Node},
+    reached::Reached,
+    records::Pending,
+    told::Told,
 };
-use crate::{gate::SharedGate, hub::Hubs};
+use crate::{clock::Clock, gate::SharedGate, hub::Hubs};
 
 /// Messages that wait for the engine; senders wait with them.
 const INBOX: usize = 256;
@@ -68,30 +69,6 @@ pub(crate) struct Ground {
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,
     pub(crate) cancel: CancellationToken,
-}
-
-/// The clocks that the engine is given.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(crate) fn now(self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        Now {
-            mono: self.0.elapsed(),
-            wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn instant(self, mono: std::time::Duration) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.0 + mono)
-    }
 }
 
 /// Something that an effect's task reports.

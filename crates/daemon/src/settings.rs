@@ -192,7 +192,7 @@ impl Settings {
     }
 
     /// Whether a save of this pod shares it unasked.
-    pub fn shares_by_itself(&self, pod: &PodName) -> bool {
+    pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
     }
 

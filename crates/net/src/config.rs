@@ -73,12 +73,21 @@ fn ip(socket: &SocketAddr) -> Multiaddr {
 /// Why the network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    #[error(
-        "cannot listen on {addr}: {source}; stop what uses the port, or choose another one with `listen`"
-    )]
+    #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
-    #[error("static peer {addr} does not name a device: end it with /p2p/ and its device id")]
+    #[error("static peer {addr} does not name a device")]
     StaticPeer { addr: Multiaddr },
     #[error("cannot set up the network: {0}")]
     Setup(String),
+}
+
+impl SpawnError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Listen { .. } => "stop what uses the port, or choose another one with `listen`",
+            Self::StaticPeer { .. } => "end it with /p2p/ and its device id",
+            Self::Setup(..) => return None,
+        })
+    }
 }

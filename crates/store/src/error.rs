@@ -15,7 +15,7 @@ use podsync_core::BlobId;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes; free some space there, then try again",
+        "the disk is full: {} needs about {needed} more bytes",
         path.display()
     )]
     DiskFull { path: PathBuf, needed: u64 },
@@ -25,17 +25,15 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{} is damaged ({what}); restore it from a backup, or move it away to start anew", path.display())]
+    #[error("{} is damaged ({what})", path.display())]
     Damaged { path: PathBuf, what: String },
-    #[error("blob {id} is not held here; pull the version that needs it")]
+    #[error("blob {id} is not held here")]
     NotHeld { id: BlobId },
-    #[error("of blob {id} only a part is held here, without its bytes from {} to {}; pull the version that needs them", range.start, range.end)]
+    #[error("of blob {id} only a part is held here, without its bytes from {} to {}", range.start, range.end)]
     PartlyHeld { id: BlobId, range: Range<u64> },
-    #[error("blob {id} on this disk is not what its hash says; evict it and fetch it again")]
+    #[error("blob {id} on this disk is not what its hash says")]
     Corrupt { id: BlobId },
-    #[error(
-        "a file of {len} bytes was to become blob {expected}, but its hash is {found}; save again"
-    )]
+    #[error("a file of {len} bytes was to become blob {expected}, but its hash is {found}")]
     WrongHash {
         expected: BlobId,
         found: BlobId,
@@ -47,8 +45,24 @@ pub enum StoreError {
         len: u64,
         max: u64,
     },
-    #[error("the store on this disk has stopped; start podsync again")]
+    #[error("the store on this disk has stopped")]
     Closed,
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::DiskFull { .. } => "free some space there, then try again",
+            Self::Damaged { .. } => "restore it from a backup, or move it away to start anew",
+            Self::NotHeld { .. } => "pull the version that needs it",
+            Self::PartlyHeld { .. } => "pull the version that needs them",
+            Self::Corrupt { .. } => "evict it and fetch it again",
+            Self::WrongHash { .. } => "save again",
+            Self::Closed => "start podsync again",
+            Self::Io { .. } | Self::TooLarge { .. } => return None,
+        })
+    }
 }
 
 impl StoreError {

@@ -31,28 +31,40 @@ const RESERVE: u64 = 16 << 20;
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    #[error("{} is in use by {holder}; stop it, or choose another home with --home", path.display())]
+    #[error("{} is in use by {holder}", path.display())]
     InUse { path: PathBuf, holder: String },
-    #[error(
-        "{} is a copy or was moved, and two devices with one key would be taken for a forged one; if the old one \
-         never runs again say `podsync init --moved --home {}`, otherwise make a new home and join again from there",
-        path.display(),
-        path.display()
-    )]
+    #[error("{} is a copy or was moved, and two devices with one key would be taken for a forged one", path.display())]
     CopiedHome { path: PathBuf },
-    #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT}); update podsync", path.display())]
+    #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT})", path.display())]
     Newer { path: PathBuf, found: u32 },
-    #[error("{} can be {risk} by others (mode {mode:o}); run `chmod {fix} {}`", path.display(), path.display())]
+    #[error("{} can be {risk} by others (mode {mode:o})", path.display())]
     Exposed {
         path: PathBuf,
         risk: &'static str,
         mode: u32,
         fix: &'static str,
     },
-    #[error("{} already has a key; a device keeps its key for life", path.display())]
+    #[error("{} already has a key", path.display())]
     IdentityExists { path: PathBuf },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl HomeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::InUse { .. } => "stop it, or choose another home with --home".to_owned(),
+            Self::CopiedHome { path } => format!(
+                "if the old one never runs again, run `podsync init --moved --home {}`; else make a new home and join again from there",
+                path.display()
+            ),
+            Self::Newer { .. } => "update podsync".to_owned(),
+            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", path.display()),
+            Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
+            Self::Store(error) => return error.hint().map(str::to_owned),
+        })
+    }
 }
 
 /// An opened home. Clones share the lock.

@@ -6,6 +6,7 @@ mod bucket;
 mod crash;
 mod demo;
 mod disk;
+mod failures;
 mod faults;
 mod instances;
 mod keystrokes;

@@ -339,7 +339,7 @@ async fn an_expired_url_of_a_download_is_asked_for_again_once() {
         let (error, _) = download(&fake, &pack, &[0..MIB]).await;
         let error = error.unwrap_err();
         assert!(
-            matches!(error, TransferError::Refused { status, .. } if status == code),
+            matches!(error, TransferError::Refused { ref said, .. } if said.status == code),
             "{error}"
         );
         assert_eq!(fake.count("batch"), 4);
@@ -390,7 +390,7 @@ async fn a_pack_that_vanished_is_told() {
     fake.bucket([status(302)]);
     let (error, _) = download(&fake, &pack, &[0..MIB]).await;
     assert!(
-        matches!(error, Err(TransferError::Refused { status: 302, .. })),
+        matches!(&error, Err(TransferError::Refused { said, .. }) if said.status == 302),
         "{error:?}"
     );
 }

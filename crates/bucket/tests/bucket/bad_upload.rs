@@ -34,7 +34,8 @@ async fn an_expired_url_is_asked_for_again_once() {
             .upload(&[pack(&bytes)], nobody)
             .await
             .unwrap_err();
-        let refused = matches!(error, TransferError::Refused { status, .. } if status == code);
+        let refused =
+            matches!(error, TransferError::Refused { ref said, .. } if said.status == code);
         assert!(refused && !error.may_pass(), "{error}");
         assert_eq!((fake.count("batch"), fake.count("PUT")), (2, 2));
     }

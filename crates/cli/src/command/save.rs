@@ -7,7 +7,7 @@ use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
-    arguments::{Endpoint, Yes, absolute},
+    arguments::{Endpoint, Yes, absolute, auth_token},
     call::call_agreed,
     command::share,
     context::{Connection, Context, Needs},
@@ -48,6 +48,7 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
         pod: save.pod,
         message: save.message,
         from,
+        token: auth_token(),
         services: save.services,
         share: save.share,
         durable: save.wait,

@@ -30,11 +30,9 @@ const SALT_CONTEXT: &str = "podsync 2026 previous keys salt 1";
 pub enum AuthorError {
     #[error(transparent)]
     Void(#[from] Void),
-    #[error(
-        "the team has {MAX_DEVICES} devices, the most there can be; remove one that is not used any more"
-    )]
+    #[error("the team has {MAX_DEVICES} devices, the most there can be")]
     TeamFull,
-    #[error("the team has {MAX_OPERATIONS} operations, the most there can be; found a new team")]
+    #[error("the team has {MAX_OPERATIONS} operations, the most there can be")]
     HistoryFull,
     #[error(transparent)]
     Key(#[from] UnusableBoxKey),
@@ -43,6 +41,18 @@ pub enum AuthorError {
     /// For callers that verify what others sent, or what was just made, on the way.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+}
+
+impl AuthorError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Void(void) => return void.hint(),
+            Self::TeamFull => "remove one that is not used any more".to_owned(),
+            Self::HistoryFull => "found a new team".to_owned(),
+            Self::Key(..) | Self::OutOfBounds(..) | Self::Signature(..) => return None,
+        })
+    }
 }
 
 /// What a new team begins with.

@@ -3,6 +3,8 @@
 use podsync_core::engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use crate::error::Stopped;
+
 /// What the loop is told.
 pub(super) enum Message {
     Input(Box<Input>),
@@ -38,11 +40,6 @@ pub(crate) struct Node {
     inbox: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
 }
-
-/// The engine has stopped: so has the daemon.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the daemon is stopping")]
-pub(crate) struct Stopped;
 
 impl Node {
     pub(super) fn new(inbox: mpsc::Sender<Message>, events: broadcast::Sender<Event>) -> Self {

@@ -127,7 +127,7 @@ struct Work {
 struct Account {
     have: BTreeMap<BlobId, Units>,
     banned: bool,
-    /// Blobs of which it sent wrong bytes: of the bucket, which isn't banned for one bad object.
+    /// Blobs of which it sent wrong bytes. The bucket isn't banned for one bad object.
     lied_about: BTreeSet<BlobId>,
     failures: u32,
     failed_at: Option<Duration>,
@@ -140,6 +140,16 @@ impl Account {
     /// Whether it delivered when it was last asked, or wasn't asked yet.
     fn promises(&self) -> bool {
         self.failures == 0
+    }
+
+    /// Whether it sent bytes that are not the blob.
+    fn has_lied(&self) -> bool {
+        !self.lied_about.is_empty()
+    }
+
+    /// Whether it went away or stopped sending when it was last asked, and did nothing worse.
+    fn has_failed(&self) -> bool {
+        self.failures > 0 && !self.has_lied()
     }
 }
 
@@ -296,12 +306,10 @@ impl Transfer {
     fn distrust(&mut self, provider: Provider, blob: BlobId) {
         match provider {
             Provider::Peer(device) => self.ban(device),
-            Provider::Bucket => {
-                self.provider_has(provider, blob, Units::NONE);
-                let account = self.providers.entry(provider).or_default();
-                account.lied_about.insert(blob);
-            }
+            Provider::Bucket => self.provider_has(provider, blob, Units::NONE),
         }
+        let account = self.providers.entry(provider).or_default();
+        account.lied_about.insert(blob);
     }
 
     #[cfg(podsync_planted = "trust-lying-bucket")]

@@ -30,7 +30,8 @@ impl Transfer {
                 why: EngineError::NoProvider {
                     missing,
                     blob,
-                    failed: self.failing(),
+                    failed: self.those(Account::has_failed),
+                    lied: self.those(Account::has_lied),
                 },
             });
         } else if !said && now.saturating_sub(since) >= STARVED_AFTER {
@@ -55,14 +56,10 @@ impl Transfer {
                 .any(|account| account.promises() && self.is_of_use(account))
     }
 
-    /// Who was asked and gave nothing, or something wrong.
-    fn failing(&self) -> Vec<Provider> {
-        let failing = |account: &Account| {
-            account.banned || account.failures > 0 || !account.lied_about.is_empty()
-        };
+    fn those(&self, matches: fn(&Account) -> bool) -> Vec<Provider> {
         self.providers
             .iter()
-            .filter(|(_, account)| failing(account))
+            .filter(|(_, account)| matches(account))
             .map(|(provider, _)| *provider)
             .collect()
     }
