@@ -12,6 +12,7 @@ mod keystrokes;
 mod lan;
 mod large;
 mod localstack;
+mod network;
 mod providers;
 mod retention;
 mod robots;
