@@ -22,12 +22,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    clock::Clock,
     failure::Failure,
     gate::SharedGate,
     hub::{Hubs, Placements},
     init::socket_path,
     locks::PodLocks,
-    node::{self, Clock, Ground, Node},
+    node::{self, Node, Parts},
     packs::held_inputs,
     robot::Token,
     server,
@@ -159,6 +160,7 @@ async fn try_start(
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
+    let pinned = pinned(&settings.peers)?;
     let mut engine = Engine::new(secret, rand::random(), clock.now());
     restore(&mut engine, &log, clock)?;
     hold(&mut engine, &blobs, &versions, clock)?;
@@ -179,8 +181,9 @@ async fn try_start(
         Placements::new(log.clone()),
         clock,
     ));
-    let ground = Ground {
+    let parts = Parts {
         engine,
+        pinned,
         hubs: Arc::clone(&hubs),
         net: net.clone(),
         net_events,
@@ -191,8 +194,8 @@ async fn try_start(
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
-    drop_orphans(&ground.engine, &versions)?;
-    let node = node::spawn(ground, &engine_tasks)?;
+    drop_orphans(&parts.engine, &versions)?;
+    let node = node::spawn(parts, &engine_tasks)?;
     engine_tasks.close();
 
     let daemon = Arc::new(Daemon {
@@ -284,6 +287,22 @@ fn hold(
     Ok(())
 }
 
+/// The devices that the settings name, to be connected to always.
+fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
+    let parsed = peers.iter().map(|peer| {
+        let wrong = |what: String| {
+            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} {what}"))
+                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+        };
+        let address: Multiaddr = peer
+            .parse()
+            .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+        podsync_net::split_address(address)
+            .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
+    });
+    parsed.collect()
+}
+
 fn listen(
     settings: &Settings,
     (listen, any_port): (Vec<std::net::SocketAddr>, bool),
@@ -292,20 +311,9 @@ fn listen(
     gate: &Arc<SharedGate>,
     stop: &CancellationToken,
 ) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
-    let mut static_peers = Vec::new();
-    for peer in &settings.peers {
-        static_peers.push(peer.parse().map_err(|error| {
-            ApiError::new(
-                ErrorCode::Invalid,
-                format!("peer {peer:?} is no multiaddress: {error}"),
-            )
-            .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
-        })?);
-    }
     let config = NetConfig {
         listen,
         mdns: settings.mdns,
-        static_peers,
     };
     let spawn = |config: &NetConfig| {
         Net::spawn(

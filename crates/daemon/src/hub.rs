@@ -33,9 +33,9 @@ pub(crate) use self::{
     upload::held_blob,
 };
 use crate::{
+    clock::Clock,
     daemon::{Daemon, Lifetime},
     failure::Failure,
-    node::Clock,
 };
 
 /// How often the hub is asked what is new.

@@ -17,7 +17,7 @@ use podsync_core::{
     ticket::Ticket,
     wire::{self, Protocol, ResponseIn},
 };
-use podsync_net::{Manners, Multiaddr};
+use podsync_net::Multiaddr;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep, timeout_at},
@@ -169,10 +169,8 @@ impl Daemon {
             if addresses.is_empty() || self.net.is_connected(ticket.issuer) {
                 continue;
             }
-            let dial = self
-                .net
-                .dial(ticket.issuer, addresses.clone(), Manners::AtOnce);
-            if dial.await.is_err() {
+            let connecting = self.node.connect(ticket.issuer, addresses.clone());
+            if connecting.await.is_err() {
                 return;
             }
         }
@@ -264,7 +262,8 @@ impl Daemon {
             .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
-        self.net.connect(ticket.issuer, addresses).await.ok()?;
+        let connecting = self.node.connect(ticket.issuer, addresses).await.ok()?;
+        connecting.await.ok()?.ok()?;
         let team = ticket.team;
         let known = self.node.read(move |engine| {
             engine

@@ -12,12 +12,12 @@ use podsync_core::{
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
     ticket::{MAX_ADDRESS_LEN, RecoveryKey, Ticket},
 };
-use podsync_net::{Manners, Multiaddr};
+use podsync_net::Multiaddr;
 
 use crate::{
+    addresses::announced,
     daemon::Daemon,
     failure::Failure,
-    node::worth_telling,
     server::{Context, Handle},
 };
 
@@ -44,7 +44,7 @@ impl Daemon {
             .listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        worth_telling(&listening)
+        announced(&listening)
     }
 }
 
@@ -147,10 +147,9 @@ impl Handle<team::Join> for Daemon {
             .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
-        self.net
-            .dial(ticket.issuer, addresses, Manners::AtOnce)
-            .await
-            .map_err(Failure::from)?;
+        // The engine asks whoever is connected; it need not be the issuer.
+        let connecting = self.node.connect(ticket.issuer, addresses).await;
+        drop(connecting.map_err(Failure::from)?);
         let command = Command::Join {
             ticket: Box::new(ticket),
             member: call.member,
