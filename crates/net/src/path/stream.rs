@@ -9,7 +9,10 @@ use std::{
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::tcp;
-use tokio::time::{Duration, Instant, Sleep, sleep_until};
+use tokio::{
+    io::ReadBuf,
+    time::{Duration, Instant, Sleep, sleep_until},
+};
 
 use super::{Cut, Paths, SILENCE, Why};
 
@@ -75,7 +78,10 @@ impl Path {
         while self.timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
             let overslept = now.duration_since(self.timer.deadline()) > OVERSLEPT;
-            if overslept || self.stream.0.poll_read_ready(context).is_ready() {
+            let mut byte = [0];
+            let mut byte = ReadBuf::new(&mut byte);
+            // What has come and wasn't read yet was heard all the same.
+            if overslept || self.stream.0.poll_peek(context, &mut byte).is_ready() {
                 self.heard = now;
             }
             let dead_at = self.heard + SILENCE;
