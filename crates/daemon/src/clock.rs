@@ -31,5 +31,19 @@ pub(crate) fn now_ms() -> u64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    now.saturating_add_signed(skew_ms())
+}
+
+/// How far a test sets this machine's clock off.
+#[cfg(feature = "failpoints")]
+fn skew_ms() -> i64 {
+    let seconds = std::env::var("PODSYNC_TEST_CLOCK_S").ok();
+    let seconds: Option<i64> = seconds.and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(0, |seconds| seconds.saturating_mul(1000))
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn skew_ms() -> i64 {
+    0
 }

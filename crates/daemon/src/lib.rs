@@ -3,6 +3,7 @@
 //! It decides nothing that the engine could: rules live in core, bytes in the other rooms, and here
 //! is only what ties them together.
 
+pub mod addresses;
 mod arriving;
 mod call;
 mod clock;

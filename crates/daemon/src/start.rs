@@ -7,11 +7,12 @@ use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
+    DeviceId,
     engine::{Engine, Record},
     keys::DeviceSecret,
     seal::SecretKey,
 };
-use podsync_net::{Net, NetConfig};
+use podsync_net::{Multiaddr, Net, NetConfig};
 use podsync_store::{Blobs, Home, Log};
 use tokio::{
     net::UnixListener,
@@ -21,11 +22,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     clock::Clock,
-    daemon::{Daemon, Parts},
+    daemon::{self, Daemon},
     error::{Failure, told},
     gate::SharedGate,
     hub::{Hubs, Placements},
-    node::{self, Ground},
+    node,
     packs::held_inputs,
     paths::socket_path,
     server,
@@ -111,6 +112,7 @@ async fn try_start(
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
+    let pinned = pinned(&settings.peers)?;
     let mut engine = Engine::new(secret, rand::random(), clock.now());
     restore(&mut engine, &log, clock)?;
     hold(&mut engine, &blobs, &versions, clock)?;
@@ -131,8 +133,9 @@ async fn try_start(
         Placements::new(log.clone()),
         clock,
     ));
-    let ground = Ground {
+    let parts = node::Parts {
         engine,
+        pinned,
         hubs: Arc::clone(&hubs),
         net: net.clone(),
         net_events,
@@ -143,12 +146,12 @@ async fn try_start(
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
-    drop_orphans(&ground.engine, &versions)?;
-    let node = node::spawn(ground, &engine_tasks)?;
+    drop_orphans(&parts.engine, &versions)?;
+    let node = node::spawn(parts, &engine_tasks)?;
     engine_tasks.close();
 
     let socket = socket_path(&settings.home);
-    let daemon = Daemon::new(Parts {
+    let daemon = Daemon::new(daemon::Parts {
         settings,
         lifetime,
         robot,
@@ -229,6 +232,22 @@ fn hold(
     Ok(())
 }
 
+/// The devices that the settings name, to be connected to always.
+fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
+    let parsed = peers.iter().map(|peer| {
+        let wrong = |what: String| {
+            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} {what}"))
+                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+        };
+        let address: Multiaddr = peer
+            .parse()
+            .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+        podsync_net::split_address(address)
+            .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
+    });
+    parsed.collect()
+}
+
 fn listen(
     settings: &Settings,
     (listen, any_port): (Vec<std::net::SocketAddr>, bool),
@@ -237,20 +256,9 @@ fn listen(
     gate: &Arc<SharedGate>,
     stop: &CancellationToken,
 ) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
-    let mut static_peers = Vec::new();
-    for peer in &settings.peers {
-        static_peers.push(peer.parse().map_err(|error| {
-            ApiError::new(
-                ErrorCode::Invalid,
-                format!("peer {peer:?} is no multiaddress: {error}"),
-            )
-            .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
-        })?);
-    }
     let config = NetConfig {
         listen,
         mdns: settings.mdns,
-        static_peers,
     };
     let spawn = |config: &NetConfig| {
         Net::spawn(

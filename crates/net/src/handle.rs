@@ -24,7 +24,6 @@ use crate::{
         fetch::{BlobRange, FetchError, FetchStats, Sink},
     },
     config::{NetConfig, SpawnError},
-    dial::{DialError, Manners},
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
@@ -55,6 +54,17 @@ pub struct Net {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the network has stopped: start the daemon again")]
 pub struct NetGone;
+
+/// Why a device was not reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    #[error(
+        "{device} could not be reached: {reason}; check that its daemon runs and its port is open"
+    )]
+    Unreachable { device: DeviceId, reason: String },
+    #[error(transparent)]
+    Gone(#[from] NetGone),
+}
 
 /// Why a message was not gossiped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -107,40 +117,20 @@ impl Net {
         self.device
     }
 
-    /// Connects to `device` unless that stands already; a failure is a
-    /// [`NetEvent::Unreachable`]. Addresses add to those known.
-    pub async fn dial(
-        &self,
-        device: DeviceId,
-        addrs: Vec<Multiaddr>,
-        manners: Manners,
-    ) -> Result<(), NetGone> {
-        self.command(Command::Dial {
-            device,
-            addrs,
-            manners,
-            waiter: None,
-        })
-        .await
-    }
-
-    /// As [`dial`](Self::dial) at once, and waits for the connection.
-    pub async fn connect(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
+    /// Makes one attempt to connect to `device`, at all these addresses at once, and waits for what comes of
+    /// it. That it is connected already is a success.
+    pub async fn dial(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
         let (waiter, connected) = oneshot::channel();
-        let manners = Manners::AtOnce;
-        let stopping = || DialError::Stopping { device };
         self.command(Command::Dial {
             device,
             addrs,
-            manners,
-            waiter: Some(waiter),
+            waiter,
         })
-        .await
-        .map_err(|NetGone| stopping())?;
-        connected.await.map_err(|_| stopping())?
+        .await?;
+        connected.await.map_err(|_| NetGone)?
     }
 
-    /// Closes the connection to `device`, and stops dialling it. A static peer is dialled again.
+    /// Closes the connection to `device`.
     pub async fn disconnect(&self, device: DeviceId) -> Result<(), NetGone> {
         self.command(Command::Disconnect { device }).await
     }

@@ -13,6 +13,7 @@ mod keystrokes;
 mod lan;
 mod large;
 mod localstack;
+mod network;
 mod providers;
 mod retention;
 mod robots;

@@ -14,14 +14,15 @@ use podsync_core::{
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
     ticket::{MAX_ADDRESS_LEN, RecoveryKey, Ticket},
 };
-use podsync_net::{Manners, Multiaddr, Net};
+use podsync_net::{Multiaddr, Net};
 
 use crate::{
+    addresses::announced,
     call::{Context, Handle},
     clock::now_ms,
     error::{Failure, told},
     hub::HubSync,
-    node::{handle::Node, told::worth_telling},
+    node::handle::Node,
     service::choose::team_of,
 };
 
@@ -45,7 +46,7 @@ impl Team {
             .listening
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        worth_telling(&listening)
+        announced(&listening)
     }
 }
 
@@ -114,10 +115,9 @@ impl Handle<team::Join> for Team {
             .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
-        self.net
-            .dial(ticket.issuer, addresses, Manners::AtOnce)
-            .await
-            .map_err(Failure::from)?;
+        // The engine asks whoever is connected; it need not be the issuer.
+        let connecting = self.node.connect(ticket.issuer, addresses).await;
+        drop(connecting.map_err(Failure::from)?);
         let command = Command::Join {
             ticket: Box::new(ticket),
             member: call.member,

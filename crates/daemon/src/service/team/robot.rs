@@ -14,7 +14,7 @@ use podsync_core::{
     ticket::Ticket,
     wire::{self, Protocol, ResponseIn},
 };
-use podsync_net::{Manners, Multiaddr, Net};
+use podsync_net::{Multiaddr, Net};
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep, timeout_at},
@@ -181,10 +181,8 @@ impl Robots {
             if addresses.is_empty() || self.net.is_connected(ticket.issuer) {
                 continue;
             }
-            let dial = self
-                .net
-                .dial(ticket.issuer, addresses.clone(), Manners::AtOnce);
-            if dial.await.is_err() {
+            let connecting = self.node.connect(ticket.issuer, addresses.clone());
+            if connecting.await.is_err() {
                 return;
             }
         }
@@ -283,7 +281,8 @@ impl Robots {
             .dialled()
             .filter_map(|address| address.parse().ok())
             .collect();
-        self.net.connect(ticket.issuer, addresses).await.ok()?;
+        let connecting = self.node.connect(ticket.issuer, addresses).await.ok()?;
+        connecting.await.ok()?.ok()?;
         let team = ticket.team;
         let known = self.node.read(move |engine| {
             engine
