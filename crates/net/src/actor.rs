@@ -5,6 +5,7 @@
 
 mod connections;
 mod gossip;
+mod knock;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::knock::{Answered, Knocks};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
@@ -57,6 +59,10 @@ pub(crate) enum Command {
         addrs: Vec<Multiaddr>,
         manners: Manners,
         waiter: Option<Waiter>,
+    },
+    Knock {
+        addr: Multiaddr,
+        answered: Answered,
     },
     Disconnect {
         device: DeviceId,
@@ -93,6 +99,7 @@ pub(crate) struct Actor {
     gate: Arc<dyn Gate>,
     dialler: Dialler,
     waiters: BTreeMap<DeviceId, Vec<Waiter>>,
+    knocks: Knocks,
     strangers: BTreeMap<DeviceId, connections::Stranger>,
     had_exchange: mpsc::Receiver<DeviceId>,
     topics: BTreeMap<TopicHash, TeamId>,
@@ -151,6 +158,7 @@ impl Actor {
             gate,
             dialler,
             waiters: BTreeMap::new(),
+            knocks: Knocks::default(),
             strangers: BTreeMap::new(),
             had_exchange,
             topics: BTreeMap::new(),
@@ -206,6 +214,7 @@ impl Actor {
                 manners,
                 waiter,
             } => self.dial(device, addrs, manners, waiter),
+            Command::Knock { addr, answered } => self.knock(addr, answered),
             Command::Disconnect { device } => {
                 self.dialler.forget(device);
                 self.close(device);
@@ -225,11 +234,15 @@ impl Actor {
             }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
+                connection_id,
                 endpoint,
                 num_established,
                 ..
             } => {
                 self.established(&peer_id, &endpoint, num_established.get() == 1);
+                if let Some(device) = device_of(&peer_id) {
+                    self.knock_answered(connection_id, device);
+                }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -246,6 +259,11 @@ impl Actor {
             } => {
                 self.dial_failed(&peer, error.to_string());
             }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: None,
+                connection_id,
+                error,
+            } => self.knock_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError {
                 error,
                 send_back_addr,
