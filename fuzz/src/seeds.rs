@@ -74,6 +74,12 @@ fn made() -> Vec<(String, Vec<u8>)> {
     }
     let recovery = podsync_core::ticket::RecoveryKey::from_seed([7; 32]).expose_text();
     seed("text-of:recovery", recovery.as_bytes().to_vec());
+    for (name, bytes) in lines(FORMATS).filter(|(name, _)| name.starts_with("ticket")) {
+        if let Ok(ticket) = podsync_core::ticket::Ticket::decode(&bytes) {
+            let text = format!("{name}: \"{}\"", *ticket.expose_text());
+            seed("text-of:ticket", text.into_bytes());
+        }
+    }
     seed("entry-table", entry_table());
     seed("outboards", outboards());
     let row = [&[7; 32][..], &20_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat();

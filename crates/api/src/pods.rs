@@ -41,6 +41,9 @@ pub struct Save {
     /// What was said yes to beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
+    /// Save it also with a ticket, a token or a recovery key of podsync's in it.
+    #[serde(default)]
+    pub allow_secrets: bool,
 }
 call!(Save => Saved, Team, "save");
 

@@ -163,6 +163,11 @@ impl Daemon {
             evictor: Arc::clone(&evictor),
             started,
         });
+        let recorder = Recorder {
+            node: node.clone(),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
+        };
         let share = Arc::new(Share {
             device,
             node: node.clone(),
@@ -174,13 +179,16 @@ impl Daemon {
             finder: finder.clone(),
             holdings: holdings.clone(),
             hubs: Arc::clone(&hubs),
+            recorder: recorder.clone(),
+            tasks: tasks.clone(),
         });
         let packer = Packer {
-            node: node.clone(),
             home: Arc::clone(&home),
             blobs: blobs.clone(),
             versions: Arc::clone(&versions),
             holdings: holdings.clone(),
+            recorder,
+            tasks: tasks.clone(),
         };
         let inspect = Inspect {
             node: node.clone(),

@@ -10,7 +10,7 @@ use std::{
 
 use podsync_api::{ApiError, AuthToken, Client, ErrorCode, TeamChoice, node, pods};
 use podsync_instance::Service;
-use podsync_store::{Home, HomeError};
+use podsync_store::{Blobs, Home, HomeError, Log};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -123,7 +123,10 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         );
     }
     match (Home::open(home, "podsync doctor"), daemon) {
-        (Ok(_), _) => Finding::ok(CHECK, home.display().to_string()),
+        (Ok(opened), _) => match examine_files(&opened) {
+            Ok(()) => Finding::ok(CHECK, home.display().to_string()),
+            Err(error) => Finding::failure(CHECK, error.into()),
+        },
         (Err(HomeError::InUse { .. }), Some(daemon))
             if daemon.version == env!("CARGO_PKG_VERSION") =>
         {
@@ -153,6 +156,13 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         }
         (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
     }
+}
+
+/// Reads the key and the databases through.
+fn examine_files(home: &Home) -> Result<(), Failure> {
+    home.identity()?;
+    Log::examine(home)?;
+    Ok(Blobs::examine(home)?)
 }
 
 fn disk(home: &Path) -> Finding {

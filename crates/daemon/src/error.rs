@@ -159,7 +159,11 @@ impl From<SourceError> for Failure {
         let hint = error
             .hint()
             .unwrap_or("rename or remove it, then save again");
-        let told = told(ErrorCode::BadState, &error, Some(hint));
+        let code = match error {
+            SourceError::Secret { .. } => ErrorCode::Unconfirmed,
+            _ => ErrorCode::BadState,
+        };
+        let told = told(code, &error, Some(hint));
         match error {
             SourceError::NotAsItCame => Self::NeedsWholeState(told),
             _ => Self::Told(told),

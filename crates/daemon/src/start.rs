@@ -3,7 +3,13 @@
 //! Shutdown is a tree: calls are cancelled first, then the engine writes what it decided, then the
 //! network says goodbye, then the store closes. Only then is the lock on the home let go.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
@@ -150,7 +156,7 @@ async fn try_start(
     let node = node::spawn(parts, &engine_tasks)?;
     engine_tasks.close();
 
-    let socket = socket_path(&settings.home);
+    let (socket, root) = (socket_path(&settings.home), home.root().to_owned());
     let daemon = Daemon::new(daemon::Parts {
         settings,
         lifetime,
@@ -166,7 +172,7 @@ async fn try_start(
         listening,
     });
     daemon.begin_upkeep();
-    let server = serve(&daemon, &socket)?;
+    let server = serve(&daemon, &socket, &root)?;
     Ok(Running {
         daemon,
         socket,
@@ -286,7 +292,8 @@ fn listen(
 
 fn serve(
     daemon: &Daemon,
-    socket: &std::path::Path,
+    socket: &Path,
+    home: &Path,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
     let failed = |error: std::io::Error| {
         ApiError::new(
@@ -296,14 +303,8 @@ fn serve(
         .hint("choose a home whose path is shorter, on a file system that has sockets")
     };
     let folder = socket.parent().unwrap_or(socket);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(failed)?;
-    // The lock on the home is ours: whoever left this socket is gone.
-    if let Err(error) = std::fs::remove_file(socket)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(failed(error).into());
-    }
+    own_folder(folder, home).map_err(failed)?;
+    remove_socket(socket).map_err(failed)?;
     let listener = UnixListener::bind(socket).map_err(failed)?;
     std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600)).map_err(failed)?;
     let router = server::router(daemon);
@@ -314,6 +315,26 @@ fn serve(
             tracing::error!(%error, "the control API stopped");
         }
     }))
+}
+
+/// Makes a folder that is ours alone: it may lie where others can put one of that name, or a link.
+fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let metadata = folder.symlink_metadata()?;
+    if !metadata.is_dir() || metadata.uid() != home.metadata()?.uid() {
+        let what = format!("{} is a link or somebody else's", folder.display());
+        return Err(io::Error::other(what));
+    }
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
+}
+
+/// The lock on the home is ours: whoever left a socket is gone. Anything else of that name is not ours to remove.
+fn remove_socket(socket: &Path) -> io::Result<()> {
+    match socket.symlink_metadata() {
+        Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(socket),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 impl Running {
@@ -363,6 +384,6 @@ impl Running {
             tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
         }
         // Left over where this fails; the next daemon removes it.
-        let _ = std::fs::remove_file(socket);
+        let _ = remove_socket(&socket);
     }
 }

@@ -1,5 +1,6 @@
 //! What runs beside the engine: calls and upkeep, and how all of it is told to end.
 
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a daemon is meant to live.
@@ -26,6 +27,14 @@ impl Tasks {
 
     pub(crate) fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) {
         self.tracker.spawn(task);
+    }
+
+    /// Runs on a thread that may block. The daemon doesn't end before it, within its time to end.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tracker.spawn_blocking(work)
     }
 
     pub(crate) fn begin_stop(&self) {

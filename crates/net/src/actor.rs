@@ -5,6 +5,7 @@
 
 mod connections;
 mod gossip;
+mod knock;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::knock::{Answered, Knocks};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
@@ -54,6 +56,10 @@ pub(crate) enum Command {
         device: DeviceId,
         addrs: Vec<Multiaddr>,
         waiter: Waiter,
+    },
+    Knock {
+        addr: Multiaddr,
+        answered: Answered,
     },
     Disconnect {
         device: DeviceId,
@@ -92,6 +98,7 @@ pub(crate) struct Actor {
     interfaces: Interfaces,
     /// Attempts under way.
     dialled: BTreeMap<ConnectionId, (DeviceId, Waiter)>,
+    knocks: Knocks,
     strangers: BTreeMap<DeviceId, connections::Stranger>,
     had_exchange: mpsc::Receiver<DeviceId>,
     topics: BTreeMap<TopicHash, TeamId>,
@@ -140,6 +147,7 @@ impl Actor {
             paths,
             interfaces: Interfaces::new(),
             dialled: BTreeMap::new(),
+            knocks: Knocks::default(),
             strangers: BTreeMap::new(),
             had_exchange,
             topics: BTreeMap::new(),
@@ -192,6 +200,7 @@ impl Actor {
                 addrs,
                 waiter,
             } => self.dial(device, addrs, waiter),
+            Command::Knock { addr, answered } => self.knock(addr, answered),
             Command::Disconnect { device } => self.close(device),
             Command::MembershipChanged => self.review_peers(),
             Command::Subscribe { team } => self.subscribe(team),
@@ -218,6 +227,9 @@ impl Actor {
             } => {
                 self.dialled_well(connection_id);
                 self.established(&peer_id, &endpoint, num_established.get() == 1);
+                if let Some(device) = device_of(&peer_id) {
+                    self.knock_answered(connection_id, device);
+                }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -234,6 +246,11 @@ impl Actor {
             } => {
                 self.dial_failed(connection_id, error.to_string());
             }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: None,
+                connection_id,
+                error,
+            } => self.knock_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError {
                 error,
                 send_back_addr,

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use iroh_blobs::api::Store;
 use libp2p::{Multiaddr, Stream, StreamProtocol, identity::Keypair};
 use podsync_core::{
@@ -39,6 +40,9 @@ const COMMAND_QUEUE: usize = 64;
 
 /// For a connected peer to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an address is tried alone.
+const KNOCK_NEXT_AFTER: Duration = Duration::from_secs(2);
 
 /// The network of one device; clones are the same network.
 #[derive(Clone)]
@@ -75,6 +79,16 @@ pub enum PublishError {
     TooLarge { len: usize },
     #[error(transparent)]
     Gone(#[from] NetGone),
+}
+
+/// The first that answers; none once nobody did.
+async fn first_of(waiting: &mut FuturesUnordered<oneshot::Receiver<DeviceId>>) -> Option<DeviceId> {
+    while let Some(answer) = waiting.next().await {
+        if let Ok(device) = answer {
+            return Some(device);
+        }
+    }
+    None
 }
 
 impl Net {
@@ -128,6 +142,22 @@ impl Net {
         })
         .await?;
         connected.await.map_err(|_| NetGone)?
+    }
+
+    /// Connects to whoever answers at one of these addresses, and says who that is: none where nobody does. They
+    /// are tried one after the other, each beside those before it where these take long.
+    pub async fn knock(&self, addrs: Vec<Multiaddr>) -> Result<Option<DeviceId>, NetGone> {
+        let mut waiting = FuturesUnordered::new();
+        for addr in addrs {
+            let (answered, answer) = oneshot::channel();
+            self.command(Command::Knock { addr, answered }).await?;
+            waiting.push(answer);
+            let first = timeout(KNOCK_NEXT_AFTER, first_of(&mut waiting));
+            if let Ok(Some(device)) = first.await {
+                return Ok(Some(device));
+            }
+        }
+        Ok(first_of(&mut waiting).await)
     }
 
     /// Closes the connection to `device`.

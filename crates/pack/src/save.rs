@@ -51,6 +51,8 @@ pub struct SaveOptions<'a> {
     pub spool: &'a Path,
     /// Where the state turns out to be this, no tables are written and nothing is saved.
     pub unless: Option<ContentHash>,
+    /// Whether a state with podsync's own secrets in it is saved all the same.
+    pub allow_secrets: bool,
 }
 
 /// How a save ended.
@@ -188,9 +190,10 @@ fn draft_source(
     let container = source.container();
     let mut rows = StateRows::new(options.spool)?;
     let mut table = EntryTable::new(options.spool)?;
+    let allow_secrets = options.allow_secrets;
     let table = placer.stream(
         move |chunker| {
-            source.feed(chunker, &mut table)?;
+            source.feed(chunker, &mut table, allow_secrets)?;
             Ok::<_, Halt<SourceError>>(table)
         },
         &mut rows,

@@ -9,6 +9,7 @@ mod disk;
 mod failures;
 mod faults;
 mod instances;
+mod keeping;
 mod keystrokes;
 mod lan;
 mod large;

@@ -228,6 +228,7 @@ fn save(from: pods::StateSource, pod: &str, message: &str) -> Result<pods::Save,
         share: true,
         durable: false,
         consents: BTreeSet::new(),
+        allow_secrets: false,
     })
 }
 

@@ -37,6 +37,9 @@ pub(crate) struct Save {
     wait: bool,
     #[command(flatten)]
     agree: Yes,
+    /// Also save a podsync ticket, token or recovery key that is in it
+    #[arg(long)]
+    allow_secrets: bool,
 }
 
 pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
@@ -53,6 +56,7 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
         share: save.share,
         durable: save.wait,
         consents: BTreeSet::new(),
+        allow_secrets: save.allow_secrets,
     };
     let needs = match save.share {
         true => Needs::Network,

@@ -2,7 +2,7 @@
 //! ticket names, until somebody witnesses it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
 //!
 //! What a witness sends is believed only as far as it checks out: the operations must lead from the
-//! founding that the ticket names, over the heads that it names, to this device being a member.
+//! founding that the ticket names, over the operations that it names, to this device being a member.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -222,7 +222,10 @@ impl Engine {
                 }
             }
             Ok(ResponseIn::MembershipRefused(why)) => join.refused = Some(why),
-            Err(RequestFailed::TimedOut) => {
+            // Of two connections that were made at once one goes, and takes what was asked over it along.
+            Err(RequestFailed::TimedOut | RequestFailed::NotConnected)
+                if self.connected.contains_key(&device) =>
+            {
                 join.again.insert(device, now + ASK_NEXT_AFTER);
             }
             _ => {}
@@ -453,8 +456,10 @@ impl PendingJoin {
     /// Whether a witness has shown us as a member of a team no older than the ticket.
     fn is_shown_whole(&self, by: &Witness, me: &DeviceId) -> bool {
         self.shown.get(by).is_some_and(|shown| {
-            let heads = &mut self.ticket.heads.iter();
-            shown.membership.state().is_member(me) && heads.all(|id| shown.membership.contains(id))
+            let membership = &shown.membership;
+            let mut floor = self.ticket.floor.iter();
+            membership.state().is_member(me)
+                && floor.all(|op| membership.starting_with(op).is_some())
         })
     }
 

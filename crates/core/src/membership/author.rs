@@ -15,12 +15,11 @@ use super::{
     },
 };
 use crate::{
-    id::{DeviceId, OpId, TeamId},
+    id::{DeviceId, TeamId},
     keys::{DeviceSecret, PublicKeys, Seed, UnusableBoxKey, epoch_of},
     name::{DeviceLabel, MemberName, TeamName},
     seal::SecretKey,
     signed::{SignatureError, SignedPayload, Verified},
-    ticket::{Ticket, TicketKind},
 };
 
 const SALT_CONTEXT: &str = "podsync 2026 previous keys salt 1";
@@ -149,36 +148,32 @@ impl<'a> Author<'a> {
         self.enrol(newcomer, role, false, seed)
     }
 
-    /// Enrols a robot and returns its token. `token_seed` becomes the robot's key.
+    /// Enrols a robot with the key that its token has.
     pub fn robot(
         &self,
         member: MemberName,
         label: DeviceLabel,
-        token_seed: Seed,
-        addresses: Vec<String>,
+        key: &DeviceSecret,
         seed: &Seed,
-    ) -> Result<(Vec<u8>, Ticket), AuthorError> {
-        let PublicKeys { device, box_key } = DeviceSecret::from_seed(token_seed).public();
+    ) -> Result<Vec<u8>, AuthorError> {
+        let PublicKeys { device, box_key } = key.public();
         let newcomer = Enrolment {
             device,
             box_key,
             member,
             label,
         };
-        let op = self.enrol(newcomer, Role::Reader, true, seed)?;
-        let ticket = self.ticket(TicketKind::Robot, &op, token_seed, addresses);
-        Ok((op, ticket))
+        self.enrol(newcomer, Role::Reader, true, seed)
     }
 
-    /// Makes an invite and its ticket. `invite_seed` becomes the invite's key.
+    /// Makes an invite with the key that its ticket has.
     pub fn invite(
         &self,
         offer: Offer,
-        invite_seed: Seed,
-        addresses: Vec<String>,
+        key: &DeviceSecret,
         seed: &Seed,
-    ) -> Result<(Vec<u8>, Ticket), AuthorError> {
-        let key = DeviceSecret::from_seed(invite_seed).public();
+    ) -> Result<Vec<u8>, AuthorError> {
+        let key = key.public();
         let Offer {
             role,
             member,
@@ -186,16 +181,14 @@ impl<'a> Author<'a> {
             uses,
         } = offer;
         let wraps = self.tips_for(&key, seed)?;
-        let op = self.make(Kind::Invite(Invite {
+        self.make(Kind::Invite(Invite {
             key,
             role,
             member,
             expires_ms,
             uses,
             wraps,
-        }))?;
-        let ticket = self.ticket(TicketKind::Invite, &op, invite_seed, addresses);
-        Ok((op, ticket))
+        }))
     }
 
     /// Witnesses a join. The caller has made sure that it talks to the device that the request
@@ -325,12 +318,6 @@ impl<'a> Author<'a> {
         };
         self.membership.would_count(self.secret.id(), &op)?;
         signed(self.secret, self.membership.team(), op)
-    }
-
-    /// The newcomer's floor is the operation that made the ticket: it has seen all before it.
-    fn ticket(&self, kind: TicketKind, op: &[u8], secret: Seed, addresses: Vec<String>) -> Ticket {
-        let (team, issuer) = (self.membership.team(), self.secret.id());
-        Ticket::new(kind, secret, team, vec![OpId::of(op)], addresses, issuer)
     }
 }
 

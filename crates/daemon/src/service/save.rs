@@ -173,6 +173,7 @@ impl Save {
         if !matches!(listed, Ok(Ok(_))) {
             let (versions, id) = (Arc::clone(&self.versions), held.id());
             tokio::task::spawn_blocking(move || versions.remove(team, id)).await??;
+            self.packer.holdings.collect_now().await?;
         }
         match listed?? {
             Answer::Saved { number, version } => Ok(pods::Saved {

@@ -28,8 +28,9 @@ use crate::{
         find::{Finder, Found, private_reference},
         holdings::{Holdings, pack_ids},
         pull::bytes_gone,
-        save::pack::{seal_manifest, sound_version},
+        save::pack::{Recorder, seal_manifest},
     },
+    tasks::Tasks,
     versions::{HeldVersion, Versions},
 };
 
@@ -48,6 +49,8 @@ pub(crate) struct Share {
     pub(crate) finder: Finder,
     pub(crate) holdings: Holdings,
     pub(crate) hubs: Arc<HubSync>,
+    pub(crate) recorder: Recorder,
+    pub(crate) tasks: Tasks,
 }
 
 impl Handle<pods::Share> for Share {
@@ -198,20 +201,28 @@ impl Share {
         );
         let spool = self.home.tmp();
         let named = pack_ids(&manifest);
-        let rewritten = tokio::task::spawn_blocking(move || {
+        let rewritten = self.tasks.spawn_blocking(move || {
             let version = Version::new(&manifest, &reader);
             let options = SaveOptions {
                 spool: &spool,
                 unless: None,
+                allow_secrets: true,
             };
-            let state = podsync_pack::rewrite(
+            let rewritten = podsync_pack::rewrite(
                 version,
                 &foreign,
                 &mut sink,
                 &options,
                 &mut rand::random,
                 &meter,
-            )?;
+            );
+            let state = match rewritten {
+                Ok(state) => state,
+                Err(error) => {
+                    sink.discard();
+                    return Err(Failure::from(error));
+                }
+            };
             let written = state.written.clone();
             let rewritten = Manifest {
                 entries: state.entries,
@@ -225,15 +236,10 @@ impl Share {
             .holdings
             .doubting(team, named, rewritten.await?)
             .await?;
-        let (plain, _) = sound_version(&manifest)?;
-        let sealed = seal_manifest(&self.node, &self.blobs, team, &plain).await?;
         let mut own_packs = held.own_packs.clone();
         own_packs.extend(written);
-        let rewritten = HeldVersion::new(held.pod.clone(), sealed, plain, own_packs);
-        let (versions, recorded) = (Arc::clone(&self.versions), rewritten.clone());
-        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
-        drop(sink);
-        Ok(rewritten)
+        let recorded = self.recorder.record(team, &manifest, own_packs).await;
+        sink.kept_if(recorded).await
     }
 
     /// Announces the version, sealed to the key of now.

@@ -1,5 +1,6 @@
 //! Who is in, who may come in, who goes.
 
+mod knock;
 pub(crate) mod robot;
 
 use std::{
@@ -12,7 +13,7 @@ use podsync_core::{
     DeviceId, DeviceLabel, TeamId,
     engine::{Answer, Command, Engine, InviteOptions},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
-    ticket::{MAX_ADDRESS_LEN, RecoveryKey, Ticket},
+    ticket::{RecoveryKey, Ticket, has_room_for},
 };
 use podsync_net::{Multiaddr, Net};
 
@@ -20,10 +21,10 @@ use crate::{
     addresses::announced,
     call::{Context, Handle},
     clock::now_ms,
-    error::{Failure, told},
+    error::{Failure, Stopped, told},
     hub::HubSync,
     node::handle::Node,
-    service::choose::team_of,
+    service::{choose::team_of, team::knock::knock},
 };
 
 /// How long a newcomer knocks before it gives up.
@@ -109,22 +110,19 @@ impl Handle<team::Join> for Team {
         call: team::Join,
         _: Arc<Context>,
     ) -> Result<team::Joined, Failure> {
-        let ticket = Ticket::parse(call.ticket.trim())
+        let ticket = Ticket::parse(&call.ticket)
             .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
-        let addresses: Vec<Multiaddr> = ticket
-            .dialled()
-            .filter_map(|address| address.parse().ok())
-            .collect();
-        // The engine asks whoever is connected; it need not be the issuer.
-        let connecting = self.node.connect(ticket.issuer, addresses).await;
-        drop(connecting.map_err(Failure::from)?);
         let command = Command::Join {
-            ticket: Box::new(ticket),
+            ticket: Box::new(ticket.clone()),
             member: call.member,
             label: label(&call.label)?,
             patience: JOIN_PATIENCE,
         };
-        let team = match self.node.command(command).await?? {
+        let answer = tokio::select! {
+            answer = self.node.command(command) => answer??,
+            () = knock(&self.net, &ticket) => return Err(Stopped.into()),
+        };
+        let team = match answer {
             Answer::Joined { team } => team,
             other => return Err(Failure::unexpected(&other)),
         };
@@ -244,16 +242,11 @@ impl Handle<team::SetHub> for Team {
         let team = team_of(&self.node, &context).await?;
         let witness = match &call.url {
             // One that doesn't answer would only be found out by everybody else.
-            Some(url) if url.len() > MAX_ADDRESS_LEN => {
-                return Err(ApiError::new(
-                    ErrorCode::Invalid,
-                    format!(
-                        "the hub's URL has {} bytes; a ticket has room for {MAX_ADDRESS_LEN}",
-                        url.len()
-                    ),
-                )
-                .hint("give the hub a shorter name")
-                .into());
+            Some(url) if !has_room_for(url) => {
+                let text = format!("the URL {url} does not fit into a ticket");
+                let hint = "give the hub a name of at most 66 characters, port included; behind https:// or http:// it \
+                            may have small letters, digits, dots and hyphens, or any 45 characters";
+                return Err(ApiError::new(ErrorCode::Invalid, text).hint(hint).into());
             }
             Some(url) => {
                 let client = self.hubs.client(team, url)?;

@@ -14,6 +14,30 @@ async fn quic_is_a_way_too() {
     assert_eq!(a.net.connections()[0].transport, Transport::Quic);
 }
 
+/// A ticket names addresses: one is another's by now, at one nobody listens, and at one is who is looked for.
+#[tokio::test]
+async fn who_answers_a_knock_is_named() {
+    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
+    let nobody = {
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        format!("/ip4/127.0.0.1/tcp/{port}").parse::<Multiaddr>()
+    };
+    let nobody = nobody.unwrap();
+    let deaf = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let deaf = format!("/ip4/127.0.0.1/tcp/{}", deaf.local_addr().unwrap().port());
+    let addrs = vec![
+        nobody.clone(),
+        deaf.parse().unwrap(),
+        a.tcp.clone(),
+        b.tcp.clone(),
+    ];
+    assert_eq!(a.net.knock(addrs).await, Ok(Some(b.device())));
+    assert_eq!(a.connected().await, b.device());
+    assert_eq!(a.net.knock(vec![nobody]).await, Ok(None));
+    assert_eq!(a.net.knock(Vec::new()).await, Ok(None));
+}
+
 #[tokio::test]
 async fn who_dial_each_other_at_once_stay_connected() {
     for seed in (10..30).step_by(2) {

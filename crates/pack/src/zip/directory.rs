@@ -120,6 +120,10 @@ impl Directory {
         self.members.iter().map(|member| member.len).sum()
     }
 
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
     pub fn into_members(self) -> Vec<Member> {
         self.members
     }

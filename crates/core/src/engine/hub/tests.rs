@@ -337,7 +337,7 @@ fn the_tickets_floor_holds_at_the_hub_too() {
     let (mut founder, team, mut ticket) = founder();
     let operations = founder.operations(team);
     founder.set(team, "something", "newer".into());
-    ticket.heads = founder.invite(team).heads;
+    ticket.floor = founder.invite(team).floor;
     let mut newcomer = Home::new(2);
     let (_, request) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
     let HubJoin::Witness(request) = request else {

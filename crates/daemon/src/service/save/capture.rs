@@ -22,6 +22,8 @@ pub(crate) struct Captured {
     pub(crate) under_way: Vec<pods::UnderWay>,
     /// What has to be received for `source` to become whole.
     pub(crate) incoming: Option<Incoming>,
+    /// Whether podsync's own secrets may be in it.
+    pub(crate) allow_secrets: bool,
 }
 
 /// A state that an emulator sends while it is packed.
@@ -73,6 +75,7 @@ impl Capturer {
                     failed: Vec::new(),
                     under_way: Vec::new(),
                     incoming: None,
+                    allow_secrets: call.allow_secrets,
                 })
             }
             pods::StateSource::Endpoint(url) => {
@@ -85,12 +88,15 @@ impl Capturer {
                 let services = services
                     .map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
                 known(&instance, &services).await?;
-                self.capture_from(&instance, &services).await
+                Ok(Captured {
+                    allow_secrets: call.allow_secrets,
+                    ..self.capture_from(&instance, &services).await?
+                })
             }
         }
     }
 
-    /// Asks for the state; its bytes come while it is packed.
+    /// Asks for the state; its bytes come while it is packed. A checkpoint has what is there, whatever that is.
     pub(crate) async fn capture_from(
         &self,
         instance: &Instance,
@@ -127,6 +133,7 @@ impl Capturer {
                 instance: instance.clone(),
                 services: services.to_vec(),
             }),
+            allow_secrets: true,
         })
     }
 
@@ -160,6 +167,7 @@ impl Capturer {
             failed: Vec::new(),
             under_way: Vec::new(),
             incoming: None,
+            allow_secrets: true,
         })
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, Stage};
 use podsync_core::{
-    PodName, TeamId, VersionId,
+    BlobId, PodName, TeamId, VersionId,
     feed::BlobRef,
     manifest::{Manifest, Source as Origin},
     seal::SALT_LEN,
@@ -23,6 +23,7 @@ use crate::{
         holdings::Holdings,
         save::capture::{Captured, Capturer, Incoming, receive_beside},
     },
+    tasks::Tasks,
     versions::{HeldVersion, Sealed, Versions},
 };
 
@@ -45,11 +46,36 @@ pub(crate) enum Packed {
 /// Packs states.
 #[derive(Clone)]
 pub(crate) struct Packer {
-    pub(crate) node: Node,
     pub(crate) home: Arc<Home>,
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) holdings: Holdings,
+    pub(crate) recorder: Recorder,
+    pub(crate) tasks: Tasks,
+}
+
+/// Writes down that a version is held; its packs are.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    pub(crate) node: Node,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+}
+
+impl Recorder {
+    pub(crate) async fn record(
+        &self,
+        team: TeamId,
+        manifest: &Manifest,
+        own_packs: Vec<BlobId>,
+    ) -> Result<HeldVersion, Failure> {
+        let (plain, _) = sound_version(manifest)?;
+        let sealed = seal_manifest(&self.node, &self.blobs, team, &plain).await?;
+        let held = HeldVersion::new(manifest.pod.clone(), sealed, plain, own_packs);
+        let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
+        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+        Ok(held)
+    }
 }
 
 impl Packer {
@@ -63,16 +89,19 @@ impl Packer {
         context: &Arc<Context>,
     ) -> Result<Packed, Failure> {
         let retry = captured.incoming.as_ref().map(Incoming::retry);
+        let allow_secrets = captured.allow_secrets;
         let packed = self
             .pack_once(team, pod, captured, message.clone(), context)
             .await;
         match (packed, retry) {
             (Err(Failure::NeedsWholeState(_)), Some(retry)) => {
-                let captured = Capturer {
+                let capturer = Capturer {
                     spool: self.home.tmp(),
-                }
-                .capture_whole(retry, context)
-                .await?;
+                };
+                let captured = Captured {
+                    allow_secrets,
+                    ..capturer.capture_whole(retry, context).await?
+                };
                 self.pack_once(team, pod, captured, message, context).await
             }
             (packed, _) => packed,
@@ -91,15 +120,16 @@ impl Packer {
         let total = captured.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
-        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs.clone()));
+        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
         let Captured {
             source,
             origin,
             incoming,
+            allow_secrets,
             ..
         } = captured;
         let muted = meter.muted();
-        let packing = tokio::task::spawn_blocking(move || {
+        let packing = self.tasks.spawn_blocking(move || {
             let bases = whole(bases, &reader);
             let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
             let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
@@ -111,33 +141,33 @@ impl Packer {
             let options = SaveOptions {
                 spool: &spool,
                 unless: manifests.first().map(|manifest| manifest.content),
+                allow_secrets,
             };
-            let saved =
-                podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter)?;
-            Ok::<_, Failure>((saved, parents, sink))
+            match podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter) {
+                Ok(Saved::Version(state)) => Ok((parents, Some((state, sink)))),
+                Ok(Saved::Unchanged(_)) => {
+                    sink.discard();
+                    Ok((parents, None))
+                }
+                Err(error) => {
+                    sink.discard();
+                    Err(Failure::from(error))
+                }
+            }
         });
         let packed = receive_beside(incoming, packing, &muted, context).await;
-        let (saved, parents, sink) = self.holdings.doubting(team, Vec::new(), packed).await?;
-        let state = match saved {
-            Saved::Unchanged(_) => {
-                let version = parents.first().copied();
-                let version = version
-                    .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
-                return Ok(Packed::Unchanged { version });
-            }
-            Saved::Version(state) => state,
+        let (parents, new) = self.holdings.doubting(team, Vec::new(), packed).await?;
+        let Some((state, sink)) = new else {
+            let version = parents.first().copied();
+            let version = version
+                .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
+            return Ok(Packed::Unchanged { version });
         };
-        let own_packs = state.written.clone();
         let stats = state.stats;
+        let own_packs = state.written.clone();
         let manifest = manifest(pod.clone(), parents, message, origin, state);
-        let (plain, _) = sound_version(&manifest)?;
-        let sealed = seal_manifest(&self.node, &self.blobs, team, &plain).await?;
-        let held = HeldVersion::new(pod.clone(), sealed, plain, own_packs);
-        let versions = Arc::clone(&self.versions);
-        let recorded = held.clone();
-        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
-        // Only now do the new packs need no pin.
-        drop(sink);
+        let recorded = self.recorder.record(team, &manifest, own_packs).await;
+        let held = sink.kept_if(recorded).await?;
         Ok(Packed::New {
             held: Box::new(held),
             manifest: Box::new(manifest),

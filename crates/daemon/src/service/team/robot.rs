@@ -30,8 +30,6 @@ use crate::{
     token::Token,
 };
 
-/// How often a runner knocks that found no place: others are served meanwhile.
-const KNOCK_EVERY: Duration = Duration::from_secs(1);
 /// What every robot's device is called; its name says which one it is.
 const LABEL: &str = "robot";
 
@@ -112,7 +110,7 @@ impl Handle<team::Enter> for Robots {
         context.report(&Progress::new(Stage::Finding, 0, None));
         let entered = tokio::select! {
             entered = self.come_in(ticket, wait) => entered,
-            () = self.knock(ticket) => return Err(crate::error::Stopped.into()),
+            () = knock(&self.net, ticket) => return Err(crate::error::Stopped.into()),
         };
         entered.map_err(told)?;
         let (team, device) = (ticket.team, self.device);
@@ -169,25 +167,6 @@ impl Handle<team::CheckFresh> for Robots {
 }
 
 impl Robots {
-    /// Dials the issuer until this is dropped: one that has no place for another runner now may soon.
-    async fn knock(&self, ticket: &Ticket) {
-        let addresses: Vec<Multiaddr> = ticket
-            .dialled()
-            .filter_map(|address| address.parse().ok())
-            .collect();
-        let mut knocking = tokio::time::interval(KNOCK_EVERY);
-        loop {
-            knocking.tick().await;
-            if addresses.is_empty() || self.net.is_connected(ticket.issuer) {
-                continue;
-            }
-            let connecting = self.node.connect(ticket.issuer, addresses.clone());
-            if connecting.await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// Enters the team unless a cache remembers that, and waits for what a member knows.
     async fn come_in(&self, ticket: &Ticket, wait: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + wait;
@@ -277,23 +256,21 @@ impl Robots {
     /// robot. None where it doesn't answer: it may be away, or close the connection of one whom it doesn't know
     /// any more before it was asked.
     async fn is_removed(&self, ticket: &Ticket) -> Option<bool> {
-        let addresses = ticket
-            .dialled()
-            .filter_map(|address| address.parse().ok())
-            .collect();
-        let connecting = self.node.connect(ticket.issuer, addresses).await.ok()?;
-        connecting.await.ok()?.ok()?;
         let team = ticket.team;
+        let floor = ticket.floor.first().copied();
         let known = self.node.read(move |engine| {
-            engine
-                .membership(&team)
-                .map(|membership| membership.heads().to_vec())
+            let membership = engine.membership(&team)?;
+            let made_by = membership.starting_with(&floor?).map(|op| op.signer());
+            Some((membership.heads().to_vec(), made_by))
         });
-        let known = known.await.ok()?.unwrap_or_else(|| ticket.heads.clone());
-        let request = MembershipRequest::fetch(team, &known).encode();
+        let (heads, made_by) = known.await.ok()??;
+        let issuer = ticket.issuer.or(made_by)?;
+        let connecting = self.node.connect(issuer, addresses(ticket)).await.ok()?;
+        connecting.await.ok()?.ok()?;
+        let request = MembershipRequest::fetch(team, &heads).encode();
         let asked = self
             .net
-            .request(ticket.issuer, Protocol::Membership, request)
+            .request(issuer, Protocol::Membership, request)
             .await;
         let bytes = asked.ok()?;
         let opened =
