@@ -59,6 +59,9 @@ pub struct Saved {
     /// Services that could not be saved, with the reason.
     pub failed: Vec<(String, String)>,
     pub shared: Option<Shared>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,6 +88,9 @@ pub struct Shared {
     /// Whether it is in the team's bucket by now; none where the team has no hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable: Option<bool>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where bytes may come from.

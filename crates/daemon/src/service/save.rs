@@ -29,6 +29,7 @@ use crate::{
             pack::{Packed, Packer},
         },
         share::Share,
+        skew,
     },
     settings::Settings,
     versions::{HeldVersion, Versions},
@@ -91,6 +92,7 @@ impl Handle<pods::Save> for Save {
             } => self.list_private(team, *held, &manifest, stats).await?,
         };
         saved.failed = failed;
+        saved.warnings = skew::warnings(&self.node, team).await?;
         tracing::Span::current().record("version", saved.version.short());
         tracing::info!(
             unchanged = saved.unchanged,
@@ -131,6 +133,7 @@ impl Save {
             new_len: 0,
             failed: Vec::new(),
             shared: None,
+            warnings: Vec::new(),
         })
     }
 
@@ -182,6 +185,7 @@ impl Save {
                 new_len: stats.sealed_new,
                 failed: Vec::new(),
                 shared: None,
+                warnings: Vec::new(),
             }),
             other => Err(Failure::unexpected(&other)),
         }
