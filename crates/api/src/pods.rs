@@ -65,6 +65,9 @@ pub struct Saved {
     #[serde(default)]
     pub under_way: Vec<UnderWay>,
     pub shared: Option<Shared>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Work of one kind, such as two executions of Step Functions.
@@ -100,6 +103,9 @@ pub struct Shared {
     /// Whether it is in the team's bucket by now; none where the team has no hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable: Option<bool>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where bytes may come from.

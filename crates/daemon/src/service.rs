@@ -16,6 +16,7 @@ pub(crate) mod pull;
 pub(crate) mod retention;
 pub(crate) mod save;
 pub(crate) mod share;
+mod skew;
 pub(crate) mod status;
 pub(crate) mod team;
 pub(crate) mod verify;

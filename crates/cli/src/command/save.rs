@@ -63,6 +63,7 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
         false => Needs::Home,
     };
     let saved = call_agreed(context, needs, request, save.agree.yes).await?;
+    share::warn(&context.printer, &saved.warnings);
     if saved.shared.is_some() && needs == Needs::Home && !context.global.no_daemon {
         // The settings share this pod by every save: a daemon has to stay, so that teammates can fetch it.
         Connection::open(context, Needs::Network)

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, ErrorCode, pods};
-use podsync_core::engine::Command;
+use podsync_api::{ApiError, Consent, ErrorCode, pods};
+use podsync_core::{engine::Command, reference::Reference};
 
 use crate::{
     call::{Context, Handle},
@@ -15,7 +15,7 @@ use crate::{
         choose::team_of,
         contents::{Inside, Inspect, not_here},
         disk::whereabouts::Locator,
-        find::{Finder, Found, Patience},
+        find::{Finder, Found, Named, Patience},
         holdings::Holdings,
         views,
     },
@@ -51,6 +51,10 @@ impl Handle<pods::ListPods> for Catalog {
             };
             let pod = |name: &podsync_core::PodName| {
                 let (tips, private) = (catalog.tips(name), catalog.private_versions(name));
+                let newest_ms = tips
+                    .iter()
+                    .map(|record| record.publication.created_ms)
+                    .max();
                 let mut newest: Vec<_> = tips
                     .iter()
                     .map(|record| views::shared_view(catalog, &versions, team, record))
@@ -58,6 +62,8 @@ impl Handle<pods::ListPods> for Catalog {
                 newest.extend(
                     private
                         .last()
+                        // A state that is older than what the team has is none of the newest.
+                        .filter(|version| Some(version.created_ms) >= newest_ms)
                         .map(|version| views::private_view(&versions, team, version)),
                 );
                 pods::Pod {
@@ -252,6 +258,7 @@ impl Handle<pods::DropVersion> for Catalog {
     ) -> Result<pods::Dropped, Failure> {
         let team = team_of(&self.node, &context).await?;
         let named = self.finder.resolve(team, &call.reference).await?;
+        check_is_exact(&call, &named)?;
         let _turn = self.locks.lock(team, named.found.pod()).await;
         let version = named.found.version();
         let shared = match &named.found {
@@ -277,4 +284,26 @@ impl Handle<pods::DropVersion> for Catalog {
             shared,
         })
     }
+}
+
+/// A pod's name and a tag stand for one version today and for another tomorrow: not dropped unasked.
+fn check_is_exact(call: &pods::DropVersion, named: &Named) -> Result<(), ApiError> {
+    let moves = matches!(
+        call.reference.parse(),
+        Ok(Reference::Pod(_) | Reference::Tag { .. })
+    );
+    if !moves || call.consents.contains(&Consent::NotExact) {
+        return Ok(());
+    }
+    let whom = match named.found {
+        Found::Shared(_) => "for the whole team",
+        Found::Private(_) => "from this machine",
+    };
+    Err(ApiError::unconfirmed(
+        Consent::NotExact,
+        format!(
+            "`{}` stands for {} by {} now, and podsync would drop that version {whom}",
+            call.reference, named.reference, named.author
+        ),
+    ))
 }

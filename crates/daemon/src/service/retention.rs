@@ -3,9 +3,9 @@
 //! What may go is core's to say. A daemon drops what is its own member's, and everything where that is
 //! an admin. Two that drop the same version at once say the same twice.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use podsync_api::{ApiError, ErrorCode, retention};
+use podsync_api::{ApiError, Consent, ErrorCode, retention};
 use podsync_core::{
     PodName, TeamId,
     engine::{Command, Engine},
@@ -31,6 +31,8 @@ const FIRST_AFTER: Duration = Duration::from_secs(120);
 const SPREAD: Duration = Duration::from_secs(300);
 /// The most versions dropped in one round; the next one goes on.
 const MAX_DROPS: usize = 256;
+/// The most versions that a question names.
+const MAX_NAMED: usize = 5;
 
 /// Carries out the teams' retention rules.
 pub(crate) struct Retention {
@@ -56,6 +58,8 @@ impl Handle<retention::SetRetention> for Retention {
                 .await
                 .map_err(Failure::from);
         }
+        self.check_lets_go_of_nothing(team, &call, value.clone())
+            .await?;
         let name = call.pod.as_ref().map_or_else(
             || core_retention::SETTING.to_owned(),
             core_retention::setting_of,
@@ -115,6 +119,49 @@ impl Handle<retention::ApplyRetention> for Retention {
 }
 
 impl Retention {
+    /// What may go by a rule is dropped within the hour: no such rule is set unasked.
+    async fn check_lets_go_of_nothing(
+        &self,
+        team: TeamId,
+        call: &retention::SetRetention,
+        value: Option<String>,
+    ) -> Result<(), Failure> {
+        if call.consents.contains(&Consent::LetGo) {
+            return Ok(());
+        }
+        let pod = call.pod.clone();
+        let news = self.node.read(move |engine| {
+            let already: BTreeSet<_> = told(engine, team)
+                .due
+                .iter()
+                .map(|due| due.version)
+                .collect();
+            let mut then = foreseen(engine, team, pod.as_ref(), value.as_deref()).due;
+            then.retain(|due| !already.contains(&due.version));
+            then
+        });
+        let news = news.await?;
+        if news.is_empty() {
+            return Ok(());
+        }
+        let mut named: Vec<_> = news.iter().map(|due| due.reference.as_str()).collect();
+        named.truncate(MAX_NAMED);
+        let more = match news.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(ApiError::unconfirmed(
+            Consent::LetGo,
+            format!(
+                "daemons would drop {} version{} within the hour by this rule: {}{more}",
+                news.len(),
+                if news.len() == 1 { "" } else { "s" },
+                named.join(", ")
+            ),
+        )
+        .into())
+    }
+
     /// Looks every hour for what the rules let go of, until the daemon stops. Only a daemon that stays
     /// does: a command should do what it was told.
     pub(crate) async fn keep_retention(self: Arc<Self>) {

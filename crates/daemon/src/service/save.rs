@@ -29,6 +29,7 @@ use crate::{
             pack::{Packed, Packer},
         },
         share::Share,
+        skew,
     },
     settings::Settings,
     versions::{HeldVersion, Versions},
@@ -92,6 +93,7 @@ impl Handle<pods::Save> for Save {
         };
         saved.failed = failed;
         saved.under_way = under_way;
+        saved.warnings = skew::warnings(&self.node, team).await?;
         tracing::Span::current().record("version", saved.version.short());
         tracing::info!(
             unchanged = saved.unchanged,
@@ -133,6 +135,7 @@ impl Save {
             failed: Vec::new(),
             under_way: Vec::new(),
             shared: None,
+            warnings: Vec::new(),
         })
     }
 
@@ -186,6 +189,7 @@ impl Save {
                 failed: Vec::new(),
                 under_way: Vec::new(),
                 shared: None,
+                warnings: Vec::new(),
             }),
             other => Err(Failure::unexpected(&other)),
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use podsync_api::{ApiError, ErrorCode, Stage, pods};
+use podsync_api::{ApiError, Consent, ErrorCode, Stage, pods};
 use podsync_core::{
     BlobId, DeviceId, TeamId, VersionId,
     catalog::PrivateVersion,
@@ -28,7 +28,8 @@ use crate::{
         find::{Finder, Found, private_reference},
         holdings::{Holdings, pack_ids},
         pull::bytes_gone,
-        save::pack::{Recorder, seal_manifest},
+        save::pack::{Recorder, seal_manifest, sound_version},
+        skew,
     },
     tasks::Tasks,
     versions::{HeldVersion, Versions},
@@ -61,15 +62,12 @@ impl Handle<pods::Share> for Share {
     ) -> Result<pods::Shared, Failure> {
         let team = team_of(&self.node, &context).await?;
         let reference = self.newest_private(team, &call.reference).await?;
-        let pod = self
-            .finder
-            .resolve(team, &reference)
-            .await?
-            .found
-            .pod()
-            .clone();
+        let found = self.finder.resolve(team, &reference).await?.found;
+        self.check_is_newest(team, &found, &call).await?;
+        let pod = found.pod().clone();
         let _turn = self.locks.lock(team, &pod).await;
         let mut shared = self.share(team, &reference, &context).await?;
+        shared.warnings = skew::warnings(&self.node, team).await?;
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, &context)
@@ -79,6 +77,41 @@ impl Handle<pods::Share> for Share {
 }
 
 impl Share {
+    /// Teammates would take an older state for the newest: not shared unasked.
+    async fn check_is_newest(
+        &self,
+        team: TeamId,
+        found: &Found,
+        call: &pods::Share,
+    ) -> Result<(), Failure> {
+        let Found::Private(private) = found else {
+            return Ok(());
+        };
+        if call.consents.contains(&Consent::OlderState) {
+            return Ok(());
+        }
+        let (pod, created_ms) = (private.pod.clone(), private.created_ms);
+        let newer = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team)?;
+            let tips = catalog.tips(&pod).into_iter();
+            let newest = tips.max_by_key(|record| record.publication.created_ms)?;
+            let newer = newest.publication.created_ms > created_ms;
+            newer.then(|| (catalog.exact_reference(newest), newest.author.to_string()))
+        });
+        match newer.await? {
+            None => Ok(()),
+            Some((newest, author)) => Err(ApiError::unconfirmed(
+                Consent::OlderState,
+                format!(
+                    "{author} shared {newest} after {} was saved, and teammates would get the older state as \
+                     the newest version",
+                    private_reference(private)
+                ),
+            )
+            .into()),
+        }
+    }
+
     /// A bare name means the newest that isn't shared, where there is one.
     async fn newest_private(&self, team: TeamId, text: &str) -> Result<String, Failure> {
         let Ok(Reference::Pod(pod)) = text.parse() else {
@@ -108,6 +141,7 @@ impl Share {
                     already: true,
                     peers: self.net.connections().len(),
                     durable: None,
+                    warnings: Vec::new(),
                 });
             }
             Found::Private(private) => private,
@@ -130,6 +164,7 @@ impl Share {
             already,
             peers: self.net.connections().len(),
             durable: None,
+            warnings: Vec::new(),
         })
     }
 

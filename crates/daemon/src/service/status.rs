@@ -75,6 +75,10 @@ impl Handle<node::GetStatus> for Status {
                     "this device was removed from {}: ask an admin for a new invite and join from a new home",
                     team.name
                 )),
+                Some(_) if team.admins == 0 => warnings.push(format!(
+                    "{} has no admin: only the recovery key can make one, with `podsync team recover`",
+                    team.name
+                )),
                 Some(_) if team.admins == 1 && team.members > 1 => warnings.push(format!(
                     "{} has one admin: if that device is lost only the recovery key brings the team back; \
                      make another with `podsync team role NAME admin`",

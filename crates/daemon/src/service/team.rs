@@ -1,6 +1,9 @@
 //! Who is in, who may come in, who goes.
 
+mod admins;
+mod invites;
 mod knock;
+mod leave;
 pub(crate) mod robot;
 
 use std::{
@@ -8,15 +11,16 @@ use std::{
     time::Duration,
 };
 
-use podsync_api::{ApiError, ErrorCode, team};
+use podsync_api::{ApiError, Consent, ErrorCode, team};
 use podsync_core::{
-    DeviceId, DeviceLabel, TeamId,
-    engine::{Answer, Command, Engine, InviteOptions},
+    DeviceId, DeviceLabel, TeamId, TeamName,
+    engine::{Answer, Command, Engine, EngineError, InviteOptions},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
     ticket::{RecoveryKey, Ticket, has_room_for},
 };
 use podsync_net::{Multiaddr, Net};
 
+use self::admins::check_admin_stays;
 use crate::{
     addresses::announced,
     call::{Context, Handle},
@@ -57,6 +61,7 @@ impl Handle<team::CreateTeam> for Team {
         call: team::CreateTeam,
         _: Arc<Context>,
     ) -> Result<team::TeamCreated, Failure> {
+        self.check_name_is_new(&call).await?;
         let command = Command::CreateTeam {
             name: call.name.clone(),
             member: call.member,
@@ -98,6 +103,7 @@ impl Handle<team::Invite> for Team {
                 role: call.role,
                 expires_ms,
                 uses: call.uses,
+                invite: ticket.secret().id(),
             }),
             other => Err(Failure::unexpected(&other)),
         }
@@ -181,6 +187,9 @@ impl Handle<team::Remove> for Team {
             .await
             .map_err(Failure::from)?;
         let meant = meant(&records, &call.who)?;
+        let going: Vec<_> = meant.iter().map(|record| record.device).collect();
+        let name = self.name(team).await?;
+        check_admin_stays(&name, &records, &going, &call.consents)?;
         let mut devices = Vec::new();
         for record in meant {
             self.node
@@ -208,8 +217,14 @@ impl Handle<team::SetRole> for Team {
             .read(move |engine| records(engine, &team))
             .await
             .map_err(Failure::from)?;
+        let meant = meant(&before, &call.who)?;
+        if call.role != team::Role::Admin {
+            let going: Vec<_> = meant.iter().map(|record| record.device).collect();
+            let name = self.name(team).await?;
+            check_admin_stays(&name, &before, &going, &call.consents)?;
+        }
         let mut changed = None;
-        for record in meant(&before, &call.who)? {
+        for record in meant {
             self.node
                 .command(Command::SetRole {
                     team,
@@ -295,6 +310,39 @@ impl Handle<team::Recover> for Team {
 }
 
 impl Team {
+    async fn name(&self, team: TeamId) -> Result<TeamName, Failure> {
+        let name = self
+            .node
+            .read(move |engine| Some(engine.roster(&team)?.name().clone()));
+        Ok(name.await?.ok_or(EngineError::UnknownTeam(team))?)
+    }
+
+    /// Two teams of one name can be told apart by their ids alone: not made unasked.
+    async fn check_name_is_new(&self, call: &team::CreateTeam) -> Result<(), Failure> {
+        let name = call.name.clone();
+        let same = self.node.read(move |engine| {
+            let named = |id: &TeamId| {
+                engine
+                    .roster(id)
+                    .is_some_and(|roster| *roster.name() == name)
+            };
+            engine.teams().find(named)
+        });
+        match same.await? {
+            Some(id) if !call.consents.contains(&Consent::SameName) => Err(ApiError::unconfirmed(
+                Consent::SameName,
+                format!(
+                    "this home is already in a team {} ({}). Commands would need --team with the id to tell \
+                     the two apart",
+                    call.name,
+                    id.short()
+                ),
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
     fn member(&self, record: &MemberRecord) -> team::Member {
         team::Member {
             member: record.member.clone(),

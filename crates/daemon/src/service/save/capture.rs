@@ -1,12 +1,13 @@
 //! Where a state comes from: a folder or a file, or an emulator that still sends it while it is packed.
 
 use std::{
-    path::PathBuf,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
+use podsync_api::{ApiError, Consent, ErrorCode, Progress, Stage, pods};
 use podsync_core::manifest::Source as Origin;
 use podsync_instance::{Instance, SaveFailure, SavingState, Sending, Service, arriving};
 use podsync_pack::Source;
@@ -63,7 +64,10 @@ impl Capturer {
     pub(crate) async fn capture(&self, call: &pods::Save) -> Result<Captured, Failure> {
         match &call.from {
             pods::StateSource::Path(path) => {
+                check_services(call)?;
                 let path = path.clone();
+                let (folder, consents) = (path.clone(), call.consents.clone());
+                tokio::task::spawn_blocking(move || check_not_empty(&folder, &consents)).await??;
                 let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
                 let origin = Origin {
                     emulator: None,
@@ -227,4 +231,41 @@ pub(crate) async fn receive_beside<T>(
             Ok(packed)
         }
     }
+}
+
+/// Only an emulator's state has services.
+fn check_services(call: &pods::Save) -> Result<(), ApiError> {
+    if call.services.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Invalid,
+        "podsync cannot save only some services of a folder or file",
+    )
+    .hint("leave out --services, or leave out --from to save a running emulator's state"))
+}
+
+/// A folder without a file is more likely a wrong path than a state: not saved unasked.
+fn check_not_empty(folder: &Path, consents: &BTreeSet<Consent>) -> Result<(), ApiError> {
+    if consents.contains(&Consent::EmptyState) || !folder.is_dir() || has_file(folder) {
+        return Ok(());
+    }
+    Err(ApiError::unconfirmed(
+        Consent::EmptyState,
+        format!("there is no file in {}", folder.display()),
+    ))
+}
+
+/// Whether there is one below; also where a folder can't be read, which is told by who reads it.
+fn has_file(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return true;
+    };
+    entries.into_iter().any(|entry| match entry {
+        Ok(entry) => match entry.file_type() {
+            Ok(kind) if kind.is_dir() => has_file(&entry.path()),
+            _ => true,
+        },
+        Err(_) => true,
+    })
 }
