@@ -80,7 +80,10 @@ impl Verdict {
                     wire::retry_after(headers),
                 )
             }
-            StatusCode::INSUFFICIENT_STORAGE => Self::Refused(code),
+            // What it has no room for, or doesn't do at all, it won't do later.
+            StatusCode::INSUFFICIENT_STORAGE
+            | StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Refused(code),
             status if status.is_server_error() => Self::Later(
                 format!("it answers with status {code}"),
                 wire::retry_after(headers),

@@ -17,6 +17,7 @@ use crate::{
     TeamSettings, Teams,
     gc::decide::Retention,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
+    team::Confirm,
 };
 
 /// Where a hub listens unless it is told otherwise.
@@ -76,6 +77,9 @@ pub struct TeamConfig {
         deserialize_with = "retention_of_hours"
     )]
     pub retention: Retention,
+    /// When the hub hashes what was uploaded before a commit names it.
+    #[serde(default)]
+    pub confirm_uploads: Confirm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -186,7 +190,8 @@ impl Config {
 }
 
 impl TeamConfig {
-    fn open(&self) -> Result<TeamSettings, ConfigError> {
+    /// The team with its bucket, which has not been asked anything yet.
+    pub fn open(&self) -> Result<TeamSettings, ConfigError> {
         let wrong = |error: &dyn std::fmt::Display| {
             ConfigError::Wrong(format!("team {}: {error}", self.team))
         };
@@ -204,12 +209,14 @@ impl TeamConfig {
                 AddressingConfig::VirtualHost => Addressing::VirtualHost,
             },
             credentials: Credentials::Chain,
+            known: false,
         });
         Ok(TeamSettings {
             team: self.team,
             bucket: Arc::new(bucket.map_err(|error| wrong(&error))?),
             quota: self.quota_bytes,
             retention: self.retention,
+            confirm: self.confirm_uploads,
         })
     }
 }

@@ -3,6 +3,7 @@
 //! It holds the bucket's credentials and no state of its own: the bucket is its database. What is asked of
 //! it and how is `docs/hub-protocol.md`.
 
+pub mod abilities;
 pub mod audit;
 pub mod authenticate;
 pub mod config;

@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
-    Hub, Teams,
+    Hub, Teams, abilities,
     config::Config,
     embedded::{self, Embedded},
     gc,
@@ -73,6 +73,14 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Try what each team's bucket can do, and say what is missing. Ends with 1 where a team can't share by it.
+    Check {
+        #[arg(long)]
+        config: PathBuf,
+        /// Only this team's bucket.
+        #[arg(long)]
+        team: Option<TeamId>,
+    },
     /// Make the key that a hub witnesses joins with, and print its id.
     Key {
         /// Where to write it. A file that is there is not overwritten.
@@ -107,8 +115,7 @@ struct DevArguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    // Two providers are compiled in, and guessing between them panics.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    serve::install_tls();
     let arguments = Arguments::parse();
     start_log(arguments.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -145,6 +152,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
+        Command::Check { config, team } => run_check(&config, team).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -224,6 +232,43 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     anyhow::ensure!(
         failed == 0,
         "buckets that were not collected: {failed}; their objects stay as they are"
+    );
+    Ok(())
+}
+
+async fn run_check(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
+    let config = Config::load(config)?;
+    let teams: Vec<_> = config
+        .teams
+        .iter()
+        .filter(|team| only.is_none_or(|only| only == team.team))
+        .collect();
+    anyhow::ensure!(
+        !teams.is_empty(),
+        "the settings have no such team: `podsync-hub teams` lists those that they have"
+    );
+    let mut insufficient = 0;
+    for team in teams {
+        say(&format!("team {}, bucket {}", team.team, team.bucket));
+        let bucket = team.open()?.bucket;
+        let tried = match bucket.ensure().await {
+            Ok(()) => bucket.probe().await,
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(seen) => {
+                say(abilities::table(&seen).trim_end());
+                insufficient += usize::from(!seen.suffice());
+            }
+            Err(error) => {
+                insufficient += 1;
+                say(&format!("nothing could be tried: {error}"));
+            }
+        }
+    }
+    anyhow::ensure!(
+        insufficient == 0,
+        "teams that can't share by their bucket: {insufficient}; the table says what is missing"
     );
     Ok(())
 }

@@ -28,6 +28,12 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// Before the first connection: two TLS providers are compiled in, and guessing between them panics.
+pub fn install_tls() {
+    // `Err` means that it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// Serves until `stop` is cancelled.
 pub async fn serve(
     hub: Arc<Hub>,

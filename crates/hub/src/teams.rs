@@ -12,7 +12,7 @@ use podsync_core::TeamId;
 use crate::{
     gc::decide::Retention,
     storage::{Storage, StorageError},
-    team::Team,
+    team::{Confirm, Team},
 };
 
 /// The most teams that are taken in where any team is.
@@ -26,6 +26,8 @@ pub struct TeamSettings {
     /// Bytes of objects; none where there is no end.
     pub quota: Option<u64>,
     pub retention: Retention,
+    /// When uploads are hashed before a commit names them.
+    pub confirm: Confirm,
 }
 
 type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;
@@ -78,6 +80,7 @@ impl Teams {
             bucket: open(team)?,
             quota: None,
             retention: Retention::default(),
+            confirm: Confirm::default(),
         }));
         known.insert(team, opened.clone());
         Ok(opened)

@@ -19,6 +19,7 @@ use crate::{
     gc::decide::Retention,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
+    team::Confirm,
 };
 
 /// How a test's hub differs from the usual one.
@@ -167,6 +168,7 @@ impl TestHub {
             bucket: Arc::new(buckets.of(team)),
             quota: options.quota,
             retention: Retention::default(),
+            confirm: Confirm::default(),
         }]);
         Self::serving(teams, buckets, options).await
     }

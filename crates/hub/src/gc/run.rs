@@ -54,6 +54,7 @@ async fn act(bucket: &dyn Storage, seen: Seen) -> Result<Outcome, GcError> {
             }
             Step::Delete(key) => {
                 bucket.delete(&key.to_string()).await?;
+                bucket.delete(&key.confirmation()).await?;
                 // A marker that goes along lets the key be written again, under a sweep that is still at it.
                 #[cfg(podsync_planted = "gc-marker-goes-too")]
                 bucket.delete(&key.marker()).await?;

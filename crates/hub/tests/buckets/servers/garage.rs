@@ -6,6 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use podsync_hub::abilities::Ability;
+
 use super::{Known, Running, Server, free_port, install_tls, settings, wait_until_up};
 
 /// Names the program.
@@ -58,6 +60,9 @@ pub(crate) async fn start() -> Option<Server> {
             anonymous_refused: true,
             header_checked: true,
             region_checked: true,
+            binds_bytes: true,
+            ranged: 206,
+            lacking: &[Ability::TellsChecksum, Ability::OnlyNew, Ability::Hardened],
             refusal_empties: false,
         },
         _running: Box::new(running),
