@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod garage;
 mod localstack;
+mod manifests;
 mod planted;
 mod s3;
 mod test;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    garage, localstack, s3,
+    garage, localstack, manifests, s3,
     tools::{command, ensure_nextest, has, run, step},
 };
 
@@ -71,6 +71,7 @@ impl Test {
             Some(program) => tests = tests.env(garage::VARIABLE, program),
             None => step("NOT RUN: Garage isn't here (`cargo xtask garage` builds it)"),
         }
+        manifests::check()?;
         // It lives until all tests are through.
         let rclone = s3::Server::Rclone.start();
         match &rclone {

@@ -6,14 +6,18 @@
 pub mod abilities;
 pub mod audit;
 pub mod authenticate;
+pub mod certificates;
 pub mod config;
 pub mod embedded;
 pub mod failure;
 pub mod gc;
+pub mod guard;
+mod health;
 mod hub;
 pub mod keys;
 pub mod metrics;
 pub mod openapi;
+pub mod reload;
 pub mod router;
 pub mod s3;
 pub mod serve;
@@ -23,7 +27,8 @@ pub mod team;
 mod teams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod usage;
 pub mod witness;
 
-pub use hub::Hub;
+pub use hub::{Hub, Identity};
 pub use teams::{TeamSettings, Teams};

@@ -9,16 +9,22 @@ use std::{
 };
 
 use anyhow::Context;
+use axum_server::tls_rustls::RustlsConfig;
 use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
-    Hub, Teams, abilities,
-    config::Config,
+    Hub, Identity, Teams, abilities,
+    certificates::{Certificates, Tls},
+    config::{Config, TeamConfig, TlsConfig},
     embedded::{self, Embedded},
     gc,
+    guard::Guard,
+    reload::{Reload, Settings, Source},
     s3::{Endpoint, S3Bucket},
-    serve::{self, HEADERS, Tls, serve},
+    serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
+    stored,
+    usage::Usage,
     witness,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,6 +81,19 @@ enum Command {
     },
     /// Try what each team's bucket can do, and say what is missing. Ends with 1 where a team can't share by it.
     Check {
+        #[arg(long)]
+        config: PathBuf,
+        /// Only this team's bucket.
+        #[arg(long)]
+        team: Option<TeamId>,
+    },
+    /// List the teams of a settings file, each with its bucket and whether that answers.
+    Teams {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Say how many bytes each team stores: by kind and age, and what is condemned.
+    Usage {
         #[arg(long)]
         config: PathBuf,
         /// Only this team's bucket.
@@ -153,6 +172,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
         Command::Check { config, team } => run_check(&config, team).await,
+        Command::Teams { config } => run_teams(&config).await,
+        Command::Usage { config, team } => run_usage(&config, team).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -161,27 +182,66 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
-    let mut config = Config::load(&arguments.config)?;
-    config.listen = arguments.listen.unwrap_or(config.listen);
-    if !arguments.public_urls.is_empty() {
-        config.public_urls = arguments.public_urls;
-    }
-    let witness = config
-        .witness_key
-        .as_deref()
-        .map(witness::read)
-        .transpose()?;
-    let hub = Hub::new(config.open_teams()?, config.authorities()?, witness);
-    let tls = config.tls.map(|tls| Tls {
-        certificate: tls.certificate,
-        key: tls.key,
-    });
-    let listener = listen(config.listen)?;
+    let urls = arguments.public_urls.iter();
+    let source = Source {
+        file: arguments.config,
+        public_urls: urls
+            .map(|url| url.parse().map_err(anyhow::Error::msg))
+            .collect::<Result<_, _>>()?,
+    };
+    let Settings { config, identity } = source.read()?;
+    let teams = config.open_teams().map_err(anyhow::Error::msg)?;
+    let hub = Arc::new(Hub::new(teams, identity));
+    let certificates = match &config.tls {
+        Some(TlsConfig { certificate, key }) => {
+            let files = Tls {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            Some(Certificates::load(files, hub.clone()).await?)
+        }
+        None => None,
+    };
+    let listener = listen(arguments.listen.unwrap_or(config.listen))?;
     say(&format!(
         "podsync-hub listens at {}",
         listener.local_addr()?
     ));
-    serve_and_sweep(hub, listener, tls.as_ref()).await
+    let (stop, reload) = (stop()?, Reload::new(source, config, hub.clone()));
+    let tls = certificates.as_ref().map(Certificates::config);
+    let following = follow(reload, certificates, stop.clone())?;
+    tokio::select! {
+        result = serve_and_sweep(hub, listener, tls, stop) => result,
+        () = following => Ok(()),
+    }
+}
+
+/// Reads settings and certificates again at SIGHUP, and certificates when their files change.
+fn follow(
+    mut reload: Reload,
+    certificates: Option<Certificates>,
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut at_hangup = certificates.clone();
+    Ok(async move {
+        let watching = async {
+            match certificates {
+                Some(certificates) => certificates.watch(stop).await,
+                None => std::future::pending().await,
+            }
+        };
+        let listening = async {
+            while hangup.recv().await.is_some() {
+                reload.again();
+                if let Some(certificates) = &mut at_hangup {
+                    certificates.reload(true).await;
+                }
+            }
+        };
+        tokio::join!(watching, listening);
+        std::future::pending().await
+    })
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
@@ -191,22 +251,31 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let witness = witness::open(&arguments.data.join("witness.key"))?;
     let buckets = embedded.clone();
     let teams = Teams::any(move |team| open_embedded(&buckets, team, public.clone()));
-    let hub = Hub::new(teams, Vec::new(), Some(witness));
+    let identity = Identity {
+        authorities: Vec::new(),
+        witness: Some(witness),
+        guard: Guard::Open,
+    };
+    let hub = Arc::new(Hub::new(teams, identity));
     let listener = listen(arguments.listen)?;
     let address = listener.local_addr()?;
     say(&format!("podsync-hub listens at http://{address}"));
     say(&format!(
         "An admin runs: podsync team set-hub http://{address}"
     ));
-    let result = serve_and_sweep(hub, listener, None).await;
+    let result = serve_and_sweep(hub, listener, None, stop()?).await;
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.stop().await;
     }
     result
 }
 
-async fn serve_and_sweep(hub: Hub, listener: TcpListener, tls: Option<&Tls>) -> anyhow::Result<()> {
-    let (hub, stop) = (Arc::new(hub), stop()?);
+async fn serve_and_sweep(
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let sweeping = async {
         gc::hourly(&hub, stop.clone()).await;
         std::future::pending::<()>().await;
@@ -218,7 +287,8 @@ async fn serve_and_sweep(hub: Hub, listener: TcpListener, tls: Option<&Tls>) -> 
 }
 
 async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
-    let hub = Hub::new(Config::load(config)?.open_teams()?, Vec::new(), None);
+    let teams = Config::load(config)?.open_teams();
+    let hub = Hub::new(teams.map_err(anyhow::Error::msg)?, Identity::default());
     let mut failed = 0;
     for line in gc::once(&hub, dry_run).await {
         match line {
@@ -236,21 +306,58 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn run_check(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
-    let config = Config::load(config)?;
-    let teams: Vec<_> = config
-        .teams
-        .iter()
-        .filter(|team| only.is_none_or(|only| only == team.team))
-        .collect();
+/// The teams of a settings file, or the one that is asked for.
+fn chosen(config: &Path, only: Option<TeamId>) -> anyhow::Result<Vec<TeamConfig>> {
+    let mut teams = Config::load(config)?.teams;
+    teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(
         !teams.is_empty(),
         "the settings have no such team: `podsync-hub teams` lists those that they have"
     );
+    Ok(teams)
+}
+
+async fn run_teams(config: &Path) -> anyhow::Result<()> {
+    for team in chosen(config, None)? {
+        let server = team.endpoint.as_ref();
+        let server = server.map_or_else(|| "AWS".to_owned(), ToString::to_string);
+        let bucket = team.open().map_err(anyhow::Error::msg)?.bucket;
+        let state = match bucket.list(stored::MEMBERSHIP, None).await {
+            Ok(page) if page.objects.is_empty() => "no member came yet".to_owned(),
+            Ok(_) => "in use".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        say(&format!(
+            "{}  {} at {server}  {state}",
+            team.team, team.bucket
+        ));
+    }
+    Ok(())
+}
+
+async fn run_usage(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
+    let mut failed = 0;
+    for team in chosen(config, only)? {
+        say(&format!("team {}, bucket {}", team.team, team.bucket));
+        let settings = team.open().map_err(anyhow::Error::msg)?;
+        match Usage::of(settings.bucket.as_ref()).await {
+            Ok(usage) => say(usage.table(settings.quota).trim_end()),
+            Err(error) => {
+                failed += 1;
+                say(&format!("nothing is known of it: {error}"));
+            }
+        }
+    }
+    anyhow::ensure!(failed == 0, "buckets that could not be looked at: {failed}");
+    Ok(())
+}
+
+async fn run_check(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
+    let teams = chosen(config, only)?;
     let mut insufficient = 0;
     for team in teams {
         say(&format!("team {}, bucket {}", team.team, team.bucket));
-        let bucket = team.open()?.bucket;
+        let bucket = team.open().map_err(anyhow::Error::msg)?.bucket;
         let tried = match bucket.ensure().await {
             Ok(()) => bucket.probe().await,
             Err(error) => Err(error),

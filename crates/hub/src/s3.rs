@@ -37,6 +37,7 @@ pub use self::{
 };
 use crate::{
     abilities::{Abilities, Ability},
+    metrics::count_bucket_error,
     storage::{ObjectHead, Page, Storage, StorageError},
 };
 
@@ -107,10 +108,17 @@ impl S3Bucket {
             max_len: call.max_len,
             hashed: call.hashed,
         };
-        self.sender
-            .send(|| self.signer.sign(call.request(&self.address)), take)
-            .await
-            .map_err(|refusal| self.error(refusal))
+        let signed = || self.signer.sign(call.request(&self.address));
+        let mut reply = self.sender.send(signed, take).await;
+        // Keys that were rotated lie where these came from.
+        if reply.as_ref().is_ok_and(refuses_credentials) && self.signer.renew() {
+            tracing::warn!(
+                bucket = self.bucket,
+                "the server refuses the hub's credentials: reading them again"
+            );
+            reply = self.sender.send(signed, take).await;
+        }
+        reply.map_err(|refusal| self.error(refusal))
     }
 
     /// The reply, if it has one of these statuses; else what it means.
@@ -122,7 +130,9 @@ impl S3Bucket {
     }
 
     fn error(&self, refusal: Refusal) -> StorageError {
-        refusal.into_error(&self.bucket, &self.region)
+        let error = refusal.into_error(&self.bucket, &self.region);
+        count_bucket_error(&self.bucket, &error.trouble().code);
+        error
     }
 
     /// Whether the server can be relied on for it.
@@ -272,4 +282,19 @@ impl Storage for S3Bucket {
         self.presign(Method::GET, key, BTreeMap::new(), expires)
             .await
     }
+}
+
+/// Whether it is the credentials that are refused, rather than what was asked for with them.
+fn refuses_credentials(reply: &Reply) -> bool {
+    const CODES: [&str; 6] = [
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "InvalidSecurity",
+    ];
+    let may = matches!(reply.status.as_u16(), 400 | 401 | 403);
+    // A HEAD has no words.
+    may && (reply.body.is_empty() || CODES.iter().any(|code| reply.says(code)))
 }

@@ -73,7 +73,7 @@ impl Team {
     }
 
     /// Whether the bucket answers.
-    pub(crate) async fn is_ready(&self) -> Result<(), StorageError> {
+    pub(crate) async fn answers(&self) -> Result<(), StorageError> {
         self.made().await?;
         self.bucket.get(CHANGED, MAX_MARK_LEN).await.map(drop)
     }

@@ -62,9 +62,25 @@ impl Teams {
         }
     }
 
+    /// Serves one more, or one with other settings.
+    pub fn put(&self, settings: TeamSettings) {
+        let team = Arc::new(Team::new(settings));
+        self.lock().insert(team.id(), team);
+    }
+
+    /// Serves it no more; its requests that are under way are answered.
+    pub fn remove(&self, team: &TeamId) {
+        self.lock().remove(team);
+    }
+
     /// Whether this team would be served.
     pub(crate) fn serves(&self, team: &TeamId) -> bool {
         self.open.is_some() || self.lock().contains_key(team)
+    }
+
+    /// Whether this team was opened.
+    pub(crate) fn knows(&self, team: &TeamId) -> bool {
+        self.lock().contains_key(team)
     }
 
     pub(crate) fn get(&self, team: TeamId) -> Result<Arc<Team>, HubError> {

@@ -136,6 +136,9 @@ pub(super) struct Take {
     pub(super) hashed: bool,
 }
 
+/// What TLS says of a certificate that no CA known here signed.
+const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+
 /// Without the URL: it may be as good as a key.
 fn no_answer(error: reqwest::Error) -> Refusal {
     let error = error.without_url();
@@ -144,6 +147,9 @@ fn no_answer(error: reqwest::Error) -> Refusal {
     while let Some(cause) = source {
         words = format!("{words}: {cause}");
         source = cause.source();
+    }
+    if words.contains(UNKNOWN_ISSUER) {
+        words.push_str("; if a CA of your own signs there, name its certificate in SSL_CERT_FILE");
     }
     Refusal::busy(words)
 }

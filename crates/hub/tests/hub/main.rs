@@ -14,6 +14,8 @@ mod membership;
 mod mending;
 mod program;
 mod replicas;
+mod running;
 mod secrets;
+mod shipped;
 mod slow;
 mod unbound;

@@ -221,9 +221,19 @@ async fn what_operators_read_is_there() {
         answer.text().await.unwrap()
     };
     let metrics = get("/metrics").await;
-    let line = r#"podsync_hub_requests_total{endpoint="/v1/teams/{team}/heads",status="200"} 1"#;
-    assert!(metrics.contains(line), "{metrics}");
-    assert!(!metrics.contains(&team.id().to_string()));
+    let line = format!(
+        r#"podsync_hub_requests_total{{endpoint="/v1/teams/{{team}}/heads",team="{}",status="200"}} 1"#,
+        team.id()
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    // Strangers' guesses make no labels.
+    Call::get(Team::founded_by(7).id(), "heads")
+        .send(&hub)
+        .await;
+    let guessed = Team::founded_by(9).id();
+    let bare = client().get(format!("{}/v1/teams/{guessed}/nothing", hub.url()));
+    bare.send().await.unwrap();
+    assert!(!get("/metrics").await.contains(&guessed.to_string()));
     assert!(
         get("/openapi.json")
             .await
@@ -231,4 +241,15 @@ async fn what_operators_read_is_there() {
     );
     get("/health/live").await;
     get("/health/ready").await;
+    let teams: serde_json::Value = serde_json::from_str(&get("/health/teams").await).unwrap();
+    let own = team.id().to_string();
+    let found = teams
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["team"] == own);
+    assert_eq!(found.unwrap()["state"], "ready", "{teams}");
+    let metrics = get("/metrics").await;
+    let line = format!(r#"podsync_hub_team_ready{{team="{own}"}} 1"#);
+    assert!(metrics.contains(&line), "{metrics}");
 }
