@@ -17,6 +17,7 @@ mod hub;
 pub mod keys;
 pub mod metrics;
 pub mod openapi;
+pub mod operate;
 pub mod reload;
 pub mod router;
 pub mod s3;

@@ -13,18 +13,17 @@ use axum_server::tls_rustls::RustlsConfig;
 use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
-    Hub, Identity, Teams, abilities,
+    Hub, Identity, Teams,
     certificates::{Certificates, Tls},
     config::{Config, TeamConfig, TlsConfig},
     embedded::{self, Embedded},
     gc,
     guard::Guard,
+    operate::{self, Outcome},
     reload::{Reload, Settings, Source},
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
-    stored,
-    usage::Usage,
     witness,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -171,9 +170,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
-        Command::Check { config, team } => run_check(&config, team).await,
-        Command::Teams { config } => run_teams(&config).await,
-        Command::Usage { config, team } => run_usage(&config, team).await,
+        Command::Check { config, team } => operate(&config, team, operate::check).await,
+        Command::Teams { config } => operate(&config, None, operate::list).await,
+        Command::Usage { config, team } => operate(&config, team, operate::usage).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -306,76 +305,24 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The teams of a settings file, or the one that is asked for.
-fn chosen(config: &Path, only: Option<TeamId>) -> anyhow::Result<Vec<TeamConfig>> {
+/// Asks the buckets of a settings file's teams, or of the one that is named, and says what came of it.
+async fn operate<F: Future<Output = Outcome>>(
+    config: &Path,
+    only: Option<TeamId>,
+    ask: impl FnOnce(Vec<TeamConfig>) -> F,
+) -> anyhow::Result<()> {
     let mut teams = Config::load(config)?.teams;
     teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(
         !teams.is_empty(),
         "the settings have no such team: `podsync-hub teams` lists those that they have"
     );
-    Ok(teams)
-}
-
-async fn run_teams(config: &Path) -> anyhow::Result<()> {
-    for team in chosen(config, None)? {
-        let server = team.endpoint.as_ref();
-        let server = server.map_or_else(|| "AWS".to_owned(), ToString::to_string);
-        let bucket = team.open().map_err(anyhow::Error::msg)?.bucket;
-        let state = match bucket.list(stored::MEMBERSHIP, None).await {
-            Ok(page) if page.objects.is_empty() => "no member came yet".to_owned(),
-            Ok(_) => "in use".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        say(&format!(
-            "{}  {} at {server}  {state}",
-            team.team, team.bucket
-        ));
-    }
-    Ok(())
-}
-
-async fn run_usage(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
-    let mut failed = 0;
-    for team in chosen(config, only)? {
-        say(&format!("team {}, bucket {}", team.team, team.bucket));
-        let settings = team.open().map_err(anyhow::Error::msg)?;
-        match Usage::of(settings.bucket.as_ref()).await {
-            Ok(usage) => say(usage.table(settings.quota).trim_end()),
-            Err(error) => {
-                failed += 1;
-                say(&format!("nothing is known of it: {error}"));
-            }
-        }
-    }
-    anyhow::ensure!(failed == 0, "buckets that could not be looked at: {failed}");
-    Ok(())
-}
-
-async fn run_check(config: &Path, only: Option<TeamId>) -> anyhow::Result<()> {
-    let teams = chosen(config, only)?;
-    let mut insufficient = 0;
-    for team in teams {
-        say(&format!("team {}, bucket {}", team.team, team.bucket));
-        let bucket = team.open().map_err(anyhow::Error::msg)?.bucket;
-        let tried = match bucket.ensure().await {
-            Ok(()) => bucket.probe().await,
-            Err(error) => Err(error),
-        };
-        match tried {
-            Ok(seen) => {
-                say(abilities::table(&seen).trim_end());
-                insufficient += usize::from(!seen.suffice());
-            }
-            Err(error) => {
-                insufficient += 1;
-                say(&format!("nothing could be tried: {error}"));
-            }
-        }
-    }
+    let outcome = ask(teams).await;
+    say(outcome.text.trim_end());
     anyhow::ensure!(
-        insufficient == 0,
-        "teams that can't share by their bucket: {insufficient}; the table says what is missing"
+        outcome.failed == 0,
+        "teams whose bucket isn't as it should be: {}; the lines above say why",
+        outcome.failed
     );
     Ok(())
 }

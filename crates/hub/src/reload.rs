@@ -2,16 +2,32 @@
 //!
 //! All of it is read and opened before anything is changed, so a bad file leaves the old settings in force.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
-use anyhow::Context;
+use podsync_core::TeamId;
 
 use crate::{
     Hub, Identity, TeamSettings,
-    config::{Config, PublicUrl, TeamConfig},
+    config::{Config, ConfigError, PublicUrl, TeamConfig},
     guard::Guard,
-    witness,
+    witness::{self, WitnessError},
 };
+
+/// Why settings can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// Of the file that `metrics_token` names.
+    #[error("metrics_token: {0}")]
+    Token(io::Error),
+    #[error("{}: public_urls has to name the address that members give to `podsync team set-hub`", .0.display())]
+    NoPublicUrl(PathBuf),
+    #[error("team {team}: {why}")]
+    Team { team: TeamId, why: String },
+}
 
 /// Where settings come from: a file, and flags over it.
 #[derive(Debug, Clone)]
@@ -29,22 +45,23 @@ pub struct Settings {
 }
 
 impl Source {
-    pub fn read(&self) -> anyhow::Result<Settings> {
+    pub fn read(&self) -> Result<Settings, ReloadError> {
         let mut config = Config::load(&self.file)?;
         if !self.public_urls.is_empty() {
             config.public_urls.clone_from(&self.public_urls);
         }
-        anyhow::ensure!(
-            !config.public_urls.is_empty(),
-            "{}: public_urls has to name the address that members give to `podsync team set-hub`",
-            self.file.display()
-        );
+        if config.public_urls.is_empty() {
+            return Err(ReloadError::NoPublicUrl(self.file.clone()));
+        }
         let witness = config.witness_key.as_deref().map(witness::read);
         let guard = config.metrics_token.as_deref().map(Guard::from_file);
         let identity = Identity {
             authorities: config.authorities(),
             witness: witness.transpose()?,
-            guard: guard.transpose()?.unwrap_or_default(),
+            guard: guard
+                .transpose()
+                .map_err(ReloadError::Token)?
+                .unwrap_or_default(),
         };
         Ok(Settings { config, identity })
     }
@@ -82,14 +99,19 @@ impl Reload {
         }
     }
 
-    fn try_again(&mut self) -> anyhow::Result<()> {
+    fn try_again(&mut self) -> Result<(), ReloadError> {
         let Settings { config, identity } = self.source.read()?;
         let before = &self.config.teams;
         let changed = config.teams.iter().filter(|team| !before.contains(team));
         let opened: Vec<TeamSettings> = changed
-            .map(|team| team.open().map_err(anyhow::Error::msg))
-            .collect::<Result<_, _>>()
-            .context("a team's bucket")?;
+            .map(|team| {
+                let opened = team.open();
+                opened.map_err(|why| ReloadError::Team {
+                    team: team.team,
+                    why,
+                })
+            })
+            .collect::<Result<_, _>>()?;
         let stays = |team: &TeamConfig| config.teams.iter().any(|new| new.team == team.team);
         let gone = before.iter().filter(|team| !stays(team));
         for team in gone {
