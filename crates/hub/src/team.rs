@@ -48,7 +48,7 @@ pub(crate) struct Team {
     /// Until when the bucket is taken for one that is there, and whose server is known.
     made: Mutex<Option<Instant>>,
     /// Held while it is brought up to date, so that one request does it for all.
-    view: Mutex<Option<Arc<View>>>,
+    seen: Mutex<Seen>,
     usage: Mutex<Usage>,
     doubts: Doubts,
 }
@@ -62,7 +62,7 @@ impl Team {
             retention: settings.retention,
             confirm: settings.confirm,
             made: Mutex::default(),
-            view: Mutex::default(),
+            seen: Mutex::default(),
             usage: Mutex::default(),
             doubts: Doubts::default(),
         }
@@ -113,24 +113,37 @@ impl Team {
     }
 
     async fn see(&self) -> Result<Arc<View>, Unseen> {
+        let arrived = Instant::now();
         self.made().await?;
-        let mut held = self.view.lock().await;
-        // Read before the listing: what is written meanwhile changes it again.
-        let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
-        if let Some(view) = held.as_ref().filter(|view| view.is_current(mark.as_ref())) {
+        let mut seen = self.seen.lock().await;
+        // Whoever looked while this one waited saw all that was written before it came.
+        if let (Some(view), true) = (&seen.view, seen.begun.is_some_and(|begun| begun > arrived)) {
             return Ok(view.clone());
         }
-        let view = View::read(self.id, &self.bucket, mark, held.as_deref()).await?;
-        let view = Arc::new(view);
-        *held = Some(view.clone());
+        let begun = Instant::now();
+        // Read before the listing: what is written meanwhile changes it again.
+        let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
+        let current = |view: &&Arc<View>| view.is_current(mark.as_ref());
+        let view = match seen.view.as_ref().filter(current) {
+            Some(view) => view.clone(),
+            None => {
+                let before = seen.view.as_deref();
+                Arc::new(View::read(self.id, &self.bucket, mark, before).await?)
+            }
+        };
+        *seen = Seen {
+            view: Some(view.clone()),
+            begun: Some(begun),
+        };
         Ok(view)
     }
 
     /// Whether this seems to be a member: good enough to share out places by. The bucket is asked only
     /// about those who weren't members when it was last looked at.
     pub(crate) async fn seems_member(&self, device: &DeviceId) -> bool {
-        let known = match self.view.try_lock() {
-            Ok(held) => held
+        let known = match self.seen.try_lock() {
+            Ok(seen) => seen
+                .view
                 .as_ref()
                 .and_then(|view| view.membership.as_ref())
                 .is_some_and(|membership| membership.state().is_member(device)),
@@ -141,7 +154,7 @@ impl Team {
 
     /// Forgets what was seen, so that the next request looks again.
     async fn look_again(&self) {
-        *self.view.lock().await = None;
+        *self.seen.lock().await = Seen::default();
     }
 
     /// The view, for a member.
@@ -183,6 +196,14 @@ impl Team {
         let mark = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
         self.bucket.put(CHANGED, Bytes::from(mark)).await
     }
+}
+
+/// What was last seen of the bucket.
+#[derive(Default)]
+struct Seen {
+    view: Option<Arc<View>>,
+    /// When it was looked at.
+    begun: Option<Instant>,
 }
 
 /// Why nothing could be seen.

@@ -207,6 +207,22 @@ async fn a_stop_lets_what_is_under_way_finish() {
 }
 
 #[tokio::test]
+async fn those_who_ask_at_once_share_a_look_at_the_bucket() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let heads = || async { Call::get(team.id(), "heads").send(&hub).await.status };
+    assert_eq!(heads().await, StatusCode::OK);
+    let bucket = hub.bucket(team.id());
+    bucket.fail(Fault::Slow(SHORT));
+    let before = bucket.seen().len();
+    let asked = futures::future::join_all((0..12).map(|_| heads()));
+    assert_eq!(asked.await, [StatusCode::OK; 12]);
+    let looks = bucket.seen().len() - before;
+    // Those who came while the first was looking share the second look.
+    assert!((1..=4).contains(&looks), "{looks} looks for 12 requests");
+}
+
+#[tokio::test]
 async fn what_operators_read_is_there() {
     let hub = TestHub::start().await.unwrap();
     let team = Team::at(&hub).await;
