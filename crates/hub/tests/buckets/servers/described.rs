@@ -54,36 +54,36 @@ fn known(name: &str) -> Known {
         region_checked: false,
         binds_bytes: true,
         ranged: 206,
-        lacking: &[],
+        lacking: Some(&[]),
         refusal_empties: false,
     };
     match name {
         "rgw" => Known {
             binds_bytes: false,
-            lacking: &[
+            lacking: Some(&[
                 Ability::BindsBytes,
                 Ability::TellsChecksum,
                 Ability::Hardened,
-            ],
+            ]),
             ..as_aws
         },
         "swift" => Known {
             only_new: false,
             region_checked: true,
             binds_bytes: false,
-            lacking: &[
+            lacking: Some(&[
                 Ability::BindsBytes,
                 Ability::TellsChecksum,
                 Ability::OnlyNew,
                 Ability::Hardened,
-            ],
+            ]),
             ..as_aws
         },
         "garage" => Known {
             expired: 400,
             only_new: false,
             region_checked: true,
-            lacking: &[Ability::TellsChecksum, Ability::OnlyNew, Ability::Hardened],
+            lacking: None,
             ..as_aws
         },
         "rclone" => Known {
@@ -91,13 +91,13 @@ fn known(name: &str) -> Known {
             only_new: false,
             binds_bytes: false,
             ranged: 200,
-            lacking: &[
+            lacking: Some(&[
                 Ability::Ranges,
                 Ability::BindsBytes,
                 Ability::TellsChecksum,
                 Ability::OnlyNew,
                 Ability::Hardened,
-            ],
+            ]),
             ..as_aws
         },
         other => panic!("nobody wrote down what {other} does otherwise than AWS"),

@@ -22,7 +22,7 @@ pub(crate) async fn start() -> Server {
             region_checked: false,
             binds_bytes: true,
             ranged: 206,
-            lacking: &[],
+            lacking: Some(&[]),
             refusal_empties: false,
         },
         _running: Box::new((embedded, folder)),

@@ -6,8 +6,6 @@ use std::{
     process::{Command, Stdio},
 };
 
-use podsync_hub::abilities::Ability;
-
 use super::{Known, Running, Server, free_port, install_tls, settings, wait_until_up};
 
 /// Names the program.
@@ -62,7 +60,7 @@ pub(crate) async fn start() -> Option<Server> {
             region_checked: true,
             binds_bytes: true,
             ranged: 206,
-            lacking: &[Ability::TellsChecksum, Ability::OnlyNew, Ability::Hardened],
+            lacking: None,
             refusal_empties: false,
         },
         _running: Box::new(running),

@@ -47,7 +47,7 @@ pub(crate) async fn start() -> Option<Server> {
             region_checked: false,
             binds_bytes: true,
             ranged: 206,
-            lacking: &[Ability::Private],
+            lacking: Some(&[Ability::Private]),
             refusal_empties: true,
         },
         _running: Box::new(running),
