@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -14,7 +15,10 @@ use std::{
 use podsync_api::hub::signature::authority;
 use podsync_core::TeamId;
 use reqwest::Url;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 use crate::{
     TeamSettings, Teams,
@@ -124,9 +128,24 @@ impl FromStr for PublicUrl {
     }
 }
 
+/// Parses a text where it is read, so that the parser knows its line: also within an array.
+impl Visitor<'_> for PublicUrlVisitor {
+    type Value = PublicUrl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as https://hub.example.com")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PublicUrl, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+struct PublicUrlVisitor;
+
 impl<'de> Deserialize<'de> for PublicUrl {
     fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
-        String::deserialize(text)?.parse().map_err(D::Error::custom)
+        text.deserialize_str(PublicUrlVisitor)
     }
 }
 
