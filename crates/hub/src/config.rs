@@ -259,8 +259,8 @@ impl Config {
                 let what = format!("bucket {} is two teams': each needs its own", team.bucket);
                 return Err((last_line(text, &team.bucket), what));
             }
-            if let Err(why) = team.open() {
-                return Err((last_line(text, &team.bucket), why));
+            if let Err(why) = team.place().check() {
+                return Err((last_line(text, &team.bucket), why.to_string()));
             }
         }
         let tls = self.tls.iter();
@@ -290,7 +290,18 @@ impl Config {
 impl TeamConfig {
     /// The team with its bucket, which has not been asked anything yet.
     pub fn open(&self) -> Result<TeamSettings, String> {
-        let bucket = S3Bucket::new(S3Settings {
+        let bucket = S3Bucket::new(self.place());
+        Ok(TeamSettings {
+            team: self.team,
+            bucket: Arc::new(bucket.map_err(|error| error.trouble().to_string())?),
+            quota: self.quota_bytes,
+            retention: self.retention,
+            confirm: self.confirm_uploads,
+        })
+    }
+
+    fn place(&self) -> S3Settings {
+        S3Settings {
             endpoint: self.endpoint.clone(),
             public_endpoint: self.public_endpoint.clone(),
             region: self.region.clone(),
@@ -301,14 +312,7 @@ impl TeamConfig {
             },
             credentials: Credentials::Chain,
             known: false,
-        });
-        Ok(TeamSettings {
-            team: self.team,
-            bucket: Arc::new(bucket.map_err(|error| error.trouble().to_string())?),
-            quota: self.quota_bytes,
-            retention: self.retention,
-            confirm: self.confirm_uploads,
-        })
+        }
     }
 }
 

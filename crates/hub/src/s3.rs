@@ -64,6 +64,17 @@ pub struct S3Settings {
     pub known: bool,
 }
 
+impl S3Settings {
+    /// Whether the bucket can be named like that.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        self.address(self.endpoint.as_ref()).map(drop)
+    }
+
+    fn address(&self, endpoint: Option<&Endpoint>) -> Result<Address, EndpointError> {
+        Address::new(endpoint, &self.region, &self.bucket, self.addressing)
+    }
+}
+
 /// A bucket at an S3 server.
 #[derive(Debug)]
 pub struct S3Bucket {
@@ -82,10 +93,9 @@ pub struct S3Bucket {
 impl S3Bucket {
     /// Sends nothing yet. The process must have a TLS provider installed.
     pub fn new(settings: S3Settings) -> Result<Self, StorageError> {
-        let refused = |error: EndpointError| StorageError::Refused(error.to_string().into());
         let address = |endpoint: Option<&Endpoint>| {
-            let (region, bucket) = (&settings.region, &settings.bucket);
-            Address::new(endpoint, region, bucket, settings.addressing).map_err(refused)
+            let address = settings.address(endpoint);
+            address.map_err(|error| StorageError::Refused(error.to_string().into()))
         };
         let public = settings
             .public_endpoint
