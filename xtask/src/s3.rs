@@ -20,7 +20,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::tools::{command, ensure_nextest, has, run, step, target};
+use crate::tools::{command, ensure_nextest, has, step, target};
 
 /// What the tests read to find a server: the file of its description.
 pub(crate) const VARIABLE: &str = "PODSYNC_TEST_S3";
@@ -66,25 +66,10 @@ impl S3 {
         step(&format!("the suite of buckets on {}", running.name));
         let suite = nextest(
             &description,
-            &["--package", "podsync-hub"],
             "binary(buckets) & test(a_described_server_is_a_bucket)",
         );
         step(&format!("the whole way over {}", running.name));
-        run(
-            "cargo",
-            &["build", "--package", "podsync", "--features", "failpoints"],
-        )?;
-        run("cargo", &["build", "--package", "podsync-hub"])?;
-        let way = nextest(
-            &description,
-            &[
-                "--package",
-                "podsync-tests",
-                "--features",
-                "podsync/failpoints",
-            ],
-            "binary(end_to_end) & test(/^any_bucket::/)",
-        );
+        let way = nextest(&description, "binary(end_to_end) & test(/^any_bucket::/)");
         step("its row for docs/hub.md");
         let lacks = running.check()?;
         println!(
@@ -108,8 +93,18 @@ impl Server {
     }
 }
 
-fn nextest(description: &Path, package: &[&str], tests: &str) -> Result<()> {
-    let arguments = [&["nextest", "run"], package, &["--no-capture", "-E", tests]].concat();
+/// With the features that every test is built with: nothing is compiled for this alone.
+fn nextest(description: &Path, tests: &str) -> Result<()> {
+    let arguments = [
+        "nextest",
+        "run",
+        "--workspace",
+        "--features",
+        "podsync/failpoints",
+        "--no-capture",
+        "-E",
+        tests,
+    ];
     let tests = command("cargo", &arguments).env(VARIABLE, description);
     tests.run().context("a test failed")?;
     Ok(())
