@@ -77,7 +77,10 @@ impl Verdict {
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
                 Self::Later(said.to_string(), wire::retry_after(headers))
             }
-            StatusCode::INSUFFICIENT_STORAGE => Self::Refused(said),
+            // What it has no room for, or doesn't do at all, it won't do later.
+            StatusCode::INSUFFICIENT_STORAGE
+            | StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Refused(said),
             status if status.is_server_error() => {
                 Self::Later(said.to_string(), wire::retry_after(headers))
             }

@@ -195,13 +195,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What part of the object a body is. A server may ignore `Range` and give all of it.
+    /// What part of the object a body is, as it says itself. A server may ignore `Range` and give all of it, or
+    /// give a part and call it 200.
     fn body(&self, response: Response, range: &Range<u64>) -> Result<Body, TransferError> {
         let size = self.id.size;
+        let content_range = response.headers().get(header::CONTENT_RANGE);
         let given = match response.status() {
-            StatusCode::OK => 0..size,
-            StatusCode::PARTIAL_CONTENT => {
-                let content_range = response.headers().get(header::CONTENT_RANGE);
+            StatusCode::OK if content_range.is_none() => 0..size,
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                 let parsed = content_range.and_then(|value| parse(value.to_str().ok()?));
                 let Some((given, whole)) = parsed else {
                     return Err(garbled(self.id, "it doesn't say what part it gives"));

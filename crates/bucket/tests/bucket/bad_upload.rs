@@ -64,6 +64,19 @@ async fn a_busy_bucket_is_asked_again_within_bounds() {
 }
 
 #[tokio::test]
+async fn what_a_bucket_does_not_do_is_not_asked_for_again() {
+    for code in [501, 505, 404, 405] {
+        let fake = Fake::start().await;
+        fake.bucket([status(code)]);
+        let pack = pack(&bytes(1, MIB));
+        let error = fake.client().upload(&[pack], nobody).await.unwrap_err();
+        let refused = matches!(error, TransferError::Refused { status, .. } if status == code);
+        assert!(refused && !error.may_pass(), "{error}");
+        assert_eq!(fake.count("PUT"), 1);
+    }
+}
+
+#[tokio::test]
 async fn what_came_there_meanwhile_is_as_good() {
     let fake = Fake::start().await;
     fake.bucket([status(412)]);
