@@ -1,7 +1,9 @@
 """What is said about a load before it comes true, and undo takes it back."""
 
+import io
 import json
 import os
+import zipfile
 
 import pytest
 import worlds
@@ -10,6 +12,7 @@ import worlds
 WORLDS = int(os.environ.get("PODSYNC_TEST_WORLDS", "1"))
 MERGES = ["overwrite", "account-region-merge", "service-merge"]
 PARTS = {"all": "", "some": "events,iam,logs,s3,sns,sqs"}
+# The state is of an even world, and lands in an odd one.
 CASES = [
     (merge, part, 6 * world + 3 * number + position)
     for world in range(WORLDS)
@@ -51,12 +54,26 @@ def applied(before, changes):
     return after
 
 
+@pytest.fixture(scope="module")
+def state_of(source):
+    """The state of a world, or of some services in it; each world is made once."""
+    made = {}
+
+    def state(world, services):
+        if world not in made:
+            source.reset()
+            worlds.fill(source, world)
+            made[world] = {part: source.save(part) for part in PARTS.values()}
+        return made[world][services]
+
+    return state
+
+
 @pytest.mark.parametrize(("merge", "part", "seed"), CASES)
-def test_a_load_does_what_the_plan_says_and_undo_takes_it_back(source, target, merge, part, seed):
-    for instance, world in ((source, 2 * seed), (target, 2 * seed + 1)):
-        instance.reset()
-        worlds.fill(instance, world)
-    state = source.save(PARTS[part])
+def test_a_load_does_what_the_plan_says_and_undo_takes_it_back(state_of, target, merge, part, seed):
+    state = state_of(2 * (seed // 6), PARTS[part])
+    target.reset()
+    worlds.fill(target, 2 * seed + 1)
     checkpoint, before = target.save(), index(target)
     changes = plan(target, state, merge)
     assert index(target) == before
@@ -65,3 +82,23 @@ def test_a_load_does_what_the_plan_says_and_undo_takes_it_back(source, target, m
     assert plan(target, state, merge) == [], "a second load changes something"
     target.load(checkpoint, "overwrite")
     assert index(target) == before
+
+
+def test_a_load_that_fails_half_way_does_what_the_plan_says_up_to_there(state_of, target):
+    target.reset()
+    worlds.fill(target, 3)
+    with zipfile.ZipFile(io.BytesIO(state_of(0, PARTS["some"]))) as old:
+        target_zip = io.BytesIO()
+        with zipfile.ZipFile(target_zip, "w") as new:
+            for name in old.namelist():
+                broken = name.startswith("api_states/logs/")
+                new.writestr(name, b"\x80\x04." if broken else old.read(name))
+    state, before = target_zip.getvalue(), index(target)
+    _, _, body = target.call("POST", "/_localstack/pods/plan?merge=service-merge", state)
+    document = json.loads(body)
+    assert [failed["service"] for failed in document["failed"]] == ["logs"]
+    status, _, body = target.call("POST", "/_localstack/pods?merge=service-merge", state)
+    events = {event["service"]: event["status"] for event in map(json.loads, body.splitlines())}
+    assert status == 201
+    assert {name for name, status in events.items() if status == "error"} == {"logs"}
+    assert index(target) == applied(before, document["changes"])
