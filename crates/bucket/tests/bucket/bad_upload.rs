@@ -70,7 +70,8 @@ async fn what_a_bucket_does_not_do_is_not_asked_for_again() {
         fake.bucket([status(code)]);
         let pack = pack(&bytes(1, MIB));
         let error = fake.client().upload(&[pack], nobody).await.unwrap_err();
-        let refused = matches!(error, TransferError::Refused { status, .. } if status == code);
+        let refused =
+            matches!(error, TransferError::Refused { ref said, .. } if said.status == code);
         assert!(refused && !error.may_pass(), "{error}");
         assert_eq!(fake.count("PUT"), 1);
     }
