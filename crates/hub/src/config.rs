@@ -21,10 +21,9 @@ use serde::{
 };
 
 use crate::{
-    TeamSettings, Teams,
+    Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
-    team::Confirm,
 };
 
 /// Where a hub listens unless it is told otherwise.

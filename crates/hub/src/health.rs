@@ -10,7 +10,7 @@ use podsync_core::TeamId;
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::{hub::Hub, storage::StorageError};
+use crate::storage::StorageError;
 
 /// How long what was seen is told again.
 const LIFETIME: Duration = Duration::from_secs(5);
@@ -18,6 +18,7 @@ const LIFETIME: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How many buckets are asked at once.
 const AT_ONCE: usize = 16;
+const READ_ONLY: &str = "the bucket takes no writes of the hub; `podsync-hub check` tells why";
 
 #[derive(Debug, Default)]
 pub(crate) struct Health(Mutex<Option<(Instant, Vec<TeamHealth>)>>);
@@ -42,31 +43,29 @@ pub(crate) enum State {
     Down,
 }
 
-impl Hub {
-    /// How each team's bucket does, as of the last seconds.
-    pub(crate) async fn team_health(&self) -> Vec<TeamHealth> {
+impl Health {
+    /// How each team's bucket does, as of the last seconds; `asked` are the teams with what asks their buckets, which
+    /// tells whether they take writes.
+    pub(crate) async fn of<F>(&self, asked: Vec<(TeamId, F)>) -> Vec<TeamHealth>
+    where
+        F: Future<Output = Result<bool, StorageError>>,
+    {
         // Held while the buckets are asked, so that one does it for all who ask.
-        let mut seen = self.health.0.lock().await;
+        let mut seen = self.0.lock().await;
         if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < LIFETIME) {
             return health.clone();
         }
-        let teams = self.teams.all();
-        let mut health: Vec<TeamHealth> = stream::iter(teams)
-            .map(|team| async move {
-                let (state, reason) = match timeout(PATIENCE, team.answers()).await {
-                    Ok(Ok(())) if team.takes_writes() => (State::Ready, None),
-                    Ok(Ok(())) => {
-                        let reason =
-                            "the bucket takes no writes of the hub; `podsync-hub check` tells why";
-                        (State::ReadOnly, Some(reason.to_owned()))
-                    }
+        let mut health: Vec<TeamHealth> = stream::iter(asked)
+            .map(|(team, answers)| async move {
+                let (state, reason) = match timeout(PATIENCE, answers).await {
+                    Ok(Ok(true)) => (State::Ready, None),
+                    Ok(Ok(false)) => (State::ReadOnly, Some(READ_ONLY.to_owned())),
                     Ok(Err(error)) => (State::Down, Some(error.to_string())),
                     Err(_) => {
                         let late = StorageError::Unavailable("no answer within seconds".into());
                         (State::Down, Some(late.to_string()))
                     }
                 };
-                let team = team.id();
                 TeamHealth {
                     team,
                     state,
@@ -77,11 +76,6 @@ impl Hub {
             .collect()
             .await;
         health.sort_by_key(|health| health.team);
-        for team in &health {
-            let ready = i64::from(team.state == State::Ready);
-            let label = team.team.into();
-            self.metrics.team_ready.get_or_create(&label).set(ready);
-        }
         for down in health.iter().filter(|health| health.state != State::Ready) {
             let reason = down.reason.as_deref().unwrap_or_default();
             tracing::warn!(team = %down.team, state = ?down.state, reason, "not ready");

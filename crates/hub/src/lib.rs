@@ -32,4 +32,4 @@ pub mod usage;
 pub mod witness;
 
 pub use hub::{Hub, Identity};
-pub use teams::{TeamSettings, Teams};
+pub use teams::{Confirm, TeamSettings, Teams};

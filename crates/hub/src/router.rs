@@ -22,9 +22,10 @@ use tracing::Instrument;
 use crate::{
     authenticate::{Signed, malformed},
     failure::Failure,
-    health,
+    health::{self, State as Condition, TeamHealth},
     hub::{Hub, now_ms},
     metrics, openapi,
+    storage::StorageError,
     teams::unknown_team,
 };
 
@@ -263,7 +264,7 @@ impl Signed {
 
 /// Ready while a bucket takes shares. Whose doesn't is not for strangers.
 async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
-    if health::can_serve(&hub.team_health().await) {
+    if health::can_serve(&team_health(&hub).await) {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Failure::new(
@@ -272,11 +273,30 @@ async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
     ))
 }
 
+async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
+    let teams = hub.teams.all().into_iter();
+    let asked = teams.map(|team| {
+        let id = team.id();
+        let answers = async move {
+            team.answers().await?;
+            Ok::<_, StorageError>(team.takes_writes())
+        };
+        (id, answers)
+    });
+    let health = hub.health.of(asked.collect()).await;
+    for team in &health {
+        let ready = i64::from(team.state == Condition::Ready);
+        let label = team.team.into();
+        hub.metrics.team_ready.get_or_create(&label).set(ready);
+    }
+    health
+}
+
 async fn teams(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
     if !hub.identity().guard.admits(&headers) {
         return not_shown();
     }
-    Json(hub.team_health().await).into_response()
+    Json(team_health(&hub).await).into_response()
 }
 
 async fn show_metrics(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {

@@ -20,14 +20,13 @@ use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::{DeviceId, TeamId};
 use tokio::sync::Mutex;
 
-pub use self::confirm::Confirm;
 use self::{confirm::Doubts, quota::Usage, view::View};
 use crate::{
     abilities::{self, Ability},
     gc::decide::Retention,
     storage::{Storage, StorageError, list_all},
     stored::CHANGED,
-    teams::{TeamSettings, unknown_team},
+    teams::{Confirm, TeamSettings, unknown_team},
 };
 
 /// How many calls to the bucket one request makes at once.

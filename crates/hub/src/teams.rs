@@ -8,11 +8,12 @@ use std::{
 
 use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::TeamId;
+use serde::Deserialize;
 
 use crate::{
     gc::decide::Retention,
     storage::{Storage, StorageError},
-    team::{Confirm, Team},
+    team::Team,
 };
 
 /// The most teams that are taken in where any team is.
@@ -28,6 +29,17 @@ pub struct TeamSettings {
     pub retention: Retention,
     /// When uploads are hashed before a commit names them.
     pub confirm: Confirm,
+}
+
+/// When new objects are hashed before a commit names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirm {
+    /// Where the server takes wrong bytes.
+    #[default]
+    WhereNeeded,
+    Always,
+    Never,
 }
 
 type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;

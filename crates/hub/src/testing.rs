@@ -14,13 +14,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Hub, Identity, TeamSettings, Teams,
+    Confirm, Hub, Identity, TeamSettings, Teams,
     authenticate::Limits,
     gc::decide::Retention,
     guard::Guard,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
-    team::Confirm,
 };
 
 /// How a test's hub differs from the usual one.

@@ -12,13 +12,13 @@ use std::{
 
 use bytes::Bytes;
 use podsync_api::hub::ObjectRef;
-use serde::Deserialize;
 
 use super::Team;
 use crate::{
     abilities::Ability,
     keys::ObjectKey,
     storage::{ObjectHead, StorageError},
+    teams::Confirm,
 };
 
 /// How many objects are read and hashed at once, each in pieces.
@@ -29,17 +29,6 @@ const MAX_MARK_LEN: u64 = 256;
 const DOUBT: Duration = Duration::from_secs(3600);
 /// The most damaged objects that are remembered: those of a commit.
 const MAX_DOUBTS: usize = 10_000;
-
-/// When new objects are hashed before a commit names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confirm {
-    /// Where the server takes wrong bytes.
-    #[default]
-    WhereNeeded,
-    Always,
-    Never,
-}
 
 /// Objects that were found to be damaged, so that an upload may go over them. Each replica has its own: who
 /// commits at another one learns the same there.
