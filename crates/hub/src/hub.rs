@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use futures::{StreamExt, stream};
 use podsync_api::hub::HubError;
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
@@ -17,6 +18,9 @@ use crate::{
     metrics::Metrics,
     teams::Teams,
 };
+
+/// How many buckets are greeted at once.
+const AT_ONCE: usize = 16;
 
 #[derive(Debug)]
 pub struct Hub {
@@ -66,6 +70,18 @@ impl Hub {
     pub(crate) fn identity(&self) -> Arc<Identity> {
         let identity = self.identity.read();
         identity.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks each bucket once, so that what a first use takes keeps no request waiting, and no impatient one cuts it
+    /// off. A bucket that can't be asked is told, and tried again at its first request.
+    pub async fn greet(&self) {
+        let greeted =
+            stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
+                if let Err(error) = team.answers().await {
+                    tracing::warn!(team = %team.id(), %error, "the bucket can't be used yet");
+                }
+            });
+        greeted.await;
     }
 
     /// Requests that are under way go on with the one before.

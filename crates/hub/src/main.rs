@@ -276,7 +276,7 @@ async fn serve_and_sweep(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let sweeping = async {
-        gc::hourly(&hub, stop.clone()).await;
+        tokio::join!(hub.greet(), gc::hourly(&hub, stop.clone()));
         std::future::pending::<()>().await;
     };
     tokio::select! {
