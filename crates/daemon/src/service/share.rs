@@ -28,7 +28,7 @@ use crate::{
         find::{Finder, Found, private_reference},
         holdings::{Holdings, pack_ids},
         pull::bytes_gone,
-        save::pack::{Recorder, seal_manifest, sound_version},
+        save::pack::{Recorder, seal_manifest},
         skew,
     },
     tasks::Tasks,

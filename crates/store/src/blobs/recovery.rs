@@ -39,11 +39,11 @@ pub(super) fn refuse_empty(records: &Path) -> Result<(), StoreError> {
 pub(super) fn why_unopened(records: &Path) -> Option<StoreError> {
     let mut start = [0; MAGIC.len()];
     let read = File::open(records).and_then(|mut file| file.read_exact(&mut start));
-    match read {
-        Ok(()) if start == MAGIC => None,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        _ => Some(damaged(records, "it is no database")),
-    }
+    let is_database = match read {
+        Ok(()) => start == MAGIC,
+        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
+    };
+    (!is_database).then(|| damaged(records, "it is no database"))
 }
 
 /// What every file of redb begins with.

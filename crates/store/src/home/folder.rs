@@ -26,6 +26,9 @@ const MARKS: [&str; 6] = [
     "format",
 ];
 
+/// The file that is closed last.
+const LOG: &str = "log.redb";
+
 /// Whether a folder is a podsync home, in use or not, whole or half copied.
 pub fn is_home(folder: &Path) -> bool {
     let marks = MARKS.iter().filter(|name| folder.join(name).is_file());
@@ -129,7 +132,7 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
 /// closed already nothing is left to do.
 pub(super) fn close_to_others(folder: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("close to others", folder, 0, error);
-    let log = folder.join("log.redb");
+    let log = folder.join(LOG);
     let is_open = |path: &Path| {
         let metadata = path.symlink_metadata();
         metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
@@ -160,11 +163,18 @@ fn close_within(folder: &Path) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;
         let (path, kind) = (entry.path(), entry.file_type()?);
-        if kind.is_dir() {
+        let mode = if kind.is_dir() {
             close_within(&path)?;
-            fs::set_permissions(&path, Permissions::from_mode(0o700))?;
-        } else if kind.is_file() && entry.file_name() != "log.redb" {
-            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            0o700
+        } else if kind.is_file() && entry.file_name() != LOG {
+            0o600
+        } else {
+            continue;
+        };
+        match fs::set_permissions(&path, Permissions::from_mode(mode)) {
+            // It was a library's to delete.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())

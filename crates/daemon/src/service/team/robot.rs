@@ -14,7 +14,7 @@ use podsync_core::{
     ticket::Ticket,
     wire::{self, Protocol, ResponseIn},
 };
-use podsync_net::{Multiaddr, Net};
+use podsync_net::Net;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{Instant, sleep, timeout_at},
@@ -26,7 +26,14 @@ use crate::{
     error::Failure,
     hub::HubSync,
     node::handle::Node,
-    service::{choose::team_of, names::duration, team::Team},
+    service::{
+        choose::team_of,
+        names::duration,
+        team::{
+            Team,
+            knock::{KNOCK_EVERY, addresses, knock},
+        },
+    },
     token::Token,
 };
 
