@@ -10,7 +10,7 @@ use podsync_store::{Blobs, Home, Log};
 use tokio::time::Instant;
 
 use crate::{
-    hub::{HubSync, Hubs, Uploads},
+    hub::{bring::Uploads, state::Hubs, sync::HubSync},
     locks::PodLocks,
     node::handle::Node,
     service::{

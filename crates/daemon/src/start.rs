@@ -31,7 +31,7 @@ use crate::{
     daemon::{self, Daemon},
     error::{Failure, told},
     gate::SharedGate,
-    hub::{Hubs, Placements},
+    hub::{placements::Placements, state::Hubs},
     node,
     packs::held_inputs,
     paths::socket_path,

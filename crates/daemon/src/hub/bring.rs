@@ -15,8 +15,9 @@ use podsync_core::{
 };
 
 use super::{
-    HubSync, TeamHub,
     placements::{NOWHERE, Placed},
+    state::TeamHub,
+    sync::HubSync,
 };
 use crate::{
     error::Failure,

@@ -17,7 +17,7 @@ use podsync_core::{
     feed::{BlobRef, Entry},
 };
 
-use super::{HubSync, TeamHub, placements::Placed};
+use super::{placements::Placed, state::TeamHub, sync::HubSync};
 use crate::error::Failure;
 
 /// What the bucket has to have for one entry.

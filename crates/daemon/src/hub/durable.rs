@@ -6,7 +6,7 @@ use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
 use tokio::time::sleep;
 
-use super::{HubSync, Standing, TeamHub};
+use super::{state::Standing, state::TeamHub, sync::HubSync};
 use crate::{call::Context, error::Failure, tasks::Lifetime};
 
 /// How often who waits looks at what the hub's client has run into.

@@ -7,7 +7,10 @@ use podsync_core::{TeamId, engine::FetchFailed};
 use podsync_net::BlobRange;
 use podsync_store::Blobs;
 
-use super::{Placements, TeamHub, placements::Placed};
+use super::{
+    placements::{Placed, Placements},
+    state::{Hubs, TeamHub},
+};
 use crate::arriving::Arriving;
 
 /// What a fetch from the bucket needs.
@@ -20,6 +23,17 @@ pub(crate) struct BucketFetch {
 }
 
 impl BucketFetch {
+    /// What fetching from a team's bucket takes; none before its hub was looked up.
+    pub(crate) fn of(hubs: &Hubs, team: TeamId, blobs: &Blobs) -> Option<Self> {
+        let hub = Arc::clone(hubs.lock().get(&team)?);
+        Some(Self {
+            hub,
+            places: hubs.places.clone(),
+            blobs: blobs.clone(),
+            team,
+        })
+    }
+
     /// What arrived is in the store when this returns; syncing it is the caller's.
     pub(crate) async fn run(
         &self,

@@ -13,7 +13,7 @@ use podsync_core::{
     wire::{Liveness, MAX_HEADS},
 };
 
-use super::{Heard, HubSync, TeamHub, placements::Placed};
+use super::{placements::Placed, state::Heard, state::TeamHub, sync::HubSync};
 use crate::error::Failure;
 
 /// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.

@@ -10,7 +10,7 @@ use podsync_core::{
     membership::Operation,
 };
 
-use super::{Hubs, hear::open_all};
+use super::{hear::open_all, state::Hubs};
 
 /// The answer of the first of these hubs that gives one.
 pub(crate) async fn ask_to_join(

@@ -20,7 +20,7 @@ use podsync_core::{
 };
 use podsync_store::{Blobs, StoreError};
 
-use super::{TeamHub, bring::Uploads};
+use super::{bring::Uploads, state::TeamHub};
 use crate::{
     call::Context,
     error::Failure,

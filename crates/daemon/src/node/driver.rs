@@ -23,7 +23,7 @@ use crate::{
     addresses::{self, Addresses},
     clock::Clock,
     gate::SharedGate,
-    hub::Hubs,
+    hub::state::Hubs,
 };
 
 /// Messages that wait for the engine; senders wait with them.

@@ -24,7 +24,7 @@ use tracing::Instrument;
 use super::handle::Message;
 use crate::{
     arriving::Arriving,
-    hub::{BucketFetch, Hubs, ask_to_join},
+    hub::{fetch::BucketFetch, join::ask_to_join, state::Hubs},
 };
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
@@ -218,7 +218,7 @@ impl Effects {
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
             },
-            Provider::Bucket => Source::Bucket(self.hubs.bucket(team, &self.blobs)),
+            Provider::Bucket => Source::Bucket(BucketFetch::of(&self.hubs, team, &self.blobs)),
         }
     }
 

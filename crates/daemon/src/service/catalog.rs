@@ -8,7 +8,7 @@ use podsync_core::{engine::Command, reference::Reference};
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
     service::{

@@ -18,7 +18,7 @@ use crate::{
     call::Context,
     clock::now_ms,
     error::{Failure, told},
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     service::names::duration,
 };

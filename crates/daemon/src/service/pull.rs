@@ -26,7 +26,7 @@ use tokio::{
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
     packs::HeldPacks,

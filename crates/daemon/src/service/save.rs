@@ -17,7 +17,7 @@ use podsync_store::Home;
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
     service::{

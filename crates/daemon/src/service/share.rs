@@ -18,7 +18,7 @@ use podsync_store::{Blobs, Home};
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     locks::PodLocks,
     meter::Meter,
     node::handle::Node,

@@ -13,7 +13,7 @@ use podsync_store::{Blobs, Home};
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     service::{names::DeviceNames, team::role_to},
     tasks::{Lifetime, Tasks},

@@ -26,7 +26,7 @@ use crate::{
     call::{Context, Handle},
     clock::now_ms,
     error::{Failure, Stopped, told},
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     service::{choose::team_of, team::knock::knock},
 };

@@ -13,7 +13,7 @@ use podsync_store::{Home, Log};
 use crate::{
     clock::now_ms,
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
     service::{

@@ -12,7 +12,7 @@ use podsync_store::Blobs;
 
 use crate::{
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     packs::HeldPacks,
     service::{

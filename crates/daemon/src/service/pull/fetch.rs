@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::{
     call::Context,
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     service::{
         find::Finder,
@@ -28,6 +28,7 @@ use crate::{
 };
 
 /// For whom it is fetched, and whom to ask first.
+#[derive(Clone, Copy)]
 pub(crate) struct Fetching<'a> {
     pub(crate) team: TeamId,
     pub(crate) prefer: DeviceId,

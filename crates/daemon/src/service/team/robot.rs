@@ -24,7 +24,7 @@ use crate::{
     call::{Context, Handle},
     clock::now_ms,
     error::Failure,
-    hub::HubSync,
+    hub::sync::HubSync,
     node::handle::Node,
     service::{
         choose::team_of,

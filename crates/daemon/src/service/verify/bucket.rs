@@ -27,7 +27,12 @@ use tokio::time::Instant;
 use crate::{
     call::Context,
     error::Failure,
-    hub::{HubSync, Named, TeamHub, committed, held_blob},
+    hub::{
+        confirm::{Named, committed},
+        state::TeamHub,
+        sync::HubSync,
+        upload::held_blob,
+    },
     node::handle::Node,
     service::{
         find::{Finder, Found},
@@ -195,13 +200,17 @@ impl BucketVerifier {
     ) -> Result<BTreeMap<ObjectRef, String>, Failure> {
         let mut left: BTreeSet<ObjectRef> = bad.keys().copied().collect();
         let mut failed = BTreeMap::new();
+        let fetching = Fetching {
+            team,
+            prefer: self.device,
+            sources: Sources::Peers,
+            deadline,
+            context,
+        };
         for version in looked {
             let fetching = Fetching {
-                team,
                 prefer: version.author(),
-                sources: Sources::Peers,
-                deadline,
-                context,
+                ..fetching
             };
             for (blob, object) in version.named.blobs() {
                 if left.remove(&object)
@@ -214,7 +223,7 @@ impl BucketVerifier {
         // Outboards are made of packs, which are right now where they can be.
         for object in left {
             let outcome = self
-                .mend_outboards(team, hub, looked, bad, &object, deadline, context)
+                .mend_outboards(hub, looked, bad, &object, fetching)
                 .await;
             if let Err(failure) = outcome {
                 failed.insert(object, told(failure)?);
@@ -257,30 +266,21 @@ impl BucketVerifier {
 
     /// Makes an outboards object again. Which packs it covered follows from the entries that name it: those
     /// that their other outboards don't, or all.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one object, beside what is known of the bucket"
-    )]
     async fn mend_outboards(
         &self,
-        team: TeamId,
         hub: &TeamHub,
         looked: &[Looked],
         bad: &Bad,
         object: &ObjectRef,
-        deadline: Instant,
-        context: &Arc<Context>,
+        fetching: Fetching<'_>,
     ) -> Result<(), Failure> {
         for version in looked {
             if !version.named.outboards.contains(object) {
                 continue;
             }
             let fetching = Fetching {
-                team,
                 prefer: version.author(),
-                sources: Sources::Peers,
-                deadline,
-                context,
+                ..fetching
             };
             let packs: Vec<_> = version.named.blobs().skip(1).collect();
             let mut covered = BTreeSet::new();

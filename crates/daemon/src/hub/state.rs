@@ -1,0 +1,201 @@
+//! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_bucket::{Hub, HubAddress};
+use podsync_core::{OpId, TeamId, keys::DeviceSecret};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    clock::Clock,
+    error::{Failure, told},
+    hub::placements::Placements,
+};
+
+/// How long somebody waits for what the hub knows before going on without it.
+pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The hubs of this home's teams.
+pub(crate) struct Hubs {
+    pub(super) secret: DeviceSecret,
+    pub(super) places: Placements,
+    pub(super) clock: Clock,
+    pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
+    /// There is something to bring, or somebody waits.
+    pub(super) wake: Notify,
+}
+
+/// A team's place at its hub.
+pub(crate) struct TeamHub {
+    pub(super) url: String,
+    pub(super) client: Hub,
+    /// What the hub said last; one question at a time.
+    pub(super) heard: tokio::sync::Mutex<Heard>,
+    pub(super) hearing: Turn,
+    pub(super) bringing: Turn,
+    /// The statement of liveness that was brought last.
+    pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
+    pub(super) standing: watch::Sender<Standing>,
+}
+
+#[derive(Default)]
+pub(super) struct Heard {
+    pub(super) etag: Option<String>,
+    pub(super) membership: Vec<OpId>,
+}
+
+/// One does it, and one more waits to: whatever there is to do by now, that one will see.
+#[derive(Default)]
+pub(super) struct Turn {
+    now: tokio::sync::Mutex<()>,
+    next: tokio::sync::Mutex<()>,
+}
+
+impl Turn {
+    /// None where somebody waits already.
+    pub(super) async fn take(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let _next = self.next.try_lock().ok()?;
+        Some(self.now.lock().await)
+    }
+}
+
+/// How things are with a hub.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// Unix milliseconds of the last answer.
+    pub(crate) heard_ms: Option<u64>,
+    /// Why it can't be asked, or doesn't take what is brought; none while all is well.
+    pub(crate) trouble: Option<Trouble>,
+    /// The newest entry of this device's own feed that is in the bucket.
+    pub(crate) committed: u64,
+    /// Bytes sent, and bytes to send, of an upload that is under way.
+    pub(crate) uploading: Option<(u64, u64)>,
+    /// How often it has been begun to ask the hub, or to bring it something.
+    pub(super) begun: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) error: ApiError,
+    /// Whether it may go away by itself.
+    pub(crate) may_pass: bool,
+    /// Which attempt came to this.
+    pub(super) attempt: u64,
+}
+
+impl TeamHub {
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn client(&self) -> &Hub {
+        &self.client
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// Nobody waits longer.
+    pub(super) fn not_heard(&self) -> ApiError {
+        if let Some(failing) = self.client.failing() {
+            return ApiError::new(ErrorCode::Unreachable, failing);
+        }
+        let seconds = HEAR_PATIENCE.as_secs();
+        let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
+        ApiError::new(ErrorCode::Unreachable, text)
+            .hint("look whether it runs and whether this machine reaches it")
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut Standing)) {
+        self.standing.send_modify(change);
+    }
+
+    /// The number of an attempt that begins now: it knows of everything that was decided before.
+    pub(super) fn begin(&self) -> u64 {
+        let mut attempt = 0;
+        self.note(|standing| {
+            standing.begun += 1;
+            attempt = standing.begun;
+        });
+        attempt
+    }
+
+    pub(super) fn note_outcome<T>(&self, attempt: u64, outcome: &Result<T, Failure>) {
+        let trouble = outcome.as_ref().err().map(|failure| Trouble {
+            error: failure.told().clone(),
+            may_pass: failure.told().code == ErrorCode::Unreachable,
+            attempt,
+        });
+        self.note(|standing| standing.trouble = trouble);
+    }
+}
+
+impl Hubs {
+    pub(crate) fn new(secret: DeviceSecret, places: Placements, clock: Clock) -> Self {
+        Self {
+            secret,
+            places,
+            clock,
+            teams: Mutex::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    /// Has the hubs asked, and what waits brought, now.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
+            told(ErrorCode::Invalid, &error, Some(error.hint()))
+        })?;
+        let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
+        Ok(Hub::new(address, team, secret)?)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<TeamId, Arc<TeamHub>>> {
+        self.teams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::ready, pin::pin};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_waits_and_whoever_comes_then_leaves_it_to_that_one() {
+        let turn = Turn::default();
+        let first = turn.take().await.unwrap();
+        let mut second = pin!(turn.take());
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("two at once"),
+            () = ready(()) => {}
+        }
+        assert!(turn.take().await.is_none());
+        drop(first);
+        let second = second.await.unwrap();
+        // The place of who waits is free again.
+        let mut third = pin!(turn.take());
+        tokio::select! {
+            biased;
+            _ = &mut third => panic!("two at once"),
+            () = ready(()) => {}
+        }
+        drop(second);
+        assert!(third.await.is_some());
+    }
+}

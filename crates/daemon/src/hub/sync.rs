@@ -1,0 +1,158 @@
+//! Keeping in step: the hub is heard when somebody waits, and told what was just decided here.
+
+use std::{sync::Arc, time::Duration};
+
+use podsync_bucket::Hub;
+use podsync_core::{DeviceId, TeamId};
+use tokio::sync::watch;
+
+use crate::{
+    error::Failure,
+    hub::state::{HEAR_PATIENCE, Hubs, Standing, TeamHub, Turn},
+    node::handle::Node,
+    tasks::Lifetime,
+};
+
+/// How long a look at what there is waits for what the hub knows.
+const BRIEFLY: Duration = Duration::from_secs(3);
+
+/// Learns what hubs know, and tells them what was decided here.
+pub(crate) struct HubSync {
+    pub(crate) device: DeviceId,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) node: Node,
+    pub(crate) hubs: Arc<Hubs>,
+}
+
+impl HubSync {
+    /// A team's hub, by its URL.
+    pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        self.hubs.client(team, url)
+    }
+
+    /// Has the hubs asked, and what waits brought, now.
+    pub(crate) fn wake(&self) {
+        self.hubs.wake();
+    }
+
+    /// The team's hub; none where it has none.
+    pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
+        let url = self
+            .node
+            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
+        let Some(url) = url.await? else {
+            self.hubs.lock().remove(&team);
+            return Ok(None);
+        };
+        if let Some(known) = self.hubs.lock().get(&team)
+            && known.url == url
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let client = self.hubs.client(team, &url)?;
+        let (places, of) = (self.hubs.places.clone(), url.clone());
+        let known = tokio::task::spawn_blocking(move || {
+            if places.adopt(team, &of)? {
+                tracing::info!(team = %team.short(), "another hub: what lies in its bucket is learnt anew");
+            }
+            places.blobs(team)
+        });
+        let known = known.await??;
+        self.tell_places(team, known).await?;
+        let hub = Arc::new(TeamHub {
+            url,
+            client,
+            heard: tokio::sync::Mutex::default(),
+            hearing: Turn::default(),
+            bringing: Turn::default(),
+            liveness: tokio::sync::Mutex::default(),
+            standing: watch::Sender::new(Standing::default()),
+        });
+        // Two that came here at once: the one that is there stays.
+        let mut teams = self.hubs.lock();
+        match teams.get(&team) {
+            Some(there) if there.url == hub.url => Ok(Some(Arc::clone(there))),
+            _ => {
+                teams.insert(team, Arc::clone(&hub));
+                Ok(Some(hub))
+            }
+        }
+    }
+
+    /// Asks the hub now; whether it was heard, and none where the team has no hub.
+    pub(crate) async fn hear(&self, team: TeamId) -> Result<Option<bool>, Failure> {
+        if let Ok(None) = self.hub(team).await {
+            return Ok(None);
+        }
+        match self.hear_now(team).await {
+            Ok(()) => Ok(Some(true)),
+            Err(failure) => {
+                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                Ok(Some(false))
+            }
+        }
+    }
+
+    /// What keeps this device from the team's hub, if anything does.
+    pub(crate) async fn trouble(&self, team: TeamId) -> Result<Option<String>, Failure> {
+        let hub = match self.hub(team).await {
+            Ok(Some(hub)) => hub,
+            Ok(None) => return Ok(None),
+            Err(failure) => return Ok(Some(failure.told().message.clone())),
+        };
+        let trouble = hub.standing().trouble;
+        Ok(hub
+            .client
+            .failing()
+            .or(trouble.map(|trouble| trouble.error.message)))
+    }
+
+    /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
+    pub(crate) async fn hear_now(&self, team: TeamId) -> Result<(), Failure> {
+        let Some(hub) = self.hub(team).await? else {
+            return Ok(());
+        };
+        let attempt = hub.begin();
+        let heard = tokio::time::timeout(HEAR_PATIENCE, self.hear_hub(team, &hub));
+        let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
+        hub.note_outcome(attempt, &outcome);
+        outcome
+    }
+
+    /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was
+    /// heard in the background there. Without an answer, what is known is shown.
+    pub(crate) async fn hear_briefly(&self, team: TeamId) {
+        if self.lifetime == Lifetime::Service {
+            return;
+        }
+        match tokio::time::timeout(BRIEFLY, self.hear_now(team)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+            }
+            Err(_) => tracing::warn!(team = %team.short(), "the hub wasn't heard in time"),
+        }
+    }
+}
+
+impl HubSync {
+    /// Brings what this device just decided about the team. What can't be brought now is later, by the
+    /// daemon: deciding it has not failed.
+    pub(crate) async fn tell_hub(&self, team: TeamId) {
+        let told = async {
+            let Some(hub) = self.hub(team).await? else {
+                return Ok(());
+            };
+            self.hear_now(team).await?;
+            self.bring_operations(team, &hub).await
+        };
+        match tokio::time::timeout(HEAR_PATIENCE, told).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => {
+                let failure: Failure = failure;
+                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub doesn't know of it yet");
+            }
+            Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
+        }
+    }
+}
