@@ -29,6 +29,7 @@ use podsync_core::{
     ticket::{RecoveryKey, Ticket},
     wire::{self, AddressRecord, Liveness, MAX_GOSSIP_LEN, Protocol},
 };
+use podsync_hub::abilities::{self, Abilities};
 
 /// A decoder and what it is held to.
 pub struct Target {
@@ -55,7 +56,7 @@ impl Target {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     Target {
         name: "operation",
         run: |bytes| drop(verify::<Operation>(bytes)),
@@ -236,6 +237,13 @@ pub const TARGETS: [Target; 24] = [
         max_len: 512 * KIB,
         memory: MIB,
         seeds: &["outboards"],
+    },
+    Target {
+        name: "abilities",
+        run: |bytes| drop(Abilities::decode(bytes).map(|seen| abilities::table(&seen))),
+        max_len: abilities::MAX_RECORD_LEN,
+        memory: 64 * KIB,
+        seeds: &["abilities"],
     },
     Target {
         name: "zip-directory",

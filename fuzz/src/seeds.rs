@@ -1,6 +1,7 @@
 //! What each target starts from: the golden vectors, and a few states that are made here.
 
-use podsync_core::{seal::SecretKey, signed};
+use podsync_core::{bounded::Bounded, codec::Format, seal::SecretKey, signed};
+use podsync_hub::abilities::{Abilities, Ability, Finding, Grade};
 use podsync_pack::{Entry, EntryKind, EntryName, LinkTarget};
 use podsync_tests::kit::{Member, zip};
 
@@ -74,8 +75,15 @@ fn made() -> Vec<(String, Vec<u8>)> {
     }
     let recovery = podsync_core::ticket::RecoveryKey::from_seed([7; 32]).expose_text();
     seed("text-of:recovery", recovery.as_bytes().to_vec());
+    for (name, bytes) in lines(FORMATS).filter(|(name, _)| name.starts_with("ticket")) {
+        if let Ok(ticket) = podsync_core::ticket::Ticket::decode(&bytes) {
+            let text = format!("{name}: \"{}\"", *ticket.expose_text());
+            seed("text-of:ticket", text.into_bytes());
+        }
+    }
     seed("entry-table", entry_table());
     seed("outboards", outboards());
+    seed("abilities", abilities());
     let row = [&[7; 32][..], &20_u32.to_le_bytes(), &5_u32.to_le_bytes()].concat();
     seed("trailer", [&40_u64.to_le_bytes()[..], &row, &row].concat());
     let folder = Member::stored("a/", b"");
@@ -87,6 +95,21 @@ fn made() -> Vec<(String, Vec<u8>)> {
         zip(&[folder, file, Member::stored("b", &[0; 300])]),
     );
     seeds
+}
+
+/// What a server was seen to do: one grade of each.
+fn abilities() -> Vec<u8> {
+    let found = [
+        Finding::new(Ability::Objects, Grade::Ok, 200, ""),
+        Finding::new(Ability::OnlyNew, Grade::WorkedAround, 501, "NotImplemented"),
+        Finding::new(Ability::Hardened, Grade::Missing, 400, "MalformedXML"),
+    ];
+    let seen = Abilities {
+        probed_ms: 1_795_632_622_250,
+        place: [7; 32],
+        findings: Bounded::first(found),
+    };
+    seen.encode()
 }
 
 /// A folder, a file and a link in it.

@@ -22,7 +22,7 @@ use crate::tools::{run, step, target};
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// What to measure [default: all but `large`]
+    /// What to measure [default: all but `large` and `build`]
     #[arg(value_enum, value_name = "ROW")]
     rows: Vec<Row>,
     /// Bytes of a large state: `1GiB`, `256MiB`
@@ -34,6 +34,9 @@ pub(crate) struct Bench {
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
+    /// The commit that `build` is measured against
+    #[arg(long, value_name = "COMMIT", default_value = "HEAD^")]
+    before: String,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -56,6 +59,8 @@ enum Row {
     Bucket,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
+    /// A clean build and the size of what it makes, beside the commit before; only if it is named here
+    Build,
 }
 
 /// What every row works with.
@@ -66,13 +71,21 @@ struct Ground {
     folder: TempDir,
     size: u64,
     pairs: u32,
+    /// What a build is measured against.
+    before: String,
 }
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        let packages = ["--package", "podsync", "--package", "podsync-hub"];
-        run("cargo", &[&["build", "--release"], &packages[..]].concat())?;
-        let (program, hub) = (built("podsync")?, built("podsync-hub")?);
+        let [program, hub] = ["podsync", "podsync-hub"].map(released);
+        if self.rows != [Row::Build] {
+            let packages = ["--package", "podsync", "--package", "podsync-hub"];
+            run("cargo", &[&["build", "--release"], &packages[..]].concat())?;
+            for built in [&program, &hub] {
+                let path = built.display();
+                ensure!(built.is_file(), "{path} isn't there after its build");
+            }
+        }
         // The client needs a provider for TLS, though it only ever speaks over a socket.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::Builder::new()
@@ -86,6 +99,7 @@ impl Bench {
             folder,
             size,
             pairs,
+            before: self.before.clone(),
         };
 
         println!("{}", measure::machine()?);
@@ -122,21 +136,16 @@ impl Bench {
 
     fn wants(&self, row: Row) -> bool {
         if self.rows.is_empty() {
-            row != Row::Large || self.large
+            row != Row::Build && (row != Row::Large || self.large)
         } else {
             self.rows.contains(&row)
         }
     }
 }
 
-fn built(name: &str) -> Result<PathBuf> {
-    let program = target().join(format!("release/{name}{}", std::env::consts::EXE_SUFFIX));
-    ensure!(
-        program.is_file(),
-        "{} isn't there after its build",
-        program.display()
-    );
-    Ok(program)
+/// Where a release build puts a program.
+fn released(name: &str) -> PathBuf {
+    target().join(format!("release/{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 impl Row {
@@ -151,6 +160,7 @@ impl Row {
             Self::Instance => rows::instance::measure(ground),
             Self::Bucket => rows::bucket::measure(ground),
             Self::Large => rows::large::measure(ground),
+            Self::Build => rows::build::measure(ground),
         }
     }
 }

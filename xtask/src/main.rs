@@ -3,8 +3,11 @@
 mod bench;
 mod fuzz;
 mod garage;
+mod lengths;
 mod localstack;
+mod manifests;
 mod planted;
+mod s3;
 mod test;
 mod tools;
 
@@ -27,8 +30,15 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     /// Build the S3 server that the hub's suite runs on beside others
     Garage(garage::Garage),
+    /// Set up an S3 server by others on loopback, and run the suite of buckets and a whole way over it
+    S3(s3::S3),
     /// Measure against tar, zstd, socat, curl, nginx, aws and rclone; prints ratios
     Bench(bench::Bench),
+    /// How long files and functions are, now and at another commit
+    Lengths {
+        /// The commit to compare with
+        before: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -40,6 +50,8 @@ fn main() -> anyhow::Result<()> {
         Task::Planted => planted::run(),
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Garage(garage) => garage.run(),
+        Task::S3(s3) => s3.run(),
         Task::Bench(bench) => bench.run(),
+        Task::Lengths { before } => lengths::run(&before),
     }
 }

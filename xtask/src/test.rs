@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    garage, localstack,
+    garage, localstack, manifests, s3,
     tools::{command, ensure_nextest, has, run, step},
 };
 
@@ -71,6 +71,16 @@ impl Test {
             Some(program) => tests = tests.env(garage::VARIABLE, program),
             None => step("NOT RUN: Garage isn't here (`cargo xtask garage` builds it)"),
         }
+        manifests::check()?;
+        // It lives until all tests are through.
+        let rclone = s3::Server::Rclone.start();
+        match &rclone {
+            Ok(running) => tests = tests.env(s3::VARIABLE, running.describe()?),
+            Err(reason) => step(&format!("NOT RUN: rclone as an S3 server: {reason:#}")),
+        }
+        step(
+            "NOT RUN: Ceph's RGW and OpenStack's Swift (`cargo xtask s3 rgw`, `cargo xtask s3 swift`): they take Debian's packages and root",
+        );
         if self.large {
             tests = tests.env("PODSYNC_TEST_LARGE", "1");
         }

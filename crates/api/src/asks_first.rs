@@ -26,6 +26,7 @@ asks_first!(
     pods::Share,
     retention::SetRetention,
     team::CreateTeam,
+    team::Leave,
     team::Remove,
     team::SetRole,
 );

@@ -77,7 +77,7 @@ impl Client {
             .map_err(unreachable)?;
         if !response.status().is_success() {
             let status = response.status();
-            let body = response.bytes().await.map_err(unreachable)?;
+            let body = response.bytes().await.map_err(|_| gone())?;
             return Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
                 ApiError::new(ErrorCode::Internal, format!("the daemon answered {status}"))
                     .hint("it may be of another version: restart it")
@@ -85,13 +85,7 @@ impl Client {
         }
         let mut events = SseStream::from_bytes_stream(response.bytes_stream());
         while let Some(next) = events.next().await {
-            let next = next.map_err(|error| {
-                ApiError::new(
-                    ErrorCode::NoDaemon,
-                    format!("the daemon's answer broke off: {error}"),
-                )
-                .hint("see its log; what was saved or fetched so far is kept")
-            })?;
+            let next = next.map_err(|_| gone())?;
             let data = next.data.unwrap_or_default();
             if data.len() > MAX_EVENT_LEN {
                 return Err(ApiError::new(
@@ -110,11 +104,7 @@ impl Client {
                 _ => {}
             }
         }
-        Err(ApiError::new(
-            ErrorCode::NoDaemon,
-            "the daemon went away before it answered",
-        )
-        .hint("see its log; run the command again, it goes on where it stopped"))
+        Err(gone())
     }
 
     fn url<C: Call>(&self) -> String {
@@ -131,11 +121,24 @@ impl Client {
 }
 
 fn unreachable(error: reqwest::Error) -> ApiError {
+    if !error.is_connect() && !error.is_timeout() {
+        return gone();
+    }
+    let error = error.without_url();
     ApiError::new(
         ErrorCode::NoDaemon,
         format!("the daemon doesn't answer: {error}"),
     )
     .hint("start it with `podsync daemon`")
+}
+
+/// It was killed, or it crashed, while it carried out the call.
+fn gone() -> ApiError {
+    ApiError::new(
+        ErrorCode::NoDaemon,
+        "the daemon ended before it had answered",
+    )
+    .hint("run the command again: it goes on where it stopped; daemon.log in the home may say why it ended")
 }
 
 fn malformed(error: serde_json::Error) -> ApiError {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::call;
+use crate::{AuthToken, call::call};
 
 /// One resource of a state, or, without a name, the number of those of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,16 +80,22 @@ pub struct Differences {
 
 /// What a load would change, without changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Foresee {
+pub struct ForecastLoad {
     pub reference: String,
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
     /// Only these; all where empty.
     pub services: Vec<String>,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
-call!(Foresee => Forecast, Team, "foresee", names reference);
+call!(ForecastLoad => Forecast, Team, "forecast", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forecast {

@@ -14,6 +14,9 @@ pub struct Pin {
     /// Seconds to wait for a version that isn't here yet.
     #[serde(default)]
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
 call!(Pin => Version, Team, "pin", names reference);
 

@@ -4,6 +4,7 @@
 //! entries, heads and operations are signed bytes that each side checks by itself.
 
 mod bytes;
+mod code;
 mod error;
 mod feed;
 mod membership;
@@ -12,7 +13,8 @@ mod objects;
 pub mod signature;
 
 pub use bytes::Base64;
-pub use error::{HubError, HubErrorCode};
+pub use code::HubErrorCode;
+pub use error::HubError;
 pub use feed::{
     Commit, CommitEntry, Committed, FeedPage, FeedQuery, Heads, MAX_COMMIT_ENTRIES,
     MAX_ENTRY_OUTBOARDS, PostLiveness, Stored,

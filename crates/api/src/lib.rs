@@ -14,9 +14,11 @@ pub mod hub;
 pub mod node;
 pub mod pods;
 pub mod retention;
+mod secret;
 pub mod team;
 
 pub use asks_first::AsksFirst;
 pub use call::{Call, Progress, Scope, Stage, event};
 pub use client::{Client, TeamChoice};
 pub use error::{Ambiguity, ApiError, Consent, ErrorCode};
+pub use secret::AuthToken;

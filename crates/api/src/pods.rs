@@ -8,7 +8,7 @@ use podsync_core::{DeviceId, PodName, TagName, TeamId, VersionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Consent,
+    AuthToken, Consent,
     call::call,
     contents::{EntryLine, Resource},
 };
@@ -28,6 +28,9 @@ pub struct Save {
     pub pod: PodName,
     pub message: String,
     pub from: StateSource,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// Only these; all where empty.
     pub services: Vec<String>,
     /// Share at once what was saved.
@@ -38,6 +41,9 @@ pub struct Save {
     /// What was said yes to beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
+    /// Save it also with a ticket, a token or a recovery key of podsync's in it.
+    #[serde(default)]
+    pub allow_secrets: bool,
 }
 call!(Save => Saved, Team, "save");
 
@@ -59,6 +65,9 @@ pub struct Saved {
     #[serde(default)]
     pub under_way: Vec<UnderWay>,
     pub shared: Option<Shared>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Work of one kind, such as two executions of Step Functions.
@@ -94,6 +103,9 @@ pub struct Shared {
     /// Whether it is in the team's bucket by now; none where the team has no hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable: Option<bool>,
+    /// What the user should know about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where bytes may come from.
@@ -112,6 +124,9 @@ pub struct Pull {
     pub reference: String,
     /// Seconds to wait for the version to be heard of and for someone who holds it.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -141,9 +156,15 @@ pub struct PulledFrom {
 pub struct Load {
     pub reference: String,
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     /// Only these; all where empty.
     #[serde(default)]
     pub services: Vec<String>,
@@ -175,6 +196,9 @@ pub struct Loaded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undo {
     pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
 }
 call!(Undo => Undone, Team, "undo");
 
@@ -192,6 +216,9 @@ pub struct Export {
     /// version was saved from.
     pub to: PathBuf,
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
     #[serde(default)]
     pub sources: Sources,
 }
@@ -210,6 +237,9 @@ pub struct Resolve {
     pub reference: String,
     /// Seconds to wait for it to be heard of.
     pub wait_s: u64,
+    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    #[serde(default)]
+    pub until_shared: bool,
 }
 call!(Resolve => Resolved, Team, "resolve", names reference);
 

@@ -66,6 +66,38 @@ pub struct Invited {
     /// Unix milliseconds.
     pub expires_ms: u64,
     pub uses: u32,
+    /// The invite's own key, by which it can be revoked.
+    pub invite: DeviceId,
+}
+
+/// Invites with which somebody can still join.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListInvites {}
+call!(ListInvites => Vec<OpenInvite>, Team, "invites");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenInvite {
+    pub id: DeviceId,
+    pub role: Role,
+    pub uses: u32,
+    pub uses_left: u32,
+    /// Unix milliseconds.
+    pub expires_ms: u64,
+    /// Who made it, by name.
+    pub by: String,
+}
+
+/// Withdraws an invite: nobody joins with its ticket any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeInvite {
+    /// The beginning of its id.
+    pub invite: String,
+}
+call!(RevokeInvite => InviteRevoked, Team, "invites/revoke");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRevoked {
+    pub id: DeviceId,
 }
 
 /// Enrols a robot: a reader whose key any number of CI runners share.
@@ -193,6 +225,21 @@ pub struct SetRole {
     pub consents: BTreeSet<Consent>,
 }
 call!(SetRole => Member, Team, "role");
+
+/// Takes this device out of the team.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leave {
+    /// What was said yes to beforehand.
+    #[serde(default)]
+    pub consents: BTreeSet<Consent>,
+}
+call!(Leave => Left, Team, "leave");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub team: TeamId,
+    pub name: TeamName,
+}
 
 /// Names the team's hub, for every member; with none the team has none any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

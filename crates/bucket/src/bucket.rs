@@ -10,7 +10,7 @@ use podsync_api::hub::{
 };
 use reqwest::{StatusCode, Url};
 
-use crate::{Hub, TransferError, hub::Patience, wire};
+use crate::{Hub, TransferError, hub::Patience, said::Said, wire};
 
 /// The most headers of a presigned request, and the most bytes of each.
 const MAX_HEADERS: usize = 16;
@@ -56,36 +56,35 @@ pub(crate) enum Verdict {
     /// The object is there already.
     There,
     /// A fresh URL may help.
-    Declined(u16),
-    NotFound,
+    Declined(Said),
+    NotFound(Said),
     /// Asked again later, it may work.
     Later(String, Option<Duration>),
-    Refused(u16),
+    Refused(Said),
 }
 
 impl Verdict {
-    pub(crate) fn of(status: StatusCode, headers: &HeaderMap) -> Self {
-        let code = status.as_u16();
+    /// `said` is of the same answer.
+    pub(crate) fn of(said: Said, status: StatusCode, headers: &HeaderMap) -> Self {
         match status {
             status if status.is_success() => Self::Fine,
             StatusCode::PRECONDITION_FAILED => Self::There,
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Self::Declined(code)
+                Self::Declined(said)
             }
-            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::NOT_FOUND => Self::NotFound(said),
             // A conflict is another upload of the same object that is under way.
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
-                Self::Later(
-                    format!("it answers with status {code}"),
-                    wire::retry_after(headers),
-                )
+                Self::Later(said.to_string(), wire::retry_after(headers))
             }
-            StatusCode::INSUFFICIENT_STORAGE => Self::Refused(code),
-            status if status.is_server_error() => Self::Later(
-                format!("it answers with status {code}"),
-                wire::retry_after(headers),
-            ),
-            _ => Self::Refused(code),
+            // What it has no room for, or doesn't do at all, it won't do later.
+            StatusCode::INSUFFICIENT_STORAGE
+            | StatusCode::NOT_IMPLEMENTED
+            | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Refused(said),
+            status if status.is_server_error() => {
+                Self::Later(said.to_string(), wire::retry_after(headers))
+            }
+            _ => Self::Refused(said),
         }
     }
 }
@@ -227,6 +226,15 @@ fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), Transf
         headers.insert(name, value);
     }
     Ok((url, headers))
+}
+
+/// The server's words are logged with the place where it was asked: whoever runs the bucket needs both.
+pub(crate) fn refused(object: ObjectId, said: Said) -> TransferError {
+    tracing::warn!(object = %crate::error::Short(&object), %said, "the bucket refuses");
+    TransferError::Refused {
+        object,
+        said: Box::new(said),
+    }
 }
 
 pub(crate) fn garbled(object: ObjectId, what: &str) -> TransferError {

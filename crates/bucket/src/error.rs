@@ -4,47 +4,65 @@ use std::{fmt, time::Duration};
 
 use podsync_api::hub::{HubError, HubErrorCode, ObjectError, ObjectId, ObjectKind};
 
+use crate::said::Said;
+
 /// The most characters that are shown of what a hub says.
 const MAX_SHOWN: usize = 400;
 
 /// An address that no hub can have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{address} can't be a hub's address, {why}; name it as https://HOST or https://HOST:PORT")]
+#[error("{address} can't be a hub's address, {why}")]
 pub struct AddressError {
     pub(crate) address: String,
     pub(crate) why: &'static str,
 }
 
+impl AddressError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        "name it as https://HOST or https://HOST:PORT"
+    }
+}
+
 /// Why the hub didn't do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum HubClientError {
-    #[error("the hub at {hub} can't be reached: {reason}; check the network, and whether it runs")]
+    #[error("the hub at {hub} can't be reached: {reason}")]
     Unreachable { hub: String, reason: String },
     /// It is there, and can't answer now.
-    #[error("the hub at {hub} can't do this now: {reason}; try again later")]
+    #[error("the hub at {hub} can't do this now: {reason}")]
     Busy {
         hub: String,
         reason: String,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
-    #[error(
-        "the hub at {hub} doesn't know this device as a member: {message}; a member has to bring the operation that adds it"
-    )]
+    #[error("the hub at {hub} does not know this device as a member: {message}")]
     NotListed { hub: String, message: String },
-    #[error(
-        "the hub at {hub} says that this device's role doesn't allow this: {message}; ask an admin"
-    )]
+    #[error("the hub at {hub} says that this device's role doesn't allow this: {message}")]
     RoleTooLow { hub: String, message: String },
-    #[error("{message} (hub at {hub}); nothing was uploaded, ask whoever runs the hub for room")]
+    #[error("{message} (hub at {hub})")]
     QuotaExceeded { hub: String, message: String },
     /// For a reason that the error names.
     #[error("the hub at {hub} refuses: {}", shown(&.error.message))]
     Refused { hub: String, error: Box<HubError> },
-    #[error(
-        "what answers at {hub} doesn't speak as a hub does: {what}; check the address, or update podsync"
-    )]
+    #[error("what answers at {hub} doesn't speak as a hub does: {what}")]
     Garbled { hub: String, what: String },
+}
+
+impl HubClientError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unreachable { .. } => "check the network, and whether it runs",
+            Self::Busy { .. } => "try again later",
+            Self::NotListed { .. } => "a member has to bring the operation that adds it",
+            Self::RoleTooLow { .. } => "ask an admin",
+            Self::QuotaExceeded { .. } => "nothing was uploaded, ask whoever runs the hub for room",
+            Self::Garbled { .. } => "check the address, or update podsync",
+            Self::Refused { .. } => return None,
+        })
+    }
 }
 
 impl HubClientError {
@@ -94,23 +112,23 @@ impl HubClientError {
 pub enum TransferError {
     #[error(transparent)]
     Hub(#[from] HubClientError),
-    #[error("the bucket can't be reached for {}: {reason}; try again later", Short(.object))]
+    #[error("the bucket can't be reached for {}: {reason}", Short(.object))]
     Unavailable { object: ObjectId, reason: String },
-    #[error("{} isn't in the bucket: {message}; take it from a teammate who has it", Short(.object))]
+    #[error("{} isn't in the bucket: {message}", Short(.object))]
     NotFound { object: ObjectId, message: String },
     /// With a fresh URL too.
     #[error(
-        "the bucket refuses {} with status {status}; tell whoever runs the hub",
+        "the bucket refuses {} ({said})",
         Short(.object)
     )]
-    Refused { object: ObjectId, status: u16 },
+    Refused { object: ObjectId, said: Box<Said> },
     #[error(
-        "the bucket is full: there is no room for {}; drop versions, or ask whoever runs the hub for room",
+        "the bucket is full: there is no room for {}",
         Short(.object)
     )]
     Full { object: ObjectId },
     #[error(
-        "the hub hands nothing out for {}: {}; tell whoever runs the hub",
+        "the hub hands nothing out for {}: {}",
         Short(.object),
         shown(&.error.message)
     )]
@@ -120,24 +138,43 @@ pub enum TransferError {
     },
     /// Nothing beyond what was verified before was handed on.
     #[error(
-        "the bucket has other bytes than {}: {what}; take it from a peer, and upload it again",
+        "the bucket has other bytes than {}: {what}",
         Short(.object)
     )]
     Liar {
         object: ObjectId,
         what: &'static str,
     },
-    #[error("the bucket's answer for {} makes no sense: {what}; tell whoever runs the hub", Short(.object))]
+    #[error("the bucket's answer for {} makes no sense: {what}", Short(.object))]
     Garbled { object: ObjectId, what: String },
-    #[error("{} can't be read on this machine: {reason}; check the disk", Short(.object))]
+    #[error("{} can't be read on this machine: {reason}", Short(.object))]
     Source { object: ObjectId, reason: String },
     #[error(
-        "{} is damaged on this machine and was not uploaded: its bytes aren't the ones that were saved; drop the version, or pull it again from a teammate",
+        "{} is damaged on this machine and was not uploaded: its bytes aren't the ones that were saved",
         Short(.object)
     )]
     Damaged { object: ObjectId },
-    #[error("{} can't be stored on this machine: {reason}; check the disk", Short(.object))]
+    #[error("{} can't be stored on this machine: {reason}", Short(.object))]
     Local { object: ObjectId, reason: String },
+}
+
+impl TransferError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Hub(error) => return error.hint(),
+            Self::Unavailable { .. } => "try again later",
+            Self::NotFound { .. } => "take it from a teammate who has it",
+            Self::Refused { .. } => "tell whoever runs the hub",
+            Self::Full { .. } => "drop versions, or ask whoever runs the hub for room",
+            Self::Declined { .. } => "tell whoever runs the hub",
+            Self::Liar { .. } => "take it from a peer, and upload it again",
+            Self::Garbled { .. } => "tell whoever runs the hub",
+            Self::Source { .. } => "check the disk",
+            Self::Damaged { .. } => "drop the version, or pull it again from a teammate",
+            Self::Local { .. } => "check the disk",
+        })
+    }
 }
 
 impl TransferError {

@@ -12,6 +12,7 @@ mod error;
 mod examine;
 mod hub;
 mod outboards;
+mod said;
 mod upload;
 mod wire;
 
@@ -23,6 +24,7 @@ pub use outboards::{
     Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex, PackRead,
     object_len as outboards_object_len, pack_outboard,
 };
+pub use said::Said;
 pub use upload::{ReadAt, Source, Upload};
 
 /// Libraries beneath this room that log URLs and headers.

@@ -21,7 +21,8 @@ use self::body::Meter;
 pub use self::source::{ReadAt, Source};
 use crate::{
     Hub, TransferError,
-    bucket::{Grant, Presigned, Tries, Verdict, garbled},
+    bucket::{Grant, Presigned, Tries, Verdict, garbled, refused},
+    said::Said,
     wire,
 };
 
@@ -143,26 +144,14 @@ impl Hub {
                     progress(id, id.size);
                     return Ok(object);
                 }
-                Verdict::Declined(status) if !tries.may_renew() => {
-                    return Err(TransferError::Refused {
-                        object: *id,
-                        status,
-                    });
+                Verdict::Declined(said) if !tries.may_renew() => {
+                    return Err(refused(*id, said));
                 }
                 Verdict::Declined(_) => {}
-                Verdict::NotFound => {
-                    return Err(TransferError::Refused {
-                        object: *id,
-                        status: 404,
-                    });
+                Verdict::Refused(said) if said.status == FULL => {
+                    return Err(TransferError::Full { object: *id });
                 }
-                Verdict::Refused(FULL) => return Err(TransferError::Full { object: *id }),
-                Verdict::Refused(status) => {
-                    return Err(TransferError::Refused {
-                        object: *id,
-                        status,
-                    });
-                }
+                Verdict::NotFound(said) | Verdict::Refused(said) => return Err(refused(*id, said)),
                 Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
             }
             // Of an upload an answer that was lost shows here: then it is there.
@@ -191,11 +180,12 @@ impl Hub {
                 reason: error.to_string(),
             })?;
         let meter = Meter::new(id);
+        let url = presigned.url;
         let request = self
             .0
             .line
             .http()
-            .put(presigned.url)
+            .put(url.clone())
             .headers(headers)
             .body(body::stream(reader, meter.clone()))
             .send();
@@ -205,7 +195,14 @@ impl Hub {
             return Err(failure);
         }
         Ok(match answer {
-            Some(Ok(response)) => Verdict::of(response.status(), response.headers()),
+            Some(Ok(response)) => {
+                let (status, headers) = (response.status(), response.headers().clone());
+                let said = match status.is_success() {
+                    true => Said::bare(status, &url),
+                    false => Said::read(response, &url, stalled).await,
+                };
+                Verdict::of(said, status, &headers)
+            }
             Some(Err(error)) => Verdict::Later(wire::why(error), None),
             None => Verdict::Later(format!("it took no byte in {} s", stalled.as_secs()), None),
         })

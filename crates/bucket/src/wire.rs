@@ -68,6 +68,9 @@ pub(crate) async fn piece(
     }
 }
 
+/// What TLS says of a certificate that no CA known here signed.
+const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+
 /// What went wrong, without the URL: it may be as good as a key.
 pub(crate) fn why(error: reqwest::Error) -> String {
     let error = error.without_url();
@@ -76,6 +79,11 @@ pub(crate) fn why(error: reqwest::Error) -> String {
     while let Some(cause) = source {
         words = format!("{words}: {cause}");
         source = cause.source();
+    }
+    if words.contains(UNKNOWN_ISSUER) {
+        words.push_str(
+            "; if the organisation has a CA of its own, name its certificate in SSL_CERT_FILE",
+        );
     }
     words
 }

@@ -3,13 +3,13 @@
 use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{ApiError, AuthToken, ErrorCode, pods};
 use podsync_core::TeamName;
 
 /// Where LocalStack listens unless it is told otherwise.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
 /// How long to wait for the version and its holders before giving up.
-const DEFAULT_WAIT: &str = "20s";
+const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
@@ -54,9 +54,9 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
-    /// How long to wait for a teammate who has the version
-    #[arg(long, value_name = "TIME", default_value = DEFAULT_WAIT, value_parser = humantime::parse_duration)]
-    pub(crate) wait: Duration,
+    /// How long to wait for the version to be shared and for a teammate who has it [default: 20s for the teammate]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
     /// Where to download from
     #[arg(long, value_enum, default_value_t)]
     source: Source,
@@ -74,6 +74,15 @@ enum Source {
 }
 
 impl Wait {
+    pub(crate) fn time(&self) -> Duration {
+        self.wait.unwrap_or(DEFAULT_WAIT)
+    }
+
+    /// Who says how long also waits for what nobody has shared yet.
+    pub(crate) fn is_until_shared(&self) -> bool {
+        self.wait.is_some()
+    }
+
     pub(crate) fn sources(&self) -> pods::Sources {
         match self.source {
             Source::Any => pods::Sources::Any,
@@ -109,6 +118,12 @@ pub(crate) struct Yes {
 fn or_default(url: &str) -> Result<String, Infallible> {
     let given = (!url.trim().is_empty()).then_some(url);
     Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
+}
+
+/// The emulator's token, from this command's own environment; blank counts as not set.
+pub(crate) fn auth_token() -> Option<AuthToken> {
+    let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok()?;
+    (!token.is_empty()).then(|| AuthToken::new(token))
 }
 
 pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {

@@ -131,10 +131,10 @@ impl Command {
     /// What it does with a token.
     pub(crate) fn robot_use(&self) -> Use {
         match self {
-            Self::Pull(pull) => Use::Runs(Some(pull.wait.wait)),
-            Self::Load(load) => Use::Runs(Some(load.wait.wait)),
-            Self::Export(export) => Use::Runs(Some(export.wait.wait)),
-            Self::Lock(lock) => Use::Runs(Some(lock.wait.wait)),
+            Self::Pull(pull) => Use::Runs(Some(pull.wait.time())),
+            Self::Load(load) => Use::Runs(Some(load.wait.time())),
+            Self::Export(export) => Use::Runs(Some(export.wait.time())),
+            Self::Lock(lock) => Use::Runs(Some(lock.wait.time())),
             Self::RunHook(run) => Use::Runs(Some(run.timeout)),
             Self::List(_) | Self::Versions(_) | Self::Show(_) | Self::Diff(_) => Use::Runs(None),
             Self::Init(_)

@@ -107,11 +107,11 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
             &["load", "pull", "run-hook"]
         }
         Consent::OnlyCopies => &["gc"],
-        Consent::LastAdmin => &["team remove", "team role"],
+        Consent::LastAdmin => &["team leave", "team remove", "team role"],
         Consent::SameName => &["team create"],
         Consent::NotExact => &["drop"],
         Consent::LetGo => &["retention set"],
-        Consent::Leave => &[],
+        Consent::Leave => &["team leave"],
         Consent::OlderState => &["share"],
         Consent::EmptyState => &["save"],
     }

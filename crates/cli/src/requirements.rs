@@ -61,6 +61,7 @@ impl Requirements {
         let request = pods::Resolve {
             reference: exact.clone(),
             wait_s: wait.as_secs(),
+            until_shared: false,
         };
         match connection.watch(&request).await {
             Ok(resolved) if resolved.team == lock.team => Ok(exact),

@@ -68,18 +68,30 @@ impl HashPrefix {
 /// Why a text is no reference.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
-    #[error(
-        "{0}; a reference looks like orders, orders:3, orders:3@alice, orders:baseline or orders:+1"
-    )]
+    #[error("{0}")]
     Name(#[from] NameError),
-    #[error("`{0}` is not a version number: numbers count from 1 (private ones as +1)")]
+    #[error("`{0}` is not a version number")]
     Number(String),
-    #[error(
-        "`@{0}` is not the beginning of a version id: give 6 to 64 hex digits, or a number and a member as in orders:3@alice"
-    )]
+    #[error("`@{0}` is not the beginning of a version id")]
     Hash(String),
     #[error("a path has at most {MAX_PATH_LEN} bytes and no NUL")]
     Path,
+}
+
+impl ReferenceError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Name(_) => {
+                "a reference looks like orders, orders:3, orders:3@alice, orders:baseline or orders:+1"
+            }
+            Self::Number(_) => "numbers count from 1, and private ones as +1",
+            Self::Hash(_) => {
+                "give 6 to 64 hex digits, or a number and a member as in orders:3@alice"
+            }
+            Self::Path => return None,
+        })
+    }
 }
 
 impl FromStr for Reference {

@@ -48,18 +48,29 @@ pub struct Policy {
 /// Why something is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error("a policy that keeps no version says nothing; say how many to keep, or `keep-all`")]
+    #[error("a policy that keeps no version says nothing")]
     KeepsNothing,
-    #[error(
-        "`{0}` is not a number of versions or days from 1 to {MAX_KEPT}; write it as last=10 or daily=7"
-    )]
+    #[error("`{0}` is not a number of versions or days from 1 to {MAX_KEPT}")]
     Number(String),
-    #[error("`{0}` is not a time of at most ten years in seconds; write it as grace=86400")]
+    #[error("`{0}` is not a time of at most ten years in seconds")]
     Grace(String),
-    #[error("`{0}` is no part of a policy; there are last=N, daily=N, tagged and grace=SECONDS")]
+    #[error("`{0}` is no part of a policy")]
     Word(String),
-    #[error("`{0}` is said twice in a policy; say it once")]
+    #[error("`{0}` is said twice in a policy")]
     Twice(String),
+}
+
+impl PolicyError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::KeepsNothing => "say how many to keep, or `keep-all`",
+            Self::Number(..) => "write it as last=10 or daily=7",
+            Self::Grace(..) => "write it as grace=86400",
+            Self::Word(..) => "there are last=N, daily=N, tagged and grace=SECONDS",
+            Self::Twice(..) => "say it once",
+        })
+    }
 }
 
 impl Policy {

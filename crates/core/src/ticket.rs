@@ -1,41 +1,40 @@
 //! Tickets and recovery keys as people pass them on: one line of text with a secret in it.
 //!
-//! The text carries a version and check bytes, so that a slip of the hand, a newer podsync and
-//! something else altogether each get their own answer. Neither type has a `Display`: showing one
-//! is a decision, made by name.
+//! A ticket has only what a newcomer cannot fetch: whatever it names beyond the team can be checked once somebody
+//! of the team answers. Neither type has a `Display`: showing one is a decision, made by name.
+
+mod compact;
+mod first;
+mod text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+pub use self::text::TicketError;
+use self::{
+    compact::Compact,
+    first::First,
+    text::{RECOVERY, TICKET},
+};
 use crate::{
-    codec::Format,
+    codec::{CodecError, Format},
     id::{DeviceId, OpId, TeamId},
     keys::{DeviceSecret, Seed},
     seal::SecretKey,
 };
 
-/// The most heads in a ticket.
-pub const MAX_HEADS: usize = 8;
+/// The most characters of a ticket's text.
+pub const MAX_TEXT_LEN: usize = 200;
 /// The most addresses in a ticket.
 pub const MAX_ADDRESSES: usize = 8;
 /// The most bytes of an address.
 pub const MAX_ADDRESS_LEN: usize = 128;
 
-const TICKET: Text = Text {
-    what: "ticket",
-    family: "podsync",
-    prefix: "podsync1-",
-    max_len: 4096,
-};
-const RECOVERY: Text = Text {
-    what: "recovery key",
-    family: "podsync-recovery",
-    prefix: "podsync-recovery1-",
-    max_len: 128,
-};
-const CHECK_LEN: usize = 4;
+const SECRET_LEN: usize = 16;
+const PREFIX_LEN: usize = 16;
+const KEY_CONTEXT: &str = "podsync 2026 ticket key 2";
 
 /// What a ticket lets its bearer do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,57 +45,93 @@ pub enum TicketKind {
     Robot,
 }
 
-/// All that a newcomer needs: a secret, the team, and where to find someone of it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ticket {
-    pub kind: TicketKind,
-    secret: SecretKey,
-    pub team: TeamId,
-    /// The membership's heads at issue: nobody can show the newcomer an older team than this.
-    pub heads: Vec<OpId>,
-    /// Where someone may be found: multiaddresses of the issuer, and the `https://` URL of a hub.
-    pub addresses: Vec<String>,
-    /// The device that issued it.
-    pub issuer: DeviceId,
+/// What the key of an invite or a robot is made from: 128 bits, which are as hard to guess as an ed25519 key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct TicketSecret([u8; SECRET_LEN]);
+
+impl TicketSecret {
+    /// The first half of a fresh seed.
+    pub fn from_seed(seed: &Seed) -> Self {
+        let mut secret = Self([0; SECRET_LEN]);
+        secret.0.copy_from_slice(&seed[..SECRET_LEN]);
+        secret
+    }
+
+    /// The key in `team`: who tries to guess secrets has to begin anew for each team.
+    pub fn key(&self, team: &TeamId) -> DeviceSecret {
+        DeviceSecret::from_seed(*self.seed(team).expose())
+    }
+
+    fn seed(&self, team: &TeamId) -> SecretKey {
+        let mut hasher = blake3::Hasher::new_derive_key(KEY_CONTEXT);
+        hasher.update(&self.0).update(team.as_bytes());
+        SecretKey::from_bytes(*hasher.finalize().as_bytes())
+    }
 }
 
-impl Format for Ticket {
-    const NAME: &'static str = "ticket";
-    const VERSION: u8 = 1;
-    const MAX_LEN: usize = 2048;
+impl fmt::Debug for TicketSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketSecret(hidden)")
+    }
+}
+
+/// The first 16 bytes of an operation's id. Nobody can make another operation that begins alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpPrefix([u8; PREFIX_LEN]);
+
+impl OpPrefix {
+    pub fn of(id: &OpId) -> Self {
+        let mut prefix = [0; PREFIX_LEN];
+        prefix.copy_from_slice(&id.as_bytes()[..PREFIX_LEN]);
+        Self(prefix)
+    }
+
+    /// The smallest id that begins like this.
+    pub(crate) fn first(&self) -> OpId {
+        let mut id = [0; 32];
+        id[..PREFIX_LEN].copy_from_slice(&self.0);
+        OpId::from_bytes(id)
+    }
+}
+
+/// All that a newcomer needs: a secret, the team, and where to find someone of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    pub kind: TicketKind,
+    seed: SecretKey,
+    pub team: TeamId,
+    /// Operations without which a membership is older than the ticket: nobody can show the newcomer an older team.
+    pub floor: Vec<OpPrefix>,
+    /// Where someone may be found: the `https://` URL of a hub, and multiaddresses of the issuer.
+    pub addresses: Vec<String>,
+    /// The device that issued it; only tickets of the first form name it.
+    pub issuer: Option<DeviceId>,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 impl Ticket {
-    /// Keeps as many heads and addresses as fit, the first ones.
+    /// A ticket that the operation `made_by` has put into force. It keeps the hub, and of the addresses those that
+    /// fit, the first ones. None where the hub's URL doesn't fit: see [`has_room_for`].
     pub fn new(
         kind: TicketKind,
-        secret: Seed,
+        secret: TicketSecret,
         team: TeamId,
-        mut heads: Vec<OpId>,
-        mut addresses: Vec<String>,
-        issuer: DeviceId,
-    ) -> Self {
-        heads.truncate(MAX_HEADS);
-        addresses.retain(|address| address.len() <= MAX_ADDRESS_LEN);
-        addresses.truncate(MAX_ADDRESSES);
-        Self {
-            kind,
-            secret: SecretKey::from_bytes(secret),
-            team,
-            heads,
-            addresses,
-            issuer,
-        }
+        made_by: &OpId,
+        hub: Option<&str>,
+        addresses: &[String],
+    ) -> Option<Self> {
+        let compact = Compact::new(kind, secret, team, OpPrefix::of(made_by), hub)?;
+        Some(compact.with(addresses).into())
     }
 
     /// The invite's key, or the robot's.
     pub fn secret(&self) -> DeviceSecret {
-        DeviceSecret::from_seed(*self.secret.expose())
+        DeviceSecret::from_seed(*self.seed.expose())
     }
 
     /// What that key is made from.
     pub fn seed(&self) -> &SecretKey {
-        &self.secret
+        &self.seed
     }
 
     /// The addresses that are hubs' URLs.
@@ -115,26 +150,33 @@ impl Ticket {
             .filter(|address| !is_hub(address))
     }
 
-    /// The text to pass on. It is a secret.
+    /// The text to pass on, at most [`MAX_TEXT_LEN`] characters. It is a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
-        TICKET.write(&Zeroizing::new(self.encode()))
+        TICKET.write(&self.bytes)
     }
 
+    /// Finds the ticket in what was pasted: in quotes, broken into lines, behind a label, in capitals, among words.
     pub fn parse(text: &str) -> Result<Self, TicketError> {
-        let bytes = TICKET.read(text)?;
-        let ticket = Self::decode(&bytes).map_err(|_| TICKET.damaged())?;
-        let fits = ticket.heads.len() <= MAX_HEADS
-            && ticket.addresses.len() <= MAX_ADDRESSES
-            && ticket
-                .addresses
-                .iter()
-                .all(|address| address.len() <= MAX_ADDRESS_LEN);
-        if fits {
-            Ok(ticket)
-        } else {
-            Err(TICKET.damaged())
+        Self::decode(&TICKET.find(text)?).map_err(|_| TICKET.damaged())
+    }
+
+    /// What is in the text: a version byte, then the fields. It is a secret.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        self.bytes.clone()
+    }
+
+    /// Reads both forms: the one that is written, and the first one, which is longer.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        match bytes.first() {
+            Some(&First::VERSION) => First::decode(bytes)?.open(bytes),
+            _ => Compact::decode(bytes)?.open(bytes),
         }
     }
+}
+
+/// Whether a ticket has room for the URL of a hub.
+pub fn has_room_for(hub: &str) -> bool {
+    compact::PackedUrl::new(hub).is_some()
 }
 
 /// A multiaddress begins with a slash, a URL never does.
@@ -148,10 +190,10 @@ impl fmt::Debug for Ticket {
             .field("kind", &self.kind)
             .field("secret", &"hidden")
             .field("team", &self.team)
-            .field("heads", &self.heads)
+            .field("floor", &self.floor)
             .field("addresses", &self.addresses)
             .field("issuer", &self.issuer)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -180,11 +222,12 @@ impl RecoveryKey {
 
     /// The text to write down. It is a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
-        RECOVERY.write(&Zeroizing::new(self.encode()))
+        RECOVERY.write(&Zeroizing::new(Format::encode(self)))
     }
 
+    /// As forgiving as [`Ticket::parse`].
     pub fn parse(text: &str) -> Result<Self, TicketError> {
-        Self::decode(&RECOVERY.read(text)?).map_err(|_| RECOVERY.damaged())
+        <Self as Format>::decode(&RECOVERY.find(text)?).map_err(|_| RECOVERY.damaged())
     }
 }
 
@@ -194,258 +237,5 @@ impl fmt::Debug for RecoveryKey {
     }
 }
 
-/// Why a text is no ticket (or recovery key). It never repeats the text: that may be a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TicketError {
-    #[error("this is not a podsync {what}: one begins with `{prefix}`; copy the whole line")]
-    NotOne {
-        what: &'static str,
-        prefix: &'static str,
-    },
-    #[error("this {what} was made by a newer podsync; update this one, then try again")]
-    Newer { what: &'static str },
-    #[error("this {what} has a mistyped, missing or extra character; copy the whole line again")]
-    Typo { what: &'static str },
-    #[error("this is a recovery key, not a ticket; keep it offline, and ask an admin for a ticket")]
-    RecoveryKey,
-}
-
-/// How one kind of secret is written: prefix, then base32 of the bytes and their check.
-struct Text {
-    what: &'static str,
-    family: &'static str,
-    prefix: &'static str,
-    max_len: usize,
-}
-
-impl Text {
-    fn write(&self, bytes: &[u8]) -> Zeroizing<String> {
-        let checked = Zeroizing::new([bytes, &self.check(bytes)].concat());
-        let mut text = Zeroizing::new(String::from(self.prefix));
-        let letters = Zeroizing::new(
-            data_encoding::BASE32_NOPAD
-                .encode(&checked)
-                .to_ascii_lowercase(),
-        );
-        text.push_str(&letters);
-        text
-    }
-
-    fn read(&self, text: &str) -> Result<Zeroizing<Vec<u8>>, TicketError> {
-        let text = text.trim();
-        let Some(letters) = text.strip_prefix(self.prefix) else {
-            return Err(self.refusal(text));
-        };
-        if letters.len() > self.max_len || letters.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            return Err(self.damaged());
-        }
-        let letters = Zeroizing::new(letters.to_ascii_uppercase());
-        let bytes = data_encoding::BASE32_NOPAD
-            .decode(letters.as_bytes())
-            .map(Zeroizing::new)
-            .map_err(|_| self.damaged())?;
-        let (body, check) = bytes
-            .split_at_checked(bytes.len().saturating_sub(CHECK_LEN))
-            .ok_or_else(|| self.damaged())?;
-        if check != self.check(body) {
-            return Err(self.damaged());
-        }
-        match body.first() {
-            Some(1) => Ok(Zeroizing::new(body.to_vec())),
-            Some(version) if *version > 1 => Err(TicketError::Newer { what: self.what }),
-            _ => Err(self.damaged()),
-        }
-    }
-
-    /// What is wrong with a text that has another prefix.
-    fn refusal(&self, text: &str) -> TicketError {
-        if self.what == TICKET.what && text.starts_with(RECOVERY.family) {
-            return TicketError::RecoveryKey;
-        }
-        let version = text
-            .strip_prefix(self.family)
-            .and_then(|rest| rest.split_once('-'));
-        match version.and_then(|(number, _)| number.parse::<u32>().ok()) {
-            Some(number) if number > 1 => TicketError::Newer { what: self.what },
-            _ => TicketError::NotOne {
-                what: self.what,
-                prefix: self.prefix,
-            },
-        }
-    }
-
-    fn damaged(&self) -> TicketError {
-        TicketError::Typo { what: self.what }
-    }
-
-    fn check(&self, bytes: &[u8]) -> [u8; CHECK_LEN] {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.prefix.as_bytes()).update(bytes);
-        let mut check = [0; CHECK_LEN];
-        check.copy_from_slice(&hasher.finalize().as_bytes()[..CHECK_LEN]);
-        check
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn ticket() -> Ticket {
-        Ticket::new(
-            TicketKind::Invite,
-            [7; 32],
-            TeamId::of(b"team"),
-            vec![OpId::of(b"head")],
-            vec!["/ip4/192.168.1.5/tcp/4747".into()],
-            DeviceId::from_bytes([9; 32]),
-        )
-    }
-
-    fn not_one() -> TicketError {
-        TicketError::NotOne {
-            what: "ticket",
-            prefix: "podsync1-",
-        }
-    }
-
-    #[test]
-    fn a_ticket_reads_back() {
-        let text = ticket().expose_text();
-        assert_eq!(Ticket::parse(&text), Ok(ticket()));
-        assert_eq!(Ticket::parse(&format!("  {}\n", *text)), Ok(ticket()));
-        assert_eq!(
-            ticket().secret().id(),
-            DeviceSecret::from_seed([7; 32]).id()
-        );
-        assert!(
-            text.len() < 320,
-            "{} characters are long to paste",
-            text.len()
-        );
-    }
-
-    /// Made once by this code from the values in `ticket()` and the recovery seed 0x07 x 32.
-    #[test]
-    fn texts_keep_their_form() {
-        assert_eq!(&*ticket().expose_text(), TICKET_TEXT);
-        assert_eq!(
-            &*RecoveryKey::from_seed([7; 32]).expose_text(),
-            RECOVERY_TEXT
-        );
-    }
-
-    const TICKET_TEXT: &str = "podsync1-aeaaobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqob4snyviiybec3hbn63\
-        d2rdoavuu3s2n5pyz5gixl5pabqqnzazjfiatl4pkaav7wagbewee4zipqzaennuh4csiu3w4djmryrm\
-        7rq2b3jibdexws4buf4ytsmroge3dqlrrfy2s65ddoaxtinzug4eqscijbeeqscijbeeqscijbeeqsci\
-        jbeeqscijbeeqscijbeeqsok6xr6q";
-    const RECOVERY_TEXT: &str =
-        "podsync-recovery1-aedqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqobyha4dqp2ra7csa";
-
-    #[test]
-    fn each_mistake_has_its_answer() {
-        let text = ticket().expose_text();
-        let typo = TicketError::Typo { what: "ticket" };
-        assert_eq!(Ticket::parse("hunter2"), Err(not_one()));
-        assert_eq!(Ticket::parse(""), Err(not_one()));
-        assert_eq!(Ticket::parse(&text.to_ascii_uppercase()), Err(not_one()));
-        assert_eq!(Ticket::parse(&text[..text.len() - 1]), Err(typo.clone()));
-        assert_eq!(Ticket::parse(&format!("{}a", *text)), Err(typo.clone()));
-        assert_eq!(Ticket::parse("podsync1-"), Err(typo));
-        let newer = Err(TicketError::Newer { what: "ticket" });
-        assert_eq!(
-            Ticket::parse(&text.replacen("podsync1-", "podsync2-", 1)),
-            newer
-        );
-        let mut bytes = ticket().encode();
-        bytes[0] = 2;
-        assert_eq!(Ticket::parse(&TICKET.write(&bytes)), newer);
-        let recovery = RecoveryKey::from_seed([7; 32]).expose_text();
-        assert_eq!(Ticket::parse(&recovery), Err(TicketError::RecoveryKey));
-        assert!(matches!(
-            RecoveryKey::parse(&text),
-            Err(TicketError::NotOne { .. })
-        ));
-        assert_eq!(
-            RecoveryKey::parse(&recovery.replace("recovery1", "recovery9")),
-            Err(TicketError::Newer {
-                what: "recovery key"
-            })
-        );
-    }
-
-    #[test]
-    fn every_mistyped_character_is_noticed() {
-        let text = ticket().expose_text();
-        for at in TICKET.prefix.len()..text.len() {
-            let other = if &text[at..=at] == "a" { "b" } else { "a" };
-            let typed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
-            assert_eq!(
-                Ticket::parse(&typed),
-                Err(TicketError::Typo { what: "ticket" }),
-                "at {at}"
-            );
-        }
-    }
-
-    #[test]
-    fn bounds_hold_both_ways() {
-        let too_long = vec!["x".repeat(MAX_ADDRESS_LEN + 1)];
-        let full = Ticket::new(
-            TicketKind::Robot,
-            [1; 32],
-            TeamId::of(b"team"),
-            vec![OpId::of(b"head"); 20],
-            [too_long, vec!["y".repeat(MAX_ADDRESS_LEN); 20]].concat(),
-            DeviceId::from_bytes([9; 32]),
-        );
-        assert_eq!(
-            (full.heads.len(), full.addresses.len()),
-            (MAX_HEADS, MAX_ADDRESSES)
-        );
-        assert!(full.addresses[0].starts_with('y'));
-        assert_eq!(Ticket::parse(&full.expose_text()), Ok(full.clone()));
-        let mut over = full;
-        over.heads.push(OpId::of(b"one more"));
-        assert!(Ticket::parse(&TICKET.write(&over.encode())).is_err());
-    }
-
-    #[test]
-    fn hubs_and_addresses_are_told_apart() {
-        let mut ticket = ticket();
-        let hub = "https://hub.example.com:8443/podsync".to_owned();
-        ticket.addresses.insert(0, hub.clone());
-        let read = Ticket::parse(&ticket.expose_text()).unwrap();
-        assert_eq!(read.hubs().collect::<Vec<_>>(), [hub.as_str()]);
-        assert_eq!(
-            read.dialled().collect::<Vec<_>>(),
-            ["/ip4/192.168.1.5/tcp/4747"]
-        );
-    }
-
-    #[test]
-    fn secrets_are_hidden() {
-        let shown = format!("{:?}", ticket());
-        assert!(shown.contains("hidden") && !shown.contains("7, 7"));
-        assert_eq!(
-            format!("{:?}", RecoveryKey::from_seed([7; 32])),
-            "RecoveryKey(hidden)"
-        );
-    }
-
-    #[test]
-    fn a_recovery_key_reads_back() {
-        let key = RecoveryKey::from_seed([3; 32]);
-        assert_eq!(RecoveryKey::parse(&key.expose_text()), Ok(key));
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_parsed_without_a_panic(text in "(podsync(-recovery)?[12]-)?[a-z2-7é]{0,200}") {
-            prop_assert!(Ticket::parse(&text).is_err());
-            prop_assert!(RecoveryKey::parse(&text).is_err());
-        }
-    }
-}
+mod tests;

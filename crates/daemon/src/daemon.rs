@@ -1,57 +1,45 @@
-//! The composition root: what a daemon is made of, how it starts and how it ends.
+//! What a daemon is made of: the services, each built of the parts that it uses.
 //!
-//! Shutdown is a tree: calls are cancelled first, then the engine writes what it decided, then the
-//! network says goodbye, then the store closes. Only then is the lock on the home let go.
+//! This is the only place that knows all of them. A service that needs another gets a handle to it here.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::sync::{Arc, Mutex};
 
-use podsync_api::{ApiError, ErrorCode};
-use podsync_core::{
-    DeviceId,
-    engine::{Engine, Record},
-    keys::DeviceSecret,
-    seal::SecretKey,
-};
-use podsync_net::{Multiaddr, Net, NetConfig};
+use podsync_core::DeviceId;
+use podsync_net::{Multiaddr, Net};
 use podsync_store::{Blobs, Home, Log};
-use tokio::{
-    net::UnixListener,
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::time::Instant;
 
 use crate::{
-    failure::Failure,
-    gate::SharedGate,
-    hub::{Hubs, Placements},
-    init::socket_path,
+    hub::{HubSync, Hubs, Uploads},
     locks::PodLocks,
-    node::{self, Clock, Ground, Node},
-    packs::held_inputs,
-    robot::Token,
-    server,
+    node::handle::Node,
+    service::{
+        catalog::Catalog,
+        contents::Inspect,
+        disk::{Disk, evictor::Evictor, holders::Holders, survey::Surveyor, whereabouts::Locator},
+        export::Export,
+        find::Finder,
+        holdings::Holdings,
+        load::{
+            Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
+        },
+        pull::{Pull, fetch::Fetcher},
+        retention::Retention,
+        save::{Save, pack::Packer},
+        share::Share,
+        status::Status,
+        team::{Team, robot::Robots},
+        verify::{Verify, bucket::BucketVerifier},
+    },
     settings::Settings,
+    tasks::{Lifetime, Tasks},
     versions::Versions,
 };
 
-/// Everything must have ended this long after it was told to.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
-
-/// How long a daemon is meant to live.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lifetime {
-    /// Until it is told to stop.
-    Service,
-    /// For one command, in its process.
-    Transient,
-}
-
-/// A running daemon; calls are methods on it, see [`server::Handle`].
-pub(crate) struct Daemon {
+/// What services are built of.
+pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) lifetime: Lifetime,
-    pub(crate) started: Instant,
     /// Whether this is a robot's runner: others hold the same key.
     pub(crate) robot: bool,
     pub(crate) home: Home,
@@ -61,356 +49,299 @@ pub(crate) struct Daemon {
     pub(crate) log: Log,
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
-    pub(crate) locks: PodLocks,
     pub(crate) hubs: Arc<Hubs>,
-    /// One eviction at a time.
-    pub(crate) evicting: tokio::sync::Mutex<()>,
-    pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
-    stop: CancellationToken,
-    calls: TaskTracker,
+    pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+}
+
+/// A daemon: its services, and what ends it.
+pub(crate) struct Daemon {
+    pub(crate) status: Arc<Status>,
+    pub(crate) team: Arc<Team>,
+    pub(crate) robots: Arc<Robots>,
+    pub(crate) save: Arc<Save>,
+    pub(crate) share: Arc<Share>,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) forecaster: Arc<Forecaster>,
+    pub(crate) export: Arc<Export>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) inspect: Arc<Inspect>,
+    pub(crate) retention: Arc<Retention>,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) verify: Arc<Verify>,
+    uploads: Arc<Uploads>,
+    holdings: Holdings,
+    /// Only a daemon that stays does upkeep by the hour: a command should do what it was told.
+    stays: bool,
+    pub(crate) tasks: Tasks,
+    /// Held as long as the daemon runs: with it goes the lock on the home.
+    _home: Arc<Home>,
+    pub(crate) net: Net,
+    pub(crate) blobs: Blobs,
 }
 
 impl Daemon {
-    /// Cancelled when the daemon begins to end.
-    pub(crate) fn stopping(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    /// Where calls run.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
-        &self.calls
-    }
-
-    pub(crate) fn begin_stop(&self) {
-        self.stop.cancel();
-    }
-}
-
-/// A daemon and what it takes to end it.
-pub struct Running {
-    daemon: Arc<Daemon>,
-    socket: PathBuf,
-    server: tokio::task::JoinHandle<()>,
-    engine: TaskTracker,
-    engine_stop: CancellationToken,
-    net_stop: CancellationToken,
-}
-
-/// Opens the home, starts the engine, the network and the control API.
-pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, ApiError> {
-    let opened = open_home(&settings, lifetime).map_err(ApiError::from)?;
-    try_start(settings, lifetime, opened)
-        .await
-        .map_err(ApiError::from)
-}
-
-/// Starts a runner of a robot for one command: it listens nowhere, and its home has no key in it.
-pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, ApiError> {
-    // A cache that was carried from machine to machine is no copied device: a robot keeps no feed.
-    let home = Home::open_moved(&settings.home, "a podsync runner").map_err(Failure::from)?;
-    let opened = Opened {
-        home,
-        seed: token.seed().clone(),
-        robot: true,
-    };
-    try_start(settings, Lifetime::Transient, opened)
-        .await
-        .map_err(ApiError::from)
-}
-
-/// A home, and whose it is.
-struct Opened {
-    home: Home,
-    seed: SecretKey,
-    robot: bool,
-}
-
-fn open_home(settings: &Settings, lifetime: Lifetime) -> Result<Opened, Failure> {
-    let purpose = match lifetime {
-        Lifetime::Service => "podsync daemon",
-        Lifetime::Transient => "a podsync command",
-    };
-    let home = Home::open(&settings.home, purpose)?;
-    let Some(seed) = home.identity()? else {
-        return Err(ApiError::new(
-            ErrorCode::NotFound,
-            format!("{} has no key yet", home.root().display()),
-        )
-        .hint("make one with `podsync init`")
-        .into());
-    };
-    Ok(Opened {
-        home,
-        seed,
-        robot: false,
-    })
-}
-
-async fn try_start(
-    settings: Settings,
-    lifetime: Lifetime,
-    opened: Opened,
-) -> Result<Running, Failure> {
-    let Opened { home, seed, robot } = opened;
-    let secret = DeviceSecret::from_seed(*seed.expose());
-    let device = secret.id();
-    let log = Log::open(&home)?;
-    let blobs = Blobs::open(&home).await?;
-    let versions = Arc::new(Versions::load(log.clone())?);
-
-    let clock = Clock::start();
-    let mut engine = Engine::new(secret, rand::random(), clock.now());
-    restore(&mut engine, &log, clock)?;
-    hold(&mut engine, &blobs, &versions, clock)?;
-
-    let gate = Arc::new(SharedGate::default());
-    let net_stop = CancellationToken::new();
-    let doors = if robot {
-        (Vec::new(), false)
-    } else {
-        settings.listen_addresses()
-    };
-    let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
-    let engine_stop = CancellationToken::new();
-    let engine_tasks = TaskTracker::new();
-    let listening = Arc::default();
-    let hubs = Arc::new(Hubs::new(
-        DeviceSecret::from_seed(*seed.expose()),
-        Placements::new(log.clone()),
-        clock,
-    ));
-    let ground = Ground {
-        engine,
-        hubs: Arc::clone(&hubs),
-        net: net.clone(),
-        net_events,
-        log: log.clone(),
-        blobs: blobs.clone(),
-        gate,
-        clock,
-        listening: Arc::clone(&listening),
-        cancel: engine_stop.clone(),
-    };
-    drop_orphans(&ground.engine, &versions)?;
-    let node = node::spawn(ground, &engine_tasks)?;
-    engine_tasks.close();
-
-    let daemon = Arc::new(Daemon {
-        settings,
-        lifetime,
-        started: Instant::now(),
-        robot,
-        home,
-        device,
-        node,
-        net,
-        log,
-        blobs,
-        versions,
-        locks: PodLocks::default(),
-        hubs,
-        evicting: tokio::sync::Mutex::default(),
-        listening,
-        stop: CancellationToken::new(),
-        calls: TaskTracker::new(),
-    });
-    daemon.calls.spawn(Arc::clone(&daemon).collect_garbage());
-    daemon.calls.spawn(Arc::clone(&daemon).keep_hubs());
-    daemon.calls.spawn(Arc::clone(&daemon).keep_retention());
-    let socket = socket_path(&daemon.settings.home);
-    let server = serve(&daemon, &socket)?;
-    Ok(Running {
-        daemon,
-        socket,
-        server,
-        engine: engine_tasks,
-        engine_stop,
-        net_stop,
-    })
-}
-
-/// Replays the log into the engine: operations first, they say who counts.
-fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
-    for team in log.teams()? {
-        for stored in node::stored(log, team)? {
-            match Record::open(stored) {
-                Ok(Some(record)) => engine.restore(record),
-                Ok(None) => {}
-                Err(error) => {
-                    // The log is ours, but a disk can lie: what doesn't verify isn't believed.
-                    tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
-                }
-            }
-        }
-    }
-    engine.start(clock.now());
-    Ok(())
-}
-
-/// Forgets held versions that the catalog doesn't list: a crash came between the two, or teammates
-/// dropped them.
-fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
-    for team in engine.teams() {
-        let Some(catalog) = engine.catalog(&team) else {
-            continue;
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts {
+            settings,
+            lifetime,
+            robot,
+            home,
+            device,
+            node,
+            net,
+            log,
+            blobs,
+            versions,
+            hubs,
+            listening,
+        } = parts;
+        let (settings, home) = (Arc::new(settings), Arc::new(home));
+        let (locks, tasks) = (Arc::new(PodLocks::default()), Tasks::default());
+        let hubs = Arc::new(HubSync {
+            device,
+            lifetime,
+            node: node.clone(),
+            hubs,
+        });
+        let started = Instant::now();
+        let finder = Finder {
+            device,
+            node: node.clone(),
+            hubs: Arc::clone(&hubs),
+            started,
         };
-        for (id, held) in versions.of_team(team) {
-            let listed =
-                catalog.version(&held.pod, &id).is_some() || catalog.private_version(&id).is_some();
-            if held.checkpoint.is_none() && !listed {
-                versions.remove(team, id)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tells the engine what of each blob can be served.
-fn hold(
-    engine: &mut Engine,
-    blobs: &Blobs,
-    versions: &Versions,
-    clock: Clock,
-) -> Result<(), Failure> {
-    for blob in versions.blobs().map_err(Failure::damaged)? {
-        let Some(holding) = blobs.held(blob)? else {
-            tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
-            continue;
+        let holdings = Holdings {
+            node: node.clone(),
+            log: log.clone(),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
         };
-        for input in held_inputs(blob, holding) {
-            engine.handle(input, clock.now());
-        }
-    }
-    Ok(())
-}
-
-fn listen(
-    settings: &Settings,
-    (listen, any_port): (Vec<std::net::SocketAddr>, bool),
-    seed: [u8; 32],
-    blobs: &Blobs,
-    gate: &Arc<SharedGate>,
-    stop: &CancellationToken,
-) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
-    let mut static_peers = Vec::new();
-    for peer in &settings.peers {
-        static_peers.push(peer.parse().map_err(|error| {
-            ApiError::new(
-                ErrorCode::Invalid,
-                format!("peer {peer:?} is no multiaddress: {error}"),
-            )
-            .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
-        })?);
-    }
-    let config = NetConfig {
-        listen,
-        mdns: settings.mdns,
-        static_peers,
-    };
-    let spawn = |config: &NetConfig| {
-        Net::spawn(
-            config,
-            seed,
-            blobs.store().clone(),
-            Arc::clone(gate) as _,
-            stop.clone(),
-        )
-    };
-    match spawn(&config) {
-        Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
-            tracing::info!(%addr, "taken; listening on another port");
-            let listen = config
-                .listen
-                .iter()
-                .map(|addr| (addr.ip(), 0).into())
-                .collect();
-            spawn(&NetConfig { listen, ..config })
-        }
-        other => other,
-    }
-    .map_err(|error| crate::failure::with_hint(ErrorCode::Busy, &error).into())
-}
-
-fn serve(
-    daemon: &Arc<Daemon>,
-    socket: &std::path::Path,
-) -> Result<tokio::task::JoinHandle<()>, Failure> {
-    let failed = |error: std::io::Error| {
-        ApiError::new(
-            ErrorCode::Disk,
-            format!("cannot listen at {}: {error}", socket.display()),
-        )
-        .hint("choose a home whose path is shorter, on a file system that has sockets")
-    };
-    let folder = socket.parent().unwrap_or(socket);
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).map_err(failed)?;
-    // The lock on the home is ours: whoever left this socket is gone.
-    if let Err(error) = std::fs::remove_file(socket)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        return Err(failed(error).into());
-    }
-    let listener = UnixListener::bind(socket).map_err(failed)?;
-    std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600)).map_err(failed)?;
-    let router = server::router(Arc::clone(daemon));
-    let stop = daemon.stop.clone();
-    Ok(tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the control API stopped");
-        }
-    }))
-}
-
-impl Running {
-    /// Serves until SIGTERM, SIGINT or a stop call, then ends in good order.
-    pub async fn until_stopped(self) {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-        ) else {
-            tracing::error!("signals can't be listened for: stopping");
-            return self.stop().await;
+        let holders = Holders {
+            device,
+            node: node.clone(),
+            net: net.clone(),
         };
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-            () = self.daemon.stop.cancelled() => tracing::info!("asked to stop"),
+        let evictor = Arc::new(Evictor {
+            settings: Arc::clone(&settings),
+            home: Arc::clone(&home),
+            node: node.clone(),
+            log: log.clone(),
+            versions: Arc::clone(&versions),
+            locks: Arc::clone(&locks),
+            holdings: holdings.clone(),
+            surveyor: Surveyor {
+                device,
+                node: node.clone(),
+                log: log.clone(),
+                blobs: blobs.clone(),
+                versions: Arc::clone(&versions),
+                holders: holders.clone(),
+            },
+            hubs: Arc::clone(&hubs),
+            tasks: tasks.clone(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let fetcher = Fetcher {
+            node: node.clone(),
+            home: Arc::clone(&home),
+            blobs: blobs.clone(),
+            holdings: holdings.clone(),
+            hubs: Arc::clone(&hubs),
+            finder: finder.clone(),
+        };
+        let pull = Arc::new(Pull {
+            node: node.clone(),
+            log: log.clone(),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
+            locks: Arc::clone(&locks),
+            hubs: Arc::clone(&hubs),
+            finder: finder.clone(),
+            holdings: holdings.clone(),
+            fetcher: fetcher.clone(),
+            evictor: Arc::clone(&evictor),
+            started,
+        });
+        let recorder = Recorder {
+            node: node.clone(),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
+        };
+        let share = Arc::new(Share {
+            device,
+            node: node.clone(),
+            net: net.clone(),
+            home: Arc::clone(&home),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
+            locks: Arc::clone(&locks),
+            finder: finder.clone(),
+            holdings: holdings.clone(),
+            hubs: Arc::clone(&hubs),
+            recorder: recorder.clone(),
+            tasks: tasks.clone(),
+        });
+        let packer = Packer {
+            home: Arc::clone(&home),
+            blobs: blobs.clone(),
+            versions: Arc::clone(&versions),
+            holdings: holdings.clone(),
+            recorder,
+            tasks: tasks.clone(),
+        };
+        let inspect = Inspect {
+            node: node.clone(),
+            blobs: blobs.clone(),
+            finder: finder.clone(),
+            holdings: holdings.clone(),
+        };
+        let team = Arc::new(Team {
+            device,
+            node: node.clone(),
+            net: net.clone(),
+            hubs: Arc::clone(&hubs),
+            listening: Arc::clone(&listening),
+        });
+        Self {
+            status: Arc::new(Status {
+                device,
+                lifetime,
+                home: Arc::clone(&home),
+                node: node.clone(),
+                net: net.clone(),
+                blobs: blobs.clone(),
+                versions: Arc::clone(&versions),
+                hubs: Arc::clone(&hubs),
+                listening,
+                tasks: tasks.clone(),
+            }),
+            robots: Arc::new(Robots {
+                robot,
+                device,
+                node: node.clone(),
+                net: net.clone(),
+                hubs: Arc::clone(&hubs),
+                team: Arc::clone(&team),
+            }),
+            save: Arc::new(Save {
+                settings,
+                node: node.clone(),
+                home: Arc::clone(&home),
+                versions: Arc::clone(&versions),
+                locks: Arc::clone(&locks),
+                finder: finder.clone(),
+                packer: packer.clone(),
+                share: Arc::clone(&share),
+                hubs: Arc::clone(&hubs),
+                evictor: Arc::clone(&evictor),
+            }),
+            load: Arc::new(Load {
+                robot,
+                node: node.clone(),
+                blobs: blobs.clone(),
+                versions: Arc::clone(&versions),
+                holdings: holdings.clone(),
+                pull: Arc::clone(&pull),
+                signers: Signers {
+                    device,
+                    node: node.clone(),
+                    log: log.clone(),
+                    finder: finder.clone(),
+                },
+                checkpoints: Checkpoints {
+                    versions: Arc::clone(&versions),
+                    locks: Arc::clone(&locks),
+                    packer,
+                },
+                last: LastLoads { log: log.clone() },
+                evictor: Arc::clone(&evictor),
+            }),
+            forecaster: Arc::new(Forecaster {
+                node: node.clone(),
+                pull: Arc::clone(&pull),
+                inspect: inspect.clone(),
+            }),
+            export: Arc::new(Export {
+                node: node.clone(),
+                blobs: blobs.clone(),
+                holdings: holdings.clone(),
+                pull: Arc::clone(&pull),
+                evictor: Arc::clone(&evictor),
+            }),
+            catalog: Arc::new(Catalog {
+                node: node.clone(),
+                versions: Arc::clone(&versions),
+                locks: Arc::clone(&locks),
+                hubs: Arc::clone(&hubs),
+                finder: finder.clone(),
+                holdings: holdings.clone(),
+                inspect: inspect.clone(),
+                locator: Locator {
+                    device,
+                    node: node.clone(),
+                    blobs: blobs.clone(),
+                    holders,
+                    hubs: Arc::clone(&hubs),
+                },
+                tasks: tasks.clone(),
+            }),
+            inspect: Arc::new(inspect),
+            retention: Arc::new(Retention {
+                node: node.clone(),
+                locks,
+                holdings: holdings.clone(),
+                tasks: tasks.clone(),
+            }),
+            disk: Arc::new(Disk {
+                node: node.clone(),
+                log,
+                versions: Arc::clone(&versions),
+                finder: finder.clone(),
+                evictor,
+            }),
+            verify: Arc::new(Verify {
+                node: node.clone(),
+                blobs: blobs.clone(),
+                versions,
+                finder: finder.clone(),
+                holdings: holdings.clone(),
+                pull: Arc::clone(&pull),
+                bucket: BucketVerifier {
+                    device,
+                    node,
+                    blobs: blobs.clone(),
+                    finder,
+                    fetcher,
+                    hubs: Arc::clone(&hubs),
+                },
+                tasks: tasks.clone(),
+            }),
+            uploads: Arc::new(Uploads {
+                sync: hubs,
+                holdings: holdings.clone(),
+                pull: Arc::clone(&pull),
+                tasks: tasks.clone(),
+            }),
+            holdings,
+            stays: lifetime == Lifetime::Service && !robot,
+            tasks,
+            _home: home,
+            net,
+            blobs,
+            team,
+            share,
+            pull,
         }
-        self.stop().await;
     }
 
-    /// Ends the daemon; returns once everything is on the disk and the home is free.
-    pub async fn stop(self) {
-        let Self {
-            daemon,
-            socket,
-            server,
-            engine,
-            engine_stop,
-            net_stop,
-        } = self;
-        daemon.begin_stop();
-        let graceful = async {
-            daemon.calls.close();
-            daemon.calls.wait().await;
-            let _ = server.await;
-            engine_stop.cancel();
-            engine.wait().await;
-            net_stop.cancel();
-            daemon.net.stopped().await;
-            if let Err(error) = daemon.blobs.shutdown().await {
-                tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
-            }
-        };
-        if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
-            .await
-            .is_err()
-        {
-            tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
+    /// Starts what is done unasked.
+    pub(crate) fn begin_upkeep(&self) {
+        self.tasks.spawn(self.holdings.clone().collect_garbage());
+        self.tasks.spawn(Arc::clone(&self.uploads).keep_hubs());
+        if self.stays {
+            self.tasks
+                .spawn(Arc::clone(&self.retention).keep_retention());
         }
-        // Left over where this fails; the next daemon removes it.
-        let _ = std::fs::remove_file(socket);
     }
 }

@@ -8,12 +8,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods};
+use podsync_api::{ApiError, AuthToken, Client, ErrorCode, TeamChoice, node, pods};
 use podsync_instance::Service;
-use podsync_store::{Home, HomeError};
+use podsync_store::{Blobs, Home, HomeError, Log};
 use serde::{Deserialize, Serialize};
 
-use crate::{Settings, calls, failure::Failure, init::is_initialised, init::socket_path};
+use crate::{
+    emulator::connect,
+    error::Failure,
+    paths::{is_initialised, socket_path},
+    settings::Settings,
+};
 
 /// Less than this, and nothing can be saved.
 const LEAST_FREE: u64 = 256 << 20;
@@ -76,7 +81,11 @@ impl Finding {
 }
 
 /// Looks at everything, in the order in which it is to be mended.
-pub async fn examine(settings: &Settings, endpoint: &str) -> Vec<Finding> {
+pub async fn examine(
+    settings: &Settings,
+    endpoint: &str,
+    token: Option<&AuthToken>,
+) -> Vec<Finding> {
     let daemon = running(&settings.home).await;
     let mut findings = vec![home(settings, daemon.as_ref())];
     if is_initialised(&settings.home) {
@@ -91,7 +100,7 @@ pub async fn examine(settings: &Settings, endpoint: &str) -> Vec<Finding> {
         Some(status) => clock(settings, status).await,
         None => Finding::ok("clock", "not held against teammates': no daemon runs"),
     });
-    findings.extend(instance(endpoint).await);
+    findings.extend(instance(endpoint, token).await);
     findings
 }
 
@@ -114,7 +123,10 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         );
     }
     match (Home::open(home, "podsync doctor"), daemon) {
-        (Ok(_), _) => Finding::ok(CHECK, home.display().to_string()),
+        (Ok(opened), _) => match examine_files(&opened) {
+            Ok(()) => Finding::ok(CHECK, home.display().to_string()),
+            Err(error) => Finding::failure(CHECK, error.into()),
+        },
         (Err(HomeError::InUse { .. }), Some(daemon))
             if daemon.version == env!("CARGO_PKG_VERSION") =>
         {
@@ -144,6 +156,13 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         }
         (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
     }
+}
+
+/// Reads the key and the databases through.
+fn examine_files(home: &Home) -> Result<(), Failure> {
+    home.identity()?;
+    Log::examine(home)?;
+    Ok(Blobs::examine(home)?)
 }
 
 fn disk(home: &Path) -> Finding {
@@ -294,10 +313,10 @@ async fn clock(settings: &Settings, status: &node::Status) -> Finding {
     )
 }
 
-async fn instance(endpoint: &str) -> Vec<Finding> {
+async fn instance(endpoint: &str, token: Option<&AuthToken>) -> Vec<Finding> {
     const CHECK: &str = "emulator";
     let asked = async {
-        let instance = calls::connect(endpoint).await?;
+        let instance = connect(endpoint, token).await?;
         let environment = instance.environment().await.map_err(Failure::from)?;
         let health = instance.health().await.map_err(Failure::from)?;
         Ok::<_, Failure>((environment, health))
@@ -347,13 +366,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_that_is_no_home_and_an_endpoint_without_an_emulator_fail_with_their_fix() {
-        crate::install_crypto();
+        podsync_net::install_crypto();
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings {
             home: folder.path().join("home"),
             ..Settings::default()
         };
-        let found = examine(&settings, "http://127.0.0.1:9").await;
+        let found = examine(&settings, "http://127.0.0.1:9", None).await;
         let failed: Vec<_> = found
             .iter()
             .filter(|finding| finding.verdict == Verdict::Failure)

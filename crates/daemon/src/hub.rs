@@ -21,11 +21,12 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_bucket::{Hub, HubAddress};
-use podsync_core::{OpId, TeamId, engine::Event, keys::DeviceSecret};
+use podsync_core::{DeviceId, OpId, TeamId, keys::DeviceSecret};
 use podsync_store::Blobs;
 use tokio::sync::{Notify, watch};
 
 pub(crate) use self::{
+    bring::Uploads,
     confirm::{Named, committed},
     fetch::BucketFetch,
     join::ask_to_join,
@@ -33,13 +34,12 @@ pub(crate) use self::{
     upload::held_blob,
 };
 use crate::{
-    daemon::{Daemon, Lifetime},
-    failure::Failure,
-    node::Clock,
+    clock::Clock,
+    error::{Failure, told},
+    node::handle::Node,
+    tasks::Lifetime,
 };
 
-/// How often the hub is asked what is new.
-const HEAR_EVERY: Duration = Duration::from_secs(30);
 /// How long somebody waits for what the hub knows before going on without it.
 pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a look at what there is waits for what the hub knows.
@@ -133,7 +133,7 @@ impl TeamHub {
     /// Nobody waits longer.
     fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
-            return crate::failure::with_hint(ErrorCode::Unreachable, &failing);
+            return ApiError::new(ErrorCode::Unreachable, failing);
         }
         let seconds = HEAR_PATIENCE.as_secs();
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
@@ -183,7 +183,7 @@ impl Hubs {
 
     pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
         let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
-            crate::failure::with_hint(ErrorCode::Invalid, &error)
+            told(ErrorCode::Invalid, &error, Some(error.hint()))
         })?;
         let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
         Ok(Hub::new(address, team, secret)?)
@@ -205,7 +205,25 @@ impl Hubs {
     }
 }
 
-impl Daemon {
+/// Learns what hubs know, and tells them what was decided here.
+pub(crate) struct HubSync {
+    pub(crate) device: DeviceId,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) node: Node,
+    pub(crate) hubs: Arc<Hubs>,
+}
+
+impl HubSync {
+    /// A team's hub, by its URL.
+    pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        self.hubs.client(team, url)
+    }
+
+    /// Has the hubs asked, and what waits brought, now.
+    pub(crate) fn wake(&self) {
+        self.hubs.wake();
+    }
+
     /// The team's hub; none where it has none.
     pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
         let url = self
@@ -250,59 +268,32 @@ impl Daemon {
         }
     }
 
-    /// Keeps every team in step with its hub until the daemon ends. A command that hosts the daemon asks
-    /// when it needs something.
-    pub(crate) async fn keep_hubs(self: Arc<Self>) {
-        let mut events = self.node.events();
-        loop {
-            let teams = self.node.read(|engine| engine.teams().collect::<Vec<_>>());
-            let Ok(teams) = teams.await else { return };
-            for team in teams {
-                match self.hub(team).await {
-                    Ok(Some(hub)) => self.visit(team, hub),
-                    Ok(None) => {}
-                    Err(failure) => {
-                        tracing::warn!(team = %team.short(), error = %failure.told(), "the team's hub can't be used");
-                    }
-                }
-            }
-            tokio::select! {
-                () = self.stopping().cancelled() => return,
-                () = tokio::time::sleep(HEAR_EVERY) => {}
-                () = self.hubs.wake.notified() => {}
-                () = something_to_bring(&mut events) => {}
+    /// Asks the hub now; whether it was heard, and none where the team has no hub.
+    pub(crate) async fn hear(&self, team: TeamId) -> Result<Option<bool>, Failure> {
+        if let Ok(None) = self.hub(team).await {
+            return Ok(None);
+        }
+        match self.hear_now(team).await {
+            Ok(()) => Ok(Some(true)),
+            Err(failure) => {
+                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                Ok(Some(false))
             }
         }
     }
 
-    /// Hears and brings, beside whatever is still being brought.
-    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>) {
-        let daemon = Arc::clone(self);
-        self.tasks().spawn(async move {
-            let stop = daemon.stopping().clone();
-            let visit = async {
-                let Some(turn) = hub.hearing.take().await else { return };
-                let attempt = hub.begin();
-                let outcome = daemon.hear_hub(team, &hub).await;
-                drop(turn);
-                hub.note_outcome(attempt, &outcome);
-                if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
-                    return;
-                }
-                let Some(_turn) = hub.bringing.take().await else { return };
-                let attempt = hub.begin();
-                let outcome = daemon.bring(team, &hub).await;
-                hub.note_outcome(attempt, &outcome);
-                if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.told(), "not everything is in the bucket yet");
-                }
-            };
-            tokio::select! {
-                () = visit => {}
-                () = stop.cancelled() => {}
-            }
-        });
+    /// What keeps this device from the team's hub, if anything does.
+    pub(crate) async fn trouble(&self, team: TeamId) -> Result<Option<String>, Failure> {
+        let hub = match self.hub(team).await {
+            Ok(Some(hub)) => hub,
+            Ok(None) => return Ok(None),
+            Err(failure) => return Ok(Some(failure.told().message.clone())),
+        };
+        let trouble = hub.standing().trouble;
+        Ok(hub
+            .client
+            .failing()
+            .or(trouble.map(|trouble| trouble.error.message)))
     }
 
     /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
@@ -333,7 +324,7 @@ impl Daemon {
     }
 }
 
-impl Daemon {
+impl HubSync {
     /// Brings what this device just decided about the team. What can't be brought now is later, by the
     /// daemon: deciding it has not failed.
     pub(crate) async fn tell_hub(&self, team: TeamId) {
@@ -351,24 +342,6 @@ impl Daemon {
                 tracing::warn!(team = %team.short(), error = %failure.told(), "the hub doesn't know of it yet");
             }
             Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
-        }
-    }
-}
-
-/// Waits for something that the hub may lack.
-async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
-    use tokio::sync::broadcast::error::RecvError;
-    loop {
-        match events.recv().await {
-            Ok(
-                Event::VersionShared { .. }
-                | Event::MemberJoined { .. }
-                | Event::MemberRemoved { .. }
-                | Event::KeyRotated { .. },
-            )
-            | Err(RecvError::Lagged(_)) => return,
-            Ok(_) => {}
-            Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }

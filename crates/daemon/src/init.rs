@@ -1,4 +1,4 @@
-//! A home before and between daemons: its key, its socket, whether somebody holds it.
+//! A home before and between daemons: its key, and whether somebody holds it.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,10 +10,8 @@ use podsync_core::{DeviceId, seal::SecretKey};
 use podsync_store::Home;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::{error::Failure, paths::is_initialised};
 
-/// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
-const MAX_SOCKET_PATH: usize = 100;
 /// An old daemon has this long to let go of the home.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(50);
@@ -74,22 +72,16 @@ fn device(seed: &SecretKey) -> DeviceId {
     podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id()
 }
 
-/// Whether `init` was run for this home.
-pub fn is_initialised(home: &Path) -> bool {
-    home.join("identity").exists()
-}
-
-/// Where the daemon of `home` listens: in the home, or where that path is too long for a socket, in
-/// a folder of this user's that is named by the home's hash.
-pub fn socket_path(home: &Path) -> PathBuf {
-    let inside = home.join("run/podsync.sock");
-    if inside.as_os_str().len() <= MAX_SOCKET_PATH {
-        return inside;
+/// Who holds `home`, where somebody does; nothing is made or changed.
+pub fn holder(home: &Path) -> Result<Option<String>, ApiError> {
+    if !is_initialised(home) {
+        return Ok(None);
     }
-    let name = podsync_core::BlobId::of(home.as_os_str().as_encoded_bytes()).short();
-    let base =
-        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    base.join(format!("podsync-{name}")).join("podsync.sock")
+    match Home::open(home, "podsync: looking who holds the home") {
+        Err(podsync_store::HomeError::InUse { holder, .. }) => Ok(Some(holder)),
+        // What else is wrong with it is for those to tell who need it.
+        Ok(_) | Err(_) => Ok(None),
+    }
 }
 
 /// Waits until the process that holds `home` has let go of it.

@@ -3,31 +3,38 @@
 //! It decides nothing that the engine could: rules live in core, bytes in the other rooms, and here
 //! is only what ties them together.
 
+pub mod addresses;
 mod arriving;
-mod calls;
+mod call;
+mod clock;
 mod daemon;
 mod doctor;
-mod eviction;
-mod failure;
-mod garbage;
+mod emulator;
+mod error;
 mod gate;
 mod hub;
 mod init;
 mod locks;
+mod meter;
 mod node;
 mod packs;
-mod report;
-mod robot;
+mod paths;
+mod pulls;
 mod server;
+mod service;
 mod settings;
-mod uses;
+mod start;
+mod tasks;
+mod token;
 mod versions;
 
-pub use calls::instance_can_be_saved;
-pub use daemon::{Lifetime, Running, start, start_robot};
 pub use doctor::{Finding, Verdict, examine};
-pub use init::{Initialised, adopt, init, is_initialised, socket_path, wait_until_free};
+pub use emulator::can_be_saved as instance_can_be_saved;
+pub use init::{Initialised, adopt, holder, init, wait_until_free};
+pub use paths::{is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_net::install_crypto;
-pub use robot::Token;
 pub use settings::{ByteSize, Overrides, Settings};
+pub use start::{Running, start, start_robot};
+pub use tasks::Lifetime;
+pub use token::Token;

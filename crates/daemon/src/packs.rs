@@ -1,7 +1,7 @@
 //! The pack room's view of the store: where packs are read and written. Everything here blocks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -16,6 +16,8 @@ use podsync_core::{
 use podsync_pack::{NeededUnits, PackReader, PackSink, ReadError, Version, table_units};
 use podsync_store::{BlobReader, Blobs, Holding, PackWriter, Pin, StoreError};
 use tokio::{runtime::Handle, task::JoinHandle};
+
+use crate::error::Failure;
 
 /// Packs kept open at once: far below what a process may have open.
 const MAX_OPEN: usize = 64;
@@ -95,7 +97,7 @@ pub(crate) fn held_inputs(blob: BlobId, holding: Holding) -> Vec<Input> {
 }
 
 /// Takes new packs into the store, one while the next is written. They stay pinned until this is
-/// dropped.
+/// dropped, and are deleted then unless they were [kept](Self::kept_if): what failed leaves nothing behind.
 pub(crate) struct NewPacks {
     blobs: Blobs,
     runtime: Handle,
@@ -103,6 +105,8 @@ pub(crate) struct NewPacks {
     /// The pack that is being synced and taken in.
     settling: Option<JoinHandle<io::Result<Pin>>>,
     pins: Vec<Pin>,
+    /// Those that a version may need; none once they are kept.
+    unneeded: BTreeSet<BlobId>,
 }
 
 impl NewPacks {
@@ -114,6 +118,51 @@ impl NewPacks {
             draft: None,
             settling: None,
             pins: Vec::new(),
+            unneeded: BTreeSet::new(),
+        }
+    }
+
+    /// Keeps them if a record names them now, and deletes them otherwise.
+    pub(crate) async fn kept_if<T>(mut self, recorded: Result<T, Failure>) -> Result<T, Failure> {
+        if recorded.is_ok() {
+            self.unneeded.clear();
+        }
+        self.leave().await;
+        recorded
+    }
+
+    /// Deletes them, and waits for that. It blocks.
+    pub(crate) fn discard(mut self) {
+        let leaving = self.leave();
+        self.runtime.clone().block_on(leaving);
+    }
+
+    /// Lets go of what was written, and deletes it unless it is kept.
+    fn leave(&mut self) -> impl Future<Output = ()> + Send + use<> {
+        self.draft = None;
+        let (settling, pins) = (self.settling.take(), std::mem::take(&mut self.pins));
+        let (blobs, unneeded) = (self.blobs.clone(), std::mem::take(&mut self.unneeded));
+        async move {
+            if let Some(settling) = settling {
+                // What became of it is told where it is waited for; here it must only be over.
+                let _ = settling.await;
+            }
+            drop(pins);
+            if unneeded.is_empty() {
+                return;
+            }
+            if let Err(error) = blobs.discard(unneeded).await {
+                tracing::warn!(%error, "packs of a version that came to nothing are deleted at the next start");
+            }
+        }
+    }
+}
+
+impl Drop for NewPacks {
+    fn drop(&mut self) {
+        if !self.unneeded.is_empty() {
+            let leaving = self.leave();
+            self.runtime.spawn(leaving);
         }
     }
 }
@@ -133,6 +182,7 @@ impl PackSink for NewPacks {
             .take()
             .ok_or_else(|| io::Error::other("a pack ended that was never begun"))?;
         self.settle()?;
+        self.unneeded.insert(pack.id);
         let (blobs, id) = (self.blobs.clone(), pack.id);
         self.settling = Some(self.runtime.spawn(async move {
             let finished = tokio::task::spawn_blocking(move || draft.finish()).await?;

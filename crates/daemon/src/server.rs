@@ -8,144 +8,136 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path as UrlPath, State},
+    extract::{DefaultBodyLimit, Path as UrlPath, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response, Sse, sse::Event},
     routing::post,
 };
 use futures::stream;
 use podsync_api::{
-    ApiError, Call, ErrorCode, Progress, Scope, contents, disk, event, node, pods, retention, team,
+    ApiError, Call, ErrorCode, Scope, contents, disk, event, node, pods, retention, team,
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, field::Empty};
 
-use crate::daemon::Daemon;
+use crate::{
+    call::{Context, Handle},
+    daemon::Daemon,
+    tasks::Tasks,
+};
 
-/// A request is a handful of names and paths.
-const MAX_REQUEST_LEN: usize = 64 << 10;
+/// A request is a handful of names and paths. There is room for more, so that what is too long is told by its name.
+const MAX_REQUEST_LEN: usize = 1 << 20;
 /// Progress beyond this is dropped: the next report says more.
 const PROGRESS_QUEUE: usize = 16;
 
-/// What a call knows beside its request.
-pub(crate) struct Context {
-    /// The team part of the path; `-` for the only one.
-    pub(crate) team: String,
-    progress: Option<mpsc::Sender<Event>>,
-    /// Cancelled when nobody waits for the answer any more.
-    pub(crate) cancel: CancellationToken,
-}
-
-impl Context {
-    /// For what the daemon does unasked: nobody is told how far it is.
-    pub(crate) fn silent() -> Self {
-        Self {
-            team: String::new(),
-            progress: None,
-            cancel: CancellationToken::new(),
-        }
-    }
-
-    pub(crate) fn report(&self, progress: &Progress) {
-        if let Some(queue) = &self.progress
-            && let Ok(event) = Event::default().event(event::PROGRESS).json_data(progress)
-        {
-            // A full queue means that the reader is behind: it needs no older news.
-            let _ = queue.try_send(event);
-        }
-    }
-}
-
-/// Carries out one kind of call.
-pub(crate) trait Handle<C: Call>: Send + Sync + 'static {
-    fn handle(
-        self: Arc<Self>,
-        call: C,
-        context: Arc<Context>,
-    ) -> impl Future<Output = Result<C::Answer, ApiError>> + Send;
-}
-
-pub(crate) fn router(daemon: Arc<Daemon>) -> Router {
-    let routes = Routes(Router::new());
+pub(crate) fn router(daemon: &Daemon) -> Router {
+    let routes = Routes {
+        router: Router::new(),
+        tasks: daemon.tasks.clone(),
+    };
     routes
-        .call::<node::GetStatus>()
-        .call::<node::GetPeers>()
-        .call::<node::Stop>()
-        .call::<team::CreateTeam>()
-        .call::<team::Join>()
-        .call::<team::Invite>()
-        .call::<team::InviteRobot>()
-        .call::<team::Enter>()
-        .call::<team::CheckFresh>()
-        .call::<team::ListMembers>()
-        .call::<team::Remove>()
-        .call::<team::SetRole>()
-        .call::<team::SetHub>()
-        .call::<team::Recover>()
-        .call::<pods::Save>()
-        .call::<pods::Share>()
-        .call::<pods::Pull>()
-        .call::<pods::Load>()
-        .call::<pods::Undo>()
-        .call::<pods::Export>()
-        .call::<pods::ListPods>()
-        .call::<pods::ListVersions>()
-        .call::<pods::Show>()
-        .call::<contents::Diff>()
-        .call::<contents::Foresee>()
-        .call::<pods::Tag>()
-        .call::<pods::DropVersion>()
-        .call::<pods::Resolve>()
-        .call::<retention::SetRetention>()
-        .call::<retention::GetRetention>()
-        .call::<retention::ApplyRetention>()
-        .call::<disk::Pin>()
-        .call::<disk::Collect>()
-        .call::<disk::Verify>()
-        .0
+        .call::<node::GetStatus, _>(&daemon.status)
+        .call::<node::GetPeers, _>(&daemon.status)
+        .call::<node::Stop, _>(&daemon.status)
+        .call::<team::CreateTeam, _>(&daemon.team)
+        .call::<team::Join, _>(&daemon.team)
+        .call::<team::Invite, _>(&daemon.team)
+        .call::<team::InviteRobot, _>(&daemon.robots)
+        .call::<team::Enter, _>(&daemon.robots)
+        .call::<team::CheckFresh, _>(&daemon.robots)
+        .call::<team::ListMembers, _>(&daemon.team)
+        .call::<team::Remove, _>(&daemon.team)
+        .call::<team::SetRole, _>(&daemon.team)
+        .call::<team::SetHub, _>(&daemon.team)
+        .call::<team::Leave, _>(&daemon.team)
+        .call::<team::ListInvites, _>(&daemon.team)
+        .call::<team::RevokeInvite, _>(&daemon.team)
+        .call::<team::Recover, _>(&daemon.team)
+        .call::<pods::Save, _>(&daemon.save)
+        .call::<pods::Share, _>(&daemon.share)
+        .call::<pods::Pull, _>(&daemon.pull)
+        .call::<pods::Load, _>(&daemon.load)
+        .call::<pods::Undo, _>(&daemon.load)
+        .call::<pods::Export, _>(&daemon.export)
+        .call::<pods::ListPods, _>(&daemon.catalog)
+        .call::<pods::ListVersions, _>(&daemon.catalog)
+        .call::<pods::Show, _>(&daemon.catalog)
+        .call::<contents::Diff, _>(&daemon.inspect)
+        .call::<contents::ForecastLoad, _>(&daemon.forecaster)
+        .call::<pods::Tag, _>(&daemon.catalog)
+        .call::<pods::DropVersion, _>(&daemon.catalog)
+        .call::<pods::Resolve, _>(&daemon.catalog)
+        .call::<retention::SetRetention, _>(&daemon.retention)
+        .call::<retention::GetRetention, _>(&daemon.retention)
+        .call::<retention::ApplyRetention, _>(&daemon.retention)
+        .call::<disk::Pin, _>(&daemon.disk)
+        .call::<disk::Collect, _>(&daemon.disk)
+        .call::<disk::Verify, _>(&daemon.verify)
+        .router
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
-        .with_state(daemon)
 }
 
-struct Routes(Router<Arc<Daemon>>);
+struct Routes {
+    router: Router,
+    tasks: Tasks,
+}
 
 impl Routes {
-    fn call<C: Call>(self) -> Self
-    where
-        Daemon: Handle<C>,
-    {
-        match C::SCOPE {
-            Scope::Home => Self(self.0.route(
-                &format!("/v1/{}", C::PATH),
-                post(|State(daemon), headers, body| {
-                    answer::<C>(daemon, String::new(), headers, body)
+    /// Has a service carry out a kind of call.
+    fn call<C: Call, S: Handle<C>>(self, service: &Arc<S>) -> Self {
+        let carrier = Carrier {
+            service: Arc::clone(service),
+            tasks: self.tasks.clone(),
+        };
+        let (path, carry_out) = match C::SCOPE {
+            Scope::Home => (
+                format!("/v1/{}", C::PATH),
+                post(move |headers, body| answer::<C, S>(carrier, String::new(), headers, body)),
+            ),
+            Scope::Team => (
+                format!("/v1/teams/{{team}}/{}", C::PATH),
+                post(move |UrlPath(team): UrlPath<String>, headers, body| {
+                    answer::<C, S>(carrier, team, headers, body)
                 }),
-            )),
-            Scope::Team => {
-                let path = format!("/v1/teams/{{team}}/{}", C::PATH);
-                Self(self.0.route(
-                    &path,
-                    post(
-                        |UrlPath(team): UrlPath<String>, State(daemon), headers, body| {
-                            answer::<C>(daemon, team, headers, body)
-                        },
-                    ),
-                ))
-            }
+            ),
+        };
+        Self {
+            router: self.router.route(&path, carry_out),
+            ..self
         }
     }
 }
 
-async fn answer<C: Call>(
-    daemon: Arc<Daemon>,
+/// Who carries out a call, and what it runs among.
+struct Carrier<S> {
+    service: Arc<S>,
+    tasks: Tasks,
+}
+
+impl<S> Clone for Carrier<S> {
+    fn clone(&self) -> Self {
+        Self {
+            service: Arc::clone(&self.service),
+            tasks: self.tasks.clone(),
+        }
+    }
+}
+
+async fn answer<C: Call, S: Handle<C>>(
+    carrier: Carrier<S>,
     team: String,
     headers: HeaderMap,
-    body: Bytes,
-) -> Response
-where
-    Daemon: Handle<C>,
-{
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let Carrier { service, tasks } = carrier;
+    let Ok(body) = body else {
+        let text = format!(
+            "{}: the request has more than {MAX_REQUEST_LEN} bytes",
+            C::PATH
+        );
+        return failure(&ApiError::new(ErrorCode::Invalid, text).hint("shorten what you gave"));
+    };
     let mut call = match serde_json::from_slice::<C>(&body) {
         Ok(call) => call,
         Err(error) => {
@@ -159,28 +151,22 @@ where
     let streams = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
-    let cancel = daemon.stopping().child_token();
+    let cancel = tasks.stopping().child_token();
     let guard = cancel.clone().drop_guard();
     if !streams {
-        let context = Arc::new(Context {
-            team,
-            progress: None,
-            cancel,
-        });
-        let outcome = daemon.handle(call, context).instrument(span).await;
+        let context = Arc::new(Context::new(team, None, cancel));
+        let outcome = service.handle(call, context).instrument(span).await;
         drop(guard);
-        return outcome.map_or_else(|error| failure(&error), |value| Json(value).into_response());
+        return match outcome {
+            Ok(value) => Json(value).into_response(),
+            Err(error) => failure(&error.into()),
+        };
     }
     let (events, queue) = mpsc::channel(PROGRESS_QUEUE);
-    let context = Arc::new(Context {
-        team,
-        progress: Some(events.clone()),
-        cancel: cancel.clone(),
-    });
-    let tasks = daemon.tasks().clone();
+    let context = Arc::new(Context::new(team, Some(events.clone()), cancel.clone()));
     tasks.spawn(async move {
         let outcome = tokio::select! {
-            outcome = daemon.handle(call, context).instrument(span) => outcome,
+            outcome = service.handle(call, context).instrument(span) => outcome.map_err(ApiError::from),
             () = cancel.cancelled() => {
                 Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
             }

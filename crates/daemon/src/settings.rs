@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::PodName;
+use podsync_net::NetConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
@@ -192,7 +193,7 @@ impl Settings {
     }
 
     /// Whether a save of this pod shares it unasked.
-    pub fn shares_by_itself(&self, pod: &PodName) -> bool {
+    pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
     }
 
@@ -208,13 +209,7 @@ impl Settings {
     /// Addresses to listen at, and whether another port will do.
     pub(crate) fn listen_addresses(&self) -> (Vec<SocketAddr>, bool) {
         if self.listen.is_empty() {
-            return (
-                vec![SocketAddr::from((
-                    Ipv4Addr::UNSPECIFIED,
-                    podsync_net::DEFAULT_PORT,
-                ))],
-                true,
-            );
+            return (NetConfig::everywhere(podsync_net::DEFAULT_PORT), true);
         }
         (self.listen.clone(), false)
     }

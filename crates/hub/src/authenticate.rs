@@ -205,7 +205,8 @@ fn check(parts: &Parts, hub: &Hub) -> Result<SignedRequest, HubError> {
         signature_input: only(&parts.headers, SIGNATURE_INPUT)?,
         signature: only(&parts.headers, SIGNATURE)?,
     };
-    let host = match &hub.authorities[..] {
+    let identity = hub.identity();
+    let host = match &identity.authorities[..] {
         [] => vec![only(&parts.headers, header::HOST.as_str())?.to_ascii_lowercase()],
         known => known.to_vec(),
     };

@@ -1,9 +1,13 @@
 //! The hub's settings: default < file < environment < flag. Unknown keys are refused.
+//!
+//! What is wrong is refused where it is read, so that it is told with its file, line and key.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -11,19 +15,23 @@ use std::{
 use podsync_api::hub::signature::authority;
 use podsync_core::TeamId;
 use reqwest::Url;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Visitor},
+};
 
 use crate::{
     TeamSettings, Teams,
     gc::decide::Retention,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
+    team::Confirm,
 };
 
 /// Where a hub listens unless it is told otherwise.
 pub const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7640);
-/// The settings that environment variables may give, such as `PODSYNC_HUB_LISTEN`.
-const FROM_ENVIRONMENT: [&str; 3] = ["LISTEN", "PUBLIC_URLS", "WITNESS_KEY"];
+/// Environment variables of settings begin with it.
+const PREFIX: &str = "PODSYNC_HUB_";
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,10 +40,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The addresses that members' daemons know this hub by: a request is signed for one of them.
     #[serde(default)]
-    pub public_urls: Vec<String>,
+    pub public_urls: Vec<PublicUrl>,
     /// The file of the key that joins are witnessed with. Without one the hub witnesses none.
     #[serde(default)]
     pub witness_key: Option<PathBuf>,
+    /// The file of the token that `/metrics` and `/health/teams` are shown for. Without one they are shown to
+    /// nobody.
+    #[serde(default)]
+    pub metrics_token: Option<PathBuf>,
     /// Without it the hub speaks plain HTTP, for a proxy in front of it.
     #[serde(default)]
     pub tls: Option<TlsConfig>,
@@ -60,10 +72,10 @@ pub struct TeamConfig {
     pub region: String,
     /// AWS itself where there is none.
     #[serde(default)]
-    pub endpoint: Option<String>,
+    pub endpoint: Option<Endpoint>,
     /// What members reach the bucket by, where that isn't the hub's own way.
     #[serde(default)]
-    pub public_endpoint: Option<String>,
+    pub public_endpoint: Option<Endpoint>,
     #[serde(default)]
     pub addressing: AddressingConfig,
     /// The most bytes of objects.
@@ -76,6 +88,9 @@ pub struct TeamConfig {
         deserialize_with = "retention_of_hours"
     )]
     pub retention: Retention,
+    /// When the hub hashes what was uploaded before a commit names it.
+    #[serde(default)]
+    pub confirm_uploads: Confirm,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -86,13 +101,76 @@ pub enum AddressingConfig {
     VirtualHost,
 }
 
+/// An address that members know the hub by, such as `https://hub.example.com`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    authority: String,
+}
+
+impl FromStr for PublicUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |why: &str| {
+            format!(
+                "`{text}` is no public address of a hub, {why}; write https://HOST or https://HOST:PORT"
+            )
+        };
+        let url: Url = text.parse().map_err(|_| wrong("it is no URL"))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(wrong("it is neither http nor https"));
+        }
+        if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+            return Err(wrong("it has a path"));
+        }
+        let authority = authority(&url).ok_or_else(|| wrong("it names no host"))?;
+        Ok(Self { authority })
+    }
+}
+
+/// Parses a text where it is read, so that the parser knows its line: also within an array.
+impl Visitor<'_> for PublicUrlVisitor {
+    type Value = PublicUrl;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as https://hub.example.com")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<PublicUrl, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
+struct PublicUrlVisitor;
+
+impl<'de> Deserialize<'de> for PublicUrl {
+    fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        text.deserialize_str(PublicUrlVisitor)
+    }
+}
+
 /// Settings that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("settings: {0}; docs/hub.md and config/hub.toml list every key")]
-    Unreadable(config::ConfigError),
-    #[error("settings: {0}")]
-    Wrong(String),
+    #[error("{file} can't be read: {source}; name the settings with --config", file = .file.display())]
+    Unreadable {
+        file: PathBuf,
+        source: std::io::Error,
+    },
+    /// Line, key and choices are the parser's own words.
+    #[error("{file}: {error}docs/hub.md and config/hub.toml list every key", file = .file.display())]
+    Malformed {
+        file: PathBuf,
+        error: toml::de::Error,
+    },
+    #[error("{file}, line {line}: {what}", file = .file.display())]
+    Wrong {
+        file: PathBuf,
+        line: usize,
+        what: String,
+    },
+    #[error("{variable} in the environment: {what}")]
+    Environment { variable: String, what: String },
 }
 
 fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, D::Error> {
@@ -111,92 +189,121 @@ fn default_listen() -> SocketAddr {
 impl Config {
     /// Reads `file` and the environment.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let environment = FROM_ENVIRONMENT
-            .iter()
-            .filter_map(|key| {
-                let value = std::env::var(format!("PODSYNC_HUB_{key}")).ok()?;
-                Some(((*key).to_owned(), value))
-            })
-            .collect();
-        Self::layered(file, environment)
+        let variables = std::env::vars()
+            .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)));
+        Self::layered(file, &variables.collect())
     }
 
-    fn layered(file: &Path, environment: config::Map<String, String>) -> Result<Self, ConfigError> {
-        let config: Self = config::Config::builder()
-            .add_source(config::File::from(file).format(config::FileFormat::Toml))
-            .add_source(
-                config::Environment::default()
-                    .source(Some(environment))
-                    .try_parsing(true)
-                    .list_separator(",")
-                    .with_list_parse_key("public_urls"),
-            )
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(ConfigError::Unreadable)?;
-        config.check()?;
+    fn layered(file: &Path, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+            file: file.to_owned(),
+            source,
+        })?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
+            file: file.to_owned(),
+            error,
+        })?;
+        config.overlay(environment)?;
+        let wrong = |(line, what)| ConfigError::Wrong {
+            file: file.to_owned(),
+            line,
+            what,
+        };
+        config.check(&text).map_err(wrong)?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
-        let wrong = |what: String| Err(ConfigError::Wrong(what));
+    fn overlay(&mut self, environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+        let wrong = |name: &str, what: String| ConfigError::Environment {
+            variable: format!("{PREFIX}{name}"),
+            what,
+        };
+        let value = |name: &str| environment.get(name).map(String::as_str);
+        if let Some(listen) = value("LISTEN") {
+            let parsed = listen.parse();
+            self.listen = parsed
+                .map_err(|_| wrong("LISTEN", format!("`{listen}` is no address; write IP:PORT")))?;
+        }
+        if let Some(urls) = value("PUBLIC_URLS") {
+            let urls = urls.split(',').map(|url| url.trim().parse());
+            let urls = urls.collect::<Result<_, _>>();
+            self.public_urls = urls.map_err(|what| wrong("PUBLIC_URLS", what))?;
+        }
+        if let Some(file) = value("WITNESS_KEY") {
+            self.witness_key = Some(file.into());
+        }
+        if let Some(file) = value("METRICS_TOKEN") {
+            self.metrics_token = Some(file.into());
+        }
+        Ok(())
+    }
+
+    /// What no key alone can tell: the line, and what is wrong there.
+    fn check(&self, text: &str) -> Result<(), (usize, String)> {
         if self.teams.is_empty() {
-            return wrong("a hub needs a team: add a [[teams]] with its id and bucket".into());
+            let what = "a hub needs a team: add a [[teams]] with its id and bucket";
+            return Err((text.lines().count().max(1), what.to_owned()));
         }
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
         for team in &self.teams {
             if !teams.insert(team.team) {
-                return wrong(format!("team {} stands there twice", team.team));
-            }
-            if !buckets.insert((&team.endpoint, &team.bucket)) {
-                return wrong(format!(
-                    "bucket {} is two teams': each needs its own",
-                    team.bucket
+                let id = team.team.to_string();
+                return Err((
+                    last_line(text, &id),
+                    format!("team {id} stands there twice"),
                 ));
+            }
+            let server = team.endpoint.as_ref().map(ToString::to_string);
+            if !buckets.insert((server, &team.bucket)) {
+                let what = format!("bucket {} is two teams': each needs its own", team.bucket);
+                return Err((last_line(text, &team.bucket), what));
+            }
+            if let Err(why) = team.place().check() {
+                return Err((last_line(text, &team.bucket), why.to_string()));
+            }
+        }
+        let tls = self.tls.iter();
+        let files = tls.flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
+        for (key, file) in files {
+            if let Err(error) = std::fs::File::open(file) {
+                let what = format!("{key} = {} can't be read: {error}", file.display());
+                return Err((last_line(text, &file.to_string_lossy()), what));
             }
         }
         Ok(())
     }
 
     /// What requests may be signed for.
-    pub fn authorities(&self) -> Result<Vec<String>, ConfigError> {
-        if self.public_urls.is_empty() {
-            return Err(ConfigError::Wrong(
-                "public_urls has to name the address that members give to `podsync team set-hub`"
-                    .into(),
-            ));
-        }
-        let known = |text: &String| {
-            let url: Option<Url> = text.parse().ok();
-            url.filter(|url| matches!(url.scheme(), "http" | "https"))
-                .and_then(|url| authority(&url))
-                .ok_or_else(|| {
-                    ConfigError::Wrong(format!("`{text}` in public_urls is no http(s) address"))
-                })
-        };
-        self.public_urls.iter().map(known).collect()
+    pub fn authorities(&self) -> Vec<String> {
+        let urls = self.public_urls.iter();
+        urls.map(|url| url.authority.clone()).collect()
     }
 
     /// The teams with their buckets, of which none has been asked anything yet.
-    pub fn open_teams(&self) -> Result<Teams, ConfigError> {
+    pub fn open_teams(&self) -> Result<Teams, String> {
         let opened = self.teams.iter().map(TeamConfig::open);
         Ok(Teams::only(opened.collect::<Result<Vec<_>, _>>()?))
     }
 }
 
 impl TeamConfig {
-    fn open(&self) -> Result<TeamSettings, ConfigError> {
-        let wrong = |error: &dyn std::fmt::Display| {
-            ConfigError::Wrong(format!("team {}: {error}", self.team))
-        };
-        let endpoint = |text: &Option<String>| {
-            let parsed = text.as_deref().map(str::parse::<Endpoint>).transpose();
-            parsed.map_err(|error| wrong(&error))
-        };
-        let bucket = S3Bucket::new(S3Settings {
-            endpoint: endpoint(&self.endpoint)?,
-            public_endpoint: endpoint(&self.public_endpoint)?,
+    /// The team with its bucket, which has not been asked anything yet.
+    pub fn open(&self) -> Result<TeamSettings, String> {
+        let bucket = S3Bucket::new(self.place());
+        Ok(TeamSettings {
+            team: self.team,
+            bucket: Arc::new(bucket.map_err(|error| error.trouble().to_string())?),
+            quota: self.quota_bytes,
+            retention: self.retention,
+            confirm: self.confirm_uploads,
+        })
+    }
+
+    fn place(&self) -> S3Settings {
+        S3Settings {
+            endpoint: self.endpoint.clone(),
+            public_endpoint: self.public_endpoint.clone(),
             region: self.region.clone(),
             bucket: self.bucket.clone(),
             addressing: match self.addressing {
@@ -204,14 +311,16 @@ impl TeamConfig {
                 AddressingConfig::VirtualHost => Addressing::VirtualHost,
             },
             credentials: Credentials::Chain,
-        });
-        Ok(TeamSettings {
-            team: self.team,
-            bucket: Arc::new(bucket.map_err(|error| wrong(&error))?),
-            quota: self.quota_bytes,
-            retention: self.retention,
-        })
+            known: false,
+        }
     }
+}
+
+/// The last line with this text, counted from 1: of two that are the same, the one too many.
+fn last_line(text: &str, wanted: &str) -> usize {
+    let lines = text.lines().enumerate();
+    let found = lines.filter(|(_, line)| line.contains(wanted)).last();
+    found.map_or(1, |(at, _)| at + 1)
 }
 
 #[cfg(test)]
@@ -227,7 +336,11 @@ mod tests {
         let environment = environment
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Config::layered(&file, environment.collect())
+        Config::layered(&file, &environment.collect())
+    }
+
+    fn told(text: &str) -> String {
+        layered(text, &[]).unwrap_err().to_string()
     }
 
     fn team(bucket: &str, number: u8) -> String {
@@ -237,9 +350,9 @@ mod tests {
 
     #[test]
     fn the_shipped_example_parses() {
-        let config = Config::layered(Path::new(EXAMPLE), config::Map::new()).unwrap();
+        let config = Config::layered(Path::new(EXAMPLE), &BTreeMap::new()).unwrap();
         assert_eq!(config.listen, DEFAULT_LISTEN);
-        assert_eq!(config.authorities().unwrap(), ["hub.example.com"]);
+        assert_eq!(config.authorities(), ["hub.example.com"]);
         assert!(!config.teams.is_empty());
         // What is commented out there parses too.
         let text = std::fs::read_to_string(EXAMPLE).unwrap();
@@ -247,9 +360,16 @@ mod tests {
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
             .collect();
-        let config = layered(&all, &[]).unwrap();
+        // Its certificate isn't here.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("tls.crt"), "").unwrap();
+        std::fs::write(folder.path().join("tls.key"), "").unwrap();
+        let here = folder.path().to_string_lossy();
+        let config = layered(&all.replace("/etc/podsync-hub", &here), &[]).unwrap();
         let team = &config.teams[0];
-        assert!(config.tls.is_some() && config.witness_key.is_some());
+        assert!(
+            config.tls.is_some() && config.witness_key.is_some() && config.metrics_token.is_some()
+        );
         assert!(team.endpoint.is_some() && team.public_endpoint.is_some());
         assert!(team.quota_bytes.is_some());
         assert_ne!(team.retention, Retention::default());
@@ -265,7 +385,11 @@ mod tests {
         ];
         let config = layered(&text, &environment).unwrap();
         assert_eq!(config.listen.port(), 2);
-        assert_eq!(config.authorities().unwrap(), ["a.example", "b.example:81"]);
+        assert_eq!(config.authorities(), ["a.example", "b.example:81"]);
+        let wrong = layered(&text, &[("LISTEN", "here")])
+            .unwrap_err()
+            .to_string();
+        assert!(wrong.starts_with("PODSYNC_HUB_LISTEN"), "{wrong}");
     }
 
     #[test]
@@ -285,10 +409,59 @@ mod tests {
         ] {
             assert!(layered(&text, &[]).is_err(), "{text}");
         }
-        assert!(layered(&fine, &[]).unwrap().authorities().is_err());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_file_line_key_and_choices() {
+        let fine = team("bucket-a", 1);
+        let addressing = told(&format!("{fine}addressing = 'dns'\n"));
+        for word in [
+            "hub.toml",
+            "line 5",
+            "addressing",
+            "`path`",
+            "`virtual-host`",
+        ] {
+            assert!(addressing.contains(word), "{word}: {addressing}");
+        }
+        let url = told(&format!(
+            "public_urls = [\n  'https://hub.example/podsync',\n]\n{fine}"
+        ));
+        for word in [
+            "line 2",
+            "hub.example/podsync",
+            "it has a path",
+            "https://HOST",
+        ] {
+            assert!(url.contains(word), "{word}: {url}");
+        }
+        let endpoint = told(&format!("{fine}endpoint = 's3.example.org'\n"));
+        for word in ["line 5", "s3.example.org", "https://s3.example.org"] {
+            assert!(endpoint.contains(word), "{word}: {endpoint}");
+        }
+        let tls = "[tls]\ncertificate = '/nowhere/tls.crt'\nkey = '/nowhere/tls.key'\n";
+        let tls = told(&format!("{tls}{fine}"));
+        for word in ["line 2", "certificate", "/nowhere/tls.crt"] {
+            assert!(tls.contains(word), "{word}: {tls}");
+        }
+        let twice = told(&format!("{fine}{}", team("bucket-b", 1)));
+        assert!(
+            twice.contains("line 6") && twice.contains("twice"),
+            "{twice}"
+        );
+        let bucket = told(&team("No_Bucket", 1));
+        assert!(
+            bucket.contains("line 3") && bucket.contains("3 to 63"),
+            "{bucket}"
+        );
+        let unknown = told(&format!("{fine}colour = 'green'\n"));
+        assert!(
+            unknown.contains("line 5") && unknown.contains("colour"),
+            "{unknown}"
+        );
         for url in ["ftp://hub.example", "hub.example", "no url"] {
-            let text = format!("public_urls = ['{url}']\n{fine}");
-            assert!(layered(&text, &[]).unwrap().authorities().is_err());
+            let wrong = told(&format!("public_urls = ['{url}']\n{fine}"));
+            assert!(wrong.contains("line 1") && wrong.contains(url), "{wrong}");
         }
     }
 }

@@ -137,6 +137,7 @@ impl Embedded {
             region: REGION.to_owned(),
             bucket: name.to_owned(),
             addressing: Addressing::Path,
+            known: true,
             credentials: Credentials::Static {
                 access_key,
                 secret_key,

@@ -45,28 +45,47 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a member is told; the details are the operator's, in the log.
+/// What a member is told: bucket and code. The server's words are the operator's, in the log.
 impl From<StorageError> for HubError {
     fn from(error: StorageError) -> Self {
         tracing::warn!(%error, "bucket");
-        match error {
-            StorageError::Unavailable(_) => Self::new(
+        let trouble = error.trouble();
+        let of = match (trouble.bucket.as_str(), trouble.code.as_str()) {
+            ("", _) => String::new(),
+            (bucket, "") => format!(" ({bucket})"),
+            (bucket, code) => format!(" ({bucket}: {code})"),
+        };
+        let (code, message) = match &error {
+            StorageError::Unavailable(_) => (
                 HubErrorCode::StorageUnavailable,
-                "the team's bucket doesn't answer; try again in a while",
+                format!("the team's bucket{of} doesn't answer; try again in a while"),
             ),
-            StorageError::Refused(_) => Self::new(
+            StorageError::Refused(_) => (
                 HubErrorCode::StorageUnavailable,
-                "the team's bucket refuses the hub; tell whoever runs the hub to look at its log",
+                format!(
+                    "the team's bucket{of} refuses the hub; tell whoever runs the hub to look at its log"
+                ),
             ),
-            StorageError::Full(_) => Self::new(
+            StorageError::Gone(_) => (
+                HubErrorCode::StorageUnavailable,
+                format!(
+                    "the team's bucket{of} isn't there; try again in a while, and tell whoever runs the hub if that doesn't help"
+                ),
+            ),
+            StorageError::Full(_) => (
                 HubErrorCode::QuotaExceeded,
-                "the team's bucket is full; drop versions, or tell whoever runs the hub",
+                format!(
+                    "the team's bucket{of} is full; drop versions, or tell whoever runs the hub"
+                ),
             ),
-            StorageError::Garbled(_) => Self::new(
+            StorageError::Garbled(_) => (
                 HubErrorCode::Internal,
-                "something in the team's bucket makes no sense; tell whoever runs the hub to look at its log",
+                format!(
+                    "something in the team's bucket{of} makes no sense; tell whoever runs the hub to look at its log"
+                ),
             ),
-        }
+        };
+        Self::new(code, message)
     }
 }
 

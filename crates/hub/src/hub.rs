@@ -1,7 +1,10 @@
 //! What all requests share: teams, who is known, limits, and what is counted. Nothing of it has to outlive
 //! the process, and nothing is shared with other replicas.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use podsync_api::hub::HubError;
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
@@ -9,6 +12,8 @@ use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 use crate::{
     audit::{Audit, Deed},
     authenticate::{InFlight, Limits, Nonces},
+    guard::Guard,
+    health::Health,
     metrics::Metrics,
     teams::Teams,
 };
@@ -16,10 +21,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Hub {
     pub(crate) teams: Teams,
-    /// The names that the hub is known by; empty where a request's `Host` is believed.
-    pub(crate) authorities: Vec<String>,
-    /// What joins are witnessed with.
-    pub(crate) witness: Option<DeviceSecret>,
+    identity: RwLock<Arc<Identity>>,
+    pub(crate) health: Health,
     pub(crate) nonces: Nonces,
     pub(crate) limits: Limits,
     pub(crate) in_flight: InFlight,
@@ -27,12 +30,22 @@ pub struct Hub {
     audit: Audit,
 }
 
+/// Who the hub is, and to whom it shows its inside. It may change while the hub runs.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// The names that the hub is known by; empty where a request's `Host` is believed.
+    pub authorities: Vec<String>,
+    /// What joins are witnessed with.
+    pub witness: Option<DeviceSecret>,
+    pub guard: Guard,
+}
+
 impl Hub {
-    pub fn new(teams: Teams, authorities: Vec<String>, witness: Option<DeviceSecret>) -> Self {
+    pub fn new(teams: Teams, identity: Identity) -> Self {
         Self {
             teams,
-            authorities,
-            witness,
+            identity: RwLock::new(Arc::new(identity)),
+            health: Health::default(),
             nonces: Nonces::default(),
             limits: Limits::default(),
             in_flight: InFlight::default(),
@@ -44,6 +57,24 @@ impl Hub {
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
+    }
+
+    pub fn teams(&self) -> &Teams {
+        &self.teams
+    }
+
+    pub(crate) fn identity(&self) -> Arc<Identity> {
+        let identity = self.identity.read();
+        identity.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Requests that are under way go on with the one before.
+    pub fn change_identity(&self, identity: Identity) {
+        let mut held = self
+            .identity
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(identity);
     }
 
     /// Notes what became of an action.

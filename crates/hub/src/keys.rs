@@ -9,6 +9,9 @@ use podsync_api::hub::{ObjectKind, ObjectRef, Sha256};
 /// Where markers lie.
 pub const CONDEMNED: &str = "gc/condemned/";
 
+/// Where the marks of confirmed uploads lie.
+pub const CONFIRMED: &str = "confirmed/";
+
 /// An uploaded object's place in the bucket: `packs/SHA256.GENERATION`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
@@ -36,6 +39,11 @@ impl ObjectKey {
     /// The key of the marker that condemns this object.
     pub fn marker(&self) -> String {
         format!("{CONDEMNED}{self}")
+    }
+
+    /// The key of the mark that says which writing of this object was hashed.
+    pub fn confirmation(&self) -> String {
+        format!("{CONFIRMED}{self}")
     }
 
     /// The object that a marker condemns.

@@ -3,16 +3,22 @@
 //! It holds the bucket's credentials and no state of its own: the bucket is its database. What is asked of
 //! it and how is `docs/hub-protocol.md`.
 
+pub mod abilities;
 pub mod audit;
 pub mod authenticate;
+pub mod certificates;
 pub mod config;
 pub mod embedded;
 pub mod failure;
 pub mod gc;
+pub mod guard;
+mod health;
 mod hub;
 pub mod keys;
 pub mod metrics;
 pub mod openapi;
+pub mod operate;
+pub mod reload;
 pub mod router;
 pub mod s3;
 pub mod serve;
@@ -22,7 +28,8 @@ pub mod team;
 mod teams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod usage;
 pub mod witness;
 
-pub use hub::Hub;
+pub use hub::{Hub, Identity};
 pub use teams::{TeamSettings, Teams};

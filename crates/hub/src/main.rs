@@ -9,15 +9,20 @@ use std::{
 };
 
 use anyhow::Context;
+use axum_server::tls_rustls::RustlsConfig;
 use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
-    Hub, Teams,
-    config::Config,
+    Hub, Identity, Teams,
+    certificates::{Certificates, Tls},
+    config::{Config, TeamConfig, TlsConfig},
     embedded::{self, Embedded},
     gc,
+    guard::Guard,
+    operate::{self, Outcome},
+    reload::{Reload, Settings, Source},
     s3::{Endpoint, S3Bucket},
-    serve::{self, HEADERS, Tls, serve},
+    serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
     witness,
 };
@@ -73,6 +78,27 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Try what each team's bucket can do, and say what is missing. Ends with 1 where a team can't share by it.
+    Check {
+        #[arg(long)]
+        config: PathBuf,
+        /// Only this team's bucket.
+        #[arg(long)]
+        team: Option<TeamId>,
+    },
+    /// List the teams of a settings file, each with its bucket and whether that answers.
+    Teams {
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Say how many bytes each team stores: by kind and age, and what is condemned.
+    Usage {
+        #[arg(long)]
+        config: PathBuf,
+        /// Only this team's bucket.
+        #[arg(long)]
+        team: Option<TeamId>,
+    },
     /// Make the key that a hub witnesses joins with, and print its id.
     Key {
         /// Where to write it. A file that is there is not overwritten.
@@ -107,8 +133,7 @@ struct DevArguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    // Two providers are compiled in, and guessing between them panics.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    serve::install_tls();
     let arguments = Arguments::parse();
     start_log(arguments.log_json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -145,6 +170,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
+        Command::Check { config, team } => operate(&config, team, operate::check).await,
+        Command::Teams { config } => operate(&config, None, operate::list).await,
+        Command::Usage { config, team } => operate(&config, team, operate::usage).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -153,27 +181,66 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
-    let mut config = Config::load(&arguments.config)?;
-    config.listen = arguments.listen.unwrap_or(config.listen);
-    if !arguments.public_urls.is_empty() {
-        config.public_urls = arguments.public_urls;
-    }
-    let witness = config
-        .witness_key
-        .as_deref()
-        .map(witness::read)
-        .transpose()?;
-    let hub = Hub::new(config.open_teams()?, config.authorities()?, witness);
-    let tls = config.tls.map(|tls| Tls {
-        certificate: tls.certificate,
-        key: tls.key,
-    });
-    let listener = listen(config.listen)?;
+    let urls = arguments.public_urls.iter();
+    let source = Source {
+        file: arguments.config,
+        public_urls: urls
+            .map(|url| url.parse().map_err(anyhow::Error::msg))
+            .collect::<Result<_, _>>()?,
+    };
+    let Settings { config, identity } = source.read()?;
+    let teams = config.open_teams().map_err(anyhow::Error::msg)?;
+    let hub = Arc::new(Hub::new(teams, identity));
+    let certificates = match &config.tls {
+        Some(TlsConfig { certificate, key }) => {
+            let files = Tls {
+                certificate: certificate.clone(),
+                key: key.clone(),
+            };
+            Some(Certificates::load(files, hub.clone()).await?)
+        }
+        None => None,
+    };
+    let listener = listen(arguments.listen.unwrap_or(config.listen))?;
     say(&format!(
         "podsync-hub listens at {}",
         listener.local_addr()?
     ));
-    serve_and_sweep(hub, listener, tls.as_ref()).await
+    let (stop, reload) = (stop()?, Reload::new(source, config, hub.clone()));
+    let tls = certificates.as_ref().map(Certificates::config);
+    let following = follow(reload, certificates, stop.clone())?;
+    tokio::select! {
+        result = serve_and_sweep(hub, listener, tls, stop) => result,
+        () = following => Ok(()),
+    }
+}
+
+/// Reads settings and certificates again at SIGHUP, and certificates when their files change.
+fn follow(
+    mut reload: Reload,
+    certificates: Option<Certificates>,
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut at_hangup = certificates.clone();
+    Ok(async move {
+        let watching = async {
+            match certificates {
+                Some(certificates) => certificates.watch(stop).await,
+                None => std::future::pending().await,
+            }
+        };
+        let listening = async {
+            while hangup.recv().await.is_some() {
+                reload.again();
+                if let Some(certificates) = &mut at_hangup {
+                    certificates.reload(true).await;
+                }
+            }
+        };
+        tokio::join!(watching, listening);
+        std::future::pending().await
+    })
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
@@ -183,22 +250,31 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     let witness = witness::open(&arguments.data.join("witness.key"))?;
     let buckets = embedded.clone();
     let teams = Teams::any(move |team| open_embedded(&buckets, team, public.clone()));
-    let hub = Hub::new(teams, Vec::new(), Some(witness));
+    let identity = Identity {
+        authorities: Vec::new(),
+        witness: Some(witness),
+        guard: Guard::Open,
+    };
+    let hub = Arc::new(Hub::new(teams, identity));
     let listener = listen(arguments.listen)?;
     let address = listener.local_addr()?;
     say(&format!("podsync-hub listens at http://{address}"));
     say(&format!(
         "An admin runs: podsync team set-hub http://{address}"
     ));
-    let result = serve_and_sweep(hub, listener, None).await;
+    let result = serve_and_sweep(hub, listener, None, stop()?).await;
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.stop().await;
     }
     result
 }
 
-async fn serve_and_sweep(hub: Hub, listener: TcpListener, tls: Option<&Tls>) -> anyhow::Result<()> {
-    let (hub, stop) = (Arc::new(hub), stop()?);
+async fn serve_and_sweep(
+    hub: Arc<Hub>,
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let sweeping = async {
         gc::hourly(&hub, stop.clone()).await;
         std::future::pending::<()>().await;
@@ -210,7 +286,8 @@ async fn serve_and_sweep(hub: Hub, listener: TcpListener, tls: Option<&Tls>) -> 
 }
 
 async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
-    let hub = Hub::new(Config::load(config)?.open_teams()?, Vec::new(), None);
+    let teams = Config::load(config)?.open_teams();
+    let hub = Hub::new(teams.map_err(anyhow::Error::msg)?, Identity::default());
     let mut failed = 0;
     for line in gc::once(&hub, dry_run).await {
         match line {
@@ -224,6 +301,28 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     anyhow::ensure!(
         failed == 0,
         "buckets that were not collected: {failed}; their objects stay as they are"
+    );
+    Ok(())
+}
+
+/// Asks the buckets of a settings file's teams, or of the one that is named, and says what came of it.
+async fn operate<F: Future<Output = Outcome>>(
+    config: &Path,
+    only: Option<TeamId>,
+    ask: impl FnOnce(Vec<TeamConfig>) -> F,
+) -> anyhow::Result<()> {
+    let mut teams = Config::load(config)?.teams;
+    teams.retain(|team| only.is_none_or(|only| only == team.team));
+    anyhow::ensure!(
+        !teams.is_empty(),
+        "the settings have no such team: `podsync-hub teams` lists those that they have"
+    );
+    let outcome = ask(teams).await;
+    say(outcome.text.trim_end());
+    anyhow::ensure!(
+        outcome.failed == 0,
+        "teams whose bucket isn't as it should be: {}; the lines above say why",
+        outcome.failed
     );
     Ok(())
 }

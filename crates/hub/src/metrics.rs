@@ -1,7 +1,9 @@
-//! What Prometheus reads at `/metrics`. Labels have few values: never a team, a device or a key.
+//! What Prometheus reads at `/metrics`. Labels have few values: teams that are served, routes, codes; never a
+//! device or a key.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::{LazyLock, atomic::AtomicU64};
 
+use podsync_core::TeamId;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -10,10 +12,32 @@ use prometheus_client::{
 
 const SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
+/// Buckets know of no hub, so their errors are counted for the process.
+static BUCKET_ERRORS: LazyLock<Family<BucketError, Counter>> = LazyLock::new(Family::default);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketError {
+    bucket: String,
+    /// Status and the server's own code; `no answer` where there was none.
+    code: String,
+}
+
+/// Counts what a bucket's server refused, or that it didn't answer.
+pub fn count_bucket_error(bucket: &str, code: &str) {
+    let code = if code.is_empty() { "no answer" } else { code };
+    let label = BucketError {
+        bucket: bucket.to_owned(),
+        code: code.to_owned(),
+    };
+    BUCKET_ERRORS.get_or_create(&label).inc();
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Request {
     /// The path with its parameters' names.
     pub endpoint: String,
+    /// Empty where it is of no team that is served.
+    pub team: String,
     pub status: u16,
 }
 
@@ -24,7 +48,21 @@ pub struct Endpoint {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Presigned {
+    pub team: String,
     pub operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfTeam {
+    pub team: String,
+}
+
+impl From<TeamId> for OfTeam {
+    fn from(team: TeamId) -> Self {
+        Self {
+            team: team.to_string(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,58 +76,79 @@ pub struct Metrics {
     /// Bytes that were promised by them.
     pub presigned_bytes: Family<Presigned, Counter<u64, AtomicU64>>,
     /// Entries committed.
-    pub committed: Counter,
+    pub committed: Family<OfTeam, Counter>,
+    /// 1 where the team's bucket takes shares.
+    pub team_ready: Family<OfTeam, Gauge>,
+    pub stored_bytes: Family<OfTeam, Gauge>,
+    pub quota_bytes: Family<OfTeam, Gauge>,
+    /// Unix seconds of the last sweep that went well.
+    pub sweep_end: Family<OfTeam, Gauge>,
+    pub sweep_failures: Family<OfTeam, Counter>,
+    pub condemned: Family<OfTeam, Counter>,
+    pub deleted: Family<OfTeam, Counter>,
+    /// Unix seconds; 0 without a certificate.
+    pub certificate_end: Gauge,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("podsync_hub");
-        let requests = Family::default();
-        let seconds: Family<Endpoint, Histogram, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(SECONDS));
-        let in_flight = Gauge::default();
-        let presigned = Family::default();
-        let presigned_bytes = Family::default();
-        let committed = Counter::default();
-        registry.register(
-            "requests",
-            "Requests by endpoint and status",
-            requests.clone(),
-        );
-        registry.register(
-            "request_seconds",
-            "Seconds that requests took",
-            seconds.clone(),
-        );
-        registry.register(
-            "requests_in_flight",
-            "Requests that are being answered",
-            in_flight.clone(),
-        );
-        registry.register("presigned", "URLs given out", presigned.clone());
-        registry.register(
-            "presigned_bytes",
-            "Bytes of the objects that URLs were given out for",
-            presigned_bytes.clone(),
-        );
-        registry.register(
-            "committed_entries",
-            "Feed entries written to the bucket",
-            committed.clone(),
-        );
-        Self {
-            registry,
-            requests,
-            seconds,
-            in_flight,
-            presigned,
-            presigned_bytes,
-            committed,
-        }
+        let mut metrics = Self {
+            registry: Registry::with_prefix("podsync_hub"),
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            in_flight: Gauge::default(),
+            presigned: Family::default(),
+            presigned_bytes: Family::default(),
+            committed: Family::default(),
+            team_ready: Family::default(),
+            stored_bytes: Family::default(),
+            quota_bytes: Family::default(),
+            sweep_end: Family::default(),
+            sweep_failures: Family::default(),
+            condemned: Family::default(),
+            deleted: Family::default(),
+            certificate_end: Gauge::default(),
+        };
+        metrics.register();
+        metrics
     }
 }
 
 impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        let requests = "Requests by endpoint, team and status";
+        registry.register("requests", requests, self.requests.clone());
+        let seconds = "Seconds that requests took";
+        registry.register("request_seconds", seconds, self.seconds.clone());
+        let in_flight = "Requests that are being answered";
+        registry.register("requests_in_flight", in_flight, self.in_flight.clone());
+        let presigned = "URLs given out";
+        registry.register("presigned", presigned, self.presigned.clone());
+        let bytes = "Bytes of the objects that URLs were given out for";
+        registry.register("presigned_bytes", bytes, self.presigned_bytes.clone());
+        let committed = "Feed entries written to the bucket";
+        registry.register("committed_entries", committed, self.committed.clone());
+        let errors = "What buckets refused, by their own code";
+        registry.register("bucket_errors", errors, BUCKET_ERRORS.clone());
+        let ready = "Whether a team's bucket takes shares, when last asked";
+        registry.register("team_ready", ready, self.team_ready.clone());
+        let stored = "Bytes of a team's objects, when last listed";
+        registry.register("stored_bytes", stored, self.stored_bytes.clone());
+        let quota = "The most bytes that a team may store";
+        registry.register("quota_bytes", quota, self.quota_bytes.clone());
+        let end = "Unix time of the last sweep that went well";
+        registry.register("sweep_end_seconds", end, self.sweep_end.clone());
+        let failures = "Sweeps that did nothing";
+        registry.register("sweep_failures", failures, self.sweep_failures.clone());
+        let condemned = "Objects that a sweep condemned";
+        registry.register("condemned_objects", condemned, self.condemned.clone());
+        let deleted = "Objects that a sweep deleted";
+        registry.register("deleted_objects", deleted, self.deleted.clone());
+        let end = "Unix time of the end of the hub's certificate; 0 without one";
+        registry.register("certificate_end_seconds", end, self.certificate_end.clone());
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -97,5 +156,57 @@ impl Metrics {
             tracing::error!(%error, "metrics");
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const CONFIG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+
+    /// The names that a text uses, without what Prometheus makes of a histogram or a counter.
+    fn named(text: &str) -> BTreeSet<String> {
+        let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let words = text.split(|letter| !is_of_name(letter));
+        words
+            .filter_map(|word| word.strip_prefix("podsync_hub_"))
+            .map(|name| {
+                let ends = ["_bucket", "_sum", "_count", "_total"];
+                let end = ends.iter().find_map(|end| name.strip_suffix(end));
+                end.unwrap_or(name).to_owned()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn dashboard_and_alerts_ask_for_what_is_there() {
+        let text = Metrics::default().text();
+        let there: BTreeSet<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE podsync_hub_")?.split(' ').next())
+            .map(str::to_owned)
+            .collect();
+        assert!(
+            there.contains("requests") && there.contains("bucket_errors"),
+            "{text}"
+        );
+        for file in ["prometheus/alerts.yaml", "grafana/podsync-hub.json"] {
+            let text = std::fs::read_to_string(format!("{CONFIG}/{file}")).unwrap();
+            let asked = named(&text);
+            assert!(asked.len() > 5, "{file} asks for next to nothing");
+            let unknown: Vec<_> = asked.difference(&there).collect();
+            assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+        }
+        let dashboard = std::fs::read(format!("{CONFIG}/grafana/podsync-hub.json")).unwrap();
+        let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let asks = panel["targets"]
+                .as_array()
+                .is_some_and(|asks| !asks.is_empty());
+            assert!(asks && panel["title"].is_string(), "{panel}");
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! The endpoints: from a signed request to the team's method, and back to JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
     extract::{MatchedPath, Path, Query, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -15,19 +15,18 @@ use podsync_api::hub::{
     Heads, HubError, HubErrorCode, JoinByInvite, Operations, PostLiveness, PostOperations, Stored,
     TeamInfo, Time,
 };
-use podsync_core::{DeviceId, TeamId};
+use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::{
     authenticate::{Signed, malformed},
     failure::Failure,
+    health,
     hub::{Hub, now_ms},
     metrics, openapi,
     teams::unknown_team,
 };
-
-/// How long the bucket may take to show that the hub is ready.
-const READY: Duration = Duration::from_secs(5);
 
 type Answer<T> = Result<Json<T>, Failure>;
 
@@ -46,6 +45,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/teams/{team}/join", post(join))
         .route("/health/live", get(async || StatusCode::NO_CONTENT))
         .route("/health/ready", get(ready))
+        .route("/health/teams", get(teams))
         .route("/metrics", get(show_metrics))
         .route("/openapi.json", get(async || Json(openapi::document())))
         .fallback(async || not_found())
@@ -71,7 +71,15 @@ async fn measure(
     let method = request.method().clone();
     let begun = std::time::Instant::now();
     hub.metrics.in_flight.inc();
+    // Every line of the log that a request causes names its team.
+    let team = team_of(&request);
+    let named = team.map(|team| team.to_string());
+    let served = named
+        .clone()
+        .filter(|_| team.is_some_and(|team| hub.teams.knows(&team)));
+    let span = tracing::info_span!("request", team = named);
     let response = tokio::time::timeout(hub.limits.whole, next.run(request))
+        .instrument(span)
         .await
         .unwrap_or_else(|_| {
             let message = "this took too long; try again";
@@ -87,9 +95,19 @@ async fn measure(
         .seconds
         .get_or_create(&label)
         .observe(took.as_secs_f64());
-    let label = metrics::Request { endpoint, status };
+    let label = metrics::Request {
+        endpoint,
+        team: served.unwrap_or_default(),
+        status,
+    };
     hub.metrics.requests.get_or_create(&label).inc();
     response
+}
+
+/// The team in a request's path, if it can be one's id.
+fn team_of(request: &Request) -> Option<TeamId> {
+    let rest = request.uri().path().strip_prefix("/v1/teams/")?;
+    rest.split('/').next()?.parse().ok()
 }
 
 fn not_found() -> Failure {
@@ -112,7 +130,8 @@ pub(crate) async fn team_info(
     if !hub.teams.serves(&team) {
         return Err(unknown_team().into());
     }
-    let witness = hub.witness.as_ref().map(|secret| secret.id());
+    let identity = hub.identity();
+    let witness = identity.witness.as_ref().map(DeviceSecret::id);
     Ok(Json(TeamInfo { team, witness }))
 }
 
@@ -131,7 +150,10 @@ pub(crate) async fn batch(signed: Signed) -> Answer<BatchResponse> {
         .as_ref()
         .map_or((0, 0), |granted| (granted.urls, granted.bytes));
     let metrics = &signed.hub.metrics;
-    let label = metrics::Presigned { operation };
+    let label = metrics::Presigned {
+        team: signed.team.id().to_string(),
+        operation,
+    };
     metrics.presigned.get_or_create(&label).inc_by(urls);
     metrics.presigned_bytes.get_or_create(&label).inc_by(bytes);
     let detail = format!(
@@ -150,7 +172,9 @@ pub(crate) async fn commit(signed: Signed) -> Answer<Stored> {
     let count = commit.entries.len();
     let result = signed.team.commit(&signed.device, commit).await;
     if result.is_ok() {
-        signed.hub.metrics.committed.inc_by(count as u64);
+        let label = signed.team.id().into();
+        let committed = &signed.hub.metrics.committed;
+        committed.get_or_create(&label).inc_by(count as u64);
     }
     let seq = result.as_ref().map_or(0, |stored| stored.seq);
     signed.record("commit", &format!("entries={count} seq={seq}"), &result);
@@ -220,7 +244,8 @@ pub(crate) async fn post_operations(signed: Signed) -> Answer<FetchOperations> {
     responses((status = 200, body = Operations), (status = "default", body = HubError)))]
 pub(crate) async fn join(signed: Signed) -> Answer<Operations> {
     let join: JoinByInvite = signed.json()?;
-    let witness = signed.hub.witness.as_ref();
+    let identity = signed.hub.identity();
+    let witness = identity.witness.as_ref();
     let result = signed
         .team
         .join(&signed.device, &join, witness, now_ms())
@@ -236,22 +261,37 @@ impl Signed {
     }
 }
 
-/// Ready while every bucket answers.
+/// Ready while a bucket takes shares. Whose doesn't is not for strangers.
 async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
-    let teams = hub.teams.all();
-    let checks = teams.iter().map(|team| team.is_ready());
-    let all = futures::future::try_join_all(checks);
-    match tokio::time::timeout(READY, all).await {
-        Ok(Ok(_)) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Failure::new(
-            HubErrorCode::StorageUnavailable,
-            "a bucket takes too long to answer",
-        )),
+    if health::can_serve(&hub.team_health().await) {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    Err(Failure::new(
+        HubErrorCode::StorageUnavailable,
+        "no team's bucket takes shares; /health/teams and the log tell why",
+    ))
 }
 
-async fn show_metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
+async fn teams(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
+    if !hub.identity().guard.admits(&headers) {
+        return not_shown();
+    }
+    Json(hub.team_health().await).into_response()
+}
+
+async fn show_metrics(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, TYPE)], hub.metrics.text())
+    if !hub.identity().guard.admits(&headers) {
+        return not_shown();
+    }
+    for team in hub.teams.all() {
+        team.note_usage(&hub.metrics);
+    }
+    ([(header::CONTENT_TYPE, TYPE)], hub.metrics.text()).into_response()
+}
+
+fn not_shown() -> Response {
+    let words =
+        "send `authorization: Bearer` with the token of `metrics_token` in the hub's settings\n";
+    (StatusCode::FORBIDDEN, words).into_response()
 }

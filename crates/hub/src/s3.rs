@@ -5,34 +5,49 @@
 
 mod address;
 mod answer;
+mod call;
+mod probe;
+mod ready;
 mod send;
 mod sign;
 mod xml;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use data_encoding::{BASE64, HEXLOWER};
-use http::{Method, StatusCode};
+use data_encoding::BASE64;
+use http::Method;
 use podsync_api::hub::{Action, Sha256};
-use sha2::Digest as _;
 
-use self::{address::Address, answer::Refusal, send::Sender, sign::Signer};
+use self::{
+    address::Address,
+    answer::Refusal,
+    call::{Call, Reply},
+    send::{Sender, Take},
+    sign::Signer,
+};
 pub use self::{
     address::{Addressing, Endpoint, EndpointError},
     sign::Credentials,
 };
-use crate::storage::{Page, Storage, StorageError};
+use crate::{
+    abilities::{Abilities, Ability},
+    metrics::count_bucket_error,
+    storage::{ObjectHead, Page, Storage, StorageError},
+};
 
 /// The most keys of a page, as the protocol has it.
 const PAGE_KEYS: u32 = 1000;
 /// A key of at most 1024 bytes, with what XML puts around it, a thousand times, and room.
 const MAX_PAGE_LEN: u64 = 4 << 20;
-/// What a server may say about public access, or about an error.
-const MAX_WORDS_LEN: u64 = 64 << 10;
-
 const CHECKSUM: &str = "x-amz-checksum-sha256";
+/// Without it a HEAD tells no checksum.
+const CHECKSUM_MODE: &str = "x-amz-checksum-mode";
 
 /// Where a team's bucket is, and who the hub is to it.
 #[derive(Debug, Clone)]
@@ -45,6 +60,19 @@ pub struct S3Settings {
     pub bucket: String,
     pub addressing: Addressing,
     pub credentials: Credentials,
+    /// Taken for AWS without a try: the embedded server, which is our own.
+    pub known: bool,
+}
+
+impl S3Settings {
+    /// Whether the bucket can be named like that.
+    pub fn check(&self) -> Result<(), EndpointError> {
+        self.address(self.endpoint.as_ref()).map(drop)
+    }
+
+    fn address(&self, endpoint: Option<&Endpoint>) -> Result<Address, EndpointError> {
+        Address::new(endpoint, &self.region, &self.bucket, self.addressing)
+    }
 }
 
 /// A bucket at an S3 server.
@@ -57,15 +85,17 @@ pub struct S3Bucket {
     public: Address,
     signer: Signer,
     sender: Sender,
+    known: bool,
+    /// None until something was seen.
+    abilities: RwLock<Option<Arc<Abilities>>>,
 }
 
 impl S3Bucket {
     /// Sends nothing yet. The process must have a TLS provider installed.
     pub fn new(settings: S3Settings) -> Result<Self, StorageError> {
-        let refused = |error: EndpointError| StorageError::Refused(error.to_string());
         let address = |endpoint: Option<&Endpoint>| {
-            let (region, bucket) = (&settings.region, &settings.bucket);
-            Address::new(endpoint, region, bucket, settings.addressing).map_err(refused)
+            let address = settings.address(endpoint);
+            address.map_err(|error| StorageError::Refused(error.to_string().into()))
         };
         let public = settings
             .public_endpoint
@@ -76,50 +106,58 @@ impl S3Bucket {
             public: address(public)?,
             signer: Signer::new(&settings.region, &settings.credentials),
             sender: Sender::new()?,
+            known: settings.known,
+            abilities: RwLock::default(),
             bucket: settings.bucket,
             region: settings.region,
         })
     }
 
     async fn call(&self, call: Call<'_>) -> Result<Reply, StorageError> {
-        self.sender
-            .send(
-                || self.signer.sign(call.request(&self.address)),
-                call.max_len,
-            )
-            .await
-            .map_err(|refusal| refusal.into_error(&self.bucket, &self.region))
+        let take = Take {
+            max_len: call.max_len,
+            hashed: call.hashed,
+        };
+        let signed = || self.signer.sign(call.request(&self.address));
+        let mut reply = self.sender.send(signed, take).await;
+        // Keys that were rotated lie where these came from.
+        if reply.as_ref().is_ok_and(refuses_credentials) && self.signer.renew() {
+            tracing::warn!(
+                bucket = self.bucket,
+                "the server refuses the hub's credentials: reading them again"
+            );
+            reply = self.sender.send(signed, take).await;
+        }
+        reply.map_err(|refusal| self.error(refusal))
     }
 
-    async fn exists(&self) -> Result<bool, StorageError> {
-        let reply = self.call(Call::new(Method::HEAD, "")).await?;
-        match reply.status {
-            StatusCode::NOT_FOUND => Ok(false),
-            _ => reply.expect(&[200], self).map(|_| true),
+    /// The reply, if it has one of these statuses; else what it means.
+    fn expect(&self, wanted: &[u16], reply: Reply) -> Result<Reply, StorageError> {
+        if wanted.contains(&reply.status.as_u16()) {
+            return Ok(reply);
         }
+        Err(self.error(Refusal::from_reply(&reply)))
     }
 
-    async fn create(&self) -> Result<(), StorageError> {
-        let body = xml::create_bucket(&self.region);
-        let reply = self.call(Call::new(Method::PUT, "").body(body)).await?;
-        if reply.status == StatusCode::CONFLICT && reply.says("BucketAlreadyOwnedByYou") {
-            return Ok(()); // Another replica was faster.
-        }
-        reply.expect(&[200], self).map(drop)
+    fn error(&self, refusal: Refusal) -> StorageError {
+        let error = refusal.into_error(&self.bucket, &self.region);
+        count_bucket_error(&self.bucket, &error.trouble().code);
+        error
     }
 
-    /// `Ok(false)` where the server has no such thing.
-    async fn block_public_access(&self) -> Result<bool, StorageError> {
-        let body = Bytes::from_static(xml::BLOCK_PUBLIC_ACCESS.as_bytes());
-        let mut call = Call::new(Method::PUT, "").query("publicAccessBlock", "");
-        // AWS wants a checksum of this one in a header of its own.
-        call.headers
-            .push((CHECKSUM, BASE64.encode(&sha2::Sha256::digest(&body))));
-        let reply = self.call(call.body(body)).await?;
-        if matches!(reply.status.as_u16(), 404 | 405 | 501) || reply.says("NotImplemented") {
-            return Ok(false);
+    /// Whether the server can be relied on for it.
+    fn has(&self, ability: Ability) -> bool {
+        let seen = self.abilities();
+        seen.is_none_or(|abilities| abilities.has(ability))
+    }
+
+    /// Headers by which a PUT is of these bytes and of no others, as far as the server looks at them.
+    fn bound_to(&self, sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
+        let mut header = BTreeMap::from([("content-length".to_owned(), len.to_string())]);
+        if self.has(Ability::BindsBytes) {
+            header.insert(CHECKSUM.to_owned(), BASE64.encode(sha256.as_bytes()));
         }
-        reply.expect(&[200, 204], self).map(|_| true)
+        header
     }
 
     /// Signs a request that a member will send.
@@ -135,8 +173,7 @@ impl S3Bucket {
             .extend(header.iter().map(|(name, value)| (&**name, value.clone())));
         let request = call.request(&self.public);
         let signed = self.signer.presign(request, expires).await;
-        let (href, expires) =
-            signed.map_err(|refusal| refusal.into_error(&self.bucket, &self.region))?;
+        let (href, expires) = signed.map_err(|refusal| self.error(refusal))?;
         Ok(Action {
             href,
             header,
@@ -148,23 +185,16 @@ impl S3Bucket {
 #[async_trait]
 impl Storage for S3Bucket {
     async fn ensure(&self) -> Result<(), StorageError> {
-        let was_there = self.exists().await?;
-        if !was_there {
-            self.create().await?;
-        }
-        match self.block_public_access().await {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                tracing::debug!(bucket = self.bucket, "the server knows no public access");
-                Ok(())
-            }
-            // A bucket that an operator made may be out of the hub's hands in this.
-            Err(StorageError::Refused(why)) if was_there => {
-                tracing::warn!(bucket = self.bucket, why, "cannot block public access");
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
+        self.make_ready().await
+    }
+
+    fn abilities(&self) -> Option<Arc<Abilities>> {
+        let seen = self.abilities.read();
+        seen.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn probe(&self) -> Result<Arc<Abilities>, StorageError> {
+        self.learn().await
     }
 
     async fn get(&self, key: &str, max_len: u64) -> Result<Option<Bytes>, StorageError> {
@@ -172,24 +202,44 @@ impl Storage for S3Bucket {
         if reply.is_no_such_key() {
             return Ok(None);
         }
-        reply.expect(&[200], self).map(|reply| Some(reply.body))
+        self.expect(&[200], reply).map(|reply| Some(reply.body))
     }
 
-    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError> {
-        let reply = self.call(Call::new(Method::HEAD, key)).await?;
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StorageError> {
+        let tells = self
+            .abilities()
+            .is_some_and(|seen| seen.has(Ability::TellsChecksum));
+        let mut call = Call::new(Method::HEAD, key);
+        if tells {
+            call = call.header(CHECKSUM_MODE, "ENABLED");
+        }
+        let reply = self.call(call).await?;
         if reply.is_no_such_key() {
             return Ok(None);
         }
-        let reply = reply.expect(&[200], self)?;
-        let len = reply.content_length.ok_or_else(|| {
-            StorageError::Garbled("it told an object's length in no way".to_owned())
-        })?;
-        Ok(Some(len))
+        let reply = self.expect(&[200], reply)?;
+        let len = reply
+            .content_length()
+            .ok_or_else(|| StorageError::Garbled("it told an object's length in no way".into()))?;
+        Ok(Some(ObjectHead {
+            len,
+            etag: reply.word("etag"),
+            sha256: reply.checksum().filter(|_| tells),
+        }))
+    }
+
+    async fn sha256(&self, key: &str, max_len: u64) -> Result<Option<Sha256>, StorageError> {
+        let call = Call::new(Method::GET, key).max(max_len).hashed();
+        let reply = self.call(call).await?;
+        if reply.is_no_such_key() {
+            return Ok(None);
+        }
+        self.expect(&[200], reply).map(|reply| reply.sha256)
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
         let reply = self.call(Call::new(Method::PUT, key).body(bytes)).await?;
-        reply.expect(&[200], self).map(drop)
+        self.expect(&[200], reply).map(drop)
     }
 
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
@@ -197,7 +247,7 @@ impl Storage for S3Bucket {
         if reply.is_no_such_key() {
             return Ok(());
         }
-        reply.expect(&[200, 204], self).map(drop)
+        self.expect(&[200, 204], reply).map(drop)
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page, StorageError> {
@@ -209,8 +259,8 @@ impl Storage for S3Bucket {
         if let Some(after) = after {
             call = call.query("start-after", after);
         }
-        let reply = self.call(call).await?.expect(&[200], self)?;
-        xml::page(&reply.body, prefix, after).map_err(StorageError::Garbled)
+        let reply = self.expect(&[200], self.call(call).await?)?;
+        xml::page(&reply.body, prefix, after).map_err(|why| StorageError::Garbled(why.into()))
     }
 
     async fn presign_put(
@@ -220,8 +270,10 @@ impl Storage for S3Bucket {
         len: u64,
         expires: Duration,
     ) -> Result<Action, StorageError> {
-        let mut header = bound_to(sha256, len);
-        header.insert("if-none-match".to_owned(), "*".to_owned());
+        let mut header = self.bound_to(sha256, len);
+        if self.has(Ability::OnlyNew) {
+            header.insert("if-none-match".to_owned(), "*".to_owned());
+        }
         self.presign(Method::PUT, key, header, expires).await
     }
 
@@ -232,8 +284,8 @@ impl Storage for S3Bucket {
         len: u64,
         expires: Duration,
     ) -> Result<Action, StorageError> {
-        self.presign(Method::PUT, key, bound_to(sha256, len), expires)
-            .await
+        let header = self.bound_to(sha256, len);
+        self.presign(Method::PUT, key, header, expires).await
     }
 
     async fn presign_get(&self, key: &str, expires: Duration) -> Result<Action, StorageError> {
@@ -242,94 +294,17 @@ impl Storage for S3Bucket {
     }
 }
 
-/// Headers by which a PUT is of these bytes and of no others.
-fn bound_to(sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
-    let header = [
-        ("content-length", len.to_string()),
-        (CHECKSUM, BASE64.encode(sha256.as_bytes())),
+/// Whether it is the credentials that are refused, rather than what was asked for with them.
+fn refuses_credentials(reply: &Reply) -> bool {
+    const CODES: [&str; 6] = [
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "ExpiredToken",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "InvalidSecurity",
     ];
-    header.map(|(name, value)| (name.to_owned(), value)).into()
-}
-
-/// A request of the hub itself.
-struct Call<'a> {
-    method: Method,
-    key: &'a str,
-    query: Vec<(&'a str, String)>,
-    headers: Vec<(&'a str, String)>,
-    body: Bytes,
-    max_len: u64,
-}
-
-impl<'a> Call<'a> {
-    fn new(method: Method, key: &'a str) -> Self {
-        Self {
-            method,
-            key,
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: Bytes::new(),
-            max_len: MAX_WORDS_LEN,
-        }
-    }
-
-    fn query(mut self, name: &'a str, value: impl Into<String>) -> Self {
-        self.query.push((name, value.into()));
-        self
-    }
-
-    /// Also binds its hash to the signature.
-    fn body(mut self, body: Bytes) -> Self {
-        let hash = HEXLOWER.encode(&sha2::Sha256::digest(&body));
-        self.headers.push(("x-amz-content-sha256", hash));
-        self.headers
-            .push(("content-length", body.len().to_string()));
-        self.body = body;
-        self
-    }
-
-    fn max(mut self, max_len: u64) -> Self {
-        self.max_len = max_len;
-        self
-    }
-
-    fn request(&self, address: &Address) -> Result<http::Request<Bytes>, http::Error> {
-        let mut request = http::Request::builder()
-            .method(&self.method)
-            .uri(address.uri(self.key, &self.query));
-        for (name, value) in &self.headers {
-            request = request.header(*name, value);
-        }
-        request.body(self.body.clone())
-    }
-}
-
-/// What came back, whatever it says.
-#[derive(Debug)]
-struct Reply {
-    status: StatusCode,
-    /// As the header says: of a HEAD that of the object.
-    content_length: Option<u64>,
-    /// Where the bucket really is, if the server says so.
-    region: Option<String>,
-    body: Bytes,
-}
-
-impl Reply {
-    /// The reply, if it is one of these; else what it means.
-    fn expect(self, wanted: &[u16], bucket: &S3Bucket) -> Result<Self, StorageError> {
-        if wanted.contains(&self.status.as_u16()) {
-            return Ok(self);
-        }
-        Err(Refusal::from_reply(&self).into_error(&bucket.bucket, &bucket.region))
-    }
-
-    fn says(&self, code: &str) -> bool {
-        xml::error(&self.body).is_some_and(|error| error.code == code)
-    }
-
-    /// A HEAD has no words, so there a missing bucket looks the same.
-    fn is_no_such_key(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND && !self.says("NoSuchBucket")
-    }
+    let may = matches!(reply.status.as_u16(), 400 | 401 | 403);
+    // A HEAD has no words.
+    may && (reply.body.is_empty() || CODES.iter().any(|code| reply.says(code)))
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -21,18 +20,17 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// The most bytes of a request's headers.
 const MAX_HEADERS_LEN: usize = 16 << 10;
 
-/// A certificate chain and its key, as PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+/// Before the first connection: two TLS providers are compiled in, and guessing between them panics.
+pub fn install_tls() {
+    // `Err` means that it was done before.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// Serves until `stop` is cancelled.
 pub async fn serve(
     hub: Arc<Hub>,
     listener: TcpListener,
-    tls: Option<&Tls>,
+    tls: Option<RustlsConfig>,
     headers: Duration,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -44,7 +42,7 @@ pub(crate) async fn serve_by(
     handle: Handle<SocketAddr>,
     hub: Arc<Hub>,
     listener: TcpListener,
-    tls: Option<&Tls>,
+    tls: Option<RustlsConfig>,
     headers: Duration,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -58,8 +56,7 @@ pub(crate) async fn serve_by(
     let app = router(hub).into_make_service();
     let serving = async {
         match tls {
-            Some(tls) => {
-                let config = RustlsConfig::from_pem_file(&tls.certificate, &tls.key).await?;
+            Some(config) => {
                 let mut server = axum_server::from_tcp_rustls(listener, config)?
                     .handle(handle)
                     .first_request_timeout(headers);

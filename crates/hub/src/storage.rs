@@ -5,27 +5,98 @@
 
 pub mod memory;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use podsync_api::hub::{Action, Sha256};
+
+use crate::abilities::Abilities;
 
 /// What went wrong at the bucket, by what the hub can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// It can't be reached, is overloaded or has failed: the same call may succeed later.
     #[error("the bucket doesn't answer: {0}")]
-    Unavailable(String),
+    Unavailable(Trouble),
     /// It refuses the hub: wrong credentials, region or bucket. An operator has to look.
     #[error("the bucket refuses the hub: {0}")]
-    Refused(String),
+    Refused(Trouble),
+    /// It isn't there, or not any more.
+    #[error("the bucket isn't there: {0}")]
+    Gone(Trouble),
     /// No room is left.
     #[error("the bucket is full: {0}")]
-    Full(String),
+    Full(Trouble),
     /// An answer that no S3 server should give.
     #[error("the bucket's answer makes no sense: {0}")]
-    Garbled(String),
+    Garbled(Trouble),
+}
+
+impl StorageError {
+    pub fn trouble(&self) -> &Trouble {
+        match self {
+            Self::Unavailable(trouble)
+            | Self::Refused(trouble)
+            | Self::Gone(trouble)
+            | Self::Full(trouble)
+            | Self::Garbled(trouble) => trouble,
+        }
+    }
+}
+
+/// What a bucket's server said, or what became of asking it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// Empty where it is the hub's own.
+    pub bucket: String,
+    /// Status and the server's own code, such as `403 AccessDenied`; empty where there was no answer.
+    pub code: String,
+    /// For the operator: it may name accounts and roles.
+    pub words: String,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.bucket.is_empty() {
+            write!(f, "bucket {}: ", self.bucket)?;
+        }
+        match (self.code.as_str(), self.words.as_str()) {
+            ("", words) => f.write_str(words),
+            (code, "") => f.write_str(code),
+            (code, words) => write!(f, "{code}: {words}"),
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(words: String) -> Self {
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&str> for Trouble {
+    fn from(words: &str) -> Self {
+        words.to_owned().into()
+    }
+}
+
+/// What a HEAD tells of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObjectHead {
+    /// Bytes.
+    pub len: u64,
+    /// Another one means that it was written since.
+    pub etag: Option<String>,
+    /// Of its bytes, where the server is known to tell that.
+    pub sha256: Option<Sha256>,
 }
 
 /// An object in a listing.
@@ -48,15 +119,34 @@ pub struct Page {
 /// A bucket: the real one behind S3, or one in memory for tests and the model of the garbage collector.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
-    /// Makes the bucket where it isn't there, and blocks public access where the server can.
+    /// Makes the bucket where it isn't there, blocks public access where the server can, and learns what else it
+    /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;
+
+    /// What was seen of the server; none where nothing was tried yet.
+    fn abilities(&self) -> Option<Arc<Abilities>> {
+        None
+    }
+
+    /// Tries the server anew, and writes the record.
+    async fn probe(&self) -> Result<Arc<Abilities>, StorageError> {
+        Err(StorageError::Refused("nothing is tried here".into()))
+    }
 
     /// All of an object of at most `max_len` bytes; none where there is no such key. A longer one is
     /// [`StorageError::Garbled`].
     async fn get(&self, key: &str, max_len: u64) -> Result<Option<Bytes>, StorageError>;
 
+    /// What can be told of an object without its bytes; none where there is no such key.
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StorageError>;
+
     /// The length of an object.
-    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError>;
+    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError> {
+        Ok(self.head(key).await?.map(|head| head.len))
+    }
+
+    /// The SHA-256 of an object's bytes, all of which are read here, a piece at a time, of at most `max_len`.
+    async fn sha256(&self, key: &str, max_len: u64) -> Result<Option<Sha256>, StorageError>;
 
     /// Writes a small object whole; readers see the old one or the new one.
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError>;
@@ -102,9 +192,9 @@ pub async fn list_all(bucket: &dyn Storage, prefix: &str) -> Result<Vec<Listed>,
             return Ok(all);
         }
         if empty {
-            return Err(StorageError::Garbled(format!(
-                "an empty page of {prefix} that isn't the last"
-            )));
+            return Err(StorageError::Garbled(
+                format!("an empty page of {prefix} that isn't the last").into(),
+            ));
         }
     }
 }

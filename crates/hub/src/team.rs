@@ -1,6 +1,7 @@
 //! One team: its bucket, what was last seen in it, and what requests do to it.
 
 mod commit;
+mod confirm;
 mod feeds;
 mod garbage;
 mod join;
@@ -9,15 +10,20 @@ mod objects;
 mod quota;
 mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::{DeviceId, TeamId};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
-use self::{quota::Usage, view::View};
+pub use self::confirm::Confirm;
+use self::{confirm::Doubts, quota::Usage, view::View};
 use crate::{
+    abilities::{self, Ability},
     gc::decide::Retention,
     storage::{Storage, StorageError, list_all},
     stored::CHANGED,
@@ -30,17 +36,21 @@ const AT_ONCE: usize = 16;
 const MAX_MARK_LEN: u64 = 64;
 /// A replica lists anew after this time, whatever the mark says: a hub may have died before it wrote one.
 const VIEW_LIFETIME: Duration = Duration::from_secs(300);
+/// A bucket that takes no writes is looked at again after this: its operator may have given it back.
+const READ_ONLY_LIFETIME: Duration = Duration::from_secs(60);
 
 pub(crate) struct Team {
     id: TeamId,
     bucket: Arc<dyn Storage>,
     quota: Option<u64>,
     retention: Retention,
-    /// The bucket was made, or was there.
-    made: OnceCell<()>,
+    confirm: Confirm,
+    /// Until when the bucket is taken for one that is there, and whose server is known.
+    made: Mutex<Option<Instant>>,
     /// Held while it is brought up to date, so that one request does it for all.
-    view: Mutex<Option<Arc<View>>>,
+    seen: Mutex<Seen>,
     usage: Mutex<Usage>,
+    doubts: Doubts,
 }
 
 impl Team {
@@ -50,9 +60,11 @@ impl Team {
             bucket: settings.bucket,
             quota: settings.quota,
             retention: settings.retention,
-            made: OnceCell::new(),
-            view: Mutex::default(),
+            confirm: settings.confirm,
+            made: Mutex::default(),
+            seen: Mutex::default(),
             usage: Mutex::default(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -61,37 +73,77 @@ impl Team {
     }
 
     /// Whether the bucket answers.
-    pub(crate) async fn is_ready(&self) -> Result<(), StorageError> {
+    pub(crate) async fn answers(&self) -> Result<(), StorageError> {
         self.made().await?;
         self.bucket.get(CHANGED, MAX_MARK_LEN).await.map(drop)
     }
 
-    /// Makes the bucket on its first use.
+    /// Makes the bucket on its first use, and learns what its server can do.
     async fn made(&self) -> Result<(), StorageError> {
-        let made = self.made.get_or_try_init(|| self.bucket.ensure()).await;
-        made.copied()
+        let mut made = self.made.lock().await;
+        if made.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        self.bucket.ensure().await?;
+        let lifetime = if self.takes_writes() {
+            abilities::LIFETIME
+        } else {
+            READ_ONLY_LIFETIME
+        };
+        *made = Some(Instant::now() + lifetime);
+        Ok(())
     }
 
-    /// What the bucket says now.
+    /// Whether the hub may write there, as far as it tried.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let seen = self.bucket.abilities();
+        seen.is_none_or(|seen| seen.has(Ability::Objects))
+    }
+
+    /// What the bucket says now. One that was deleted under the hub is made anew.
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
+        match self.see().await {
+            Err(Unseen::Storage(StorageError::Gone(trouble))) => {
+                tracing::warn!(%trouble, "the bucket went away: making it anew");
+                *self.made.lock().await = None;
+                self.see().await.map_err(HubError::from)
+            }
+            seen => seen.map_err(HubError::from),
+        }
+    }
+
+    async fn see(&self) -> Result<Arc<View>, Unseen> {
+        let arrived = Instant::now();
         self.made().await?;
-        let mut held = self.view.lock().await;
-        // Read before the listing: what is written meanwhile changes it again.
-        let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
-        if let Some(view) = held.as_ref().filter(|view| view.is_current(mark.as_ref())) {
+        let mut seen = self.seen.lock().await;
+        // Whoever looked while this one waited saw all that was written before it came.
+        if let (Some(view), true) = (&seen.view, seen.begun.is_some_and(|begun| begun > arrived)) {
             return Ok(view.clone());
         }
-        let view = View::read(self.id, &self.bucket, mark, held.as_deref()).await?;
-        let view = Arc::new(view);
-        *held = Some(view.clone());
+        let begun = Instant::now();
+        // Read before the listing: what is written meanwhile changes it again.
+        let mark = self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
+        let current = |view: &&Arc<View>| view.is_current(mark.as_ref());
+        let view = match seen.view.as_ref().filter(current) {
+            Some(view) => view.clone(),
+            None => {
+                let before = seen.view.as_deref();
+                Arc::new(View::read(self.id, &self.bucket, mark, before).await?)
+            }
+        };
+        *seen = Seen {
+            view: Some(view.clone()),
+            begun: Some(begun),
+        };
         Ok(view)
     }
 
     /// Whether this seems to be a member: good enough to share out places by. The bucket is asked only
     /// about those who weren't members when it was last looked at.
     pub(crate) async fn seems_member(&self, device: &DeviceId) -> bool {
-        let known = match self.view.try_lock() {
-            Ok(held) => held
+        let known = match self.seen.try_lock() {
+            Ok(seen) => seen
+                .view
                 .as_ref()
                 .and_then(|view| view.membership.as_ref())
                 .is_some_and(|membership| membership.state().is_member(device)),
@@ -102,7 +154,7 @@ impl Team {
 
     /// Forgets what was seen, so that the next request looks again.
     async fn look_again(&self) {
-        *self.view.lock().await = None;
+        *self.seen.lock().await = Seen::default();
     }
 
     /// The view, for a member.
@@ -143,6 +195,41 @@ impl Team {
     async fn changed(&self) -> Result<(), StorageError> {
         let mark = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
         self.bucket.put(CHANGED, Bytes::from(mark)).await
+    }
+}
+
+/// What was last seen of the bucket.
+#[derive(Default)]
+struct Seen {
+    view: Option<Arc<View>>,
+    /// When it was looked at.
+    begun: Option<Instant>,
+}
+
+/// Why nothing could be seen.
+enum Unseen {
+    Storage(StorageError),
+    Hub(HubError),
+}
+
+impl From<StorageError> for Unseen {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<HubError> for Unseen {
+    fn from(error: HubError) -> Self {
+        Self::Hub(error)
+    }
+}
+
+impl From<Unseen> for HubError {
+    fn from(unseen: Unseen) -> Self {
+        match unseen {
+            Unseen::Storage(error) => error.into(),
+            Unseen::Hub(error) => error,
+        }
     }
 }
 

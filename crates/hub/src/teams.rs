@@ -12,7 +12,7 @@ use podsync_core::TeamId;
 use crate::{
     gc::decide::Retention,
     storage::{Storage, StorageError},
-    team::Team,
+    team::{Confirm, Team},
 };
 
 /// The most teams that are taken in where any team is.
@@ -26,6 +26,8 @@ pub struct TeamSettings {
     /// Bytes of objects; none where there is no end.
     pub quota: Option<u64>,
     pub retention: Retention,
+    /// When uploads are hashed before a commit names them.
+    pub confirm: Confirm,
 }
 
 type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;
@@ -60,9 +62,25 @@ impl Teams {
         }
     }
 
+    /// Serves one more, or one with other settings.
+    pub fn put(&self, settings: TeamSettings) {
+        let team = Arc::new(Team::new(settings));
+        self.lock().insert(team.id(), team);
+    }
+
+    /// Serves it no more; its requests that are under way are answered.
+    pub fn remove(&self, team: &TeamId) {
+        self.lock().remove(team);
+    }
+
     /// Whether this team would be served.
     pub(crate) fn serves(&self, team: &TeamId) -> bool {
         self.open.is_some() || self.lock().contains_key(team)
+    }
+
+    /// Whether this team was opened.
+    pub(crate) fn knows(&self, team: &TeamId) -> bool {
+        self.lock().contains_key(team)
     }
 
     pub(crate) fn get(&self, team: TeamId) -> Result<Arc<Team>, HubError> {
@@ -78,6 +96,7 @@ impl Teams {
             bucket: open(team)?,
             quota: None,
             retention: Retention::default(),
+            confirm: Confirm::default(),
         }));
         known.insert(team, opened.clone());
         Ok(opened)

@@ -14,11 +14,13 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Hub, TeamSettings, Teams,
+    Hub, Identity, TeamSettings, Teams,
     authenticate::Limits,
     gc::decide::Retention,
+    guard::Guard,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
+    team::Confirm,
 };
 
 /// How a test's hub differs from the usual one.
@@ -167,6 +169,7 @@ impl TestHub {
             bucket: Arc::new(buckets.of(team)),
             quota: options.quota,
             retention: Retention::default(),
+            confirm: Confirm::default(),
         }]);
         Self::serving(teams, buckets, options).await
     }
@@ -182,7 +185,12 @@ impl TestHub {
         let address = listener.local_addr()?;
         let witness = options.witness.map(DeviceSecret::from_seed);
         let own = (!options.any_host).then(|| address.to_string());
-        let hub = Hub::new(teams, own.into_iter().collect(), witness).with_limits(options.limits);
+        let identity = Identity {
+            authorities: own.into_iter().collect(),
+            witness,
+            guard: Guard::Open,
+        };
+        let hub = Hub::new(teams, identity).with_limits(options.limits);
         let hub = Arc::new(hub);
         let stop = CancellationToken::new();
         let handle = axum_server::Handle::new();

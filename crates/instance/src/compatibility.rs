@@ -19,28 +19,35 @@ const DISABLED: &str = "disabled";
 /// Why a state doesn't fit an instance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
-    #[error(
-        "the state was saved by {saved_by}, and this is the older {here}; start {saved_by} or newer of the same line"
-    )]
+    #[error("the state was saved by {saved_by}, and this is the older {here}")]
     Older { saved_by: Emulator, here: Emulator },
     #[error(
-        "the state was saved by {saved_by}, and {here} is of another line, which keeps some services in different places; start {saved_by}"
+        "the state was saved by {saved_by}, and {here} is of another line, which keeps some services in different places"
     )]
     OtherLine { saved_by: Emulator, here: Emulator },
-    #[error(
-        "the state was saved by the licensed {saved_by}, and {here} can't read it; start LocalStack with LOCALSTACK_AUTH_TOKEN"
-    )]
+    #[error("the state was saved by the licensed {saved_by}, and {here} can't read it")]
     Licensed { saved_by: Emulator, here: Emulator },
     #[error(
-        "the instance doesn't have {}, which the state holds; {}",
-        Service::list(missing),
-        without(missing, rest)
+        "the instance doesn't have {}, which the state holds",
+        Service::list(missing)
     )]
     Lacking {
         missing: Vec<Service>,
         /// What of the state it does have.
         rest: Vec<Service>,
     },
+}
+
+impl Obstacle {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Older { saved_by, .. } => format!("start {saved_by} or newer of the same line"),
+            Self::OtherLine { saved_by, .. } => format!("start {saved_by}"),
+            Self::Licensed { .. } => "start LocalStack with LOCALSTACK_AUTH_TOKEN".to_owned(),
+            Self::Lacking { missing, rest } => without(missing, rest),
+        }
+    }
 }
 
 /// What keeps a state that `saved_by` made from being loaded here; `None` if nothing is known to.

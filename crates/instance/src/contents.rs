@@ -75,14 +75,23 @@ pub struct Place {
 /// Bytes that are no index.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
-    #[error(
-        "the index is of format {0}, and this podsync reads format {FORMAT_VERSION}; update podsync"
-    )]
+    #[error("the index is of format {0}, and this podsync reads format {FORMAT_VERSION}")]
     Newer(u64),
-    #[error("the index is larger than {MAX_INDEX_LEN} bytes; look inside with `podsync export`")]
+    #[error("the index is larger than {MAX_INDEX_LEN} bytes")]
     TooLarge,
-    #[error("the index is malformed ({0}); look inside with `podsync export`")]
+    #[error("the index is malformed ({0})")]
     Malformed(String),
+}
+
+impl IndexError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Newer(..) => "update podsync",
+            Self::TooLarge => "look inside with `podsync export`",
+            Self::Malformed(..) => "look inside with `podsync export`",
+        })
+    }
 }
 
 impl Contents {

@@ -47,22 +47,25 @@ pub struct Endpoint(Arc<Url>);
 /// Text that is no endpoint of an emulator. Whoever typed it may have done so long ago, in a variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    #[error(
-        "the endpoint {text} is not a URL ({why}); with --endpoint or in AWS_ENDPOINT_URL, write it like {DEFAULT_ENDPOINT}"
-    )]
+    #[error("the endpoint {text} is not a URL ({why})")]
     Malformed { text: String, why: String },
-    #[error(
-        "the endpoint holds a user name or password, which would end up in logs; name it without, with --endpoint or in AWS_ENDPOINT_URL, and put a token into LOCALSTACK_AUTH_TOKEN"
-    )]
+    #[error("the endpoint holds a user name or password, which would end up in logs")]
     Credentials,
-    #[error(
-        "the endpoint has {what} after the port; with --endpoint or in AWS_ENDPOINT_URL, write it like {DEFAULT_ENDPOINT}"
-    )]
+    #[error("the endpoint has {what} after the port")]
     Extra { what: &'static str },
-    #[error(
-        "{host} is AWS itself, not an emulator, and nothing was sent there; name an emulator with --endpoint {DEFAULT_ENDPOINT}, or in AWS_ENDPOINT_URL if that is where it came from"
-    )]
+    #[error("{host} is AWS itself, not an emulator, and nothing was sent there")]
     Aws { host: String },
+}
+
+impl EndpointError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Malformed { .. } | Self::Extra { .. } => format!("write it like {DEFAULT_ENDPOINT}, with --endpoint or in AWS_ENDPOINT_URL"),
+            Self::Credentials => "name it without, with --endpoint or in AWS_ENDPOINT_URL, and put a token into LOCALSTACK_AUTH_TOKEN".to_owned(),
+            Self::Aws { .. } => format!("name an emulator with --endpoint {DEFAULT_ENDPOINT}, or in AWS_ENDPOINT_URL if that is where it came from"),
+        })
+    }
 }
 
 impl Endpoint {

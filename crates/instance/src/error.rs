@@ -20,17 +20,13 @@ pub enum Error {
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
 
-    #[error(
-        "no emulator answers at {endpoint} ({reason}); start LocalStack, or name a running one with --endpoint or AWS_ENDPOINT_URL"
-    )]
+    #[error("no emulator answers at {endpoint} ({reason})")]
     NotRunning { endpoint: Endpoint, reason: String },
 
-    #[error(
-        "{endpoint} is not an emulator that podsync knows: it {found}; name a running LocalStack with --endpoint or AWS_ENDPOINT_URL"
-    )]
+    #[error("{endpoint} is not an emulator that podsync knows: it {found}")]
     NotAnEmulator { endpoint: Endpoint, found: String },
 
-    #[error("{runtime} at {endpoint} cannot save or load its state: {}", runtime.way_out())]
+    #[error("{runtime} at {endpoint} cannot save or load its state: {}", runtime.reason())]
     NoStateEndpoints {
         endpoint: Endpoint,
         runtime: Runtime,
@@ -38,7 +34,7 @@ pub enum Error {
 
     /// The state is whole, but not for this instance. Nothing was loaded.
     #[error(
-        "{instance} at {endpoint} refuses a state {}: {message}; nothing was loaded; load it into the version that saved it or, if that is older, into a newer one",
+        "{instance} at {endpoint} refuses a state {}: {message}; nothing was loaded",
         saved_by.as_ref().map_or("of unknown origin".to_owned(), |emulator| format!("saved by {emulator}"))
     )]
     Incompatible {
@@ -49,10 +45,7 @@ pub enum Error {
     },
 
     /// The instance wants another token, or none.
-    #[error(
-        "{endpoint} refused {doing} (HTTP {status}{}); set LOCALSTACK_AUTH_TOKEN to the token that the instance was started with",
-        reason(message)
-    )]
+    #[error("{endpoint} refused {doing} (HTTP {status}{})", reason(message))]
     Refused {
         endpoint: Endpoint,
         doing: &'static str,
@@ -61,7 +54,7 @@ pub enum Error {
     },
 
     #[error(
-        "the state from {endpoint} broke off: {received} bytes came{}; nothing was saved; look whether the instance still runs, and save again",
+        "the state from {endpoint} broke off: {received} bytes came{}; nothing was saved",
         expected.map_or(String::new(), |expected| format!(" of {expected}"))
     )]
     Truncated {
@@ -71,7 +64,7 @@ pub enum Error {
     },
 
     #[error(
-        "{endpoint} was silent for {} s during {doing}; look into its log, restart it if it hangs, and try again",
+        "{endpoint} was silent for {} s during {doing}",
         after.as_secs_f32()
     )]
     Stalled {
@@ -80,9 +73,7 @@ pub enum Error {
         after: Duration,
     },
 
-    #[error(
-        "{what} of {endpoint} is larger than the {limit} bytes that podsync takes; save fewer services at once with --services"
-    )]
+    #[error("{what} of {endpoint} is larger than the {limit} bytes that podsync takes")]
     TooLarge {
         endpoint: Endpoint,
         what: &'static str,
@@ -93,24 +84,17 @@ pub enum Error {
     #[error(transparent)]
     Interrupted(Box<Interruption>),
 
-    #[error(
-        "{endpoint} hung up during {doing} and gave no answer ({reason}); it may be restarting: try again once it is up"
-    )]
+    #[error("{endpoint} hung up during {doing} and gave no answer ({reason})")]
     NoAnswer {
         endpoint: Endpoint,
         doing: &'static str,
         reason: String,
     },
 
-    #[error(
-        "what {endpoint} sent as its state is no zip; nothing was saved; update LocalStack or the companion plugin there, and save again"
-    )]
+    #[error("what {endpoint} sent as its state is no zip; nothing was saved")]
     NotAState { endpoint: Endpoint },
 
-    #[error(
-        "{endpoint} could save nothing: {}; look into its log, or leave these services out with --services",
-        failures(failed)
-    )]
+    #[error("{endpoint} could save nothing: {}", failures(failed))]
     NothingSaved {
         endpoint: Endpoint,
         failed: Vec<SaveFailure>,
@@ -118,7 +102,7 @@ pub enum Error {
 
     /// The services that were asked for were never used in it.
     #[error(
-        "the instance at {endpoint} holds nothing of {}, and nothing was saved; leave out --services to save all that runs, or use what is meant first",
+        "the instance at {endpoint} holds nothing of {}, and nothing was saved",
         Service::list(services)
     )]
     NothingThere {
@@ -128,23 +112,18 @@ pub enum Error {
 
     /// It was restarted, or replaced, since it was looked at. Nothing was sent to this one.
     #[error(
-        "the instance at {endpoint} is not the one that it was a moment ago, and nothing was loaded into it; wait until it has started, then load again"
+        "the instance at {endpoint} is not the one that it was a moment ago, and nothing was loaded into it"
     )]
     AnotherInstance { endpoint: Endpoint },
 
-    #[error(
-        "{endpoint} has no service {service}; {endpoint}/_localstack/health lists those that it has"
-    )]
+    #[error("{endpoint} has no service {service}")]
     UnknownService {
         endpoint: Endpoint,
         service: Service,
     },
 
     /// The instance understood and said no, or failed by itself.
-    #[error(
-        "{endpoint} failed at {doing} (HTTP {status}{}); look into its log, and try again",
-        reason(message)
-    )]
+    #[error("{endpoint} failed at {doing} (HTTP {status}{})", reason(message))]
     Failed {
         endpoint: Endpoint,
         doing: &'static str,
@@ -152,9 +131,7 @@ pub enum Error {
         message: String,
     },
 
-    #[error(
-        "{endpoint} answered {doing} with {what}; update LocalStack or the companion plugin there"
-    )]
+    #[error("{endpoint} answered {doing} with {what}")]
     Unintelligible {
         endpoint: Endpoint,
         doing: &'static str,
@@ -162,24 +139,78 @@ pub enum Error {
     },
 
     #[error(
-        "the state could not be kept in {} while it arrived ({error}); free some space there or make it writable, and try again",
+        "the state could not be kept in {} while it arrived ({error})",
         folder.display()
     )]
     Disk { folder: PathBuf, error: io::Error },
 
     /// The caller's own stream of the state failed, before the instance had all of it.
-    #[error(
-        "the state could not be read to the end ({0}); nothing was loaded; pull the version again, and load again"
-    )]
+    #[error("the state could not be read to the end ({0}); nothing was loaded")]
     Source(io::Error),
 
-    #[error("no secure connection can be set up ({0}); install the system's CA certificates")]
+    #[error("no secure connection can be set up ({0})")]
     Tls(String),
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Endpoint(error) => return error.hint(),
+            Self::NotRunning { .. } => {
+                "start LocalStack, or name a running one with --endpoint or AWS_ENDPOINT_URL"
+                    .to_owned()
+            }
+            Self::NotAnEmulator { .. } => {
+                "name a running LocalStack with --endpoint or AWS_ENDPOINT_URL".to_owned()
+            }
+            Self::NoStateEndpoints { runtime, .. } => runtime.way_out().to_owned(),
+            Self::Incompatible { .. } => {
+                "load it into the version that saved it or, if that is older, into a newer one"
+                    .to_owned()
+            }
+            Self::Refused { .. } => {
+                "set LOCALSTACK_AUTH_TOKEN to the token that the instance was started with"
+                    .to_owned()
+            }
+            Self::Truncated { .. } => {
+                "look whether the instance still runs, and save again".to_owned()
+            }
+            Self::Stalled { .. } => {
+                "look into its log, restart it if it hangs, and try again".to_owned()
+            }
+            Self::TooLarge { .. } => "save fewer services at once with --services".to_owned(),
+            Self::Interrupted(interruption) => interruption.hint().to_owned(),
+            Self::NoAnswer { .. } => "it may be restarting: try again once it is up".to_owned(),
+            Self::NotAState { .. } => {
+                "update LocalStack or the companion plugin there, and save again".to_owned()
+            }
+            Self::NothingSaved { .. } => {
+                "look into its log, or leave these services out with --services".to_owned()
+            }
+            Self::NothingThere { .. } => {
+                "leave out --services to save all that runs, or use what is meant first".to_owned()
+            }
+            Self::AnotherInstance { .. } => "wait until it has started, then load again".to_owned(),
+            Self::UnknownService { endpoint, .. } => {
+                format!("{endpoint}/_localstack/health lists those that it has")
+            }
+            Self::Failed { .. } => "look into its log, and try again".to_owned(),
+            Self::Unintelligible { .. } => {
+                "update LocalStack or the companion plugin there".to_owned()
+            }
+            Self::Disk { .. } => {
+                "free some space there or make it writable, and try again".to_owned()
+            }
+            Self::Source(..) => "pull the version again, and load again".to_owned(),
+            Self::Tls(..) => "install the system's CA certificates".to_owned(),
+        })
+    }
 }
 
 /// How far a load came that did not end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the load into {endpoint} was interrupted ({reason}); {}", self.account())]
+#[error("the load into {endpoint} was interrupted ({reason}): {}", self.account())]
 pub struct Interruption {
     pub endpoint: Endpoint,
     /// Services that the instance reported as loaded, in its order.
@@ -214,16 +245,25 @@ impl Interruption {
             [] => String::new(),
             services => format!(", failed: {}", Service::list(services)),
         };
-        let next = match self.aftermath {
-            Aftermath::Running | Aftermath::Unknown => {
-                "what was there before may be half replaced: `podsync undo` brings it back, loading again finishes it"
-            }
+        let aftermath = match self.aftermath {
+            Aftermath::Running | Aftermath::Unknown => "what was there before may be half replaced",
             Aftermath::Restarted => {
-                "the instance was restarted meanwhile and most likely lost it all: load again"
+                "the instance was restarted meanwhile and most likely lost it all"
             }
-            Aftermath::Gone => "the instance no longer answers: start it, then load again",
+            Aftermath::Gone => "the instance no longer answers",
         };
-        format!("{applied}{failed}; {next}")
+        format!("{applied}{failed}; {aftermath}")
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.aftermath {
+            Aftermath::Running | Aftermath::Unknown => {
+                "`podsync undo` brings back what was there before; loading again finishes the load"
+            }
+            Aftermath::Restarted => "load again",
+            Aftermath::Gone => "start the instance, then load again",
+        }
     }
 }
 

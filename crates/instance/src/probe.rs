@@ -109,14 +109,23 @@ impl Runtime {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::LocalStack { .. } => {
-                "no licence is active there and podsync's companion plugin isn't installed; start it with LOCALSTACK_AUTH_TOKEN, or pip install podsync-localstack (crates/instance/localstack-plugin) into its Python and restart it"
+                "start it with LOCALSTACK_AUTH_TOKEN, or pip install podsync-localstack (crates/instance/localstack-plugin) into its Python and restart it"
             }
             Self::MiniStack => {
-                "MiniStack has no endpoint for that while it runs; stop it, and save or load the folder that it keeps with PERSIST_STATE=1 (`podsync save --from FOLDER`, `podsync export REF FOLDER`), or use LocalStack"
+                "stop it, and save or load the folder that it keeps with PERSIST_STATE=1 (`podsync save --from FOLDER`, `podsync export REF FOLDER`), or use LocalStack"
             }
-            Self::Moto => {
-                "moto keeps its state in memory only and has no endpoint for it; use LocalStack with podsync's companion plugin"
+            Self::Moto => "use LocalStack with podsync's companion plugin",
+        }
+    }
+
+    /// Why its state can't be saved or loaded.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::LocalStack { .. } => {
+                "no licence is active there and podsync's companion plugin isn't installed"
             }
+            Self::MiniStack => "MiniStack has no endpoint for that while it runs",
+            Self::Moto => "moto keeps its state in memory only and has no endpoint for it",
         }
     }
 }

@@ -5,12 +5,9 @@
 
 mod connections;
 mod gossip;
+mod knock;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use iroh_blobs::api::Store;
@@ -19,24 +16,27 @@ use libp2p::{
     gossipsub::{self, TopicHash},
     identity::Keypair,
     mdns,
-    swarm::SwarmEvent,
+    swarm::{ConnectionId, SwarmEvent},
 };
 use podsync_core::{DeviceId, TeamId};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{interval, sleep_until},
+    time::interval,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::knock::{Answered, Knocks};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
-    dial::{DialError, Dialler, Manners},
     event::{GossipId, NetEvent, Verdict},
     exchange::Answerer,
     gate::Gate,
+    handle::DialError,
+    interfaces::Interfaces,
     outbox::Outbox,
-    peer_id::{device_of, split_address},
+    path::Paths,
+    peer_id::device_of,
     peers::Peers,
     serve::Door,
     swarm::{self, Behaviour, BehaviourEvent},
@@ -55,8 +55,11 @@ pub(crate) enum Command {
     Dial {
         device: DeviceId,
         addrs: Vec<Multiaddr>,
-        manners: Manners,
-        waiter: Option<Waiter>,
+        waiter: Waiter,
+    },
+    Knock {
+        addr: Multiaddr,
+        answered: Answered,
     },
     Disconnect {
         device: DeviceId,
@@ -91,8 +94,11 @@ pub(crate) struct Actor {
     local: DeviceId,
     swarm: Swarm<Behaviour>,
     gate: Arc<dyn Gate>,
-    dialler: Dialler,
-    waiters: BTreeMap<DeviceId, Vec<Waiter>>,
+    paths: Paths,
+    interfaces: Interfaces,
+    /// Attempts under way.
+    dialled: BTreeMap<ConnectionId, (DeviceId, Waiter)>,
+    knocks: Knocks,
     strangers: BTreeMap<DeviceId, connections::Stranger>,
     had_exchange: mpsc::Receiver<DeviceId>,
     topics: BTreeMap<TopicHash, TeamId>,
@@ -118,21 +124,10 @@ impl Actor {
             tasks,
             cancel,
         } = wiring;
-        let mut swarm = swarm::build(key, config.mdns, &gate)?;
+        let paths = Paths::default();
+        let mut swarm = swarm::build(key, config.mdns, &gate, &paths)?;
         let local = device_of(swarm.local_peer_id()).expect("our own key is ed25519");
-        let mut dialler = Dialler::new(local);
-        for addr in &config.static_peers {
-            let (device, bare) = split_address(addr.clone())
-                .ok_or_else(|| SpawnError::StaticPeer { addr: addr.clone() })?;
-            dialler.keep(device, bare, Instant::now());
-        }
-        for (addr, multiaddr) in config.listen_addrs() {
-            let listening = swarm.listen_on(multiaddr);
-            listening.map_err(|error| SpawnError::Listen {
-                addr,
-                source: std::io::Error::other(error),
-            })?;
-        }
+        swarm::listen(&mut swarm, config)?;
         let (had_exchange_sender, had_exchange) = mpsc::channel(HAD_EXCHANGE_QUEUE);
         let door = Door {
             gate: Arc::clone(&gate),
@@ -149,8 +144,10 @@ impl Actor {
             local,
             swarm,
             gate,
-            dialler,
-            waiters: BTreeMap::new(),
+            paths,
+            interfaces: Interfaces::new(),
+            dialled: BTreeMap::new(),
+            knocks: Knocks::default(),
             strangers: BTreeMap::new(),
             had_exchange,
             topics: BTreeMap::new(),
@@ -176,8 +173,6 @@ impl Actor {
         let events = self.events.clone();
         let mut tick = interval(TICK);
         loop {
-            self.dial_due();
-            let next_dial = self.dialler.next_due();
             tokio::select! {
                 () = cancel.cancelled() => break,
                 place = events.reserve(), if !self.outbox.is_empty() => match (place, self.outbox.pop()) {
@@ -189,8 +184,8 @@ impl Actor {
                     None => break,
                 },
                 Some(device) = self.had_exchange.recv() => self.had_exchange(device),
+                change = self.interfaces.next() => self.network_changed(change),
                 event = self.swarm.select_next_some() => self.handle(event),
-                () = sleep_until(next_dial.unwrap_or_else(Instant::now).into()), if next_dial.is_some() => {}
                 _ = tick.tick() => self.dismiss_overdue(),
             }
         }
@@ -203,13 +198,10 @@ impl Actor {
             Command::Dial {
                 device,
                 addrs,
-                manners,
                 waiter,
-            } => self.dial(device, addrs, manners, waiter),
-            Command::Disconnect { device } => {
-                self.dialler.forget(device);
-                self.close(device);
-            }
+            } => self.dial(device, addrs, waiter),
+            Command::Knock { addr, answered } => self.knock(addr, answered),
+            Command::Disconnect { device } => self.close(device),
             Command::MembershipChanged => self.review_peers(),
             Command::Subscribe { team } => self.subscribe(team),
             Command::Unsubscribe { team } => self.unsubscribe(team),
@@ -221,15 +213,23 @@ impl Actor {
     fn handle(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => {
-                self.outbox.push(NetEvent::Listening { addr: address })
+                self.outbox.push(NetEvent::Listening { addr: address });
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                self.outbox.push(NetEvent::ListeningEnded { addr: address });
             }
             SwarmEvent::ConnectionEstablished {
                 peer_id,
+                connection_id,
                 endpoint,
                 num_established,
                 ..
             } => {
+                self.dialled_well(connection_id);
                 self.established(&peer_id, &endpoint, num_established.get() == 1);
+                if let Some(device) = device_of(&peer_id) {
+                    self.knock_answered(connection_id, device);
+                }
             }
             SwarmEvent::ConnectionClosed {
                 peer_id,
@@ -240,12 +240,17 @@ impl Actor {
                 self.closed(&peer_id, cause.map(|cause| cause.to_string()));
             }
             SwarmEvent::OutgoingConnectionError {
-                peer_id: Some(peer),
+                connection_id,
                 error,
                 ..
             } => {
-                self.dial_failed(&peer, error.to_string());
+                self.dial_failed(connection_id, error.to_string());
             }
+            SwarmEvent::OutgoingConnectionError {
+                peer_id: None,
+                connection_id,
+                error,
+            } => self.knock_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError {
                 error,
                 send_back_addr,
@@ -255,14 +260,20 @@ impl Actor {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
             SwarmEvent::ListenerClosed {
-                reason: Err(error),
-                addresses,
-                ..
+                reason, addresses, ..
             } => {
-                tracing::warn!(%error, ?addresses, "no longer listening");
+                if let Err(error) = reason {
+                    tracing::warn!(%error, ?addresses, "no longer listening");
+                }
+                for addr in addresses {
+                    self.outbox.push(NetEvent::ListeningEnded { addr });
+                }
             }
             SwarmEvent::Behaviour(BehaviourEvent::Ping(ping)) => self.pinged(&ping),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+            SwarmEvent::Behaviour(
+                BehaviourEvent::MdnsV4(mdns::Event::Discovered(found))
+                | BehaviourEvent::MdnsV6(mdns::Event::Discovered(found)),
+            ) => {
                 self.discovered(found);
             }
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(gossipsub::Event::Message {

@@ -8,7 +8,7 @@
 //! All of theirs stand, side by side, up to a share of the connections.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
@@ -20,17 +20,25 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm,
-        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
+        ListenFailure, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        dummy,
     },
 };
 
-use crate::{gate::Gate, peer_id::device_of};
+use crate::{
+    gate::Gate,
+    peer_id::{device_of, is_quic},
+};
 
 /// Inbound connections of peers that no team lists, so that strangers cannot take every slot.
 const MAX_STRANGERS: usize = 8;
 
 /// Inbound connections of robots' runners, so that a CI that starts a hundred leaves places for people.
 pub(crate) const MAX_RUNNERS: usize = 12;
+
+/// Handshakes over QUIC that others have begun: an address is proved there before anything is kept. Those
+/// over TCP are bounded by [`crate::path`], which ends the oldest.
+const MAX_QUIC_HANDSHAKES: usize = 32;
 
 /// How far apart two connections of one pair may be and still come from dialling at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
@@ -46,6 +54,8 @@ pub(crate) enum Refused {
     Duplicate,
     #[error("too many runners of robots are connected")]
     Runners,
+    #[error("too many handshakes at once")]
+    Handshakes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +87,7 @@ pub(crate) struct Behaviour {
     gate: Arc<dyn Gate>,
     standing: BTreeMap<PeerId, Connection>,
     runners: BTreeMap<ConnectionId, PeerId>,
+    quic_handshakes: BTreeSet<ConnectionId>,
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
 
@@ -87,6 +98,7 @@ impl Behaviour {
             gate,
             standing: BTreeMap::new(),
             runners: BTreeMap::new(),
+            quic_handshakes: BTreeSet::new(),
             closing: VecDeque::new(),
         }
     }
@@ -144,6 +156,21 @@ impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
 
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        local: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        if is_quic(local) {
+            if self.quic_handshakes.len() >= MAX_QUIC_HANDSHAKES {
+                return Err(ConnectionDenied::new(Refused::Handshakes));
+            }
+            self.quic_handshakes.insert(id);
+        }
+        Ok(())
+    }
+
     fn handle_established_inbound_connection(
         &mut self,
         id: ConnectionId,
@@ -151,6 +178,7 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.quic_handshakes.remove(&id);
         self.admit(id, peer, false).map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
@@ -168,6 +196,9 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
+        if let FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) = event {
+            self.quic_handshakes.remove(&connection_id);
+        }
         if let FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id,
             connection_id,

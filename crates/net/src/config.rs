@@ -1,11 +1,10 @@
-//! Where to listen and whom to keep in touch with.
+//! Where to listen.
 //!
-//! TCP and QUIC share a port number. Static peers name their device: an address alone says nothing
-//! about who answers there.
+//! TCP and QUIC share a port number.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
@@ -20,27 +19,31 @@ pub struct NetConfig {
     pub listen: Vec<SocketAddr>,
     /// Whether to look for peers, and be found, on the local network.
     pub mdns: bool,
-    /// Peers to be connected to always: `/ip4/10.0.0.5/tcp/7637/p2p/12D3...`.
-    pub static_peers: Vec<Multiaddr>,
 }
 
 impl Default for NetConfig {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT))],
+            listen: NetConfig::everywhere(DEFAULT_PORT),
             mdns: true,
-            static_peers: Vec::new(),
         }
     }
 }
 
 impl NetConfig {
+    /// Every address of this machine, in both families.
+    pub fn everywhere(port: u16) -> Vec<SocketAddr> {
+        vec![
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        ]
+    }
+
     /// Reachable from this machine only, on a port that the system chooses, and found by nobody.
     pub fn loopback() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             mdns: false,
-            static_peers: Vec::new(),
         }
     }
 
@@ -73,12 +76,20 @@ fn ip(socket: &SocketAddr) -> Multiaddr {
 /// Why the network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    #[error(
-        "cannot listen on {addr}: {source}; stop what uses the port, or choose another one with `listen`"
-    )]
+    #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
-    #[error("static peer {addr} does not name a device: end it with /p2p/ and its device id")]
-    StaticPeer { addr: Multiaddr },
     #[error("cannot set up the network: {0}")]
     Setup(String),
+}
+
+impl SpawnError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen { .. } => {
+                Some("stop what uses the port, or choose another one with `listen`")
+            }
+            Self::Setup(..) => None,
+        }
+    }
 }

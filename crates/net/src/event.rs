@@ -7,14 +7,18 @@ use libp2p::{Multiaddr, PeerId, gossipsub};
 use podsync_core::{BlobId, DeviceId, TeamId, wire::Protocol};
 use tokio::sync::oneshot;
 
-use crate::dial::DialError;
-
 #[derive(Debug)]
 pub enum NetEvent {
     /// Peers can reach us here.
     Listening {
         addr: Multiaddr,
     },
+    /// Not any more.
+    ListeningEnded {
+        addr: Multiaddr,
+    },
+    /// This machine has other addresses than before. Connections over those that are gone end by themselves.
+    NetworkChanged,
     /// The first connection to this peer stands. It may be one that no team lists.
     Connected {
         device: DeviceId,
@@ -29,11 +33,6 @@ pub enum NetEvent {
     Discovered {
         device: DeviceId,
         addrs: Vec<Multiaddr>,
-    },
-    /// A [`dial`](crate::Net::dial) came to nothing.
-    Unreachable {
-        device: DeviceId,
-        error: DialError,
     },
     /// A message from the member `from`, signed on its way but not yet believed. Nobody else hears
     /// of it until it is accepted through [`report`](crate::Net::report).

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use iroh_blobs::api::Store;
 use libp2p::{Multiaddr, Stream, StreamProtocol, identity::Keypair};
 use podsync_core::{
@@ -24,7 +25,6 @@ use crate::{
         fetch::{BlobRange, FetchError, FetchStats, Sink},
     },
     config::{NetConfig, SpawnError},
-    dial::{DialError, Manners},
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
@@ -41,6 +41,9 @@ const COMMAND_QUEUE: usize = 64;
 /// For a connected peer to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long an address is tried alone.
+const KNOCK_NEXT_AFTER: Duration = Duration::from_secs(2);
+
 /// The network of one device; clones are the same network.
 #[derive(Clone)]
 pub struct Net {
@@ -56,6 +59,17 @@ pub struct Net {
 #[error("the network has stopped: start the daemon again")]
 pub struct NetGone;
 
+/// Why a device was not reached.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DialError {
+    #[error(
+        "{device} could not be reached: {reason}; check that its daemon runs and its port is open"
+    )]
+    Unreachable { device: DeviceId, reason: String },
+    #[error(transparent)]
+    Gone(#[from] NetGone),
+}
+
 /// Why a message was not gossiped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
@@ -65,6 +79,16 @@ pub enum PublishError {
     TooLarge { len: usize },
     #[error(transparent)]
     Gone(#[from] NetGone),
+}
+
+/// The first that answers; none once nobody did.
+async fn first_of(waiting: &mut FuturesUnordered<oneshot::Receiver<DeviceId>>) -> Option<DeviceId> {
+    while let Some(answer) = waiting.next().await {
+        if let Ok(device) = answer {
+            return Some(device);
+        }
+    }
+    None
 }
 
 impl Net {
@@ -107,40 +131,36 @@ impl Net {
         self.device
     }
 
-    /// Connects to `device` unless that stands already; a failure is a
-    /// [`NetEvent::Unreachable`]. Addresses add to those known.
-    pub async fn dial(
-        &self,
-        device: DeviceId,
-        addrs: Vec<Multiaddr>,
-        manners: Manners,
-    ) -> Result<(), NetGone> {
-        self.command(Command::Dial {
-            device,
-            addrs,
-            manners,
-            waiter: None,
-        })
-        .await
-    }
-
-    /// As [`dial`](Self::dial) at once, and waits for the connection.
-    pub async fn connect(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
+    /// Makes one attempt to connect to `device`, at all these addresses at once, and waits for what comes of
+    /// it. That it is connected already is a success.
+    pub async fn dial(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
         let (waiter, connected) = oneshot::channel();
-        let manners = Manners::AtOnce;
-        let stopping = || DialError::Stopping { device };
         self.command(Command::Dial {
             device,
             addrs,
-            manners,
-            waiter: Some(waiter),
+            waiter,
         })
-        .await
-        .map_err(|NetGone| stopping())?;
-        connected.await.map_err(|_| stopping())?
+        .await?;
+        connected.await.map_err(|_| NetGone)?
     }
 
-    /// Closes the connection to `device`, and stops dialling it. A static peer is dialled again.
+    /// Connects to whoever answers at one of these addresses, and says who that is: none where nobody does. They
+    /// are tried one after the other, each beside those before it where these take long.
+    pub async fn knock(&self, addrs: Vec<Multiaddr>) -> Result<Option<DeviceId>, NetGone> {
+        let mut waiting = FuturesUnordered::new();
+        for addr in addrs {
+            let (answered, answer) = oneshot::channel();
+            self.command(Command::Knock { addr, answered }).await?;
+            waiting.push(answer);
+            let first = timeout(KNOCK_NEXT_AFTER, first_of(&mut waiting));
+            if let Ok(Some(device)) = first.await {
+                return Ok(Some(device));
+            }
+        }
+        Ok(first_of(&mut waiting).await)
+    }
+
+    /// Closes the connection to `device`.
     pub async fn disconnect(&self, device: DeviceId) -> Result<(), NetGone> {
         self.command(Command::Disconnect { device }).await
     }

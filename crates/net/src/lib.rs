@@ -1,7 +1,7 @@
 //! Every byte of podsync to and from peers: one swarm, one key, one connection per peer.
 //!
 //! It carries bytes and decides nothing about trust: [`Gate`] says who is a member and what a peer
-//! may fetch, the daemon decides whom to dial and what to ask for. An actor owns the swarm;
+//! may fetch, the daemon decides whom to dial, when and where, and what to ask for. An actor owns the swarm;
 //! [`Net`] is the handle to it, [`NetEvent`]s are what it has to say.
 //!
 //! Payloads never pass through the actor: exchanges and blobs run on streams of their own, so that
@@ -11,13 +11,14 @@ mod actor;
 mod admission;
 mod blobs;
 mod config;
-mod dial;
 mod event;
 mod exchange;
 mod framing;
 mod gate;
 mod handle;
+mod interfaces;
 mod outbox;
+mod path;
 mod peer_id;
 mod peers;
 mod places;
@@ -26,12 +27,12 @@ mod swarm;
 
 pub use blobs::fetch::{BlobRange, FetchError, FetchStats, Sink};
 pub use config::{DEFAULT_PORT, NetConfig, SpawnError};
-pub use dial::{DialError, Manners};
 pub use event::{GossipId, NetEvent, Responder, ResponseTooLarge, Verdict};
 pub use exchange::RequestError;
 pub use gate::Gate;
-pub use handle::{Net, NetGone, PublishError};
-pub use libp2p::Multiaddr;
+pub use handle::{DialError, Net, NetGone, PublishError};
+pub use libp2p::{Multiaddr, multiaddr};
+pub use peer_id::split_address;
 pub use peers::{PeerInfo, Transport};
 pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 

@@ -14,8 +14,9 @@ pub(crate) fn peer_of(device: DeviceId) -> PeerId {
         .expect("the bytes of a device id have the form of a peer id")
 }
 
-/// The device that an address names in its `/p2p/` part, and the address without it.
-pub(crate) fn split_address(mut addr: Multiaddr) -> Option<(DeviceId, Multiaddr)> {
+/// The device that an address names in its `/p2p/` part, and the address without it; none where it names
+/// none.
+pub fn split_address(mut addr: Multiaddr) -> Option<(DeviceId, Multiaddr)> {
     match addr.pop()? {
         multiaddr::Protocol::P2p(peer) => Some((device_of(&peer)?, addr)),
         _ => None,

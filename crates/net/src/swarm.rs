@@ -3,28 +3,36 @@
 //! The order of the fields matters: `limits` and `admission` turn connections away, and whatever
 //! stands before them would keep account of a connection that never came to be.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use libp2p::{
-    PeerId, Swarm, connection_limits,
+    PeerId, Swarm, Transport, TransportError, connection_limits,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeout},
+        upgrade,
+    },
+    dns,
     gossipsub::{self, AllowAllSubscriptionFilter, MaxCountSubscriptionFilter},
     identify,
     identity::Keypair,
-    mdns, noise, ping,
+    mdns, noise, ping, quic,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
 use podsync_core::wire::MAX_GOSSIP_LEN;
 
-use crate::{admission, config::SpawnError, gate::Gate};
+use crate::{
+    admission,
+    config::{NetConfig, SpawnError},
+    gate::Gate,
+    path::{self, Paths},
+};
 
 /// Connections to peers. Two to one peer exist for a moment only, while one replaces the other; a
 /// robot's runners have one each, as many as [`admission`] lets stand.
 const MAX_CONNECTIONS: u32 = 24;
 const MAX_CONNECTIONS_PER_PEER: u32 = admission::MAX_RUNNERS as u32;
-
-/// Handshakes under way; each costs a task and some asymmetric cryptography.
-const MAX_PENDING_INCOMING: u32 = 16;
 
 /// How often to ask the local network who is there: a lost packet costs no more than this.
 const MDNS_QUERY_INTERVAL: Duration = Duration::from_secs(15);
@@ -49,7 +57,8 @@ pub(crate) struct Behaviour {
     admission: admission::Behaviour,
     pub(crate) streams: libp2p_stream::Behaviour,
     pub(crate) gossip: Gossip,
-    mdns: Toggle<mdns::tokio::Behaviour>,
+    mdns_v4: Toggle<mdns::tokio::Behaviour>,
+    mdns_v6: Toggle<mdns::tokio::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -59,8 +68,7 @@ impl Behaviour {
         let local = key.public().to_peer_id();
         let limits = connection_limits::ConnectionLimits::default()
             .with_max_established(Some(MAX_CONNECTIONS))
-            .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER))
-            .with_max_pending_incoming(Some(MAX_PENDING_INCOMING));
+            .with_max_established_per_peer(Some(MAX_CONNECTIONS_PER_PEER));
         let identify = identify::Config::new("/podsync/1".to_owned(), key.public())
             .with_agent_version(concat!("podsync/", env!("CARGO_PKG_VERSION")).to_owned());
         Ok(Self {
@@ -68,9 +76,10 @@ impl Behaviour {
             admission: admission::Behaviour::new(local, gate),
             streams: libp2p_stream::Behaviour::new(),
             gossip: gossip(key)?,
-            mdns: discovery(mdns, local).into(),
+            mdns_v4: discovery(mdns, false, local).into(),
+            mdns_v6: discovery(mdns, true, local).into(),
             identify: identify::Behaviour::new(identify),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(path::PING_EVERY)),
         })
     }
 }
@@ -111,13 +120,14 @@ fn gossip(key: &Keypair) -> Result<Gossip, SpawnError> {
     Ok(gossip)
 }
 
-/// Discovery is a hint: without it static peers and the hub still work.
-fn discovery(wanted: bool, local: PeerId) -> Option<mdns::tokio::Behaviour> {
+/// Discovery is a hint: without it pinned peers and the hub still work. Each behaviour speaks one family.
+fn discovery(wanted: bool, over_v6: bool, local: PeerId) -> Option<mdns::tokio::Behaviour> {
     if !wanted {
         return None;
     }
     let config = mdns::Config {
         query_interval: MDNS_QUERY_INTERVAL,
+        enable_ipv6: over_v6,
         ..Default::default()
     };
     mdns::tokio::Behaviour::new(config, local)
@@ -130,39 +140,69 @@ pub(crate) fn build(
     key: &Keypair,
     mdns: bool,
     gate: &Arc<dyn Gate>,
+    paths: &Paths,
 ) -> Result<Swarm<Behaviour>, SpawnError> {
-    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(error.to_string());
-    let transports = || {
-        let swarm = libp2p::SwarmBuilder::with_existing_identity(key.clone()).with_tokio();
-        let swarm = swarm.with_tcp(
-            tcp::Config::default(),
-            noise::Config::new,
-            yamux::Config::default,
-        );
-        swarm
-            .map(|swarm| swarm.with_quic())
-            .map_err(|error| setup(&error))
-    };
-    // A connection is kept for as long as both sides live: pings end the dead ones.
-    let forever = |config: libp2p::swarm::Config| {
-        config.with_idle_connection_timeout(Duration::from_secs(u64::MAX))
-    };
+    let local = key.public().to_peer_id();
     let behaviour = Behaviour::new(key, mdns, Arc::clone(gate))?;
-    match transports()?.with_dns() {
-        Ok(swarm) => {
-            let swarm = swarm
-                .with_behaviour(|_| behaviour)
-                .map_err(|error| setup(&error))?;
-            Ok(swarm.with_swarm_config(forever).build())
+    // A connection is kept for as long as both sides live: silence ends the dead ones.
+    let config = libp2p::swarm::Config::with_tokio_executor()
+        .with_idle_connection_timeout(Duration::from_secs(u64::MAX));
+    Ok(Swarm::new(transport(key, paths)?, behaviour, local, config))
+}
+
+/// Listens at all addresses. A machine without IPv6 goes without it, where another family is wanted too.
+pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result<(), SpawnError> {
+    let has_v4 = config.listen.iter().any(std::net::SocketAddr::is_ipv4);
+    for (addr, multiaddr) in config.listen_addrs() {
+        let Err(error) = swarm.listen_on(multiaddr) else {
+            continue;
+        };
+        let source = match error {
+            TransportError::Other(error) => error,
+            error => io::Error::other(error.to_string()),
+        };
+        let is_taken = source.kind() == io::ErrorKind::AddrInUse;
+        if addr.is_ipv6() && addr.ip().is_unspecified() && has_v4 && !is_taken {
+            tracing::info!(%addr, error = %source, "this machine has no IPv6");
+            continue;
         }
+        return Err(SpawnError::Listen { addr, source });
+    }
+    Ok(())
+}
+
+fn transport(key: &Keypair, paths: &Paths) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
+    match dns::tokio::Transport::system(tcp_and_quic(key, paths)?) {
+        Ok(transport) => Ok(transport.boxed()),
         Err(error) => {
             tracing::warn!(%error, "no resolver: addresses with host names cannot be dialled");
-            let swarm = transports()?
-                .with_behaviour(|_| behaviour)
-                .map_err(|error| setup(&error))?;
-            Ok(swarm.with_swarm_config(forever).build())
+            tcp_and_quic(key, paths)
         }
     }
+}
+
+fn tcp_and_quic(
+    key: &Keypair,
+    paths: &Paths,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
+    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(error.to_string());
+    let noise = noise::Config::new(key).map_err(|error| setup(&error))?;
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+    let paths = paths.clone();
+    let tcp = TransportTimeout::with_outgoing_timeout(tcp, path::CONNECT)
+        .map(move |stream, endpoint| paths.watch(stream, &endpoint))
+        .upgrade(upgrade::Version::V1Lazy)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(path::HANDSHAKE)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let mut config = quic::Config::new(key);
+    config.keep_alive_interval = path::PING_EVERY;
+    config.max_idle_timeout = u32::try_from(path::SILENCE.as_millis()).unwrap_or(u32::MAX);
+    let quic = quic::tokio::Transport::new(config)
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    let either = tcp.or_transport(quic);
+    Ok(either.map(|either, _| either.into_inner()).boxed())
 }
 
 #[cfg(test)]
@@ -200,7 +240,7 @@ mod tests {
         async fn start(seed: u8) -> (Self, Multiaddr) {
             let key = Keypair::ed25519_from_bytes([seed; 32]).unwrap();
             let gate: Arc<dyn Gate> = Arc::new(Everybody);
-            let mut swarm = build(&key, false, &gate).unwrap();
+            let mut swarm = build(&key, false, &gate, &Paths::default()).unwrap();
             let anywhere = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
             swarm.listen_on(anywhere).unwrap();
             let addr = loop {

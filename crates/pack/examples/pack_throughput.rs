@@ -118,6 +118,7 @@ fn save_state(path: &Path, parents: &[&Manifest], packs: &mut Packs) -> (Manifes
     let options = SaveOptions {
         spool: &reader.0,
         unless: None,
+        allow_secrets: false,
     };
     let mut random = File::open("/dev/urandom").unwrap();
     let mut entropy = || {

@@ -27,28 +27,41 @@ pub trait PackReader: Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The store's own trouble, or bytes that were never fetched.
-    #[error("pack {} cannot be read: {source}; pull the version again", pack.short())]
+    #[error("pack {} cannot be read: {source}", pack.short())]
     Pack { pack: BlobId, source: io::Error },
     /// The bytes are not what they were, or were sealed wrongly.
-    #[error("pack {}, frame {frame}: {source}; pull the version again", pack.short())]
+    #[error("pack {}, frame {frame}: {source}", pack.short())]
     Damaged {
         pack: BlobId,
         frame: u32,
         source: FrameError,
     },
     /// No fetching helps: the publisher wrote it so.
-    #[error("the version is not sound: {0}; ask its publisher to save it again")]
+    #[error("the version is not sound: {0}")]
     Manifest(#[from] ManifestError),
-    #[error("the version is not sound: {0}; ask its publisher to save it again")]
+    #[error("the version is not sound: {0}")]
     Entries(EntryError),
-    #[error("the version is not sound: {0}; ask its publisher to save it again")]
+    #[error("the version is not sound: {0}")]
     Unsound(&'static str),
-    #[error(
-        "{name} is {len} bytes, more than the {max} that are read at once; export the version to see it"
-    )]
+    #[error("{name} is {len} bytes, more than the {max} that are read at once")]
     LongEntry { name: String, len: u64, max: u64 },
     #[error("decompression cannot be set up: {0}")]
     Setup(io::Error),
+}
+
+impl ReadError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Pack { .. } => "pull the version again",
+            Self::Damaged { .. } => "pull the version again",
+            Self::Manifest(..) => "ask its publisher to save it again",
+            Self::Entries(..) => "ask its publisher to save it again",
+            Self::Unsound(..) => "ask its publisher to save it again",
+            Self::LongEntry { .. } => "export the version to see it",
+            Self::Setup(..) => return None,
+        })
+    }
 }
 
 /// A version's manifest and where its packs lie: all that is read begins here.

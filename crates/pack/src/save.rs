@@ -51,6 +51,8 @@ pub struct SaveOptions<'a> {
     pub spool: &'a Path,
     /// Where the state turns out to be this, no tables are written and nothing is saved.
     pub unless: Option<ContentHash>,
+    /// Whether a state with podsync's own secrets in it is saved all the same.
+    pub allow_secrets: bool,
 }
 
 /// How a save ended.
@@ -100,18 +102,15 @@ pub enum SaveError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
-        "the state has more than {MAX_CHUNKS} chunks (about 256 GiB), more than a version may have; \
-         save fewer services or a part of it"
+        "the state has more than {MAX_CHUNKS} chunks (about 256 GiB), more than a version may have"
     )]
     TooLarge,
     /// The disk: mostly full.
-    #[error("a pack cannot be written: {0}; free some space and save again")]
+    #[error("a pack cannot be written: {0}")]
     Sink(io::Error),
-    #[error("a temporary file for the tables cannot be used: {0}; free some space and save again")]
+    #[error("a temporary file for the tables cannot be used: {0}")]
     Spool(io::Error),
-    #[error(
-        "the chunks held already cannot be looked up: {0}; look into the disk and the daemon's log, and save again"
-    )]
+    #[error("the chunks held already cannot be looked up: {0}")]
     Known(io::Error),
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -121,6 +120,21 @@ pub enum SaveError {
     #[error("the save stopped")]
     #[doc(hidden)]
     Stopped,
+}
+
+impl SaveError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Source(error) => return error.hint(),
+            Self::TooLarge => "save fewer services or a part of it",
+            Self::Sink(..) => "free some space and save again",
+            Self::Spool(..) => "free some space and save again",
+            Self::Known(..) => "look into the disk and the daemon's log, and save again",
+            Self::Read(error) => return error.hint(),
+            Self::Cancelled | Self::Stopped => return None,
+        })
+    }
 }
 
 impl From<Stopped> for SaveError {
@@ -176,9 +190,10 @@ fn draft_source(
     let container = source.container();
     let mut rows = StateRows::new(options.spool)?;
     let mut table = EntryTable::new(options.spool)?;
+    let allow_secrets = options.allow_secrets;
     let table = placer.stream(
         move |chunker| {
-            source.feed(chunker, &mut table)?;
+            source.feed(chunker, &mut table, allow_secrets)?;
             Ok::<_, Halt<SourceError>>(table)
         },
         &mut rows,

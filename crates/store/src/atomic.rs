@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use crate::StoreError;
 
 /// How unfinished files are named; [`sweep`] removes what a crash left of them.
-const PREFIX: &str = ".unfinished-";
+pub(crate) const PREFIX: &str = ".unfinished-";
 
 /// Puts `bytes` at `path` in place of what is there, durably.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
@@ -39,11 +39,13 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes what a crash in the middle of a write left in `folder`.
-pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+/// Removes the files in `folder` whose names podsync gave to what is unfinished. Others stay, and so do folders and
+/// links of such a name: podsync makes none.
+pub(crate) fn sweep(folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        let ours = entry.file_name().to_str().is_some_and(&is_ours);
+        if ours && entry.file_type()?.is_file() {
             std::fs::remove_file(entry.path())?;
         }
     }
@@ -60,7 +62,7 @@ fn write_aside(folder: &Path, bytes: &[u8], mode: u32) -> io::Result<NamedTempFi
     Ok(file)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -50,7 +50,7 @@ pub use self::{
     pin::Pin,
     reader::BlobReader,
 };
-use crate::{Holding, Home, StoreError, holdings::Holdings};
+use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -74,8 +74,11 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the blobs, sweeps what a crash left, and mends what it left behind half known.
     pub async fn open(home: &Home) -> Result<Self, StoreError> {
+        let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
+        let records = root.join("blobs.db");
+        recovery::refuse_empty(&records)?;
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
@@ -84,23 +87,18 @@ impl Blobs {
             store: options.path.clone(),
             inline_max: options.inline.max_data_inlined,
         });
-        match fs::remove_dir_all(&folders.store.temp_path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("sweep", &folders.store.temp_path, 0, e));
-            }
-            _ => {}
-        }
-        let store = FsStore::load_with_opts(root.join("blobs.db"), options)
+        folders.sweep_unfinished()?;
+        let store = FsStore::load_with_opts(records.clone(), options)
             .await
             .map_err(|e| {
+                // The store says it in words only.
                 let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
-                let e = if full {
-                    // The store says it in words only.
-                    io::ErrorKind::StorageFull.into()
-                } else {
-                    io::Error::other(e.to_string())
+                let e = match full {
+                    true => io::ErrorKind::StorageFull.into(),
+                    false => io::Error::other(e.to_string()),
                 };
-                StoreError::io("open", &root, OPENING_LEN, e)
+                recovery::why_unopened(&records)
+                    .unwrap_or_else(|| StoreError::io("open", &root, OPENING_LEN, e))
             })?;
         let blobs = Self {
             store,
@@ -111,9 +109,20 @@ impl Blobs {
             closed: Arc::default(),
             home: home.clone(),
         };
+        // The store makes files as the process is told to; what is still in part is closed at the next start.
+        close_all(&root)?;
         blobs.refer_to_packs().await?;
+        if unnoted {
+            blobs.note_anew().await?;
+        }
         blobs.sweep_downloads().await?;
         Ok(blobs)
+    }
+
+    /// Reads all of what is noted about a home's blobs, which nobody has open.
+    pub fn examine(home: &Home) -> Result<(), StoreError> {
+        recovery::refuse_empty(&home.root().join("blobs/blobs.db"))?;
+        Holdings::examine(home)
     }
 
     /// The store itself, for serving and fetching. Pin what you fetch.
@@ -266,16 +275,21 @@ impl Blobs {
 
     /// Deletes a blob, damaged or not wanted any more, pinned or not.
     pub async fn evict(&self, id: BlobId) -> Result<(), StoreError> {
+        self.discard(BTreeSet::from([id])).await
+    }
+
+    /// Deletes blobs, pinned or not, in one sweep.
+    pub async fn discard(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
         let turn = self.sweeper.turn().await;
         self.refuse_closed()?;
         let _sweep = self.pins.begin_sweep();
         let mut live = self.listed().await?;
         live.extend(self.pins.pinned());
-        live.remove(&id);
-        self.delete(BTreeSet::from([id])).await?;
+        live.retain(|id| !ids.contains(id));
+        self.delete(ids.clone()).await?;
         turn.sweep(&self.store, live.into_iter().map(hash).collect())
             .await?;
-        self.folders.remove_packs(&[id])
+        self.folders.remove_packs(&ids)
     }
 
     /// Deletes every blob that is neither pinned nor named by `live`, and returns what it deleted.

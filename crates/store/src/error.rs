@@ -15,7 +15,7 @@ use podsync_core::BlobId;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes; free some space there, then try again",
+        "the disk is full: {} needs about {needed} more bytes",
         path.display()
     )]
     DiskFull { path: PathBuf, needed: u64 },
@@ -25,17 +25,19 @@ pub enum StoreError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("{} is damaged ({what}); restore it from a backup, or move it away to start anew", path.display())]
-    Damaged { path: PathBuf, what: String },
-    #[error("blob {id} is not held here; pull the version that needs it")]
+    #[error("{} is damaged ({what})", path.display())]
+    Damaged {
+        path: PathBuf,
+        what: String,
+        remedy: Remedy,
+    },
+    #[error("blob {id} is not held here")]
     NotHeld { id: BlobId },
-    #[error("of blob {id} only a part is held here, without its bytes from {} to {}; pull the version that needs them", range.start, range.end)]
+    #[error("of blob {id} only a part is held here, without its bytes from {} to {}", range.start, range.end)]
     PartlyHeld { id: BlobId, range: Range<u64> },
-    #[error("blob {id} on this disk is not what its hash says; evict it and fetch it again")]
+    #[error("blob {id} on this disk is not what its hash says")]
     Corrupt { id: BlobId },
-    #[error(
-        "a file of {len} bytes was to become blob {expected}, but its hash is {found}; save again"
-    )]
+    #[error("a file of {len} bytes was to become blob {expected}, but its hash is {found}")]
     WrongHash {
         expected: BlobId,
         found: BlobId,
@@ -47,8 +49,71 @@ pub enum StoreError {
         len: u64,
         max: u64,
     },
-    #[error("the store on this disk has stopped; start podsync again")]
+    #[error("the store on this disk has stopped")]
     Closed,
+}
+
+/// The way back from a damaged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remedy {
+    /// The device's key is nowhere else.
+    Identity,
+    /// Teammates have what was signed.
+    Log,
+    /// What is held can be found out by reading it.
+    Holdings,
+    /// What the store of blobs knows of its files.
+    Blobs,
+    /// What podsync notes about the folder.
+    Home,
+}
+
+impl Remedy {
+    fn text(self, path: &Path) -> String {
+        let file = path.display();
+        let home = path.parent().unwrap_or(path).display();
+        match self {
+            Self::Identity => format!(
+                "restore it from a backup, or start as a new device: `mv {home} {home}.damaged`, then `podsync team \
+                 join` with a new ticket, and an admin removes the old device with `podsync team remove DEVICE`"
+            ),
+            Self::Log => format!(
+                "restore it from a backup, or fetch it from the team: `mv {file} {file}.damaged`, then `podsync team \
+                 join` with a new ticket brings back all that was shared, and `podsync pull` the versions"
+            ),
+            Self::Holdings => format!(
+                "say `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
+                 anew what is whole"
+            ),
+            Self::Blobs => {
+                let home = path.parent().and_then(Path::parent).unwrap_or(path);
+                let home = home.display();
+                format!(
+                    "say `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
+                     the same command again; what was pulled is fetched again by `podsync pull`"
+                )
+            }
+            Self::Home => "restore it from a backup".to_owned(),
+        }
+    }
+}
+
+impl StoreError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::DiskFull { .. } => "free some space there, then try again",
+            Self::Damaged { remedy, path, .. } => return Some(remedy.text(path)),
+            Self::NotHeld { .. } => "pull the version that needs it",
+            Self::PartlyHeld { .. } => "pull the version that needs them",
+            Self::Corrupt { .. } => "evict it and fetch it again",
+            Self::WrongHash { .. } => "save again",
+            Self::Closed => "start podsync again",
+            Self::Io { .. } => "check that it is there, and that you may read and write it",
+            Self::TooLarge { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
 }
 
 impl StoreError {
@@ -72,12 +137,24 @@ impl StoreError {
         move |source| Self::io("read", path, 0, source)
     }
 
-    pub(crate) fn database(path: &Path, needed: u64, error: impl Into<redb::Error>) -> Self {
+    pub(crate) fn database(
+        path: &Path,
+        needed: u64,
+        remedy: Remedy,
+        error: impl Into<redb::Error>,
+    ) -> Self {
+        let damaged = |what| Self::Damaged {
+            path: path.to_owned(),
+            what,
+            remedy,
+        };
         match error.into() {
-            redb::Error::Corrupted(what) => Self::Damaged {
-                path: path.to_owned(),
-                what,
-            },
+            redb::Error::Corrupted(what) => damaged(what),
+            // What redb says of a file that is no database, or ends too early.
+            redb::Error::Io(source) if is_malformed(&source) => damaged(source.to_string()),
+            error @ (redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_)) => damaged(error.to_string()),
             redb::Error::Io(source) => Self::io("use", path, needed, source),
             other => Self::io("use", path, needed, io::Error::other(other)),
         }
@@ -92,6 +169,13 @@ impl StoreError {
     ) -> Self {
         Self::io(action, path, needed, io::Error::other(error))
     }
+}
+
+fn is_malformed(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+    )
 }
 
 /// Whether `error` or whatever caused it says that no space or no quota is left.

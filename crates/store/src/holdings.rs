@@ -3,12 +3,12 @@
 //! A holding is noted after its bytes were synced and taken away before they are deleted, so it never
 //! says more than what is there. More may be there: what has arrived and isn't synced yet.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 use podsync_core::{BlobId, units::Units};
 use redb::{ReadableTable, TableDefinition};
 
-use crate::{Home, StoreError, database::Database};
+use crate::{Home, StoreError, database::Database, error::Remedy};
 
 /// Blobs, their lengths, and the bits of the units that are held.
 const HELD: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("held");
@@ -47,26 +47,44 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
-        let path = home.root().join("held.redb");
-        let database = Database::open(path, CACHE_LEN, home.guard(), |transaction| {
-            transaction.open_table(HELD)?;
-            Ok(())
-        })?;
+        let path = path(home);
+        let database = Database::open(
+            path,
+            CACHE_LEN,
+            Remedy::Holdings,
+            home.guard(),
+            |transaction| {
+                transaction.open_table(HELD)?;
+                Ok(())
+            },
+        )?;
         Ok(Self {
             database: Arc::new(database),
         })
     }
 
+    /// Whether the file is there. Where it isn't, what is on the disk has to be found out by reading it.
+    pub(crate) fn are_there(home: &Home) -> bool {
+        path(home).exists()
+    }
+
+    pub(crate) fn examine(home: &Home) -> Result<(), StoreError> {
+        match Self::are_there(home) {
+            true => Database::examine(&path(home), Remedy::Holdings),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn get(&self, id: &BlobId) -> Result<Option<Holding>, StoreError> {
         let table = self.database.table(HELD)?;
-        let row = table
-            .get(id.as_bytes())
-            .map_err(|error| self.database.failed(error))?;
-        Ok(row.map(|row| {
-            let (len, bits) = row.value();
-            let units = Units::from_bits(bits);
-            Holding { len, units }
-        }))
+        self.database.read(|| {
+            let row = table.get(id.as_bytes())?;
+            Ok(row.map(|row| {
+                let (len, bits) = row.value();
+                let units = Units::from_bits(bits);
+                Holding { len, units }
+            }))
+        })
     }
 
     /// Notes that a blob's units are on disk, synced, beside what was noted before.
@@ -93,6 +111,10 @@ impl Holdings {
             Ok(())
         })
     }
+}
+
+fn path(home: &Home) -> PathBuf {
+    home.root().join("held.redb")
 }
 
 #[cfg(test)]

@@ -3,27 +3,38 @@
 //! The lock lives as long as the [`Home`] and everything opened from it: it is the open file that
 //! is locked, so nothing is left behind by a crash and a stale `lock` file means nothing.
 
+mod folder;
 mod identity;
 mod lock;
 mod mark;
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use podsync_core::seal::SecretKey;
 
+pub use self::folder::is_home;
+use self::folder::make_folder;
+pub(crate) use self::folder::{close_all, close_file};
+
 use crate::{
     StoreError,
     atomic::{self, write_atomic},
+    error::Remedy,
 };
 
 /// The layout that this podsync writes.
 const FORMAT: u32 = 1;
+
+/// The folders in which files come and go.
+const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
+
+/// How packs are named while they are written.
+pub(crate) const PACK_PREFIX: &str = "pack-";
 
 /// What is never filled up: an index that fails to grow takes the blob store down with it.
 const RESERVE: u64 = 16 << 20;
@@ -31,28 +42,55 @@ const RESERVE: u64 = 16 << 20;
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    #[error("{} is in use by {holder}; stop it, or choose another home with --home", path.display())]
+    #[error("{} is in use by {holder}", path.display())]
     InUse { path: PathBuf, holder: String },
-    #[error(
-        "{} is a copy or was moved, and two devices with one key would be taken for a forged one; if the old one \
-         never runs again say `podsync init --moved --home {}`, otherwise make a new home and join again from there",
-        path.display(),
-        path.display()
-    )]
+    #[error("{} is a copy or was moved, and two devices with one key would be taken for a forged one", path.display())]
     CopiedHome { path: PathBuf },
-    #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT}); update podsync", path.display())]
+    #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT})", path.display())]
     Newer { path: PathBuf, found: u32 },
-    #[error("{} can be {risk} by others (mode {mode:o}); run `chmod {fix} {}`", path.display(), path.display())]
+    #[error("{} can be {risk} by others (mode {mode:o})", path.display())]
     Exposed {
         path: PathBuf,
         risk: &'static str,
         mode: u32,
         fix: &'static str,
     },
-    #[error("{} already has a key; a device keeps its key for life", path.display())]
+    #[error("{} is not empty and no podsync home: there is {found:?} in it", path.display())]
+    NotAHome { path: PathBuf, found: String },
+    #[error("{} cannot be locked: {source}", path.display())]
+    NoLocks { path: PathBuf, source: io::Error },
+    #[error("{} is no folder", path.display())]
+    NotAFolder { path: PathBuf },
+    #[error("{} lies in the podsync home {}, and a home has no other in it", path.display(), outer.display())]
+    Nested { path: PathBuf, outer: PathBuf },
+    #[error("{} is a symbolic link, and podsync deletes only in folders that it made itself", path.display())]
+    Link { path: PathBuf },
+    #[error("{} already has a key", path.display())]
     IdentityExists { path: PathBuf },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl HomeError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::InUse { .. } => "stop it, or choose another home with --home".to_owned(),
+            Self::CopiedHome { path } => format!(
+                "if the old one never runs again, run `podsync init --moved --home {}`; else make a new home and join again from there",
+                path.display()
+            ),
+            Self::Newer { .. } => "update podsync".to_owned(),
+            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", path.display()),
+            Self::NotAHome { .. } | Self::NotAFolder { .. } | Self::Nested { .. } => {
+                "choose a new or empty folder with --home".to_owned()
+            }
+            Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
+            Self::Link { .. } => "put a folder in its place".to_owned(),
+            Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
+            Self::Store(error) => return error.hint(),
+        })
+    }
 }
 
 /// An opened home. Clones share the lock.
@@ -88,15 +126,15 @@ impl Home {
 
     /// This device's key; none before `podsync init`.
     pub fn identity(&self) -> Result<Option<SecretKey>, HomeError> {
-        identity::load(&self.root.join("identity"))
+        identity::load(&self.root)
     }
 
     /// Makes `seed` this device's key, durably and once.
     pub fn create_identity(&self, seed: &SecretKey) -> Result<(), HomeError> {
-        identity::create(&self.root.join("identity"), seed)
+        identity::create(&self.root, seed)
     }
 
-    /// Where files are written that a crash may leave; emptied at every open.
+    /// Where files are written that a crash may leave; what podsync left there is swept at every open.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -114,22 +152,24 @@ impl Home {
     }
 
     fn hold(root: &Path, purpose: &str) -> Result<Self, HomeError> {
+        folder::refuse_foreign(root)?;
         make_folder(root)?;
         let root = root.canonicalize().map_err(StoreError::read(root))?;
-        refuse_writable(&root)?;
+        folder::refuse_writable(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
         check_format(&root.join("format"))?;
         Ok(Self { root, lock })
     }
 
     fn prepare(&self) -> Result<(), HomeError> {
-        atomic::sweep(&self.root).map_err(|e| StoreError::io("sweep", &self.root, 0, e))?;
-        let tmp = self.tmp();
-        match fs::remove_dir_all(&tmp) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::io("sweep", &tmp, 0, error).into());
-            }
-            _ => make_folder(&tmp)?,
+        for name in FOLDERS {
+            folder::refuse_link(&self.root.join(name))?;
+        }
+        folder::close_to_others(&self.root)?;
+        let tmp = self.folder("tmp")?;
+        for (folder, prefix) in [(&self.root, atomic::PREFIX), (&tmp, PACK_PREFIX)] {
+            atomic::sweep(folder, |name| name.starts_with(prefix))
+                .map_err(|e| StoreError::io("sweep", folder, 0, e))?;
         }
         Ok(())
     }
@@ -154,33 +194,6 @@ pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| StoreError::io("create", folder, 0, error))
-}
-
-/// Who can write to the folder can put another key into it.
-fn refuse_writable(root: &Path) -> Result<(), HomeError> {
-    let mode = root
-        .metadata()
-        .map_err(StoreError::read(root))?
-        .permissions()
-        .mode()
-        & 0o777;
-    if mode & 0o022 != 0 {
-        return Err(HomeError::Exposed {
-            path: root.to_owned(),
-            risk: "written",
-            mode,
-            fix: "700",
-        });
-    }
-    Ok(())
-}
-
 fn check_format(path: &Path) -> Result<(), HomeError> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -201,6 +214,7 @@ fn check_format(path: &Path) -> Result<(), HomeError> {
                 "it says {:?} instead of a format number",
                 text.chars().take(20).collect::<String>()
             ),
+            remedy: Remedy::Home,
         }
         .into()),
     }

@@ -12,12 +12,14 @@ use redb::{OwnedRange, TableDefinition};
 
 pub use self::key::{EntryKey, Key, Namespace, Record};
 use self::key::{Field, Kind};
-use crate::{Home, StoreError, database::Database};
+use crate::{Home, StoreError, database::Database, error::Remedy};
 
 /// The most bytes of one record's value: a roster or a team's whole chain of operations is far less.
 const MAX_RECORD_LEN: usize = 4 << 20;
 /// What is kept of the file in memory: the engine holds its own index, so a log is read once.
 const CACHE_LEN: usize = 8 << 20;
+
+const FILE: &str = "log.redb";
 
 /// The log of a home. Clones share it; every call blocks on the disk.
 #[derive(Debug, Clone)]
@@ -27,8 +29,8 @@ pub struct Log {
 
 impl Log {
     pub fn open(home: &Home) -> Result<Self, StoreError> {
-        let path = home.root().join("log.redb");
-        let database = Database::open(path, CACHE_LEN, home.guard(), |transaction| {
+        let path = home.root().join(FILE);
+        let database = Database::open(path, CACHE_LEN, Remedy::Log, home.guard(), |transaction| {
             for kind in Kind::ALL {
                 transaction.open_table(table(kind))?;
             }
@@ -37,6 +39,15 @@ impl Log {
         Ok(Self {
             database: Arc::new(database),
         })
+    }
+
+    /// Reads all of a log that nobody has open; one that isn't there yet is sound.
+    pub fn examine(home: &Home) -> Result<(), StoreError> {
+        let path = home.root().join(FILE);
+        match path.exists() {
+            true => Database::examine(&path, Remedy::Log),
+            false => Ok(()),
+        }
     }
 
     /// Applies all records, in order, or none.
@@ -69,10 +80,11 @@ impl Log {
     /// The value under one key.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, StoreError> {
         let table = self.database.table(table(key.kind()))?;
-        let value = table
-            .get(key.to_bytes().as_slice())
-            .map_err(|e| self.database.failed(e))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        let key = key.to_bytes();
+        self.database.read(|| {
+            let value = table.get(key.as_slice())?;
+            Ok(value.map(|value| value.value().to_vec()))
+        })
     }
 
     /// Every team with a membership operation here.
@@ -84,14 +96,15 @@ impl Log {
             let after = teams
                 .last()
                 .map(|team| [&team.as_bytes()[..], &[0xff; 33]].concat());
-            let mut rest = table
-                .range::<&[u8]>(after.as_deref().unwrap_or_default()..)
-                .map_err(|e| self.database.failed(e))?;
-            let Some(row) = rest.next() else {
+            let key = self.database.read(|| {
+                let after = after.as_deref().unwrap_or_default();
+                let row = table.range::<&[u8]>(after..)?.next().transpose()?;
+                Ok(row.map(|(key, _)| key.value().to_vec()))
+            })?;
+            let Some(key) = key else {
                 return Ok(teams);
             };
-            let (key, _) = row.map_err(|e| self.database.failed(e))?;
-            teams.push(TeamId::read(&mut key.value()).ok_or_else(|| damaged(&self.database))?);
+            teams.push(TeamId::read(&mut &key[..]).ok_or_else(|| damaged(&self.database))?);
         }
     }
 
@@ -125,9 +138,9 @@ impl Log {
     fn rows<T: Field>(&self, kind: Kind, prefix: &[u8]) -> Result<Rows<T>, StoreError> {
         let table = self.database.table(table(kind))?;
         Ok(Rows {
-            range: table
-                .range_owned::<&[u8]>(prefix..)
-                .map_err(|e| self.database.failed(e))?,
+            range: self
+                .database
+                .read(|| table.range_owned::<&[u8]>(prefix..))?,
             prefix: prefix.to_vec(),
             database: self.database.clone(),
             key: std::marker::PhantomData,
@@ -147,14 +160,19 @@ impl<T: Field> Iterator for Rows<T> {
     type Item = Result<(T, Vec<u8>), StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = match self.range.next()? {
-            Ok(row) => row,
-            Err(error) => return Some(Err(self.database.failed(error))),
+        let range = &mut self.range;
+        let row = self.database.read(|| {
+            let row = range.next().transpose()?;
+            Ok(row.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())))
+        });
+        let (key, value) = match row {
+            Ok(row) => row?,
+            Err(error) => return Some(Err(error)),
         };
-        let mut rest = key.value().strip_prefix(self.prefix.as_slice())?;
+        let mut rest = key.strip_prefix(self.prefix.as_slice())?;
         let key = T::read(&mut rest).filter(|_| rest.is_empty());
         Some(
-            key.map(|key| (key, value.value().to_vec()))
+            key.map(|key| (key, value))
                 .ok_or_else(|| damaged(&self.database)),
         )
     }
@@ -165,11 +183,7 @@ fn table(kind: Kind) -> TableDefinition<'static, &'static [u8], &'static [u8]> {
 }
 
 fn damaged(database: &Database) -> StoreError {
-    let what = "a key in it has an impossible form".to_owned();
-    StoreError::Damaged {
-        path: database.path().to_owned(),
-        what,
-    }
+    database.damaged("a key in it has an impossible form")
 }
 
 #[cfg(test)]

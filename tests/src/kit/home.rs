@@ -5,6 +5,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 14] = [
+const CLEARED: [&str; 15] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
@@ -29,6 +30,7 @@ const CLEARED: [&str; 14] = [
     "PODSYNC_MIN_FREE",
     "PODSYNC_TICKET",
     "PODSYNC_LOAD",
+    "PODSYNC_TEST_CLOCK_S",
 ];
 
 /// Takes those settings away from a program.
@@ -155,6 +157,8 @@ pub struct Home {
     disk: Option<SmallDisk>,
     folder: TempDir,
     daemon: Option<Child>,
+    /// What its daemons have logged.
+    log: Arc<Mutex<String>>,
     /// Runs programs elsewhere: a network namespace.
     prefix: Vec<String>,
 }
@@ -192,6 +196,7 @@ impl Home {
             disk: None,
             folder: tempfile::Builder::new().prefix("podsync-test-").tempdir()?,
             daemon: None,
+            log: Arc::default(),
             prefix: Vec::new(),
         })
     }
@@ -324,11 +329,14 @@ impl Home {
             }
         }
         // The pipe is drained to its end, or the daemon would block on a full one.
-        let name = self.name.clone();
+        let (name, kept) = (self.name.clone(), Arc::clone(&self.log));
         std::thread::spawn(move || {
             let mut rest = String::new();
             while log.read_line(&mut rest).is_ok_and(|len| len > 0) {
                 eprint!("[{name}] {rest}");
+                if let Ok(mut kept) = kept.lock() {
+                    kept.push_str(&rest);
+                }
                 rest.clear();
             }
         });
@@ -346,6 +354,21 @@ impl Home {
             .find(|address| address.contains("/tcp/"))
             .map(str::to_owned)
             .with_context(|| format!("{} listens nowhere: {status}", self.name))
+    }
+
+    /// What its daemons have logged since their start.
+    pub fn log(&self) -> String {
+        self.log.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// Sends the daemon a signal, by its name.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.daemon_id().context("no daemon runs")?;
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &id.to_string()])
+            .status()?;
+        ensure!(sent.success(), "kill failed");
+        Ok(())
     }
 
     pub fn daemon_id(&self) -> Option<u32> {

@@ -1,5 +1,6 @@
 //! Real homes, real daemons and real emulators, each ended by its own process id.
 
+mod any_bucket;
 mod disk;
 mod emulator;
 mod home;
@@ -12,6 +13,7 @@ mod runner;
 mod state;
 mod zip;
 
+pub use any_bucket::AnyBucket;
 pub use emulator::{Conduct, FakeEmulator};
 pub use home::{Answer, Home, binary, finish};
 pub use hub::{FaultyHub, Hub};

@@ -1,78 +1,328 @@
-//! Several machines on one: network namespaces on a bridge, taken down when dropped.
+//! Several machines on one: network namespaces, wired as a test wants, taken down when dropped.
+//!
+//! Names carry the process id, so that two runs don't meet. Nothing outside of the namespaces changes but
+//! for a bridge and the ends of its wires.
 
-use std::process::Command;
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-/// A bridge and a namespace per host, `10.77.0.1` and up. Names carry the process id, so that two
-/// runs don't meet.
+/// Machines of a test, by their numbers from 1.
 pub struct Lan {
-    bridge: String,
+    name: String,
     hosts: Vec<String>,
+    routers: Vec<String>,
+    bridge: bool,
 }
 
+/// Networks made by this process so far.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
 impl Lan {
-    /// `Ok(None)` with the reason printed where namespaces can't be made.
+    /// A bridge with `hosts` machines at it, `10.77.0.1` and up. `Ok(None)`, with the reason printed, where
+    /// namespaces can't be made.
     pub fn new(hosts: u8) -> Result<Option<Self>> {
-        let id = std::process::id();
-        let probe = Command::new("ip").args(["netns", "list"]).output();
-        if !probe.is_ok_and(|out| out.status.success()) {
-            eprintln!("NOT RUN: no `ip netns` here (package iproute2)");
+        let Some(mut lan) = Self::bridged()? else {
             return Ok(None);
-        }
-        let mut lan = Self {
-            bridge: format!("ps{}", id % 1_000_000),
-            hosts: Vec::new(),
         };
-        if let Err(error) = ip(&format!("link add {} type bridge", lan.bridge)) {
-            eprintln!("NOT RUN: no network namespaces here (they need root): {error:#}");
-            return Ok(None);
-        }
-        ip(&format!("link set {} up", lan.bridge))?;
         for number in 1..=hosts {
-            lan.add(number)?;
+            let inner = lan.plug_in(number)?;
+            let host = &lan.hosts[usize::from(number) - 1];
+            ip(&format!(
+                "-n {host} addr add 10.77.0.{number}/24 dev {inner}"
+            ))?;
+            ip(&format!("-n {host} link set {inner} up"))?;
+            ip(&format!("-n {host} route add default dev {inner}"))?;
         }
         Ok(Some(lan))
     }
 
-    fn add(&mut self, number: u8) -> Result<()> {
-        let (bridge, host) = (self.bridge.clone(), format!("{}-{number}", self.bridge));
-        let (inner, outer) = (format!("v{host}"), format!("w{host}"));
-        ip(&format!("netns add {host}"))?;
-        self.hosts.push(host.clone());
-        ip(&format!("link add {outer} type veth peer name {inner}"))?;
-        ip(&format!("link set {inner} netns {host}"))?;
-        ip(&format!("link set {outer} master {bridge} up"))?;
-        ip(&format!("-n {host} link set lo up"))?;
-        ip(&format!(
-            "-n {host} addr add 10.77.0.{number}/24 dev {inner}"
-        ))?;
-        ip(&format!("-n {host} link set {inner} up"))?;
-        ip(&format!("-n {host} route add default dev {inner}"))
+    /// As [`new`](Self::new), without IPv4: `fd77::1` and up.
+    pub fn without_v4(hosts: u8) -> Result<Option<Self>> {
+        let Some(mut lan) = Self::bridged()? else {
+            return Ok(None);
+        };
+        for number in 1..=hosts {
+            let inner = lan.plug_in(number)?;
+            let host = &lan.hosts[usize::from(number) - 1];
+            // Without waiting whether somebody else has the address.
+            ip(&format!(
+                "-n {host} addr add fd77::{number}/64 dev {inner} nodad"
+            ))?;
+            ip(&format!("-n {host} link set {inner} up"))?;
+        }
+        Ok(Some(lan))
     }
 
-    /// What runs a program on host `number`, from 1.
+    /// Machines in a network of their own each, `10.77.N.2`, with a router between them that passes no
+    /// multicast.
+    pub fn apart(hosts: u8) -> Result<Option<Self>> {
+        let Some(mut lan) = Self::begin()? else {
+            return Ok(None);
+        };
+        let router = lan.router(1)?;
+        for number in 1..=hosts {
+            let host = lan.host(number)?;
+            let (inner, outer) = (format!("v{host}"), format!("r{number}"));
+            wire((&host, &inner), (&router, &outer))?;
+            ip(&format!(
+                "-n {router} addr add 10.77.{number}.1/24 dev {outer}"
+            ))?;
+            ip(&format!(
+                "-n {host} addr add 10.77.{number}.2/24 dev {inner}"
+            ))?;
+            ip(&format!("-n {host} route add default via 10.77.{number}.1"))?;
+        }
+        Ok(Some(lan))
+    }
+
+    /// Two machines, `10.77.1.2` and `10.77.2.2`, with two routers between them whose wire takes packets of
+    /// `mtu` bytes, and which don't say so.
+    pub fn through_a_narrow_wire(mtu: u16) -> Result<Option<Self>> {
+        let Some(mut lan) = Self::begin()? else {
+            return Ok(None);
+        };
+        let routers = [lan.router(1)?, lan.router(2)?];
+        wire((&routers[0], "m1"), (&routers[1], "m2"))?;
+        for (number, router) in (1..=2).zip(&routers) {
+            let other = 3 - number;
+            let host = lan.host(number)?;
+            let inner = format!("v{host}");
+            wire((&host, &inner), (router, "h"))?;
+            ip(&format!("-n {router} addr add 10.77.{number}.1/24 dev h"))?;
+            ip(&format!(
+                "-n {host} addr add 10.77.{number}.2/24 dev {inner}"
+            ))?;
+            ip(&format!("-n {host} route add default via 10.77.{number}.1"))?;
+            ip(&format!(
+                "-n {router} addr add 10.77.9.{number}/24 dev m{number}"
+            ))?;
+            ip(&format!("-n {router} link set m{number} mtu {mtu}"))?;
+            ip(&format!(
+                "-n {router} route add 10.77.{other}.0/24 via 10.77.9.{other}"
+            ))?;
+            let rules = "table ip f { chain o { type filter hook output priority 0; \
+                         icmp type destination-unreachable drop; }; }";
+            nft(router, rules)?;
+        }
+        Ok(Some(lan))
+    }
+
+    /// What runs a program on a machine.
     pub fn prefix(&self, number: usize) -> Vec<String> {
         ["ip", "netns", "exec", &self.hosts[number - 1]]
             .map(str::to_owned)
             .to_vec()
     }
+
+    /// Gives a machine at the bridge the address `10.77.0.LAST` in place of the one that it has.
+    pub fn readdress(&self, number: usize, last: u8) -> Result<()> {
+        let (host, inner) = self.host_and_wire(number);
+        ip(&format!("-n {host} -4 addr flush dev {inner}"))?;
+        ip(&format!("-n {host} addr add 10.77.0.{last}/24 dev {inner}"))?;
+        ip(&format!("-n {host} route replace default dev {inner}"))
+    }
+
+    /// Takes a machine behind the router into the network `10.77.NETWORK.0`, where it is `10.77.NETWORK.2`.
+    pub fn move_to(&self, number: usize, network: u8) -> Result<()> {
+        let (host, inner) = self.host_and_wire(number);
+        let router = self.routers.first().context("no router")?;
+        ip(&format!(
+            "-n {router} addr add 10.77.{network}.1/24 dev r{number}"
+        ))?;
+        ip(&format!("-n {host} -4 addr flush dev {inner}"))?;
+        ip(&format!(
+            "-n {host} addr add 10.77.{network}.2/24 dev {inner}"
+        ))?;
+        ip(&format!(
+            "-n {host} route replace default via 10.77.{network}.1"
+        ))
+    }
+
+    /// Pulls a machine's plug out of the bridge, or puts it back.
+    pub fn plug(&self, number: usize, is_in: bool) -> Result<()> {
+        let host = &self.hosts[number - 1];
+        let state = if is_in { "up" } else { "down" };
+        ip(&format!("link set w{host} {state}"))
+    }
+
+    /// Bounds what a machine sends, in Mbit/s.
+    pub fn limit(&self, number: usize, mbit: u32) -> Result<()> {
+        let (host, inner) = self.host_and_wire(number);
+        run(
+            "tc",
+            &format!(
+                "-n {host} qdisc replace dev {inner} root tbf rate {mbit}mbit burst 64kb latency 100ms"
+            ),
+        )
+    }
+
+    /// Loses one packet in `1000 / per_mille` of those that a machine is sent.
+    pub fn lose(&self, number: usize, per_mille: u32) -> Result<()> {
+        let (host, inner) = self.host_and_wire(number);
+        for other in &self.hosts {
+            // Packets as they would be on a wire, not as large as the kernel passes them on to itself.
+            let features = format!("-n {other} link set v{other} gso_max_segs 1");
+            ip(&features)?;
+        }
+        let rules = format!(
+            "table netdev l {{ chain i {{ type filter hook ingress device \"{inner}\" priority 0; \
+             numgen random mod 1000 < {per_mille} counter drop; }}; }}"
+        );
+        nft(host, &rules)
+    }
+
+    /// Bytes that a machine was sent so far, with all that goes around them.
+    pub fn received(&self, number: usize) -> Result<u64> {
+        let (host, inner) = self.host_and_wire(number);
+        let file = format!("/sys/class/net/{inner}/statistics/rx_bytes");
+        let output = Command::new("ip")
+            .args(["netns", "exec", host, "cat", &file])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim()
+            .parse()
+            .with_context(|| format!("{file}: {text}"))
+    }
+
+    fn host_and_wire(&self, number: usize) -> (&str, String) {
+        let host = &self.hosts[number - 1];
+        (host, format!("v{host}"))
+    }
+
+    fn begin() -> Result<Option<Self>> {
+        for (program, arguments, package) in [
+            ("ip", ["netns", "list"], "iproute2"),
+            ("nft", ["--version", "--version"], "nftables"),
+        ] {
+            let probe = Command::new(program).args(arguments).output();
+            if !probe.is_ok_and(|out| out.status.success()) {
+                eprintln!("NOT RUN: no `{program}` here (package {package})");
+                return Ok(None);
+            }
+        }
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("p{}{}", std::process::id() % 1_000_000, letter(made));
+        let probe = format!("{name}-0");
+        if let Err(error) = ip(&format!("netns add {probe}")) {
+            eprintln!("NOT RUN: no network namespaces here (they need root): {error:#}");
+            return Ok(None);
+        }
+        ip(&format!("netns del {probe}"))?;
+        Ok(Some(Self {
+            name,
+            hosts: Vec::new(),
+            routers: Vec::new(),
+            bridge: false,
+        }))
+    }
+
+    fn bridged() -> Result<Option<Self>> {
+        let Some(mut lan) = Self::begin()? else {
+            return Ok(None);
+        };
+        // Nobody learns who sits where: a plug that moves is heard at once.
+        ip(&format!(
+            "link add {} type bridge mcast_snooping 0",
+            lan.name
+        ))?;
+        lan.bridge = true;
+        ip(&format!("link set {} up", lan.name))?;
+        Ok(Some(lan))
+    }
+
+    /// A machine without any wire.
+    fn host(&mut self, number: u8) -> Result<String> {
+        let host = format!("{}-{number}", self.name);
+        ip(&format!("netns add {host}"))?;
+        self.hosts.push(host.clone());
+        ip(&format!("-n {host} link set lo up"))?;
+        Ok(host)
+    }
+
+    fn router(&mut self, number: u8) -> Result<String> {
+        let router = format!("{}-r{number}", self.name);
+        ip(&format!("netns add {router}"))?;
+        self.routers.push(router.clone());
+        ip(&format!("-n {router} link set lo up"))?;
+        let forwards = Command::new("ip")
+            .args(["netns", "exec", &router, "sh", "-c"])
+            .arg("echo 1 > /proc/sys/net/ipv4/ip_forward")
+            .status()?;
+        ensure!(forwards.success(), "{router} doesn't forward");
+        Ok(router)
+    }
+
+    /// A machine with a wire to the bridge; the name of its end.
+    fn plug_in(&mut self, number: u8) -> Result<String> {
+        let host = self.host(number)?;
+        let (inner, outer) = (format!("v{host}"), format!("w{host}"));
+        ip(&format!("link add {outer} type veth peer name {inner}"))?;
+        ip(&format!("link set {inner} netns {host}"))?;
+        ip(&format!("link set {outer} master {} up", self.name))?;
+        Ok(inner)
+    }
 }
 
 impl Drop for Lan {
     fn drop(&mut self) {
-        for host in &self.hosts {
-            let _ = ip(&format!("netns del {host}"));
+        for namespace in self.hosts.iter().chain(&self.routers) {
+            let _ = ip(&format!("netns del {namespace}"));
         }
-        let _ = ip(&format!("link del {}", self.bridge));
+        if self.bridge {
+            let _ = ip(&format!("link del {}", self.name));
+        }
     }
 }
 
+fn letter(number: u32) -> char {
+    char::from(b'a' + u8::try_from(number % 26).unwrap_or(0))
+}
+
+/// Joins two namespaces with a wire, by the names that its ends have there.
+fn wire(one: (&str, &str), other: (&str, &str)) -> Result<()> {
+    let ((namespace, end), (far, far_end)) = (one, other);
+    ip(&format!(
+        "-n {namespace} link add {end} type veth peer name {far_end} netns {far}"
+    ))?;
+    ip(&format!("-n {namespace} link set {end} up"))?;
+    ip(&format!("-n {far} link set {far_end} up"))
+}
+
 fn ip(arguments: &str) -> Result<()> {
-    let output = Command::new("ip").args(arguments.split(' ')).output()?;
+    run("ip", arguments)
+}
+
+fn run(program: &str, arguments: &str) -> Result<()> {
+    let output = Command::new(program).args(arguments.split(' ')).output()?;
     ensure!(
         output.status.success(),
-        "ip {arguments}: {}",
+        "{program} {arguments}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
+/// Adds rules to a namespace's firewall.
+fn nft(namespace: &str, rules: &str) -> Result<()> {
+    let mut child = Command::new("ip")
+        .args(["netns", "exec", namespace, "nft", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child
+        .stdin
+        .take()
+        .context("no stdin")?
+        .write_all(rules.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(
+        output.status.success(),
+        "nft: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())

@@ -8,6 +8,7 @@ use podsync_core::{
     },
     wire::Protocol,
 };
+use podsync_daemon::addresses;
 use rand::RngExt;
 
 use super::{
@@ -82,8 +83,8 @@ impl World {
             // No ticket names a hub here.
             Output::JoinAtHub { .. } => Ok(()),
             Output::GateChanged(change) => {
-                self.node_mut(node).gate.apply(change);
-                Ok(())
+                self.node_mut(node).gate.apply(change.clone());
+                self.membership_told(node, &change)
             }
             Output::Reply { command, result } => self.reply(node, command, result),
             Output::Event(event) => self.event(node, &event),
@@ -246,6 +247,10 @@ impl World {
         match event {
             Event::TransferDone { transfer, .. } => self.transferred(node, *transfer, true),
             Event::TransferFailed { transfer, .. } => self.transferred(node, *transfer, false),
+            Event::AddressesHeard { device, addresses } => {
+                let (device, addresses) = (*device, addresses.clone());
+                self.tell(node, addresses::Input::Announced { device, addresses })
+            }
             _ => Ok(()),
         }
     }

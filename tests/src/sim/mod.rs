@@ -21,6 +21,7 @@ mod node;
 mod opened;
 mod people;
 mod queue;
+mod roam;
 mod store;
 mod traffic;
 mod view;

@@ -20,7 +20,9 @@ use podsync_core::{
     wire::Protocol,
 };
 
-use super::{bucket::Download, disk::Disk, genesis::Genesis, people::Asked, store::Store};
+use super::{
+    bucket::Download, disk::Disk, genesis::Genesis, people::Asked, roam::Roaming, store::Store,
+};
 
 /// A node's place in its world.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +110,8 @@ pub(super) struct Node {
     pub(super) downloads: BTreeMap<FetchId, Download>,
     pub(super) asked: BTreeMap<CommandId, Asked>,
     pub(super) transfers: BTreeMap<TransferId, Vec<WantedBlob>>,
+    /// Its place, where it finds others by itself; others are linked by the story.
+    pub(super) roaming: Option<Roaming>,
     /// When the engine is woken next.
     pub(super) wake: Option<Duration>,
     /// The newest head of each feed that was safe on the disk: it outlives the engine.
@@ -135,6 +139,7 @@ impl Node {
             downloads: BTreeMap::new(),
             asked: BTreeMap::new(),
             transfers: BTreeMap::new(),
+            roaming: None,
             wake: None,
             floors: BTreeMap::new(),
             minted: 0,

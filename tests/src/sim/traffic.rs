@@ -129,6 +129,10 @@ impl World {
                 },
             )?;
         }
+        self.tell(
+            node,
+            podsync_daemon::addresses::Input::Disconnected { device },
+        )?;
         self.feed(node, Input::Disconnected { device })
     }
 
@@ -156,7 +160,7 @@ impl World {
             && !there.peers.contains_key(&here.device())
     }
 
-    fn connect(&mut self, one: NodeId, other: NodeId) -> Result<(), Violation> {
+    pub(super) fn connect(&mut self, one: NodeId, other: NodeId) -> Result<(), Violation> {
         self.sessions_opened += 1;
         let session = self.sessions_opened;
         self.sessions.insert(session, (one, other));

@@ -14,6 +14,7 @@ use podsync_core::{
     engine::{Answer, CommandId, Engine, EngineError, FetchId, Input, Now, RequestId, TransferId},
     keys::DeviceSecret,
 };
+use podsync_daemon::addresses::Multiaddr;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -85,6 +86,18 @@ pub(super) enum Happening {
         life: u32,
         fetch: FetchId,
     },
+    /// A node's address machine is due.
+    Roam {
+        node: NodeId,
+        life: u32,
+    },
+    /// An attempt to connect ends.
+    Dialled {
+        node: NodeId,
+        life: u32,
+        device: DeviceId,
+        addresses: Vec<Multiaddr>,
+    },
     /// A node looks at the hub.
     Poll {
         node: NodeId,
@@ -147,6 +160,8 @@ pub struct World {
     /// Sessions that carry messages, by their two ends.
     pub(super) sessions: BTreeMap<u64, (NodeId, NodeId)>,
     pub(super) sessions_opened: u64,
+    /// Addresses that were given out.
+    pub(super) given: u32,
     /// Nodes on the other side of a partition.
     pub(super) far_side: BTreeSet<NodeId>,
     pub(super) climate: Climate,
@@ -173,6 +188,7 @@ impl World {
             links: Vec::new(),
             sessions: BTreeMap::new(),
             sessions_opened: 0,
+            given: 0,
             far_side: BTreeSet::new(),
             climate,
             bucket: Bucket::default(),
@@ -323,6 +339,7 @@ impl World {
         home.engine = Some(engine);
         self.note(node, "starts", None, 0);
         self.settle(node)?;
+        self.roam_anew(node)?;
         self.tell_of_bucket(node)
     }
 
@@ -381,6 +398,13 @@ impl World {
             Happening::DownloadGivenUp { node, life, fetch } => {
                 self.download_given_up(node, life, fetch)
             }
+            Happening::Roam { node, life } => self.roam(node, life),
+            Happening::Dialled {
+                node,
+                life,
+                device,
+                addresses,
+            } => self.dialled(node, life, device, &addresses),
             Happening::Poll { node } => self.poll(node),
             Happening::GivenUp { node, life, fetch } => self.given_up(node, life, fetch),
         }

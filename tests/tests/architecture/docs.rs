@@ -60,6 +60,29 @@ fn every_test_that_a_page_names_exists() {
     }
 }
 
+/// The rows of the table of failures each name a test that there is.
+#[test]
+fn every_failure_that_operations_lists_has_a_test() {
+    let sources = sources(&["crates", "tests"]);
+    let page = page("operations.md");
+    let table = page
+        .split("## What fails, and how it is told")
+        .nth(1)
+        .unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let rows: Vec<_> = table
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| ---"))
+        .skip(1)
+        .collect();
+    assert!(rows.len() >= 12, "{} rows", rows.len());
+    for row in rows {
+        let test = named_tests(row).last();
+        let there = test.is_some_and(|test| sources.contains(&format!("fn {test}(")));
+        assert!(there, "no test that there is in: {row}");
+    }
+}
+
 /// The rows of the table of bad input each name a test.
 #[test]
 fn every_kind_of_bad_input_has_a_test() {

@@ -16,8 +16,6 @@ use crate::{metadata, root};
 
 /// Files that stand in a circle still. Never add one: this list shrinks.
 const CIRCLES_LEFT: &[&str] = &[
-    "crates/api/src/hub/error.rs",
-    "crates/api/src/hub/objects.rs",
     "crates/bucket/src/bucket.rs",
     "crates/bucket/src/download/reader.rs",
     "crates/bucket/src/hub.rs",
@@ -61,7 +59,6 @@ const CIRCLES_LEFT: &[&str] = &[
 const MAX_PARAMETERS: usize = 6;
 /// Functions with more parameters still; this list shrinks too.
 const LONG_LEFT: &[&str] = &[
-    "crates/core/src/engine/publish.rs: write_entry",
     "crates/daemon/src/calls/disk.rs: look_at",
     "crates/daemon/src/calls/verify/bucket.rs: mend_outboards",
 ];

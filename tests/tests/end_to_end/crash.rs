@@ -303,6 +303,50 @@ fn a_puller_killed_at_a_hundred_random_moments_beside_the_hub() -> Result<()> {
     exported_is(&bob, "orders", &state)
 }
 
+/// The hub and its bucket die together, a hundred times in a share and a hundred times in a pull: what was
+/// acknowledged is there, and nothing is half committed.
+#[test]
+fn a_hub_and_its_bucket_killed_at_two_hundred_random_moments() -> Result<()> {
+    let seed = rand::random::<u64>();
+    println!("seed {seed}");
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let ticket = alice.invite(&[])?;
+    let bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    let state = alice.scratch("state");
+    let from = state.to_string_lossy().into_owned();
+    let save = ["save", "orders", "--share", "--wait", "--from", &from];
+    let pull = ["pull", "orders", "--source", "bucket"];
+    for round in 0..100_u64 {
+        fill(&state, 3, 1 << 20, round)?;
+        let saving = alice.spawn(&save, &[])?;
+        killed_and_back(&mut hub, &mut rng)?;
+        let saved = finish(saving)?.ok()?;
+        ensure!(saved["shared"]["durable"] == true, "{round}: {saved}");
+        let pulling = bob.spawn(&pull, &[])?;
+        killed_and_back(&mut hub, &mut rng)?;
+        finish(pulling)?;
+        bob.run(&pull)?.ok()?;
+        exported_is(&bob, "orders", &state)?;
+    }
+    let hers = alice.run(&["versions", "orders"])?.ok()?;
+    let his = bob.run(&["versions", "orders"])?.ok()?;
+    ensure!(ids(&hers).len() == 100, "{hers}");
+    ensure!(ids(&hers) == ids(&his), "{hers} and {his}");
+    let sound = bob.run(&["verify", "--bucket"])?.ok()?;
+    ensure!(sound["broken"] == serde_json::json!([]), "{sound}");
+    Ok(())
+}
+
+/// `kill -9` within the time that a share or a pull takes, and up again.
+fn killed_and_back(hub: &mut Hub, rng: &mut ChaCha8Rng) -> Result<()> {
+    std::thread::sleep(Duration::from_millis(rng.random_range(0..400)));
+    hub.kill()?;
+    hub.run()
+}
+
 /// The ids of the shared ones among these versions.
 fn ids(versions: &serde_json::Value) -> Vec<&serde_json::Value> {
     let versions = versions.as_array().into_iter().flatten();

@@ -10,9 +10,13 @@ use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, binary, fill};
 use serde_json::Value;
 
+use crate::share::alice_and_bob;
+
 const INVALID: i32 = 2;
+const NOT_FOUND: i32 = 3;
 const DISK: i32 = 10;
 const TICKET: i32 = 13;
+const UNCONFIRMED: i32 = 15;
 
 /// Changes the order of the letters after it.
 const OVERRIDE: char = '\u{202E}';
@@ -27,6 +31,180 @@ fn save(home: &Home, seed: u64, more: &[&str]) -> Result<Value> {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_last_admin_goes_only_after_a_yes() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    for go in [
+        &["team", "remove", "alice"][..],
+        &["team", "role", "alice", "reader"],
+        &["team", "leave"],
+    ] {
+        let why = alice.run(go)?.failed(UNCONFIRMED)?;
+        ensure!(why.contains("recovery key"), "{why}");
+    }
+    // With a second admin nothing is lost by it.
+    alice.run(&["team", "role", "bob", "admin"])?.ok()?;
+    alice.run(&["team", "role", "alice", "publisher"])?.ok()?;
+    while bob.run(&["status"])?.ok()?["teams"][0]["admins"] != 1 {}
+    bob.run(&["team", "role", "bob", "reader"])?
+        .failed(UNCONFIRMED)?;
+    bob.run(&["team", "role", "bob", "reader", "-y"])?.ok()?;
+    let status = bob.run(&["status"])?.ok()?;
+    ensure!(status["teams"][0]["admins"] == 0, "{status}");
+    let warnings = status["warnings"].to_string();
+    ensure!(warnings.contains("no admin"), "{warnings}");
+    Ok(())
+}
+
+#[test]
+fn who_leaves_a_team_is_out_of_it() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let why = bob.run(&["team", "leave"])?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("payments"), "{why}");
+    let left = bob.run(&["team", "leave", "--yes"])?.ok()?;
+    ensure!(left["name"] == "payments", "{left}");
+    while alice
+        .run(&["team", "members"])?
+        .ok()?
+        .as_array()
+        .map_or(0, Vec::len)
+        != 1
+    {}
+    let status = bob.run(&["status"])?.ok()?;
+    ensure!(status["teams"][0]["role"].is_null(), "{status}");
+    save(&alice, 1, &["--share"])?;
+    bob.run(&["pull", "orders", "--wait", "1s"])?.failed(5)?;
+    Ok(())
+}
+
+#[test]
+fn an_invite_is_listed_and_revoked() -> Result<()> {
+    let (alice, _bob) = alice_and_bob()?;
+    let spent = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(spent == serde_json::json!([]), "{spent}");
+    let ticket = alice.invite(&["--role", "reader", "--uses", "2"])?;
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(
+        open[0]["role"] == "reader" && open[0]["uses_left"] == 2,
+        "{open}"
+    );
+    ensure!(open[0]["by"] == "alice", "{open}");
+    let id = open[0]["id"].as_str().context("no id")?;
+    alice
+        .run(&["team", "invite", "revoke", "zzzz"])?
+        .failed(NOT_FOUND)?;
+    let revoked = alice.run(&["team", "invite", "revoke", &id[..8]])?.ok()?;
+    ensure!(revoked["id"] == id, "{revoked}");
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(open == serde_json::json!([]), "{open}");
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&alice])?;
+    carol.join(&ticket)?.failed(TICKET)?;
+    Ok(())
+}
+
+#[test]
+fn a_second_team_of_one_name_is_asked_about() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let again = ["team", "create", "payments", "--as", "alice"];
+    let why = alice.run(&again)?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("payments"), "{why}");
+    alice.found("billing")?;
+    alice.run(&[&again[..], &["--yes"]].concat())?.ok()?;
+    let status = alice.run(&["status"])?.ok()?;
+    assert_eq!(status["teams"].as_array().map_or(0, Vec::len), 3);
+    Ok(())
+}
+
+#[test]
+fn a_name_that_may_stand_for_another_version_is_dropped_after_a_yes() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    save(&alice, 1, &["--share"])?;
+    save(&alice, 2, &["--share"])?;
+    alice.run(&["tag", "orders:1", "baseline"])?.ok()?;
+    let why = alice.run(&["drop", "orders"])?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("orders:2"), "{why}");
+    let why = alice
+        .run(&["drop", "orders:baseline"])?
+        .failed(UNCONFIRMED)?;
+    ensure!(why.contains("orders:1"), "{why}");
+    alice.run(&["drop", "orders:1"])?.ok()?;
+    let dropped = alice.run(&["drop", "orders", "-y"])?.ok()?;
+    ensure!(dropped["reference"] == "orders:2", "{dropped}");
+    Ok(())
+}
+
+#[test]
+fn a_rule_that_lets_go_of_something_is_set_after_a_yes() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    for seed in 1..=3 {
+        save(&alice, seed, &["--share"])?;
+    }
+    let rule = [
+        "retention",
+        "set",
+        "orders",
+        "--keep-last",
+        "1",
+        "--grace",
+        "0s",
+    ];
+    let why = alice.run(&rule)?.failed(UNCONFIRMED)?;
+    ensure!(
+        why.contains("orders:1") && why.contains("orders:2"),
+        "{why}"
+    );
+    let rules = alice.run(&["retention", "show"])?.ok()?;
+    ensure!(rules["rules"] == serde_json::json!([]), "{rules}");
+    let set = alice.run(&[&rule[..], &["--yes"]].concat())?.ok()?;
+    ensure!(set["due"].as_array().map_or(0, Vec::len) == 2, "{set}");
+    // What may go already is no news.
+    alice.run(&rule)?.ok()?;
+    alice
+        .run(&["retention", "set", "orders", "--keep-all"])?
+        .ok()?;
+    Ok(())
+}
+
+#[test]
+fn an_older_state_is_shared_after_a_yes_and_never_called_newest() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    save(&bob, 1, &[])?;
+    let newer = save(&alice, 2, &["--share"])?;
+    ensure!(newer["reference"] == "orders:1", "{newer}");
+    while bob.run(&["list"])?.ok()?[0]["versions"] != 1 {}
+    let list = bob.run(&["list"])?.ok()?;
+    let tips = list[0]["tips"].as_array().context("no tips")?;
+    ensure!(
+        tips.len() == 1 && tips[0]["reference"] == "orders:1",
+        "{list}"
+    );
+    let why = bob.run(&["share", "orders"])?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("orders:1"), "{why}");
+    let shared = bob.run(&["share", "orders", "--yes"])?.ok()?;
+    ensure!(shared["reference"] == "orders:2", "{shared}");
+    Ok(())
+}
+
+#[test]
+fn an_empty_folder_is_saved_after_a_yes() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let empty = alice.scratch("empty");
+    fs::create_dir_all(empty.join("nothing/in/it"))?;
+    let from = empty.to_string_lossy().into_owned();
+    let save = ["save", "orders", "--from", &from];
+    alice.run(&save)?.failed(UNCONFIRMED)?;
+    ensure!(alice.run(&["list"])?.ok()? == serde_json::json!([]));
+    alice.run(&[&save[..], &["-y"]].concat())?.ok()?;
+    let services = [&save[..], &["--services", "s3"]].concat();
+    alice.run(&services)?.failed(INVALID)?;
+    Ok(())
 }
 
 #[test]
@@ -105,6 +283,58 @@ fn a_closed_pipe_ends_every_command_quietly() -> Result<()> {
             "{told}"
         );
     }
+    Ok(())
+}
+
+/// stdout is full, and so is stderr where `silent`.
+fn unseen(home: &Home, arguments: &[&str], silent: bool) -> Result<Output> {
+    let full = || File::options().write(true).open("/dev/full");
+    let mut command = home.typed(arguments)?;
+    command.stdout(full()?);
+    match silent {
+        true => command.stderr(full()?),
+        false => command.stderr(Stdio::piped()),
+    };
+    Ok(command.output()?)
+}
+
+#[test]
+fn a_secret_that_was_not_shown_is_shown_again_or_taken_back() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let create = ["team", "create", "payments", "--as", "alice"];
+    let output = unseen(&alice, &create, false)?;
+    ensure!(output.status.code() == Some(DISK), "{output:?}");
+    ensure!(text(&output).contains("podsync-recovery1-"), "{output:?}");
+
+    let ticket = unseen(&alice, &["team", "invite"], false)?;
+    ensure!(ticket.status.code() == Some(DISK), "{ticket:?}");
+    let shown = text(&ticket);
+    let shown = shown.lines().find(|line| line.starts_with("podsync1-"));
+    ensure!(shown.is_some(), "{ticket:?}");
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    assert_eq!(open.as_array().map_or(0, Vec::len), 1);
+
+    // Where nobody can have seen them.
+    unseen(&alice, &["team", "invite"], true)?;
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    assert_eq!(open.as_array().map_or(0, Vec::len), 1);
+    unseen(&alice, &["team", "invite", "--robot"], true)?;
+    let members = alice.run(&["team", "members"])?.ok()?;
+    assert_eq!(members.as_array().map_or(0, Vec::len), 1);
+    let billing = ["team", "create", "billing", "--as", "alice"];
+    let output = unseen(&alice, &billing, true)?;
+    ensure!(output.status.code() == Some(DISK), "{output:?}");
+    let kept = fs::read_dir(alice.path())?
+        .filter_map(Result::ok)
+        .find(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with("recovery-key-")
+        })
+        .context("the recovery key is lost")?;
+    let key = fs::read_to_string(kept.path())?;
+    ensure!(key.starts_with("podsync-recovery1-"), "{key}");
     Ok(())
 }
 

@@ -52,7 +52,7 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
     assert_eq!(applied["dropped"], serde_json::json!([]));
     assert_eq!(versions(&alice)?.len(), 5);
 
-    let set = alice.run(&soon)?.ok()?;
+    let set = alice.run(&[&soon[..], &["--yes"]].concat())?.ok()?;
     assert_eq!(references(&set["due"]), ["orders:2", "orders:3"]);
     // Bob hears of the rule, comes to the same, and may drop none of hers.
     while bob.run(&["retention", "show"])?.ok()?["due"] == serde_json::json!([]) {}
@@ -78,6 +78,7 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
             "--drop-tagged",
             "--grace",
             "0s",
+            "--yes",
         ])?
         .ok()?;
     alice.run(&["retention", "apply"])?.ok()?;
@@ -89,7 +90,7 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
     let applied = alice.run(&["retention", "apply"])?.ok()?;
     assert_eq!(applied["dropped"], serde_json::json!([]));
     alice
-        .run(&["retention", "set", "orders", "--unset"])?
+        .run(&["retention", "set", "orders", "--unset", "-y"])?
         .ok()?;
     ensure!(
         !alice
@@ -107,7 +108,15 @@ fn two_daemons_that_carry_it_out_at_once_do_no_harm() -> Result<()> {
     share(&alice, 4)?;
     alice.run(&["team", "role", "bob", "admin"])?.ok()?;
     alice
-        .run(&["retention", "set", "--keep-last", "1", "--grace", "0s"])?
+        .run(&[
+            "retention",
+            "set",
+            "--keep-last",
+            "1",
+            "--grace",
+            "0s",
+            "-y",
+        ])?
         .ok()?;
     while bob.run(&["retention", "show"])?.ok()?["due"]
         .as_array()

@@ -4,6 +4,7 @@
 //! A failure names its seed; `PODSYNC_SEED=17` runs each test with that seed alone.
 
 mod disks;
+mod roaming;
 mod thousand;
 mod transfers;
 mod trust;

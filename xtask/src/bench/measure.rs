@@ -52,7 +52,11 @@ pub(super) fn timed<T>(daemons: &[Process], work: impl FnOnce() -> Result<T>) ->
     measured(daemons, work)
 }
 
-fn measured<T>(daemons: &[Process], work: impl FnOnce() -> Result<T>) -> Result<(T, Cost)> {
+/// Measures `work` as the machine is: for what takes minutes.
+pub(super) fn measured<T>(
+    daemons: &[Process],
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Cost)> {
     let cpu = || -> Result<f64> {
         let mut sum = Process::own_and_waited_for()?;
         for daemon in daemons {

@@ -6,18 +6,22 @@ use std::{collections::VecDeque, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 use podsync_api::hub::{BatchOperation, BatchedId, ObjectId};
-use reqwest::{Response, StatusCode, header};
+use reqwest::{Response, StatusCode, Url, header};
 use tokio::time::timeout;
 
 use crate::{
     Hub, TransferError,
-    bucket::{Grant, Presigned, Tries, Verdict, garbled},
+    bucket::{Grant, Presigned, Tries, Verdict, garbled, refused},
     hub::Patience,
+    said::Said,
     wire,
 };
 
 /// The most requests for one object: a server that cuts every one after some bytes ends here.
 const MAX_REQUESTS: u64 = 256;
+
+/// 416: the object is shorter than what was asked for.
+const OUT_OF_RANGE: u16 = 416;
 
 pub(crate) struct Reader<'a> {
     hub: &'a Hub,
@@ -115,9 +119,10 @@ impl<'a> Reader<'a> {
                 _ => self.ask().await?,
             };
             let sent = self.send(&presigned, &range).await;
+            let url = presigned.url.clone();
             self.grant = Some(presigned);
             match sent {
-                Ok(response) => match self.judge(response, &range)? {
+                Ok(response) => match self.judge(response, &url, &range).await? {
                     Ok(body) if body.end >= wanted.end => return Ok(body),
                     Ok(_) => return Err(garbled(self.id, "it gives less than a piece")),
                     Err((reason, after)) => self.tries.pause(&self.id, reason, after).await?,
@@ -158,43 +163,46 @@ impl<'a> Reader<'a> {
     }
 
     /// A body, or what to wait for before the next try.
-    fn judge(
+    async fn judge(
         &mut self,
         response: Response,
+        url: &Url,
         range: &Range<u64>,
     ) -> Result<Result<Body, (String, Option<std::time::Duration>)>, TransferError> {
         let object = self.id;
-        match Verdict::of(response.status(), response.headers()) {
-            Verdict::Fine => self.body(response, range).map(Ok),
+        if response.status().is_success() {
+            return self.body(response, range).map(Ok);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let said = Said::read(response, url, self.patience().stalled).await;
+        match Verdict::of(said, status, &headers) {
             Verdict::Later(reason, after) => Ok(Err((reason, after))),
-            Verdict::Declined(status) => {
+            Verdict::Declined(said) => {
                 self.grant = None;
                 if self.tries.may_renew() {
-                    Ok(Err((format!("it answers with status {status}"), None)))
+                    Ok(Err((said.to_string(), None)))
                 } else {
-                    Err(TransferError::Refused { object, status })
+                    Err(refused(object, said))
                 }
             }
-            Verdict::NotFound => Err(TransferError::NotFound {
+            Verdict::NotFound(said) => Err(TransferError::NotFound {
                 object,
-                message: "it was there, and isn't any more; take it from a peer".to_owned(),
+                message: said.to_string(),
             }),
-            Verdict::Refused(416) => Err(self.other_length()),
-            Verdict::Refused(status) => Err(TransferError::Refused { object, status }),
-            Verdict::There => Err(TransferError::Refused {
-                object,
-                status: StatusCode::PRECONDITION_FAILED.as_u16(),
-            }),
+            Verdict::Refused(said) if said.status == OUT_OF_RANGE => Err(self.other_length()),
+            Verdict::Refused(said) => Err(refused(object, said)),
+            Verdict::Fine | Verdict::There => Err(refused(object, Said::bare(status, url))),
         }
     }
 
-    /// What part of the object a body is. A server may ignore `Range` and give all of it.
+    /// What part of the object a body is, as it says itself. A server may ignore `Range` and give all of it, or
+    /// give a part and call it 200.
     fn body(&self, response: Response, range: &Range<u64>) -> Result<Body, TransferError> {
         let size = self.id.size;
+        let content_range = response.headers().get(header::CONTENT_RANGE);
         let given = match response.status() {
-            StatusCode::OK => 0..size,
-            StatusCode::PARTIAL_CONTENT => {
-                let content_range = response.headers().get(header::CONTENT_RANGE);
+            StatusCode::OK if content_range.is_none() => 0..size,
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                 let parsed = content_range.and_then(|value| parse(value.to_str().ok()?));
                 let Some((given, whole)) = parsed else {
                     return Err(garbled(self.id, "it doesn't say what part it gives"));

@@ -6,7 +6,7 @@ use axum::{http::StatusCode, response::IntoResponse};
 use bao_tree::io::BaoContentItem;
 use bytes::Bytes;
 use podsync_api::hub::{ObjectKind, ObjectRef};
-use podsync_bucket::{GROUP, OutboardsBuilder, Patience, Sink, TransferError};
+use podsync_bucket::{Condition, GROUP, OutboardsBuilder, Patience, Sink, TransferError};
 use podsync_core::BlobId;
 
 use crate::{
@@ -316,6 +316,36 @@ async fn a_server_that_ignores_ranges_is_read_once() {
     assert_eq!(taken, wanted);
 }
 
+/// `rclone serve s3` does that: the status of a whole object, and the headers of a part.
+fn part_as_200() -> Odd {
+    let pack = bytes(1, 4 * MIB);
+    odd(async move |request| {
+        let range = asked(request.headers()).unwrap();
+        let mut part = part(range.clone(), pack.slice(range), pack.len());
+        *part.status_mut() = StatusCode::OK;
+        part
+    })
+}
+
+#[tokio::test]
+async fn a_part_that_comes_as_200_is_read_from_where_it_begins() {
+    let (fake, pack) = with_pack(4 * MIB).await;
+    fake.bucket([part_as_200(), part_as_200()]);
+    let wanted = [MIB..MIB + GROUP, 3 * MIB..3 * MIB + GROUP];
+    let (moved, taken) = download(&fake, &pack, &wanted).await;
+    assert_eq!(moved.unwrap(), 2);
+    assert_eq!(taken, wanted);
+    // What a repair goes by sees the same.
+    fake.bucket([part_as_200(), part_as_200()]);
+    let examined = ObjectRef {
+        id: object(ObjectKind::Pack, &pack),
+        generation: 3,
+    };
+    let condition = fake.client().examine(&examined, |_| ()).await.unwrap();
+    assert_eq!(condition, Condition::Sound);
+    assert_eq!(fake.count("GET"), 4);
+}
+
 #[tokio::test]
 async fn less_than_was_asked_for_is_taken_and_the_rest_asked_for() {
     let (fake, pack) = with_pack(4 * MIB).await;
@@ -339,7 +369,7 @@ async fn an_expired_url_of_a_download_is_asked_for_again_once() {
         let (error, _) = download(&fake, &pack, &[0..MIB]).await;
         let error = error.unwrap_err();
         assert!(
-            matches!(error, TransferError::Refused { status, .. } if status == code),
+            matches!(error, TransferError::Refused { ref said, .. } if said.status == code),
             "{error}"
         );
         assert_eq!(fake.count("batch"), 4);
@@ -390,7 +420,7 @@ async fn a_pack_that_vanished_is_told() {
     fake.bucket([status(302)]);
     let (error, _) = download(&fake, &pack, &[0..MIB]).await;
     assert!(
-        matches!(error, Err(TransferError::Refused { status: 302, .. })),
+        matches!(&error, Err(TransferError::Refused { said, .. }) if said.status == 302),
         "{error:?}"
     );
 }

@@ -34,7 +34,8 @@ async fn an_expired_url_is_asked_for_again_once() {
             .upload(&[pack(&bytes)], nobody)
             .await
             .unwrap_err();
-        let refused = matches!(error, TransferError::Refused { status, .. } if status == code);
+        let refused =
+            matches!(error, TransferError::Refused { ref said, .. } if said.status == code);
         assert!(refused && !error.may_pass(), "{error}");
         assert_eq!((fake.count("batch"), fake.count("PUT")), (2, 2));
     }
@@ -60,6 +61,19 @@ async fn a_busy_bucket_is_asked_again_within_bounds() {
         "{error}"
     );
     assert_eq!(fake.count("PUT"), 5);
+}
+
+#[tokio::test]
+async fn what_a_bucket_does_not_do_is_not_asked_for_again() {
+    for code in [501, 505, 404, 405] {
+        let fake = Fake::start().await;
+        fake.bucket([status(code)]);
+        let pack = pack(&bytes(1, MIB));
+        let error = fake.client().upload(&[pack], nobody).await.unwrap_err();
+        let refused = matches!(error, TransferError::Refused { status, .. } if status == code);
+        assert!(refused && !error.may_pass(), "{error}");
+        assert_eq!(fake.count("PUT"), 1);
+    }
 }
 
 #[tokio::test]

@@ -223,10 +223,12 @@ fn save(from: pods::StateSource, pod: &str, message: &str) -> Result<pods::Save,
         pod,
         message: message.to_owned(),
         from,
+        token: crate::arguments::auth_token(),
         services: Vec::new(),
         share: true,
         durable: false,
         consents: BTreeSet::new(),
+        allow_secrets: false,
     })
 }
 

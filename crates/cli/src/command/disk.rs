@@ -38,7 +38,8 @@ pub(crate) async fn pin(context: &Context, pin: Pin, pinned: bool) -> Result<(),
     let request = disk::Pin {
         reference: pin.reference,
         pinned,
-        wait_s: if pinned { pin.wait.wait.as_secs() } else { 0 },
+        wait_s: if pinned { pin.wait.time().as_secs() } else { 0 },
+        until_shared: pin.wait.is_until_shared(),
     };
     let version = call(context, Needs::Home, &request).await?;
     context.printer.result(&version, |version| {

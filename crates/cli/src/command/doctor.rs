@@ -4,7 +4,11 @@ use clap::Args;
 use podsync_api::{ApiError, ErrorCode};
 use podsync_daemon::{Finding, Overrides, Settings, Verdict};
 
-use crate::{arguments::Endpoint, context::Context, output::printable};
+use crate::{
+    arguments::{Endpoint, auth_token},
+    context::Context,
+    output::printable,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
@@ -14,7 +18,8 @@ pub(crate) struct Doctor {
 
 pub(crate) async fn run(context: &Context, doctor: Doctor) -> Result<(), ApiError> {
     let settings = Settings::load(&context.home()?, Overrides::default())?;
-    let findings = podsync_daemon::examine(&settings, &doctor.endpoint.url).await;
+    let findings =
+        podsync_daemon::examine(&settings, &doctor.endpoint.url, auth_token().as_ref()).await;
     context.printer.result(&findings, |findings| {
         let lines: Vec<_> = findings.iter().map(words).collect();
         lines.join("\n")

@@ -25,7 +25,8 @@ pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiErro
     let request = pods::Export {
         reference: export.reference,
         to: absolute(export.path)?,
-        wait_s: export.wait.wait.as_secs(),
+        wait_s: export.wait.time().as_secs(),
+        until_shared: export.wait.is_until_shared(),
         sources: export.wait.sources(),
     };
     let exported = call(context, Needs::Network, &request).await?;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
-    arguments::{Endpoint, Wait, Yes},
+    arguments::{Endpoint, Wait, Yes, auth_token},
     call::{call, call_agreed_over, call_over},
     command::diff,
     context::{Connection, Context, Needs},
@@ -123,7 +123,7 @@ pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
 async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiError> {
     let reference = load
         .requirements
-        .meant(connection, Some(load.reference), load.wait.wait)
+        .meant(connection, Some(load.reference), load.wait.time())
         .await?;
     if load.dry_run {
         return dry_run(connection, reference, load.how, load.wait).await;
@@ -143,9 +143,11 @@ pub(super) async fn into_instance(
     let request = pods::Load {
         reference,
         endpoint: how.endpoint.url,
+        token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
-        wait_s: wait.wait.as_secs(),
+        wait_s: wait.time().as_secs(),
+        until_shared: wait.is_until_shared(),
         sources: wait.sources(),
         consents: how.agree.consents(),
         once: false,
@@ -169,12 +171,14 @@ async fn dry_run(
     how: How,
     wait: Wait,
 ) -> Result<(), ApiError> {
-    let request = contents::Foresee {
+    let request = contents::ForecastLoad {
         reference,
         endpoint: how.endpoint.url,
+        token: auth_token(),
         merge: how.merge.to_string(),
         services: how.services,
-        wait_s: wait.wait.as_secs(),
+        wait_s: wait.time().as_secs(),
+        until_shared: wait.is_until_shared(),
     };
     let forecast = call_over(connection, &request).await?;
     connection.context.printer.result(&forecast, |forecast| {
@@ -194,6 +198,7 @@ async fn dry_run(
 pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
     let request = pods::Undo {
         endpoint: undo.endpoint.url,
+        token: auth_token(),
     };
     let undone = call(context, Needs::Home, &request).await?;
     context.printer.result(&undone, |undone| {

@@ -78,7 +78,8 @@ async fn lock_over(
     for name in names {
         let request = pods::Resolve {
             reference: name.clone(),
-            wait_s: lock.wait.wait.as_secs(),
+            wait_s: lock.wait.time().as_secs(),
+            until_shared: lock.wait.is_until_shared(),
         };
         let resolved = call_over(connection, &request).await?;
         let file = file.get_or_insert_with(|| LockFile::new(&lock.file, resolved.team));

@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {
 async fn pull_over(connection: &Connection<'_>, pull: Pull) -> Result<(), ApiError> {
     let reference = pull
         .requirements
-        .meant(connection, pull.reference, pull.wait.wait)
+        .meant(connection, pull.reference, pull.wait.time())
         .await?;
     if pull.load {
         let loaded = load::into_instance(connection, reference, pull.how, pull.wait).await?;
@@ -57,7 +57,8 @@ async fn pull_over(connection: &Connection<'_>, pull: Pull) -> Result<(), ApiErr
     }
     let request = pods::Pull {
         reference,
-        wait_s: pull.wait.wait.as_secs(),
+        wait_s: pull.wait.time().as_secs(),
+        until_shared: pull.wait.is_until_shared(),
         sources: pull.wait.sources(),
     };
     let pulled = call_over(connection, &request).await?;

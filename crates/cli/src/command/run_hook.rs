@@ -56,8 +56,9 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
     let policy = ConstantBuilder::default()
         .with_delay(POLL)
         .with_max_times(usize::try_from(tries).unwrap_or(usize::MAX));
+    let token = crate::arguments::auth_token();
     let ready = || async {
-        match podsync_daemon::instance_can_be_saved(&url).await {
+        match podsync_daemon::instance_can_be_saved(&url, token.as_ref()).await {
             true => Ok(()),
             false => Err(()),
         }
@@ -67,8 +68,10 @@ pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError>
     let request = pods::Load {
         reference,
         endpoint: url.clone(),
+        token: token.clone(),
         merge: run.merge.to_string(),
         wait_s: run.timeout.as_secs(),
+        until_shared: true,
         sources: pods::Sources::Any,
         services: Vec::new(),
         consents: run.agree.consents(),

@@ -7,7 +7,7 @@ use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
-    arguments::{Endpoint, Yes, absolute},
+    arguments::{Endpoint, Yes, absolute, auth_token},
     call::call_agreed,
     command::share,
     context::{Connection, Context, Needs},
@@ -37,6 +37,9 @@ pub(crate) struct Save {
     wait: bool,
     #[command(flatten)]
     agree: Yes,
+    /// Also save a podsync ticket, token or recovery key that is in it
+    #[arg(long)]
+    allow_secrets: bool,
 }
 
 pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
@@ -48,16 +51,19 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
         pod: save.pod,
         message: save.message,
         from,
+        token: auth_token(),
         services: save.services,
         share: save.share,
         durable: save.wait,
         consents: BTreeSet::new(),
+        allow_secrets: save.allow_secrets,
     };
     let needs = match save.share {
         true => Needs::Network,
         false => Needs::Home,
     };
     let saved = call_agreed(context, needs, request, save.agree.yes).await?;
+    share::warn(&context.printer, &saved.warnings);
     if saved.shared.is_some() && needs == Needs::Home && !context.global.no_daemon {
         // The settings share this pod by every save: a daemon has to stay, so that teammates can fetch it.
         Connection::open(context, Needs::Network)

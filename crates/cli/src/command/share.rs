@@ -9,6 +9,7 @@ use crate::{
     arguments::Yes,
     call::call_agreed,
     context::{Context, Needs},
+    output::Printer,
 };
 
 #[derive(Debug, Args)]
@@ -29,6 +30,7 @@ pub(crate) async fn run(context: &Context, share: Share) -> Result<(), ApiError>
         consents: BTreeSet::new(),
     };
     let shared = call_agreed(context, Needs::Network, request, share.agree.yes).await?;
+    warn(&context.printer, &shared.warnings);
     context.printer.result(&shared, words)
 }
 
@@ -50,4 +52,11 @@ pub(super) fn words(shared: &pods::Shared) -> String {
         Some(false) => " It is not in the team's bucket yet: `podsync status` shows the upload.",
     });
     text
+}
+
+/// Says what the daemon noticed on the way.
+pub(super) fn warn(printer: &Printer, warnings: &[String]) {
+    for warning in warnings {
+        printer.warn(warning);
+    }
 }

@@ -8,7 +8,7 @@ use podsync_api::ApiError;
 
 use self::{
     invite::Invite,
-    membership::{Create, Join, Recover, Remove, SetHub, SetRole},
+    membership::{Create, Join, Leave, Recover, Remove, SetHub, SetRole},
 };
 use crate::context::Context;
 
@@ -16,10 +16,12 @@ use crate::context::Context;
 pub(crate) enum Team {
     /// Create a team. This device becomes its first admin
     Create(Create),
-    /// Print a ticket that lets somebody join
+    /// Print a ticket that lets somebody join. List and revoke tickets
     Invite(Invite),
     /// Join a team with a ticket
     Join(Join),
+    /// Leave the team with this device
+    Leave(Leave),
     /// List the members and their devices
     Members,
     /// Remove a member with all devices, or one device
@@ -37,6 +39,7 @@ pub(crate) async fn run(context: &Context, command: Team) -> Result<(), ApiError
         Team::Create(create) => membership::create(context, create).await,
         Team::Invite(invite) => invite::run(context, invite).await,
         Team::Join(join) => membership::join(context, join).await,
+        Team::Leave(leave) => membership::leave(context, leave).await,
         Team::Members => membership::list(context).await,
         Team::Remove(remove) => membership::remove(context, remove).await,
         Team::Role(role) => membership::set_role(context, role).await,

@@ -35,7 +35,7 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
         reference: verify.reference,
         repair: verify.repair,
         bucket: verify.bucket,
-        wait_s: verify.wait.wait.as_secs(),
+        wait_s: verify.wait.time().as_secs(),
     };
     let verified = call(context, needs, &request).await?;
     context

@@ -30,13 +30,20 @@ impl Context {
             })?
             .data_dir(),
         };
-        std::path::absolute(&home).map_err(|error| {
+        let home = std::path::absolute(&home).map_err(|error| {
             ApiError::new(
                 ErrorCode::Invalid,
                 format!("{} is not a usable path: {error}", home.display()),
             )
             .hint("choose a folder with --home or PODSYNC_HOME")
-        })
+        })?;
+        if home.to_str().is_none() {
+            // The control API is JSON, and so is what a command prints.
+            let text = format!("the path of the home is not UTF-8: {}", home.display());
+            return Err(ApiError::new(ErrorCode::Invalid, text)
+                .hint("choose a folder whose path is, with --home or PODSYNC_HOME"));
+        }
+        Ok(home)
     }
 
     /// The settings of the home that is meant.

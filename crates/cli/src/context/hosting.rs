@@ -9,6 +9,10 @@ use std::{
 use backon::{ConstantBuilder, Retryable};
 use podsync_api::{ApiError, Client, ErrorCode};
 use podsync_daemon::{Overrides, Running, Settings};
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, ChildStdout},
+};
 
 use super::{
     home::answers,
@@ -19,6 +23,8 @@ use crate::output::Printer;
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_POLL: Duration = Duration::from_millis(50);
+/// The most that is read of what a daemon says before it ends: one error.
+const MAX_SAID_LEN: u64 = 64 << 10;
 
 /// A robot's daemon in this process, and its home.
 pub(super) async fn start_robot_in(robot: &Robot) -> Result<(PathBuf, Running), ApiError> {
@@ -51,69 +57,87 @@ async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Runnin
     .hint("remove --cache, or give some jobs another folder"))
 }
 
+/// Starts a daemon that stays. One that can't start says why, and that is told; one that doesn't answer is ended
+/// again: no process is left behind.
 pub(super) async fn start_in_background(
     home: &Path,
     client: &Client,
     printer: &Printer,
 ) -> Result<(), ApiError> {
-    let fail = |what: &str, error: std::io::Error| {
+    let log = home.join("daemon.log");
+    let mut daemon = spawn(home, &log).map_err(|error| {
         ApiError::new(
             ErrorCode::NoDaemon,
-            format!("podsync cannot start the daemon: {what}: {error}"),
+            format!("podsync cannot start the daemon: {error}"),
         )
         .hint("run `podsync daemon` in another terminal, or add --no-daemon")
-    };
-    let log_path = home.join("daemon.log");
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log_path)
-        .map_err(|error| fail("its log", error))?;
-    let program = std::env::current_exe().map_err(|error| fail("this program", error))?;
-    let mut command = std::process::Command::new(program);
-    command
-        .args(["daemon", "--home"])
-        .arg(home)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().map_err(|error| fail("its log", error))?)
-        .stderr(log)
-        .current_dir(home);
-    // Out of this terminal's process group, so that Ctrl-C here doesn't end it.
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    })?;
+    let said = daemon.stdout.take();
     let tries = (START_PATIENCE.as_millis() / START_POLL.as_millis()) as usize;
     let policy = ConstantBuilder::default()
         .with_delay(START_POLL)
         .with_max_times(tries);
-    let child = std::sync::Mutex::new(
-        command
-            .spawn()
-            .map_err(|error| fail("the process", error))?,
-    );
-    // Waiting is over at the first answer, or as soon as the process has ended.
-    let gone = || {
-        child
-            .lock()
-            .is_ok_and(|mut child| matches!(child.try_wait(), Ok(Some(_))))
+    let answered = (|| async { answers(client).await.ok_or(()) }).retry(policy);
+    let answered = tokio::select! {
+        answered = answered => answered,
+        _ = daemon.wait() => return Err(why_it_ended(said, &log).await),
     };
-    let outcome = (|| async { answers(client).await.ok_or(()) })
-        .retry(policy)
-        .when(|()| !gone())
-        .await;
-    match outcome {
-        Ok(status) => {
-            let listening = status.listening.first().map_or("no port", String::as_str);
-            printer.note(format_args!(
-                "Started the daemon in the background (pid {}, {listening}, log {}).",
-                status.pid,
-                log_path.display()
-            ));
-            Ok(())
-        }
-        Err(()) => Err(ApiError::new(
-            ErrorCode::NoDaemon,
-            "the daemon was started but doesn't answer",
-        )
-        .hint(format!("see {}", log_path.display()))),
+    let Ok(status) = answered else {
+        // It is ours and nobody has spoken to it yet.
+        let _ = daemon.kill().await;
+        let text = format!(
+            "the daemon was started and did not answer within {} s, so it was ended again",
+            START_PATIENCE.as_secs()
+        );
+        return Err(
+            ApiError::new(ErrorCode::NoDaemon, text).hint(format!("{} may say why", log.display()))
+        );
+    };
+    let listening = status.listening.first().map_or("no port", String::as_str);
+    printer.note(format_args!(
+        "Started the daemon in the background (pid {}, {listening}, log {}).",
+        status.pid,
+        log.display()
+    ));
+    Ok(())
+}
+
+fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
+    let log = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)?;
+    let mut command = tokio::process::Command::new(std::env::current_exe()?);
+    command
+        .args(["--json", "daemon", "--home"])
+        .arg(home)
+        .stdin(Stdio::null())
+        // It prints one thing: why it can't start.
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .current_dir(home);
+    // Out of this terminal's process group, so that Ctrl-C here doesn't end it.
+    #[cfg(unix)]
+    command.process_group(0);
+    command.spawn()
+}
+
+/// What a daemon said before it ended, with its own exit code.
+async fn why_it_ended(said: Option<ChildStdout>, log: &Path) -> ApiError {
+    #[derive(serde::Deserialize)]
+    struct Failed {
+        error: ApiError,
+    }
+    let mut text = Vec::new();
+    if let Some(said) = said {
+        let _ = said.take(MAX_SAID_LEN).read_to_end(&mut text).await;
+    }
+    match serde_json::from_slice::<Failed>(&text) {
+        Ok(failed) => ApiError {
+            message: format!("the daemon cannot start: {}", failed.error.message),
+            ..failed.error
+        },
+        Err(_) => ApiError::new(ErrorCode::NoDaemon, "the daemon ended as it was started")
+            .hint(format!("{} may say why", log.display())),
     }
 }

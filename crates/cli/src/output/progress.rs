@@ -52,8 +52,7 @@ impl<'a> Bar<'a> {
         {
             // Without a terminal there is no bar, and somebody wonders nonetheless.
             let line = printable(reason);
-            self.bar
-                .suspend(|| self.printer.note(format_args!("waiting: {line}")));
+            self.bar.suspend(|| self.printer.note(&line));
             self.waiting = Some(reason.clone());
         }
         self.bar

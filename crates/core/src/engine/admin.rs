@@ -28,13 +28,16 @@ use crate::{
     },
     name::{DeviceLabel, MemberName, TeamName},
     signed::{self, Verified},
-    ticket::RecoveryKey,
+    ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret, has_room_for},
 };
 
 /// How long an admin leaves a rotation that is due to each admin before it in line.
 const ROTATION_TURN: Duration = Duration::from_secs(10);
 /// How long the first one waits: operations that came apart may be followed by others.
 const ROTATION_AFTER: Duration = Duration::from_secs(2);
+
+const NO_ROOM_FOR_HUB: &str = "the URL of the team's hub is longer than a ticket has room for; give the hub a shorter \
+    name, then set it with `podsync team set-hub URL`";
 
 impl Engine {
     pub(super) fn create_team(
@@ -201,33 +204,32 @@ impl Engine {
         options: InviteOptions,
     ) -> Result<(Vec<u8>, Answer), EngineError> {
         let (secret, seed) = (self.entropy.seed(), self.entropy.seed());
+        let secret = TicketSecret::from_seed(&secret);
         let author = self.author(team)?;
-        // The hub comes first: a ticket has room for few addresses.
-        let hub = self.hub_url(&team).map(str::to_owned);
-        let addresses: Vec<_> = hub.into_iter().chain(options.addresses).collect();
-        let (bytes, ticket) = match options.robot {
-            Some(robot) => author.robot(robot.member, robot.label, secret, addresses, &seed)?,
+        let hub = self.hub_url(&team);
+        let no_room = AuthorError::OutOfBounds(NO_ROOM_FOR_HUB);
+        if hub.is_some_and(|hub| !has_room_for(hub)) {
+            return Err(no_room.into());
+        }
+        let key = secret.key(&team);
+        let (kind, bytes) = match options.robot {
+            Some(robot) => {
+                let bytes = author.robot(robot.member, robot.label, &key, &seed)?;
+                (TicketKind::Robot, bytes)
+            }
             None => {
-                let InviteOptions {
-                    role,
-                    member,
-                    expires_ms,
-                    uses,
-                    ..
-                } = options;
-                author.invite(
-                    Offer {
-                        role,
-                        member,
-                        expires_ms,
-                        uses,
-                    },
-                    secret,
-                    addresses,
-                    &seed,
-                )?
+                let offer = Offer {
+                    role: options.role,
+                    member: options.member,
+                    expires_ms: options.expires_ms,
+                    uses: options.uses,
+                };
+                (TicketKind::Invite, author.invite(offer, &key, &seed)?)
             }
         };
+        let made_by = OpId::of(&bytes);
+        let ticket = Ticket::new(kind, secret, team, &made_by, hub, &options.addresses);
+        let ticket = ticket.ok_or(no_room)?;
         Ok((
             bytes,
             Answer::Invited {

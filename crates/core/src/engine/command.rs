@@ -61,6 +61,7 @@ impl Engine {
                     self.reply(id, Err(why));
                 }
             }
+            Command::Refresh { team } => self.begin_refresh(id, team),
             command => {
                 let team = team_of(&command);
                 if !self.teams.contains_key(&team) {
@@ -258,7 +259,8 @@ fn team_of(command: &Command) -> TeamId {
         Command::SavePrivate(save) => save.team,
         Command::Join { ticket, .. } => ticket.team,
         Command::CreateTeam { .. } => crate::membership::operation::NO_TEAM,
-        Command::Remove { team, .. }
+        Command::Refresh { team }
+        | Command::Remove { team, .. }
         | Command::SetRole { team, .. }
         | Command::Recover { team, .. }
         | Command::Rotate { team }

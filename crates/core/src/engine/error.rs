@@ -10,16 +10,16 @@ use crate::{
 /// A refusal with its reason and the next step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    #[error("this home is in no team {0}: `podsync team join` with a ticket, or create one")]
+    #[error("this home is in no team {0}")]
     UnknownTeam(TeamId),
-    #[error("this home is in team {} already: nothing to join", .0.short())]
+    #[error("this home is in team {} already", .0.short())]
     AlreadyMember(TeamId),
     #[error(
-        "this device is no member of team {} any more: ask an admin for a new invite and join as a new device",
+        "this device is no member of team {} any more",
         .0.short()
     )]
     Expelled(TeamId),
-    #[error("{what} needs the role {needs}, this device is a {has}: ask an admin")]
+    #[error("{what} needs the role {needs}, and this device is a {has}")]
     RoleTooLow {
         what: &'static str,
         needs: Role,
@@ -27,76 +27,97 @@ pub enum EngineError {
     },
     #[error(transparent)]
     Membership(#[from] AuthorError),
-    #[error(
-        "this ticket is a robot's own key: use it as the identity of a home of its own, not to join this one"
-    )]
+    #[error("this ticket is a robot's own key")]
     RobotTicket,
     #[error(
-        "nobody who could let this device in answered within {seconds} s: check that a member of the team is online and that its address in the ticket can be reached"
+        "nobody who could let this device in answered within {seconds} s{}",
+        .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
-    NobodyWitnessed { seconds: u64 },
-    #[error(
-        "this is not the recovery key of team {0}: take the one that its `team create` printed"
-    )]
+    NobodyWitnessed {
+        seconds: u64,
+        /// Why the hub that the ticket names was not reached.
+        hub: Option<String>,
+    },
+    #[error("this is not the recovery key of team {0}")]
     WrongRecoveryKey(TeamName),
-    #[error("the join was refused: {0}")]
+    #[error("the team did not let this device in: {0}")]
     JoinRefused(RefusedReason),
     #[error("the team's hub did not let this device in: {0}")]
     NotLetInByHub(String),
-    #[error(
-        "the version's team key was changed while it was prepared: seal its manifest again and share once more"
-    )]
+    #[error("the version's team key was changed while it was prepared")]
     EpochChanged,
-    #[error(
-        "this device cannot read team {0}'s key: wait until it has heard from an admin, or ask one to rotate the key"
-    )]
+    #[error("this device cannot read team {0}'s key")]
     NoTeamKey(TeamId),
     #[error("{0}")]
     Entry(#[from] EntryError),
-    #[error("{len} {what}, but a version has at most {max}: split the state over several pods")]
+    #[error("{len} {what}, but a version has at most {max}")]
     TooMany {
         what: &'static str,
         len: usize,
         max: usize,
     },
-    #[error("pod {pod} has no version {version}: `podsync versions {pod}` lists them")]
+    #[error("pod {pod} has no version {version}")]
     UnknownVersion { pod: PodName, version: VersionId },
-    #[error(
-        "only its author or an admin drops a version, and {version} is {author}'s: ask {author} or an admin"
-    )]
+    #[error("only its author or an admin drops a version, and {version} is {author}'s")]
     NotYours {
         version: VersionId,
         author: MemberName,
     },
     #[error(
-        "this device's feed was continued elsewhere, since its home was copied or restored from an older state: make a new device with `podsync init` in a new home and join again; an admin removes this one"
+        "this device's feed was continued elsewhere, since its home was copied or restored from an older state"
     )]
     DeviceMustBeMinted,
     #[error(
-        "others hold newer entries of this device than this restored home: it fetches them first; try again when a teammate is connected"
+        "others hold newer entries of this device than this restored home, which fetches them first"
     )]
     CatchingUp,
-    #[error("too many commands wait already: try again in a moment")]
+    #[error("too many commands wait already")]
     Busy,
-    #[error(
-        "the change could not be written to disk ({0}): nothing was announced; free some space or check the disk, then try again"
-    )]
+    #[error("the change could not be written to disk ({0}), and nothing was announced")]
     NotPersisted(String),
-    #[error(
-        "{missing} bytes are to be had from nobody connected, those of blob {} among them: try again when whoever made the version, or someone who pulled it, is online",
-        .blob.short()
-    )]
+    #[error("{missing} bytes can be had from nobody connected, those of blob {} among them", .blob.short())]
     NoProvider {
         missing: u64,
         /// One that isn't whole here.
         blob: BlobId,
-        /// Providers that were asked for it and failed, or lied.
+        /// Providers that were asked and went away, or stopped sending. That is nobody's fault.
         failed: Vec<super::provider::Provider>,
+        /// Providers that sent bytes which fail their hash.
+        lied: Vec<super::provider::Provider>,
     },
-    #[error(
-        "what arrived could not be written to disk: free some space or check the disk, then try again; what is there already is kept"
-    )]
+    #[error("what arrived could not be written to disk; what is there already is kept")]
     LocalDisk,
-    #[error("the transfer was cancelled; what is there already is kept")]
+    #[error("the transfer was cancelled")]
     Cancelled,
+}
+
+impl EngineError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::UnknownTeam(..) => "`podsync team join` with a ticket, or create one".to_owned(),
+            Self::AlreadyMember(..) => "nothing to join".to_owned(),
+            Self::Expelled(..) => "ask an admin for a new invite and join as a new device".to_owned(),
+            Self::RoleTooLow { .. } => "ask an admin".to_owned(),
+            Self::Membership(error) => return error.hint(),
+            Self::RobotTicket => "use it as the identity of a home of its own, not to join this one".to_owned(),
+            Self::NobodyWitnessed { .. } => "check that a member of the team is online and that its address in the ticket can be reached".to_owned(),
+            Self::WrongRecoveryKey(..) => "take the one that its `team create` printed".to_owned(),
+            Self::JoinRefused(reason) => return reason.hint().map(str::to_owned),
+            Self::NotLetInByHub(_) => "ask an admin for a new ticket".to_owned(),
+            Self::EpochChanged => "seal its manifest again and share once more".to_owned(),
+            Self::NoTeamKey(..) => "wait until it has heard from an admin, or ask one to rotate the key".to_owned(),
+            Self::TooMany { .. } => "split the state over several pods".to_owned(),
+            Self::UnknownVersion { pod, .. } => format!("`podsync versions {pod}` lists them"),
+            Self::NotYours { author, .. } => format!("ask {author} or an admin"),
+            Self::DeviceMustBeMinted => "make a new device with `podsync init` in a new home and join again; an admin removes this one".to_owned(),
+            Self::CatchingUp => "try again when a teammate is connected".to_owned(),
+            Self::Busy => "try again in a moment".to_owned(),
+            Self::NotPersisted(_) => "free some space or check the disk, then try again".to_owned(),
+            Self::NoProvider { .. } => "try again when whoever made the version, or someone who pulled it, is online".to_owned(),
+            Self::LocalDisk => "free some space or check the disk, then try again".to_owned(),
+            Self::Cancelled => "run it again: what is there already is kept".to_owned(),
+            Self::Entry(..) => return None,
+        })
+    }
 }

@@ -126,6 +126,7 @@ impl Engine {
         }
         self.provider_gone(&device);
         self.witness_gone(&device);
+        self.finish_refreshes();
     }
 
     pub(super) fn on_response(&mut self, id: RequestId, result: Result<ResponseIn, RequestFailed>) {
@@ -139,6 +140,7 @@ impl Engine {
             self.outputs
                 .push_back(Output::Event(Event::CaughtUp { team }));
         }
+        self.finish_refreshes();
     }
 
     fn take_response(&mut self, asked: Asked, result: Result<ResponseIn, RequestFailed>) {
@@ -601,6 +603,11 @@ impl Engine {
 }
 
 impl Exchange {
+    /// What it told before doesn't count any more.
+    pub(super) fn ask_anew(&mut self) {
+        self.told = false;
+    }
+
     /// Whether its side has told all that it knows.
     pub(super) fn is_whole(&self) -> bool {
         self.told && !self.running && !self.left_out

@@ -37,7 +37,7 @@ impl Engine {
                 self.take_operations(team, &operations);
             }
             HubNews::Operations(operations) => self.on_hub_join(team, operations),
-            HubNews::JoinFailed { why, is_final } => self.on_hub_join_failed(team, why, is_final),
+            HubNews::JoinFailed(why) => self.on_hub_join_failed(team, why),
             HubNews::Heads { heads, liveness } => {
                 if let Some(state) = self.teams.get_mut(&team) {
                     state.hub_feeds = HubFeeds::of(&heads);

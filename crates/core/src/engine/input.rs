@@ -164,14 +164,25 @@ pub enum Input {
     Tick,
 }
 
+/// Why a hub did not let this device in, in its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HubJoinFailure {
+    /// It was not reached, or could not answer: that says nothing about the ticket.
+    NotReached(String),
+    /// It answered, and may say something else later: it may lack operations.
+    NotYet(String),
+    /// It refuses the invite: asking again wouldn't help.
+    Refused(String),
+}
+
 /// What a hub says.
 #[derive(Debug, Clone)]
 pub enum HubNews {
     /// Operations, parents first: of a team that this home is in, or the answer to
     /// [`super::Output::JoinAtHub`].
     Operations(Vec<Arc<Verified<Operation>>>),
-    /// Why that has no answer. `is_final` where asking again wouldn't help.
-    JoinFailed { why: String, is_final: bool },
+    /// Why that has no answer.
+    JoinFailed(HubJoinFailure),
     /// All its feed heads, at most [`crate::wire::MAX_HEADS`], and everybody's newest statement.
     Heads {
         heads: Vec<Verified<Head>>,
@@ -304,6 +315,11 @@ pub enum Command {
     },
     /// Remember a version that was saved here and isn't shared.
     SavePrivate(Box<SavePrivate>),
+    /// Ask every connected member what it knows of the team, and answer when each has told all of it, or
+    /// can't be asked.
+    Refresh {
+        team: TeamId,
+    },
     /// Forget a private version.
     ForgetPrivate {
         team: TeamId,

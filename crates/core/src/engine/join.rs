@@ -2,7 +2,7 @@
 //! ticket names, until somebody witnesses it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
 //!
 //! What a witness sends is believed only as far as it checks out: the operations must lead from the
-//! founding that the ticket names, over the heads that it names, to this device being a member.
+//! founding that the ticket names, over the operations that it names, to this device being a member.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +15,7 @@ use super::{
     admin::join_request,
     command::operation_record,
     exchange::Asked,
-    input::{CommandId, RequestFailed},
+    input::{CommandId, HubJoinFailure, RequestFailed},
     output::{Answer, HubJoin, Output, Record},
     team::Team,
     writes::Deed,
@@ -63,8 +63,8 @@ pub(super) struct PendingJoin {
     refused: Option<RefusedReason>,
     /// When the hub is asked; none while it is being asked, or where there is none.
     ask_hub: Option<Duration>,
-    /// Why the hub did not let us in, and whether it won't.
-    hub_failed: Option<(String, bool)>,
+    /// Why the hub did not let us in, as it was last time.
+    hub_failed: Option<HubJoinFailure>,
 }
 
 /// Who is asked to let us in.
@@ -222,7 +222,10 @@ impl Engine {
                 }
             }
             Ok(ResponseIn::MembershipRefused(why)) => join.refused = Some(why),
-            Err(RequestFailed::TimedOut) => {
+            // Of two connections that were made at once one goes, and takes what was asked over it along.
+            Err(RequestFailed::TimedOut | RequestFailed::NotConnected)
+                if self.connected.contains_key(&device) =>
+            {
                 join.again.insert(device, now + ASK_NEXT_AFTER);
             }
             _ => {}
@@ -246,17 +249,18 @@ impl Engine {
             let known = known.iter().take(MAX_KNOWN_HEADS).copied().collect();
             return self.ask_hub(team, HubJoin::Fetch { known });
         }
-        let why = "what it shows does not lead to this device being a member of the team as the ticket knows it; ask for a new ticket".to_owned();
-        self.on_hub_join_failed(team, why, false);
+        let why = "what it shows does not lead to this device being a member of the team as the ticket knows it".to_owned();
+        self.on_hub_join_failed(team, HubJoinFailure::NotYet(why));
     }
 
-    pub(super) fn on_hub_join_failed(&mut self, team: TeamId, why: String, is_final: bool) {
+    pub(super) fn on_hub_join_failed(&mut self, team: TeamId, why: HubJoinFailure) {
         let again = self.now.mono + ASK_HUB_AGAIN_AFTER;
         let Some(join) = self.joins.get_mut(&team) else {
             return;
         };
         if join.deadline.is_some() {
-            join.hub_failed = Some((why, is_final));
+            let is_final = matches!(why, HubJoinFailure::Refused(_));
+            join.hub_failed = Some(why);
             join.shown.remove(&Witness::Hub);
             join.ask_hub = (!is_final).then_some(again);
             self.finish_join(team, Witness::Hub);
@@ -363,14 +367,7 @@ impl Engine {
             .iter()
             .filter(|(_, join)| join.deadline.is_some_and(|deadline| deadline <= now));
         let over: Vec<_> = over
-            .map(|(team, join)| {
-                let seconds = join.patience.as_secs();
-                let refused = join.refused.map(EngineError::JoinRefused);
-                let by_hub = join.hub_failed.as_ref();
-                let by_hub = by_hub.map(|(why, _)| EngineError::NotLetInByHub(why.clone()));
-                let nobody = EngineError::NobodyWitnessed { seconds };
-                (*team, refused.or(by_hub).unwrap_or(nobody))
-            })
+            .map(|(team, join)| (*team, join.never_let_in()))
             .collect();
         for (team, why) in over {
             self.end_join(team, why);
@@ -427,8 +424,28 @@ impl PendingJoin {
         if let Some(why) = by_member {
             return Some(EngineError::JoinRefused(why));
         }
-        let (why, _) = self.hub_failed.as_ref().filter(|(_, is_final)| *is_final)?;
-        Some(EngineError::NotLetInByHub(why.clone()))
+        match &self.hub_failed {
+            Some(HubJoinFailure::Refused(why)) => Some(EngineError::NotLetInByHub(why.clone())),
+            _ => None,
+        }
+    }
+
+    /// What to say when the time is over. Who wasn't reached has refused nothing.
+    fn never_let_in(&self) -> EngineError {
+        if let Some(why) = self.refused {
+            return EngineError::JoinRefused(why);
+        }
+        let seconds = self.patience.as_secs();
+        match &self.hub_failed {
+            Some(HubJoinFailure::Refused(why) | HubJoinFailure::NotYet(why)) => {
+                EngineError::NotLetInByHub(why.clone())
+            }
+            Some(HubJoinFailure::NotReached(why)) => EngineError::NobodyWitnessed {
+                seconds,
+                hub: Some(why.clone()),
+            },
+            None => EngineError::NobodyWitnessed { seconds, hub: None },
+        }
     }
 
     fn heads_shown(&self, by: &Witness) -> &[OpId] {
@@ -439,8 +456,10 @@ impl PendingJoin {
     /// Whether a witness has shown us as a member of a team no older than the ticket.
     fn is_shown_whole(&self, by: &Witness, me: &DeviceId) -> bool {
         self.shown.get(by).is_some_and(|shown| {
-            let heads = &mut self.ticket.heads.iter();
-            shown.membership.state().is_member(me) && heads.all(|id| shown.membership.contains(id))
+            let membership = &shown.membership;
+            let mut floor = self.ticket.floor.iter();
+            membership.state().is_member(me)
+                && floor.all(|op| membership.starting_with(op).is_some())
         })
     }
 

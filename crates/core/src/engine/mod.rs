@@ -38,9 +38,9 @@ pub use error::EngineError;
 pub use gate::{Gate, GateChange};
 pub use hub::OwnEntries;
 pub use input::{
-    Command, CommandId, FetchFailed, FetchId, GossipId, HubNews, Input, InviteOptions, Now,
-    PersistId, Publish, RequestFailed, RequestId, ResponderId, Robot, SavePrivate, TransferId,
-    Want, WantedBlob,
+    Command, CommandId, FetchFailed, FetchId, GossipId, HubJoinFailure, HubNews, Input,
+    InviteOptions, Now, PersistId, Publish, RequestFailed, RequestId, ResponderId, Robot,
+    SavePrivate, TransferId, Want, WantedBlob,
 };
 pub use output::{Answer, Event, Farewell, HubJoin, Output, Record, Verdict};
 pub use provider::{Provider, Sources};
@@ -48,6 +48,7 @@ pub use record::Restored;
 pub use view::{DeviceHeard, FeedStatus};
 
 use self::{
+    caught_up::Refresh,
     command::Errand,
     entropy::Entropy,
     exchange::{Asked, Connection},
@@ -84,6 +85,7 @@ pub struct Engine {
     asked: BTreeMap<RequestId, Asked>,
     requests_minted: u64,
     joins: BTreeMap<TeamId, PendingJoin>,
+    refreshes: Vec<Refresh>,
     wants: Wants,
     writes: Writes,
     outputs: VecDeque<Output>,
@@ -132,6 +134,7 @@ impl Engine {
             asked: BTreeMap::new(),
             requests_minted: 0,
             joins: BTreeMap::new(),
+            refreshes: Vec::new(),
             wants: Wants::default(),
             writes: Writes::default(),
             outputs: VecDeque::new(),

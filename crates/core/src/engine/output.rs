@@ -182,6 +182,10 @@ pub enum Answer {
         version: VersionId,
         already: bool,
     },
+    /// So many connected members have told all that they know.
+    Refreshed {
+        members: usize,
+    },
     /// The number among the private ones: `+number`.
     Saved {
         number: u64,

@@ -81,16 +81,14 @@ impl Engine {
             version,
             already: false,
         };
-        self.write_entry(
-            team,
-            id,
-            Kind::Publish,
-            &body,
+        let entry = NewEntry {
+            kind: Kind::Publish,
+            body,
             blobs,
-            publish.epoch,
-            publish.replaces,
-            answer,
-        )
+            epoch: publish.epoch,
+            replaces: publish.replaces,
+        };
+        self.write_entry(team, id, entry, answer)
     }
 
     pub(super) fn tag(
@@ -119,8 +117,8 @@ impl Engine {
             version,
             supersedes,
         });
-        let none = Vec::new();
-        self.write_entry(team, id, Kind::Tag, &body, none, epoch, None, Answer::Done)
+        let entry = NewEntry::about_versions(Kind::Tag, body, epoch);
+        self.write_entry(team, id, entry, Answer::Done)
     }
 
     pub(super) fn drop_version(
@@ -154,7 +152,8 @@ impl Engine {
         let kind = Kind::Retire(Bounded::first(ended.map(|record| record.entry.hash())));
         let epoch = roster.current_epoch();
         let body = Body::Drop { pod, version };
-        self.write_entry(team, id, kind, &body, Vec::new(), epoch, None, Answer::Done)
+        let entry = NewEntry::about_versions(kind, body, epoch);
+        self.write_entry(team, id, entry, Answer::Done)
     }
 
     pub(super) fn save_private(
@@ -269,21 +268,20 @@ impl Engine {
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is a part of the one entry that is made here"
-    )]
     fn write_entry(
         &mut self,
         team: TeamId,
         by: CommandId,
-        kind: Kind,
-        body: &Body,
-        blobs: Vec<BlobRef>,
-        epoch: EpochId,
-        replaces: Option<VersionId>,
+        new: NewEntry,
         answer: Answer,
     ) -> Result<Decision, EngineError> {
+        let NewEntry {
+            kind,
+            body,
+            blobs,
+            epoch,
+            replaces,
+        } = new;
         let salt = self.entropy.seed();
         let state = self
             .teams
@@ -310,7 +308,7 @@ impl Engine {
             kind,
             blobs: fits::<_, MAX_BLOBS>("packs", blobs)?,
         };
-        let entry = Arc::new(Entry::write(&header, body, key, salt)?);
+        let entry = Arc::new(Entry::write(&header, &body, key, salt)?);
         let head = Head {
             seq: header.seq,
             entry: entry.hash(),
@@ -343,6 +341,29 @@ impl Engine {
             }),
             records,
         ))
+    }
+}
+
+/// What this device's feed is about to say.
+struct NewEntry {
+    kind: Kind,
+    body: Body,
+    blobs: Vec<BlobRef>,
+    epoch: EpochId,
+    /// The private version that it shares.
+    replaces: Option<VersionId>,
+}
+
+impl NewEntry {
+    /// An entry that comes without bytes.
+    fn about_versions(kind: Kind, body: Body, epoch: EpochId) -> Self {
+        Self {
+            kind,
+            body,
+            blobs: Vec::new(),
+            epoch,
+            replaces: None,
+        }
     }
 }
 

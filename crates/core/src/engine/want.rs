@@ -317,6 +317,7 @@ impl Engine {
         for running in wants.transfers.values_mut() {
             let gone = Provider::Peer(*device);
             running.transfer.provider_gone(&gone, &mut wants.slots);
+            running.transfer.provider_may_return(gone);
         }
     }
 

@@ -15,12 +15,11 @@ use super::{
     },
 };
 use crate::{
-    id::{DeviceId, OpId, TeamId},
+    id::{DeviceId, TeamId},
     keys::{DeviceSecret, PublicKeys, Seed, UnusableBoxKey, epoch_of},
     name::{DeviceLabel, MemberName, TeamName},
     seal::SecretKey,
     signed::{SignatureError, SignedPayload, Verified},
-    ticket::{Ticket, TicketKind},
 };
 
 const SALT_CONTEXT: &str = "podsync 2026 previous keys salt 1";
@@ -30,11 +29,9 @@ const SALT_CONTEXT: &str = "podsync 2026 previous keys salt 1";
 pub enum AuthorError {
     #[error(transparent)]
     Void(#[from] Void),
-    #[error(
-        "the team has {MAX_DEVICES} devices, the most there can be; remove one that is not used any more"
-    )]
+    #[error("the team has {MAX_DEVICES} devices, the most there can be")]
     TeamFull,
-    #[error("the team has {MAX_OPERATIONS} operations, the most there can be; found a new team")]
+    #[error("the team has {MAX_OPERATIONS} operations, the most there can be")]
     HistoryFull,
     #[error(transparent)]
     Key(#[from] UnusableBoxKey),
@@ -43,6 +40,18 @@ pub enum AuthorError {
     /// For callers that verify what others sent, or what was just made, on the way.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+}
+
+impl AuthorError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Void(void) => return void.hint(),
+            Self::TeamFull => "remove one that is not used any more".to_owned(),
+            Self::HistoryFull => "found a new team".to_owned(),
+            Self::Key(..) | Self::OutOfBounds(..) | Self::Signature(..) => return None,
+        })
+    }
 }
 
 /// What a new team begins with.
@@ -139,36 +148,32 @@ impl<'a> Author<'a> {
         self.enrol(newcomer, role, false, seed)
     }
 
-    /// Enrols a robot and returns its token. `token_seed` becomes the robot's key.
+    /// Enrols a robot with the key that its token has.
     pub fn robot(
         &self,
         member: MemberName,
         label: DeviceLabel,
-        token_seed: Seed,
-        addresses: Vec<String>,
+        key: &DeviceSecret,
         seed: &Seed,
-    ) -> Result<(Vec<u8>, Ticket), AuthorError> {
-        let PublicKeys { device, box_key } = DeviceSecret::from_seed(token_seed).public();
+    ) -> Result<Vec<u8>, AuthorError> {
+        let PublicKeys { device, box_key } = key.public();
         let newcomer = Enrolment {
             device,
             box_key,
             member,
             label,
         };
-        let op = self.enrol(newcomer, Role::Reader, true, seed)?;
-        let ticket = self.ticket(TicketKind::Robot, &op, token_seed, addresses);
-        Ok((op, ticket))
+        self.enrol(newcomer, Role::Reader, true, seed)
     }
 
-    /// Makes an invite and its ticket. `invite_seed` becomes the invite's key.
+    /// Makes an invite with the key that its ticket has.
     pub fn invite(
         &self,
         offer: Offer,
-        invite_seed: Seed,
-        addresses: Vec<String>,
+        key: &DeviceSecret,
         seed: &Seed,
-    ) -> Result<(Vec<u8>, Ticket), AuthorError> {
-        let key = DeviceSecret::from_seed(invite_seed).public();
+    ) -> Result<Vec<u8>, AuthorError> {
+        let key = key.public();
         let Offer {
             role,
             member,
@@ -176,16 +181,14 @@ impl<'a> Author<'a> {
             uses,
         } = offer;
         let wraps = self.tips_for(&key, seed)?;
-        let op = self.make(Kind::Invite(Invite {
+        self.make(Kind::Invite(Invite {
             key,
             role,
             member,
             expires_ms,
             uses,
             wraps,
-        }))?;
-        let ticket = self.ticket(TicketKind::Invite, &op, invite_seed, addresses);
-        Ok((op, ticket))
+        }))
     }
 
     /// Witnesses a join. The caller has made sure that it talks to the device that the request
@@ -315,12 +318,6 @@ impl<'a> Author<'a> {
         };
         self.membership.would_count(self.secret.id(), &op)?;
         signed(self.secret, self.membership.team(), op)
-    }
-
-    /// The newcomer's floor is the operation that made the ticket: it has seen all before it.
-    fn ticket(&self, kind: TicketKind, op: &[u8], secret: Seed, addresses: Vec<String>) -> Ticket {
-        let (team, issuer) = (self.membership.team(), self.secret.id());
-        Ticket::new(kind, secret, team, vec![OpId::of(op)], addresses, issuer)
     }
 }
 

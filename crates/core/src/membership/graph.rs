@@ -12,6 +12,7 @@ use crate::{
     id::{DeviceId, OpId},
     membership::operation::Operation,
     signed::Verified,
+    ticket::OpPrefix,
 };
 
 /// A node's number, in the order of arrival.
@@ -55,6 +56,11 @@ pub(super) struct Graph {
 impl Graph {
     pub(super) fn contains(&self, id: &OpId) -> bool {
         self.by_id.contains_key(id)
+    }
+
+    pub(super) fn starting_with(&self, prefix: &OpPrefix) -> Option<&Node> {
+        let (id, at) = self.by_id.range(prefix.first()..).next()?;
+        (OpPrefix::of(id) == *prefix).then(|| self.node(*at))
     }
 
     pub(super) fn get(&self, id: &OpId) -> Option<&Node> {

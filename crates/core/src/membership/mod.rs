@@ -34,6 +34,7 @@ use self::{
 use crate::{
     id::{DeviceId, OpId, TeamId},
     signed::Verified,
+    ticket::OpPrefix,
 };
 
 /// The most operations of a team.
@@ -157,6 +158,11 @@ impl Membership {
 
     pub fn contains(&self, id: &OpId) -> bool {
         self.graph.contains(id)
+    }
+
+    /// The operation whose id begins like this.
+    pub fn starting_with(&self, prefix: &OpPrefix) -> Option<&Verified<Operation>> {
+        self.graph.starting_with(prefix).map(|node| &*node.op)
     }
 
     /// How many operations there are; never none.

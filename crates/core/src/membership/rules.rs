@@ -112,7 +112,9 @@ impl Bench<'_> {
         let (strike_node, node) = (self.graph.node(strike), self.graph.node(at));
         let deprives = match strike_node.kind() {
             Kind::Remove(_) => true,
-            Kind::SetRole(set) => node.signer() == *device && set.role < needed(node.kind()),
+            Kind::SetRole(set) => {
+                node.signer() == *device && set.role < needed(node.kind(), device)
+            }
             _ => false,
         };
         deprives && self.graph.concurrent(strike, at) && !self.spared.contains(&(at, strike))
@@ -140,8 +142,12 @@ impl Bench<'_> {
     }
 
     fn check_authority(&self, case: &Case<'_>) -> Result<(), Stop> {
-        let needs = needed(&case.op.kind);
+        let needs = needed(&case.op.kind, &case.signer);
         match self.standing(&case.signer, case.past)? {
+            // Any holder of its token could end it for all.
+            Standing::Member { robot: true, .. } if matches!(&case.op.kind, Kind::Remove(remove) if remove.device == case.signer) => {
+                void(Void::RobotRole)
+            }
             Standing::Member { role, .. } if role >= needs => Ok(()),
             Standing::Member { role, .. } => void(Void::RoleTooLow {
                 device: case.signer,
@@ -410,10 +416,11 @@ impl Bench<'_> {
     }
 }
 
-/// The least role that may do this.
-pub(super) fn needed(kind: &Kind) -> Role {
+/// The least role that may do this. Whoever is in may take itself out.
+fn needed(kind: &Kind, signer: &DeviceId) -> Role {
     match kind {
         Kind::Join(_) => Role::Reader,
+        Kind::Remove(remove) if remove.device == *signer => Role::Reader,
         _ => Role::Admin,
     }
 }

@@ -12,55 +12,77 @@ use crate::{
 /// Why an operation is kept but does not count.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Void {
-    #[error("device {0} was no member of the team when it signed this; ask an admin for an invite")]
+    #[error("device {0} was no member of the team when it signed this")]
     NotAMember(DeviceId),
-    #[error(
-        "device {device} has the role {has}, and this takes the role {needs}; ask an admin to do it"
-    )]
+    #[error("device {device} has the role {has}, and this takes the role {needs}")]
     RoleTooLow {
         device: DeviceId,
         has: Role,
         needs: Role,
     },
     #[error(
-        "at the same time operation {by} removed or demoted the device that signed this, or withdrew the invite; ask an admin to do it again"
+        "at the same time operation {by} removed or demoted the device that signed this, or withdrew the invite"
     )]
     Struck { by: OpId },
-    #[error("{0} is neither a device nor an invite of the team; `podsync team members` lists them")]
+    #[error("{0} is neither a device nor an invite of the team")]
     UnknownDevice(DeviceId),
     #[error("device {0} is in the team already")]
     AlreadyEnrolled(DeviceId),
-    #[error(
-        "device {0} was removed and does not come back; run `podsync init` in a new home there and join with a new invite"
-    )]
+    #[error("device {0} was removed and does not come back")]
     DeviceRemoved(DeviceId),
-    #[error("key {0} is in use by an invite or as the recovery key; make a new key")]
+    #[error("key {0} is in use by an invite or as the recovery key")]
     KeyInUse(DeviceId),
     #[error("the recovery key cannot be removed or changed")]
     RecoveryKey,
-    #[error("a robot stays a reader: it keeps no feed; enrol a device for publishing instead")]
+    #[error("a robot stays a reader: it keeps no feed")]
     RobotRole,
-    #[error("the team knows no invite {0}; ask for a new one")]
+    #[error("the team knows no invite {0}")]
     NoSuchInvite(DeviceId),
-    #[error("the invite was withdrawn; ask for a new one")]
+    #[error("the invite was withdrawn")]
     InviteWithdrawn,
-    #[error("the invite ran out; ask for a new one")]
+    #[error("the invite ran out")]
     InviteExpired,
-    #[error("the invite has been used as often as it may be; ask for a new one")]
+    #[error("the invite has been used as often as it may be")]
     InviteSpent,
-    #[error("the invite is for {invited}, not for {asked}; join as {invited}")]
+    #[error("the invite is for {invited}, not for {asked}")]
     InvitedByAnotherName {
         invited: MemberName,
         asked: MemberName,
     },
-    #[error(
-        "somebody in the team is called {0} already; join under another name, or ask for an invite made out to {0}"
-    )]
+    #[error("somebody in the team is called {0} already")]
     NameTaken(MemberName),
-    #[error("that key epoch exists already; rotate again with a fresh key")]
+    #[error("that key epoch exists already")]
     EpochTaken,
     #[error("a team is founded once")]
     FoundedTwice,
-    #[error("its place in a knot of removals cannot be told; ask an admin to do it again")]
+    #[error("its place in a knot of removals cannot be told")]
     Knotted,
+}
+
+impl Void {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotAMember(..) => "ask an admin for an invite".to_owned(),
+            Self::RoleTooLow { .. } => "ask an admin to do it".to_owned(),
+            Self::Struck { .. } => "ask an admin to do it again".to_owned(),
+            Self::UnknownDevice(..) => "`podsync team members` lists them".to_owned(),
+            Self::DeviceRemoved(..) => {
+                "run `podsync init` in a new home there and join with a new invite".to_owned()
+            }
+            Self::KeyInUse(..) => "make a new key".to_owned(),
+            Self::RobotRole => "enrol a device for publishing instead".to_owned(),
+            Self::NoSuchInvite(..) => "ask for a new one".to_owned(),
+            Self::InviteWithdrawn => "ask for a new one".to_owned(),
+            Self::InviteExpired => "ask for a new one".to_owned(),
+            Self::InviteSpent => "ask for a new one".to_owned(),
+            Self::InvitedByAnotherName { invited, .. } => format!("join as {invited}"),
+            Self::NameTaken(name) => {
+                format!("join under another name, or ask for an invite made out to {name}")
+            }
+            Self::EpochTaken => "rotate again with a fresh key".to_owned(),
+            Self::Knotted => "ask an admin to do it again".to_owned(),
+            Self::AlreadyEnrolled(..) | Self::RecoveryKey | Self::FoundedTwice => return None,
+        })
+    }
 }

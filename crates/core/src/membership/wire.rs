@@ -96,38 +96,56 @@ fn that_fit<B: AsRef<[u8]>>(
 /// Why a request was turned down. The order of the variants is the wire's: new ones go last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum RefusedReason {
-    #[error("this device is not in that team; ask an admin for an invite")]
+    #[error("this device is not in that team")]
     NotListed,
-    #[error("the other side cannot serve that team; try another member")]
+    #[error("the other side cannot serve that team")]
     UnknownTeam,
-    #[error("the other side is busy; try again")]
+    #[error("the other side is busy")]
     Busy,
-    #[error("the request was malformed; update podsync on both sides")]
+    #[error("the request was malformed")]
     Malformed,
     #[error("the request names another device than the one that sent it")]
     OtherDevice,
-    #[error("the team knows no such invite (yet); try another member, or ask for a new invite")]
+    #[error("the team knows no such invite (yet)")]
     InviteUnknown,
-    #[error("the invite was withdrawn; ask for a new one")]
+    #[error("the invite was withdrawn")]
     InviteWithdrawn,
-    #[error("the invite ran out; ask for a new one")]
+    #[error("the invite ran out")]
     InviteExpired,
-    #[error("the invite has been used as often as it may be; ask for a new one")]
+    #[error("the invite has been used as often as it may be")]
     InviteSpent,
-    #[error("the invite is made out to another name; join under that name")]
+    #[error("the invite is made out to another name")]
     InvitedByAnotherName,
-    #[error(
-        "somebody in the team bears that name; choose another with --as NAME, or ask for an invite made out to it"
-    )]
+    #[error("somebody in the team bears that name")]
     NameTaken,
-    #[error(
-        "this device was removed from the team; make a new home with `podsync init` and join from there"
-    )]
+    #[error("this device was removed from the team")]
     DeviceRemoved,
-    #[error("the team is full; an admin has to remove a device first")]
+    #[error("the team is full")]
     TeamFull,
-    #[error("the other side may not witness joins at the moment; try another member")]
+    #[error("the other side may not witness joins at the moment")]
     CannotWitness,
+}
+
+impl RefusedReason {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NotListed => "ask an admin for an invite",
+            Self::UnknownTeam => "try another member",
+            Self::Busy => "try again",
+            Self::Malformed => "update podsync on both sides",
+            Self::InviteUnknown => "try another member, or ask for a new invite",
+            Self::InviteWithdrawn => "ask for a new one",
+            Self::InviteExpired => "ask for a new one",
+            Self::InviteSpent => "ask for a new one",
+            Self::InvitedByAnotherName => "join under that name",
+            Self::NameTaken => "choose another with --as NAME, or ask for an invite made out to it",
+            Self::DeviceRemoved => "make a new home with `podsync init` and join from there",
+            Self::TeamFull => "an admin has to remove a device first",
+            Self::CannotWitness => "try another member",
+            Self::OtherDevice => return None,
+        })
+    }
 }
 
 impl From<&Void> for RefusedReason {

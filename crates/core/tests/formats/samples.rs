@@ -10,7 +10,7 @@ use podsync_core::{
     keys::DeviceSecret,
     manifest::{ChunkLocation, Container, Emulator, Manifest, PackRef, Source, Table},
     seal::SecretKey,
-    ticket::{RecoveryKey, Ticket, TicketKind},
+    ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret},
     units::Units,
     wire::{
         AddressRecord, EntriesRequest, EntriesResponse, EntryRange, Gossip, Have, HaveRequest,
@@ -207,14 +207,16 @@ fn private_version() -> PrivateVersion {
 }
 
 pub(crate) fn ticket() -> Ticket {
+    let addresses = ["/ip4/192.168.1.5/tcp/7637", "/dns4/build.lan/tcp/7637"];
     Ticket::new(
         TicketKind::Robot,
-        [7; 32],
+        TicketSecret::from_seed(&[7; 32]),
         team(),
-        vec![OpId::of(b"head")],
-        vec!["/dns4/build.example/tcp/7637".into()],
-        device().id(),
+        &OpId::of(b"head"),
+        Some("https://hub.example"),
+        &addresses.map(str::to_owned),
     )
+    .unwrap()
 }
 
 /// Every sample's name and bytes, in the order of `testdata/formats.txt`.
@@ -238,7 +240,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("manifest", plain.clone()),
         ("manifest-sealed", Manifest::seal(&plain, &key(), [4; 32])),
         ("private-version", private_version().encode()),
-        ("ticket", ticket().encode()),
+        ("ticket", ticket().encode().to_vec()),
         ("recovery-key", RecoveryKey::from_seed([7; 32]).encode()),
         (
             "gossip-announcement",

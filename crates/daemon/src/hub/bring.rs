@@ -1,7 +1,7 @@
 //! Bringing: what this device has and its hub lacks. Operations first, then entries of the own feed, each
 //! after everything that it names.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use podsync_api::hub::{
     Base64, Commit, CommitEntry, HubErrorCode, MAX_COMMIT_ENTRIES, ObjectId, ObjectKind, ObjectRef,
@@ -10,15 +10,19 @@ use podsync_api::hub::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
     BlobId, EntryHash, TeamId,
-    engine::OwnEntries,
+    engine::{Event, OwnEntries},
     feed::{Entry, Kind},
 };
 
 use super::{
-    TeamHub,
+    HubSync, TeamHub,
     placements::{NOWHERE, Placed},
 };
-use crate::{daemon::Daemon, failure::Failure};
+use crate::{
+    error::Failure,
+    service::{holdings::Holdings, pull::Pull},
+    tasks::Tasks,
+};
 
 /// An entry with where its blobs lie, as it is committed and as it is noted.
 struct Placing {
@@ -26,19 +30,87 @@ struct Placing {
     places: Vec<(BlobId, Placed)>,
 }
 
-impl Daemon {
+/// How often the hub is asked what is new.
+const HEAR_EVERY: Duration = Duration::from_secs(30);
+/// Brings hubs what this device shares: it runs beside all else, and keeps the teams in step with their hubs.
+pub(crate) struct Uploads {
+    pub(crate) sync: Arc<HubSync>,
+    pub(crate) holdings: Holdings,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Uploads {
+    /// Keeps every team in step with its hub until the daemon ends. A command that hosts the daemon asks
+    /// when it needs something.
+    pub(crate) async fn keep_hubs(self: Arc<Self>) {
+        let mut events = self.sync.node.events();
+        loop {
+            let teams = self
+                .sync
+                .node
+                .read(|engine| engine.teams().collect::<Vec<_>>());
+            let Ok(teams) = teams.await else { return };
+            for team in teams {
+                match self.sync.hub(team).await {
+                    Ok(Some(hub)) => self.visit(team, hub),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        tracing::warn!(team = %team.short(), error = %failure.told(), "the team's hub can't be used");
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.tasks.stopping().cancelled() => return,
+                () = tokio::time::sleep(HEAR_EVERY) => {}
+                () = self.sync.hubs.wake.notified() => {}
+                () = something_to_bring(&mut events) => {}
+            }
+        }
+    }
+
+    /// Hears and brings, beside whatever is still being brought.
+    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>) {
+        let uploads = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let stop = uploads.tasks.stopping().clone();
+            let visit = async {
+                let Some(turn) = hub.hearing.take().await else { return };
+                let attempt = hub.begin();
+                let outcome = uploads.sync.hear_hub(team, &hub).await;
+                drop(turn);
+                hub.note_outcome(attempt, &outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+                    return;
+                }
+                let Some(_turn) = hub.bringing.take().await else { return };
+                let attempt = hub.begin();
+                let outcome = uploads.bring(team, &hub).await;
+                hub.note_outcome(attempt, &outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.told(), "not everything is in the bucket yet");
+                }
+            };
+            tokio::select! {
+                () = visit => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
     /// Brings everything that the hub lacks; nothing is left when this returns. One at a time does it: the
     /// caller holds the hub's turn.
     pub(super) async fn bring(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
-        let me = self.device;
-        let is_robot = self.node.read(move |engine| {
+        let me = self.sync.device;
+        let is_robot = self.sync.node.read(move |engine| {
             let member = engine.roster(&team)?.member(&me)?;
             Some(member.robot)
         });
         if is_robot.await? != Some(false) {
             return Ok(());
         }
-        self.bring_operations(team, hub).await?;
+        self.sync.bring_operations(team, hub).await?;
         while self.bring_entries(team, hub).await? {}
         self.bring_liveness(team, hub).await
     }
@@ -47,6 +119,7 @@ impl Daemon {
     async fn bring_entries(&self, team: TeamId, hub: &TeamHub) -> Result<bool, Failure> {
         let committed = hub.standing().committed;
         let own = self
+            .sync
             .node
             .read(move |engine| engine.own_entries(&team, committed, MAX_COMMIT_ENTRIES));
         let Some(own) = own.await?? else {
@@ -56,6 +129,7 @@ impl Daemon {
         let count = at_once(&own.entries, &ended);
         let own = if count < own.entries.len() {
             let fewer = self
+                .sync
                 .node
                 .read(move |engine| engine.own_entries(&team, committed, count));
             let Some(own) = fewer.await?? else {
@@ -91,7 +165,7 @@ impl Daemon {
             }
             Ok(stored) => stored,
         };
-        self.note_read(team, self.device, stored).await?;
+        self.sync.note_read(team, self.sync.device, stored).await?;
         hub.note(|standing| standing.committed = standing.committed.max(stored));
         Ok(())
     }
@@ -129,7 +203,7 @@ impl Daemon {
                 missing,
             }
         })?;
-        self.note_places(team, places).await?;
+        self.sync.note_places(team, places).await?;
         Ok(stored.seq)
     }
 
@@ -142,7 +216,7 @@ impl Daemon {
     ) -> Result<BTreeSet<EntryHash>, Failure> {
         let mut ended = retired(entries);
         let publications: Vec<_> = entries.iter().map(|entry| entry.hash()).collect();
-        let dropped = self.node.read(move |engine| {
+        let dropped = self.sync.node.read(move |engine| {
             let catalog = engine.catalog(&team);
             let is_dropped =
                 |entry: &EntryHash| catalog.is_some_and(|catalog| catalog.is_dropped(entry));
@@ -184,15 +258,18 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let blobs = own.entries.iter().flat_map(|entry| &*entry.header().blobs);
         let blobs: Vec<_> = blobs.map(|blob| blob.id).collect();
-        let places = self.hubs.places.clone();
+        let places = self.sync.hubs.places.clone();
         let forget = move || places.forget(team, &blobs, &gone.into_iter().collect());
         let blobs = tokio::task::spawn_blocking(forget).await??;
         let lacks = podsync_core::engine::Input::BucketLacks { team, blobs };
-        Ok(self.node.input(lacks).await?)
+        Ok(self.sync.node.input(lacks).await?)
     }
 
     async fn bring_liveness(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
-        let newest = self.node.read(move |engine| engine.own_liveness(&team));
+        let newest = self
+            .sync
+            .node
+            .read(move |engine| engine.own_liveness(&team));
         let Some(statement) = newest.await? else {
             return Ok(());
         };
@@ -206,6 +283,24 @@ impl Daemon {
         hub.client.post_liveness(&post).await?;
         *told = Some(statement);
         Ok(())
+    }
+}
+
+/// Waits for something that the hub may lack.
+async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(
+                Event::VersionShared { .. }
+                | Event::MemberJoined { .. }
+                | Event::MemberRemoved { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use podsync_core::{
     feed::{BlobRef, Entry},
 };
 
-use super::{TeamHub, placements::Placed};
-use crate::{daemon::Daemon, failure::Failure};
+use super::{HubSync, TeamHub, placements::Placed};
+use crate::error::Failure;
 
 /// What the bucket has to have for one entry.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl Named {
     }
 }
 
-impl Daemon {
+impl HubSync {
     /// Whether the team's bucket has a version; none where there is no bucket, or nobody shared it.
     pub(crate) async fn in_bucket(
         &self,

@@ -6,17 +6,13 @@ use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
 use tokio::time::sleep;
 
-use super::{Standing, TeamHub};
-use crate::{
-    daemon::{Daemon, Lifetime},
-    failure::Failure,
-    server::Context,
-};
+use super::{HubSync, Standing, TeamHub};
+use crate::{call::Context, error::Failure, tasks::Lifetime};
 
 /// How often who waits looks at what the hub's client has run into.
 const LOOK: Duration = Duration::from_secs(1);
 
-impl Daemon {
+impl HubSync {
     /// Sees to it that what was shared gets into the bucket; whether it is there by now, or none where the
     /// team has no hub.
     ///
@@ -83,6 +79,7 @@ impl Daemon {
             let waiting = trouble.map(|trouble| trouble.error.to_string());
             // An attempt asks for minutes before it gives up.
             let waiting = hub.client.failing().or(waiting);
+            let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {
                 let (sent, total) = uploading.unzip();
                 context.report(&Progress {
@@ -92,7 +89,7 @@ impl Daemon {
             }
             tokio::select! {
                 changed = standing.changed() => if changed.is_err() {
-                    return Err(crate::node::Stopped.into());
+                    return Err(crate::error::Stopped.into());
                 },
                 () = sleep(LOOK) => {}
                 () = context.cancel.cancelled() => return Err(cancelled().into()),

@@ -13,8 +13,8 @@ use podsync_core::{
     wire::{Liveness, MAX_HEADS},
 };
 
-use super::{Heard, TeamHub, placements::Placed};
-use crate::{daemon::Daemon, failure::Failure};
+use super::{Heard, HubSync, TeamHub, placements::Placed};
+use crate::error::Failure;
 
 /// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.
 const MAX_POSTED: usize = 512;
@@ -22,7 +22,7 @@ const MAX_POSTED_LEN: usize = 4 << 20;
 /// Answers in a row about one thing before it is left for the next time.
 const MAX_PAGES: usize = 1 << 12;
 
-impl Daemon {
+impl HubSync {
     /// Learns what the hub knows: operations, heads, entries, and where their blobs lie.
     pub(super) async fn hear_hub(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
         let mut heard = hub.heard.lock().await;

@@ -6,7 +6,7 @@ use podsync_api::hub::{Base64, HubErrorCode, JoinByInvite};
 use podsync_bucket::HubClientError;
 use podsync_core::{
     TeamId,
-    engine::{HubJoin, HubNews},
+    engine::{HubJoin, HubJoinFailure, HubNews},
     membership::Operation,
 };
 
@@ -19,18 +19,12 @@ pub(crate) async fn ask_to_join(
     urls: Vec<String>,
     request: HubJoin,
 ) -> HubNews {
-    let mut failed = HubNews::JoinFailed {
-        why: "the ticket names no hub".to_owned(),
-        is_final: true,
-    };
+    let mut failed = HubJoinFailure::NotReached("the ticket names no hub".to_owned());
     for url in urls {
         let client = match hubs.client(team, &url) {
             Ok(client) => client,
             Err(failure) => {
-                failed = HubNews::JoinFailed {
-                    why: failure.told().message.clone(),
-                    is_final: true,
-                };
+                failed = HubJoinFailure::NotReached(failure.told().message.clone());
                 continue;
             }
         };
@@ -48,19 +42,26 @@ pub(crate) async fn ask_to_join(
                 return HubNews::Operations(opened.into_iter().map(Arc::new).collect());
             }
             Err(error) => {
-                failed = HubNews::JoinFailed {
-                    is_final: is_final(&error),
-                    why: error.to_string(),
-                };
+                failed = why(&error);
             }
         }
     }
-    failed
+    HubNews::JoinFailed(failed)
 }
 
-/// Whether asking again wouldn't help.
-fn is_final(error: &HubClientError) -> bool {
-    error
-        .refusal()
-        .is_some_and(|refusal| refusal.code == HubErrorCode::InviteRefused)
+/// Only what the hub itself says is its word: whatever else answers at its address is an outage.
+fn why(error: &HubClientError) -> HubJoinFailure {
+    let text = error.to_string();
+    match error {
+        HubClientError::Refused { error, .. } if error.code == HubErrorCode::InviteRefused => {
+            HubJoinFailure::Refused(text)
+        }
+        HubClientError::Unreachable { .. }
+        | HubClientError::Busy { .. }
+        | HubClientError::Garbled { .. } => HubJoinFailure::NotReached(text),
+        HubClientError::NotListed { .. }
+        | HubClientError::RoleTooLow { .. }
+        | HubClientError::QuotaExceeded { .. }
+        | HubClientError::Refused { .. } => HubJoinFailure::NotYet(text),
+    }
 }

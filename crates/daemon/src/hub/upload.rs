@@ -20,9 +20,12 @@ use podsync_core::{
 };
 use podsync_store::{Blobs, StoreError};
 
-use super::TeamHub;
+use super::{TeamHub, bring::Uploads};
 use crate::{
-    calls::Asked, daemon::Daemon, failure::Failure, server::Context, versions::HeldVersion,
+    call::Context,
+    error::Failure,
+    service::{find::Patience, pull::Wanted},
+    versions::HeldVersion,
 };
 
 /// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
@@ -42,7 +45,7 @@ pub(super) struct Uploaded {
     pub(super) outboards: Vec<ObjectRef>,
 }
 
-impl Daemon {
+impl Uploads {
     pub(super) async fn upload(
         &self,
         team: TeamId,
@@ -84,18 +87,19 @@ impl Daemon {
     /// The version that an entry of the own feed published, whole on this machine again if it was not.
     async fn published(&self, team: TeamId, entry: &Arc<Entry>) -> Result<HeldVersion, Failure> {
         let publication = self.publication(team, entry).await?;
-        if let Some(held) = self.held_whole(team, publication.version).await?
+        if let Some(held) = self.holdings.held_whole(team, publication.version).await?
             && held.sealed.blob == entry.header().blobs[0]
         {
             return Ok(held);
         }
         let reference = format!("{}@{}", publication.pod, publication.version);
         let (held, _) = self
+            .pull
             .pull(
                 team,
-                Asked {
+                Wanted {
                     reference: &reference,
-                    wait_s: 0,
+                    patience: Patience::new(0, false),
                     sources: Sources::Any,
                 },
                 &Arc::new(Context::silent()),
@@ -107,6 +111,7 @@ impl Daemon {
     async fn publication(&self, team: TeamId, entry: &Arc<Entry>) -> Result<Publication, Failure> {
         let epoch = entry.header().epoch;
         let key = self
+            .sync
             .node
             .read(move |engine| engine.key(&team, &epoch).cloned())
             .await?
@@ -130,13 +135,13 @@ impl Daemon {
             borrowed: BTreeSet::new(),
             read: Vec::new(),
             unread: Vec::new(),
-            blobs: self.blobs.clone(),
+            blobs: self.holdings.blobs.clone(),
         };
         let mut new = Vec::new();
         for pack in &manifest.packs {
-            let (places, id) = (self.hubs.places.clone(), pack.id);
+            let (places, id) = (self.sync.hubs.places.clone(), pack.id);
             let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
-            let holding = self.blobs.held(pack.id)?;
+            let holding = self.holdings.blobs.held(pack.id)?;
             let is_whole = holding.is_some_and(|holding| holding.is_whole());
             match (known, is_whole) {
                 (Some(known), is_whole) => {
@@ -164,7 +169,7 @@ impl Daemon {
                 .iter()
                 .filter(|p| packs.known.contains_key(&p.id))
             {
-                let (places, id) = (self.hubs.places.clone(), pack.id);
+                let (places, id) = (self.sync.hubs.places.clone(), pack.id);
                 let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
                 packs
                     .borrowed
@@ -186,7 +191,7 @@ impl Daemon {
     /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
     /// bucket would take damaged bytes for what they are.
     async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
-        let read = PackRead::of(&held_blob(&self.blobs, pack.id), pack.len).await;
+        let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
         let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
         if read.blob == pack.id {
             Ok(read)
@@ -220,7 +225,7 @@ impl Daemon {
     }
 
     async fn read_blob(&self, id: BlobId) -> Result<Vec<u8>, Failure> {
-        let reader = self.blobs.reader(id).await?;
+        let reader = self.holdings.blobs.reader(id).await?;
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; usize::try_from(reader.len()).unwrap_or(0)];
             reader.read_at(0, &mut bytes)?;

@@ -10,22 +10,21 @@ use std::{
 
 use podsync_core::{
     DeviceId, TeamId,
-    engine::{Event, FetchFailed, GateChange, Input, Output, Provider, RequestFailed},
+    engine::{FetchFailed, FetchId, HubJoin, Input, Provider, RequestFailed, RequestId},
     wire,
 };
-use podsync_net::{BlobRange, FetchError, Manners, Multiaddr, Net, RequestError, Verdict};
-use podsync_store::{Blobs, StoreError};
+use podsync_net::{
+    BlobRange, FetchError, GossipId, Multiaddr, Net, RequestError, Responder, Verdict,
+};
+use podsync_store::{Blobs, Log, Record, StoreError};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{
-    Actor, Done,
-    handle::{Message, TransferProgress, Transferred},
-    records,
-};
+use super::handle::Message;
 use crate::{
     arriving::Arriving,
-    hub::{BucketFetch, ask_to_join},
+    hub::{BucketFetch, Hubs, ask_to_join},
 };
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
@@ -33,121 +32,156 @@ use crate::{
 const PROGRESS_STEP: u64 = 1 << 20;
 const PROGRESS_EVERY_MS: u64 = 1000;
 
-impl Actor {
-    pub(super) fn carry_out(&mut self, output: Output) {
-        match output {
-            Output::Persist { id, records } => self.writes.push_back((id, records)),
-            Output::Gossip { team, bytes } => {
-                let net = self.ground.net.clone();
-                self.effects.spawn(async move {
-                    if let Err(error) = net.publish(team, bytes).await {
-                        tracing::warn!(team = %team.short(), %error, "not announced by gossip; heads are exchanged instead");
-                    }
-                    Done::Nothing
-                });
-            }
-            Output::Validate { id, verdict } => {
-                if let Some(theirs) = self.gossip.remove(&id) {
-                    self.report(theirs, records::net_verdict(verdict));
-                }
-            }
-            Output::Request {
-                id,
-                device,
-                protocol,
-                bytes,
-            } => self.request(id, device, protocol, bytes),
-            Output::Respond { id, bytes } => {
-                if let Some(responder) = self.responders.remove(&id)
-                    && let Err(error) = responder.respond(bytes)
-                {
-                    tracing::error!(%error, "an answer was not sent");
-                }
-            }
-            Output::Fetch {
-                fetch,
-                team,
-                provider,
-                blob,
-                range,
-                total_len,
-            } => {
-                let want = BlobRange {
-                    blob,
-                    blob_len: total_len,
-                    range,
-                };
-                let from = match provider {
-                    Provider::Peer(device) => From::Peer {
-                        device,
-                        net: self.ground.net.clone(),
-                        blobs: self.ground.blobs.clone(),
-                    },
-                    Provider::Bucket => From::Bucket(self.bucket(team)),
-                };
-                self.fetch(fetch, from, want);
-            }
-            Output::CancelFetch { fetch } => {
-                if let Some(cancel) = self.fetches.remove(&fetch) {
-                    cancel.cancel();
-                }
-            }
-            Output::Disconnect { device, why } => {
-                tracing::info!(peer = %device.short(), ?why, "closing");
-                let net = self.ground.net.clone();
-                self.effects.spawn(async move {
-                    let _ = net.disconnect(device).await;
-                    Done::Nothing
-                });
-            }
-            Output::JoinAtHub {
-                team,
-                urls,
-                request,
-            } => {
-                let hubs = Arc::clone(&self.ground.hubs);
-                self.effects.spawn(async move {
-                    let news = ask_to_join(&hubs, team, urls, request).await;
-                    Done::Input(Input::Hub { team, news })
-                });
-            }
-            Output::GateChanged(change) => self.change_gate(change),
-            Output::Reply { command, result } => {
-                self.joining.remove(&command);
-                if let Some(reply) = self.replies.remove(&command) {
-                    // Whoever asked may have gone; it is done all the same.
-                    let _ = reply.send(result);
-                }
-            }
-            Output::Event(event) => self.tell(event),
+/// Something that an effect's task reports.
+pub(super) enum Done {
+    Input(Input),
+    DialFailed {
+        device: DeviceId,
+    },
+    /// Received bytes, opened; none where they are invalid.
+    Gossip {
+        id: GossipId,
+        team: TeamId,
+        from: DeviceId,
+        opened: Option<wire::GossipIn>,
+    },
+    Request {
+        device: DeviceId,
+        responder: Responder,
+        opened: Option<wire::RequestIn>,
+    },
+    Nothing,
+}
+
+/// The effects under way, and what they work on.
+pub(super) struct Effects {
+    tasks: JoinSet<Done>,
+    net: Net,
+    blobs: Blobs,
+    hubs: Arc<Hubs>,
+    log: Log,
+    /// For tasks that report more than once.
+    progress: mpsc::Sender<Message>,
+}
+
+impl Effects {
+    pub(super) fn new(
+        net: Net,
+        blobs: Blobs,
+        hubs: Arc<Hubs>,
+        log: Log,
+        progress: mpsc::Sender<Message>,
+    ) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            net,
+            blobs,
+            hubs,
+            log,
+            progress,
         }
     }
 
-    pub(super) fn report(&mut self, id: podsync_net::GossipId, verdict: Verdict) {
-        let net = self.ground.net.clone();
-        self.effects.spawn(async move {
+    pub(super) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// What the next task to end reports; none where none is under way.
+    pub(super) async fn next(&mut self) -> Option<Done> {
+        let done = self.tasks.join_next().await?;
+        Some(done.unwrap_or(Done::Nothing))
+    }
+
+    pub(super) fn abort_all(&mut self) {
+        self.tasks.abort_all();
+    }
+
+    pub(super) fn is_connected(&self, device: DeviceId) -> bool {
+        self.net.is_connected(device)
+    }
+
+    /// Decodes and verifies on the blocking pool: signatures are dear.
+    pub(super) fn open(&mut self, work: impl FnOnce() -> Done + Send + 'static) {
+        self.tasks.spawn_blocking(work);
+    }
+
+    pub(super) fn gossip(&mut self, team: TeamId, bytes: Vec<u8>) {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = net.publish(team, bytes).await {
+                tracing::warn!(team = %team.short(), %error, "not announced by gossip; heads are exchanged instead");
+            }
+            Done::Nothing
+        });
+    }
+
+    pub(super) fn report(&mut self, id: GossipId, verdict: Verdict) {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
             let _ = net.report(id, verdict).await;
             Done::Nothing
         });
     }
 
-    pub(super) fn dial(&mut self, device: DeviceId, addrs: Vec<Multiaddr>, manners: Manners) {
-        let net = self.ground.net.clone();
-        self.effects.spawn(async move {
-            let _ = net.dial(device, addrs, manners).await;
+    pub(super) fn dial(&mut self, device: DeviceId, addresses: Vec<Multiaddr>) {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
+            match net.dial(device, addresses).await {
+                // That it is connected is an event of the network.
+                Ok(()) => Done::Nothing,
+                Err(error) => {
+                    tracing::debug!(peer = %device.short(), %error, "not reached");
+                    Done::DialFailed { device }
+                }
+            }
+        });
+    }
+
+    pub(super) fn disconnect(&mut self, device: DeviceId) {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
+            let _ = net.disconnect(device).await;
             Done::Nothing
         });
     }
 
-    fn request(
+    pub(super) fn membership_changed(&mut self, team: TeamId) {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
+            let _ = net.subscribe(team).await;
+            let _ = net.membership_changed().await;
+            Done::Nothing
+        });
+    }
+
+    pub(super) fn join_at_hub(&mut self, team: TeamId, urls: Vec<String>, request: HubJoin) {
+        let hubs = Arc::clone(&self.hubs);
+        self.tasks.spawn(async move {
+            let news = ask_to_join(&hubs, team, urls, request).await;
+            Done::Input(Input::Hub { team, news })
+        });
+    }
+
+    /// Writes down where a device was reached. What can't be written is found anew some time.
+    pub(super) fn remember(&mut self, record: Record) {
+        let log = self.log.clone();
+        self.tasks.spawn_blocking(move || {
+            if let Err(error) = log.commit(&[record]) {
+                tracing::warn!(%error, "where a device was reached isn't kept");
+            }
+            Done::Nothing
+        });
+    }
+
+    pub(super) fn request(
         &mut self,
-        id: podsync_core::engine::RequestId,
+        id: RequestId,
         device: DeviceId,
         protocol: wire::Protocol,
         bytes: Vec<u8>,
     ) {
-        let net = self.ground.net.clone();
-        self.effects.spawn(async move {
+        let net = self.net.clone();
+        self.tasks.spawn(async move {
             let answer = net.request(device, protocol, bytes).await;
             let result = match answer {
                 Ok(bytes) => {
@@ -155,7 +189,7 @@ impl Actor {
                     match opened {
                         Ok(Ok(response)) => Ok(response),
                         Ok(Err(error)) => {
-                            tracing::warn!(peer = %device.short(), %error, "its answer can't be believed");
+                            tracing::warn!(peer = %device.short(), %error, "a peer's answer is invalid");
                             Err(RequestFailed::Garbage)
                         }
                         Err(_) => Err(RequestFailed::Garbage),
@@ -164,7 +198,7 @@ impl Actor {
                 Err(RequestError::NotConnected { .. }) => Err(RequestFailed::NotConnected),
                 Err(RequestError::Refused { .. }) => Err(RequestFailed::Refused),
                 Err(error @ RequestError::Malformed { .. }) => {
-                    tracing::warn!(peer = %device.short(), %error, "its answer can't be read");
+                    tracing::warn!(peer = %device.short(), %error, "a peer's answer can't be read");
                     Err(RequestFailed::Garbage)
                 }
                 Err(error) => {
@@ -176,17 +210,29 @@ impl Actor {
         });
     }
 
-    fn bucket(&self, team: TeamId) -> Option<BucketFetch> {
-        self.ground.hubs.bucket(team, &self.ground.blobs)
+    /// Where a range is fetched from.
+    pub(super) fn source(&self, provider: Provider, team: TeamId) -> Source {
+        match provider {
+            Provider::Peer(device) => Source::Peer {
+                device,
+                net: self.net.clone(),
+                blobs: self.blobs.clone(),
+            },
+            Provider::Bucket => Source::Bucket(self.hubs.bucket(team, &self.blobs)),
+        }
     }
 
-    fn fetch(&mut self, fetch: podsync_core::engine::FetchId, from: From, want: BlobRange) {
-        let cancel = CancellationToken::new();
-        self.fetches.insert(fetch, cancel.clone());
+    pub(super) fn fetch(
+        &mut self,
+        fetch: FetchId,
+        source: Source,
+        want: BlobRange,
+        cancel: CancellationToken,
+    ) {
         let inbox = self.progress.clone();
-        let blobs = self.ground.blobs.clone();
+        let blobs = self.blobs.clone();
         let (arrived, begun, told_ms) = (AtomicU64::new(0), Instant::now(), AtomicU64::new(0));
-        self.effects.spawn(async move {
+        self.tasks.spawn(async move {
             let progress = |len: u64| {
                 let before = arrived.fetch_add(len, Ordering::Relaxed);
                 let bytes = before + len;
@@ -199,7 +245,7 @@ impl Actor {
                 }
             };
             let outcome = tokio::select! {
-                outcome = from.fetch(&want, progress) => outcome,
+                outcome = source.fetch(&want, progress) => outcome,
                 () = cancel.cancelled() => return Done::Nothing,
             };
             Done::Input(match outcome {
@@ -214,84 +260,10 @@ impl Actor {
             })
         });
     }
-
-    fn change_gate(&mut self, change: GateChange) {
-        let members = match &change {
-            GateChange::Members { team, .. } => Some(*team),
-            GateChange::Robots { .. } | GateChange::Share { .. } | GateChange::Withdraw { .. } => {
-                None
-            }
-        };
-        self.ground.gate.apply(change);
-        let Some(team) = members else { return };
-        let net = self.ground.net.clone();
-        self.effects.spawn(async move {
-            let _ = net.subscribe(team).await;
-            let _ = net.membership_changed().await;
-            Done::Nothing
-        });
-    }
-
-    fn tell(&mut self, event: Event) {
-        match &event {
-            Event::TransferProgress {
-                transfer,
-                bytes,
-                providers,
-                ..
-            } => {
-                if let Some(pending) = self.transfers.get(transfer) {
-                    pending.progress.send_replace(TransferProgress {
-                        bytes: *bytes,
-                        providers: *providers,
-                    });
-                }
-            }
-            Event::TransferDone { transfer, from } => self.end_transfer(*transfer, Ok(()), from),
-            Event::TransferFailed {
-                transfer,
-                why,
-                from,
-            } => self.end_transfer(*transfer, Err(why.clone()), from),
-            Event::AddressesHeard { device, addresses } => {
-                tracing::debug!(peer = %device.short(), ?addresses, "says where it is");
-                self.addresses_heard(*device, addresses);
-            }
-            Event::LiarFound { provider, blob } => match provider {
-                Provider::Peer(device) => {
-                    tracing::error!(peer = %device.short(), pack = %blob.short(), "it sent bytes that are not what they should be");
-                }
-                Provider::Bucket => {
-                    tracing::error!(pack = %blob.short(), "the bucket's object is not what it should be");
-                }
-            },
-            Event::ForkProof { team, device, seq } => {
-                tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
-            }
-            Event::CaughtUp { team } => tracing::debug!(team = %team.short(), "caught up"),
-            other => tracing::info!(event = ?other),
-        }
-        // Nobody may be listening.
-        let _ = self.events.send(event);
-    }
-
-    fn end_transfer(
-        &mut self,
-        transfer: podsync_core::engine::TransferId,
-        result: Result<(), podsync_core::engine::EngineError>,
-        from: &[(Provider, u64)],
-    ) {
-        if let Some(pending) = self.transfers.remove(&transfer) {
-            let _ = pending.end.send(Transferred {
-                result,
-                from: from.to_vec(),
-            });
-        }
-    }
 }
 
 /// Where a range is fetched from.
-enum From {
+pub(super) enum Source {
     Peer {
         device: DeviceId,
         net: Net,
@@ -301,7 +273,7 @@ enum From {
     Bucket(Option<BucketFetch>),
 }
 
-impl From {
+impl Source {
     async fn fetch(
         &self,
         want: &BlobRange,

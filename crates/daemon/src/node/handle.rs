@@ -1,7 +1,13 @@
 //! How the rest of the daemon speaks to the engine.
 
-use podsync_core::engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want};
+use podsync_core::{
+    DeviceId,
+    engine::{Answer, Command, Engine, EngineError, Event, Input, Provider, Want},
+};
+use podsync_net::Multiaddr;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use crate::error::Stopped;
 
 /// What the loop is told.
 pub(super) enum Message {
@@ -15,6 +21,11 @@ pub(super) enum Message {
         progress: watch::Sender<TransferProgress>,
         end: oneshot::Sender<Transferred>,
     },
+    Connect {
+        device: DeviceId,
+        addresses: Vec<Multiaddr>,
+        waiter: oneshot::Sender<Result<(), NotReached>>,
+    },
     Read(Box<dyn FnOnce(&Engine) + Send>),
 }
 
@@ -24,6 +35,11 @@ pub(crate) struct TransferProgress {
     pub(crate) bytes: u64,
     pub(crate) providers: usize,
 }
+
+/// A device doesn't answer at any address that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the device was not reached: check that its daemon runs and its port is open")]
+pub(crate) struct NotReached;
 
 /// How a transfer ended, and whose bytes they were either way.
 #[derive(Debug)]
@@ -38,11 +54,6 @@ pub(crate) struct Node {
     inbox: mpsc::Sender<Message>,
     events: broadcast::Sender<Event>,
 }
-
-/// The engine has stopped: so has the daemon.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the daemon is stopping")]
-pub(crate) struct Stopped;
 
 impl Node {
     pub(super) fn new(inbox: mpsc::Sender<Message>, events: broadcast::Sender<Event>) -> Self {
@@ -88,6 +99,22 @@ impl Node {
         })
         .await?;
         Ok((seen, ended))
+    }
+
+    /// Has a device dialled now; what comes of it shows when this is awaited, and in the peers.
+    pub(crate) async fn connect(
+        &self,
+        device: DeviceId,
+        addresses: Vec<Multiaddr>,
+    ) -> Result<oneshot::Receiver<Result<(), NotReached>>, Stopped> {
+        let (waiter, connected) = oneshot::channel();
+        self.send(Message::Connect {
+            device,
+            addresses,
+            waiter,
+        })
+        .await?;
+        Ok(connected)
     }
 
     /// Looks at the engine between two of its steps.

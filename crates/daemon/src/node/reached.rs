@@ -1,19 +1,11 @@
-//! Where other devices were reached: kept, so that a restart finds them again where mDNS doesn't.
-//!
-//! An address is kept once this device got through on it by dialling; what others merely say of
-//! theirs never is.
-
-use std::collections::BTreeMap;
+//! Where other devices were reached, in the log: a restart finds them again where mDNS doesn't.
 
 use podsync_core::{DeviceId, codec::Format};
 use podsync_net::Multiaddr;
 use podsync_store::{Key, Log, Namespace, Record, StoreError};
 use serde::{Deserialize, Serialize};
 
-/// Devices whose addresses are kept.
-const MAX_DEVICES: usize = 256;
-/// Addresses kept of one device: it moves between a few networks.
-const MAX_ADDRESSES: usize = 4;
+use crate::addresses::REACHED_KEPT;
 
 const REACHED: Namespace = Namespace::new("reached");
 
@@ -29,108 +21,65 @@ impl Format for Addresses {
     const MAX_LEN: usize = 4 << 10;
 }
 
-/// Addresses by device, in memory and in the log.
-#[derive(Default)]
-pub(super) struct Reached(BTreeMap<DeviceId, Vec<Multiaddr>>);
-
-impl Reached {
-    pub(super) fn load(log: &Log) -> Result<Self, StoreError> {
-        let mut reached = BTreeMap::new();
-        for row in log.settings(REACHED)? {
-            let (key, bytes) = row?;
-            let Ok(device) = <[u8; 32]>::try_from(key).map(DeviceId::from_bytes) else {
-                continue;
-            };
-            match Addresses::decode(&bytes) {
-                Ok(kept) => {
-                    let parsed = kept.addresses.iter().filter_map(|addr| addr.parse().ok());
-                    reached.insert(device, parsed.take(MAX_ADDRESSES).collect());
-                }
-                Err(error) => {
-                    tracing::warn!(peer = %device.short(), %error, "where it was reached can't be read; it has to be found anew");
-                }
+/// All that is kept. What can't be read is left out: it is found anew some time.
+pub(super) fn load(log: &Log) -> Result<Vec<(DeviceId, Vec<Multiaddr>)>, StoreError> {
+    let mut reached = Vec::new();
+    for row in log.settings(REACHED)? {
+        let (key, bytes) = row?;
+        let Ok(device) = <[u8; 32]>::try_from(key).map(DeviceId::from_bytes) else {
+            continue;
+        };
+        match Addresses::decode(&bytes) {
+            Ok(kept) => {
+                let parsed = kept.addresses.iter().filter_map(|addr| addr.parse().ok());
+                reached.push((device, parsed.take(REACHED_KEPT).collect()));
+            }
+            Err(error) => {
+                tracing::warn!(peer = %device.short(), %error, "where a device was reached can't be read; it has to be found anew");
             }
         }
-        Ok(Self(reached))
     }
-
-    /// Notes that a device was reached; what to write, if that is news.
-    pub(super) fn note(&mut self, device: DeviceId, addr: Multiaddr) -> Option<Record> {
-        if !self.0.contains_key(&device) && self.0.len() >= MAX_DEVICES {
-            return None;
-        }
-        let addresses = self.0.entry(device).or_default();
-        if addresses.first() == Some(&addr) {
-            return None;
-        }
-        addresses.retain(|known| *known != addr);
-        addresses.insert(0, addr);
-        addresses.truncate(MAX_ADDRESSES);
-        let kept = Addresses {
-            addresses: addresses.iter().map(ToString::to_string).collect(),
-        };
-        Some(Record::put(key(device), kept.encode()))
-    }
-
-    /// Forgets devices that no team lists; what to write.
-    pub(super) fn retain(&mut self, lists: impl Fn(&DeviceId) -> bool) -> Vec<Record> {
-        let gone = self.0.extract_if(.., |device, _| !lists(device));
-        gone.map(|(device, _)| Record::delete(key(device)))
-            .collect()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (DeviceId, &[Multiaddr])> {
-        self.0
-            .iter()
-            .map(|(device, addresses)| (*device, addresses.as_slice()))
-    }
+    Ok(reached)
 }
 
-fn key(device: DeviceId) -> Key {
-    Key::Setting {
+/// What keeps these addresses; without any, what forgets the device.
+pub(super) fn record(device: DeviceId, addresses: &[Multiaddr]) -> Record {
+    let key = Key::Setting {
         namespace: REACHED,
         key: device.as_bytes().to_vec(),
+    };
+    if addresses.is_empty() {
+        return Record::delete(key);
     }
+    let kept = Addresses {
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+    };
+    Record::put(key, kept.encode())
 }
 
 #[cfg(test)]
 mod tests {
+    use podsync_store::Home;
+
     use super::*;
 
-    fn addr(port: u16) -> Multiaddr {
-        format!("/ip4/10.0.0.7/tcp/{port}").parse().unwrap()
-    }
-
     #[test]
-    fn the_latest_addresses_come_first_and_few_are_kept() {
-        let mut reached = Reached::default();
+    fn what_was_reached_lasts_until_it_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home"), "a test").unwrap();
+        let log = Log::open(&home).unwrap();
         let device = DeviceId::from_bytes([1; 32]);
-        for port in 1..=6 {
-            assert!(reached.note(device, addr(port)).is_some());
-        }
-        assert!(reached.note(device, addr(6)).is_none(), "that is no news");
-        assert!(reached.note(device, addr(4)).is_some());
-        let (_, kept) = reached.iter().next().unwrap();
-        assert_eq!(kept, [addr(4), addr(6), addr(5), addr(3)]);
-    }
-
-    #[test]
-    fn devices_are_bounded_and_forgotten() {
-        let mut reached = Reached::default();
-        for number in 0..=MAX_DEVICES {
-            let mut id = [0; 32];
-            id[..8].copy_from_slice(&number.to_be_bytes());
-            reached.note(DeviceId::from_bytes(id), addr(1));
-        }
-        assert_eq!(reached.iter().count(), MAX_DEVICES);
-        assert_eq!(reached.retain(|_| false).len(), MAX_DEVICES);
-        assert_eq!(reached.iter().count(), 0);
+        let reached: Vec<Multiaddr> = vec!["/ip4/10.0.0.7/tcp/7637".parse().unwrap()];
+        log.commit(&[record(device, &reached)]).unwrap();
+        assert_eq!(load(&log).unwrap(), [(device, reached)]);
+        log.commit(&[record(device, &[])]).unwrap();
+        assert_eq!(load(&log).unwrap(), []);
     }
 
     #[test]
     fn bytes_stay_as_they_are() {
         let kept = Addresses {
-            addresses: vec![addr(7637).to_string()],
+            addresses: vec!["/ip4/10.0.0.7/tcp/7637".to_owned()],
         };
         assert_eq!(
             kept.encode(),

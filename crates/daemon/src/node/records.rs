@@ -8,20 +8,11 @@ use podsync_core::{
     seal::SecretKey,
 };
 use podsync_store::{EntryKey, Key, Log, Namespace, StoreError};
-use tokio::sync::{oneshot, watch};
-
-use super::handle::{TransferProgress, Transferred};
 
 /// Proofs of forked feeds: team and device.
 const FORKS: Namespace = Namespace::new("forks");
 /// Keys of the invites that this device joined by: team.
 const INVITE_KEYS: Namespace = Namespace::new("invite-keys");
-
-/// A transfer that somebody waits for.
-pub(super) struct Pending {
-    pub(super) progress: watch::Sender<TransferProgress>,
-    pub(super) end: oneshot::Sender<Transferred>,
-}
 
 pub(super) fn to_store(record: Record) -> podsync_store::Record {
     use podsync_store::Record as Stored;

@@ -20,6 +20,24 @@ const UNFINISHED: &str = "unfinished";
 /// Uploads in parts, a folder each.
 const UPLOADS: &str = "uploads";
 const LOCK: &str = "lock";
+/// What may be in a folder before it is a server's: what a crash left of the first start, or the system put there.
+const OURS: [&str; 8] = [
+    BUCKETS,
+    UNFINISHED,
+    UPLOADS,
+    LOCK,
+    "secret",
+    "secret.new",
+    "lost+found",
+    ".DS_Store",
+];
+
+/// How bodies are named while they are written.
+const BODY_PREFIX: &str = ".podsync-body-";
+/// How an older podsync-hub named them.
+const OLD_BODY_PREFIX: &str = ".tmp";
+/// Hex digits of the name of an upload in parts.
+const UPLOAD_ID_LEN: usize = 32;
 
 /// The longest key, as S3 has it.
 const MAX_KEY_LEN: usize = 1024;
@@ -43,6 +61,7 @@ impl Disk {
             path: folder.to_owned(),
             source,
         };
+        refuse_foreign(folder).map_err(failed)?;
         for part in ["", BUCKETS, UNFINISHED, UPLOADS] {
             fs::create_dir_all(folder.join(part)).map_err(failed)?;
         }
@@ -109,7 +128,7 @@ impl Disk {
     }
 
     pub(super) fn unfinished(&self) -> S3Result<NamedTempFile> {
-        NamedTempFile::new_in(self.folder.join(UNFINISHED)).map_err(failure)
+        NamedTempFile::with_prefix_in(BODY_PREFIX, self.folder.join(UNFINISHED)).map_err(failure)
     }
 
     pub(super) fn uploads(&self) -> PathBuf {
@@ -141,13 +160,51 @@ impl Disk {
     }
 
     fn sweep_older(&self, body: Duration, upload: Duration) {
-        for path in untouched(&self.folder.join(UNFINISHED), body) {
+        for path in untouched(&self.folder.join(UNFINISHED), body, is_body) {
             report(&path, fs::remove_file(&path));
         }
-        for path in untouched(&self.uploads(), upload) {
+        for path in untouched(&self.uploads(), upload, is_upload) {
             report(&path, fs::remove_dir_all(&path));
         }
     }
+}
+
+/// Refuses a folder that is somebody else's: files are swept in ours.
+fn refuse_foreign(folder: &Path) -> io::Result<()> {
+    let entries = match folder.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if folder.join(BUCKETS).is_dir() && folder.join(LOCK).is_file() {
+        return Ok(());
+    }
+    for entry in entries {
+        let name = entry?.file_name();
+        if !name.to_str().is_some_and(|name| OURS.contains(&name)) {
+            let found = name.to_string_lossy();
+            return Err(io::Error::other(format!(
+                "it is not empty and not the folder of an embedded bucket (there is {found:?} in it); take a new one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_body(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let ours = name
+        .to_str()
+        .is_some_and(|name| name.starts_with(BODY_PREFIX) || name.starts_with(OLD_BODY_PREFIX));
+    ours && entry.file_type().is_ok_and(|kind| kind.is_file())
+}
+
+fn is_upload(entry: &fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    let ours = name.to_str().is_some_and(|name| {
+        name.len() == UPLOAD_ID_LEN && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    ours && entry.file_type().is_ok_and(|kind| kind.is_dir())
 }
 
 pub(super) fn already_there() -> S3Error {
@@ -197,7 +254,11 @@ pub(super) fn failure(error: io::Error) -> S3Error {
     }
 }
 
-fn untouched(folder: &Path, for_so_long: Duration) -> Vec<PathBuf> {
+fn untouched(
+    folder: &Path,
+    for_so_long: Duration,
+    is_ours: fn(&fs::DirEntry) -> bool,
+) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -209,7 +270,7 @@ fn untouched(folder: &Path, for_so_long: Duration) -> Vec<PathBuf> {
     };
     entries
         .flatten()
-        .filter(is_old)
+        .filter(|entry| is_ours(entry) && is_old(entry))
         .map(|entry| entry.path())
         .collect()
 }
@@ -270,18 +331,37 @@ mod tests {
     fn what_was_left_unfinished_is_gone_at_the_next_start() {
         let (folder, disk) = disk();
         let left = disk.unfinished().unwrap().keep().unwrap().1;
-        let (old, young) = (disk.uploads().join("old"), disk.uploads().join("young"));
-        for upload in [&old, &young] {
+        let upload = |digit: &str| disk.uploads().join(digit.repeat(UPLOAD_ID_LEN));
+        let (old, young, theirs) = (upload("0"), upload("1"), disk.uploads().join("theirs"));
+        for upload in [&old, &young, &theirs] {
             fs::create_dir(upload).unwrap();
         }
+        let note = folder.path().join(UNFINISHED).join("note");
+        fs::write(&note, "somebody's").unwrap();
         let long_ago = SystemTime::now() - STALE_UPLOAD - Duration::from_secs(1);
-        File::open(&old).unwrap().set_modified(long_ago).unwrap();
+        for upload in [&old, &theirs] {
+            File::open(upload).unwrap().set_modified(long_ago).unwrap();
+        }
         disk.sweep();
         assert!(left.exists(), "it may be in use");
         assert!(!old.exists() && young.exists());
         drop(disk);
         Disk::open(folder.path()).unwrap();
         assert!(!left.exists());
+        assert!(note.exists() && theirs.exists(), "no hub made them");
+    }
+
+    #[test]
+    fn a_folder_of_somebody_elses_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(UNFINISHED)).unwrap();
+        let theirs = folder.path().join(UNFINISHED).join(".tmp-list");
+        fs::write(&theirs, "precious").unwrap();
+        fs::write(folder.path().join("README"), "a project").unwrap();
+        let error = Disk::open(folder.path()).unwrap_err();
+        assert!(error.to_string().contains("README"), "{error}");
+        assert!(theirs.exists());
+        assert_eq!(folder.path().read_dir().unwrap().count(), 2);
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub async fn in_use(
             return Ok(generation);
         }
     }
-    Err(StorageError::Garbled(format!(
-        "{sha256} has been condemned {MAX_GENERATIONS} times"
-    )))
+    Err(StorageError::Garbled(
+        format!("{sha256} has been condemned {MAX_GENERATIONS} times").into(),
+    ))
 }
 
 /// Whether an entry that is committed now may name this object: it is there, with this length, and not

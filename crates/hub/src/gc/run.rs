@@ -3,16 +3,17 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use podsync_core::membership::Roster;
+use podsync_core::{TeamId, membership::Roster};
 
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     decide::{Retention, Step},
     look::{GcError, Seen, look},
 };
-use crate::{Hub, storage::Storage};
+use crate::{Hub, hub::now_ms, storage::Storage};
 
 /// A sweep that takes longer to act than this stops; what it saw is too old, and the next one goes on. It is
 /// less than what a segment stays after it was superseded.
@@ -54,6 +55,7 @@ async fn act(bucket: &dyn Storage, seen: Seen) -> Result<Outcome, GcError> {
             }
             Step::Delete(key) => {
                 bucket.delete(&key.to_string()).await?;
+                bucket.delete(&key.confirmation()).await?;
                 // A marker that goes along lets the key be written again, under a sweep that is still at it.
                 #[cfg(podsync_planted = "gc-marker-goes-too")]
                 bucket.delete(&key.marker()).await?;
@@ -85,12 +87,30 @@ pub async fn hourly(hub: &Hub, stop: CancellationToken) {
         for team in hub.teams.all() {
             let swept = tokio::select! {
                 () = stop.cancelled() => return,
-                swept = team.sweep() => swept,
+                swept = team.sweep().instrument(tracing::info_span!("sweep", team = %team.id())) => swept,
             };
+            note(hub, team.id(), &swept);
             match swept {
                 Ok(outcome) => tracing::info!(team = %team.id(), ?outcome, "swept the bucket"),
                 Err(error) => tracing::warn!(team = %team.id(), %error, "nothing was swept"),
             }
+        }
+    }
+}
+
+fn note(hub: &Hub, team: TeamId, swept: &Result<Outcome, GcError>) {
+    let (metrics, label) = (&hub.metrics, team.into());
+    match swept {
+        Ok(outcome) => {
+            let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+            metrics.sweep_end.get_or_create(&label).set(now);
+            let condemned = metrics.condemned.get_or_create(&label);
+            condemned.inc_by(outcome.condemned as u64);
+            let deleted = metrics.deleted.get_or_create(&label);
+            deleted.inc_by(outcome.deleted as u64);
+        }
+        Err(_) => {
+            metrics.sweep_failures.get_or_create(&label).inc();
         }
     }
 }

@@ -83,6 +83,13 @@ impl FromStr for Endpoint {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Endpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(text)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A bucket at an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use super::{Reply, xml};
-use crate::storage::StorageError;
+use super::{call::Reply, xml};
+use crate::storage::{StorageError, Trouble};
 
 /// An answer, or none, that isn't what was asked for.
 #[derive(Debug)]
 pub(super) struct Refusal {
     kind: Kind,
+    /// Status and the server's own code; empty where there was no answer.
+    code: String,
     words: String,
 }
 
@@ -18,6 +20,8 @@ enum Kind {
     Busy,
     /// It won't until an operator has changed something.
     ForGood,
+    /// There is no such bucket.
+    Gone,
     /// The bucket is in another region: this one, if the server says so.
     Elsewhere(Option<String>),
     Full,
@@ -38,44 +42,50 @@ impl Refusal {
     }
 
     fn new(kind: Kind, words: impl Into<String>) -> Self {
-        let words = words.into();
-        Self { kind, words }
+        Self {
+            kind,
+            code: String::new(),
+            words: words.into(),
+        }
     }
 
     pub(super) fn from_reply(reply: &Reply) -> Self {
         let status = reply.status.as_u16();
         let said = xml::error(&reply.body).unwrap_or_default();
-        let words = match (said.code.as_str(), said.message.as_str()) {
-            ("", _) => format!("status {status}"),
-            (code, "") => format!("status {status}, {code}"),
-            (code, message) => format!("status {status}, {code}: {message}"),
+        let code = reply.code();
+        let region = || {
+            said.region
+                .clone()
+                .or_else(|| reply.word("x-amz-bucket-region"))
         };
-        let region = || said.region.clone().or_else(|| reply.region.clone());
         let kind = match (status, said.code.as_str()) {
             (301 | 307 | 308, _) => Kind::Elsewhere(region()),
             (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 Kind::Elsewhere(region())
             }
             // A HEAD has no words, but a region that isn't ours tells.
-            (400, "") if reply.region.is_some() => Kind::Elsewhere(region()),
+            (400, "") if region().is_some() => Kind::Elsewhere(region()),
             (507, _) | (_, "QuotaExceeded" | "StorageFull" | "XMinioStorageFull") => Kind::Full,
             (
                 _,
                 "SlowDown" | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict",
             ) => Kind::Busy,
-            (501, _) => Kind::ForGood,
+            (404, "NoSuchBucket") => Kind::Gone,
+            // What a server doesn't do at all, it won't do later.
+            (501 | 505, _) | (_, "NotImplemented") => Kind::ForGood,
             (429 | 500..=599, _) => Kind::Busy,
-            (400 | 401 | 403 | 404 | 409, _) => Kind::ForGood,
+            (400 | 401 | 403 | 404 | 405 | 409 | 411 | 412 | 413 | 416, _) => Kind::ForGood,
             _ => Kind::Garbled,
         };
+        let message = said.message;
         let words = match said.code.as_str() {
-            "RequestTimeTooSkewed" => format!("{words}; set the hub's clock"),
+            "RequestTimeTooSkewed" => format!("{message}; set the hub's clock"),
             "ExpiredToken" | "TokenRefreshRequired" => {
-                format!("{words}; the hub's credentials have expired")
+                format!("{message}; the hub's credentials have expired")
             }
-            _ => words,
+            _ => message,
         };
-        Self::new(kind, words)
+        Self { kind, code, words }
     }
 
     pub(super) fn may_pass(&self) -> bool {
@@ -83,25 +93,37 @@ impl Refusal {
     }
 
     pub(super) fn into_error(self, bucket: &str, region: &str) -> StorageError {
-        let words = self.words;
-        match self.kind {
-            Kind::Busy => StorageError::Unavailable(words),
-            Kind::ForGood => StorageError::Refused(format!("bucket {bucket}: {words}")),
-            Kind::Elsewhere(Some(right)) if right != region => StorageError::Refused(format!(
-                "bucket {bucket} is in region {right}, not in {region}: set `region = \"{right}\"` ({words})"
-            )),
-            Kind::Elsewhere(_) => StorageError::Refused(format!(
-                "bucket {bucket} is not in region {region}: set the region and endpoint that it is in ({words})"
-            )),
-            Kind::Full => StorageError::Full(words),
-            Kind::Garbled => StorageError::Garbled(words),
+        let trouble = |words: String| Trouble {
+            bucket: bucket.to_owned(),
+            code: self.code.clone(),
+            words,
+        };
+        let words = self.words.clone();
+        match &self.kind {
+            Kind::Busy => StorageError::Unavailable(trouble(words)),
+            Kind::ForGood => StorageError::Refused(trouble(words)),
+            Kind::Gone => StorageError::Gone(trouble(words)),
+            Kind::Elsewhere(Some(right)) if right != region => {
+                StorageError::Refused(trouble(format!(
+                    "it is in region {right}, not in {region}: set `region = \"{right}\"` ({words})"
+                )))
+            }
+            Kind::Elsewhere(_) => StorageError::Refused(trouble(format!(
+                "it is not in region {region}: set the region and endpoint that it is in ({words})"
+            ))),
+            Kind::Full => StorageError::Full(trouble(words)),
+            Kind::Garbled => StorageError::Garbled(trouble(words)),
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
+        match (self.code.as_str(), self.words.as_str()) {
+            ("", words) => f.write_str(words),
+            (code, "") => f.write_str(code),
+            (code, words) => write!(f, "{code}: {words}"),
+        }
     }
 }
 
@@ -117,11 +139,15 @@ mod tests {
             "" => String::new(),
             code => format!("<Error><Code>{code}</Code><Message>words</Message></Error>"),
         };
+        let mut headers = http::HeaderMap::new();
+        if let Some(region) = region {
+            headers.insert("x-amz-bucket-region", region.parse().unwrap());
+        }
         let reply = Reply {
             status: StatusCode::from_u16(status).unwrap(),
-            content_length: None,
-            region: region.map(str::to_owned),
+            headers,
             body: Bytes::from(body),
+            sha256: None,
         };
         Refusal::from_reply(&reply).into_error("team", "us-east-1")
     }
@@ -137,7 +163,8 @@ mod tests {
             let StorageError::Refused(words) = &error else {
                 panic!("{error}");
             };
-            assert!(words.contains("region = \"eu-west-1\""), "{words}");
+            assert!(error.to_string().contains("bucket team: "), "{words}");
+            assert!(words.words.contains("region = \"eu-west-1\""), "{words}");
         }
     }
 
@@ -158,12 +185,17 @@ mod tests {
             (403, "InvalidAccessKeyId"),
             (403, "RequestTimeTooSkewed"),
             (400, "ExpiredToken"),
-            (404, "NoSuchBucket"),
             (409, "BucketAlreadyExists"),
+            (501, "NotImplemented"),
+            (501, ""),
+            (405, "MethodNotAllowed"),
         ] {
             let error = meaning(status, code, None);
             assert!(matches!(error, StorageError::Refused(_)), "{error}");
         }
+        let gone = meaning(404, "NoSuchBucket", None);
+        assert!(matches!(gone, StorageError::Gone(_)), "{gone}");
+        assert_eq!(gone.trouble().code, "404 NoSuchBucket");
         assert!(matches!(meaning(507, "", None), StorageError::Full(_)));
         assert!(matches!(meaning(206, "", None), StorageError::Garbled(_)));
     }

@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
-use http::HeaderMap;
+use http::StatusCode;
+use podsync_api::hub::Sha256;
+use sha2::Digest as _;
 use tokio::time::timeout;
 
-use super::{Reply, answer::Refusal};
+use super::{answer::Refusal, call::Reply};
 use crate::storage::StorageError;
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -19,6 +21,8 @@ const CALL_PATIENCE: Duration = Duration::from_secs(45);
 const RETRIES: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+/// One try where a whole object is read and hashed.
+const HASH_PATIENCE: Duration = Duration::from_secs(45);
 /// Of a refusal more is read than of an object that may be empty.
 const MAX_REFUSAL_LEN: u64 = 64 << 10;
 
@@ -36,15 +40,15 @@ impl Sender {
             .connect_timeout(CONNECT_PATIENCE)
             .timeout(TRY_PATIENCE)
             .build()
-            .map_err(|error| StorageError::Refused(format!("no HTTP client: {error}")))?;
+            .map_err(|error| StorageError::Refused(format!("no HTTP client: {error}").into()))?;
         Ok(Self {
             client,
             first_pause: FIRST_PAUSE,
         })
     }
 
-    /// Sends what `signed` makes, anew for each try. Of the reply's body at most `max_len` bytes are taken.
-    pub(super) async fn send<F, Signed>(&self, signed: F, max_len: u64) -> Result<Reply, Refusal>
+    /// Sends what `signed` makes, anew for each try. Of the reply's body at most `take` bytes are taken.
+    pub(super) async fn send<F, Signed>(&self, signed: F, take: Take) -> Result<Reply, Refusal>
     where
         F: Fn() -> Signed,
         Signed: Future<Output = Result<http::Request<Bytes>, Refusal>>,
@@ -57,7 +61,7 @@ impl Sender {
                 return Err(Refusal::busy("a call was held up for too long"));
             }
             let request = signed().await?;
-            let reply = self.once(request, max_len).await?;
+            let reply = self.once(request, take).await?;
             if reply.status.is_success() {
                 return Ok(reply);
             }
@@ -82,37 +86,58 @@ impl Sender {
         }
     }
 
-    async fn once(&self, request: http::Request<Bytes>, max_len: u64) -> Result<Reply, Refusal> {
-        let request = reqwest::Request::try_from(request).map_err(Refusal::garbled)?;
+    async fn once(&self, request: http::Request<Bytes>, take: Take) -> Result<Reply, Refusal> {
+        let mut request = reqwest::Request::try_from(request).map_err(Refusal::garbled)?;
+        if take.hashed {
+            *request.timeout_mut() = Some(HASH_PATIENCE);
+        }
         let is_head = request.method() == reqwest::Method::HEAD;
         let response = self.client.execute(request).await.map_err(no_answer)?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let content_length = number(&headers, "content-length");
-        let bound = if status.is_success() {
-            max_len
+        let mut reply = Reply {
+            status: response.status(),
+            headers: response.headers().clone(),
+            body: Bytes::new(),
+            sha256: None,
+        };
+        let hashed = take.hashed && reply.status == StatusCode::OK;
+        let bound = if reply.status.is_success() {
+            take.max_len
         } else {
             MAX_REFUSAL_LEN
         };
         let too_long = || Refusal::garbled(format!("an answer of more than {bound} bytes"));
-        if !is_head && content_length.is_some_and(|len| len > bound) {
+        if !is_head && reply.content_length().is_some_and(|len| len > bound) {
             return Err(too_long());
         }
-        let mut body = BytesMut::new();
+        let (mut body, mut hash, mut len) = (BytesMut::new(), sha2::Sha256::new(), 0);
         let mut pieces = response.bytes_stream();
         while let Some(piece) = pieces.try_next().await.map_err(no_answer)? {
-            if body.len() as u64 + piece.len() as u64 > bound {
+            len += piece.len() as u64;
+            if len > bound {
                 return Err(too_long());
             }
-            body.extend_from_slice(&piece);
+            if hashed {
+                hash.update(&piece);
+            } else {
+                body.extend_from_slice(&piece);
+            }
         }
-        Ok(Reply {
-            status,
-            content_length,
-            region: word(&headers, "x-amz-bucket-region"),
-            body: body.freeze(),
-        })
+        reply.body = body.freeze();
+        reply.sha256 = hashed.then(|| Sha256::from_bytes(hash.finalize().into()));
+        Ok(reply)
     }
 }
+
+/// What is taken of a reply's body.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Take {
+    pub(super) max_len: u64,
+    /// Only the hash of an object is kept.
+    pub(super) hashed: bool,
+}
+
+/// What TLS says of a certificate that no CA known here signed.
+const UNKNOWN_ISSUER: &str = "UnknownIssuer";
 
 /// Without the URL: it may be as good as a key.
 fn no_answer(error: reqwest::Error) -> Refusal {
@@ -123,13 +148,8 @@ fn no_answer(error: reqwest::Error) -> Refusal {
         words = format!("{words}: {cause}");
         source = cause.source();
     }
+    if words.contains(UNKNOWN_ISSUER) {
+        words.push_str("; if a CA of your own signs there, name its certificate in SSL_CERT_FILE");
+    }
     Refusal::busy(words)
-}
-
-fn word(headers: &HeaderMap, name: &str) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.to_owned())
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    word(headers, name)?.parse().ok()
 }

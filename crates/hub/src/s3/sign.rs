@@ -3,7 +3,11 @@
 //! A presigned URL dies with the credential that signed it, whatever it says itself: so it is signed for no
 //! longer than that.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -21,6 +25,9 @@ use super::answer::Refusal;
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
 /// What a credential has to live on for a signature to be worth anything.
 const MIN_LIFE: Duration = Duration::from_secs(30);
+
+/// Credentials that are refused are looked for again no more often than this.
+const RENEW_PAUSE: Duration = Duration::from_secs(5);
 
 /// Where the hub's credentials come from.
 #[derive(Clone)]
@@ -43,25 +50,45 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Credentials are looked for at the first use, again before they end, and again where they are refused.
 #[derive(Debug)]
-pub(super) struct Signer(reqsign::Signer<Credential>);
+pub(super) struct Signer {
+    credentials: Credentials,
+    region: String,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    signer: reqsign::Signer<Credential>,
+    made: Instant,
+}
 
 impl Signer {
     pub(super) fn new(region: &str, credentials: &Credentials) -> Self {
-        let request_signer = WithinCredential(RequestSigner::new("s3", region));
-        let context = default_context();
-        Self(match credentials {
-            Credentials::Chain => {
-                reqsign::Signer::new(context, DefaultCredentialProvider::new(), request_signer)
-            }
-            Credentials::Static {
-                access_key,
-                secret_key,
-            } => {
-                let keys = StaticCredentialProvider::new(access_key, secret_key);
-                reqsign::Signer::new(context, keys, request_signer)
-            }
-        })
+        let inner = Inner {
+            signer: look_for(region, credentials),
+            made: Instant::now(),
+        };
+        Self {
+            credentials: credentials.clone(),
+            region: region.to_owned(),
+            inner: RwLock::new(inner),
+        }
+    }
+
+    /// Forgets the credentials, which were refused; false where others can't be expected yet.
+    pub(super) fn renew(&self) -> bool {
+        let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
+        let is_fixed = matches!(self.credentials, Credentials::Static { .. });
+        if is_fixed || inner.made.elapsed() < RENEW_PAUSE {
+            return false;
+        }
+        *inner = Inner {
+            signer: look_for(&self.region, &self.credentials),
+            made: Instant::now(),
+        };
+        true
     }
 
     /// Signs a request that the hub sends now.
@@ -88,10 +115,31 @@ impl Signer {
     }
 
     async fn apply(&self, parts: &mut Parts, expires: Option<Duration>) -> Result<(), Refusal> {
-        match timeout(CREDENTIALS_PATIENCE, self.0.sign(parts, expires)).await {
+        let signer = {
+            let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+            inner.signer.clone()
+        };
+        match timeout(CREDENTIALS_PATIENCE, signer.sign(parts, expires)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(no_credentials(&error)),
             Err(_) => Err(Refusal::busy("looking for credentials took too long")),
+        }
+    }
+}
+
+fn look_for(region: &str, credentials: &Credentials) -> reqsign::Signer<Credential> {
+    let request_signer = WithinCredential(RequestSigner::new("s3", region));
+    let context = default_context();
+    match credentials {
+        Credentials::Chain => {
+            reqsign::Signer::new(context, DefaultCredentialProvider::new(), request_signer)
+        }
+        Credentials::Static {
+            access_key,
+            secret_key,
+        } => {
+            let keys = StaticCredentialProvider::new(access_key, secret_key);
+            reqsign::Signer::new(context, keys, request_signer)
         }
     }
 }
@@ -177,11 +225,15 @@ mod tests {
 
     fn ending_in(seconds: u64) -> Signer {
         let signer = WithinCredential(RequestSigner::new("s3", "us-east-1"));
-        Signer(reqsign::Signer::new(
-            Context::new(),
-            Ending(seconds),
-            signer,
-        ))
+        let inner = Inner {
+            signer: reqsign::Signer::new(Context::new(), Ending(seconds), signer),
+            made: Instant::now(),
+        };
+        Signer {
+            credentials: Credentials::Chain,
+            region: "us-east-1".to_owned(),
+            inner: RwLock::new(inner),
+        }
     }
 
     fn request() -> Result<http::Request<Bytes>, http::Error> {

@@ -10,12 +10,56 @@ use crate::storage::{Listed, Page};
 /// The region where AWS wants no word on where a bucket shall be.
 const DEFAULT_REGION: &str = "us-east-1";
 
-pub(super) const BLOCK_PUBLIC_ACCESS: &str = concat!(
-    r#"<PublicAccessBlockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#,
-    "<BlockPublicAcls>true</BlockPublicAcls><IgnorePublicAcls>true</IgnorePublicAcls>",
-    "<BlockPublicPolicy>true</BlockPublicPolicy><RestrictPublicBuckets>true</RestrictPublicBuckets>",
-    "</PublicAccessBlockConfiguration>",
-);
+/// What of public access is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct AccessBlock {
+    /// Refuses what sets an ACL that is public. Ceph's RGW 16 takes every write for that.
+    pub(super) acls: bool,
+    /// The rest: ACLs and policies that are public count for nothing.
+    pub(super) rest: bool,
+}
+
+impl AccessBlock {
+    pub(super) const ALL: Self = Self {
+        acls: true,
+        rest: true,
+    };
+    pub(super) const ALL_BUT_ACLS: Self = Self {
+        acls: false,
+        rest: true,
+    };
+    pub(super) const NONE: Self = Self {
+        acls: false,
+        rest: false,
+    };
+
+    pub(super) fn xml(self) -> Bytes {
+        let Self { acls, rest } = self;
+        Bytes::from(format!(
+            r#"<PublicAccessBlockConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><BlockPublicAcls>{acls}</BlockPublicAcls><IgnorePublicAcls>{rest}</IgnorePublicAcls><BlockPublicPolicy>{rest}</BlockPublicPolicy><RestrictPublicBuckets>{rest}</RestrictPublicBuckets></PublicAccessBlockConfiguration>"#
+        ))
+    }
+
+    /// None where the body is something else: a server that knows no such thing may answer with what it knows.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Configuration {
+            block_public_acls: bool,
+            ignore_public_acls: bool,
+            block_public_policy: bool,
+            restrict_public_buckets: bool,
+        }
+        let text = std::str::from_utf8(body).ok()?;
+        let read: Configuration = quick_xml::de::from_str(text).ok()?;
+        Some(Self {
+            acls: read.block_public_acls,
+            rest: read.ignore_public_acls
+                && read.block_public_policy
+                && read.restrict_public_buckets,
+        })
+    }
+}
 
 /// `region` is of letters, digits and dashes.
 pub(super) fn create_bucket(region: &str) -> Bytes {
@@ -140,6 +184,20 @@ mod tests {
             assert!(page(wrong.as_bytes(), "a", None).is_err(), "{wrong}");
         }
         assert!(page(b"\xff", "", None).is_err());
+    }
+
+    #[test]
+    fn what_is_blocked_is_read_back() {
+        for block in [
+            AccessBlock::ALL,
+            AccessBlock::ALL_BUT_ACLS,
+            AccessBlock::NONE,
+        ] {
+            assert_eq!(AccessBlock::read(&block.xml()), Some(block));
+        }
+        for other in [&b""[..], LISTING.as_bytes(), b"\xff"] {
+            assert_eq!(AccessBlock::read(other), None);
+        }
     }
 
     #[test]

@@ -22,7 +22,9 @@ use podsync_api::hub::{Action, Sha256};
 use serde::Deserialize;
 use sha2::Digest as _;
 
-use super::{Listed, Page, Storage, StorageError};
+use crate::abilities::{Abilities, Ability, Finding, Grade};
+
+use super::{Listed, ObjectHead, Page, Storage, StorageError};
 
 /// The most keys of a page; [`MemoryBucket::with_page`] makes it smaller.
 const PAGE: usize = 1000;
@@ -62,6 +64,8 @@ struct Inner {
     fault: Fault,
     /// Signs URLs: a number of each bucket's own.
     secret: [u8; 32],
+    /// What its server was seen to do.
+    abilities: Option<Arc<Abilities>>,
     /// Added to the bucket's clock.
     ahead: Duration,
     /// Every call of the hub and every request to a URL, in order.
@@ -101,6 +105,21 @@ impl MemoryBucket {
 
     pub fn fail(&self, fault: Fault) {
         self.lock().fault = fault;
+    }
+
+    /// Is a server from now on that takes any bytes, whatever hash was signed, and was seen to.
+    pub fn bind_nothing(&self) {
+        let lack = Finding::new(Ability::BindsBytes, Grade::WorkedAround, 200, "");
+        self.lock().abilities = Some(Arc::new(Abilities {
+            probed_ms: 0,
+            place: [0; 32],
+            findings: podsync_core::bounded::Bounded::first([lack]),
+        }));
+    }
+
+    /// Loses everything, as one that was deleted and made anew.
+    pub fn empty(&self) {
+        self.lock().objects.clear();
     }
 
     /// Lets time pass for the objects that are there and the URLs that were given out.
@@ -231,15 +250,29 @@ impl Storage for MemoryBucket {
             .as_ref()
             .is_some_and(|bytes| bytes.len() as u64 > max_len)
         {
-            return Err(StorageError::Garbled(format!("{key} is too long")));
+            return Err(StorageError::Garbled(format!("{key} is too long").into()));
         }
         Ok(found)
     }
 
-    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError> {
-        self.enter("len", key, false).await?;
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StorageError> {
+        self.enter("head", key, false).await?;
         let inner = self.lock();
-        Ok(inner.objects.get(key).map(|(bytes, _)| bytes.len() as u64))
+        Ok(inner.objects.get(key).map(|(bytes, _)| ObjectHead {
+            len: bytes.len() as u64,
+            etag: Some(blake3::hash(bytes).to_hex().to_string()),
+            sha256: None,
+        }))
+    }
+
+    async fn sha256(&self, key: &str, _: u64) -> Result<Option<Sha256>, StorageError> {
+        self.enter("sha256", key, false).await?;
+        let inner = self.lock();
+        Ok(inner.objects.get(key).map(|(bytes, _)| hash(bytes)))
+    }
+
+    fn abilities(&self) -> Option<Arc<Abilities>> {
+        self.lock().abilities.clone()
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
@@ -311,6 +344,10 @@ fn bound_to(sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
     header.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
+fn hash(bytes: &[u8]) -> Sha256 {
+    Sha256::from_bytes(sha2::Sha256::digest(bytes).into())
+}
+
 fn signed_text(method: &str, key: &str, until: u64, header: &BTreeMap<String, String>) -> String {
     format!("{method}\n{key}\n{until}\n{header:?}")
 }
@@ -370,7 +407,8 @@ async fn put(
         return StatusCode::BAD_REQUEST.into_response();
     };
     let sum = BASE64.encode(&sha2::Sha256::digest(&body));
-    if sent.get(CHECKSUM) != Some(&sum) {
+    let binds = bucket.lock().abilities.is_none();
+    if binds && sent.get(CHECKSUM) != Some(&sum) {
         return StatusCode::BAD_REQUEST.into_response();
     }
     if fault == Fault::Full {

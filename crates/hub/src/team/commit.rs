@@ -27,6 +27,7 @@ use serde_bytes::ByteBuf;
 
 use super::{
     AT_ONCE, Team,
+    confirm::HASHED_AT_ONCE,
     feeds::load_segment,
     list_all,
     view::{View, newest},
@@ -169,7 +170,7 @@ impl Team {
             return Ok(());
         }
         let message = format!(
-            "{} of the objects that the entries name aren't in the bucket; upload them and commit again",
+            "{} of the objects that the entries name aren't in the bucket, or have other bytes there; upload them and commit again",
             missing.len()
         );
         Err(HubError {
@@ -193,7 +194,7 @@ impl Team {
             let named = StoredEntry::from(committed).objects();
             objects.extend(named.map_err(malformed)?);
         }
-        let missing: Vec<Option<ObjectRef>> = stream::iter(objects)
+        let missing: Vec<Option<ObjectRef>> = stream::iter(objects.iter().copied())
             .map(|object| async move {
                 let fine = may_be_named(self.bucket.as_ref(), &object).await?;
                 Ok::<_, StorageError>((!fine).then_some(object))
@@ -201,7 +202,19 @@ impl Team {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        Ok(missing.into_iter().flatten().collect())
+        let missing: Vec<ObjectRef> = missing.into_iter().flatten().collect();
+        if !missing.is_empty() || !self.confirms() {
+            return Ok(missing);
+        }
+        let damaged: Vec<Option<ObjectRef>> = stream::iter(objects)
+            .map(|object| async move {
+                let sound = self.is_sound(&object).await?;
+                Ok::<_, StorageError>((!sound).then_some(object))
+            })
+            .buffered(HASHED_AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(damaged.into_iter().flatten().collect())
     }
 
     /// The publications of this commit that drops in the bucket end.

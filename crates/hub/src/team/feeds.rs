@@ -123,7 +123,7 @@ impl<'a> Branch<'a> {
     }
 
     async fn entry(&mut self, bucket: &dyn Storage, seq: u64) -> Result<StoredEntry, StorageError> {
-        let lost = || StorageError::Garbled(format!("entry {seq} is in no segment"));
+        let lost = || StorageError::Garbled(format!("entry {seq} is in no segment").into());
         let holds = |named: &SegmentRef| (named.first..=named.last).contains(&seq);
         if !self.loaded.as_ref().is_some_and(|(named, _)| holds(named)) {
             let named = self.stored.segments.iter().find(|named| holds(named));
@@ -145,7 +145,7 @@ pub(super) async fn load_segment(
 ) -> Result<Segment, StorageError> {
     let key = named.key(device);
     let bytes = bucket.get(&key, named.len).await?;
-    let garbled = |what: String| StorageError::Garbled(format!("{key}: {what}"));
+    let garbled = |what: String| StorageError::Garbled(format!("{key}: {what}").into());
     let bytes = bytes.ok_or_else(|| garbled("it isn't there".into()))?;
     read_segment(named, &bytes).map_err(|error| garbled(error.to_string()))
 }

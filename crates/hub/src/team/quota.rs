@@ -13,6 +13,7 @@ use podsync_api::hub::{HubError, HubErrorCode};
 use super::{Team, list_all};
 use crate::{
     keys::ObjectKey,
+    metrics::Metrics,
     storage::{Storage, StorageError},
 };
 
@@ -63,6 +64,23 @@ impl Team {
         let kept = uploads.iter().map(|(key, len)| (*key, (*len, now)));
         usage.promised.extend(kept);
         Ok(())
+    }
+}
+
+impl Team {
+    /// As last listed. Where it is being listed now, the last word stays.
+    pub(crate) fn note_usage(&self, metrics: &Metrics) {
+        let label = self.id.into();
+        if let Some(quota) = self.quota {
+            let quota = i64::try_from(quota).unwrap_or(i64::MAX);
+            metrics.quota_bytes.get_or_create(&label).set(quota);
+        }
+        if let Ok(usage) = self.usage.try_lock()
+            && usage.listed.is_some()
+        {
+            let bytes = i64::try_from(usage.bytes).unwrap_or(i64::MAX);
+            metrics.stored_bytes.get_or_create(&label).set(bytes);
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl View {
             read_heads(bucket, before),
             read_liveness(bucket, before),
         )?;
-        let same = before.filter(|before| before.operations.len() == operations.len());
+        let same = before.filter(|before| before.operations.keys().eq(operations.keys()));
         let membership = match same {
             Some(before) => before.membership.clone(),
             None => {
@@ -182,7 +182,9 @@ async fn read_operations(
         .collect();
     // More than a team can have: whoever writes to the bucket by another way is no reason to run out of memory.
     ids.truncate(2 * MAX_OPERATIONS);
-    let mut known = before.map_or_else(BTreeMap::new, |before| before.operations.clone());
+    // Only what is listed now: the bucket may have been emptied, or made anew.
+    let of_before = |id: &OpId| Some((*id, before?.operations.get(id)?.clone()));
+    let mut known: BTreeMap<OpId, Signed> = ids.iter().filter_map(of_before).collect();
     let missing: Vec<OpId> = ids
         .into_iter()
         .filter(|id| !known.contains_key(id))

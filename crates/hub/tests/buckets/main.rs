@@ -8,7 +8,7 @@ mod servers;
 mod stalls;
 mod suite;
 
-use servers::{embedded, garage, localstack};
+use servers::{described, embedded, garage, localstack};
 
 #[tokio::test]
 async fn the_embedded_server_is_a_bucket() {
@@ -33,6 +33,18 @@ async fn localstack_is_a_bucket() {
         eprintln!(
             "NOT RUN: no LocalStack here (`cargo xtask test` sets {})",
             localstack::VARIABLE
+        );
+        return;
+    };
+    suite::run(server).await;
+}
+
+#[tokio::test]
+async fn a_described_server_is_a_bucket() {
+    let Some(server) = described::find() else {
+        eprintln!(
+            "NOT RUN: no S3 server is described (`cargo xtask s3 rclone` sets {})",
+            described::VARIABLE
         );
         return;
     };

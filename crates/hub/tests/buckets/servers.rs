@@ -1,5 +1,6 @@
 //! The servers that the suite runs on, and in what they differ from AWS.
 
+pub(crate) mod described;
 pub(crate) mod embedded;
 pub(crate) mod garage;
 pub(crate) mod localstack;
@@ -12,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use podsync_hub::s3::{Addressing, Credentials, S3Bucket, S3Settings};
+use podsync_hub::{
+    abilities::Ability,
+    s3::{Addressing, Credentials, S3Bucket, S3Settings},
+};
 
 /// A loaded machine gets more than the seconds that a start takes.
 const START_PATIENCE: Duration = Duration::from_secs(120);
@@ -39,6 +43,12 @@ pub(crate) struct Known {
     pub(crate) header_checked: bool,
     /// A request that is signed for another region is refused.
     pub(crate) region_checked: bool,
+    /// Other bytes than those of a signed hash are refused.
+    pub(crate) binds_bytes: bool,
+    /// What a part of an object is answered with.
+    pub(crate) ranged: u16,
+    /// What trying it tells; none where that was never written down.
+    pub(crate) lacking: Option<&'static [Ability]>,
     /// An object over which it refused other bytes keeps its head and loses its bytes.
     pub(crate) refusal_empties: bool,
 }
@@ -64,6 +74,7 @@ fn settings(port: u16, region: &str, bucket: &str, keys: (&str, &str)) -> S3Sett
         region: region.to_owned(),
         bucket: bucket.to_owned(),
         addressing: Addressing::Path,
+        known: false,
         credentials: Credentials::Static {
             access_key: keys.0.to_owned(),
             secret_key: keys.1.to_owned(),

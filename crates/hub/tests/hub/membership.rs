@@ -125,7 +125,8 @@ fn joining(team: &Team, number: u8) -> Call {
 
 async fn inviting(hub: &TestHub, offer: Offer, named: bool) -> Team {
     let mut team = Team::at(hub).await;
-    team.act(|author| author.invite(offer, INVITE, vec![], &[8; 32]).unwrap().0);
+    let key = DeviceSecret::from_seed(INVITE);
+    team.act(|author| author.invite(offer, &key, &[8; 32]).unwrap());
     if named {
         let url = format!("{}/v1/teams/{}", hub.url(), team.id());
         let info: TeamInfo = client()

@@ -13,7 +13,7 @@ use reqwest::StatusCode;
 use crate::kit::{Call, Feed, Team, client};
 
 /// A running program, killed where a test fails.
-struct Program(Child);
+pub(crate) struct Program(pub(crate) Child);
 
 impl Program {
     fn dev(data: &std::path::Path, log: Stdio) -> (Self, String) {
@@ -30,7 +30,7 @@ impl Program {
     }
 
     /// Starts it; the address that it says it listens at.
-    fn start(command: &mut Command) -> (Self, String) {
+    pub(crate) fn start(command: &mut Command) -> (Self, String) {
         let command = command.stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();

@@ -207,6 +207,22 @@ async fn a_stop_lets_what_is_under_way_finish() {
 }
 
 #[tokio::test]
+async fn those_who_ask_at_once_share_a_look_at_the_bucket() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let heads = || async { Call::get(team.id(), "heads").send(&hub).await.status };
+    assert_eq!(heads().await, StatusCode::OK);
+    let bucket = hub.bucket(team.id());
+    bucket.fail(Fault::Slow(SHORT));
+    let before = bucket.seen().len();
+    let asked = futures::future::join_all((0..12).map(|_| heads()));
+    assert_eq!(asked.await, [StatusCode::OK; 12]);
+    let looks = bucket.seen().len() - before;
+    // Each asks twice: whether it is of a member, and for the heads. Those who wait share the next look.
+    assert!((1..=8).contains(&looks), "{looks} looks for 12 requests");
+}
+
+#[tokio::test]
 async fn what_operators_read_is_there() {
     let hub = TestHub::start().await.unwrap();
     let team = Team::at(&hub).await;
@@ -221,9 +237,19 @@ async fn what_operators_read_is_there() {
         answer.text().await.unwrap()
     };
     let metrics = get("/metrics").await;
-    let line = r#"podsync_hub_requests_total{endpoint="/v1/teams/{team}/heads",status="200"} 1"#;
-    assert!(metrics.contains(line), "{metrics}");
-    assert!(!metrics.contains(&team.id().to_string()));
+    let line = format!(
+        r#"podsync_hub_requests_total{{endpoint="/v1/teams/{{team}}/heads",team="{}",status="200"}} 1"#,
+        team.id()
+    );
+    assert!(metrics.contains(&line), "{metrics}");
+    // Strangers' guesses make no labels.
+    Call::get(Team::founded_by(7).id(), "heads")
+        .send(&hub)
+        .await;
+    let guessed = Team::founded_by(9).id();
+    let bare = client().get(format!("{}/v1/teams/{guessed}/nothing", hub.url()));
+    bare.send().await.unwrap();
+    assert!(!get("/metrics").await.contains(&guessed.to_string()));
     assert!(
         get("/openapi.json")
             .await
@@ -231,4 +257,15 @@ async fn what_operators_read_is_there() {
     );
     get("/health/live").await;
     get("/health/ready").await;
+    let teams: serde_json::Value = serde_json::from_str(&get("/health/teams").await).unwrap();
+    let own = team.id().to_string();
+    let found = teams
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["team"] == own);
+    assert_eq!(found.unwrap()["state"], "ready", "{teams}");
+    let metrics = get("/metrics").await;
+    let line = format!(r#"podsync_hub_team_ready{{team="{own}"}} 1"#);
+    assert!(metrics.contains(&line), "{metrics}");
 }

@@ -6,14 +6,23 @@ use std::{
 };
 
 use futures::StreamExt;
-use libp2p::{Multiaddr, PeerId, core::ConnectedPoint, ping, swarm::dial_opts::DialOpts};
+use libp2p::{
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    ping,
+    swarm::{
+        ConnectionId,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
 use podsync_core::DeviceId;
 use tokio::time::timeout;
 
 use super::{Actor, Waiter};
 use crate::{
-    dial::{AfterFailure, DialError, Manners},
     event::NetEvent,
+    handle::DialError,
+    interfaces::Change,
     peer_id::{bare_address, device_of, peer_of},
 };
 
@@ -33,66 +42,45 @@ pub(super) struct Stranger {
 }
 
 impl Actor {
-    pub(super) fn dial(
-        &mut self,
-        device: DeviceId,
-        addrs: Vec<Multiaddr>,
-        manners: Manners,
-        waiter: Option<Waiter>,
-    ) {
+    pub(super) fn dial(&mut self, device: DeviceId, addrs: Vec<Multiaddr>, waiter: Waiter) {
         if self.peers.is_connected(device) {
-            if let Some(waiter) = waiter {
-                let _ = waiter.send(Ok(()));
-            }
+            let _ = waiter.send(Ok(()));
             return;
         }
         let addrs = addrs
             .into_iter()
             .filter_map(|addr| bare_address(device, addr))
             .collect();
-        if let Some(waiter) = waiter {
-            let waiters = self.waiters.entry(device).or_default();
-            waiters.retain(|waiter| !waiter.is_closed());
-            waiters.push(waiter);
-        }
-        if let Err(error) = self.dialler.dial(device, addrs, manners, Instant::now()) {
-            self.unreachable(device, error);
-        }
-    }
-
-    pub(super) fn dial_due(&mut self) {
-        for (device, addrs) in self.dialler.due(Instant::now()) {
-            // From a port of its own: two daemons that dial each other from their listen ports
-            // would meet in one TCP connection with two initiators.
-            let dial = DialOpts::peer_id(peer_of(device))
-                .addresses(addrs)
-                .allocate_new_port()
-                .build();
-            if let Err(error) = self.swarm.dial(dial) {
-                self.dial_failed(&peer_of(device), error.to_string());
-            }
+        // From a port of its own: two daemons that dial each other from their listen ports would meet in
+        // one TCP connection with two initiators. An attempt may run beside another one, for that may
+        // have been begun in another network.
+        let dial = DialOpts::peer_id(peer_of(device))
+            .addresses(addrs)
+            .condition(PeerCondition::Disconnected)
+            .allocate_new_port()
+            .build();
+        let id = dial.connection_id();
+        self.dialled.insert(id, (device, waiter));
+        if let Err(error) = self.swarm.dial(dial) {
+            self.dial_failed(id, error.to_string());
         }
     }
 
-    pub(super) fn dial_failed(&mut self, peer: &PeerId, reason: String) {
-        let Some(device) = device_of(peer) else {
-            return;
-        };
-        tracing::debug!(peer = device.short(), reason, "dialling failed");
-        if self.peers.is_connected(device) {
-            return;
-        }
-        if self.dialler.failed(device, Instant::now()) == AfterFailure::GivesUp {
-            self.unreachable(device, DialError::Unreachable { device, reason });
+    pub(super) fn dial_failed(&mut self, id: ConnectionId, reason: String) {
+        if let Some((device, waiter)) = self.dialled.remove(&id) {
+            tracing::debug!(peer = device.short(), reason, "dialling failed");
+            let _ = waiter.send(if self.peers.is_connected(device) {
+                Ok(())
+            } else {
+                Err(DialError::Unreachable { device, reason })
+            });
         }
     }
 
-    fn unreachable(&mut self, device: DeviceId, error: DialError) {
-        for waiter in self.waiters.remove(&device).unwrap_or_default() {
-            let _ = waiter.send(Err(error.clone()));
+    pub(super) fn dialled_well(&mut self, id: ConnectionId) {
+        if let Some((_, waiter)) = self.dialled.remove(&id) {
+            let _ = waiter.send(Ok(()));
         }
-        self.outbox
-            .push_if_room(NetEvent::Unreachable { device, error });
     }
 
     pub(super) fn established(&mut self, peer: &PeerId, endpoint: &ConnectedPoint, is_first: bool) {
@@ -101,12 +89,9 @@ impl Actor {
             return;
         };
         let addr = endpoint.get_remote_address().clone();
+        self.paths.established(&addr);
         let addr = bare_address(device, addr.clone()).unwrap_or(addr);
         self.peers.connected(device, addr.clone());
-        self.dialler.connected(device);
-        for waiter in self.waiters.remove(&device).unwrap_or_default() {
-            let _ = waiter.send(Ok(()));
-        }
         // Before the peer's first message: the swarm is not polled in between.
         self.score(device);
         if is_first {
@@ -133,7 +118,6 @@ impl Actor {
         tracing::debug!(peer = device.short(), cause, "disconnected");
         self.peers.disconnected(device);
         self.strangers.remove(&device);
-        self.dialler.disconnected(device, Instant::now());
         self.outbox.push(NetEvent::Disconnected { device });
     }
 
@@ -202,6 +186,13 @@ impl Actor {
                 tracing::debug!(peer = %event.peer, %error, "no answer to a ping: closing");
                 self.swarm.close_connection(event.connection);
             }
+        }
+    }
+
+    pub(super) fn network_changed(&mut self, change: Change) {
+        match change {
+            Change::Lost(ip) => self.paths.address_gone(ip),
+            Change::Settled => self.outbox.push(NetEvent::NetworkChanged),
         }
     }
 

@@ -105,10 +105,7 @@ async fn who_reads_nothing_takes_only_its_own_places() {
 
     let c = Peer::start(3).await;
     b.gate.add(c.device());
-    c.net
-        .connect(b.device(), vec![b.tcp.clone()])
-        .await
-        .unwrap();
+    c.net.dial(b.device(), vec![b.tcp.clone()]).await.unwrap();
     c.fetch(b.device(), &want, |_| ()).await.unwrap();
 
     drop(stalled);
@@ -121,10 +118,7 @@ async fn who_reads_nothing_takes_only_its_own_places() {
 async fn quic_carries_blobs_and_notices_a_cut_too() {
     let (a, mut b) = (Peer::start(1).await, Peer::start(2).await);
     b.gate.add(a.device());
-    a.net
-        .connect(b.device(), vec![b.quic.clone()])
-        .await
-        .unwrap();
+    a.net.dial(b.device(), vec![b.quic.clone()]).await.unwrap();
     let want = b.add_blob(8, 40 << 20).await;
     let arrived = Notify::new();
     tokio::select! {
@@ -205,7 +199,7 @@ async fn only_members_and_only_what_is_shared() {
     let shared = b.add_blob(4, 100_000).await;
     stranger
         .net
-        .connect(b.device(), vec![b.tcp.clone()])
+        .dial(b.device(), vec![b.tcp.clone()])
         .await
         .unwrap();
     let error = stranger
@@ -232,10 +226,7 @@ async fn a_second_provider_of_a_part_serves_that_part() {
 
     let c = Peer::start(3).await;
     a.gate.add(c.device());
-    c.net
-        .connect(a.device(), vec![a.tcp.clone()])
-        .await
-        .unwrap();
+    c.net.dial(a.device(), vec![a.tcp.clone()]).await.unwrap();
     assert_eq!(
         c.fetch(a.device(), &half, |_| ()).await.unwrap().payload,
         2 * MIB
@@ -266,7 +257,7 @@ async fn fetch_from_liar(
     let liar = Liar::start(60, answer, ends_cleanly).await;
     let a = Peer::start(1).await;
     a.net
-        .connect(liar.device, vec![liar.addr.clone()])
+        .dial(liar.device, vec![liar.addr.clone()])
         .await
         .unwrap();
     let error = a.fetch(liar.device, want, |_| ()).await.unwrap_err();
@@ -279,7 +270,7 @@ async fn the_liar_can_tell_the_truth() {
     let liar = Liar::start(60, answer, true).await;
     let a = Peer::start(1).await;
     a.net
-        .connect(liar.device, vec![liar.addr.clone()])
+        .dial(liar.device, vec![liar.addr.clone()])
         .await
         .unwrap();
     assert_eq!(

@@ -2,29 +2,40 @@
 
 use std::time::Duration;
 
-use podsync_net::{DialError, Manners, Multiaddr, Net, NetConfig, NetEvent, SpawnError, Transport};
+use podsync_net::{DialError, Multiaddr, Net, NetConfig, NetEvent, SpawnError, Transport};
 
 use crate::kit::{Peer, TestGate, pair};
 
 #[tokio::test]
 async fn quic_is_a_way_too() {
     let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
-    a.net
-        .connect(b.device(), vec![b.quic.clone()])
-        .await
-        .unwrap();
+    a.net.dial(b.device(), vec![b.quic.clone()]).await.unwrap();
     a.connected().await;
     assert_eq!(a.net.connections()[0].transport, Transport::Quic);
 }
 
+/// A ticket names addresses: one is another's by now, at one nobody listens, and at one is who is looked for.
 #[tokio::test]
-async fn tcp_is_taken_where_both_work() {
-    let (a, b) = (Peer::start(1).await, Peer::start(2).await);
-    a.net
-        .connect(b.device(), vec![b.quic.clone(), b.tcp.clone()])
-        .await
-        .unwrap();
-    assert_eq!(a.net.connections()[0].transport, Transport::Tcp);
+async fn who_answers_a_knock_is_named() {
+    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
+    let nobody = {
+        let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        format!("/ip4/127.0.0.1/tcp/{port}").parse::<Multiaddr>()
+    };
+    let nobody = nobody.unwrap();
+    let deaf = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let deaf = format!("/ip4/127.0.0.1/tcp/{}", deaf.local_addr().unwrap().port());
+    let addrs = vec![
+        nobody.clone(),
+        deaf.parse().unwrap(),
+        a.tcp.clone(),
+        b.tcp.clone(),
+    ];
+    assert_eq!(a.net.knock(addrs).await, Ok(Some(b.device())));
+    assert_eq!(a.connected().await, b.device());
+    assert_eq!(a.net.knock(vec![nobody]).await, Ok(None));
+    assert_eq!(a.net.knock(Vec::new()).await, Ok(None));
 }
 
 #[tokio::test]
@@ -34,8 +45,8 @@ async fn who_dial_each_other_at_once_stay_connected() {
         a.gate.add(b.device());
         b.gate.add(a.device());
         let (to_b, to_a) = tokio::join!(
-            a.net.connect(b.device(), vec![b.tcp.clone()]),
-            b.net.connect(a.device(), vec![a.tcp.clone()]),
+            a.net.dial(b.device(), vec![b.tcp.clone()]),
+            b.net.dial(a.device(), vec![a.tcp.clone()]),
         );
         to_b.unwrap();
         to_a.unwrap();
@@ -71,7 +82,7 @@ async fn a_stranger_that_says_nothing_is_closed_in_the_end() {
     stranger.gate.add(host.device());
     stranger
         .net
-        .connect(host.device(), vec![host.tcp.clone()])
+        .dial(host.device(), vec![host.tcp.clone()])
         .await
         .unwrap();
     assert_eq!(stranger.disconnected().await, host.device());
@@ -79,69 +90,17 @@ async fn a_stranger_that_says_nothing_is_closed_in_the_end() {
 }
 
 #[tokio::test]
-async fn a_static_peer_is_dialled_until_it_is_there() {
-    let b = Peer::start(2).await;
-    let (device, addr) = (b.device(), b.tcp.clone());
-    b.cancel.cancel();
-    b.net.stopped().await;
-    drop(b);
-
-    let full: Multiaddr = format!("{addr}/p2p/{device}").parse().unwrap();
-    let config = NetConfig {
-        static_peers: vec![full],
-        ..NetConfig::loopback()
-    };
-    let mut a = Peer::start_with(1, &config).await;
-    let port = addr
-        .to_string()
-        .rsplit('/')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let listen = vec![std::net::SocketAddr::from(([127, 0, 0, 1], port))];
-    let b = Peer::start_with(
-        2,
-        &NetConfig {
-            listen: listen.clone(),
-            ..NetConfig::loopback()
-        },
-    )
-    .await;
-    assert_eq!(a.connected().await, device);
-
-    b.cancel.cancel();
-    b.net.stopped().await;
-    assert_eq!(a.disconnected().await, device);
-    let _again = Peer::start_with(
-        2,
-        &NetConfig {
-            listen,
-            ..NetConfig::loopback()
-        },
-    )
-    .await;
-    assert_eq!(a.connected().await, device);
-}
-
-#[tokio::test]
 async fn nobody_there_is_an_error_with_a_reason() {
-    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
+    let (a, b) = (Peer::start(1).await, Peer::start(2).await);
     let nowhere: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
     let error = a
         .net
-        .connect(b.device(), vec![nowhere.clone()])
+        .dial(b.device(), vec![nowhere.clone()])
         .await
         .unwrap_err();
     assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
-    let error = a.net.connect(b.device(), vec![]).await.unwrap_err();
-    assert!(matches!(error, DialError::NoAddress { .. }), "{error}");
-    a.net
-        .dial(b.device(), vec![nowhere], Manners::AtOnce)
-        .await
-        .unwrap();
-    a.wait_for(|event| matches!(event, NetEvent::Unreachable { .. }).then_some(()))
-        .await;
+    let error = a.net.dial(b.device(), vec![]).await.unwrap_err();
+    assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
 }
 
 #[tokio::test]
@@ -153,7 +112,7 @@ async fn an_address_of_someone_else_is_not_believed() {
     );
     let error = a
         .net
-        .connect(b.device(), vec![c.tcp.clone()])
+        .dial(b.device(), vec![c.tcp.clone()])
         .await
         .unwrap_err();
     assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
@@ -207,10 +166,6 @@ async fn it_stops_while_bytes_are_on_their_way() {
         "{fetched:?}"
     );
     while b.events.recv().await.is_some() {}
-    assert!(
-        b.net
-            .dial(a.device(), vec![], Manners::AtOnce)
-            .await
-            .is_err()
-    );
+    let error = b.net.dial(a.device(), vec![]).await.unwrap_err();
+    assert!(matches!(error, DialError::Gone(_)), "{error}");
 }

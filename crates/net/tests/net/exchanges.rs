@@ -72,7 +72,7 @@ async fn a_stranger_has_one_exchange_and_is_closed() {
     let host_id = host.device();
     stranger
         .net
-        .connect(host_id, vec![host.tcp.clone()])
+        .dial(host_id, vec![host.tcp.clone()])
         .await
         .unwrap();
     stranger.connected().await;
@@ -126,7 +126,7 @@ async fn who_becomes_a_member_in_its_exchange_stays() {
     newcomer.gate.add(host.device());
     newcomer
         .net
-        .connect(host.device(), vec![host.tcp.clone()])
+        .dial(host.device(), vec![host.tcp.clone()])
         .await
         .unwrap();
     newcomer.connected().await;

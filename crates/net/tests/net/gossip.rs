@@ -42,10 +42,7 @@ async fn gossip_goes_on_from_member_to_member() {
     let mut c = Peer::start(3).await;
     b.gate.add(c.device());
     c.gate.add(b.device());
-    c.net
-        .connect(b.device(), vec![b.tcp.clone()])
-        .await
-        .unwrap();
+    c.net.dial(b.device(), vec![b.tcp.clone()]).await.unwrap();
     for peer in [&a, &b, &c] {
         peer.net.subscribe(TEAM).await.unwrap();
     }
@@ -75,7 +72,7 @@ async fn a_stranger_neither_hears_nor_is_heard_until_it_is_a_member() {
     newcomer.net.subscribe(TEAM).await.unwrap();
     newcomer
         .net
-        .connect(host.device(), vec![host.tcp.clone()])
+        .dial(host.device(), vec![host.tcp.clone()])
         .await
         .unwrap();
     let (host_net, newcomer_net) = (host.net.clone(), newcomer.net.clone());

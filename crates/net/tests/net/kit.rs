@@ -176,10 +176,7 @@ pub(crate) async fn pair() -> (Peer, Peer) {
     let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
     a.gate.add(b.device());
     b.gate.add(a.device());
-    a.net
-        .connect(b.device(), vec![b.tcp.clone()])
-        .await
-        .unwrap();
+    a.net.dial(b.device(), vec![b.tcp.clone()]).await.unwrap();
     assert_eq!(a.connected().await, b.device());
     assert_eq!(b.connected().await, a.device());
     (a, b)

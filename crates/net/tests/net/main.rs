@@ -6,5 +6,13 @@ mod blobs;
 mod connections;
 mod exchanges;
 mod gossip;
+mod grafts;
 mod kit;
 mod liar;
+mod strangers;
+
+use std::alloc::System;
+
+/// Counts what is allocated.
+#[global_allocator]
+static MEMORY: cap::Cap<System> = cap::Cap::new(System, usize::MAX);

@@ -30,21 +30,33 @@ pub enum RebuildError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The publisher wrote it so.
-    #[error(
-        "the version is not sound: the checksum of {name:?} is wrong; ask its publisher to save it again"
-    )]
+    #[error("the version is not sound: the checksum of {name:?} is wrong")]
     Checksum { name: String },
-    #[error("`{}` exists already; name another path or remove it first", path.display())]
+    #[error("`{}` exists already", path.display())]
     Exists { path: PathBuf },
-    #[error("`{}` cannot be written: {source}; check space and permissions", path.display())]
+    #[error("`{}` cannot be written: {source}", path.display())]
     Target { path: PathBuf, source: io::Error },
     /// Whoever takes the stream: a connection that broke, mostly.
     #[error("the rebuilt state cannot be handed on: {0}")]
     Output(io::Error),
-    #[error("the state is {entries} entries and not one file; write it as a folder or a zip")]
+    #[error("the state is {entries} entries and not one file")]
     NotOneFile { entries: u64 },
     #[error("cancelled; nothing was written")]
     Cancelled,
+}
+
+impl RebuildError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Read(error) => return error.hint(),
+            Self::Checksum { .. } => "ask its publisher to save it again",
+            Self::Exists { .. } => "name another path or remove it first",
+            Self::Target { .. } => "check space and permissions",
+            Self::NotOneFile { .. } => "write it as a folder or a zip",
+            Self::Output(..) | Self::Cancelled => return None,
+        })
+    }
 }
 
 /// Takes a state's entries one after the other.

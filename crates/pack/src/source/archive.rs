@@ -11,9 +11,8 @@ use std::{
 
 use flate2::bufread::DeflateDecoder;
 
-use super::{SourceError, read_into};
+use super::{Intake, SourceError};
 use crate::{
-    chunker::Chunker,
     entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
@@ -29,7 +28,7 @@ const BUFFER_LEN: usize = 256 << 10;
 pub(super) fn feed(
     file: &File,
     directory: Directory,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
     entries: &mut EntryTable,
 ) -> Result<(), Halt<SourceError>> {
     let mut inflater = DeflateDecoder::new(BufReader::with_capacity(
@@ -46,14 +45,14 @@ pub(super) fn feed(
             Some(method) => {
                 let mut stretch = member_data(file, &member)?;
                 match method {
-                    Method::Stored => read_member(&member, chunker, |space| stretch.read(space))?,
+                    Method::Stored => read_member(&member, intake, |space| stretch.read(space))?,
                     Method::Deflated => {
                         let mut buffer = inflater.into_inner();
                         *buffer.get_mut() = stretch;
                         let left_over = buffer.buffer().len();
                         io::BufRead::consume(&mut buffer, left_over);
                         inflater = DeflateDecoder::new(buffer);
-                        read_member(&member, chunker, |space| inflater.read(space))?;
+                        read_member(&member, intake, |space| inflater.read(space))?;
                     }
                 }
                 EntryKind::File {
@@ -74,10 +73,11 @@ pub(super) fn feed(
 
 fn read_member(
     member: &Member,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
     mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
 ) -> Result<(), Halt<SourceError>> {
-    let (crc32, done) = read_into(chunker, member.len, &mut read, |_| {
+    let name = member.name.as_str().as_bytes();
+    let (crc32, done) = intake.read(name, member.len, &mut read, |_| {
         damaged(member, "does not inflate")
     })?;
     let more = read(&mut [0]).map_err(|_| damaged(member, "does not inflate"))?;

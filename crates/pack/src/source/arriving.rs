@@ -14,9 +14,8 @@ use std::{
 
 use podsync_core::manifest::MAX_ENTRIES;
 
-use super::{SourceError, read_into};
+use super::{Intake, SourceError};
 use crate::{
-    chunker::Chunker,
     entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
@@ -55,10 +54,10 @@ struct Members {
 
 pub(super) fn feed(
     mut arriving: Arriving,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
     entries: &mut EntryTable,
 ) -> Result<(), Halt<SourceError>> {
-    let (came, tail) = arriving.read(chunker)?;
+    let (came, tail) = arriving.read(intake)?;
     // What is wrong with a directory is told by who has all of the zip.
     let directory = Directory::read(tail).map_err(|_| SourceError::NotAsItCame)?;
     let members = directory.into_members();
@@ -84,7 +83,7 @@ pub(super) fn feed(
 
 impl Arriving {
     /// Reads member after member, up to where the directory should begin, and keeps the rest.
-    fn read(&mut self, chunker: &mut Chunker<'_>) -> Result<(Members, Tail), Halt<SourceError>> {
+    fn read(&mut self, intake: &mut Intake<'_, '_>) -> Result<(Members, Tail), Halt<SourceError>> {
         let mut members = Members::default();
         let mut at = 0;
         let mut previous = Vec::new();
@@ -100,7 +99,7 @@ impl Arriving {
                 return Err(SourceError::NotAsItCame.into());
             }
             let read = |space: &mut [u8]| self.zip.read(space);
-            let (crc32, done) = read_into(chunker, header.len, read, SourceError::Broken)?;
+            let (crc32, done) = intake.read(&header.name, header.len, read, SourceError::Broken)?;
             if done != header.len {
                 return Err(SourceError::NotAsItCame.into());
             }

@@ -9,9 +9,8 @@ use std::{
     path::Path,
 };
 
-use super::{SourceError, read_into};
+use super::{Intake, SourceError};
 use crate::{
-    chunker::Chunker,
     entry::{Entry, EntryKind, MODE_MASK},
     entry_table::EntryTable,
     name::EntryName,
@@ -22,7 +21,7 @@ use crate::{
 pub(super) fn feed(
     file: File,
     path: &Path,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
     entries: &mut EntryTable,
 ) -> Result<(), Halt<SourceError>> {
     let name = path
@@ -30,7 +29,7 @@ pub(super) fn feed(
         .and_then(|name| name.to_str())
         .unwrap_or("state");
     let name = EntryName::new(name).map_err(SourceError::Name)?;
-    let entry = read_entry(file, name, path, chunker)?;
+    let entry = read_entry(file, name, path, intake)?;
     Ok(entries.add(&entry)?)
 }
 
@@ -39,7 +38,7 @@ pub(super) fn read_entry(
     file: File,
     name: EntryName,
     path: &Path,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
 ) -> Result<Entry, Halt<SourceError>> {
     let unreadable = |source| SourceError::Unreadable {
         path: path.to_owned(),
@@ -60,7 +59,7 @@ pub(super) fn read_entry(
         at += got as u64;
         Ok(got)
     };
-    let (crc32, done) = read_into(chunker, len, read, unreadable)?;
+    let (crc32, done) = intake.read(name.as_str().as_bytes(), len, read, unreadable)?;
     let after = file.metadata().map_err(unreadable)?;
     let changed = |of: fn(&Metadata) -> (u64, i64, i64)| of(&before) != of(&after);
     if done != len || changed(|metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec()))

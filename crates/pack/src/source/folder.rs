@@ -12,9 +12,8 @@ use std::{
 use podsync_core::manifest::MAX_ENTRIES;
 use rustix::fs::OFlags;
 
-use super::{SourceError, file};
+use super::{Intake, SourceError, file, rules};
 use crate::{
-    chunker::Chunker,
     entry::{Entry, EntryKind, MODE_MASK},
     entry_table::EntryTable,
     name::{EntryName, LinkTarget},
@@ -23,20 +22,20 @@ use crate::{
 
 pub(super) fn feed(
     root: &Path,
-    chunker: &mut Chunker<'_>,
+    intake: &mut Intake<'_, '_>,
     entries: &mut EntryTable,
 ) -> Result<(), Halt<SourceError>> {
     Walk {
         root,
-        chunker,
+        intake,
         entries,
     }
     .folder("")
 }
 
-struct Walk<'w, 'c> {
+struct Walk<'w, 'i, 'c> {
     root: &'w Path,
-    chunker: &'w mut Chunker<'c>,
+    intake: &'w mut Intake<'i, 'c>,
     entries: &'w mut EntryTable,
 }
 
@@ -49,7 +48,7 @@ enum Visit {
     Special,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_, '_, '_> {
     /// Visits what lies in the folder whose entry name, with a slash behind it, is `prefix`.
     ///
     /// Calls itself for inner folders, at most [`crate::name::MAX_DEPTH`] deep: names end there.
@@ -104,6 +103,10 @@ impl Walk<'_, '_> {
                 visits.push((name, Visit::Special));
             }
         }
+        let files = visits
+            .iter()
+            .filter(|(_, visit)| matches!(visit, Visit::File));
+        rules::refuse_home(&path, files.map(|(name, _)| name.as_str()))?;
         visits.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         Ok(visits)
     }
@@ -119,7 +122,7 @@ impl Walk<'_, '_> {
             path: path.to_owned(),
             source,
         })?;
-        file::read_entry(file, name, path, self.chunker)
+        file::read_entry(file, name, path, self.intake)
     }
 }
 

@@ -7,6 +7,7 @@ mod archive;
 mod arriving;
 mod file;
 mod folder;
+mod rules;
 
 use std::{
     fs::File,
@@ -17,6 +18,7 @@ use std::{
 use podsync_core::manifest::{Container, MAX_ENTRIES};
 
 use arriving::Arriving;
+use rules::Scanner;
 
 use crate::{
     chunker::Chunker,
@@ -39,37 +41,53 @@ enum Kind {
 /// A state that cannot be taken as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("`{}` cannot be read: {source}; check that it exists and that you may read it", path.display())]
+    #[error("`{}` cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    #[error("`{}` changed while it was read; stop what writes to it and save again", path.display())]
+    #[error("`{}` changed while it was read", path.display())]
     Changed { path: PathBuf },
-    #[error("`{}` {reason}; remove it or save a folder without it", path.display())]
+    #[error("`{}` {reason}", path.display())]
     Refused { path: PathBuf, reason: &'static str },
+    #[error("`{name}` has {what} in it, and whoever gets the version could use it")]
+    Secret { name: String, what: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
-        "the state has more than {MAX_ENTRIES} files and folders, more than a version may have; save a part of it"
+        "the state has more than {MAX_ENTRIES} files and folders, more than a version may have"
     )]
     TooManyEntries,
     #[error("the zip cannot be saved: {0}")]
     Zip(#[from] DirectoryError),
-    #[error("the zip cannot be saved: member {name:?} {reason}; it is damaged, make it again")]
+    #[error("the zip cannot be saved: member {name:?} {reason}")]
     Member { name: String, reason: &'static str },
-    #[error(
-        "the emulator's state is not a zip; check that the endpoint is an emulator that can save its state"
-    )]
+    #[error("the emulator's state is not a zip")]
     NotAState,
-    #[error("the emulator's state broke off on its way: {0}; save again")]
+    #[error("the emulator's state broke off on its way: {0}")]
     Broken(io::Error),
     /// Had whole, in a file, it may be fine: [`Source::from_instance`] says.
-    #[error(
-        "the emulator's state can't be read before it is whole; save it from a file with --from"
-    )]
+    #[error("the emulator's state can't be read before it is whole")]
     NotAsItCame,
-    #[error(
-        "a temporary file for the entries cannot be written: {0}; free some space and save again"
-    )]
+    #[error("a temporary file for the entries cannot be written: {0}")]
     Spool(io::Error),
+}
+
+impl SourceError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unreadable { .. } => "check that it exists and that you may read it",
+            Self::Changed { .. } => "stop what writes to it and save again",
+            Self::Refused { .. } => "remove it or save a folder without it",
+            Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
+            Self::TooManyEntries => "save a part of it",
+            Self::Zip(error) => return error.hint(),
+            Self::Member { .. } => "it is damaged: make it again",
+            Self::NotAState => "check that the endpoint is an emulator that can save its state",
+            Self::Broken(..) => "save again",
+            Self::NotAsItCame => "save it from a file with --from",
+            Self::Spool(..) => "free some space and save again",
+            Self::Name(..) => return None,
+        })
+    }
 }
 
 impl Source {
@@ -83,6 +101,7 @@ impl Source {
             source,
         };
         let metadata = path.metadata().map_err(unreadable)?;
+        rules::refuse_inside_of_home(path)?;
         if metadata.is_dir() {
             return Ok(Self(Kind::Folder(path.to_owned())));
         }
@@ -94,7 +113,11 @@ impl Source {
         }
         let file = File::open(path).map_err(unreadable)?;
         match Directory::read(&file) {
-            Ok(directory) => Ok(Self(Kind::Zip { file, directory })),
+            Ok(directory) => {
+                let members = directory.members().iter();
+                rules::refuse_home_among(members.map(|member| member.name.as_str()))?;
+                Ok(Self(Kind::Zip { file, directory }))
+            }
             Err(DirectoryError::NotZip | DirectoryError::Unsupported(_)) => Ok(Self(Kind::File {
                 file,
                 path: path.to_owned(),
@@ -145,17 +168,22 @@ impl Source {
         }
     }
 
-    /// Streams all entries, in the order of their names.
+    /// Streams all entries, in the order of their names. Secrets in them are refused unless `allow_secrets`.
     pub(crate) fn feed(
         self,
         chunker: &mut Chunker<'_>,
         entries: &mut EntryTable,
+        allow_secrets: bool,
     ) -> Result<(), Halt<SourceError>> {
+        let mut intake = Intake {
+            chunker,
+            scanner: (!allow_secrets).then(Scanner::new),
+        };
         match self.0 {
-            Kind::Folder(root) => folder::feed(&root, chunker, entries),
-            Kind::Zip { file, directory } => archive::feed(&file, directory, chunker, entries),
-            Kind::Arriving(arriving) => arriving::feed(arriving, chunker, entries),
-            Kind::File { file, path } => file::feed(file, &path, chunker, entries),
+            Kind::Folder(root) => folder::feed(&root, &mut intake, entries),
+            Kind::Zip { file, directory } => archive::feed(&file, directory, &mut intake, entries),
+            Kind::Arriving(arriving) => arriving::feed(arriving, &mut intake, entries),
+            Kind::File { file, path } => file::feed(file, &path, &mut intake, entries),
         }
     }
 }
@@ -170,34 +198,60 @@ impl From<SourceError> for Halt<SourceError> {
 /// smaller ones share chunks, so that a hundred thousand of them cost what one file costs.
 const OWN_CHUNKS_LEN: u64 = 64 << 10;
 
-/// Reads up to `len` bytes into the chunker and returns their CRC-32 and how many there were.
-fn read_into(
-    chunker: &mut Chunker<'_>,
-    len: u64,
-    mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
-    failed: impl Fn(io::Error) -> SourceError,
-) -> Result<(u32, u64), Halt<SourceError>> {
-    let own_chunks = len >= OWN_CHUNKS_LEN;
-    if own_chunks {
-        chunker.boundary();
+/// Where the bytes of entries go, and what looks at them on their way.
+struct Intake<'i, 'c> {
+    chunker: &'i mut Chunker<'c>,
+    scanner: Option<Scanner>,
+}
+
+impl Intake<'_, '_> {
+    /// Reads up to `len` bytes of the file `name` and returns their CRC-32 and how many there were.
+    fn read(
+        &mut self,
+        name: &[u8],
+        len: u64,
+        mut read: impl FnMut(&mut [u8]) -> io::Result<usize>,
+        failed: impl Fn(io::Error) -> SourceError,
+    ) -> Result<(u32, u64), Halt<SourceError>> {
+        let own_chunks = len >= OWN_CHUNKS_LEN;
+        if own_chunks {
+            self.chunker.boundary();
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.begin();
+        }
+        let mut crc = crc32fast::Hasher::new();
+        let mut done = 0;
+        while done < len {
+            let space = self.chunker.space();
+            let wanted =
+                usize::try_from(len - done).map_or(space.len(), |left| left.min(space.len()));
+            let got = match read(&mut space[..wanted]) {
+                Ok(0) => break,
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Halt::Failed(failed(error))),
+            };
+            crc.update(&space[..got]);
+            if let Some(what) = self.scanner.as_mut().and_then(|s| s.take(&space[..got])) {
+                return Err(secret(name, what).into());
+            }
+            done += got as u64;
+            self.chunker.advance(got)?;
+        }
+        if let Some(what) = self.scanner.as_mut().and_then(Scanner::end) {
+            return Err(secret(name, what).into());
+        }
+        if own_chunks {
+            self.chunker.boundary();
+        }
+        Ok((crc.finalize(), done))
     }
-    let mut crc = crc32fast::Hasher::new();
-    let mut done = 0;
-    while done < len {
-        let space = chunker.space();
-        let wanted = usize::try_from(len - done).map_or(space.len(), |left| left.min(space.len()));
-        let got = match read(&mut space[..wanted]) {
-            Ok(0) => break,
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Halt::Failed(failed(error))),
-        };
-        crc.update(&space[..got]);
-        done += got as u64;
-        chunker.advance(got)?;
+}
+
+fn secret(name: &[u8], what: &'static str) -> SourceError {
+    SourceError::Secret {
+        name: String::from_utf8_lossy(name).into_owned(),
+        what,
     }
-    if own_chunks {
-        chunker.boundary();
-    }
-    Ok((crc.finalize(), done))
 }

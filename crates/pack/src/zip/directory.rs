@@ -69,17 +69,26 @@ pub enum DirectoryError {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     /// Cut off or damaged.
-    #[error("it is damaged or cut off ({0}); make it again")]
+    #[error("it is damaged or cut off ({0})")]
     Malformed(&'static str),
     /// A zip, but not one that its members alone can rebuild.
     #[error("it has {0}, which an emulator's state never has")]
     Unsupported(&'static str),
     #[error(transparent)]
     Name(#[from] NameError),
-    #[error(
-        "it would inflate to {len} bytes, far more than a zip of {zip_len} should; if it is meant so, unpack it and save the folder"
-    )]
+    #[error("it would inflate to {len} bytes, far more than a zip of {zip_len} should")]
     Bomb { len: u64, zip_len: u64 },
+}
+
+impl DirectoryError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Malformed(..) => "make it again",
+            Self::Bomb { .. } => "if it is meant so, unpack it and save the folder",
+            Self::NotZip | Self::Io(..) | Self::Unsupported(..) | Self::Name(..) => return None,
+        })
+    }
 }
 
 use DirectoryError::{Malformed, Unsupported};
@@ -109,6 +118,10 @@ impl Directory {
     /// Plain bytes of all members.
     pub fn state_len(&self) -> u64 {
         self.members.iter().map(|member| member.len).sum()
+    }
+
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     pub fn into_members(self) -> Vec<Member> {

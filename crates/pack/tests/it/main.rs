@@ -6,6 +6,7 @@ mod arriving;
 mod golden;
 mod hostile;
 mod round_trip;
+mod secrets;
 mod sharing;
 mod support;
 mod trees;

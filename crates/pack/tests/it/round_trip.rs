@@ -93,6 +93,7 @@ fn what_did_not_change_is_no_version() {
         .unwrap();
     let choice = SaveChoice {
         unless: Some(saved.content),
+        ..SaveChoice::default()
     };
     let again = home
         .try_save(Source::open(state.path()).unwrap(), &[&manifest], choice)
@@ -110,6 +111,7 @@ fn what_did_not_change_is_no_version() {
         }
         let choice = SaveChoice {
             unless: Some(saved.content),
+            ..SaveChoice::default()
         };
         let again = home
             .try_save(Source::open(state.path()).unwrap(), &[&manifest], choice)

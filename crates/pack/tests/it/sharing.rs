@@ -106,6 +106,7 @@ fn a_rewritten_version_leaves_its_private_packs() {
     let options = SaveOptions {
         spool: home.dir.path(),
         unless: None,
+        allow_secrets: false,
     };
     let version = Version::new(&private, &packs);
     let copy = rewrite(

@@ -56,6 +56,7 @@ impl Home {
         let options = SaveOptions {
             spool,
             unless: options.unless,
+            allow_secrets: options.allow_secrets,
         };
         let index = ChunkIndex::new(parents, &packs, spool)?;
         let reader = Packs(spool.to_owned());
@@ -94,6 +95,7 @@ impl Home {
 #[derive(Default)]
 pub(crate) struct SaveChoice {
     pub(crate) unless: Option<podsync_core::ContentHash>,
+    pub(crate) allow_secrets: bool,
 }
 
 pub(crate) fn manifest(saved: &SavedState) -> Manifest {

@@ -130,7 +130,10 @@ fn a_zip_is_rebuilt_the_same_every_time() {
     let again = home.try_save(
         Source::from_instance(file_of(&once)).unwrap(),
         &[&manifest],
-        SaveChoice { unless },
+        SaveChoice {
+            unless,
+            ..SaveChoice::default()
+        },
     );
     assert!(matches!(again.unwrap(), Saved::Unchanged(_)));
 }

@@ -14,7 +14,11 @@ use iroh_blobs::store::fs::options::PathOptions;
 use podsync_core::BlobId;
 
 use super::{BlobReader, hash};
-use crate::{Holding, StoreError, atomic::sync_folder};
+use crate::{
+    Holding, StoreError,
+    atomic::{self, sync_folder},
+    home::close_file,
+};
 
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -27,6 +31,17 @@ pub(super) struct Folders {
 }
 
 impl Folders {
+    /// Removes what the store was writing when it was killed.
+    pub(super) fn sweep_unfinished(&self) -> Result<(), StoreError> {
+        let folder = &self.store.temp_path;
+        match atomic::sweep(folder, |name| name.ends_with(".temp")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("sweep", folder, 0, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn pack(&self, id: &BlobId) -> PathBuf {
         self.packs.join(format!("{id}.pack"))
     }
@@ -61,8 +76,13 @@ impl Folders {
         let tree = self.store.outboard_path(&hash(*id));
         // Only a blob in part has the last one: its length is nowhere else.
         let sizes = self.store.sizes_path(&hash(*id));
-        for path in [pack, data, tree, sizes] {
-            match File::open(&path).and_then(|file| file.sync_all()) {
+        let bitfield = self.store.bitfield_path(&hash(*id));
+        for path in [pack, data, tree, sizes, bitfield] {
+            let closed_and_synced = |file: File| {
+                close_file(&file)?;
+                file.sync_all()
+            };
+            match File::open(&path).and_then(closed_and_synced) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
                     return Err(StoreError::io("sync", &path, 0, e));
                 }

@@ -11,7 +11,7 @@ use std::{
 use podsync_core::manifest::{PACK_MAX_LEN, PACK_TARGET_LEN};
 use tempfile::{NamedTempFile, TempPath};
 
-use crate::{Home, StoreError, atomic::sync_folder};
+use crate::{Home, StoreError, atomic::sync_folder, home::PACK_PREFIX};
 
 /// Sealed chunks are some tens of KiB: gathered, a pack is a few hundred writes.
 const BUFFER_LEN: usize = 256 << 10;
@@ -37,7 +37,7 @@ impl PackWriter {
     pub(super) fn new(home: &Home) -> Result<Self, StoreError> {
         home.ensure_room(PACK_TARGET_LEN)?;
         let folder = home.tmp();
-        let file = NamedTempFile::with_prefix_in("pack-", &folder)
+        let file = NamedTempFile::with_prefix_in(PACK_PREFIX, &folder)
             .map_err(|error| StoreError::io("create a pack in", &folder, PACK_MAX_LEN, error))?;
         let file = BufWriter::with_capacity(BUFFER_LEN, file);
         Ok(Self {

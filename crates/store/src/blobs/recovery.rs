@@ -2,14 +2,95 @@
 //!
 //! It runs before anybody else can reach the store, so what is unknown now is nobody's.
 
-use std::{collections::BTreeSet, fs, io};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
 
 use iroh_blobs::api::blobs::BlobStatus;
 
 use super::{Blobs, folders::id_of};
-use crate::{StoreError, write_atomic};
+use crate::{Holding, Home, Remedy, StoreError, holdings::Holdings, write_atomic};
+
+/// There while holdings are noted anew.
+const NOTING: &str = "held.unfinished";
+
+/// Whether what is held has to be found out by reading it: its notes are gone, or were being made.
+pub(super) fn is_unnoted(home: &Home) -> Result<bool, StoreError> {
+    let noting = home.root().join(NOTING);
+    if Holdings::are_there(home) {
+        return Ok(noting.exists());
+    }
+    write_atomic(&noting, b"", 0o600)?;
+    Ok(true)
+}
+
+/// The store would take an empty file for a new one, and forget every blob.
+pub(super) fn refuse_empty(records: &Path) -> Result<(), StoreError> {
+    match records.metadata() {
+        Ok(metadata) if metadata.len() == 0 => Err(damaged(records, "it is empty")),
+        _ => Ok(()),
+    }
+}
+
+/// Damage, where that is why the store did not open.
+pub(super) fn why_unopened(records: &Path) -> Option<StoreError> {
+    let mut start = [0; MAGIC.len()];
+    let read = File::open(records).and_then(|mut file| file.read_exact(&mut start));
+    match read {
+        Ok(()) if start == MAGIC => None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        _ => Some(damaged(records, "it is no database")),
+    }
+}
+
+/// What every file of redb begins with.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+fn damaged(records: &Path, what: &str) -> StoreError {
+    StoreError::Damaged {
+        path: records.to_owned(),
+        what: what.to_owned(),
+        remedy: Remedy::Blobs,
+    }
+}
 
 impl Blobs {
+    /// Reads every blob that is here whole and notes it as held if its hash is right. Of what is here in part a pull
+    /// finds out how much.
+    pub(super) async fn note_anew(&self) -> Result<(), StoreError> {
+        tracing::info!("nothing is noted of what is held here: it is read through");
+        for id in self.folders.packs_there()? {
+            let path = self.folders.pack(&id);
+            let len = path.metadata().map_err(StoreError::read(&path))?.len();
+            if self.refer_to(&path, len).await? == id {
+                self.hold(id, Holding::whole(len)).await?;
+            }
+        }
+        for id in self.listed().await? {
+            let BlobStatus::Complete { size } = self.status(id).await? else {
+                continue;
+            };
+            if self.held(id)?.is_some() || self.check(id, Holding::whole(size)).await.is_err() {
+                continue;
+            }
+            match self.mark_held(id, size).await {
+                // A damaged pack that was read just now: the store knows its bytes by what they hash to.
+                Ok(_) | Err(StoreError::NotHeld { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let noting = self.home.root().join(NOTING);
+        match fs::remove_file(&noting) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("remove", &noting, 0, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Names the packs that the store has no record of: a crash may have come before its commit, or
     /// the home was renamed since, and its record is an absolute path.
     pub(super) async fn refer_to_packs(&self) -> Result<(), StoreError> {

@@ -585,6 +585,161 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
     home.close().await;
 }
 
+/// The way back that the message says: moved away, the notes are made anew from what is on the disk.
+#[tokio::test]
+async fn lost_holdings_are_found_again_by_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let (saved, damaged, pulled) = (bytes(1, 2 * MIB), bytes(2, MIB), bytes(3, 2 * MIB + 5));
+    let saved_id = home.adopt(&saved).await.id();
+    let damaged_id = home.adopt(&damaged).await.id();
+    let (small_id, pin) = home.blobs.put_bytes(bytes(4, 100).into()).await.unwrap();
+    let pulled_id = BlobId::of(&pulled);
+    let pulled_pin = home.blobs.pin(pulled_id).await;
+    home.download(&pulled, ChunkRanges::all()).await;
+    home.blobs
+        .mark_held(pulled_id, pulled.len() as u64)
+        .await
+        .unwrap();
+    let part = bytes(5, 4 * MIB);
+    let part_pin = home.blobs.pin(BlobId::of(&part)).await;
+    home.download(&part, ChunkRanges::bytes(0..2 * MIB as u64))
+        .await;
+    home.blobs
+        .note_arrival(BlobId::of(&part), part.len() as u64)
+        .await
+        .unwrap();
+    flip(&home.blobs.folders.pack(&damaged_id), 77);
+    home.close().await;
+    drop((pin, pulled_pin, part_pin));
+
+    let notes = folder.path().join("held.redb");
+    for bad in [&b""[..], b"garbage"] {
+        fs::write(&notes, bad).unwrap();
+        let home = Home::open(folder.path(), "a test").unwrap();
+        let error = Blobs::open(&home).await.unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("held.redb.damaged"), "{text}");
+        assert!(Blobs::examine(&home).is_err());
+    }
+    fs::rename(&notes, folder.path().join("held.redb.damaged")).unwrap();
+
+    let home = Opened::at(folder.path()).await;
+    for (id, expected) in [(saved_id, &saved), (pulled_id, &pulled)] {
+        assert!(home.is_whole(id));
+        assert_eq!(home.read(id).await, *expected);
+    }
+    assert!(home.is_whole(small_id));
+    assert!(
+        !home.is_whole(damaged_id),
+        "it was read, and is not what it was"
+    );
+    assert_eq!(home.blobs.held(BlobId::of(&part)).unwrap(), None);
+    let resumed = home
+        .blobs
+        .resume(BlobId::of(&part), part.len() as u64)
+        .await
+        .unwrap();
+    assert_eq!(resumed.byte_len(part.len() as u64), 2 * MIB as u64);
+    assert!(!folder.path().join("held.unfinished").exists());
+    home.close().await;
+    Blobs::examine(&Home::open(folder.path(), "a test").unwrap()).unwrap();
+}
+
+#[tokio::test]
+async fn lost_records_of_blobs_are_damage_and_have_a_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, 2 * MIB);
+    let id = home.adopt(&saved).await.id();
+    home.close().await;
+    let records = folder.path().join("blobs/blobs.db");
+    for bad in [&b""[..], b"redbish garbage"] {
+        fs::write(&records, bad).unwrap();
+        let home = Home::open(folder.path(), "a test").unwrap();
+        let error = Blobs::open(&home).await.unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                StoreError::Damaged {
+                    remedy: crate::Remedy::Blobs,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+    for name in ["blobs", "held.redb"] {
+        let (from, to) = (
+            folder.path().join(name),
+            folder.path().join(format!("{name}.damaged")),
+        );
+        fs::rename(from, to).unwrap();
+    }
+    let home = Opened::at(folder.path()).await;
+    assert_eq!(home.read(id).await, saved);
+    home.close().await;
+}
+
+/// Also those that libraries make.
+#[tokio::test]
+async fn only_the_owner_may_read_what_is_in_a_used_home() {
+    use std::os::unix::fs::PermissionsExt;
+
+    fn walk(folder: &Path, found: &mut Vec<String>) {
+        for entry in folder.read_dir().unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+            let is_dir = entry.file_type().unwrap().is_dir();
+            if mode != if is_dir { 0o700 } else { 0o600 } {
+                found.push(format!("{} {mode:o}", entry.path().display()));
+            }
+            if is_dir {
+                walk(&entry.path(), found);
+            }
+        }
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let home = Opened::at(&root).await;
+    drop(crate::Log::open(&home.home).unwrap());
+    home.home
+        .create_identity(&podsync_core::seal::SecretKey::from_bytes([7; 32]))
+        .unwrap();
+    home.adopt(&bytes(1, MIB)).await;
+    let pulled = bytes(2, 3 * MIB);
+    let pin = home.blobs.pin(BlobId::of(&pulled)).await;
+    home.download(&pulled, ChunkRanges::bytes(0..MIB as u64))
+        .await;
+    home.blobs
+        .note_arrival(pin.id(), pulled.len() as u64)
+        .await
+        .unwrap();
+    home.download(&pulled, ChunkRanges::all()).await;
+    home.blobs
+        .mark_held(pin.id(), pulled.len() as u64)
+        .await
+        .unwrap();
+    let (_, small) = home.blobs.put_bytes(bytes(3, 100).into()).await.unwrap();
+    let part = bytes(4, 3 * MIB);
+    let part_pin = home.blobs.pin(BlobId::of(&part)).await;
+    home.download(&part, ChunkRanges::bytes(0..MIB as u64))
+        .await;
+    home.blobs
+        .note_arrival(part_pin.id(), part.len() as u64)
+        .await
+        .unwrap();
+    drop(part_pin);
+    let home = home.reopen().await;
+    let mut open = Vec::new();
+    walk(folder.path(), &mut open);
+    home.close().await;
+    walk(folder.path(), &mut open);
+    drop((pin, small));
+    assert_eq!(open, Vec::<String>::new());
+}
+
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn every_failpoint_that_is_listed_is_passed() {

@@ -1,21 +1,78 @@
-//! The device's key on disk: 32 bytes of seed, readable by its owner only.
+//! The device's key on disk: 32 bytes of seed, readable by its owner only, and beside it the device that it makes.
+//!
+//! One flipped bit makes another key, which no team knows: the file `device` tells the two apart. A home of an older
+//! podsync gets that file when its key is next read; an older podsync passes it over.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use podsync_core::seal::SecretKey;
+use podsync_core::{keys::DeviceSecret, seal::SecretKey};
 use zeroize::Zeroizing;
 
 use super::HomeError;
-use crate::{StoreError, atomic};
+use crate::{StoreError, atomic, error::Remedy};
 
 const SEED_LEN: usize = 32;
+const SEED: &str = "identity";
+const DEVICE: &str = "device";
 
-pub(super) fn load(path: &Path) -> Result<Option<SecretKey>, HomeError> {
+pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
+    let Some(seed) = load_seed(&root.join(SEED))? else {
+        return Ok(None);
+    };
+    let (path, made) = (root.join(DEVICE), device(&seed));
+    match fs::read(&path) {
+        Ok(bytes) if bytes.trim_ascii() == made.trim_ascii().as_bytes() => Ok(Some(seed)),
+        Ok(bytes) => {
+            let noted = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+            let what = format!(
+                "its key makes the device {}, and the file `{DEVICE}` beside it says {:?}",
+                made.trim_end(),
+                noted.trim_end()
+            );
+            Err(damaged(&root.join(SEED), what))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            atomic::write_atomic(&path, made.as_bytes(), 0o600)?;
+            Ok(Some(seed))
+        }
+        Err(error) => Err(StoreError::read(&path)(error).into()),
+    }
+}
+
+pub(super) fn create(root: &Path, seed: &SecretKey) -> Result<(), HomeError> {
+    let path = root.join(SEED);
+    if path.symlink_metadata().is_ok() {
+        return Err(HomeError::IdentityExists { path });
+    }
+    // One of a key that is gone would call the new one damaged, should a crash come between the two files.
+    let device_path = root.join(DEVICE);
+    match fs::remove_file(&device_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(StoreError::io("replace", &device_path, 0, error).into());
+        }
+        _ => {}
+    }
+    atomic::write_new(&path, seed.expose(), 0o600).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => HomeError::IdentityExists { path: path.clone() },
+        _ => StoreError::io("write", &path, SEED_LEN as u64, error).into(),
+    })?;
+    Ok(atomic::write_atomic(
+        &device_path,
+        device(seed).as_bytes(),
+        0o600,
+    )?)
+}
+
+fn device(seed: &SecretKey) -> String {
+    format!("{}\n", DeviceSecret::from_seed(*seed.expose()).id())
+}
+
+fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -40,25 +97,20 @@ pub(super) fn load(path: &Path) -> Result<Option<SecretKey>, HomeError> {
     file.take(SEED_LEN as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(StoreError::read(path))?;
-    let seed: Zeroizing<[u8; SEED_LEN]> = match bytes.as_slice().try_into() {
-        Ok(seed) => Zeroizing::new(seed),
+    match <&[u8; SEED_LEN]>::try_from(bytes.as_slice()) {
+        Ok(seed) => Ok(Some(SecretKey::from_bytes(*seed))),
         Err(_) => {
             let what = format!("a key has {SEED_LEN} bytes, this file has not");
-            return Err(StoreError::Damaged {
-                path: path.to_owned(),
-                what,
-            }
-            .into());
+            Err(damaged(path, what))
         }
-    };
-    Ok(Some(SecretKey::from_bytes(*seed)))
+    }
 }
 
-pub(super) fn create(path: &Path, seed: &SecretKey) -> Result<(), HomeError> {
-    atomic::write_new(path, seed.expose(), 0o600).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => HomeError::IdentityExists {
-            path: path.to_owned(),
-        },
-        _ => StoreError::io("write", path, SEED_LEN as u64, error).into(),
-    })
+fn damaged(path: &Path, what: String) -> HomeError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        what,
+        remedy: Remedy::Identity,
+    }
+    .into()
 }

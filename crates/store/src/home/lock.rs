@@ -22,6 +22,8 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
         .read(true)
         .write(true)
         .mode(0o600)
+        // What is behind a link isn't ours to write to.
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(failed)?;
     match file.try_lock() {
@@ -32,7 +34,12 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
                 holder: holder(&file),
             });
         }
-        Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        Err(TryLockError::Error(source)) => {
+            return Err(HomeError::NoLocks {
+                path: path.to_owned(),
+                source,
+            });
+        }
     }
     write_holder(&mut file, purpose).map_err(failed)?;
     Ok(file)
@@ -46,6 +53,16 @@ fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
         .take(80)
         .collect();
     writeln!(file, "process {} ({purpose})", std::process::id())
+}
+
+/// Whether a file was written by [`hold`], or is what a crash leaves of it.
+pub(super) fn is_one(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let mut text = String::new();
+    let read = file.take(MAX_HOLDER_LEN).read_to_string(&mut text);
+    read.is_ok() && (text.is_empty() || text.starts_with("process "))
 }
 
 /// Who holds the lock, as it says itself; it may have only just taken it.

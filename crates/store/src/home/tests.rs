@@ -1,4 +1,7 @@
-use std::process::Command;
+use std::{
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    process::Command,
+};
 
 use super::*;
 
@@ -40,7 +43,7 @@ fn an_exposed_or_broken_key_is_refused() {
         assert!(error.to_string().contains("chmod 600"), "{error}");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    for bad in [31, 33, 100_000] {
+    for bad in [0, 31, 33, 100_000] {
         fs::write(&path, vec![1; bad]).unwrap();
         let error = home.identity().unwrap_err();
         assert!(
@@ -131,11 +134,207 @@ fn what_a_crash_left_is_swept() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path(), "a test").unwrap();
     home.create_identity(&seed()).unwrap();
-    fs::write(home.tmp().join("half a pack"), "half").unwrap();
+    fs::write(home.tmp().join("pack-abc"), "half").unwrap();
+    fs::write(home.tmp().join("notes.txt"), "somebody's").unwrap();
+    fs::create_dir(home.tmp().join("pack-folder")).unwrap();
     fs::write(folder.path().join(".unfinished-abc"), "half").unwrap();
+    fs::create_dir(folder.path().join(".unfinished-folder")).unwrap();
     drop(home);
     let home = Home::open(folder.path(), "a test").unwrap();
-    assert_eq!(home.tmp().read_dir().unwrap().count(), 0);
+    assert!(!home.tmp().join("pack-abc").exists());
     assert!(!folder.path().join(".unfinished-abc").exists());
+    for theirs in ["tmp/notes.txt", "tmp/pack-folder", ".unfinished-folder"] {
+        assert!(folder.path().join(theirs).exists(), "{theirs}");
+    }
     assert_eq!(home.identity().unwrap(), Some(seed()));
+}
+
+/// What a slip of the hand names with `--home` is left as it was, to the last byte.
+#[test]
+fn a_folder_that_is_no_home_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = folder.path().join("project");
+    fs::create_dir_all(project.join("tmp/deep")).unwrap();
+    fs::create_dir(project.join("blobs")).unwrap();
+    for file in [
+        "tmp/pack-list.txt",
+        "tmp/deep/x",
+        "blobs/x.temp",
+        "lock",
+        "README",
+    ] {
+        fs::write(project.join(file), "precious").unwrap();
+    }
+    let before = listing(&project);
+    let error = Home::open(&project, "a test").unwrap_err();
+    assert!(matches!(error, HomeError::NotAHome { .. }), "{error}");
+    assert!(Home::open_moved(&project, "a test").is_err());
+    assert_eq!(listing(&project), before);
+
+    let lock_only = folder.path().join("lock only");
+    fs::create_dir(&lock_only).unwrap();
+    fs::write(lock_only.join("lock"), "somebody's").unwrap();
+    assert!(Home::open(&lock_only, "a test").is_err());
+    assert_eq!(fs::read(lock_only.join("lock")).unwrap(), b"somebody's");
+
+    let file = folder.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    for path in [&file, &file.join("home")] {
+        let error = Home::open(path, "a test").unwrap_err();
+        assert!(matches!(error, HomeError::NotAFolder { .. }), "{error}");
+    }
+}
+
+fn listing(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in folder.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(listing(&path)),
+            false => found.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_folder_that_is_to_become_a_home_may_have_what_belongs_there() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.toml", "daemon.log", ".DS_Store", ".unfinished-x"] {
+        fs::write(folder.path().join(name), "").unwrap();
+    }
+    fs::write(folder.path().join("lock"), "process 7 (podsync daemon)\n").unwrap();
+    fs::create_dir(folder.path().join("lost+found")).unwrap();
+    drop(Home::open(folder.path(), "a test").unwrap());
+    fs::write(folder.path().join("a note"), "of its owner").unwrap();
+    Home::open(folder.path(), "a test").unwrap();
+}
+
+#[test]
+fn a_home_has_no_other_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let outer = folder.path().join("outer");
+    Home::open(&outer, "a test")
+        .unwrap()
+        .create_identity(&seed())
+        .unwrap();
+    for inner in ["inner", "tmp/deep/inner"] {
+        let error = Home::open(&outer.join(inner), "a test").unwrap_err();
+        assert!(matches!(error, HomeError::Nested { .. }), "{error}");
+        assert!(!outer.join(inner).exists());
+    }
+    let link = folder.path().join("link");
+    symlink(&outer, &link).unwrap();
+    let error = Home::open(&link.join("inner"), "a test").unwrap_err();
+    assert!(matches!(error, HomeError::Nested { .. }), "{error}");
+    Home::open(&link, "a home may be reached by a link").unwrap();
+}
+
+/// Nothing is swept, emptied or written through a link that somebody put into a home.
+#[test]
+fn no_link_in_a_home_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, elsewhere) = (folder.path().join("home"), folder.path().join("elsewhere"));
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("pack-1"), "precious").unwrap();
+    drop(Home::open(&root, "a test").unwrap());
+    for name in ["tmp", "packs", "blobs", "run"] {
+        let path = root.join(name);
+        let _ = fs::remove_dir(&path);
+        symlink(&elsewhere, &path).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        assert!(matches!(error, HomeError::Link { .. }), "{name}: {error}");
+        fs::remove_file(&path).unwrap();
+    }
+    fs::remove_file(root.join("lock")).unwrap();
+    symlink(elsewhere.join("pack-1"), root.join("lock")).unwrap();
+    assert!(Home::open(&root, "a test").is_err());
+    assert_eq!(fs::read(elsewhere.join("pack-1")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_flipped_bit_in_the_key_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    home.create_identity(&seed()).unwrap();
+    let path = folder.path().join("identity");
+    let sound = fs::read(&path).unwrap();
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &bytes).unwrap();
+        let error = home.identity().unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                HomeError::Store(StoreError::Damaged {
+                    remedy: Remedy::Identity,
+                    ..
+                })
+            ),
+            "bit {bit}: {error}"
+        );
+    }
+    fs::write(&path, &sound).unwrap();
+    assert_eq!(home.identity().unwrap(), Some(seed()));
+    fs::write(folder.path().join("device"), "").unwrap();
+    assert!(home.identity().is_err());
+}
+
+#[test]
+fn a_home_without_a_note_of_its_device_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    home.create_identity(&seed()).unwrap();
+    let note = folder.path().join("device");
+    let noted = fs::read(&note).unwrap();
+    fs::remove_file(&note).unwrap();
+    assert_eq!(home.identity().unwrap(), Some(seed()));
+    assert_eq!(fs::read(&note).unwrap(), noted);
+
+    // The note of a key that was moved away does not speak of the next one.
+    fs::remove_file(folder.path().join("identity")).unwrap();
+    let other = SecretKey::from_bytes([8; 32]);
+    home.create_identity(&other).unwrap();
+    assert_eq!(home.identity().unwrap(), Some(other));
+}
+
+#[test]
+fn what_an_older_podsync_left_open_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let home = Home::open(&root, "a test").unwrap();
+    drop(crate::Log::open(&home).unwrap());
+    drop(home);
+    fs::create_dir_all(root.join("blobs/data")).unwrap();
+    fs::write(root.join("blobs/data/x"), "").unwrap();
+    for path in ["log.redb", "blobs/data/x", "blobs", "blobs/data"] {
+        let open = if root.join(path).is_dir() {
+            0o755
+        } else {
+            0o644
+        };
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(open)).unwrap();
+    }
+    Home::open(&root, "a test").unwrap();
+    assert_eq!(mode(&root.join("log.redb")), 0o600);
+    assert_eq!(mode(&root.join("blobs/data/x")), 0o600);
+    assert_eq!(mode(&root.join("blobs")), 0o700);
+    assert_eq!(mode(&root.join("blobs/data")), 0o700);
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    if folder.path().metadata().unwrap().uid() == 0 {
+        eprintln!("left out: root may write everywhere");
+        return;
+    }
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o500)).unwrap();
+    let error = Home::open(folder.path(), "a test").unwrap_err();
+    assert!(
+        matches!(error, HomeError::Store(StoreError::Io { .. })),
+        "{error}"
+    );
 }

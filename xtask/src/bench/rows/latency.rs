@@ -89,6 +89,7 @@ async fn share(
             .call(&pods::Share {
                 reference,
                 durable: false,
+                consents: std::collections::BTreeSet::default(),
             })
             .await?;
         anyhow::Ok(begin.elapsed())

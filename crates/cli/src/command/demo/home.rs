@@ -114,6 +114,7 @@ impl DemoHome {
         let request = pods::Pull {
             reference: reference.to_owned(),
             wait_s: WAIT_S,
+            until_shared: true,
             sources: pods::Sources::Any,
         };
         self.client
@@ -130,6 +131,7 @@ impl DemoHome {
             reference: reference.to_owned(),
             to: to.to_owned(),
             wait_s: WAIT_S,
+            until_shared: true,
             sources: pods::Sources::Any,
         };
         self.client.call(&export).await.map(drop)
@@ -165,5 +167,5 @@ impl Drop for Daemon {
 
 /// Whether a LocalStack that can be saved answers there.
 pub(super) async fn localstack_answers(endpoint: &str) -> bool {
-    podsync_daemon::instance_can_be_saved(endpoint).await
+    podsync_daemon::instance_can_be_saved(endpoint, crate::arguments::auth_token().as_ref()).await
 }

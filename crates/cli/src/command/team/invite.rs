@@ -1,8 +1,8 @@
 //! `podsync team invite`: tickets and robots' tokens. One that nobody has seen is taken back.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use podsync_api::{ApiError, team};
 use podsync_core::MemberName;
 
@@ -10,11 +10,34 @@ use super::membership::Role;
 use crate::{
     call::call,
     context::{Context, Needs},
-    output::{NotOnStdout, count, duration},
+    output::{NotOnStdout, count, duration, table},
 };
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Invite {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    offer: Offer,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List tickets that still let somebody join
+    List,
+    /// Revoke a ticket that was not used yet
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// Id of the invite, as `podsync team invite list` shows it
+    id: String,
+}
+
+#[derive(Debug, Args)]
+struct Offer {
     /// Create a robot and print its token, for a CI secret. It works for any number of CI jobs until
     /// you remove the robot
     #[arg(long, conflicts_with_all = ["role", "expires", "uses"])]
@@ -34,14 +57,15 @@ pub(crate) struct Invite {
 }
 
 pub(super) async fn run(context: &Context, invite: Invite) -> Result<(), ApiError> {
-    if invite.robot {
-        robot(context, invite).await
-    } else {
-        ticket(context, invite).await
+    match invite.action {
+        Some(Action::List) => list(context).await,
+        Some(Action::Revoke(revoke)) => take_back(context, revoke.id).await,
+        None if invite.offer.robot => robot(context, invite.offer).await,
+        None => ticket(context, invite.offer).await,
     }
 }
 
-async fn ticket(context: &Context, offer: Invite) -> Result<(), ApiError> {
+async fn ticket(context: &Context, offer: Offer) -> Result<(), ApiError> {
     let request = team::Invite {
         role: offer.role.into(),
         expires_s: offer.expires.as_secs(),
@@ -51,6 +75,10 @@ async fn ticket(context: &Context, offer: Invite) -> Result<(), ApiError> {
     let shown = context
         .printer
         .secret(&invited, |invited| invited.ticket.clone());
+    if let Err(NotOnStdout::Nowhere(_)) = shown {
+        let invite = invited.invite.to_string();
+        call(context, Needs::Network, &team::RevokeInvite { invite }).await?;
+    }
     shown?;
     context.printer.note(format_args!(
         "This ticket lets {} join as {} within {}. Send it over a private channel. \
@@ -62,7 +90,7 @@ async fn ticket(context: &Context, offer: Invite) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn robot(context: &Context, offer: Invite) -> Result<(), ApiError> {
+async fn robot(context: &Context, offer: Offer) -> Result<(), ApiError> {
     let request = team::InviteRobot { name: offer.name };
     let invited = call(context, Needs::Network, &request).await?;
     let shown = context
@@ -83,4 +111,45 @@ async fn robot(context: &Context, offer: Invite) -> Result<(), ApiError> {
         invited.name
     ));
     Ok(())
+}
+
+async fn list(context: &Context) -> Result<(), ApiError> {
+    let invites = call(context, Needs::Home, &team::ListInvites {}).await?;
+    if invites.is_empty() {
+        context.printer.note("There are no open invites.");
+    }
+    context.printer.result(&invites, |invites| {
+        if invites.is_empty() {
+            return String::new();
+        }
+        table(
+            ["ID", "ROLE", "USES LEFT", "EXPIRES", "MADE BY"],
+            invites.iter().map(row),
+        )
+    })
+}
+
+fn row(invite: &team::OpenInvite) -> [String; 5] {
+    let expires = SystemTime::UNIX_EPOCH + Duration::from_millis(invite.expires_ms);
+    let left = expires
+        .duration_since(SystemTime::now())
+        .unwrap_or_default();
+    [
+        invite.id.short(),
+        invite.role.to_string(),
+        format!("{} of {}", invite.uses_left, invite.uses),
+        format!("in {}", duration(left)),
+        invite.by.clone(),
+    ]
+}
+
+async fn take_back(context: &Context, invite: String) -> Result<(), ApiError> {
+    let request = team::RevokeInvite { invite };
+    let revoked = call(context, Needs::Network, &request).await?;
+    context.printer.result(&revoked, |revoked| {
+        format!(
+            "Revoked invite {}. Nobody can join with its ticket any more.",
+            revoked.id.short()
+        )
+    })
 }

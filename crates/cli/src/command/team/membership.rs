@@ -55,6 +55,12 @@ pub(crate) struct Join {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Leave {
+    #[command(flatten)]
+    agree: Yes,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// Name of the member, or id of the device
     who: String,
@@ -140,6 +146,18 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
     context.printer.result(&joined, |joined| {
         format!("Joined team {} as {}.", joined.name, joined.role)
     })
+}
+
+pub(super) async fn leave(context: &Context, leave: Leave) -> Result<(), ApiError> {
+    let request = team::Leave::default();
+    let left = call_agreed(context, Needs::Network, request, leave.agree.yes).await?;
+    context.printer.result(&left, |left| {
+        format!("This device has left team {}.", left.name)
+    })?;
+    context
+        .printer
+        .note("To join the team again, use a new home: `podsync team join --home FOLDER`.");
+    Ok(())
 }
 
 pub(super) async fn list(context: &Context) -> Result<(), ApiError> {

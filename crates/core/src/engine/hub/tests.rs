@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::{
     engine::{
-        Answer, Command, CommandId, EngineError, Event, HubJoin, Input, InviteOptions, Now, Output,
-        Publish,
+        Answer, Command, CommandId, EngineError, Event, HubJoin, HubJoinFailure, Input,
+        InviteOptions, Now, Output, Publish,
     },
     feed::BlobRef,
     id::{BlobId, VersionId},
@@ -337,7 +337,7 @@ fn the_tickets_floor_holds_at_the_hub_too() {
     let (mut founder, team, mut ticket) = founder();
     let operations = founder.operations(team);
     founder.set(team, "something", "newer".into());
-    ticket.heads = founder.invite(team).heads;
+    ticket.floor = founder.invite(team).floor;
     let mut newcomer = Home::new(2);
     let (_, request) = asked_of_hub(&newcomer.join(&ticket)).unwrap();
     let HubJoin::Witness(request) = request else {
@@ -362,15 +362,38 @@ fn a_hub_that_fails_is_asked_again_and_one_that_refuses_is_not() {
     let mut newcomer = Home::new(2);
     newcomer.join(&ticket);
     let why = "503".to_owned();
-    let failed = |is_final| HubNews::JoinFailed {
-        why: why.clone(),
-        is_final,
-    };
-    assert!(reply(&newcomer.hear(team, failed(false))).is_none());
+    let away = HubNews::JoinFailed(HubJoinFailure::NotReached(why.clone()));
+    assert!(reply(&newcomer.hear(team, away)).is_none());
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(4))).is_none());
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
-    let end = newcomer.hear(team, failed(true));
+    let refused = HubJoinFailure::Refused(why.clone());
+    let end = newcomer.hear(team, HubNews::JoinFailed(refused));
     assert!(matches!(reply(&end), Some(Err(EngineError::NotLetInByHub(said))) if said == why));
+}
+
+#[test]
+fn a_hub_that_was_never_reached_has_refused_nothing() {
+    let (_, team, ticket) = founder();
+    for (failure, is_refusal) in [
+        (
+            HubJoinFailure::NotReached("connection refused".to_owned()),
+            false,
+        ),
+        (HubJoinFailure::NotYet("not a member".to_owned()), true),
+    ] {
+        let mut newcomer = Home::new(2);
+        newcomer.join(&ticket);
+        newcomer.hear(team, HubNews::JoinFailed(failure));
+        let end = newcomer.pass(Duration::from_secs(30));
+        match reply(&end) {
+            Some(Err(EngineError::NotLetInByHub(_))) => assert!(is_refusal),
+            Some(Err(error @ EngineError::NobodyWitnessed { .. })) => {
+                assert!(!is_refusal);
+                assert!(error.to_string().ends_with("connection refused"), "{error}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -597,4 +620,21 @@ fn operations_that_the_hub_lacks_are_told() {
     assert_eq!(founder.engine.operations_beyond(&team, &at_hub).len(), 1);
     let newer = founder.engine.membership_heads(&team);
     assert!(newcomer.engine.lacks_operations(&team, &newer));
+}
+
+#[test]
+fn a_refresh_waits_for_those_who_are_connected_and_for_nobody_else() {
+    let (mut founder, newcomer, team) = two();
+    let refreshed = |outputs: &[Output]| match reply(outputs) {
+        Some(Ok(Answer::Refreshed { members })) => Some(members),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refreshed(&founder.tell(Command::Refresh { team })), Some(0));
+    let device = newcomer.engine.device();
+    founder.give(Input::Connected { device });
+    assert_eq!(refreshed(&founder.tell(Command::Refresh { team })), None);
+    // Who goes without having told anything has told nothing.
+    let gone = founder.give(Input::Disconnected { device });
+    assert_eq!(refreshed(&gone), Some(0));
 }

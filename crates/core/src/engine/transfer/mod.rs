@@ -55,6 +55,9 @@ const HEDGED_AFTER: Duration = Duration::from_secs(3);
 const MAX_COPIES: usize = 2;
 /// How long a transfer is without a provider before people are told.
 const STARVED_AFTER: Duration = Duration::from_secs(3);
+/// How long a transfer at least bears that a peer which sent something is gone: laptops sleep, and networks
+/// change.
+const INTERRUPTION: Duration = Duration::from_secs(120);
 /// How long a provider rests after its first failure; twice as long after each further one.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
@@ -100,6 +103,8 @@ pub struct Transfer {
     bucket_from: Option<Duration>,
     prefer: Option<DeviceId>,
     patience: Duration,
+    /// Peers that sent something and whose connection has ended since.
+    interrupted: BTreeSet<Provider>,
     /// Since when nobody has what is missing, and whether that was said.
     starved: Option<(Duration, bool)>,
     /// Bytes to get in all, and those that are there.
@@ -127,7 +132,7 @@ struct Work {
 struct Account {
     have: BTreeMap<BlobId, Units>,
     banned: bool,
-    /// Blobs of which it sent wrong bytes: of the bucket, which isn't banned for one bad object.
+    /// Blobs of which it sent wrong bytes. The bucket isn't banned for one bad object.
     lied_about: BTreeSet<BlobId>,
     failures: u32,
     failed_at: Option<Duration>,
@@ -140,6 +145,16 @@ impl Account {
     /// Whether it delivered when it was last asked, or wasn't asked yet.
     fn promises(&self) -> bool {
         self.failures == 0
+    }
+
+    /// Whether it sent bytes that are not the blob.
+    fn has_lied(&self) -> bool {
+        !self.lied_about.is_empty()
+    }
+
+    /// Whether it went away or stopped sending when it was last asked, and did nothing worse.
+    fn has_failed(&self) -> bool {
+        self.failures > 0 && !self.has_lied()
     }
 }
 
@@ -209,6 +224,7 @@ impl Transfer {
             bucket_from: Self::bucket_opens(want.sources, now),
             prefer: want.prefer,
             patience: want.patience,
+            interrupted: BTreeSet::new(),
             starved: None,
             done: 0,
             credit: BTreeMap::new(),
@@ -271,6 +287,12 @@ impl Transfer {
         if account.lied_about.contains(&blob) {
             return;
         }
+        if self.interrupted.remove(&provider) {
+            // What failed, failed with the connection.
+            account.failures = 0;
+            account.rests_until = Duration::ZERO;
+            self.starved = None;
+        }
         let before = account.have.contains_key(&blob);
         match (before, !have.is_empty()) {
             (false, true) => work.rarity += 1,
@@ -296,12 +318,10 @@ impl Transfer {
     fn distrust(&mut self, provider: Provider, blob: BlobId) {
         match provider {
             Provider::Peer(device) => self.ban(device),
-            Provider::Bucket => {
-                self.provider_has(provider, blob, Units::NONE);
-                let account = self.providers.entry(provider).or_default();
-                account.lied_about.insert(blob);
-            }
+            Provider::Bucket => self.provider_has(provider, blob, Units::NONE),
         }
+        let account = self.providers.entry(provider).or_default();
+        account.lied_about.insert(blob);
     }
 
     #[cfg(podsync_planted = "trust-lying-bucket")]
@@ -326,6 +346,13 @@ impl Transfer {
         }
         slots.gone(provider);
         self.forget_haves(provider);
+    }
+
+    /// The connection to one that is gone may come back.
+    pub fn provider_may_return(&mut self, provider: Provider) {
+        if self.credit.contains_key(&provider) {
+            self.interrupted.insert(provider);
+        }
     }
 
     /// Units that have come to be in the store, from this transfer or otherwise.
@@ -459,9 +486,9 @@ impl Transfer {
         let starved = self.starved.map(|(since, said)| {
             since
                 + if said {
-                    self.patience
+                    self.patience()
                 } else {
-                    STARVED_AFTER.min(self.patience)
+                    STARVED_AFTER.min(self.patience())
                 }
         });
         [due, pace, starved].into_iter().flatten().min()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Account, Action, Provider, STARVED_AFTER, Slots, Transfer};
+use super::{Account, Action, INTERRUPTION, Provider, STARVED_AFTER, Slots, Transfer};
 use crate::engine::error::EngineError;
 
 impl Transfer {
@@ -17,7 +17,7 @@ impl Transfer {
             .values()
             .map(|work| work.pending.byte_len(work.len))
             .sum();
-        if now.saturating_sub(since) >= self.patience {
+        if now.saturating_sub(since) >= self.patience() {
             let mut blobs = self.blobs.iter();
             let lacking = blobs.find(|(_, work)| !work.pending.is_empty());
             let Some((blob, _)) = lacking.or_else(|| self.blobs.iter().next()) else {
@@ -30,7 +30,8 @@ impl Transfer {
                 why: EngineError::NoProvider {
                     missing,
                     blob,
-                    failed: self.failing(),
+                    failed: self.those(Account::has_failed),
+                    lied: self.those(Account::has_lied),
                 },
             });
         } else if !said && now.saturating_sub(since) >= STARVED_AFTER {
@@ -38,6 +39,18 @@ impl Transfer {
             self.starved = Some((since, true));
         } else {
             self.starved = Some((since, said));
+        }
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        let is_believed = |provider: &Provider| {
+            let account = self.providers.get(provider);
+            account.is_none_or(|account| !account.banned)
+        };
+        if self.interrupted.iter().any(is_believed) {
+            self.patience.max(INTERRUPTION)
+        } else {
+            self.patience
         }
     }
 
@@ -55,14 +68,10 @@ impl Transfer {
                 .any(|account| account.promises() && self.is_of_use(account))
     }
 
-    /// Who was asked and gave nothing, or something wrong.
-    fn failing(&self) -> Vec<Provider> {
-        let failing = |account: &Account| {
-            account.banned || account.failures > 0 || !account.lied_about.is_empty()
-        };
+    fn those(&self, matches: fn(&Account) -> bool) -> Vec<Provider> {
         self.providers
             .iter()
-            .filter(|(_, account)| failing(account))
+            .filter(|(_, account)| matches(account))
             .map(|(provider, _)| *provider)
             .collect()
     }

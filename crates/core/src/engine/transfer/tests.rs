@@ -90,6 +90,60 @@ fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     assert_eq!(slots.in_all(), 0);
 }
 
+/// Its only provider vanishes in the middle, for longer than anybody would wait for one that was never there.
+#[test]
+fn who_sent_something_and_vanished_is_waited_for() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    let fetches = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    let (first, ..) = fetches[0].clone();
+    transfer.fetch_progress(first, 3 << 20, SECOND, &mut slots);
+    transfer.fetch_failed(first, FetchFailed::Cut, SECOND, &mut slots);
+    transfer.provider_gone(&peer(1), &mut slots);
+    transfer.provider_may_return(peer(1));
+    transfer.poll(SECOND, &mut slots);
+    let late = SECOND + INTERRUPTION - SECOND;
+    let waiting = transfer.poll(late, &mut slots);
+    assert!(
+        matches!(waiting[..], [] | [Action::Starved { .. }]),
+        "{waiting:?}"
+    );
+
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    let again = asked(&transfer.poll(late, &mut slots));
+    assert!(!again.is_empty(), "it is asked at once");
+    let arrived = fetches[0].2.start..fetches[0].2.start + (3 << 20);
+    for (.., range) in &again {
+        assert!(
+            range.start >= arrived.end || range.end <= arrived.start,
+            "{range:?} was there already"
+        );
+    }
+
+    // Now it is there and delivers nothing: that is borne no longer than from anybody.
+    for (fetch, ..) in again {
+        transfer.fetch_failed(fetch, FetchFailed::Refused, late, &mut slots);
+    }
+    transfer.poll(late, &mut slots);
+    let end = transfer.poll(late + PATIENCE, &mut slots);
+    assert!(matches!(end.last(), Some(Action::Failed { .. })), "{end:?}");
+}
+
+#[test]
+fn who_sent_something_and_stays_away_is_given_up_in_the_end() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    let fetches = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    transfer.fetch_progress(fetches[0].0, 3 << 20, SECOND, &mut slots);
+    transfer.provider_gone(&peer(1), &mut slots);
+    transfer.provider_may_return(peer(1));
+    transfer.poll(SECOND, &mut slots);
+    let end = transfer.poll(SECOND + INTERRUPTION, &mut slots);
+    assert!(matches!(end.last(), Some(Action::Failed { .. })), "{end:?}");
+}
+
 /// The fetches among what a transfer wants: at whom, and of which bytes.
 fn asked(actions: &[Action]) -> Vec<(FetchId, Provider, Range<u64>)> {
     let fetches = actions.iter().filter_map(|action| match action {
@@ -286,20 +340,24 @@ fn a_bucket_that_lies_about_a_blob_is_not_asked_for_it_again() {
 }
 
 #[test]
-fn a_transfer_that_only_the_bucket_could_end_says_who_failed() {
-    let mut slots = Slots::default();
-    let mut transfer = with_bucket(&[]);
-    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
-        transfer.fetch_failed(fetch, FetchFailed::Liar, Duration::ZERO, &mut slots);
+fn a_transfer_that_only_the_bucket_could_end_says_who_failed_and_who_lied() {
+    for (why, lied) in [(FetchFailed::Liar, true), (FetchFailed::Cut, false)] {
+        let mut slots = Slots::default();
+        let mut transfer = with_bucket(&[]);
+        for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+            transfer.fetch_failed(fetch, why, Duration::ZERO, &mut slots);
+        }
+        transfer.poll(Duration::ZERO, &mut slots);
+        let end = transfer.poll(PATIENCE, &mut slots);
+        let of = |there: bool| there.then_some(Provider::Bucket).into_iter().collect();
+        let why = EngineError::NoProvider {
+            missing: LEN,
+            blob: BLOB,
+            failed: of(!lied),
+            lied: of(lied),
+        };
+        assert!(end.contains(&Action::Failed { why }), "{end:?}");
     }
-    transfer.poll(Duration::ZERO, &mut slots);
-    let end = transfer.poll(PATIENCE, &mut slots);
-    let why = EngineError::NoProvider {
-        missing: LEN,
-        blob: BLOB,
-        failed: vec![Provider::Bucket],
-    };
-    assert_eq!(end, [Action::Failed { why }]);
 }
 
 #[test]

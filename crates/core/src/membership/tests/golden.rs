@@ -71,9 +71,8 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
             DeviceLabel::new("runner").unwrap(),
         );
         author
-            .robot(member, label, [61; 32], vec![], &seed)
+            .robot(member, label, &DeviceSecret::from_seed([61; 32]), &seed)
             .unwrap()
-            .0
     });
     make("invite", &|author| {
         let offer = Offer {
@@ -82,10 +81,7 @@ fn vectors() -> Vec<(&'static str, Vec<u8>)> {
             expires_ms: 1000,
             uses: 3,
         };
-        author
-            .invite(offer, *device(50).expose_seed(), vec![], &seed)
-            .unwrap()
-            .0
+        author.invite(offer, &device(50), &seed).unwrap()
     });
     make("join", &|author| {
         let request = verify::<InviteProof>(&request(author.team())).unwrap();

@@ -9,7 +9,7 @@ use crate::{
         author::Offer,
         operation::{InviteProof, KeyWrap, Rotate},
     },
-    ticket::TicketKind,
+    ticket::OpPrefix,
 };
 
 const NOW_MS: u64 = 500;
@@ -108,27 +108,30 @@ fn newcomers_are_given_the_key_and_read_the_past() {
     assert!(!team.membership.state().rotation_due());
 }
 
+fn invite_key() -> DeviceSecret {
+    DeviceSecret::from_seed([0x50; 32])
+}
+
 #[test]
 fn a_join_by_ticket() {
     let mut team = Team::new();
-    let (op, ticket) = team.author(FOUNDER, |author| {
-        author.invite(
-            offer(),
-            [0x50; 32],
-            vec!["/ip4/10.0.0.1/tcp/1".into()],
-            &seed(4),
-        )
-    });
-    assert_eq!((ticket.kind, ticket.team), (TicketKind::Invite, team.id()));
-    assert_eq!(ticket.heads, [OpId::of(&op)]);
-    assert_eq!(ticket.issuer, id(FOUNDER));
+    let invite = invite_key();
+    let op = team.author(FOUNDER, |author| author.invite(offer(), &invite, &seed(4)));
+    let floor = OpPrefix::of(&OpId::of(&op));
+    let made = team.membership.starting_with(&floor).unwrap();
+    assert_eq!(**made.bytes(), *op);
     assert!(
-        KeyRing::unlock(&team.membership, &ticket.secret())
+        team.membership
+            .starting_with(&OpPrefix::of(&OpId::of(b"another")))
+            .is_none()
+    );
+    assert!(
+        KeyRing::unlock(&team.membership, &invite)
             .get(&epoch(0xf0))
             .is_some()
     );
 
-    let request = author::join_request(&ticket.secret(), ticket.team, enrolment(6));
+    let request = author::join_request(&invite, team.id(), enrolment(6));
     let request = verify::<InviteProof>(&request).unwrap();
     team.author(FOUNDER, |author| author.witness(&request, NOW_MS, &seed(5)));
     assert_eq!(team.role(6), Some(Role::Publisher));
@@ -139,11 +142,11 @@ fn a_join_by_ticket() {
     let founder = Author::new(&secret, &team.membership, &ring);
     let again = founder.witness(&request, NOW_MS, &seed(6)).unwrap_err();
     assert_eq!(again, AuthorError::Void(Void::AlreadyEnrolled(id(6))));
-    let other = author::join_request(&ticket.secret(), ticket.team, enrolment(7));
+    let other = author::join_request(&invite, team.id(), enrolment(7));
     let other = verify::<InviteProof>(&other).unwrap();
     let spent = founder.witness(&other, NOW_MS, &seed(6)).unwrap_err();
     assert_eq!(spent, AuthorError::Void(Void::InviteSpent));
-    let elsewhere = author::join_request(&ticket.secret(), TeamId::of(b"elsewhere"), enrolment(7));
+    let elsewhere = author::join_request(&invite, TeamId::of(b"elsewhere"), enrolment(7));
     let elsewhere = verify::<InviteProof>(&elsewhere).unwrap();
     assert!(founder.witness(&elsewhere, NOW_MS, &seed(6)).is_err());
 }
@@ -151,18 +154,17 @@ fn a_join_by_ticket() {
 #[test]
 fn a_witness_without_keys_leaves_the_newcomer_to_its_invite() {
     let mut team = Team::new();
-    let (_, ticket) = team.author(FOUNDER, |author| {
-        author.invite(offer(), [0x50; 32], vec![], &seed(4))
-    });
+    let invite = invite_key();
+    team.author(FOUNDER, |author| author.invite(offer(), &invite, &seed(4)));
     team.rotate(FOUNDER, 1);
-    let request = author::join_request(&ticket.secret(), ticket.team, enrolment(6));
+    let request = author::join_request(&invite, team.id(), enrolment(6));
     let request = verify::<InviteProof>(&request).unwrap();
     let (secret, ring) = (device(FOUNDER), KeyRing::default());
     let join = Author::new(&secret, &team.membership, &ring).witness(&request, NOW_MS, &seed(5));
     team.membership.insert(verified(&join.unwrap()));
     let mut newcomer = team.ring(6);
     assert_eq!(newcomer.epochs().count(), 0);
-    newcomer.extend(&team.membership, &ticket.secret());
+    newcomer.extend(&team.membership, &invite);
     assert_eq!(newcomer.get(&epoch(1)), Some(&key(1)));
     assert_eq!(newcomer.get(&epoch(0xf0)), Some(&key(0xf0)));
     assert!(
@@ -182,19 +184,15 @@ fn a_newcomer_whose_invite_lacks_the_key_makes_a_rotation_due() {
     for has_key in [true, false] {
         let mut team = Team::new();
         let (secret, ring) = (device(FOUNDER), KeyRing::default());
-        let (_, ticket) = if has_key {
-            team.author(FOUNDER, |author| {
-                author.invite(offer(), [0x50; 32], vec![], &seed(4))
-            })
+        let invite = invite_key();
+        if has_key {
+            team.author(FOUNDER, |author| author.invite(offer(), &invite, &seed(4)));
         } else {
             let keyless = Author::new(&secret, &team.membership, &ring);
-            let made = keyless
-                .invite(offer(), [0x50; 32], vec![], &seed(4))
-                .unwrap();
-            team.membership.insert(verified(&made.0));
-            made
-        };
-        let request = author::join_request(&ticket.secret(), ticket.team, enrolment(6));
+            let made = keyless.invite(offer(), &invite, &seed(4)).unwrap();
+            team.membership.insert(verified(&made));
+        }
+        let request = author::join_request(&invite, team.id(), enrolment(6));
         let request = verify::<InviteProof>(&request).unwrap();
         let keyless = Author::new(&secret, &team.membership, &ring);
         let join = keyless.witness(&request, NOW_MS, &seed(5)).unwrap();
@@ -206,13 +204,12 @@ fn a_newcomer_whose_invite_lacks_the_key_makes_a_rotation_due() {
 #[test]
 fn a_robot_is_its_token() {
     let mut team = Team::new();
-    let (_, token) = team.author(FOUNDER, |author| {
+    let robot = DeviceSecret::from_seed([0x60; 32]);
+    team.author(FOUNDER, |author| {
         let member = MemberName::new("ci").unwrap();
         let label = DeviceLabel::new("runner").unwrap();
-        author.robot(member, label, [0x60; 32], vec![], &seed(7))
+        author.robot(member, label, &robot, &seed(7))
     });
-    let robot = token.secret();
-    assert_eq!(token.kind, TicketKind::Robot);
     assert_eq!(
         team.membership.state().role(&robot.id()),
         Some(Role::Reader)
@@ -244,10 +241,8 @@ fn a_removal_makes_a_rotation_due_and_the_removed_cannot_follow() {
 #[test]
 fn a_withdrawn_invite_cannot_follow_either() {
     let mut team = Team::new();
-    let (_, ticket) = team.author(FOUNDER, |author| {
-        author.invite(offer(), [0x50; 32], vec![], &seed(4))
-    });
-    let invite = ticket.secret();
+    let invite = invite_key();
+    team.author(FOUNDER, |author| author.invite(offer(), &invite, &seed(4)));
     team.author(FOUNDER, |author| author.remove(invite.id(), None));
     assert!(team.membership.state().rotation_due());
     team.rotate(FOUNDER, 1);
@@ -348,9 +343,7 @@ fn authors_are_told_why_not() {
     let secret = device(FOUNDER);
     let founder = Author::new(&secret, &team.membership, &ring);
     let nobody = Offer { uses: 0, ..offer() };
-    let error = founder
-        .invite(nobody, [0x50; 32], vec![], &seed(1))
-        .unwrap_err();
+    let error = founder.invite(nobody, &invite_key(), &seed(1)).unwrap_err();
     assert_eq!(
         error,
         AuthorError::OutOfBounds("an invite is for 1 to 1024 devices")

@@ -43,6 +43,36 @@ fn only_admins_administer() {
 }
 
 #[test]
+fn whoever_is_in_may_leave_and_a_robot_may_not() {
+    for role in [Role::Reader, Role::Publisher, Role::Admin] {
+        let mut team = Team::new();
+        team.counts(FOUNDER, add(1, role));
+        let before = team.heads();
+        let left = team.counts(1, remove(1));
+        assert_eq!(team.role(1), None);
+        assert!(team.membership.state().rotation_due());
+        // A demotion that it had not seen doesn't keep it in.
+        team.at(&before, FOUNDER, set_role(1, Role::Reader));
+        assert_eq!((team.role(1), team.void(left)), (None, None));
+    }
+    let mut team = Team::new();
+    let Kind::Add(robot) = add(2, Role::Reader) else {
+        unreachable!()
+    };
+    team.counts(
+        FOUNDER,
+        Kind::Add(Add {
+            robot: true,
+            ..robot
+        }),
+    );
+    let heads = team.heads();
+    let op = team.at(&heads, 2, remove(2));
+    assert_eq!(team.void(op), Some(Void::RobotRole));
+    assert_eq!(team.role(2), Some(Role::Reader));
+}
+
+#[test]
 fn publishers_publish_and_readers_read() {
     let mut team = Team::new();
     team.counts(FOUNDER, add(1, Role::Publisher));

@@ -15,7 +15,7 @@ use podsync_core::{DeviceId, EntryHash, codec::Format};
 
 use crate::{
     keys::ObjectKey,
-    storage::{Listed, Page, Storage, StorageError},
+    storage::{Listed, ObjectHead, Page, Storage, StorageError},
     stored::{HeadKey, SEGMENTS, StoredHead},
 };
 
@@ -98,7 +98,7 @@ impl SimBucket {
         state.steps += 1;
         let took = state.now.duration_since(sent).unwrap_or_default();
         if took > SIGNATURE_LIFE {
-            return Err(StorageError::Unavailable("too late".to_owned()));
+            return Err(StorageError::Unavailable("too late".into()));
         }
         Ok(())
     }
@@ -185,9 +185,16 @@ impl Storage for SimBucket {
         Ok(state.objects.get(key).map(|(bytes, _)| bytes.clone()))
     }
 
-    async fn len(&self, key: &str) -> Result<Option<u64>, StorageError> {
+    async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StorageError> {
         let bytes = self.get(key, u64::MAX).await?;
-        Ok(bytes.map(|bytes| bytes.len() as u64))
+        Ok(bytes.map(|bytes| ObjectHead {
+            len: bytes.len() as u64,
+            ..ObjectHead::default()
+        }))
+    }
+
+    async fn sha256(&self, _: &str, _: u64) -> Result<Option<Sha256>, StorageError> {
+        Err(StorageError::Refused("nobody hashes here".into()))
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), StorageError> {
@@ -233,7 +240,7 @@ impl Storage for SimBucket {
         _: u64,
         _: Duration,
     ) -> Result<Action, StorageError> {
-        Err(StorageError::Refused("uploads are puts here".to_owned()))
+        Err(StorageError::Refused("uploads are puts here".into()))
     }
 
     async fn presign_replace(
@@ -243,10 +250,10 @@ impl Storage for SimBucket {
         _: u64,
         _: Duration,
     ) -> Result<Action, StorageError> {
-        Err(StorageError::Refused("uploads are puts here".to_owned()))
+        Err(StorageError::Refused("uploads are puts here".into()))
     }
 
     async fn presign_get(&self, _: &str, _: Duration) -> Result<Action, StorageError> {
-        Err(StorageError::Refused("nobody downloads here".to_owned()))
+        Err(StorageError::Refused("nobody downloads here".into()))
     }
 }

@@ -263,7 +263,7 @@ impl Device {
             return Ok(None);
         };
         let bytes = self.bucket.get(&newest.to_string(), u64::MAX).await?;
-        let gone = || StorageError::Unavailable("superseded".to_owned());
+        let gone = || StorageError::Unavailable("superseded".into());
         let stored = StoredHead::decode(&bytes.ok_or_else(gone)?).unwrap();
         Ok(Some((newest, stored)))
     }
@@ -295,7 +295,7 @@ impl Device {
         {
             let key = last.key(&device);
             let bytes = self.bucket.get(&key, MAX_SEGMENT_LEN as u64);
-            let gone = || StorageError::Unavailable("a segment went".to_owned());
+            let gone = || StorageError::Unavailable("a segment went".into());
             let before = read_segment(last, &bytes.await?.ok_or_else(gone)?).unwrap();
             first = last.first;
             entries = before

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use podsync_hub::abilities::Ability;
+
 use super::{Known, Running, Server, free_port, install_tls, settings, wait_until_up};
 
 /// Names the Python that runs it.
@@ -43,6 +45,9 @@ pub(crate) async fn start() -> Option<Server> {
             anonymous_refused: false,
             header_checked: false,
             region_checked: false,
+            binds_bytes: true,
+            ranged: 206,
+            lacking: Some(&[Ability::Private]),
             refusal_empties: true,
         },
         _running: Box::new(running),

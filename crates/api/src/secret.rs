@@ -1,0 +1,39 @@
+//! Secrets that travel with a call. None shows in a log.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The emulator's auth token, as `LOCALSTACK_AUTH_TOKEN` of the caller's environment has it: the daemon's own
+/// environment is that of whoever happened to start it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AuthToken(String);
+
+impl AuthToken {
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AuthToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuthToken(hidden)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_auth_token_hides_itself() {
+        let token = AuthToken::new("ls-secret");
+        assert!(!format!("{:?} {:#?}", Some(&token), token).contains("ls-secret"));
+        assert_eq!(serde_json::to_string(&token).unwrap(), "\"ls-secret\"");
+    }
+}

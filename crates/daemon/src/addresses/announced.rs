@@ -1,0 +1,50 @@
+//! What others are told of where this device is.
+
+use podsync_core::wire::MAX_ADDRESSES;
+use podsync_net::Multiaddr;
+
+use super::known::{is_link_local, is_loopback, is_tcp};
+
+/// What others are told of the addresses that this device listens at: the few best, as text. Loopback ones
+/// are told only where there is nothing else.
+pub fn announced(listening: &[Multiaddr]) -> Vec<String> {
+    let mut best = best_first(listening);
+    if best.first().is_some_and(|address| !is_loopback(address)) {
+        best.retain(|address| !is_loopback(address));
+    }
+    best.truncate(MAX_ADDRESSES);
+    best.iter().map(ToString::to_string).collect()
+}
+
+/// Those that others can dial: loopback ones last, and TCP before QUIC. What means something on one link
+/// only is left out.
+pub(super) fn best_first(listening: &[Multiaddr]) -> Vec<Multiaddr> {
+    let elsewhere = listening.iter().filter(|address| !is_link_local(address));
+    let mut best: Vec<_> = elsewhere.cloned().collect();
+    best.sort_by_key(|address| (is_loopback(address), !is_tcp(address)));
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_told_only_where_there_is_nothing_else() {
+        let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
+        let near = parse("/ip4/127.0.0.1/tcp/1");
+        let (quic, tcp) = (
+            parse("/ip4/10.0.0.7/udp/1/quic-v1"),
+            parse("/ip4/10.0.0.7/tcp/1"),
+        );
+        assert_eq!(
+            announced(std::slice::from_ref(&near)),
+            ["/ip4/127.0.0.1/tcp/1"]
+        );
+        let of_a_link = parse("/ip6/fe80::1/tcp/1");
+        assert_eq!(
+            announced(&[near, of_a_link, quic, tcp]),
+            ["/ip4/10.0.0.7/tcp/1", "/ip4/10.0.0.7/udp/1/quic-v1"]
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! The addresses of one device, by how they came to be known.
+//!
+//! A device may write anything into its record, and anybody may claim anything on the local network:
+//! all lists are bounded, and of what a record says only plain addresses are dialled.
+
+use std::net::IpAddr;
+
+use podsync_core::wire::MAX_ADDRESSES;
+use podsync_net::{Multiaddr, multiaddr::Protocol};
+
+use super::peer::Route;
+
+/// Addresses kept of one device at which it was reached: it moves between a few networks.
+pub const REACHED_KEPT: usize = 4;
+/// Addresses kept of one device that were heard of on the local network or from a ticket.
+const MAX_DISCOVERED: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// From the settings.
+    pinned: Vec<Multiaddr>,
+    /// Where dialling it succeeded, the latest first.
+    reached: Vec<Multiaddr>,
+    /// From the local network or a ticket, the latest first.
+    discovered: Vec<Multiaddr>,
+    /// From its own record.
+    announced: Vec<Multiaddr>,
+}
+
+impl Known {
+    pub(super) fn pin(&mut self, address: Multiaddr) {
+        if !self.pinned.contains(&address) {
+            self.pinned.push(address);
+        }
+    }
+
+    pub(super) fn restore(&mut self, reached: Vec<Multiaddr>) {
+        self.reached = reached;
+        self.reached.truncate(REACHED_KEPT);
+    }
+
+    /// Whether that is news.
+    pub(super) fn reached_at(&mut self, address: Multiaddr) -> bool {
+        if self.reached.first() == Some(&address) {
+            return false;
+        }
+        put_first(&mut self.reached, address, REACHED_KEPT);
+        true
+    }
+
+    /// Whether that is news.
+    pub(super) fn discovered_at(&mut self, addresses: Vec<Multiaddr>) -> bool {
+        let mut is_news = false;
+        for address in addresses.into_iter().rev() {
+            is_news |= !self.discovered.contains(&address);
+            put_first(&mut self.discovered, address, MAX_DISCOVERED);
+        }
+        is_news
+    }
+
+    /// Whether that is news.
+    pub(super) fn announced_at(&mut self, addresses: &[String]) -> bool {
+        let parsed = addresses.iter().filter_map(|address| address.parse().ok());
+        let plain = parsed.filter(is_plain).take(MAX_ADDRESSES).collect();
+        let before = std::mem::replace(&mut self.announced, plain);
+        self.announced != before
+    }
+
+    pub(super) fn reached(&self) -> &[Multiaddr] {
+        &self.reached
+    }
+
+    pub(super) fn forget_reached(&mut self) {
+        self.reached.clear();
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        !self.pinned.is_empty()
+    }
+
+    /// Whether it was heard of on the local network.
+    pub(super) fn is_nearby(&self) -> bool {
+        !self.discovered.is_empty()
+    }
+
+    /// Whether more than its own word says where it is.
+    pub(super) fn is_found(&self) -> bool {
+        self.is_pinned() || self.is_nearby() || !self.reached.is_empty()
+    }
+
+    /// Whether TCP has got through to it.
+    pub(super) fn is_reached_over_tcp(&self) -> bool {
+        self.reached.iter().any(is_tcp)
+    }
+
+    /// What to dial over TCP, or over QUIC. What it says of loopback is of use only to a `near` one.
+    pub(super) fn over(&self, route: Route, near: bool) -> Vec<Multiaddr> {
+        let announced = self.announced.iter();
+        let announced = announced.filter(|address| near || !is_loopback(address));
+        let all = self.pinned.iter().chain(&self.reached);
+        let all = all.chain(&self.discovered).chain(announced);
+        let mut over = Vec::new();
+        for address in all {
+            if is_tcp(address) == (route == Route::Tcp) && !over.contains(address) {
+                over.push(address.clone());
+            }
+        }
+        over
+    }
+}
+
+fn put_first(addresses: &mut Vec<Multiaddr>, address: Multiaddr, kept: usize) {
+    addresses.retain(|known| *known != address);
+    addresses.insert(0, address);
+    addresses.truncate(kept);
+}
+
+fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next()? {
+        Protocol::Ip4(ip) => Some(ip.into()),
+        Protocol::Ip6(ip) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+pub(super) fn is_loopback(address: &Multiaddr) -> bool {
+    ip(address).is_some_and(|ip| ip.is_loopback())
+}
+
+/// Whether an address can't be dialled without saying over which link.
+pub(super) fn is_link_local(address: &Multiaddr) -> bool {
+    matches!(ip(address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local())
+}
+
+pub(super) fn is_tcp(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Tcp(_)))
+}
+
+/// An IP address with TCP or QUIC on it: no name to look up, no relay.
+fn is_plain(address: &Multiaddr) -> bool {
+    let parts: Vec<_> = address.iter().collect();
+    matches!(
+        parts[..],
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
+            | [
+                Protocol::Ip4(_) | Protocol::Ip6(_),
+                Protocol::Udp(_),
+                Protocol::QuicV1
+            ]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialled(near: bool, announced: &[&str]) -> Vec<String> {
+        let announced: Vec<_> = announced.iter().map(ToString::to_string).collect();
+        let mut known = Known::default();
+        known.announced_at(&announced);
+        let (tcp, quic) = (known.over(Route::Tcp, near), known.over(Route::Quic, near));
+        tcp.iter().chain(&quic).map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn only_plain_addresses_of_a_record_are_dialled() {
+        let good = ["/ip4/10.0.0.7/tcp/7637", "/ip6/fd00::7/udp/7637/quic-v1"];
+        assert_eq!(dialled(false, &good), good);
+        let bad = [
+            "/dns4/example.org/tcp/80",
+            "/ip4/10.0.0.7/tcp/7637/p2p/12D3KooWMQD1kdRGK5ZNoKecbvXwTjbWwYx6ktG8E2hVLz3jsW2M/p2p-circuit",
+            "/unix/tmp",
+            "nonsense",
+            "/ip4/127.0.0.1/tcp/4566",
+        ];
+        assert!(dialled(false, &bad).is_empty());
+        assert_eq!(
+            dialled(true, &bad).len(),
+            1,
+            "loopback among homes of one machine"
+        );
+    }
+
+    #[test]
+    fn the_latest_addresses_come_first_and_few_are_kept() {
+        let at = |port: u16| -> Multiaddr { format!("/ip4/10.0.0.7/tcp/{port}").parse().unwrap() };
+        let mut known = Known::default();
+        for port in 1..=6 {
+            assert!(known.reached_at(at(port)));
+        }
+        assert!(!known.reached_at(at(6)), "that is no news");
+        assert!(known.reached_at(at(4)));
+        assert_eq!(known.reached(), [at(4), at(6), at(5), at(3)]);
+        assert!(known.discovered_at((1..1000).map(at).collect()));
+        assert_eq!(
+            known.over(Route::Tcp, false).len(),
+            REACHED_KEPT + MAX_DISCOVERED - 2,
+            "what a liar says is bounded, and none is dialled twice"
+        );
+    }
+}

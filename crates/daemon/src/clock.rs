@@ -1,0 +1,49 @@
+//! The clocks that the engine is given: one that only goes forward, and the wall's.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use podsync_core::engine::Now;
+
+/// Counts from its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Now {
+        Now {
+            mono: self.0.elapsed(),
+            wall_ms: now_ms(),
+        }
+    }
+
+    /// When the monotonic clock shows `mono`.
+    pub(crate) fn instant(self, mono: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.0 + mono)
+    }
+}
+
+/// Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    now.saturating_add_signed(skew_ms())
+}
+
+/// How far a test sets this machine's clock off.
+#[cfg(feature = "failpoints")]
+fn skew_ms() -> i64 {
+    let seconds = std::env::var("PODSYNC_TEST_CLOCK_S").ok();
+    let seconds: Option<i64> = seconds.and_then(|seconds| seconds.parse().ok());
+    seconds.map_or(0, |seconds| seconds.saturating_mul(1000))
+}
+
+#[cfg(not(feature = "failpoints"))]
+fn skew_ms() -> i64 {
+    0
+}

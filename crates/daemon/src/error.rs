@@ -1,0 +1,334 @@
+//! Errors of every room, and what each means to whoever called.
+
+use std::io;
+
+use podsync_api::{ApiError, ErrorCode, hub::HubErrorCode};
+use podsync_bucket::{HubClientError, TransferError};
+use podsync_core::{
+    BlobId,
+    codec::CodecError,
+    engine::{Answer, EngineError},
+    manifest::ManifestError,
+    membership::wire::RefusedReason,
+};
+use podsync_pack::{ReadError, SaveError, SourceError};
+use podsync_store::{HomeError, StoreError};
+
+/// The engine has stopped: so has the daemon.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the daemon is stopping")]
+pub(crate) struct Stopped;
+
+/// An error on its way out of the daemon. What steers the flow is a variant of its own.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It ends the call.
+    Told(ApiError),
+    /// A pack's bytes on this disk are not what they were.
+    DamagedPack { pack: BlobId, told: ApiError },
+    /// An emulator's state can only be read when all of it is there.
+    NeedsWholeState(ApiError),
+}
+
+impl Failure {
+    /// As whoever called is told.
+    pub(crate) fn told(&self) -> &ApiError {
+        match self {
+            Self::Told(told) | Self::DamagedPack { told, .. } | Self::NeedsWholeState(told) => told,
+        }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Told(told)
+            | Failure::DamagedPack { told, .. }
+            | Failure::NeedsWholeState(told) => told,
+        }
+    }
+}
+
+impl From<ApiError> for Failure {
+    fn from(told: ApiError) -> Self {
+        Self::Told(told)
+    }
+}
+
+/// An error of a library's, as people are told it.
+pub(crate) fn told(
+    code: ErrorCode,
+    error: &dyn std::fmt::Display,
+    hint: Option<impl Into<String>>,
+) -> ApiError {
+    ApiError {
+        hint: hint.map(Into::into),
+        ..ApiError::new(code, error.to_string())
+    }
+}
+
+impl From<HubClientError> for Failure {
+    fn from(error: HubClientError) -> Self {
+        let code = match &error {
+            // What answers at a hub's address without speaking as one is a proxy, or another server.
+            HubClientError::Unreachable { .. }
+            | HubClientError::Busy { .. }
+            | HubClientError::Garbled { .. } => ErrorCode::Unreachable,
+            HubClientError::NotListed { .. } | HubClientError::RoleTooLow { .. } => {
+                ErrorCode::Forbidden
+            }
+            HubClientError::QuotaExceeded { .. } => ErrorCode::Disk,
+            HubClientError::Refused { error, .. } => refused_by_hub(error.code),
+        };
+        let mut told = told(code, &error, error.hint());
+        told.hint.get_or_insert_with(|| {
+            "`podsync status` says how things are with the hub; its log says more".to_owned()
+        });
+        told.into()
+    }
+}
+
+/// What a hub's refusal means to whoever asked.
+fn refused_by_hub(code: HubErrorCode) -> ErrorCode {
+    match code {
+        HubErrorCode::InviteRefused => ErrorCode::Ticket,
+        HubErrorCode::NotListed | HubErrorCode::RoleTooLow => ErrorCode::Forbidden,
+        HubErrorCode::Untrusted | HubErrorCode::BadSignature | HubErrorCode::Forked => {
+            ErrorCode::Untrusted
+        }
+        HubErrorCode::NotFound => ErrorCode::NotFound,
+        HubErrorCode::QuotaExceeded => ErrorCode::Disk,
+        HubErrorCode::ClockSkew | HubErrorCode::Replayed | HubErrorCode::NotNext => ErrorCode::Busy,
+        HubErrorCode::Malformed | HubErrorCode::TooLarge => ErrorCode::Internal,
+        HubErrorCode::CannotWitness
+        | HubErrorCode::UnknownTeam
+        | HubErrorCode::MissingObjects
+        | HubErrorCode::TooManyRequests
+        | HubErrorCode::Internal
+        | HubErrorCode::StorageUnavailable => ErrorCode::Unreachable,
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        let code = match error {
+            TransferError::Hub(error) => return error.into(),
+            TransferError::Unavailable { .. }
+            | TransferError::NotFound { .. }
+            | TransferError::Garbled { .. }
+            | TransferError::Refused { .. }
+            | TransferError::Declined { .. } => ErrorCode::Unreachable,
+            TransferError::Liar { .. } => ErrorCode::Untrusted,
+            TransferError::Full { .. }
+            | TransferError::Source { .. }
+            | TransferError::Damaged { .. }
+            | TransferError::Local { .. } => ErrorCode::Disk,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => {
+                ErrorCode::Disk
+            }
+            StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => ErrorCode::NotFound,
+            StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
+            StoreError::TooLarge { .. } => ErrorCode::Invalid,
+            StoreError::Closed => ErrorCode::NoDaemon,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<HomeError> for Failure {
+    fn from(error: HomeError) -> Self {
+        let code = match error {
+            HomeError::Store(error) => return error.into(),
+            HomeError::InUse { .. } => ErrorCode::Busy,
+            _ => ErrorCode::Invalid,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Self {
+        let hint = error
+            .hint()
+            .unwrap_or("rename or remove it, then save again");
+        let code = match error {
+            SourceError::Secret { .. } => ErrorCode::Unconfirmed,
+            _ => ErrorCode::BadState,
+        };
+        let told = told(code, &error, Some(hint));
+        match error {
+            SourceError::NotAsItCame => Self::NeedsWholeState(told),
+            _ => Self::Told(told),
+        }
+    }
+}
+
+impl From<SaveError> for Failure {
+    fn from(error: SaveError) -> Self {
+        let code = match error {
+            SaveError::Source(error) => return error.into(),
+            SaveError::Read(error) => return error.into(),
+            SaveError::TooLarge => ErrorCode::BadState,
+            SaveError::Sink(_) | SaveError::Spool(_) | SaveError::Known(_) => ErrorCode::Disk,
+            SaveError::Cancelled => ErrorCode::Cancelled,
+            SaveError::Stopped => ErrorCode::Internal,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let code = match &error {
+            ReadError::Pack { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                ErrorCode::NotFound
+            }
+            ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
+            ReadError::Damaged { .. }
+            | ReadError::Manifest(_)
+            | ReadError::Entries(_)
+            | ReadError::Unsound(_)
+            | ReadError::LongEntry { .. } => ErrorCode::Untrusted,
+        };
+        let told = told(code, &error, error.hint());
+        match error {
+            ReadError::Damaged { pack, .. } => Self::DamagedPack { pack, told },
+            _ => Self::Told(told),
+        }
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        Failure::from(
+            ApiError::new(ErrorCode::Untrusted, error.to_string())
+                .hint("it is not what was announced; ask its author to share it again"),
+        )
+    }
+}
+
+impl From<podsync_instance::Error> for Failure {
+    fn from(error: podsync_instance::Error) -> Self {
+        use podsync_instance::Error;
+        let code = match &error {
+            Error::Endpoint(_) => ErrorCode::Invalid,
+            Error::Incompatible { .. } => ErrorCode::Incompatible,
+            Error::Disk { .. } => ErrorCode::Disk,
+            _ => ErrorCode::Instance,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<podsync_pack::RebuildError> for Failure {
+    fn from(error: podsync_pack::RebuildError) -> Self {
+        use podsync_pack::RebuildError;
+        let code = match error {
+            RebuildError::Read(error) => return error.into(),
+            RebuildError::Checksum { .. } => ErrorCode::Untrusted,
+            RebuildError::Exists { .. } | RebuildError::NotOneFile { .. } => ErrorCode::Invalid,
+            RebuildError::Target { .. } => ErrorCode::Disk,
+            RebuildError::Output(_) => ErrorCode::Instance,
+            RebuildError::Cancelled => ErrorCode::Cancelled,
+        };
+        told(code, &error, error.hint()).into()
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let code = match &error {
+            EngineError::UnknownTeam(_) | EngineError::UnknownVersion { .. } => ErrorCode::NotFound,
+            EngineError::AlreadyMember(_) | EngineError::TooMany { .. } | EngineError::Entry(_) => {
+                ErrorCode::Invalid
+            }
+            EngineError::Expelled(_)
+            | EngineError::RoleTooLow { .. }
+            | EngineError::Membership(_)
+            | EngineError::NotYours { .. }
+            | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
+            // These say nothing about the ticket.
+            EngineError::JoinRefused(RefusedReason::Busy | RefusedReason::CannotWitness) => {
+                ErrorCode::Unreachable
+            }
+            EngineError::JoinRefused(_)
+            | EngineError::NotLetInByHub(_)
+            | EngineError::RobotTicket
+            | EngineError::WrongRecoveryKey(_) => ErrorCode::Ticket,
+            EngineError::NobodyWitnessed { .. }
+            | EngineError::NoProvider { .. }
+            | EngineError::NoTeamKey(_) => ErrorCode::Unreachable,
+            EngineError::EpochChanged | EngineError::CatchingUp | EngineError::Busy => {
+                ErrorCode::Busy
+            }
+            EngineError::NotPersisted(_) | EngineError::LocalDisk => ErrorCode::Disk,
+            EngineError::Cancelled => ErrorCode::Cancelled,
+        };
+        let mut told = told(code, &error, error.hint());
+        told.hint.get_or_insert_with(|| {
+            "`podsync status` and `podsync team members` say how things are".to_owned()
+        });
+        told.into()
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Failure::from(
+            ApiError::new(ErrorCode::NoDaemon, "the daemon is stopping")
+                .hint("start it again, then try once more"),
+        )
+    }
+}
+
+impl From<podsync_net::NetGone> for Failure {
+    fn from(_: podsync_net::NetGone) -> Self {
+        Stopped.into()
+    }
+}
+
+impl From<tokio::task::JoinError> for Failure {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Failure::from(
+            ApiError::new(
+                ErrorCode::Internal,
+                format!("a task of the daemon failed: {error}"),
+            )
+            .hint("see its log"),
+        )
+    }
+}
+
+impl Failure {
+    /// The team went away while a call was about it.
+    pub(crate) fn left_team() -> Self {
+        ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+            .hint("`podsync status` lists its teams")
+            .into()
+    }
+
+    /// The engine gave the answer of another command.
+    pub(crate) fn unexpected(answer: &Answer) -> Self {
+        let text = format!("the engine answered something else: {answer:?}");
+        ApiError::new(ErrorCode::Internal, text).into()
+    }
+
+    /// A record of our own that can't be read.
+    pub(crate) fn damaged(error: CodecError) -> Self {
+        Failure::from(
+            ApiError::new(
+                ErrorCode::Disk,
+                format!("a record of this home is damaged: {error}"),
+            )
+            .hint("pull the version again"),
+        )
+    }
+}

@@ -1,0 +1,54 @@
+//! From the pack room's counts to the progress that a call reports.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use podsync_api::{Progress, Stage};
+
+use crate::call::Context;
+
+/// Progress is reported in steps of this many bytes: a bar is drawn ten times a second at most.
+const STEP: u64 = 4 << 20;
+
+/// Counts bytes of one stage of a call.
+pub(crate) struct Meter {
+    context: Arc<Context>,
+    stage: Stage,
+    total: Option<u64>,
+    done: AtomicU64,
+    muted: Arc<AtomicBool>,
+}
+
+impl Meter {
+    pub(crate) fn new(context: Arc<Context>, stage: Stage, total: Option<u64>) -> Self {
+        Self {
+            context,
+            stage,
+            total,
+            done: AtomicU64::new(0),
+            muted: Arc::default(),
+        }
+    }
+
+    /// While this is set it counts, and tells nobody.
+    pub(crate) fn muted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.muted)
+    }
+}
+
+impl podsync_pack::Progress for Meter {
+    fn advanced(&self, bytes: u64) {
+        let before = self.done.fetch_add(bytes, Ordering::Relaxed);
+        let done = before + bytes;
+        if before / STEP != done / STEP && !self.muted.load(Ordering::Relaxed) {
+            self.context
+                .report(&Progress::new(self.stage, done, self.total));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.context.cancel.is_cancelled()
+    }
+}

@@ -1,0 +1,24 @@
+//! Where the files of a home are that other processes look for.
+
+use std::path::{Path, PathBuf};
+
+/// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
+const MAX_SOCKET_PATH: usize = 100;
+
+/// Whether `init` was run for this home.
+pub fn is_initialised(home: &Path) -> bool {
+    home.join("identity").exists()
+}
+
+/// Where the daemon of `home` listens: in the home, or where that path is too long for a socket, in
+/// a folder of this user's that is named by the home's hash.
+pub fn socket_path(home: &Path) -> PathBuf {
+    let inside = home.join("run/podsync.sock");
+    if inside.as_os_str().len() <= MAX_SOCKET_PATH {
+        return inside;
+    }
+    let name = podsync_core::BlobId::of(home.as_os_str().as_encoded_bytes()).short();
+    let base =
+        std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
+    base.join(format!("podsync-{name}")).join("podsync.sock")
+}

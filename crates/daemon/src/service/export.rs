@@ -1,0 +1,130 @@
+//! Export: a version as a file or a folder.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    path::Path,
+    sync::Arc,
+};
+
+use podsync_api::{Stage, pods};
+use podsync_core::manifest::Container;
+use podsync_pack::{RebuildError, Version};
+use podsync_store::Blobs;
+
+use crate::{
+    call::{Context, Handle},
+    error::Failure,
+    meter::Meter,
+    node::handle::Node,
+    packs::HeldPacks,
+    service::{
+        choose::team_of,
+        disk::evictor::Evictor,
+        find::Patience,
+        holdings::{Holdings, pack_ids},
+        pull::{Pull, Wanted},
+    },
+};
+
+/// Writes versions as files and folders.
+pub(crate) struct Export {
+    pub(crate) node: Node,
+    pub(crate) blobs: Blobs,
+    pub(crate) holdings: Holdings,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) evictor: Arc<Evictor>,
+}
+
+impl Handle<pods::Export> for Export {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Export,
+        context: Arc<Context>,
+    ) -> Result<pods::Exported, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let (held, pulled, pins) = self
+            .pull
+            .pull_to_read(
+                team,
+                Wanted::new(
+                    &call.reference,
+                    Patience::new(call.wait_s, call.until_shared),
+                    call.sources,
+                ),
+                &context,
+            )
+            .await?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let named = pack_ids(&manifest);
+        let packs = HeldPacks::new(self.blobs.clone());
+        let meter = Meter::new(
+            Arc::clone(&context),
+            Stage::Rebuilding,
+            Some(manifest.state_len),
+        );
+        let path = call.to.clone();
+        let as_zip = path
+            .extension()
+            .is_some_and(|extension| extension == "zip" || extension == "snapshot");
+        let written = tokio::task::spawn_blocking(move || {
+            let version = Version::new(&manifest, &packs);
+            match manifest.container {
+                Container::File => write_new(&path, |out| version.to_file(out, &meter)),
+                Container::Zip | Container::Folder if as_zip => {
+                    write_new(&path, |out| version.to_zip(out, &meter))
+                }
+                Container::Zip | Container::Folder => version.to_folder(&path, &meter),
+            }
+        });
+        let written = written.await.map_err(Failure::from)?;
+        self.holdings
+            .doubting(team, named, written.map_err(Failure::from))
+            .await?;
+        drop(pins);
+        self.evictor.keep_within_budget();
+        Ok(pods::Exported {
+            reference: pulled.reference.clone(),
+            path: call.to,
+            pulled,
+        })
+    }
+}
+
+/// What is written at once.
+const BUFFER_LEN: usize = 1 << 20;
+
+/// Writes a file aside and gives it its name once it is whole and synced.
+fn write_new(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), RebuildError>,
+) -> Result<(), RebuildError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => RebuildError::Exists {
+            path: path.to_owned(),
+        },
+        _ => RebuildError::Target {
+            path: path.to_owned(),
+            source,
+        },
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(RebuildError::Exists {
+            path: path.to_owned(),
+        });
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    let aside = tempfile::NamedTempFile::with_prefix_in(".podsync-", folder).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(BUFFER_LEN, aside);
+    write(&mut out)?;
+    let aside = out
+        .into_inner()
+        .map_err(|error| failed(error.into_error()))?;
+    aside.as_file().sync_all().map_err(failed)?;
+    aside
+        .persist_noclobber(path)
+        .map_err(|error| failed(error.error))?;
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
+}

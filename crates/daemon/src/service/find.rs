@@ -1,0 +1,370 @@
+//! From a reference, as somebody typed it, to a version.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use podsync_api::{Ambiguity, ApiError, ErrorCode, Progress, Stage};
+use podsync_core::{
+    DeviceId, PodName, TeamId, VersionId,
+    catalog::{PrivateVersion, Resolution, VersionRecord},
+    engine::{Answer, Command, Engine, EngineError, Event},
+    reference::{Reference, ReferenceError},
+};
+use tokio::{
+    sync::broadcast::error::RecvError,
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use crate::{
+    call::Context,
+    clock::now_ms,
+    error::{Failure, told},
+    hub::HubSync,
+    node::handle::Node,
+    service::names::duration,
+};
+
+/// A version that a reference came to.
+#[derive(Debug, Clone)]
+pub(crate) enum Found {
+    Shared(Box<VersionRecord>),
+    Private(Box<PrivateVersion>),
+}
+
+impl Found {
+    pub(crate) fn pod(&self) -> &PodName {
+        match self {
+            Self::Shared(record) => &record.publication.pod,
+            Self::Private(version) => &version.pod,
+        }
+    }
+
+    pub(crate) fn version(&self) -> VersionId {
+        match self {
+            Self::Shared(record) => record.version(),
+            Self::Private(version) => version.version,
+        }
+    }
+}
+
+/// A version and how it is called and shown.
+pub(crate) struct Named {
+    pub(crate) found: Found,
+    pub(crate) reference: String,
+    pub(crate) author: String,
+}
+
+/// How long after its start a daemon may still be about to hear what was shared while it was away.
+pub(crate) const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
+/// The most devices that a line names.
+const MAX_NAMED: usize = 4;
+
+/// How long somebody waits for a version.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For it to be heard of, and for somebody who holds it.
+    pub(crate) deadline: Instant,
+    /// Also where everybody who is there knows of no such version: it may yet be shared.
+    pub(crate) until_shared: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(wait_s: u64, until_shared: bool) -> Self {
+        Self {
+            deadline: Instant::now() + Duration::from_secs(wait_s),
+            until_shared,
+        }
+    }
+}
+
+/// Who has told what there is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    members: usize,
+    /// Whether the hub was heard; none where the team has none.
+    hub: Option<bool>,
+}
+
+impl Asked {
+    fn has_answered(self) -> bool {
+        self.members > 0 || self.hub == Some(true)
+    }
+}
+
+/// The devices of a team that aren't connected.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    /// The team is this device alone, and has no hub.
+    is_nobody_else: bool,
+    away: Vec<Away>,
+}
+
+#[derive(Debug)]
+struct Away {
+    name: String,
+    /// Unix milliseconds of what it said last.
+    heard_ms: Option<u64>,
+}
+
+impl Absent {
+    /// `waiting for bob/laptop (offline, last heard 14 min ago), hub asked`; none where all are there.
+    pub(crate) fn line(&self, hub: Option<bool>) -> Option<String> {
+        let for_whom = self.away.iter().map(|away| match away.heard_ms {
+            Some(heard_ms) => {
+                let ago = duration(now_ms().saturating_sub(heard_ms) / 1000);
+                format!("{} (offline, last heard {ago} ago)", away.name)
+            }
+            None => format!("{} (offline)", away.name),
+        });
+        let mut for_whom: Vec<_> = for_whom.take(MAX_NAMED).collect();
+        if for_whom.is_empty() {
+            return None;
+        }
+        if self.away.len() > MAX_NAMED {
+            for_whom.push(format!("{} more", self.away.len() - MAX_NAMED));
+        }
+        let hub = match hub {
+            Some(true) => ", hub asked",
+            Some(false) => ", hub not reached",
+            None => "",
+        };
+        Some(format!("waiting for {}{hub}", for_whom.join(", ")))
+    }
+
+    /// Who isn't there may know of it.
+    fn explain(&self, error: ApiError) -> ApiError {
+        let names: Vec<_> = self
+            .away
+            .iter()
+            .take(MAX_NAMED)
+            .map(|away| &*away.name)
+            .collect();
+        let who = match (&names[..], self.away.len()) {
+            ([], _) => return error,
+            ([one], 1) => format!("{one} is"),
+            (names, count) if count > names.len() => {
+                format!("{} and {} more are", names.join(", "), count - names.len())
+            }
+            (names, _) => format!("{} are", names.join(", ")),
+        };
+        let hint = match &error.hint {
+            Some(hint) => format!("{hint}; {who} offline and may know of it: --wait TIME waits"),
+            None => format!("{who} offline and may know of it: --wait TIME waits"),
+        };
+        error.hint(hint)
+    }
+}
+
+/// Finds versions in the catalogs of this home's teams.
+#[derive(Clone)]
+pub(crate) struct Finder {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) hubs: Arc<HubSync>,
+    /// When the daemon was.
+    pub(crate) started: Instant,
+}
+
+impl Finder {
+    /// The version that `text` means.
+    pub(crate) async fn resolve(&self, team: TeamId, text: &str) -> Result<Named, Failure> {
+        let reference: Reference = text
+            .parse()
+            .map_err(|error: ReferenceError| told(ErrorCode::Invalid, &error, error.hint()))?;
+        let pod = reference.pod().map(ToString::to_string);
+        let named = self
+            .node
+            .read(move |engine| named(engine, team, &reference))
+            .await??;
+        let span = tracing::Span::current();
+        span.record("pod", pod);
+        span.record("version", named.found.version().short());
+        Ok(named)
+    }
+
+    /// Resolves; a version that nobody here has heard of may be on its way. Where everybody who is there has told
+    /// all that they know, waiting helps only those who wait for it to be shared.
+    pub(crate) async fn resolve_within(
+        &self,
+        team: TeamId,
+        reference: &str,
+        patience: Patience,
+        context: &Context,
+    ) -> Result<Named, Failure> {
+        let mut events = self.node.events();
+        let mut asking = pin!(timeout_at(patience.deadline, self.ask_everybody(team)));
+        let mut asked = None;
+        loop {
+            let error = match self.resolve(team, reference).await.map_err(ApiError::from) {
+                Ok(named) => return Ok(named),
+                Err(error) if error.code == ErrorCode::NotFound => error,
+                Err(error) => return Err(error.into()),
+            };
+            // A removal may have been told before anybody listened here.
+            self.check_is_member(team).await?;
+            let absent = self.absent(team).await?;
+            let nobody_else = absent.is_nobody_else;
+            let has_told = asked.is_some_and(|asked: Asked| {
+                asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
+            });
+            if nobody_else || has_told && !patience.until_shared {
+                return Err(absent.explain(error).into());
+            }
+            context.report(&Progress {
+                waiting: asked.and_then(|asked| absent.line(asked.hub)),
+                ..Progress::new(Stage::Finding, 0, None)
+            });
+            loop {
+                let event = tokio::select! {
+                    answers = &mut asking, if asked.is_none() => {
+                        asked = Some(answers.unwrap_or(Ok(Asked::default()))?);
+                        break;
+                    }
+                    // Who has just begun isn't connected yet.
+                    () = sleep_until(self.started + CATCHES_UP_WITHIN),
+                        if asked.is_some() && Instant::now() < self.started + CATCHES_UP_WITHIN => break,
+                    event = timeout_at(patience.deadline, events.recv()) => event,
+                };
+                match event {
+                    // Shared from here is news as well, where a restored home gets back what it had published.
+                    Ok(
+                        Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
+                        | Err(RecvError::Lagged(_)),
+                    ) => break,
+                    Ok(Ok(Event::Expelled { team: of })) if of == team => {
+                        return Err(EngineError::Expelled(team).into());
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(RecvError::Closed)) | Err(_) => {
+                        return Err(absent.explain(error).into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks every connected member, and the hub, what there is.
+    async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
+        let refresh = self.node.command(Command::Refresh { team });
+        let (members, hub) = tokio::join!(refresh, self.hubs.hear(team));
+        let members = match members?? {
+            Answer::Refreshed { members } => members,
+            other => return Err(Failure::unexpected(&other)),
+        };
+        Ok(Asked { members, hub: hub? })
+    }
+
+    /// Who of the team isn't connected.
+    pub(crate) async fn absent(&self, team: TeamId) -> Result<Absent, Failure> {
+        let me = self.device;
+        let absent = self.node.read(move |engine| {
+            let connected = engine.connected(&team);
+            let heard = engine.last_heard(&team);
+            let roster = engine.roster(&team);
+            let devices = roster.into_iter().flat_map(|roster| roster.devices());
+            let others: Vec<_> = devices
+                .filter(|record| record.device != me && !record.robot)
+                .collect();
+            let is_nobody_else = others.is_empty() && engine.hub_url(&team).is_none();
+            let away = others
+                .into_iter()
+                .filter(|record| !connected.contains(&record.device));
+            let away = away.map(|record| {
+                let heard = heard.iter().find(|heard| heard.device == record.device);
+                Away {
+                    name: format!("{}/{}", record.member, record.label),
+                    heard_ms: heard.map(|heard| heard.time_ms),
+                }
+            });
+            Absent {
+                is_nobody_else,
+                away: away.collect(),
+            }
+        });
+        Ok(absent.await?)
+    }
+
+    /// Fails where this device was removed from the team.
+    pub(crate) async fn check_is_member(&self, team: TeamId) -> Result<(), Failure> {
+        let me = self.device;
+        let is_member = self.node.read(move |engine| {
+            engine
+                .roster(&team)
+                .is_some_and(|roster| roster.is_member(&me))
+        });
+        match is_member.await? {
+            true => Ok(()),
+            false => Err(EngineError::Expelled(team).into()),
+        }
+    }
+}
+
+fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, ApiError> {
+    let catalog = engine
+        .catalog(&team)
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
+    match catalog.resolve(reference) {
+        Resolution::Shared(record) => Ok(Named {
+            reference: catalog.exact_reference(&record),
+            author: record.author.to_string(),
+            found: Found::Shared(record),
+        }),
+        Resolution::Private(version) => Ok(Named {
+            reference: private_reference(&version),
+            author: "you".to_owned(),
+            found: Found::Private(version),
+        }),
+        Resolution::Path(path) => Err(ApiError::new(
+            ErrorCode::Invalid,
+            format!("{path} is a file or folder, not a version"),
+        )
+        .hint("save it first: `podsync save NAME --from PATH`")),
+        Resolution::Ambiguous { exact } => Err(ApiError::ambiguous(Ambiguity {
+            reference: reference.to_string(),
+            exact,
+        })),
+        Resolution::NoPod { near, pods } => {
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("no pod is called {}", shown_pod(reference)),
+            );
+            Err(match (&near[..], pods.len()) {
+                ([], 0) => error.hint("there is none yet: `podsync save NAME` makes the first"),
+                ([], _) => error.hint("`podsync list` shows all pods"),
+                (near, _) => error.hint(format!("did you mean {}?", list(near))),
+            })
+        }
+        Resolution::NoVersion { pod, near } => {
+            let error = ApiError::new(
+                ErrorCode::NotFound,
+                format!("pod {pod} has no version `{reference}`"),
+            );
+            Err(if near.is_empty() {
+                error.hint(format!("`podsync versions {pod}` lists them"))
+            } else {
+                error.hint(format!("there is {}", near.join(", ")))
+            })
+        }
+    }
+}
+
+fn shown_pod(reference: &Reference) -> String {
+    reference
+        .pod()
+        .map_or_else(|| reference.to_string(), ToString::to_string)
+}
+
+fn list(names: &[PodName]) -> String {
+    names
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" or ")
+}
+
+pub(crate) fn private_reference(version: &PrivateVersion) -> String {
+    Reference::Private {
+        pod: version.pod.clone(),
+        number: version.number,
+    }
+    .to_string()
+}

@@ -1,0 +1,135 @@
+//! What lies on this machine, in three places that have to agree: the store, the list of held versions and the
+//! engine.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use podsync_core::{BlobId, TeamId, VersionId, engine::Input, manifest::Manifest};
+use podsync_store::{Blobs, Log};
+
+use crate::{
+    error::Failure,
+    node::handle::Node,
+    packs::{HeldPacks, held_inputs},
+    pulls,
+    versions::{HeldVersion, Versions},
+};
+
+/// A handle; clones are about the same home.
+#[derive(Clone)]
+pub(crate) struct Holdings {
+    pub(crate) node: Node,
+    pub(crate) log: Log,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+}
+
+impl Holdings {
+    /// A version from which nothing is missing; what was found damaged since is.
+    pub(crate) async fn held_whole(
+        &self,
+        team: TeamId,
+        version: VersionId,
+    ) -> Result<Option<HeldVersion>, Failure> {
+        let Some(held) = self.versions.get(team, version) else {
+            return Ok(None);
+        };
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let named = pack_ids(&manifest);
+        let packs = HeldPacks::new(self.blobs.clone());
+        let whole =
+            tokio::task::spawn_blocking(move || packs.are_whole(&manifest).map_err(Failure::from));
+        let whole = self.doubting(team, named, whole.await?).await?;
+        Ok(whole.then_some(held))
+    }
+
+    /// Tells the engine what of a blob can be served from here.
+    pub(crate) async fn offer_blob(&self, blob: BlobId) -> Result<(), Failure> {
+        if let Some(holding) = self.blobs.held(blob)? {
+            for input in held_inputs(blob, holding) {
+                self.node.input(input).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pack that was found damaged counts as held no more: it isn't served or built on, and a pull
+    /// fetches it anew. So do the shared ones of `packs`, the others that were read: where one is
+    /// damaged more may be, and the pull checks them all.
+    pub(crate) async fn doubting<T>(
+        &self,
+        team: TeamId,
+        packs: Vec<BlobId>,
+        result: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (damaged, told) = match result {
+            Err(Failure::DamagedPack { pack, told }) => (pack, told),
+            other => return other,
+        };
+        let shared = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team);
+            let packs = packs.into_iter().chain([damaged]);
+            packs
+                .filter(|pack| catalog.is_some_and(|catalog| catalog.is_shared(pack)))
+                .collect::<BTreeSet<_>>()
+        });
+        let mut doubted = shared.await?;
+        let told = if doubted.insert(damaged) {
+            told.hint("save the state again: nobody else has these bytes")
+        } else {
+            told
+        };
+        for blob in doubted {
+            self.blobs.doubt(blob).await?;
+            self.node.input(Input::Evicted { blob }).await?;
+        }
+        Err(Failure::DamagedPack {
+            pack: damaged,
+            told,
+        })
+    }
+
+    /// A version leaves this machine: what it took goes with the next collection.
+    pub(crate) async fn forget(&self, team: TeamId, version: VersionId) -> Result<(), Failure> {
+        let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
+        tokio::task::spawn_blocking(move || {
+            versions.remove(team, version)?;
+            pulls::end_pull(&log, team, version)
+        })
+        .await??;
+        Ok(())
+    }
+
+    /// Deletes what no held version needs and nothing pins. A failure only leaves garbage.
+    pub(crate) async fn collect_garbage(self) {
+        match self.collect_now().await {
+            Ok(0) => {}
+            Ok(blobs) => tracing::info!(blobs, "deleted what nothing needs any more"),
+            Err(error) => tracing::warn!(
+                ?error,
+                "garbage was not collected; it is tried again at the next start"
+            ),
+        }
+    }
+
+    /// The same, at once; how many blobs were deleted.
+    pub(crate) async fn collect_now(&self) -> Result<usize, Failure> {
+        let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
+        let live = || async move {
+            tokio::task::spawn_blocking(move || {
+                let mut live = pulls::begun(&log)?;
+                live.extend(versions.blobs().map_err(Failure::damaged)?);
+                Ok::<_, Failure>(live)
+            })
+            .await?
+        };
+        let dead = self.blobs.collect(live).await?;
+        for blob in &dead {
+            self.node.input(Input::Evicted { blob: *blob }).await?;
+        }
+        Ok(dead.len())
+    }
+}
+
+pub(crate) fn pack_ids(manifest: &Manifest) -> Vec<BlobId> {
+    manifest.packs.iter().map(|pack| pack.id).collect()
+}

@@ -1,0 +1,126 @@
+//! What was in an instance before a load, kept privately so that `undo` can put it back.
+
+use std::sync::Arc;
+
+use podsync_api::{ApiError, Consent, ErrorCode};
+use podsync_core::TeamId;
+use podsync_instance::Instance;
+
+use crate::{
+    call::Context,
+    error::Failure,
+    locks::PodLocks,
+    service::save::{
+        capture::{Captured, Capturer},
+        pack::{Packed, Packer},
+    },
+    versions::{Checkpoint, HeldVersion, Versions},
+};
+
+/// Checkpoints that are kept of an instance.
+const CHECKPOINTS_KEPT: usize = 3;
+/// The pod that checkpoints belong to; they are in no catalog.
+const CHECKPOINT_POD: &str = "checkpoint";
+
+/// Takes checkpoints.
+pub(crate) struct Checkpoints {
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) locks: Arc<PodLocks>,
+    pub(crate) packer: Packer,
+}
+
+impl Checkpoints {
+    /// Keeps what the instance holds, privately; its number. None where that failed and needn't work.
+    pub(crate) async fn take(
+        &self,
+        team: TeamId,
+        instance: &Instance,
+        optional: bool,
+        context: &Arc<Context>,
+    ) -> Result<Option<u64>, Failure> {
+        match self.keep(team, instance, optional, context).await {
+            Ok(number) => Ok(Some(number)),
+            Err(failure) => {
+                let error = ApiError::from(failure);
+                if !optional || error.code == ErrorCode::Cancelled {
+                    return Err(error.into());
+                }
+                tracing::warn!(%error, "loading without a checkpoint");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn keep(
+        &self,
+        team: TeamId,
+        instance: &Instance,
+        in_part: bool,
+        context: &Arc<Context>,
+    ) -> Result<u64, Failure> {
+        let captured = Capturer {
+            spool: self.packer.home.tmp(),
+        }
+        .capture_from(instance, &[])
+        .await?;
+        if !captured.failed.is_empty() && !in_part {
+            return Err(incomplete(&captured).into());
+        }
+        let pod = CHECKPOINT_POD
+            .parse()
+            .map_err(|error: podsync_core::name::NameError| {
+                ApiError::new(ErrorCode::Internal, error.to_string())
+            })?;
+        let _turn = self.locks.lock(team, &pod).await;
+        let instance = identity(instance).await;
+        let Packed::New { held, .. } = self
+            .packer
+            .pack(team, &pod, captured, String::new(), context)
+            .await?
+        else {
+            return Err(
+                ApiError::new(ErrorCode::Internal, "a checkpoint builds on nothing").into(),
+            );
+        };
+        let number = self.versions.next_checkpoint();
+        let mut kept: HeldVersion = *held;
+        kept.checkpoint = Some(Checkpoint {
+            number,
+            instance: instance.clone(),
+        });
+        let versions = Arc::clone(&self.versions);
+        tokio::task::spawn_blocking(move || {
+            versions.put(team, kept)?;
+            let all = versions.checkpoints(&instance);
+            for (team, id, _) in all.iter().take(all.len().saturating_sub(CHECKPOINTS_KEPT)) {
+                versions.remove(*team, *id)?;
+            }
+            Ok::<_, Failure>(())
+        })
+        .await??;
+        Ok(number)
+    }
+}
+
+/// The instance that answers, more closely than by its address where it says so.
+pub(crate) async fn identity(instance: &Instance) -> String {
+    match instance.identity().await {
+        Ok(Some(identity)) => identity.as_str().to_owned(),
+        Ok(None) | Err(_) => instance.endpoint().to_string(),
+    }
+}
+
+fn incomplete(captured: &Captured) -> ApiError {
+    let first = captured
+        .failed
+        .first()
+        .map_or_else(String::new, |(what, why)| format!(" ({what}: {why})"));
+    ApiError::unconfirmed(
+        Consent::WithoutCheckpoint,
+        format!("what is in the instance can't all be kept{first}; nothing was loaded"),
+    )
+}
+
+pub(crate) fn checkpoint_reference(number: u64) -> String {
+    format!("{CHECKPOINT_POD}:+{number}")
+}

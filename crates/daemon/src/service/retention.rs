@@ -1,0 +1,347 @@
+//! Retention: the team's rules as signed settings, and a daemon that carries them out.
+//!
+//! What may go is core's to say. A daemon drops what is its own member's, and everything where that is
+//! an admin. Two that drop the same version at once say the same twice.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use podsync_api::{ApiError, Consent, ErrorCode, retention};
+use podsync_core::{
+    PodName, TeamId,
+    engine::{Command, Engine},
+    membership::Role,
+    retention::{self as core_retention, Policy},
+};
+
+use crate::{
+    call::{Context, Handle},
+    clock::now_ms,
+    error::{self, Failure},
+    locks::PodLocks,
+    node::handle::Node,
+    service::{choose::team_of, holdings::Holdings},
+    tasks::Tasks,
+};
+
+/// How often a daemon looks for what may go.
+const EVERY: Duration = Duration::from_secs(3600);
+/// How soon after its start: members' words of last night have come in by then.
+const FIRST_AFTER: Duration = Duration::from_secs(120);
+/// Up to so much later, so that several daemons take turns and hear of each other's drops.
+const SPREAD: Duration = Duration::from_secs(300);
+/// The most versions dropped in one round; the next one goes on.
+const MAX_DROPS: usize = 256;
+/// The most versions that a question names.
+const MAX_NAMED: usize = 5;
+
+/// Carries out the teams' retention rules.
+pub(crate) struct Retention {
+    pub(crate) node: Node,
+    pub(crate) locks: Arc<PodLocks>,
+    pub(crate) holdings: Holdings,
+    pub(crate) tasks: Tasks,
+}
+
+impl Handle<retention::SetRetention> for Retention {
+    async fn handle(
+        self: Arc<Self>,
+        call: retention::SetRetention,
+        context: Arc<Context>,
+    ) -> Result<retention::Retention, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let value = setting(&call.rule)?;
+        if call.dry_run {
+            let pod = call.pod.clone();
+            return self
+                .node
+                .read(move |engine| foreseen(engine, team, pod.as_ref(), value.as_deref()))
+                .await
+                .map_err(Failure::from);
+        }
+        self.check_lets_go_of_nothing(team, &call, value.clone())
+            .await?;
+        let name = call.pod.as_ref().map_or_else(
+            || core_retention::SETTING.to_owned(),
+            core_retention::setting_of,
+        );
+        self.node
+            .command(Command::SetSetting {
+                team,
+                name: name.clone(),
+                value: value.clone(),
+            })
+            .await??;
+        let (told, stands) = self
+            .node
+            .read(move |engine| {
+                let stands = engine
+                    .roster(&team)
+                    .and_then(|roster| roster.setting(&name));
+                (told(engine, team), stands == value.as_deref())
+            })
+            .await
+            .map_err(Failure::from)?;
+        if !stands {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                "the team has as many settings as it may have, and this one was left out",
+            )
+            .hint("remove a pod's own rule with `podsync retention set POD --unset`")
+            .into());
+        }
+        Ok(told)
+    }
+}
+
+impl Handle<retention::GetRetention> for Retention {
+    async fn handle(
+        self: Arc<Self>,
+        _: retention::GetRetention,
+        context: Arc<Context>,
+    ) -> Result<retention::Retention, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        self.node
+            .read(move |engine| told(engine, team))
+            .await
+            .map_err(Failure::from)
+    }
+}
+
+impl Handle<retention::ApplyRetention> for Retention {
+    async fn handle(
+        self: Arc<Self>,
+        call: retention::ApplyRetention,
+        context: Arc<Context>,
+    ) -> Result<retention::Applied, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        self.retain(team, call.dry_run).await
+    }
+}
+
+impl Retention {
+    /// What may go by a rule is dropped within the hour: no such rule is set unasked.
+    async fn check_lets_go_of_nothing(
+        &self,
+        team: TeamId,
+        call: &retention::SetRetention,
+        value: Option<String>,
+    ) -> Result<(), Failure> {
+        if call.consents.contains(&Consent::LetGo) {
+            return Ok(());
+        }
+        let pod = call.pod.clone();
+        let news = self.node.read(move |engine| {
+            let already: BTreeSet<_> = told(engine, team)
+                .due
+                .iter()
+                .map(|due| due.version)
+                .collect();
+            let mut then = foreseen(engine, team, pod.as_ref(), value.as_deref()).due;
+            then.retain(|due| !already.contains(&due.version));
+            then
+        });
+        let news = news.await?;
+        if news.is_empty() {
+            return Ok(());
+        }
+        let mut named: Vec<_> = news.iter().map(|due| due.reference.as_str()).collect();
+        named.truncate(MAX_NAMED);
+        let more = match news.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Err(ApiError::unconfirmed(
+            Consent::LetGo,
+            format!(
+                "daemons would drop {} version{} within the hour by this rule: {}{more}",
+                news.len(),
+                if news.len() == 1 { "" } else { "s" },
+                named.join(", ")
+            ),
+        )
+        .into())
+    }
+
+    /// Looks every hour for what the rules let go of, until the daemon stops. Only a daemon that stays
+    /// does: a command should do what it was told.
+    pub(crate) async fn keep_retention(self: Arc<Self>) {
+        let spread = SPREAD.mul_f64(rand::random::<f64>());
+        let mut rounds =
+            tokio::time::interval_at(tokio::time::Instant::now() + FIRST_AFTER + spread, EVERY);
+        loop {
+            tokio::select! {
+                () = self.tasks.stopping().cancelled() => return,
+                _ = rounds.tick() => {}
+            }
+            let Ok(teams) = self
+                .node
+                .read(|engine| engine.teams().collect::<Vec<_>>())
+                .await
+            else {
+                return;
+            };
+            for team in teams {
+                match self.retain(team, false).await {
+                    Ok(applied) if applied.dropped.is_empty() => {}
+                    Ok(applied) => tracing::info!(
+                        team = %team.short(),
+                        versions = applied.dropped.len(),
+                        "dropped what the team's retention lets go of"
+                    ),
+                    Err(error) => {
+                        tracing::warn!(team = %team.short(), ?error, "retention was not carried out")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Drops what may go and this device may drop.
+    async fn retain(&self, team: TeamId, dry_run: bool) -> Result<retention::Applied, Failure> {
+        let due = self.node.read(move |engine| told(engine, team).due).await?;
+        let (ours, left): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.ours);
+        if dry_run {
+            return Ok(retention::Applied {
+                dropped: ours,
+                left,
+            });
+        }
+        let mut dropped = Vec::new();
+        for due in ours.into_iter().take(MAX_DROPS) {
+            if self.drop_if_due(team, &due).await? {
+                dropped.push(due);
+            }
+        }
+        if !dropped.is_empty() {
+            self.holdings.collect_now().await?;
+        }
+        Ok(retention::Applied { dropped, left })
+    }
+
+    /// Drops a version unless somebody else has meanwhile, or a tag has come to stand at it.
+    async fn drop_if_due(&self, team: TeamId, due: &retention::Due) -> Result<bool, Failure> {
+        let version = due.version;
+        let still = self.node.read(move |engine| {
+            let (roster, catalog) = (engine.roster(&team)?, engine.catalog(&team)?);
+            core_retention::due(roster, catalog, now_ms())
+                .into_iter()
+                .find(|record| record.version() == version)
+                .map(|record| record.publication.pod.clone())
+        });
+        let Some(pod) = still.await? else {
+            return Ok(false);
+        };
+        let _turn = self.locks.lock(team, &pod).await;
+        self.node
+            .command(Command::Drop { team, pod, version })
+            .await??;
+        self.holdings.forget(team, version).await?;
+        Ok(true)
+    }
+}
+
+/// The value of a setting that says this rule; none takes the setting away.
+fn setting(rule: &retention::Rule) -> Result<Option<String>, ApiError> {
+    match rule {
+        retention::Rule::Policy {
+            last,
+            daily,
+            tagged,
+            grace_s,
+        } => Policy::new(*last, *daily, *tagged, Duration::from_secs(*grace_s))
+            .map(|policy| Some(policy.to_string()))
+            .map_err(|error| error::told(ErrorCode::Invalid, &error, error.hint())),
+        retention::Rule::KeepAll => Ok(Some(core_retention::KEEP_ALL.to_owned())),
+        retention::Rule::Unset => Ok(None),
+    }
+}
+
+/// What the team's settings say, and what they let go of now.
+fn told(engine: &Engine, team: TeamId) -> retention::Retention {
+    let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
+        return retention::Retention {
+            rules: Vec::new(),
+            due: Vec::new(),
+        };
+    };
+    let rules = roster.settings().iter().filter_map(|(name, value)| {
+        let rest = name.strip_prefix(core_retention::SETTING)?;
+        let pod = match rest.strip_prefix('.') {
+            Some(pod) => Some(pod.to_owned()),
+            None if rest.is_empty() => None,
+            None => return None,
+        };
+        let unreadable = match value.as_str() {
+            core_retention::KEEP_ALL => None,
+            text => text.parse::<Policy>().err().map(|error| error.to_string()),
+        };
+        Some(retention::Said {
+            pod,
+            policy: value.clone(),
+            unreadable,
+        })
+    });
+    let records = core_retention::due(roster, catalog, now_ms());
+    retention::Retention {
+        rules: rules.collect(),
+        due: records
+            .into_iter()
+            .map(|record| due(engine, team, record))
+            .collect(),
+    }
+}
+
+fn due(
+    engine: &Engine,
+    team: TeamId,
+    record: &podsync_core::catalog::VersionRecord,
+) -> retention::Due {
+    let me = engine.device();
+    let ours = engine.roster(&team).is_some_and(|roster| {
+        let mine = |member: &podsync_core::membership::MemberRecord| member.member == record.author;
+        roster.may_publish(&me)
+            && (roster.role(&me) == Some(Role::Admin) || roster.member(&me).is_some_and(mine))
+    });
+    retention::Due {
+        reference: engine
+            .catalog(&team)
+            .map(|catalog| catalog.exact_reference(record))
+            .unwrap_or_default(),
+        version: record.version(),
+        author: record.author.to_string(),
+        created_ms: record.publication.created_ms,
+        ours,
+    }
+}
+
+/// What a rule would let go of if it were set.
+fn foreseen(
+    engine: &Engine,
+    team: TeamId,
+    pod: Option<&PodName>,
+    value: Option<&str>,
+) -> retention::Retention {
+    let mut told = told(engine, team);
+    let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
+        return told;
+    };
+    let rule = |of: &PodName| {
+        let own = core_retention::setting_of(of);
+        let said = match pod {
+            Some(pod) if pod == of => value.or_else(|| roster.setting(core_retention::SETTING)),
+            Some(_) => roster
+                .setting(&own)
+                .or_else(|| roster.setting(core_retention::SETTING)),
+            None => roster.setting(&own).or(value),
+        };
+        said.and_then(|text| text.parse::<Policy>().ok())
+    };
+    told.due = catalog
+        .pods()
+        .into_iter()
+        .filter_map(|pod| Some((pod, rule(pod)?)))
+        .flat_map(|(pod, policy)| policy.lets_go(catalog, pod, now_ms()))
+        .map(|record| due(engine, team, record))
+        .collect();
+    told
+}

@@ -1,0 +1,197 @@
+//! Save: a state becomes a private version, durable before anybody hears of it.
+
+pub(crate) mod capture;
+pub(crate) mod pack;
+
+use std::sync::Arc;
+
+use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_core::{
+    PodName, TeamId, VersionId,
+    engine::{Answer, Command, SavePrivate},
+    manifest::{MAX_MESSAGE_LEN, Manifest, PACK_TARGET_LEN},
+};
+use podsync_pack::SaveStats;
+use podsync_store::Home;
+
+use crate::{
+    call::{Context, Handle},
+    error::Failure,
+    hub::HubSync,
+    locks::PodLocks,
+    node::handle::Node,
+    service::{
+        choose::team_of,
+        disk::evictor::Evictor,
+        find::Finder,
+        save::{
+            capture::Capturer,
+            pack::{Packed, Packer},
+        },
+        share::Share,
+        skew,
+    },
+    settings::Settings,
+    versions::{HeldVersion, Versions},
+};
+
+/// Makes versions of states.
+pub(crate) struct Save {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) node: Node,
+    pub(crate) home: Arc<Home>,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) locks: Arc<PodLocks>,
+    pub(crate) finder: Finder,
+    pub(crate) packer: Packer,
+    pub(crate) share: Arc<Share>,
+    pub(crate) hubs: Arc<HubSync>,
+    pub(crate) evictor: Arc<Evictor>,
+}
+
+impl Handle<pods::Save> for Save {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Save,
+        context: Arc<Context>,
+    ) -> Result<pods::Saved, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        if call.message.len() > MAX_MESSAGE_LEN {
+            return Err(ApiError::new(
+                ErrorCode::Invalid,
+                format!(
+                    "the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed",
+                    call.message.len()
+                ),
+            )
+            .hint("shorten it: what is longer belongs in a file of its own")
+            .into());
+        }
+        tracing::Span::current().record("pod", call.pod.as_str());
+        let _turn = self.locks.lock(team, &call.pod).await;
+        // How much of the state is new shows only while it is read; a pack is what any change takes.
+        self.home
+            .ensure_room(PACK_TARGET_LEN)
+            .map_err(Failure::from)?;
+        let captured = Capturer {
+            spool: self.home.tmp(),
+        }
+        .capture(&call)
+        .await?;
+        let (failed, under_way) = (captured.failed.clone(), captured.under_way.clone());
+        let packed = self
+            .packer
+            .pack(team, &call.pod, captured, call.message.clone(), &context)
+            .await?;
+        let mut saved = match packed {
+            Packed::Unchanged { version } => self.unchanged(team, version).await?,
+            Packed::New {
+                held,
+                manifest,
+                stats,
+            } => self.list_private(team, *held, &manifest, stats).await?,
+        };
+        saved.failed = failed;
+        saved.under_way = under_way;
+        saved.warnings = skew::warnings(&self.node, team).await?;
+        tracing::Span::current().record("version", saved.version.short());
+        tracing::info!(
+            unchanged = saved.unchanged,
+            bytes = saved.state_len,
+            "saved"
+        );
+        if call.share || self.settings.shares_by_itself(&call.pod) {
+            let mut shared = self.share.share(team, &saved.reference, &context).await?;
+            shared.durable = self
+                .hubs
+                .bring_to_bucket(team, call.durable, &context)
+                .await?;
+            saved.reference.clone_from(&shared.reference);
+            saved.version = shared.version;
+            saved.shared = Some(shared);
+        }
+        self.evictor.keep_within_budget();
+        Ok(saved)
+    }
+}
+
+impl Save {
+    async fn unchanged(&self, team: TeamId, version: VersionId) -> Result<pods::Saved, Failure> {
+        let held = self.versions.get(team, version).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                "the version that holds this state was dropped meanwhile",
+            )
+        })?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let reference = self.reference_of(team, held.pod.clone(), version).await?;
+        Ok(pods::Saved {
+            reference,
+            version,
+            unchanged: true,
+            state_len: manifest.state_len,
+            entries: manifest.entry_count,
+            new_len: 0,
+            failed: Vec::new(),
+            under_way: Vec::new(),
+            shared: None,
+            warnings: Vec::new(),
+        })
+    }
+
+    async fn reference_of(
+        &self,
+        team: TeamId,
+        pod: PodName,
+        version: VersionId,
+    ) -> Result<String, Failure> {
+        let text = format!("{pod}@{version}");
+        Ok(self.finder.resolve(team, &text).await?.reference)
+    }
+
+    async fn list_private(
+        &self,
+        team: TeamId,
+        held: HeldVersion,
+        manifest: &Manifest,
+        stats: SaveStats,
+    ) -> Result<pods::Saved, Failure> {
+        fail::fail_point!("daemon::save::held");
+        let command = SavePrivate {
+            team,
+            pod: held.pod.clone(),
+            version: held.id(),
+            manifest: held.sealed.blob,
+            message: manifest.message.clone(),
+            services: manifest.source.services.clone(),
+            emulator: manifest.source.emulator.clone(),
+            created_ms: manifest.created_ms,
+            state_len: manifest.state_len,
+            entry_count: manifest.entry_count,
+        };
+        let listed = self
+            .node
+            .command(Command::SavePrivate(Box::new(command)))
+            .await;
+        if !matches!(listed, Ok(Ok(_))) {
+            let (versions, id) = (Arc::clone(&self.versions), held.id());
+            tokio::task::spawn_blocking(move || versions.remove(team, id)).await??;
+            self.packer.holdings.collect_now().await?;
+        }
+        match listed?? {
+            Answer::Saved { number, version } => Ok(pods::Saved {
+                reference: format!("{}:+{number}", held.pod),
+                version,
+                unchanged: false,
+                state_len: manifest.state_len,
+                entries: manifest.entry_count,
+                new_len: stats.sealed_new,
+                failed: Vec::new(),
+                under_way: Vec::new(),
+                shared: None,
+                warnings: Vec::new(),
+            }),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Where a state comes from: a folder or a file, or an emulator that still sends it while it is packed.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use podsync_api::{ApiError, Consent, ErrorCode, Progress, Stage, pods};
+use podsync_core::manifest::Source as Origin;
+use podsync_instance::{Instance, SaveFailure, SavingState, Sending, Service, arriving};
+use podsync_pack::Source;
+use tokio::task::JoinHandle;
+
+use crate::{call::Context, emulator::connect, error::Failure};
+
+/// A state to be packed, and what is known of it.
+pub(crate) struct Captured {
+    pub(crate) source: Source,
+    pub(crate) origin: Origin,
+    pub(crate) failed: Vec<(String, String)>,
+    pub(crate) under_way: Vec<pods::UnderWay>,
+    /// What has to be received for `source` to become whole.
+    pub(crate) incoming: Option<Incoming>,
+    /// Whether podsync's own secrets may be in it.
+    pub(crate) allow_secrets: bool,
+}
+
+/// A state that an emulator sends while it is packed.
+pub(crate) struct Incoming {
+    saving: SavingState,
+    reader: Sending,
+    instance: Instance,
+    services: Vec<Service>,
+}
+
+/// How to ask for a state again, to have it whole before it is packed.
+pub(crate) struct Retry {
+    instance: Instance,
+    services: Vec<Service>,
+    /// What was told not to be in it.
+    failed: Vec<SaveFailure>,
+}
+
+impl Incoming {
+    pub(crate) fn retry(&self) -> Retry {
+        Retry {
+            instance: self.instance.clone(),
+            services: self.services.clone(),
+            failed: self.saving.failed.clone(),
+        }
+    }
+}
+
+/// Opens states where they lie.
+pub(crate) struct Capturer {
+    /// Where a state goes that has to be there whole before it is packed.
+    pub(crate) spool: PathBuf,
+}
+
+impl Capturer {
+    /// Opens the state where it lies, or asks the emulator for it.
+    pub(crate) async fn capture(&self, call: &pods::Save) -> Result<Captured, Failure> {
+        match &call.from {
+            pods::StateSource::Path(path) => {
+                check_services(call)?;
+                let path = path.clone();
+                let (folder, consents) = (path.clone(), call.consents.clone());
+                tokio::task::spawn_blocking(move || check_not_empty(&folder, &consents)).await??;
+                let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
+                let origin = Origin {
+                    emulator: None,
+                    services: Vec::new(),
+                };
+                Ok(Captured {
+                    source,
+                    origin,
+                    failed: Vec::new(),
+                    under_way: Vec::new(),
+                    incoming: None,
+                    allow_secrets: call.allow_secrets,
+                })
+            }
+            pods::StateSource::Endpoint(url) => {
+                let instance = connect(url, call.token.as_ref()).await?;
+                let services = call
+                    .services
+                    .iter()
+                    .map(|name| name.parse())
+                    .collect::<Result<Vec<Service>, _>>();
+                let services = services
+                    .map_err(|error| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+                known(&instance, &services).await?;
+                Ok(Captured {
+                    allow_secrets: call.allow_secrets,
+                    ..self.capture_from(&instance, &services).await?
+                })
+            }
+        }
+    }
+
+    /// Asks for the state; its bytes come while it is packed. A checkpoint has what is there, whatever that is.
+    pub(crate) async fn capture_from(
+        &self,
+        instance: &Instance,
+        services: &[Service],
+    ) -> Result<Captured, Failure> {
+        let saving = instance.begin_save(services).await?;
+        let failed = saving.failed.iter().map(|failure| {
+            let what = failure
+                .object
+                .as_ref()
+                .map_or_else(String::new, |object| format!(" {object}"));
+            (format!("{}{what}", failure.service), failure.reason.clone())
+        });
+        let failed = failed.collect();
+        let under_way = saving.under_way.iter().map(|work| pods::UnderWay {
+            service: work.service.to_string(),
+            kind: work.kind.clone(),
+            count: work.count,
+        });
+        let under_way = under_way.collect();
+        let origin = Origin {
+            emulator: Some(saving.emulator.clone()),
+            services: saving.services.iter().map(ToString::to_string).collect(),
+        };
+        let (reader, zip) = arriving();
+        Ok(Captured {
+            source: Source::arriving(zip, &self.spool),
+            origin,
+            failed,
+            under_way,
+            incoming: Some(Incoming {
+                saving,
+                reader,
+                instance: instance.clone(),
+                services: services.to_vec(),
+            }),
+            allow_secrets: true,
+        })
+    }
+
+    /// Asks once more, and has the state in a file before any of it is packed.
+    pub(crate) async fn capture_whole(
+        &self,
+        retry: Retry,
+        context: &Context,
+    ) -> Result<Captured, Failure> {
+        let told = |done, total| context.report(&Progress::new(Stage::Reading, done, total));
+        let Retry {
+            instance,
+            services,
+            failed,
+        } = retry;
+        let saved = instance.save(&services, &self.spool, told).await?;
+        if saved.failed != failed {
+            let text = "what can be saved of the instance changed while it was saved";
+            return Err(ApiError::new(ErrorCode::Instance, text)
+                .hint("save again")
+                .into());
+        }
+        let origin = Origin {
+            emulator: Some(saved.emulator),
+            services: saved.services.iter().map(ToString::to_string).collect(),
+        };
+        let source = tokio::task::spawn_blocking(move || Source::from_instance(saved.file));
+        Ok(Captured {
+            source: source.await??,
+            origin,
+            failed: Vec::new(),
+            under_way: Vec::new(),
+            incoming: None,
+            allow_secrets: true,
+        })
+    }
+}
+
+/// Refuses a name that the instance doesn't know: it would save nothing of it, and say nothing.
+async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let health = instance.health().await?;
+    let unknown = services
+        .iter()
+        .find(|service| !health.services.is_empty() && !health.services.contains_key(*service));
+    match unknown {
+        None => Ok(()),
+        Some(service) => Err(podsync_instance::Error::UnknownService {
+            endpoint: instance.endpoint().clone(),
+            service: service.clone(),
+        }
+        .into()),
+    }
+}
+
+/// Receives what is being packed, if it isn't there yet, and waits for both. Nothing counts as packed that
+/// wasn't received whole.
+///
+/// `muted` keeps the packing's own progress back as long as the received bytes are the better account.
+pub(crate) async fn receive_beside<T>(
+    incoming: Option<Incoming>,
+    mut packing: JoinHandle<Result<T, Failure>>,
+    muted: &AtomicBool,
+    context: &Context,
+) -> Result<T, Failure> {
+    let Some(Incoming {
+        mut saving, reader, ..
+    }) = incoming
+    else {
+        return packing.await?;
+    };
+    muted.store(true, Ordering::Relaxed);
+    let receiving = saving.receive(reader, |done, total| {
+        context.report(&Progress::new(Stage::Reading, done, total));
+    });
+    let mut receiving = pin!(receiving);
+    tokio::select! {
+        biased;
+        received = &mut receiving => {
+            muted.store(false, Ordering::Relaxed);
+            // A state that broke off ends the packing too, and its own reason is the one to tell.
+            let packed = packing.await?;
+            received?;
+            packed
+        }
+        packed = &mut packing => {
+            let packed = packed??;
+            receiving.await?;
+            Ok(packed)
+        }
+    }
+}
+
+/// Only an emulator's state has services.
+fn check_services(call: &pods::Save) -> Result<(), ApiError> {
+    if call.services.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        ErrorCode::Invalid,
+        "podsync cannot save only some services of a folder or file",
+    )
+    .hint("leave out --services, or leave out --from to save a running emulator's state"))
+}
+
+/// A folder without a file is more likely a wrong path than a state: not saved unasked.
+fn check_not_empty(folder: &Path, consents: &BTreeSet<Consent>) -> Result<(), ApiError> {
+    if consents.contains(&Consent::EmptyState) || !folder.is_dir() || has_file(folder) {
+        return Ok(());
+    }
+    Err(ApiError::unconfirmed(
+        Consent::EmptyState,
+        format!("there is no file in {}", folder.display()),
+    ))
+}
+
+/// Whether there is one below; also where a folder can't be read, which is told by who reads it.
+fn has_file(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return true;
+    };
+    entries.into_iter().any(|entry| match entry {
+        Ok(entry) => match entry.file_type() {
+            Ok(kind) if kind.is_dir() => has_file(&entry.path()),
+            _ => true,
+        },
+        Err(_) => true,
+    })
+}

@@ -1,0 +1,261 @@
+//! From a captured state to a version whose bytes are durable, and that is listed nowhere yet.
+
+use std::sync::Arc;
+
+use podsync_api::{ApiError, ErrorCode, Stage};
+use podsync_core::{
+    BlobId, PodName, TeamId, VersionId,
+    feed::BlobRef,
+    manifest::{Manifest, Source as Origin},
+    seal::SALT_LEN,
+};
+use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState};
+use podsync_store::{Blobs, Home};
+
+use crate::{
+    call::Context,
+    clock::now_ms,
+    error::Failure,
+    meter::Meter,
+    node::handle::Node,
+    packs::{HeldPacks, NewPacks},
+    service::{
+        holdings::Holdings,
+        save::capture::{Captured, Capturer, Incoming, receive_beside},
+    },
+    tasks::Tasks,
+    versions::{HeldVersion, Sealed, Versions},
+};
+
+/// Earlier versions whose chunks a save looks up: the index costs 12 bytes a chunk of each.
+const MAX_BASES: usize = 4;
+
+/// What packing came to.
+pub(crate) enum Packed {
+    /// All that a version is but its place in the catalog; it is held, and not listed yet.
+    New {
+        held: Box<HeldVersion>,
+        manifest: Box<Manifest>,
+        stats: SaveStats,
+    },
+    Unchanged {
+        version: VersionId,
+    },
+}
+
+/// Packs states.
+#[derive(Clone)]
+pub(crate) struct Packer {
+    pub(crate) home: Arc<Home>,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) holdings: Holdings,
+    pub(crate) recorder: Recorder,
+    pub(crate) tasks: Tasks,
+}
+
+/// Writes down that a version is held; its packs are.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    pub(crate) node: Node,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+}
+
+impl Recorder {
+    pub(crate) async fn record(
+        &self,
+        team: TeamId,
+        manifest: &Manifest,
+        own_packs: Vec<BlobId>,
+    ) -> Result<HeldVersion, Failure> {
+        let (plain, _) = sound_version(manifest)?;
+        let sealed = seal_manifest(&self.node, &self.blobs, team, &plain).await?;
+        let held = HeldVersion::new(manifest.pod.clone(), sealed, plain, own_packs);
+        let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
+        tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+        Ok(held)
+    }
+}
+
+impl Packer {
+    /// Chunks, compresses and seals what the store lacks; the manifest is durable when this returns.
+    pub(crate) async fn pack(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        captured: Captured,
+        message: String,
+        context: &Arc<Context>,
+    ) -> Result<Packed, Failure> {
+        let retry = captured.incoming.as_ref().map(Incoming::retry);
+        let allow_secrets = captured.allow_secrets;
+        let packed = self
+            .pack_once(team, pod, captured, message.clone(), context)
+            .await;
+        match (packed, retry) {
+            (Err(Failure::NeedsWholeState(_)), Some(retry)) => {
+                let capturer = Capturer {
+                    spool: self.home.tmp(),
+                };
+                let captured = Captured {
+                    allow_secrets,
+                    ..capturer.capture_whole(retry, context).await?
+                };
+                self.pack_once(team, pod, captured, message, context).await
+            }
+            (packed, _) => packed,
+        }
+    }
+
+    async fn pack_once(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        captured: Captured,
+        message: String,
+        context: &Arc<Context>,
+    ) -> Result<Packed, Failure> {
+        let bases = self.bases(team, pod)?;
+        let total = captured.source.len_hint();
+        let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
+        let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
+        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
+        let Captured {
+            source,
+            origin,
+            incoming,
+            allow_secrets,
+            ..
+        } = captured;
+        let muted = meter.muted();
+        let packing = self.tasks.spawn_blocking(move || {
+            let bases = whole(bases, &reader);
+            let parents: Vec<VersionId> = bases.first().map(|(id, _)| *id).into_iter().collect();
+            let manifests: Vec<_> = bases.iter().map(|(_, manifest)| manifest).collect();
+            let index = ChunkIndex::new(&manifests, &reader, &spool)?;
+            let base = Base {
+                chunks: &index,
+                packs: &reader,
+            };
+            let options = SaveOptions {
+                spool: &spool,
+                unless: manifests.first().map(|manifest| manifest.content),
+                allow_secrets,
+            };
+            match podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter) {
+                Ok(Saved::Version(state)) => Ok((parents, Some((state, sink)))),
+                Ok(Saved::Unchanged(_)) => {
+                    sink.discard();
+                    Ok((parents, None))
+                }
+                Err(error) => {
+                    sink.discard();
+                    Err(Failure::from(error))
+                }
+            }
+        });
+        let packed = receive_beside(incoming, packing, &muted, context).await;
+        let (parents, new) = self.holdings.doubting(team, Vec::new(), packed).await?;
+        let Some((state, sink)) = new else {
+            let version = parents.first().copied();
+            let version = version
+                .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
+            return Ok(Packed::Unchanged { version });
+        };
+        let stats = state.stats;
+        let own_packs = state.written.clone();
+        let manifest = manifest(pod.clone(), parents, message, origin, state);
+        let recorded = self.recorder.record(team, &manifest, own_packs).await;
+        let held = sink.kept_if(recorded).await?;
+        Ok(Packed::New {
+            held: Box::new(held),
+            manifest: Box::new(manifest),
+            stats,
+        })
+    }
+
+    /// Versions of the pod that are listed as held, newest first.
+    fn bases(&self, team: TeamId, pod: &PodName) -> Result<Vec<(VersionId, Manifest)>, Failure> {
+        let mut bases = Vec::new();
+        for (id, held) in self.versions.of_pod(team, pod) {
+            if held.checkpoint.is_none() {
+                bases.push((id, held.manifest().map_err(Failure::damaged)?));
+            }
+        }
+        bases.sort_by_key(|(_, manifest)| std::cmp::Reverse(manifest.created_ms));
+        bases.truncate(MAX_BASES);
+        Ok(bases)
+    }
+}
+
+/// Seals a manifest to the team key of now; its blob is durable when this returns.
+pub(crate) async fn seal_manifest(
+    node: &Node,
+    blobs: &Blobs,
+    team: TeamId,
+    plain: &[u8],
+) -> Result<Sealed, Failure> {
+    let (epoch, key) = node
+        .read(move |engine| {
+            engine
+                .current_key(&team)
+                .map(|(epoch, key)| (epoch, key.clone()))
+        })
+        .await?
+        .ok_or(podsync_core::engine::EngineError::NoTeamKey(team))?;
+    let salt: [u8; SALT_LEN] = rand::random();
+    let bytes = Manifest::seal(plain, &key, salt);
+    let len = bytes.len() as u64;
+    let (id, pin) = blobs.put_bytes(bytes.into()).await?;
+    // The record that names it follows at once, and collections ask for records before they delete.
+    drop(pin);
+    Ok(Sealed {
+        blob: BlobRef { id, len },
+        epoch,
+    })
+}
+
+/// Those from which nothing is missing: what a save may build on.
+fn whole(mut bases: Vec<(VersionId, Manifest)>, packs: &HeldPacks) -> Vec<(VersionId, Manifest)> {
+    bases.retain(|(version, manifest)| match packs.are_whole(manifest) {
+        Ok(whole) => whole,
+        Err(error) => {
+            tracing::warn!(version = %version.short(), %error, "not built on");
+            false
+        }
+    });
+    bases
+}
+
+/// A manifest's bytes, refused where no reader would take them.
+pub(crate) fn sound_version(manifest: &Manifest) -> Result<(Vec<u8>, VersionId), Failure> {
+    manifest.to_sound_version().map_err(|error| {
+        let text = format!("the state is larger than a version may be: {error}");
+        let error = ApiError::new(ErrorCode::BadState, text);
+        error.hint("save fewer services, or a part of it").into()
+    })
+}
+
+pub(crate) fn manifest(
+    pod: PodName,
+    parents: Vec<VersionId>,
+    message: String,
+    source: Origin,
+    state: SavedState,
+) -> Manifest {
+    Manifest {
+        pod,
+        parents,
+        message,
+        source,
+        created_ms: now_ms(),
+        container: state.container,
+        state_len: state.state_len,
+        entry_count: state.entry_count,
+        content: state.content,
+        entries: state.entries,
+        chunks: state.chunks,
+        packs: state.packs,
+    }
+}

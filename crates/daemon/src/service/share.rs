@@ -1,0 +1,354 @@
+//! Share: what is private becomes the team's.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use podsync_api::{ApiError, Consent, ErrorCode, Stage, pods};
+use podsync_core::{
+    BlobId, DeviceId, TeamId, VersionId,
+    catalog::PrivateVersion,
+    engine::{Answer, Command, EngineError, Publish},
+    feed::BlobRef,
+    manifest::{Manifest, PACK_TARGET_LEN},
+    reference::Reference,
+};
+use podsync_net::Net;
+use podsync_pack::{SaveOptions, Version};
+use podsync_store::{Blobs, Home};
+
+use crate::{
+    call::{Context, Handle},
+    error::Failure,
+    hub::HubSync,
+    locks::PodLocks,
+    meter::Meter,
+    node::handle::Node,
+    packs::{HeldPacks, NewPacks},
+    service::{
+        choose::team_of,
+        find::{Finder, Found, private_reference},
+        holdings::{Holdings, pack_ids},
+        pull::bytes_gone,
+        save::pack::{Recorder, seal_manifest, sound_version},
+        skew,
+    },
+    tasks::Tasks,
+    versions::{HeldVersion, Versions},
+};
+
+/// The team key may change while a manifest is sealed to it; more often than this it doesn't.
+const MAX_RESEALS: usize = 5;
+
+/// Makes versions the team's.
+pub(crate) struct Share {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) net: Net,
+    pub(crate) home: Arc<Home>,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) locks: Arc<PodLocks>,
+    pub(crate) finder: Finder,
+    pub(crate) holdings: Holdings,
+    pub(crate) hubs: Arc<HubSync>,
+    pub(crate) recorder: Recorder,
+    pub(crate) tasks: Tasks,
+}
+
+impl Handle<pods::Share> for Share {
+    async fn handle(
+        self: Arc<Self>,
+        call: pods::Share,
+        context: Arc<Context>,
+    ) -> Result<pods::Shared, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let reference = self.newest_private(team, &call.reference).await?;
+        let found = self.finder.resolve(team, &reference).await?.found;
+        self.check_is_newest(team, &found, &call).await?;
+        let pod = found.pod().clone();
+        let _turn = self.locks.lock(team, &pod).await;
+        let mut shared = self.share(team, &reference, &context).await?;
+        shared.warnings = skew::warnings(&self.node, team).await?;
+        shared.durable = self
+            .hubs
+            .bring_to_bucket(team, call.durable, &context)
+            .await?;
+        Ok(shared)
+    }
+}
+
+impl Share {
+    /// Teammates would take an older state for the newest: not shared unasked.
+    async fn check_is_newest(
+        &self,
+        team: TeamId,
+        found: &Found,
+        call: &pods::Share,
+    ) -> Result<(), Failure> {
+        let Found::Private(private) = found else {
+            return Ok(());
+        };
+        if call.consents.contains(&Consent::OlderState) {
+            return Ok(());
+        }
+        let (pod, created_ms) = (private.pod.clone(), private.created_ms);
+        let newer = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team)?;
+            let tips = catalog.tips(&pod).into_iter();
+            let newest = tips.max_by_key(|record| record.publication.created_ms)?;
+            let newer = newest.publication.created_ms > created_ms;
+            newer.then(|| (catalog.exact_reference(newest), newest.author.to_string()))
+        });
+        match newer.await? {
+            None => Ok(()),
+            Some((newest, author)) => Err(ApiError::unconfirmed(
+                Consent::OlderState,
+                format!(
+                    "{author} shared {newest} after {} was saved, and teammates would get the older state as \
+                     the newest version",
+                    private_reference(private)
+                ),
+            )
+            .into()),
+        }
+    }
+
+    /// A bare name means the newest that isn't shared, where there is one.
+    async fn newest_private(&self, team: TeamId, text: &str) -> Result<String, Failure> {
+        let Ok(Reference::Pod(pod)) = text.parse() else {
+            return Ok(text.to_owned());
+        };
+        let newest = self.node.read(move |engine| {
+            let versions = engine.catalog(&team)?.private_versions(&pod);
+            versions.last().map(|version| private_reference(version))
+        });
+        Ok(newest.await?.unwrap_or_else(|| text.to_owned()))
+    }
+
+    /// Shares one version; the caller holds the pod's turn.
+    pub(crate) async fn share(
+        &self,
+        team: TeamId,
+        reference: &str,
+        context: &Arc<Context>,
+    ) -> Result<pods::Shared, Failure> {
+        let named = self.finder.resolve(team, reference).await?;
+        let private = match named.found {
+            Found::Shared(record) => {
+                return Ok(pods::Shared {
+                    reference: named.reference,
+                    version: record.version(),
+                    number: record.number(),
+                    already: true,
+                    peers: self.net.connections().len(),
+                    durable: None,
+                    warnings: Vec::new(),
+                });
+            }
+            Found::Private(private) => private,
+        };
+        self.may_publish(team).await?;
+        let held = self.holdings.held_whole(team, private.version).await?;
+        let held = held.ok_or_else(|| bytes_gone(reference))?;
+        let held = self.without_private_packs(team, held, context).await?;
+        fail::fail_point!("daemon::share::packs");
+        let (number, version, already) = self.publish(team, held, &private).await?;
+        let reference = self
+            .finder
+            .resolve(team, &format!("{}@{version}", private.pod))
+            .await?
+            .reference;
+        Ok(pods::Shared {
+            reference,
+            version,
+            number,
+            already,
+            peers: self.net.connections().len(),
+            durable: None,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Refused before any work: the engine would refuse it after.
+    async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
+        let device = self.device;
+        let may = self.node.read(move |engine| {
+            engine
+                .membership(&team)
+                .is_some_and(|membership| membership.state().may_publish(&device))
+        });
+        if may.await? {
+            return Ok(());
+        }
+        Err(ApiError::new(
+            ErrorCode::Forbidden,
+            "this device may not share in the team: it is a reader, or was removed",
+        )
+        .hint("ask an admin: `podsync team role NAME publisher`")
+        .into())
+    }
+
+    /// The version over packs that hold nothing but what may be shared: chunks that lie in packs of
+    /// other private versions are copied into new ones.
+    async fn without_private_packs(
+        &self,
+        team: TeamId,
+        held: HeldVersion,
+        context: &Arc<Context>,
+    ) -> Result<HeldVersion, Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let packs: Vec<BlobId> = manifest.packs.iter().map(|pack| pack.id).collect();
+        let shared = self.node.read(move |engine| {
+            let Some(catalog) = engine.catalog(&team) else {
+                return BTreeSet::new();
+            };
+            packs
+                .into_iter()
+                .filter(|pack| catalog.is_shared(pack))
+                .collect::<BTreeSet<_>>()
+        });
+        let shared = shared.await?;
+        let foreign: BTreeSet<BlobId> = manifest
+            .packs
+            .iter()
+            .map(|pack| pack.id)
+            .filter(|pack| !shared.contains(pack) && !held.own_packs.contains(pack))
+            .collect();
+        if foreign.is_empty() {
+            return Ok(held);
+        }
+        self.copy_out_of(team, held, manifest, foreign, context)
+            .await
+    }
+
+    async fn copy_out_of(
+        &self,
+        team: TeamId,
+        held: HeldVersion,
+        manifest: Manifest,
+        foreign: BTreeSet<BlobId>,
+        context: &Arc<Context>,
+    ) -> Result<HeldVersion, Failure> {
+        self.home.ensure_room(PACK_TARGET_LEN)?;
+        let meter = Meter::new(Arc::clone(context), Stage::Sharing, None);
+        let (reader, mut sink) = (
+            HeldPacks::new(self.blobs.clone()),
+            NewPacks::new(self.blobs.clone()),
+        );
+        let spool = self.home.tmp();
+        let named = pack_ids(&manifest);
+        let rewritten = self.tasks.spawn_blocking(move || {
+            let version = Version::new(&manifest, &reader);
+            let options = SaveOptions {
+                spool: &spool,
+                unless: None,
+                allow_secrets: true,
+            };
+            let rewritten = podsync_pack::rewrite(
+                version,
+                &foreign,
+                &mut sink,
+                &options,
+                &mut rand::random,
+                &meter,
+            );
+            let state = match rewritten {
+                Ok(state) => state,
+                Err(error) => {
+                    sink.discard();
+                    return Err(Failure::from(error));
+                }
+            };
+            let written = state.written.clone();
+            let rewritten = Manifest {
+                entries: state.entries,
+                chunks: state.chunks,
+                packs: state.packs,
+                ..manifest
+            };
+            Ok::<_, Failure>((rewritten, written, sink))
+        });
+        let (manifest, written, sink) = self
+            .holdings
+            .doubting(team, named, rewritten.await?)
+            .await?;
+        let mut own_packs = held.own_packs.clone();
+        own_packs.extend(written);
+        let recorded = self.recorder.record(team, &manifest, own_packs).await;
+        sink.kept_if(recorded).await
+    }
+
+    /// Announces the version, sealed to the key of now.
+    async fn publish(
+        &self,
+        team: TeamId,
+        mut held: HeldVersion,
+        private: &PrivateVersion,
+    ) -> Result<(u64, VersionId, bool), Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        for _ in 0..MAX_RESEALS {
+            self.offer(&held, &manifest).await?;
+            let command = Publish {
+                team,
+                pod: held.pod.clone(),
+                version: held.id(),
+                epoch: held.sealed.epoch,
+                manifest: held.sealed.blob,
+                packs: manifest
+                    .packs
+                    .iter()
+                    .map(|pack| BlobRef {
+                        id: pack.id,
+                        len: pack.len,
+                    })
+                    .collect(),
+                message: private.message.clone(),
+                services: private.services.clone(),
+                emulator: private.emulator.clone(),
+                created_ms: private.created_ms,
+                state_len: private.state_len,
+                entry_count: private.entry_count,
+                tags: Vec::new(),
+                replaces: Some(private.version),
+            };
+            match self
+                .node
+                .command(Command::Publish(Box::new(command)))
+                .await?
+            {
+                Ok(Answer::Published {
+                    number,
+                    version,
+                    already,
+                }) => {
+                    if version != private.version {
+                        self.forget_held(team, private.version).await?;
+                    }
+                    return Ok((number, version, already));
+                }
+                Ok(other) => return Err(Failure::unexpected(&other)),
+                Err(EngineError::EpochChanged) => {
+                    held.sealed =
+                        seal_manifest(&self.node, &self.blobs, team, held.plain_manifest()).await?;
+                    let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
+                    tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(EngineError::EpochChanged.into())
+    }
+
+    /// Tells the engine what of the version's blobs can be served from here.
+    async fn offer(&self, held: &HeldVersion, manifest: &Manifest) -> Result<(), Failure> {
+        let packs = manifest.packs.iter().map(|pack| pack.id);
+        for blob in packs.chain([held.sealed.blob.id]) {
+            self.holdings.offer_blob(blob).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_held(&self, team: TeamId, version: VersionId) -> Result<(), Failure> {
+        let versions: Arc<Versions> = Arc::clone(&self.versions);
+        Ok(tokio::task::spawn_blocking(move || versions.remove(team, version)).await??)
+    }
+}

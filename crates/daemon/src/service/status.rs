@@ -1,0 +1,255 @@
+//! About the daemon itself and the peers it sees.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use podsync_api::node;
+use podsync_core::{DeviceId, TeamId, engine::Engine};
+use podsync_net::{Multiaddr, Net, PeerInfo};
+use podsync_store::{Blobs, Home};
+
+use crate::{
+    call::{Context, Handle},
+    error::Failure,
+    hub::HubSync,
+    node::handle::Node,
+    service::{names::DeviceNames, team::role_to},
+    tasks::{Lifetime, Tasks},
+    versions::Versions,
+};
+
+/// Tells about the daemon itself.
+pub(crate) struct Status {
+    pub(crate) device: DeviceId,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) home: Arc<Home>,
+    pub(crate) node: Node,
+    pub(crate) net: Net,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) hubs: Arc<HubSync>,
+    pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    pub(crate) tasks: Tasks,
+}
+
+impl Status {
+    /// Addresses that peers can dial, with this device's id at the end.
+    pub(crate) fn listening(&self) -> Vec<Multiaddr> {
+        let addresses = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let named = |address: &Multiaddr| format!("{address}/p2p/{}", self.device).parse().ok();
+        addresses.iter().filter_map(named).collect()
+    }
+}
+
+impl Handle<node::GetStatus> for Status {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::GetStatus,
+        _: Arc<Context>,
+    ) -> Result<node::Status, Failure> {
+        let device = self.device;
+        let mut teams = self
+            .node
+            .read(move |engine| teams(engine, &device))
+            .await
+            .map_err(Failure::from)?;
+        for team in &mut teams {
+            team.hub = self.hub_status(team.id).await?;
+        }
+        let blobs = self.versions.blobs().map_err(Failure::damaged)?;
+        let mut bytes_held = 0;
+        for blob in blobs {
+            let holding = self.blobs.held(blob).map_err(Failure::from)?;
+            bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
+        }
+        let mut warnings = Vec::new();
+        for team in &teams {
+            match team.role {
+                None => warnings.push(format!(
+                    "this device was removed from {}: ask an admin for a new invite and join from a new home",
+                    team.name
+                )),
+                Some(_) if team.admins == 0 => warnings.push(format!(
+                    "{} has no admin: only the recovery key can make one, with `podsync team recover`",
+                    team.name
+                )),
+                Some(_) if team.admins == 1 && team.members > 1 => warnings.push(format!(
+                    "{} has one admin: if that device is lost only the recovery key brings the team back; \
+                     make another with `podsync team role NAME admin`",
+                    team.name
+                )),
+                Some(_) => {}
+            }
+            if let Some(node::HubStatus {
+                url,
+                trouble: Some(trouble),
+                ..
+            }) = &team.hub
+            {
+                warnings.push(format!("the hub of {} ({url}): {trouble}", team.name));
+            }
+        }
+        Ok(node::Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.home.root().to_owned(),
+            device,
+            transient: self.lifetime == Lifetime::Transient,
+            listening: self.listening().iter().map(ToString::to_string).collect(),
+            teams,
+            peers_connected: self.net.connections().len(),
+            bytes_held,
+            warnings,
+        })
+    }
+}
+
+impl Status {
+    async fn hub_status(&self, team: TeamId) -> Result<Option<node::HubStatus>, Failure> {
+        let url = self
+            .node
+            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
+        let Some(url) = url.await? else {
+            return Ok(None);
+        };
+        let unusable = |failure: Failure| node::HubStatus {
+            url: url.clone(),
+            heard_ms: None,
+            trouble: Some(failure.told().to_string()),
+            waiting: None,
+            uploading: None,
+        };
+        let hub = match self.hubs.hub(team).await {
+            Ok(Some(hub)) => hub,
+            Ok(None) => return Ok(None),
+            Err(failure) => return Ok(Some(unusable(failure))),
+        };
+        let standing = hub.standing();
+        let waiting = match standing.heard_ms {
+            Some(_) => Some(self.hubs.waiting(team, &hub).await?),
+            None => None,
+        };
+        Ok(Some(node::HubStatus {
+            url: hub.url().to_owned(),
+            heard_ms: standing.heard_ms,
+            trouble: standing.trouble.map(|trouble| trouble.error.to_string()),
+            waiting,
+            uploading: standing.uploading,
+        }))
+    }
+}
+
+fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
+    let status = |id| {
+        let roster = engine.membership(&id)?.state();
+        let catalog = engine.catalog(&id)?;
+        Some(node::TeamStatus {
+            id,
+            name: roster.name().clone(),
+            role: roster.role(device).map(role_to),
+            members: roster
+                .devices()
+                .map(|record| &record.member)
+                .collect::<std::collections::BTreeSet<_>>()
+                .len(),
+            admins: roster.admins().count(),
+            pods: catalog.pods().len(),
+            heard_ms: engine
+                .last_heard(&id)
+                .iter()
+                .filter(|heard| heard.device != *device)
+                .map(|heard| heard.time_ms)
+                .max(),
+            quarantined: engine
+                .feeds(&id)
+                .iter()
+                .filter(|feed| feed.forked_at.is_some())
+                .map(|feed| feed.device)
+                .collect(),
+            hub: None,
+        })
+    };
+    engine.teams().filter_map(status).collect()
+}
+
+impl Handle<node::GetPeers> for Status {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::GetPeers,
+        _: Arc<Context>,
+    ) -> Result<Vec<node::Peer>, Failure> {
+        let (names, heard) = self
+            .node
+            .read(|engine| (DeviceNames::of(engine), heard(engine)))
+            .await
+            .map_err(Failure::from)?;
+        let mut names: BTreeMap<DeviceId, Option<String>> = names
+            .into_inner()
+            .into_iter()
+            .map(|(device, name)| (device, Some(name)))
+            .collect();
+        names.remove(&self.device);
+        let connections: BTreeMap<DeviceId, PeerInfo> = self
+            .net
+            .connections()
+            .into_iter()
+            .map(|peer| (peer.device, peer))
+            .collect();
+        for device in connections.keys() {
+            names.entry(*device).or_insert(None);
+        }
+        let mut peers: Vec<_> = names
+            .into_iter()
+            .map(|(device, name)| node::Peer {
+                heard_ms: heard.get(&device).copied(),
+                ..peer(device, name, connections.get(&device))
+            })
+            .collect();
+        peers.sort_by_key(|peer| (!peer.connected, peer.name.clone()));
+        Ok(peers)
+    }
+}
+
+fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node::Peer {
+    node::Peer {
+        device,
+        name,
+        connected: info.is_some(),
+        heard_ms: None,
+        address: info.map(|info| info.addr.to_string()),
+        round_trip_us: info
+            .and_then(|info| info.rtt)
+            .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+        sent: info.map_or(0, |info| info.served),
+        received: info.map_or(0, |info| info.fetched),
+    }
+}
+
+/// When each device was last heard, in whatever team.
+fn heard(engine: &Engine) -> BTreeMap<DeviceId, u64> {
+    let mut newest = BTreeMap::new();
+    for heard in engine.teams().flat_map(|team| engine.last_heard(&team)) {
+        let known = newest.entry(heard.device).or_insert(0);
+        *known = heard.time_ms.max(*known);
+    }
+    newest
+}
+
+impl Handle<node::Stop> for Status {
+    async fn handle(
+        self: Arc<Self>,
+        _: node::Stop,
+        _: Arc<Context>,
+    ) -> Result<node::Stopping, Failure> {
+        self.tasks.begin_stop();
+        Ok(node::Stopping {
+            pid: std::process::id(),
+        })
+    }
+}

@@ -1,0 +1,406 @@
+//! Who is in, who may come in, who goes.
+
+mod admins;
+mod invites;
+mod knock;
+mod leave;
+pub(crate) mod robot;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use podsync_api::{ApiError, Consent, ErrorCode, team};
+use podsync_core::{
+    DeviceId, DeviceLabel, TeamId, TeamName,
+    engine::{Answer, Command, Engine, EngineError, InviteOptions},
+    membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
+    ticket::{RecoveryKey, Ticket, has_room_for},
+};
+use podsync_net::{Multiaddr, Net};
+
+use self::admins::check_admin_stays;
+use crate::{
+    addresses::announced,
+    call::{Context, Handle},
+    clock::now_ms,
+    error::{Failure, Stopped, told},
+    hub::HubSync,
+    node::handle::Node,
+    service::{choose::team_of, team::knock::knock},
+};
+
+/// How long a newcomer knocks before it gives up.
+const JOIN_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who is in a team.
+pub(crate) struct Team {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) net: Net,
+    pub(crate) hubs: Arc<HubSync>,
+    pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+}
+
+impl Team {
+    /// Where this device can be found, for a ticket.
+    pub(crate) fn ticket_addresses(&self) -> Vec<String> {
+        // Without the device at their end: the ticket names it once.
+        let listening = self
+            .listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        announced(&listening)
+    }
+}
+
+impl Handle<team::CreateTeam> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::CreateTeam,
+        _: Arc<Context>,
+    ) -> Result<team::TeamCreated, Failure> {
+        self.check_name_is_new(&call).await?;
+        let command = Command::CreateTeam {
+            name: call.name.clone(),
+            member: call.member,
+            label: label(&call.label)?,
+        };
+        match self.node.command(command).await?? {
+            Answer::TeamCreated { team, recovery } => Ok(team::TeamCreated {
+                team,
+                name: call.name,
+                recovery_key: recovery.expose_text().to_string(),
+            }),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
+
+impl Handle<team::Invite> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Invite,
+        context: Arc<Context>,
+    ) -> Result<team::Invited, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let expires_ms = now_ms().saturating_add(call.expires_s.saturating_mul(1000));
+        let options = InviteOptions {
+            team,
+            role: role_of(call.role),
+            member: None,
+            expires_ms,
+            uses: call.uses,
+            robot: None,
+            addresses: self.ticket_addresses(),
+        };
+        let answer = self.node.command(Command::Invite(options)).await??;
+        self.hubs.tell_hub(team).await;
+        match answer {
+            Answer::Invited { ticket } => Ok(team::Invited {
+                ticket: ticket.expose_text().to_string(),
+                role: call.role,
+                expires_ms,
+                uses: call.uses,
+                invite: ticket.secret().id(),
+            }),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
+
+impl Handle<team::Join> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Join,
+        _: Arc<Context>,
+    ) -> Result<team::Joined, Failure> {
+        let ticket = Ticket::parse(&call.ticket)
+            .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
+        let command = Command::Join {
+            ticket: Box::new(ticket.clone()),
+            member: call.member,
+            label: label(&call.label)?,
+            patience: JOIN_PATIENCE,
+        };
+        let answer = tokio::select! {
+            answer = self.node.command(command) => answer??,
+            () = knock(&self.net, &ticket) => return Err(Stopped.into()),
+        };
+        let team = match answer {
+            Answer::Joined { team } => team,
+            other => return Err(Failure::unexpected(&other)),
+        };
+        // Where nobody is there to tell what the team has, the hub does.
+        let alone = self
+            .node
+            .read(move |engine| engine.connected(&team).is_empty());
+        if alone.await.map_err(Failure::from)?
+            && let Err(failure) = self.hubs.hear_now(team).await
+        {
+            tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+        }
+        let device = self.device;
+        let joined = self.node.read(move |engine| {
+            let roster = engine.membership(&team)?.state();
+            let me = roster.member(&device)?;
+            Some((roster.name().clone(), me.role))
+        });
+        let (name, role) = joined.await.map_err(Failure::from)?.ok_or_else(|| {
+            ApiError::new(ErrorCode::Internal, "joined, but the team isn't there")
+        })?;
+        Ok(team::Joined {
+            team,
+            name,
+            role: role_to(role),
+        })
+    }
+}
+
+impl Handle<team::ListMembers> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        _: team::ListMembers,
+        context: Arc<Context>,
+    ) -> Result<Vec<team::Member>, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        Ok(records.iter().map(|record| self.member(record)).collect())
+    }
+}
+
+impl Handle<team::Remove> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Remove,
+        context: Arc<Context>,
+    ) -> Result<team::Removed, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        let meant = meant(&records, &call.who)?;
+        let going: Vec<_> = meant.iter().map(|record| record.device).collect();
+        let name = self.name(team).await?;
+        check_admin_stays(&name, &records, &going, &call.consents)?;
+        let mut devices = Vec::new();
+        for record in meant {
+            self.node
+                .command(Command::Remove {
+                    team,
+                    device: record.device,
+                })
+                .await??;
+            devices.push(record.device);
+        }
+        self.hubs.tell_hub(team).await;
+        Ok(team::Removed { devices })
+    }
+}
+
+impl Handle<team::SetRole> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::SetRole,
+        context: Arc<Context>,
+    ) -> Result<team::Member, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let before = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        let meant = meant(&before, &call.who)?;
+        if call.role != team::Role::Admin {
+            let going: Vec<_> = meant.iter().map(|record| record.device).collect();
+            let name = self.name(team).await?;
+            check_admin_stays(&name, &before, &going, &call.consents)?;
+        }
+        let mut changed = None;
+        for record in meant {
+            self.node
+                .command(Command::SetRole {
+                    team,
+                    device: record.device,
+                    role: role_of(call.role),
+                })
+                .await??;
+            changed = Some(record.device);
+        }
+        self.hubs.tell_hub(team).await;
+        let after = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        after
+            .iter()
+            .find(|record| Some(record.device) == changed)
+            .map(|record| self.member(record))
+            .ok_or_else(|| unknown(&call.who).into())
+    }
+}
+
+impl Handle<team::SetHub> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::SetHub,
+        context: Arc<Context>,
+    ) -> Result<team::HubSet, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let witness = match &call.url {
+            // One that doesn't answer would only be found out by everybody else.
+            Some(url) if !has_room_for(url) => {
+                let text = format!("the URL {url} does not fit into a ticket");
+                let hint = "give the hub a name of at most 66 characters, port included; behind https:// or http:// it \
+                            may have small letters, digits, dots and hyphens, or any 45 characters";
+                return Err(ApiError::new(ErrorCode::Invalid, text).hint(hint).into());
+            }
+            Some(url) => {
+                let client = self.hubs.client(team, url)?;
+                client.team_info().await.map_err(Failure::from)?.witness
+            }
+            None => None,
+        };
+        let key = witness.map(|key| key.to_string());
+        for (name, value) in [(HUB_KEY, key), (HUB_URL, call.url.clone())] {
+            let name = name.to_owned();
+            self.node
+                .command(Command::SetSetting { team, name, value })
+                .await??;
+        }
+        self.hubs.tell_hub(team).await;
+        self.hubs.wake();
+        Ok(team::HubSet {
+            url: call.url,
+            witnesses: witness.is_some(),
+        })
+    }
+}
+
+impl Handle<team::Recover> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Recover,
+        context: Arc<Context>,
+    ) -> Result<team::Member, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let key = RecoveryKey::parse(&call.recovery_key)
+            .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
+        self.node.command(Command::Recover { team, key }).await??;
+        self.hubs.tell_hub(team).await;
+        let records = self
+            .node
+            .read(move |engine| records(engine, &team))
+            .await
+            .map_err(Failure::from)?;
+        records
+            .iter()
+            .find(|record| record.device == self.device)
+            .map(|record| self.member(record))
+            .ok_or_else(|| unknown(&self.device.to_string()).into())
+    }
+}
+
+impl Team {
+    async fn name(&self, team: TeamId) -> Result<TeamName, Failure> {
+        let name = self
+            .node
+            .read(move |engine| Some(engine.roster(&team)?.name().clone()));
+        Ok(name.await?.ok_or(EngineError::UnknownTeam(team))?)
+    }
+
+    /// Two teams of one name can be told apart by their ids alone: not made unasked.
+    async fn check_name_is_new(&self, call: &team::CreateTeam) -> Result<(), Failure> {
+        let name = call.name.clone();
+        let same = self.node.read(move |engine| {
+            let named = |id: &TeamId| {
+                engine
+                    .roster(id)
+                    .is_some_and(|roster| *roster.name() == name)
+            };
+            engine.teams().find(named)
+        });
+        match same.await? {
+            Some(id) if !call.consents.contains(&Consent::SameName) => Err(ApiError::unconfirmed(
+                Consent::SameName,
+                format!(
+                    "this home is already in a team {} ({}). Commands would need --team with the id to tell \
+                     the two apart",
+                    call.name,
+                    id.short()
+                ),
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn member(&self, record: &MemberRecord) -> team::Member {
+        team::Member {
+            member: record.member.clone(),
+            label: record.label.to_string(),
+            role: role_to(record.role),
+            device: record.device,
+            this_device: record.device == self.device,
+            connected: self.net.is_connected(record.device),
+        }
+    }
+}
+
+fn records(engine: &Engine, team: &TeamId) -> Vec<MemberRecord> {
+    engine
+        .membership(team)
+        .map(|membership| membership.state().devices().cloned().collect())
+        .unwrap_or_default()
+}
+
+/// The devices that a member's name or a device id means.
+fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRecord>, ApiError> {
+    let device = who.parse::<DeviceId>().ok();
+    let fits =
+        |record: &&MemberRecord| record.member.as_str() == who || Some(record.device) == device;
+    let found: Vec<_> = records.iter().filter(fits).collect();
+    if found.is_empty() {
+        Err(unknown(who))
+    } else {
+        Ok(found)
+    }
+}
+
+fn unknown(who: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::NotFound,
+        format!("nobody in the team is {who:?}"),
+    )
+    .hint("`podsync team members` lists names and devices")
+}
+
+fn label(text: &str) -> Result<DeviceLabel, ApiError> {
+    DeviceLabel::new(text).map_err(|error| {
+        ApiError::new(ErrorCode::Invalid, error.to_string()).hint("give one with --label")
+    })
+}
+
+fn role_of(role: team::Role) -> Role {
+    match role {
+        team::Role::Reader => Role::Reader,
+        team::Role::Publisher => Role::Publisher,
+        team::Role::Admin => Role::Admin,
+    }
+}
+
+pub(crate) fn role_to(role: Role) -> team::Role {
+    match role {
+        Role::Reader => team::Role::Reader,
+        Role::Publisher => team::Role::Publisher,
+        Role::Admin => team::Role::Admin,
+    }
+}

@@ -1,0 +1,93 @@
+//! Invites that are open, and how one is taken back.
+
+use std::sync::Arc;
+
+use podsync_api::{ApiError, ErrorCode, team};
+use podsync_core::{
+    engine::{Command, Engine},
+    membership::{InviteRecord, Roster},
+};
+
+use super::{Team, role_to};
+use crate::{
+    call::{Context, Handle},
+    clock::now_ms,
+    error::Failure,
+    service::choose::team_of,
+};
+
+impl Handle<team::ListInvites> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        _: team::ListInvites,
+        context: Arc<Context>,
+    ) -> Result<Vec<team::OpenInvite>, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let listed = self.node.read(move |engine| {
+            engine.roster(&team).map_or_else(Vec::new, |roster| {
+                let open = roster.invites().filter(|invite| invite.is_open(now_ms()));
+                open.map(|invite| shown(roster, invite)).collect()
+            })
+        });
+        Ok(listed.await?)
+    }
+}
+
+impl Handle<team::RevokeInvite> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::RevokeInvite,
+        context: Arc<Context>,
+    ) -> Result<team::InviteRevoked, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let open = self.node.read(move |engine: &Engine| {
+            let invites = engine
+                .roster(&team)
+                .into_iter()
+                .flat_map(|roster| roster.invites());
+            let open = invites.filter(|invite| invite.is_open(now_ms()));
+            open.map(|invite| invite.key.device).collect::<Vec<_>>()
+        });
+        let mut meant = open.await?;
+        meant.retain(|id| !call.invite.is_empty() && id.to_string().starts_with(&call.invite));
+        let id = match meant[..] {
+            [id] => id,
+            [] => {
+                return Err(ApiError::new(
+                    ErrorCode::NotFound,
+                    format!("the team has no open invite {:?}", call.invite),
+                )
+                .hint("`podsync team invite list` lists the open ones")
+                .into());
+            }
+            _ => {
+                return Err(ApiError::new(
+                    ErrorCode::Ambiguous,
+                    format!("{} invites begin with {:?}", meant.len(), call.invite),
+                )
+                .hint("give more of the id")
+                .into());
+            }
+        };
+        let device = id;
+        self.node
+            .command(Command::Remove { team, device })
+            .await??;
+        self.hubs.tell_hub(team).await;
+        Ok(team::InviteRevoked { id })
+    }
+}
+
+fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
+    let by = roster
+        .member(&invite.by)
+        .map_or_else(|| invite.by.short(), |record| record.member.to_string());
+    team::OpenInvite {
+        id: invite.key.device,
+        role: role_to(invite.role),
+        uses: invite.uses,
+        uses_left: invite.uses_left(),
+        expires_ms: invite.expires_ms,
+        by,
+    }
+}

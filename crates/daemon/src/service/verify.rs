@@ -1,0 +1,286 @@
+//! Verify: every blob that versions here need is read again and hashed; repair fetches what is wrong
+//! from whoever has it.
+//!
+//! This is the local half: what lies on this machine. Nothing is changed but the note of what is
+//! held: damaged bytes count no more, so that nobody is served them and a pull fetches them anew.
+
+pub(crate) mod bucket;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, pods};
+use podsync_core::{BlobId, TeamId, VersionId, engine::Input, manifest::Manifest};
+use podsync_pack::{Version, table_units};
+use podsync_store::{Blobs, StoreError};
+
+use crate::{
+    call::{Context, Handle},
+    error::Failure,
+    node::handle::Node,
+    packs::HeldPacks,
+    service::{
+        choose::team_of,
+        find::{Finder, Patience},
+        holdings::{Holdings, pack_ids},
+        pull::{Pull, Wanted, bytes_gone},
+        verify::bucket::BucketVerifier,
+    },
+    tasks::Tasks,
+    versions::{HeldVersion, Versions},
+};
+
+/// Blobs that are read at once: one for each core of a small machine, and an SSD has room for both.
+const AT_ONCE: usize = 2;
+
+/// Reads again what lies here and in the bucket.
+pub(crate) struct Verify {
+    pub(crate) node: Node,
+    pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
+    pub(crate) finder: Finder,
+    pub(crate) holdings: Holdings,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) bucket: BucketVerifier,
+    pub(crate) tasks: Tasks,
+}
+
+impl Handle<disk::Verify> for Verify {
+    async fn handle(
+        self: Arc<Self>,
+        call: disk::Verify,
+        context: Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        if call.bucket {
+            let verified = self.bucket.verify(team, &call, &context).await;
+            // What was fetched to be put back needn't stay.
+            if call.repair {
+                self.tasks.spawn(self.holdings.clone().collect_garbage());
+            }
+            return verified;
+        }
+        let versions = self.versions_meant(team, call.reference.as_deref()).await?;
+        let checked = self.check_blobs(&versions, &context).await?;
+        let mut verified = disk::Verified {
+            versions: versions.len(),
+            blobs: checked.blobs,
+            bytes: checked.bytes,
+            broken: Vec::new(),
+            not_yet: 0,
+        };
+        for (version, held) in versions {
+            let Some(mut broken) = self.broken(team, version, &held, &checked.damaged).await?
+            else {
+                continue;
+            };
+            if call.repair {
+                let repaired = self
+                    .repair(team, version, &held, call.wait_s, &context)
+                    .await;
+                match repaired.map_err(ApiError::from) {
+                    Ok(()) => broken.repaired = true,
+                    Err(error) if error.code == ErrorCode::Cancelled => return Err(error.into()),
+                    Err(error) => broken.why = Some(error.message),
+                }
+            }
+            verified.broken.push(broken);
+        }
+        Ok(verified)
+    }
+}
+
+/// What reading everything came to.
+#[derive(Default)]
+struct Checked {
+    blobs: usize,
+    bytes: u64,
+    damaged: BTreeSet<BlobId>,
+}
+
+impl Verify {
+    async fn versions_meant(
+        &self,
+        team: TeamId,
+        reference: Option<&str>,
+    ) -> Result<Vec<(VersionId, HeldVersion)>, Failure> {
+        let Some(reference) = reference else {
+            return Ok(self.versions.of_team(team));
+        };
+        let named = self.finder.resolve(team, reference).await?;
+        let version = named.found.version();
+        let held = self.versions.get(team, version).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::NotFound,
+                format!("{} is not on this machine", named.reference),
+            )
+            .hint(format!("`podsync pull {}` fetches it", named.reference))
+        })?;
+        Ok(vec![(version, held)])
+    }
+
+    /// Reads each blob once, however many versions need it, and gives up those that are damaged.
+    async fn check_blobs(
+        &self,
+        versions: &[(VersionId, HeldVersion)],
+        context: &Arc<Context>,
+    ) -> Result<Checked, Failure> {
+        let mut there = BTreeMap::new();
+        for (_, held) in versions {
+            let manifest = held.manifest().map_err(Failure::damaged)?;
+            for blob in pack_ids(&manifest).into_iter().chain([held.sealed.blob.id]) {
+                if let Some(holding) = self.blobs.held(blob)? {
+                    there.insert(blob, holding.units.byte_len(holding.len));
+                }
+            }
+        }
+        let total = there.values().sum();
+        let mut checked = Checked {
+            blobs: there.len(),
+            ..Checked::default()
+        };
+        let mut reading = stream::iter(there)
+            .map(|(blob, len)| async move {
+                match self.blobs.verify(blob).await {
+                    Ok(()) => Ok((blob, len, true)),
+                    Err(StoreError::Corrupt { .. } | StoreError::NotHeld { .. }) => {
+                        Ok((blob, len, false))
+                    }
+                    Err(error) => Err(Failure::from(error)),
+                }
+            })
+            .buffer_unordered(AT_ONCE);
+        while let Some((blob, len, whole)) = reading.try_next().await? {
+            checked.bytes += len;
+            context.report(&Progress::new(Stage::Verifying, checked.bytes, Some(total)));
+            if !whole {
+                tracing::error!(blob = %blob.short(), "its bytes are not what they were");
+                self.blobs.doubt(blob).await?;
+                self.node.input(Input::Evicted { blob }).await?;
+                checked.damaged.insert(blob);
+            }
+        }
+        Ok(checked)
+    }
+
+    /// What is wrong with a version; none where it is whole.
+    async fn broken(
+        &self,
+        team: TeamId,
+        version: VersionId,
+        held: &HeldVersion,
+        damaged: &BTreeSet<BlobId>,
+    ) -> Result<Option<disk::Broken>, Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let sealed = held.sealed.blob.id;
+        let packs = HeldPacks::new(self.blobs.clone());
+        let mut missing = tokio::task::spawn_blocking(move || missing(&manifest, &packs)).await?;
+        if self.blobs.held(sealed)?.is_none() {
+            missing.insert(sealed);
+        }
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let own: BTreeSet<BlobId> = pack_ids(&manifest).into_iter().chain([sealed]).collect();
+        let damaged: BTreeSet<_> = own.intersection(damaged).copied().collect();
+        if missing.is_empty() && damaged.is_empty() {
+            return Ok(None);
+        }
+        let short = |blobs: Vec<&BlobId>| blobs.into_iter().map(BlobId::short).collect();
+        Ok(Some(disk::Broken {
+            reference: self.name_of(team, version, held).await,
+            damaged: short(damaged.iter().collect()),
+            missing: short(missing.difference(&damaged).collect()),
+            repaired: false,
+            why: None,
+        }))
+    }
+
+    async fn name_of(&self, team: TeamId, version: VersionId, held: &HeldVersion) -> String {
+        if let Some(checkpoint) = &held.checkpoint {
+            return format!("checkpoint:{}", checkpoint.number);
+        }
+        let exact = format!("{}@{version}", held.pod);
+        match self.finder.resolve(team, &exact).await {
+            Ok(named) => named.reference,
+            Err(_) => format!("{}@{}", held.pod, version.short()),
+        }
+    }
+
+    /// Pulls what is wrong anew; a version that only this machine has can't be mended.
+    async fn repair(
+        &self,
+        team: TeamId,
+        version: VersionId,
+        held: &HeldVersion,
+        wait_s: u64,
+        context: &Arc<Context>,
+    ) -> Result<(), Failure> {
+        if held.checkpoint.is_some() {
+            return Err(bytes_gone(&self.name_of(team, version, held).await).into());
+        }
+        self.restore_manifest(team, version, held).await?;
+        let exact = format!("{}@{version}", held.pod);
+        self.pull
+            .pull(
+                team,
+                Wanted::new(&exact, Patience::new(wait_s, false), pods::Sources::Any),
+                context,
+            )
+            .await
+            .map(drop)
+    }
+
+    /// The sealed manifest alone isn't looked at by a pull of what is held otherwise, and it is the same
+    /// for every member: where its packs are whole it is fetched by pulling the version as if it were
+    /// not here.
+    async fn restore_manifest(
+        &self,
+        team: TeamId,
+        version: VersionId,
+        held: &HeldVersion,
+    ) -> Result<(), Failure> {
+        let shared = self.node.read({
+            let pod = held.pod.clone();
+            move |engine| {
+                engine
+                    .catalog(&team)
+                    .is_some_and(|catalog| catalog.version(&pod, &version).is_some())
+            }
+        });
+        if self.blobs.held(held.sealed.blob.id)?.is_some() || !shared.await? {
+            return Ok(());
+        }
+        let versions = Arc::clone(&self.versions);
+        tokio::task::spawn_blocking(move || versions.remove(team, version)).await??;
+        Ok(())
+    }
+}
+
+/// Packs of which something that the version needs isn't here. It blocks.
+fn missing(manifest: &Manifest, packs: &HeldPacks) -> BTreeSet<BlobId> {
+    let lacking = |needed: &podsync_pack::NeededUnits| {
+        let each = manifest.packs.iter().zip(needed);
+        each.filter(|(pack, units)| !packs.holds(pack.id, **units))
+            .map(|(pack, _)| pack.id)
+            .collect::<BTreeSet<_>>()
+    };
+    let Ok(tables) = table_units(manifest) else {
+        return pack_ids(manifest).into_iter().collect();
+    };
+    let of_tables = lacking(&tables);
+    if !of_tables.is_empty() {
+        return of_tables;
+    }
+    match Version::new(manifest, packs).needed_units() {
+        Ok(needed) => lacking(&needed),
+        // The tables are here and can't be read: all that they lie in is in doubt.
+        Err(_) => {
+            let each = manifest.packs.iter().zip(&tables);
+            each.filter(|(_, units)| !units.is_empty())
+                .map(|(pack, _)| pack.id)
+                .collect()
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! Verify, the bucket's half: every object that the team's versions name is read from the bucket and hashed;
+//! repair puts back what is gone or wrong, from this machine or from a teammate.
+//!
+//! Nothing is deleted for that: the right bytes go over the wrong ones, and the bucket takes no others. So
+//! nobody has to be believed who says that an object is damaged.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, hub::ObjectRef};
+use podsync_bucket::{Condition, OutboardsBuilder, TransferError, Upload, outboards_object_len};
+use podsync_core::{
+    DeviceId, TeamId, VersionId,
+    engine::{Input, Sources},
+    feed::{BlobRef, Entry},
+};
+use podsync_store::Blobs;
+use tokio::time::Instant;
+
+use crate::{
+    call::Context,
+    error::Failure,
+    hub::{HubSync, Named, TeamHub, committed, held_blob},
+    node::handle::Node,
+    service::{
+        find::{Finder, Found},
+        pull::{
+            fetch::{Fetcher, Fetching, Part},
+            no_hub,
+        },
+    },
+};
+
+/// Objects that are read at once, and entries that are asked about.
+const AT_ONCE: usize = 4;
+
+/// A version that the team shares.
+struct Shared {
+    reference: String,
+    version: VersionId,
+    entry: Arc<Entry>,
+}
+
+/// One that is committed.
+struct Looked {
+    shared: Shared,
+    named: Named,
+}
+
+/// Objects that are not as they should be.
+type Bad = BTreeMap<ObjectRef, Condition>;
+
+/// Reads again what lies in the teams' buckets.
+pub(crate) struct BucketVerifier {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) blobs: Blobs,
+    pub(crate) finder: Finder,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) hubs: Arc<HubSync>,
+}
+
+impl BucketVerifier {
+    pub(crate) async fn verify(
+        &self,
+        team: TeamId,
+        call: &disk::Verify,
+        context: &Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
+        let Some(hub) = self.hubs.hub(team).await? else {
+            return Err(no_hub().into());
+        };
+        self.hubs.hear_now(team).await?;
+        let shared = self.shared_meant(team, call.reference.as_deref()).await?;
+        let (looked, not_yet) = look_up(&hub, shared).await?;
+        let objects: BTreeSet<ObjectRef> = looked
+            .iter()
+            .flat_map(|version| version.named.objects())
+            .collect();
+        let (bad, bytes) = examine_all(&hub, &objects, context).await?;
+        let mut failed = BTreeMap::new();
+        if call.repair && !bad.is_empty() {
+            self.ensure_publisher(team).await?;
+            let deadline = Instant::now() + Duration::from_secs(call.wait_s);
+            failed = self
+                .mend_all(team, &hub, &looked, &bad, deadline, context)
+                .await?;
+        }
+        let mut verified = disk::Verified {
+            versions: looked
+                .iter()
+                .map(|version| version.shared.version)
+                .collect::<BTreeSet<_>>()
+                .len(),
+            blobs: objects.len(),
+            bytes,
+            broken: Vec::new(),
+            not_yet,
+        };
+        for version in &looked {
+            let Some(mut broken) = broken(version, &bad) else {
+                continue;
+            };
+            if call.repair {
+                let objects = version.named.objects();
+                let mut why = objects.iter().filter_map(|object| failed.get(object));
+                broken.why = why.next().cloned();
+                broken.repaired = broken.why.is_none();
+            }
+            if broken.repaired {
+                self.hubs.is_there_again(team, &version.named).await?;
+            }
+            verified.broken.push(broken);
+        }
+        Ok(verified)
+    }
+
+    async fn shared_meant(
+        &self,
+        team: TeamId,
+        reference: Option<&str>,
+    ) -> Result<Vec<Shared>, Failure> {
+        let only = match reference {
+            None => None,
+            Some(reference) => {
+                let named = self.finder.resolve(team, reference).await?;
+                let Found::Shared(record) = named.found else {
+                    let text = format!("{} is private, so it is in no bucket", named.reference);
+                    let hint = format!("share it first: `podsync share {}`", named.reference);
+                    return Err(ApiError::new(ErrorCode::Invalid, text).hint(hint).into());
+                };
+                Some((record.publication.pod.clone(), record.version()))
+            }
+        };
+        let shared = self.node.read(move |engine| {
+            let Some(catalog) = engine.catalog(&team) else {
+                return Vec::new();
+            };
+            let meant: Vec<_> = match only {
+                Some(only) => vec![only],
+                None => {
+                    let pods = catalog.pods().into_iter();
+                    let each = pods.flat_map(|pod| catalog.versions(pod));
+                    each.map(|record| (record.publication.pod.clone(), record.version()))
+                        .collect()
+                }
+            };
+            // A version that two devices shared is in the bucket twice.
+            let publications = meant
+                .iter()
+                .flat_map(|(pod, version)| catalog.publications(pod, version));
+            publications
+                .map(|record| Shared {
+                    reference: catalog.exact_reference(record),
+                    version: record.version(),
+                    entry: Arc::clone(&record.entry),
+                })
+                .collect()
+        });
+        Ok(shared.await?)
+    }
+
+    /// Before anything is fetched that the hub wouldn't take.
+    async fn ensure_publisher(&self, team: TeamId) -> Result<(), Failure> {
+        let me = self.device;
+        let may = self.node.read(move |engine| {
+            let roster = engine.roster(&team);
+            roster.is_some_and(|roster| roster.may_publish(&me))
+        });
+        if may.await? {
+            return Ok(());
+        }
+        let text = "this device may read and not publish, so it puts nothing in the bucket";
+        Err(ApiError::new(ErrorCode::Forbidden, text)
+            .hint("ask a publisher or an admin to run `podsync verify --bucket --repair`")
+            .into())
+    }
+
+    /// Puts everything right that can be; why the rest can't.
+    async fn mend_all(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        looked: &[Looked],
+        bad: &Bad,
+        deadline: Instant,
+        context: &Arc<Context>,
+    ) -> Result<BTreeMap<ObjectRef, String>, Failure> {
+        let mut left: BTreeSet<ObjectRef> = bad.keys().copied().collect();
+        let mut failed = BTreeMap::new();
+        for version in looked {
+            let fetching = Fetching {
+                team,
+                prefer: version.author(),
+                sources: Sources::Peers,
+                deadline,
+                context,
+            };
+            for (blob, object) in version.named.blobs() {
+                if left.remove(&object)
+                    && let Err(failure) = self.mend(hub, &fetching, &blob, &object).await
+                {
+                    failed.insert(object, told(failure)?);
+                }
+            }
+        }
+        // Outboards are made of packs, which are right now where they can be.
+        for object in left {
+            let outcome = self
+                .mend_outboards(team, hub, looked, bad, &object, deadline, context)
+                .await;
+            if let Err(failure) = outcome {
+                failed.insert(object, told(failure)?);
+            }
+        }
+        Ok(failed)
+    }
+
+    async fn mend(
+        &self,
+        hub: &TeamHub,
+        fetching: &Fetching<'_>,
+        blob: &BlobRef,
+        object: &ObjectRef,
+    ) -> Result<(), Failure> {
+        // Nothing on this machine may need it.
+        let _pin = self.blobs.pin(blob.id).await;
+        let upload = Upload {
+            id: object.id,
+            source: held_blob(&self.blobs, blob.id),
+        };
+        let progress = |sent| {
+            let progress = Progress::new(Stage::Uploading, sent, Some(object.id.size));
+            fetching.context.report(&progress);
+        };
+        self.fetcher.fetch(fetching, &[Part::whole(*blob)]).await?;
+        let put = hub.client().replace(&upload, object.generation, progress);
+        match put.await {
+            // The copy here is damaged as well: a teammate's may not be.
+            Err(TransferError::Damaged { .. }) => {
+                self.blobs.doubt(blob.id).await?;
+                self.node.input(Input::Evicted { blob: blob.id }).await?;
+                self.fetcher.fetch(fetching, &[Part::whole(*blob)]).await?;
+                let put = hub.client().replace(&upload, object.generation, progress);
+                Ok(put.await?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Makes an outboards object again. Which packs it covered follows from the entries that name it: those
+    /// that their other outboards don't, or all.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one object, beside what is known of the bucket"
+    )]
+    async fn mend_outboards(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        looked: &[Looked],
+        bad: &Bad,
+        object: &ObjectRef,
+        deadline: Instant,
+        context: &Arc<Context>,
+    ) -> Result<(), Failure> {
+        for version in looked {
+            if !version.named.outboards.contains(object) {
+                continue;
+            }
+            let fetching = Fetching {
+                team,
+                prefer: version.author(),
+                sources: Sources::Peers,
+                deadline,
+                context,
+            };
+            let packs: Vec<_> = version.named.blobs().skip(1).collect();
+            let mut covered = BTreeSet::new();
+            let others = version.named.outboards.iter();
+            for other in others.filter(|other| *other != object && !bad.contains_key(other)) {
+                covered.extend(hub.client().covered(other).await?);
+            }
+            let mut uncovered = packs.clone();
+            uncovered.retain(|(blob, _)| !covered.contains(&blob.id));
+            for packs in [uncovered, packs] {
+                // Only its own packs are read: the length tells others apart, the hash the rest.
+                let len = outboards_object_len(packs.iter().map(|(blob, _)| blob.len));
+                if len == object.id.size
+                    && let Some(upload) = self.outboards_of(&fetching, &packs).await?
+                    && upload.id == object.id
+                {
+                    let put = hub.client().replace(&upload, object.generation, |_| {});
+                    return Ok(put.await?);
+                }
+            }
+        }
+        let text = "nobody can tell any more of which packs these outboards were";
+        Err(ApiError::new(ErrorCode::NotFound, text)
+            .hint("save and share the state again")
+            .into())
+    }
+
+    async fn outboards_of(
+        &self,
+        fetching: &Fetching<'_>,
+        packs: &[(BlobRef, ObjectRef)],
+    ) -> Result<Option<Upload>, Failure> {
+        let mut builder = OutboardsBuilder::new();
+        for (blob, object) in packs {
+            let _pin = self.blobs.pin(blob.id).await;
+            self.fetcher.fetch(fetching, &[Part::whole(*blob)]).await?;
+            let pack = Upload {
+                id: object.id,
+                source: held_blob(&self.blobs, blob.id),
+            };
+            builder.add(&pack, blob.id).await?;
+        }
+        Ok(builder.finish().map(|built| built.upload))
+    }
+}
+
+impl Looked {
+    fn author(&self) -> DeviceId {
+        self.shared.entry.header().device
+    }
+}
+
+/// What each version was committed with, and how many aren't committed yet.
+async fn look_up(hub: &TeamHub, shared: Vec<Shared>) -> Result<(Vec<Looked>, usize), Failure> {
+    let asked: Vec<_> = stream::iter(shared)
+        .map(|shared| async move {
+            let named = committed(hub, &shared.entry).await?;
+            Ok::<_, Failure>((shared, named))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let mut looked: Vec<Looked> = Vec::new();
+    let mut lacking = BTreeSet::new();
+    for (shared, named) in asked {
+        match named {
+            Some(named) => looked.push(Looked { shared, named }),
+            None => drop(lacking.insert(shared.version)),
+        }
+    }
+    for version in &looked {
+        lacking.remove(&version.shared.version);
+    }
+    Ok((looked, lacking.len()))
+}
+
+/// Downloads and hashes everything; what isn't right, and the bytes that were read.
+async fn examine_all(
+    hub: &TeamHub,
+    objects: &BTreeSet<ObjectRef>,
+    context: &Context,
+) -> Result<(Bad, u64), Failure> {
+    let total = objects.iter().map(|object| object.id.size).sum();
+    let read = AtomicU64::new(0);
+    let progress = |len| {
+        let read = read.fetch_add(len, Ordering::Relaxed) + len;
+        context.report(&Progress::new(Stage::Verifying, read, Some(total)));
+    };
+    let jobs: Vec<_> = objects
+        .iter()
+        .map(|object| async {
+            let found = hub.client().examine(object, progress).await?;
+            Ok::<_, TransferError>((*object, found))
+        })
+        .collect();
+    let found: Vec<_> = stream::iter(jobs)
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let bad = found
+        .into_iter()
+        .filter(|(_, condition)| *condition != Condition::Sound);
+    Ok((bad.collect(), read.load(Ordering::Relaxed)))
+}
+
+/// What is wrong with a version; none where it is whole.
+fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
+    let mut broken = disk::Broken {
+        reference: version.shared.reference.clone(),
+        damaged: Vec::new(),
+        missing: Vec::new(),
+        repaired: false,
+        why: None,
+    };
+    let blobs: BTreeMap<ObjectRef, BlobRef> = version
+        .named
+        .blobs()
+        .map(|(blob, object)| (object, blob))
+        .collect();
+    for object in version.named.objects() {
+        let name = match blobs.get(&object) {
+            Some(blob) => blob.id.short(),
+            None => format!("outboards {:.8}", object.id.sha256.to_string()),
+        };
+        match bad.get(&object) {
+            Some(Condition::Missing) => broken.missing.push(name),
+            Some(Condition::Damaged) => broken.damaged.push(name),
+            Some(Condition::Sound) | None => {}
+        }
+    }
+    let is_whole = broken.damaged.is_empty() && broken.missing.is_empty();
+    (!is_whole).then_some(broken)
+}
+
+/// Why something can't be mended; others still may. Who waits no longer ends it all.
+fn told(failure: Failure) -> Result<String, Failure> {
+    match failure.told().code {
+        ErrorCode::Cancelled | ErrorCode::NoDaemon => Err(failure),
+        _ => Ok(failure.told().message.clone()),
+    }
+}

@@ -1,0 +1,100 @@
+//! What the catalog says, in the API's shapes.
+
+use podsync_api::pods;
+use podsync_core::{
+    PodName, TeamId,
+    catalog::{Catalog, PrivateVersion, VersionRecord},
+    engine::Engine,
+};
+
+use crate::{
+    service::find::{Found, private_reference},
+    versions::Versions,
+};
+
+/// A version that was found; none where this home has left the team.
+pub(crate) fn view(
+    engine: &Engine,
+    versions: &Versions,
+    team: TeamId,
+    found: &Found,
+) -> Option<pods::Version> {
+    match found {
+        Found::Shared(record) => {
+            let catalog = engine.catalog(&team)?;
+            Some(shared_view(catalog, versions, team, record))
+        }
+        Found::Private(version) => Some(private_view(versions, team, version)),
+    }
+}
+
+/// All versions of a pod: the shared ones by number, then the private ones.
+pub(crate) fn of_pod(
+    catalog: &Catalog,
+    versions: &Versions,
+    team: TeamId,
+    pod: &PodName,
+) -> Vec<pods::Version> {
+    let shared = catalog
+        .versions(pod)
+        .into_iter()
+        .map(|record| shared_view(catalog, versions, team, record));
+    let private = catalog
+        .private_versions(pod)
+        .into_iter()
+        .map(|version| private_view(versions, team, version));
+    shared.chain(private).collect()
+}
+
+pub(crate) fn shared_view(
+    catalog: &Catalog,
+    versions: &Versions,
+    team: TeamId,
+    record: &VersionRecord,
+) -> pods::Version {
+    let publication = &record.publication;
+    let id = record.version();
+    let tags = catalog.tags(&publication.pod);
+    pods::Version {
+        reference: catalog.exact_reference(record),
+        id,
+        number: Some(record.number()),
+        author: record.author.to_string(),
+        message: publication.message.clone(),
+        created_ms: publication.created_ms,
+        state_len: publication.state_len,
+        services: publication.services.to_vec(),
+        emulator: publication.emulator.as_ref().map(ToString::to_string),
+        tags: tags
+            .into_iter()
+            .filter(|(_, version)| *version == id)
+            .map(|(tag, _)| tag.clone())
+            .collect(),
+        tip: catalog
+            .tips(&publication.pod)
+            .iter()
+            .any(|tip| tip.version() == id),
+        held: versions.get(team, id).is_some(),
+    }
+}
+
+pub(crate) fn private_view(
+    versions: &Versions,
+    team: TeamId,
+    version: &PrivateVersion,
+) -> pods::Version {
+    pods::Version {
+        reference: private_reference(version),
+        id: version.version,
+        number: None,
+        author: "you".to_owned(),
+        message: version.message.clone(),
+        created_ms: version.created_ms,
+        state_len: version.state_len,
+        services: version.services.clone(),
+        emulator: version.emulator.as_ref().map(ToString::to_string),
+        tags: Vec::new(),
+        tip: false,
+        held: versions.get(team, version.version).is_some(),
+    }
+}

@@ -1,0 +1,389 @@
+//! How a daemon starts and how it ends.
+//!
+//! Shutdown is a tree: calls are cancelled first, then the engine writes what it decided, then the
+//! network says goodbye, then the store closes. Only then is the lock on the home let go.
+
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_core::{
+    DeviceId,
+    engine::{Engine, Record},
+    keys::DeviceSecret,
+    seal::SecretKey,
+};
+use podsync_net::{Multiaddr, Net, NetConfig};
+use podsync_store::{Blobs, Home, Log};
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock::Clock,
+    daemon::{self, Daemon},
+    error::{Failure, told},
+    gate::SharedGate,
+    hub::{Hubs, Placements},
+    node,
+    packs::held_inputs,
+    paths::socket_path,
+    server,
+    settings::Settings,
+    tasks::Lifetime,
+    token::Token,
+    versions::Versions,
+};
+
+/// Everything must have ended this long after it was told to.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+
+/// A daemon and what it takes to end it.
+pub struct Running {
+    daemon: Daemon,
+    socket: PathBuf,
+    server: tokio::task::JoinHandle<()>,
+    engine: TaskTracker,
+    engine_stop: CancellationToken,
+    net_stop: CancellationToken,
+}
+
+/// Opens the home, starts the engine, the network and the control API.
+pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, ApiError> {
+    let opened = open_home(&settings, lifetime).map_err(ApiError::from)?;
+    try_start(settings, lifetime, opened)
+        .await
+        .map_err(ApiError::from)
+}
+
+/// Starts a runner of a robot for one command: it listens nowhere, and its home has no key in it.
+pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, ApiError> {
+    // A cache that was carried from machine to machine is no copied device: a robot keeps no feed.
+    let home = Home::open_moved(&settings.home, "a podsync runner").map_err(Failure::from)?;
+    let opened = Opened {
+        home,
+        seed: token.seed().clone(),
+        robot: true,
+    };
+    try_start(settings, Lifetime::Transient, opened)
+        .await
+        .map_err(ApiError::from)
+}
+
+/// A home, and whose it is.
+struct Opened {
+    home: Home,
+    seed: SecretKey,
+    robot: bool,
+}
+
+fn open_home(settings: &Settings, lifetime: Lifetime) -> Result<Opened, Failure> {
+    let purpose = match lifetime {
+        Lifetime::Service => "podsync daemon",
+        Lifetime::Transient => "a podsync command",
+    };
+    let home = Home::open(&settings.home, purpose)?;
+    let Some(seed) = home.identity()? else {
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            format!("{} has no key yet", home.root().display()),
+        )
+        .hint("make one with `podsync init`")
+        .into());
+    };
+    Ok(Opened {
+        home,
+        seed,
+        robot: false,
+    })
+}
+
+async fn try_start(
+    settings: Settings,
+    lifetime: Lifetime,
+    opened: Opened,
+) -> Result<Running, Failure> {
+    let Opened { home, seed, robot } = opened;
+    let secret = DeviceSecret::from_seed(*seed.expose());
+    let device = secret.id();
+    let log = Log::open(&home)?;
+    let blobs = Blobs::open(&home).await?;
+    let versions = Arc::new(Versions::load(log.clone())?);
+
+    let clock = Clock::start();
+    let pinned = pinned(&settings.peers)?;
+    let mut engine = Engine::new(secret, rand::random(), clock.now());
+    restore(&mut engine, &log, clock)?;
+    hold(&mut engine, &blobs, &versions, clock)?;
+
+    let gate = Arc::new(SharedGate::default());
+    let net_stop = CancellationToken::new();
+    let doors = if robot {
+        (Vec::new(), false)
+    } else {
+        settings.listen_addresses()
+    };
+    let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
+    let engine_stop = CancellationToken::new();
+    let engine_tasks = TaskTracker::new();
+    let listening = Arc::default();
+    let hubs = Arc::new(Hubs::new(
+        DeviceSecret::from_seed(*seed.expose()),
+        Placements::new(log.clone()),
+        clock,
+    ));
+    let parts = node::Parts {
+        engine,
+        pinned,
+        hubs: Arc::clone(&hubs),
+        net: net.clone(),
+        net_events,
+        log: log.clone(),
+        blobs: blobs.clone(),
+        gate,
+        clock,
+        listening: Arc::clone(&listening),
+        cancel: engine_stop.clone(),
+    };
+    drop_orphans(&parts.engine, &versions)?;
+    let node = node::spawn(parts, &engine_tasks)?;
+    engine_tasks.close();
+
+    let (socket, root) = (socket_path(&settings.home), home.root().to_owned());
+    let daemon = Daemon::new(daemon::Parts {
+        settings,
+        lifetime,
+        robot,
+        home,
+        device,
+        node,
+        net,
+        log,
+        blobs,
+        versions,
+        hubs,
+        listening,
+    });
+    daemon.begin_upkeep();
+    let server = serve(&daemon, &socket, &root)?;
+    Ok(Running {
+        daemon,
+        socket,
+        server,
+        engine: engine_tasks,
+        engine_stop,
+        net_stop,
+    })
+}
+
+/// Replays the log into the engine: operations first, they say who counts.
+fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
+    for team in log.teams()? {
+        for stored in node::stored(log, team)? {
+            match Record::open(stored) {
+                Ok(Some(record)) => engine.restore(record),
+                Ok(None) => {}
+                Err(error) => {
+                    // The log is ours, but a disk can lie: what doesn't verify isn't believed.
+                    tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
+                }
+            }
+        }
+    }
+    engine.start(clock.now());
+    Ok(())
+}
+
+/// Forgets held versions that the catalog doesn't list: a crash came between the two, or teammates
+/// dropped them.
+fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
+    for team in engine.teams() {
+        let Some(catalog) = engine.catalog(&team) else {
+            continue;
+        };
+        for (id, held) in versions.of_team(team) {
+            let listed =
+                catalog.version(&held.pod, &id).is_some() || catalog.private_version(&id).is_some();
+            if held.checkpoint.is_none() && !listed {
+                versions.remove(team, id)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells the engine what of each blob can be served.
+fn hold(
+    engine: &mut Engine,
+    blobs: &Blobs,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<(), Failure> {
+    for blob in versions.blobs().map_err(Failure::damaged)? {
+        let Some(holding) = blobs.held(blob)? else {
+            tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
+            continue;
+        };
+        for input in held_inputs(blob, holding) {
+            engine.handle(input, clock.now());
+        }
+    }
+    Ok(())
+}
+
+/// The devices that the settings name, to be connected to always.
+fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
+    let parsed = peers.iter().map(|peer| {
+        let wrong = |what: String| {
+            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} {what}"))
+                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+        };
+        let address: Multiaddr = peer
+            .parse()
+            .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+        podsync_net::split_address(address)
+            .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
+    });
+    parsed.collect()
+}
+
+fn listen(
+    settings: &Settings,
+    (listen, any_port): (Vec<std::net::SocketAddr>, bool),
+    seed: [u8; 32],
+    blobs: &Blobs,
+    gate: &Arc<SharedGate>,
+    stop: &CancellationToken,
+) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
+    let config = NetConfig {
+        listen,
+        mdns: settings.mdns,
+    };
+    let spawn = |config: &NetConfig| {
+        Net::spawn(
+            config,
+            seed,
+            blobs.store().clone(),
+            Arc::clone(gate) as _,
+            stop.clone(),
+        )
+    };
+    match spawn(&config) {
+        Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
+            tracing::info!(%addr, "taken; listening on another port");
+            let listen = config
+                .listen
+                .iter()
+                .map(|addr| (addr.ip(), 0).into())
+                .collect();
+            spawn(&NetConfig { listen, ..config })
+        }
+        other => other,
+    }
+    .map_err(|error| told(ErrorCode::Busy, &error, error.hint()).into())
+}
+
+fn serve(
+    daemon: &Daemon,
+    socket: &Path,
+    home: &Path,
+) -> Result<tokio::task::JoinHandle<()>, Failure> {
+    let failed = |error: std::io::Error| {
+        ApiError::new(
+            ErrorCode::Disk,
+            format!("cannot listen at {}: {error}", socket.display()),
+        )
+        .hint("choose a home whose path is shorter, on a file system that has sockets")
+    };
+    let folder = socket.parent().unwrap_or(socket);
+    own_folder(folder, home).map_err(failed)?;
+    remove_socket(socket).map_err(failed)?;
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    std::fs::set_permissions(socket, PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    let router = server::router(daemon);
+    let stop = daemon.tasks.stopping().clone();
+    Ok(tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+        if let Err(error) = served.await {
+            tracing::error!(%error, "the control API stopped");
+        }
+    }))
+}
+
+/// Makes a folder that is ours alone: it may lie where others can put one of that name, or a link.
+fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let metadata = folder.symlink_metadata()?;
+    if !metadata.is_dir() || metadata.uid() != home.metadata()?.uid() {
+        let what = format!("{} is a link or somebody else's", folder.display());
+        return Err(io::Error::other(what));
+    }
+    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
+}
+
+/// The lock on the home is ours: whoever left a socket is gone. Anything else of that name is not ours to remove.
+fn remove_socket(socket: &Path) -> io::Result<()> {
+    match socket.symlink_metadata() {
+        Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(socket),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl Running {
+    /// Serves until SIGTERM, SIGINT or a stop call, then ends in good order.
+    pub async fn until_stopped(self) {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            tracing::error!("signals can't be listened for: stopping");
+            return self.stop().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+            () = self.daemon.tasks.stopping().cancelled() => tracing::info!("asked to stop"),
+        }
+        self.stop().await;
+    }
+
+    /// Ends the daemon; returns once everything is on the disk and the home is free.
+    pub async fn stop(self) {
+        let Self {
+            daemon,
+            socket,
+            server,
+            engine,
+            engine_stop,
+            net_stop,
+        } = self;
+        daemon.tasks.begin_stop();
+        let graceful = async {
+            daemon.tasks.finished().await;
+            let _ = server.await;
+            engine_stop.cancel();
+            engine.wait().await;
+            net_stop.cancel();
+            daemon.net.stopped().await;
+            if let Err(error) = daemon.blobs.shutdown().await {
+                tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
+            }
+        };
+        if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
+            .await
+            .is_err()
+        {
+            tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
+        }
+        // Left over where this fails; the next daemon removes it.
+        let _ = remove_socket(&socket);
+    }
+}

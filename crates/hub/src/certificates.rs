@@ -1,0 +1,114 @@
+//! The hub's certificate, read again when its files change: a renewal needs no restart.
+//!
+//! Files that don't fit each other, as in the middle of a renewal, are refused, and the ones in force stay.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum_server::tls_rustls::RustlsConfig;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use x509_parser::pem::Pem;
+
+use crate::Hub;
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The certificate in force.
+#[derive(Debug, Clone)]
+pub struct Certificates {
+    files: Tls,
+    config: RustlsConfig,
+    hub: Arc<Hub>,
+    /// Of the files when they were read.
+    stamps: [Option<Stamp>; 2],
+}
+
+/// Another one means that a file was written.
+type Stamp = (SystemTime, u64);
+
+impl Certificates {
+    pub async fn load(files: Tls, hub: Arc<Hub>) -> io::Result<Self> {
+        let stamps = files.stamps();
+        let config = RustlsConfig::from_pem_file(&files.certificate, &files.key).await?;
+        let loaded = Self {
+            files,
+            config,
+            hub,
+            stamps,
+        };
+        loaded.note_end();
+        Ok(loaded)
+    }
+
+    /// What a server is made with; it follows each change.
+    pub fn config(&self) -> RustlsConfig {
+        self.config.clone()
+    }
+
+    /// Reads the files again if they changed, or in any case.
+    pub async fn reload(&mut self, always: bool) {
+        let stamps = self.files.stamps();
+        if !always && stamps == self.stamps {
+            return;
+        }
+        self.stamps = stamps;
+        let Tls { certificate, key } = &self.files;
+        match self.config.reload_from_pem_file(certificate, key).await {
+            Ok(()) => {
+                tracing::info!(file = %certificate.display(), "the certificate was read again");
+                self.note_end();
+            }
+            Err(error) => {
+                tracing::error!(file = %certificate.display(), %error, "the certificate can't be read: the one in force stays");
+            }
+        }
+    }
+
+    /// Looks at the files every some seconds, until `stop`.
+    pub async fn watch(mut self, stop: CancellationToken) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = looks.tick() => self.reload(false).await,
+            }
+        }
+    }
+
+    fn note_end(&self) {
+        let end = end_of(&self.files.certificate);
+        self.hub.metrics.certificate_end.set(end.unwrap_or(0));
+    }
+}
+
+impl Tls {
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [&self.certificate, &self.key].map(|file| {
+            let found = fs::metadata(file).ok()?;
+            Some((found.modified().ok()?, found.len()))
+        })
+    }
+}
+
+/// When the first certificate of a file ends, in Unix seconds.
+fn end_of(file: &Path) -> Option<i64> {
+    let bytes = fs::read(file).ok()?;
+    let mut all = Pem::iter_from_buffer(&bytes).flatten();
+    let first = all.find(|pem| pem.label == "CERTIFICATE")?;
+    let certificate = first.parse_x509().ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}

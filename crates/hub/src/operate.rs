@@ -1,0 +1,100 @@
+//! What operators ask of the buckets of a settings file, told in lines for people.
+//!
+//! A bucket that can't be asked is told like the others and keeps nobody from asking the next.
+
+use std::fmt::Write;
+
+use crate::{
+    abilities,
+    config::TeamConfig,
+    storage::{Storage, StorageError},
+    stored::MEMBERSHIP,
+    usage::Usage,
+};
+
+/// What there is to say, and how many teams' buckets aren't as they should be.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    pub text: String,
+    pub failed: usize,
+}
+
+impl Outcome {
+    fn say(&mut self, line: &str) {
+        // Writing to a string doesn't fail.
+        let _ = writeln!(self.text, "{}", line.trim_end());
+    }
+
+    fn head(&mut self, team: &TeamConfig) {
+        self.say(&format!("team {}, bucket {}", team.team, team.bucket));
+    }
+}
+
+/// Tries what each bucket's server can do. One by which a team can't share isn't as it should be.
+pub async fn check(teams: Vec<TeamConfig>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for team in teams {
+        outcome.head(&team);
+        match tried(&team).await {
+            Ok(seen) => {
+                outcome.say(&abilities::table(&seen));
+                outcome.failed += usize::from(!seen.suffice());
+            }
+            Err(error) => {
+                outcome.say(&format!("nothing could be tried: {error}"));
+                outcome.failed += 1;
+            }
+        }
+    }
+    outcome
+}
+
+async fn tried(team: &TeamConfig) -> Result<std::sync::Arc<abilities::Abilities>, StorageError> {
+    let bucket = open(team)?;
+    bucket.ensure().await?;
+    bucket.probe().await
+}
+
+/// The teams, and whether their buckets answer. One that doesn't is told, and is no failure.
+pub async fn list(teams: Vec<TeamConfig>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for team in teams {
+        let server = team.endpoint.as_ref();
+        let server = server.map_or_else(|| "AWS".to_owned(), ToString::to_string);
+        let listed = async { open(&team)?.list(MEMBERSHIP, None).await };
+        let state = match listed.await {
+            Ok(page) if page.objects.is_empty() => "no member came yet".to_owned(),
+            Ok(_) => "in use".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        outcome.say(&format!(
+            "{}  {} at {server}  {state}",
+            team.team, team.bucket
+        ));
+    }
+    outcome
+}
+
+/// How many bytes each team stores.
+pub async fn usage(teams: Vec<TeamConfig>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for team in teams {
+        outcome.head(&team);
+        let counted = async { Usage::of(open(&team)?.as_ref()).await };
+        match counted.await {
+            Ok(usage) => outcome.say(&usage.table(team.quota_bytes)),
+            Err(error) => {
+                outcome.say(&format!("nothing is known of it: {error}"));
+                outcome.failed += 1;
+            }
+        }
+    }
+    outcome
+}
+
+fn open(team: &TeamConfig) -> Result<std::sync::Arc<dyn Storage>, StorageError> {
+    let opened = team.open();
+    opened
+        .map(|settings| settings.bucket)
+        .map_err(|why| StorageError::Refused(why.into()))
+}

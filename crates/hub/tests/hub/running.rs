@@ -1,0 +1,293 @@
+//! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use podsync_core::TeamId;
+use podsync_hub::{
+    storage::memory::Fault,
+    testing::{Options, TestHub},
+};
+use reqwest::StatusCode;
+
+use crate::{
+    kit::{Team, client},
+    program::Program,
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A settings file, and what it names.
+struct Settings {
+    folder: tempfile::TempDir,
+}
+
+impl Settings {
+    fn new(teams: &[TeamId]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Self { folder };
+        settings.write(teams);
+        settings
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, teams: &[TeamId]) {
+        let tls = [self.path("tls.crt"), self.path("tls.key")];
+        let tls = if tls[0].exists() {
+            format!(
+                "[tls]\ncertificate = '{}'\nkey = '{}'\n",
+                tls[0].display(),
+                tls[1].display()
+            )
+        } else {
+            String::new()
+        };
+        let token = self.path("token");
+        let token = if token.exists() {
+            format!("metrics_token = '{}'\n", token.display())
+        } else {
+            String::new()
+        };
+        let teams: String = teams
+            .iter()
+            .enumerate()
+            .map(|(number, team)| {
+                format!("[[teams]]\nteam = '{team}'\nbucket = 'bucket-{number}'\nregion = 'eu-central-1'\nendpoint = 'http://127.0.0.1:9'\n")
+            })
+            .collect();
+        let text = format!(
+            "listen = '127.0.0.1:0'\npublic_urls = ['https://localhost']\n{token}{tls}{teams}"
+        );
+        std::fs::write(self.path("hub.toml"), text).unwrap();
+    }
+
+    /// A new certificate and its key; what a client trusts then.
+    fn certify(&self) -> reqwest::Certificate {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(self.path("tls.key"), made.key_pair.serialize_pem()).unwrap();
+        std::fs::write(self.path("tls.crt"), made.cert.pem()).unwrap();
+        reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
+    }
+
+    fn serve(&self) -> (Program, String) {
+        client(); // Installs a TLS provider.
+        let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+        let log = std::fs::File::create(self.path("log")).unwrap();
+        program
+            .stderr(Stdio::from(log))
+            .args(["serve", "--config"])
+            .arg(self.path("hub.toml"));
+        let (program, address) = Program::start(&mut program);
+        let port = address.rsplit(':').next().unwrap().to_owned();
+        (program, port)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Until the log has these words so many times.
+    async fn told(&self, words: &str, times: usize) {
+        let begun = Instant::now();
+        while self.log().matches(words).count() < times {
+            assert!(begun.elapsed() < PATIENCE, "{words}: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn hang_up(program: &Program) {
+    let id = program.0.id().to_string();
+    let told = Command::new("kill").args(["-HUP", &id]).status();
+    assert!(told.unwrap().success());
+}
+
+async fn status(client: &reqwest::Client, url: &str) -> StatusCode {
+    client.get(url).send().await.unwrap().status()
+}
+
+#[tokio::test]
+async fn settings_are_read_again_and_bad_ones_are_refused() {
+    let [one, two] = [Team::new().id(), Team::founded_by(1).id()];
+    let settings = Settings::new(&[one]);
+    let (mut program, port) = settings.serve();
+    let info = |team| format!("http://127.0.0.1:{port}/v1/teams/{team}");
+    let client = client();
+    assert_eq!(status(&client, &info(one)).await, StatusCode::OK);
+    assert_eq!(status(&client, &info(two)).await, StatusCode::NOT_FOUND);
+
+    settings.write(&[one, two]);
+    hang_up(&program);
+    settings.told("settings were read again", 1).await;
+    assert_eq!(status(&client, &info(two)).await, StatusCode::OK);
+
+    std::fs::write(settings.path("hub.toml"), "colour = 'green'\n").unwrap();
+    hang_up(&program);
+    settings.told("the old ones stay in force", 1).await;
+    assert!(settings.log().contains("colour"), "{}", settings.log());
+    for team in [one, two] {
+        assert_eq!(status(&client, &info(team)).await, StatusCode::OK);
+    }
+
+    settings.write(&[two]);
+    hang_up(&program);
+    settings.told("settings were read again", 2).await;
+    assert_eq!(status(&client, &info(one)).await, StatusCode::NOT_FOUND);
+    assert_eq!(status(&client, &info(two)).await, StatusCode::OK);
+    assert!(program.0.try_wait().unwrap().is_none(), "it ended");
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    let old = settings.certify();
+    settings.write(&[Team::new().id()]);
+    let (program, port) = settings.serve();
+    let trusting = |root: reqwest::Certificate| {
+        let client = reqwest::Client::builder().no_proxy();
+        client.tls_certs_only([root]).build().unwrap()
+    };
+    let url = format!("https://localhost:{port}/v1/time");
+    let reaches = async |root: &reqwest::Certificate| {
+        let answer = trusting(root.clone()).get(&url).send().await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+    };
+    assert!(reaches(&old).await);
+
+    std::fs::write(settings.path("tls.key"), "half a key").unwrap();
+    hang_up(&program);
+    settings.told("the one in force stays", 1).await;
+    assert!(reaches(&old).await);
+
+    // Without a signal: its files changed.
+    let new = settings.certify();
+    settings.told("the certificate was read again", 1).await;
+    assert!(reaches(&new).await);
+    assert!(!reaches(&old).await);
+}
+
+#[tokio::test]
+async fn only_who_has_the_token_is_shown_teams_and_metrics() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let settings = Settings::new(&[Team::new().id()]);
+    let (program, port) = settings.serve();
+    let get = async |path: &str, token: Option<&str>| {
+        let request = client().get(format!("http://127.0.0.1:{port}{path}"));
+        let request = match token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        request.send().await.unwrap().status()
+    };
+    for path in ["/metrics", "/health/teams"] {
+        assert_eq!(get(path, None).await, StatusCode::FORBIDDEN);
+        assert_eq!(get(path, Some(token)).await, StatusCode::FORBIDDEN);
+    }
+    std::fs::write(settings.path("token"), token).unwrap();
+    settings.write(&[Team::new().id()]);
+    hang_up(&program);
+    settings.told("settings were read again", 1).await;
+    for path in ["/metrics", "/health/teams"] {
+        assert_eq!(get(path, None).await, StatusCode::FORBIDDEN);
+        assert_eq!(
+            get(path, Some("another-token-of-32-letters-more")).await,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(get(path, Some(token)).await, StatusCode::OK);
+    }
+    assert_eq!(get("/health/live", None).await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn one_teams_dead_bucket_is_told_and_the_others_are_served() {
+    let hub = TestHub::with(Options::default()).await.unwrap();
+    let (one, two) = (Team::new(), Team::founded_by(1));
+    for (team, number) in [(&one, 0), (&two, 1)] {
+        let post = podsync_api::hub::PostOperations {
+            operations: team.operations.iter().map(Into::into).collect(),
+        };
+        let posted = crate::kit::Call::post(team.id(), "membership", &post).by(number);
+        assert_eq!(posted.send(&hub).await.status, StatusCode::OK);
+    }
+    hub.bucket(two.id()).fail(Fault::Unavailable);
+    let url = |path: &str| format!("{}{path}", hub.url());
+    assert_eq!(
+        status(&client(), &url("/health/ready")).await,
+        StatusCode::NO_CONTENT
+    );
+    let teams: serde_json::Value = client()
+        .get(url("/health/teams"))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let row = |team: TeamId| {
+        let mut rows = teams.as_array().unwrap().iter();
+        rows.find(|row| row["team"] == team.to_string()).unwrap()
+    };
+    assert_eq!(row(one.id())["state"], "ready");
+    assert_eq!(row(two.id())["state"], "down");
+    let reason = row(two.id())["reason"].as_str().unwrap();
+    assert!(reason.contains("503 SlowDown"), "{reason}");
+    // Whoever asks again within seconds costs the buckets nothing.
+    let before = hub.bucket(one.id()).seen().len();
+    for _ in 0..20 {
+        status(&client(), &url("/health/ready")).await;
+    }
+    assert_eq!(hub.bucket(one.id()).seen().len(), before);
+}
+
+#[test]
+fn a_ca_of_ones_own_is_named_by_ssl_cert_file() {
+    let server = Settings::new(&[]);
+    server.certify();
+    server.write(&[Team::new().id()]);
+    let (_program, port) = server.serve();
+    let settings = Settings::new(&[]);
+    let text = format!(
+        "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = 'https://localhost:{port}'\n",
+        Team::new().id()
+    );
+    std::fs::write(settings.path("hub.toml"), text).unwrap();
+    let listed = |trusted: Option<PathBuf>| {
+        let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+        teams
+            .args(["teams", "--config"])
+            .arg(settings.path("hub.toml"))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("NO_PROXY", "localhost")
+            .env_remove("SSL_CERT_FILE");
+        if let Some(file) = trusted {
+            teams.env("SSL_CERT_FILE", file);
+        }
+        String::from_utf8(teams.output().unwrap().stdout).unwrap()
+    };
+    let distrusted = listed(None);
+    assert!(distrusted.contains("SSL_CERT_FILE"), "{distrusted}");
+    // What is there is no S3 server, and is reached.
+    let trusted = listed(Some(server.path("tls.crt")));
+    assert!(trusted.contains("bucket payments: 404"), "{trusted}");
+}
+
+#[test]
+fn the_settings_lie_where_they_are_said_to() {
+    // A hub that can't read them says the file, and ends.
+    let out = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+        .args(["serve", "--config"])
+        .arg(Path::new("/nowhere/hub.toml"))
+        .output()
+        .unwrap();
+    assert!(!out.status.success());
+    let words = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert!(words.contains("/nowhere/hub.toml"), "{words}");
+}

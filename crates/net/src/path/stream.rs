@@ -1,0 +1,163 @@
+//! A TCP stream that fails when its path is dead.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::tcp;
+use tokio::{
+    io::ReadBuf,
+    time::{Duration, Instant, Sleep, sleep_until},
+};
+
+use super::{Cut, Paths, SILENCE, Why};
+
+/// A timer that goes off so late says that this process slept, not the peer.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// How a path came to its end, where it wasn't this side that closed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Nothing came any more, or the other side gave it up.
+    Lost,
+    /// It was ended from here.
+    Cut,
+}
+
+pub(crate) struct Path {
+    stream: tcp::tokio::TcpStream,
+    id: u64,
+    cut: Arc<Cut>,
+    paths: Paths,
+    /// When bytes came last.
+    heard: Instant,
+    /// Goes off at the earliest time at which the path may be dead.
+    timer: Pin<Box<Sleep>>,
+    ended: Option<Ended>,
+}
+
+impl Path {
+    pub(super) fn new(stream: tcp::tokio::TcpStream, id: u64, cut: Arc<Cut>, paths: Paths) -> Self {
+        let heard = Instant::now();
+        Self {
+            stream,
+            id,
+            cut,
+            paths,
+            heard,
+            timer: Box::pin(sleep_until(heard + SILENCE)),
+            ended: None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Fails if the path is dead; otherwise it has the task woken when it may be.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        self.cut.task.register(context.waker());
+        if let Some(why) = self.cut.why() {
+            self.ended = Some(Ended::Cut);
+            return Err(match why {
+                Why::AddressGone => io::Error::new(
+                    io::ErrorKind::AddrNotAvailable,
+                    "this machine has no longer the address that the connection leaves from",
+                ),
+                Why::NoRoom => io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "too many handshakes at once",
+                ),
+            });
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            let overslept = now.duration_since(self.timer.deadline()) > OVERSLEPT;
+            let mut byte = [0];
+            let mut byte = ReadBuf::new(&mut byte);
+            // What has come and wasn't read yet was heard all the same.
+            if overslept || self.stream.0.poll_peek(context, &mut byte).is_ready() {
+                self.heard = now;
+            }
+            let dead_at = self.heard + SILENCE;
+            if dead_at <= now {
+                self.ended = Some(Ended::Lost);
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the peer has been silent for too long",
+                ));
+            }
+            self.timer.as_mut().reset(dead_at);
+        }
+        Ok(())
+    }
+}
+
+impl AsyncRead for Path {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_read(context, into) {
+            Poll::Ready(Ok(len)) if len > 0 => {
+                self.heard = Instant::now();
+                Poll::Ready(Ok(len))
+            }
+            Poll::Ready(ended) => {
+                self.ended.get_or_insert(Ended::Lost);
+                Poll::Ready(ended)
+            }
+            Poll::Pending => {
+                self.check(context)?;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Path {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if written.is_pending() {
+            self.check(context)?;
+        }
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, bytes);
+        if written.is_pending() {
+            self.check(context)?;
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_close(context))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Path {
+    fn drop(&mut self) {
+        self.paths.closed(self.id, self.ended);
+    }
+}

@@ -1,0 +1,108 @@
+//! What never enters a version: homes, and secrets unless they are allowed.
+
+use std::{fs, io::Write, path::Path};
+
+use podsync_core::{
+    OpId, TeamId,
+    ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret},
+};
+use podsync_pack::{SaveError, Source, SourceError};
+
+use crate::support::{Home, SaveChoice};
+
+fn ticket() -> String {
+    let secret = TicketSecret::from_seed(&[7; 32]);
+    let (team, op) = (TeamId::of(b"team"), OpId::of(b"op"));
+    let ticket = Ticket::new(TicketKind::Invite, secret, team, &op, None, &[]);
+    ticket.unwrap().expose_text().to_string()
+}
+
+fn save(path: &Path, allow_secrets: bool) -> Result<(), SaveError> {
+    let choice = SaveChoice {
+        allow_secrets,
+        ..SaveChoice::default()
+    };
+    let source = Source::open(path).map_err(SaveError::Source)?;
+    Home::new().try_save(source, &[], choice).map(drop)
+}
+
+fn zipped(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in members {
+        let options = zip::write::SimpleFileOptions::default();
+        writer.start_file(*name, options).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_secret_is_refused_by_name_and_saved_where_it_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let recovery = RecoveryKey::from_seed([7; 32]).expose_text().to_string();
+    // Across the chunker's buffers too: it lies behind two MiB less a few bytes.
+    let mut deep = vec![b'x'; (2 << 20) - 20];
+    deep.extend_from_slice(format!(" {recovery}\n").as_bytes());
+    let (folder, zip, file) = (
+        dir.path().join("state"),
+        dir.path().join("a.zip"),
+        dir.path().join("note"),
+    );
+    fs::create_dir_all(folder.join("inner")).unwrap();
+    fs::write(folder.join("inner/notes.txt"), &deep).unwrap();
+    fs::write(
+        &zip,
+        zipped(&[("a", b"x"), ("b.json", ticket().as_bytes())]),
+    )
+    .unwrap();
+    fs::write(&file, format!("TICKET={}", ticket())).unwrap();
+    for (path, named, kind) in [
+        (&folder, "inner/notes.txt", "a recovery key"),
+        (&zip, "b.json", "a ticket"),
+        (&file, "note", "a ticket"),
+    ] {
+        match save(path, false) {
+            Err(SaveError::Source(SourceError::Secret { name, what })) => {
+                assert_eq!((name.as_str(), what), (named, kind));
+            }
+            other => panic!("{other:?}"),
+        }
+        save(path, true).unwrap();
+    }
+    fs::write(&file, "podsync2-is how a ticket begins").unwrap();
+    save(&file, false).unwrap();
+}
+
+#[test]
+fn a_home_is_refused_whatever_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path().join("state/deep/home");
+    fs::create_dir_all(home.join("packs")).unwrap();
+    fs::write(home.join("identity"), [7; 32]).unwrap();
+    fs::write(home.join("machine"), "").unwrap();
+    fs::write(home.join("packs/x.pack"), "sealed").unwrap();
+    let zip = dir.path().join("home.zip");
+    fs::write(&zip, zipped(&[("h/identity", b"key"), ("h/machine", b"")])).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(&home, &link).unwrap();
+    let inside = [
+        home.join("packs"),
+        home.join("packs/x.pack"),
+        link.join("identity"),
+    ];
+    for path in [dir.path().join("state"), home, zip, link]
+        .iter()
+        .chain(&inside)
+    {
+        let error = save(path, true).unwrap_err();
+        assert!(
+            error.to_string().contains("podsync home"),
+            "{}: {error}",
+            path.display()
+        );
+    }
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("identity"), "of somebody else's program").unwrap();
+    save(&other, false).unwrap();
+}

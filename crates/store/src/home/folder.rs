@@ -1,0 +1,171 @@
+//! Which folders may become a home, and who may look into one.
+//!
+//! podsync deletes in its home, so a folder of somebody else's never becomes one by a slip of the hand.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+};
+
+use super::{HomeError, atomic, lock};
+use crate::StoreError;
+
+/// What a folder may have in it that is to become a home: put there for it, or by the system.
+const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
+
+/// Files that every home gets. Two of them side by side are no accident.
+const MARKS: [&str; 6] = [
+    "identity",
+    "machine",
+    "packs.location",
+    "log.redb",
+    "held.redb",
+    "format",
+];
+
+/// Whether a folder is a podsync home, in use or not, whole or half copied.
+pub fn is_home(folder: &Path) -> bool {
+    let marks = MARKS.iter().filter(|name| folder.join(name).is_file());
+    marks.count() >= 2
+}
+
+/// Refuses what is there and is no home, before anything is changed in it.
+pub(super) fn refuse_foreign(root: &Path) -> Result<(), HomeError> {
+    let path = || root.to_owned();
+    let entries = match root.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return refuse_nested(root),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return Err(HomeError::NotAFolder { path: path() });
+        }
+        Err(error) => return Err(StoreError::read(root)(error).into()),
+    };
+    if root.join("format").is_file() && root.join("lock").is_file() || is_home(root) {
+        return Ok(());
+    }
+    for entry in entries {
+        let name = entry.map_err(StoreError::read(root))?.file_name();
+        if !may_be_there(root, &name) {
+            let found = name.to_string_lossy().into_owned();
+            return Err(HomeError::NotAHome {
+                path: path(),
+                found,
+            });
+        }
+    }
+    refuse_nested(root)
+}
+
+fn may_be_there(root: &Path, name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        BEFOREHAND.contains(&name)
+            || name.starts_with(atomic::PREFIX)
+            || (name == "lock" && lock::is_one(&root.join(name)))
+    })
+}
+
+/// A new home in another one would be swept, saved and removed along with it.
+fn refuse_nested(root: &Path) -> Result<(), HomeError> {
+    let absolute = std::path::absolute(root).map_err(StoreError::read(root))?;
+    let there = absolute.ancestors().find(|folder| folder.exists());
+    let there = there.and_then(|folder| folder.canonicalize().ok());
+    let outer = there
+        .iter()
+        .flat_map(|folder| folder.ancestors())
+        .find(|folder| is_home(folder));
+    match outer {
+        None => Ok(()),
+        Some(outer) => Err(HomeError::Nested {
+            path: root.to_owned(),
+            outer: outer.to_owned(),
+        }),
+    }
+}
+
+/// Who can write to the folder can put another key into it.
+pub(super) fn refuse_writable(root: &Path) -> Result<(), HomeError> {
+    let mode = root
+        .metadata()
+        .map_err(StoreError::read(root))?
+        .permissions()
+        .mode()
+        & 0o777;
+    if mode & 0o022 != 0 {
+        return Err(HomeError::Exposed {
+            path: root.to_owned(),
+            risk: "written",
+            mode,
+            fix: "700",
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a link where a folder of ours should be: files are deleted there.
+pub(super) fn refuse_link(folder: &Path) -> Result<(), HomeError> {
+    match folder.symlink_metadata() {
+        Ok(metadata) if metadata.is_symlink() => Err(HomeError::Link {
+            path: folder.to_owned(),
+        }),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::read(folder)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| StoreError::io("create", folder, 0, error))
+}
+
+/// Takes from others what an older podsync let them see of a home. The folder itself is closed last, so where it is
+/// closed already nothing is left to do.
+pub(super) fn close_to_others(folder: &Path) -> Result<(), StoreError> {
+    let failed = |error| StoreError::io("close to others", folder, 0, error);
+    let log = folder.join("log.redb");
+    let is_open = |path: &Path| {
+        let metadata = path.symlink_metadata();
+        metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+    };
+    if is_open(folder) || is_open(&log) {
+        close_within(folder).map_err(failed)?;
+        if log.is_file() {
+            fs::set_permissions(&log, Permissions::from_mode(0o600)).map_err(failed)?;
+        }
+        fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Closes a file that a library made.
+pub(crate) fn close_file(file: &fs::File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
+}
+
+/// Closes all that a library made in a folder, and the folder.
+pub(crate) fn close_all(folder: &Path) -> Result<(), StoreError> {
+    close_within(folder)
+        .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o700)))
+        .map_err(|error| StoreError::io("close to others", folder, 0, error))
+}
+
+fn close_within(folder: &Path) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        let entry = entry?;
+        let (path, kind) = (entry.path(), entry.file_type()?);
+        if kind.is_dir() {
+            close_within(&path)?;
+            fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+        } else if kind.is_file() && entry.file_name() != "log.redb" {
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        }
+    }
+    Ok(())
+}

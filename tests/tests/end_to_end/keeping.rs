@@ -1,0 +1,297 @@
+//! Nothing is lost by a slip of the hand, by a disk that fails, or by a save that comes to nothing.
+
+use std::{
+    fs,
+    os::unix::net::UnixListener,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use podsync_tests::kit::{Home, fill, finish, same_tree, size_of};
+
+use crate::share::alice_and_bob;
+
+const MIB: usize = 1 << 20;
+/// What databases may grow by, of which something is always in use.
+const RECORDS_LEN: u64 = 8 << 20;
+/// How long what was let go of may take to leave the disk.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Everything that the home and a running daemon keep, and how much it is.
+fn used(home: &Home) -> Result<(usize, u64)> {
+    let packs = fs::read_dir(home.path().join("packs"))?.count();
+    let unfinished = fs::read_dir(home.path().join("tmp"))?.count();
+    Ok((packs + unfinished, size_of(&home.path())?))
+}
+
+/// Waits until no more is used than before.
+fn nothing_left(home: &Home, before: (usize, u64)) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let now = used(home)?;
+        if now.0 == before.0 && now.1 <= before.1 + RECORDS_LEN {
+            return Ok(());
+        }
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "{before:?} packs and bytes before, {now:?} after"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// 90 MiB that don't shrink, and last what can't be saved.
+fn unsavable(folder: &Path) -> Result<UnixListener> {
+    fill(folder, 90, MIB, 1)?;
+    UnixListener::bind(folder.join("zz-socket")).context("no socket")
+}
+
+#[test]
+fn a_save_that_fails_leaves_nothing_behind() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let small = alice.scratch("small");
+    fill(&small, 3, MIB, 2)?;
+    let state = alice.scratch("state");
+    let _socket = unsavable(&state)?;
+    let save = ["save", "orders", "--from", &text(&state)];
+    for with_daemon in [false, true] {
+        if with_daemon {
+            alice.start(&[])?;
+        }
+        alice
+            .run(&["save", "orders", "--from", &text(&small)])?
+            .ok()?;
+        let before = used(&alice)?;
+        let told = alice.run(&save)?.failed(12)?;
+        ensure!(told.contains("zz-socket"), "{told}");
+        nothing_left(&alice, before)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_save_that_is_killed_leaves_nothing_behind_at_the_next_start() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.run(&["list"])?.ok()?;
+    let before = used(&alice)?;
+    let state = alice.scratch("state");
+    let _socket = unsavable(&state)?;
+    let save = ["save", "orders", "--from", &text(&state)];
+    for place in ["store::pack::synced", "store::pack::adopted"] {
+        let killed = alice.run_with(&save, &[("PODSYNC_ABORT_AT", place)], None)?;
+        ensure!(killed.code.is_none(), "{place} was never reached");
+        ensure!(
+            used(&alice)?.1 > before.1 + RECORDS_LEN,
+            "{place}: nothing to clear"
+        );
+        alice.run(&["list"])?.ok()?;
+        nothing_left(&alice, before).with_context(|| format!("killed at {place}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_save_that_is_interrupted_leaves_nothing_behind() -> Result<()> {
+    for with_daemon in [false, true] {
+        let mut alice = Home::new("alice")?;
+        alice.found("payments")?;
+        alice.run(&["list"])?.ok()?;
+        if with_daemon {
+            alice.start(&[])?;
+        }
+        let before = used(&alice)?;
+        let state = alice.scratch("state");
+        fill(&state, 400, MIB, 1)?;
+        let saving = alice.spawn(&["save", "orders", "--from", &text(&state)], &[])?;
+        let begun = Instant::now();
+        while fs::read_dir(alice.path().join("packs"))?.count() <= before.0 {
+            ensure!(begun.elapsed() < PATIENCE, "no pack was written");
+            thread::sleep(Duration::from_millis(2));
+        }
+        Command::new("kill")
+            .args(["-INT", &saving.id().to_string()])
+            .status()?;
+        let answer = finish(saving)?;
+        ensure!(answer.code != Some(0), "it was done before: {answer:?}");
+        nothing_left(&alice, before)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_is_no_home_is_refused_by_every_command() -> Result<()> {
+    let alice = Home::uninitialised("alice")?;
+    fs::create_dir_all(alice.path().join("tmp"))?;
+    let precious = alice.path().join("tmp/pack-precious");
+    fs::write(&precious, "precious")?;
+    let commands: [&[&str]; 4] = [
+        &["init"],
+        &["status"],
+        &["save", "orders", "--from", "."],
+        &["team", "create", "payments"],
+    ];
+    for command in commands {
+        alice.run(command)?;
+        ensure!(fs::read(&precious)? == b"precious", "{command:?}");
+        ensure!(!alice.path().join("lock").exists(), "{command:?}");
+    }
+    let told = alice.run(&["init"])?.failed(2)?;
+    ensure!(
+        told.contains("not empty") && told.contains("--home"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_home_and_secrets_never_enter_a_version() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let ticket = alice.invite(&[])?;
+    let inside = alice.path().join("packs");
+    for path in [alice.path(), alice.scratch(""), inside] {
+        let told = alice
+            .run(&["save", "orders", "--from", &text(&path), "--allow-secrets"])?
+            .failed(12)?;
+        ensure!(told.contains("podsync home"), "{told}");
+    }
+    let state = alice.scratch("state");
+    fs::create_dir(&state)?;
+    fs::write(state.join("notes.md"), format!("for bob: `{ticket}`"))?;
+    let save = ["save", "orders", "--from", &text(&state)];
+    let told = alice.run(&save)?.failed(15)?;
+    ensure!(
+        told.contains("notes.md") && told.contains("--allow-secrets"),
+        "{told}"
+    );
+    ensure!(!told.contains(&ticket), "a message repeats no secret");
+    alice
+        .run(&[&save[..], &["--allow-secrets"]].concat())?
+        .ok()?;
+    Ok(())
+}
+
+/// Damage is told as such by each command, and the commands that it names bring the team back.
+#[test]
+fn a_damaged_log_is_fetched_again_from_the_team() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 3, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &text(&state)])?
+        .ok()?;
+    bob.run(&["pull", "orders"])?.ok()?;
+    bob.stop()?;
+    let log = bob.path().join("log.redb");
+    let whole = fs::read(&log)?;
+    for damage in [
+        Vec::new(),
+        vec![0; whole.len()],
+        whole[..whole.len() / 2].to_vec(),
+    ] {
+        fs::write(&log, &damage)?;
+        for command in [
+            &["list"][..],
+            &["team", "members"],
+            &["export", "orders", "out"],
+        ] {
+            let told = bob.run(command)?.failed(10)?;
+            ensure!(told.contains("log.redb is damaged"), "{command:?}: {told}");
+            ensure!(told.contains("podsync team join"), "{command:?}: {told}");
+        }
+        let doctor = bob.run(&["doctor"])?;
+        ensure!(
+            doctor.json.to_string().contains("log.redb is damaged"),
+            "{doctor:?}"
+        );
+    }
+    fs::rename(&log, bob.path().join("log.redb.damaged"))?;
+    let ticket = alice.invite(&[])?;
+    bob.start(&[&alice])?;
+    bob.join(&ticket)?.ok()?;
+    bob.run(&["pull", "orders"])?.ok()?;
+    let out = bob.scratch("out");
+    bob.run(&["export", "orders", &text(&out)])?.ok()?;
+    same_tree(&state, &out)?;
+    // Its own feed goes on.
+    fs::write(out.join("more"), "of bob's")?;
+    let shared = bob
+        .run(&["save", "orders", "--share", "--from", &text(&out)])?
+        .ok()?;
+    assert_eq!(shared["reference"], "orders:2");
+    Ok(())
+}
+
+#[test]
+fn damaged_holdings_are_noted_anew() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 3, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &text(&state)])?
+        .ok()?;
+    let held = alice.path().join("held.redb");
+    fs::write(&held, "")?;
+    let told = alice.run(&["list"])?.failed(10)?;
+    ensure!(told.contains("held.redb is damaged"), "{told}");
+    let doctor = alice.run(&["doctor"])?;
+    ensure!(
+        doctor.json.to_string().contains("held.redb is damaged"),
+        "{doctor:?}"
+    );
+    fs::rename(&held, alice.path().join("held.redb.damaged"))?;
+    let out = alice.scratch("out");
+    alice.run(&["export", "orders", &text(&out)])?.ok()?;
+    same_tree(&state, &out)
+}
+
+#[test]
+fn a_damaged_key_is_told_as_such() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let identity = alice.path().join("identity");
+    let mut key = fs::read(&identity)?;
+    key[7] ^= 1;
+    for damage in [key, Vec::new()] {
+        fs::write(&identity, damage)?;
+        for command in [&["list"][..], &["init"]] {
+            let told = alice.run(command)?.failed(10)?;
+            ensure!(told.contains("identity is damaged"), "{told}");
+        }
+        let doctor = alice.run(&["doctor"])?;
+        ensure!(
+            doctor.json.to_string().contains("identity is damaged"),
+            "{doctor:?}"
+        );
+    }
+    Ok(())
+}
+
+/// No static peer and no multicast: what the ticket says leads to its issuer.
+#[test]
+fn a_ticket_alone_leads_to_the_team() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let ticket = alice.invite(&[])?;
+    ensure!(ticket.len() <= 200, "{} characters", ticket.len());
+    let mut bob = Home::new("bob")?;
+    bob.start(&[])?;
+    let (begin, end) = ticket.split_at(60);
+    let pasted = format!("Ticket: \"{}{end}\"", begin.to_uppercase());
+    bob.join(&pasted)?.ok()?;
+    let members = bob.run(&["team", "members"])?.ok()?;
+    ensure!(members.to_string().contains("alice"), "{members}");
+    Ok(())
+}
