@@ -106,6 +106,13 @@ pub struct Forecast {
     pub merge: String,
     /// The services that would be loaded; empty where the version doesn't tell.
     pub services: Vec<String>,
+    /// Whether the instance made this plan, from the objects that it would place. If not, two lists of
+    /// resources were compared.
+    #[serde(default)]
+    pub planned: bool,
+    /// Services that can't be loaded and would stay as they are, and why.
+    #[serde(default)]
+    pub failed: Vec<(String, String)>,
     /// Per resource; none where the version or the instance has no index of its resources.
     pub changes: Option<Changes>,
 }

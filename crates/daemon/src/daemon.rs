@@ -258,6 +258,13 @@ impl Daemon {
                 evictor: Arc::clone(&evictor),
             }),
             forecaster: Arc::new(Forecaster {
+                robot,
+                signers: Signers {
+                    device,
+                    node: node.clone(),
+                    log: log.clone(),
+                    finder: finder.clone(),
+                },
                 node: node.clone(),
                 pull: Arc::clone(&pull),
                 inspect: inspect.clone(),

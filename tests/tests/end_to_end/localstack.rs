@@ -31,6 +31,10 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
         bob.run(&[&arguments, services].concat())?.ok()
     };
     let foreseen = dry_run(&[])?;
+    assert_eq!(
+        foreseen["planned"], false,
+        "nothing of her device was loaded here, and a plan runs what is in a state"
+    );
     assert!(
         foreseen["changes"]["added"].as_u64() > Some(4),
         "{foreseen}"
@@ -73,6 +77,7 @@ fn what_one_localstack_held_another_holds_after_pull_and_load() -> Result<()> {
     );
     similar(&hers.dump()?, &his.dump()?);
     let foreseen = dry_run(&[])?;
+    assert_eq!(foreseen["planned"], true, "{foreseen}");
     let numbers = &foreseen["changes"];
     assert_eq!(
         (&numbers["added"], &numbers["removed"]),

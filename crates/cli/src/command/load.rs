@@ -187,13 +187,36 @@ async fn dry_run(
             forecast.reference, forecast.endpoint, printable(&forecast.emulator), forecast.merge
         );
         match &forecast.changes {
-            Some(changes) => format!("{heading}: {}", diff::words(changes)),
+            Some(changes) if forecast.planned => format!("{heading}: {}", diff::words(changes)),
+            Some(changes) => format!("{heading}: {}\n{UNPLANNED}", diff::words(changes)),
             None => format!(
                 "{heading} is possible. podsync cannot tell what would change: the version or the emulator has no index of its resources."
             ),
         }
-    })
+    })?;
+    if forecast.failed.is_empty() {
+        return Ok(());
+    }
+    for (service, reason) in &forecast.failed {
+        connection.context.printer.warn(format_args!(
+            "{} would not be loaded: {}",
+            printable(service),
+            printable(reason)
+        ));
+    }
+    Err(ApiError::new(
+        ErrorCode::Instance,
+        format!(
+            "{} would not be loaded",
+            count(forecast.failed.len(), "service")
+        ),
+    )
+    .hint("nothing was changed"))
 }
+
+/// Why a forecast may not come true to the letter.
+const UNPLANNED: &str = "This compares two lists of resources. The instance has made no plan: it has no companion plugin, \
+     it is not on this machine, or nothing of the signer's device was loaded here before.";
 
 pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
     let request = pods::Undo {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use podsync_api::{
     ApiError, ErrorCode,
-    contents::{Forecast, ForecastLoad},
+    contents::{Changes, Forecast, ForecastLoad},
     pods::Sources,
 };
-use podsync_instance::{Merge, ParseMergeError, foresee};
+use podsync_core::TeamId;
+use podsync_instance::{Contents, Instance, Merge, ParseMergeError, foresee};
 
 use crate::{
     call::{Context, Handle},
@@ -18,13 +19,21 @@ use crate::{
         choose::team_of,
         contents::{Inspect, of_resources},
         find::Patience,
-        load::fitting,
+        holdings::pack_ids,
+        load::{
+            fitting::{self, Part},
+            post::{self, StateLoad},
+            signers::Signers,
+        },
         pull::{Pull, Wanted},
     },
 };
 
 /// Foretells loads.
 pub(crate) struct Forecaster {
+    /// A robot's runner knows no signers: who gave it the token trusts the team.
+    pub(crate) robot: bool,
+    pub(crate) signers: Signers,
     pub(crate) node: Node,
     pub(crate) pull: Arc<Pull>,
     pub(crate) inspect: Inspect,
@@ -40,9 +49,9 @@ impl Handle<ForecastLoad> for Forecaster {
         let merge: Merge = call.merge.parse().map_err(|error: ParseMergeError| {
             ApiError::new(ErrorCode::Invalid, error.to_string())
         })?;
-        let (held, pulled) = self
+        let (held, pulled, _pins) = self
             .pull
-            .pull(
+            .pull_to_read(
                 team,
                 Wanted::new(
                     &call.reference,
@@ -57,20 +66,35 @@ impl Handle<ForecastLoad> for Forecaster {
         let instance = connect(&call.endpoint, call.token.as_ref()).await?;
         let part = fitting::part(&manifest, &call.services, merge)?;
         let environment = fitting::fits(&manifest, &part, &instance).await?;
-        let changes = match self.inspect.index(team, &manifest).await? {
-            None => None,
-            Some(version) => {
-                // What else is in the instance matters only where a load would take it away.
-                let services = match merge {
-                    Merge::Overwrite => &[][..],
-                    _ => &part.services,
-                };
-                let now = instance.contents(services).await.map_err(Failure::from)?;
-                let version = version.of(&part.services);
-                now.map(|now| of_resources(foresee(merge, &now, &version)))
+        let mut plan = None;
+        // Making a plan runs what is in the state, as a load does.
+        if instance.is_loopback() && self.trusts(team, &pulled.reference).await? {
+            let load = StateLoad {
+                manifest: (*manifest).clone(),
+                part: part.clone(),
+                merge,
+                meant: None,
+            };
+            let named = pack_ids(&manifest);
+            let asked = post::ask(&self.inspect.blobs, &instance, load, &context).await;
+            plan = self.inspect.holdings.doubting(team, named, asked).await?;
+        }
+        let planned = plan.is_some();
+        let (changes, failed) = match plan {
+            Some(plan) => (Some(of_resources(plan.changes)), plan.failed),
+            None => {
+                let version = self.inspect.index(team, &manifest).await?;
+                let changes = compared(&instance, version, &part, merge).await?;
+                (changes, Vec::new())
             }
         };
+        let failed = failed
+            .into_iter()
+            .map(|(service, message)| (service.to_string(), message))
+            .collect();
         Ok(Forecast {
+            planned,
+            failed,
             reference: pulled.reference,
             endpoint: call.endpoint,
             emulator: environment.emulator().to_string(),
@@ -79,4 +103,34 @@ impl Handle<ForecastLoad> for Forecaster {
             changes,
         })
     }
+}
+
+impl Forecaster {
+    /// Whether a load wouldn't ask about who made the version.
+    async fn trusts(&self, team: TeamId, reference: &str) -> Result<bool, Failure> {
+        match self.signers.signer(team, reference).await? {
+            Some(signer) if !self.robot => self.signers.knows(team, signer).await,
+            _ => Ok(true),
+        }
+    }
+}
+
+/// From the lists of both sides: as good as these are.
+async fn compared(
+    instance: &Instance,
+    version: Option<Contents>,
+    part: &Part,
+    merge: Merge,
+) -> Result<Option<Changes>, Failure> {
+    let Some(version) = version else {
+        return Ok(None);
+    };
+    // What else is in the instance matters only where a load would take it away.
+    let services = match merge {
+        Merge::Overwrite => &[][..],
+        _ => &part.services,
+    };
+    let now = instance.contents(services).await?;
+    let version = version.of(&part.services);
+    Ok(now.map(|now| of_resources(foresee(merge, &now, &version))))
 }

@@ -1,14 +1,16 @@
-//! A version's state on its way into an instance: the zip is rebuilt from the packs while it is sent.
+//! A version's state on its way to an instance: the zip is rebuilt from the packs while it is sent, to be
+//! loaded or to be asked about.
 
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use podsync_api::{Progress, Stage};
 use podsync_core::manifest::Manifest;
-use podsync_instance::{Identity, Instance, LoadProgress, LoadReport, LoadRequest, Merge};
-use podsync_pack::Version;
+use podsync_instance::{Identity, Instance, LoadProgress, LoadReport, LoadRequest, Merge, Plan};
+use podsync_pack::{EntryName, RebuildError, Version};
 use podsync_store::Blobs;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
     call::Context, error::Failure, meter::Meter, packs::HeldPacks, service::load::fitting::Part,
@@ -17,6 +19,8 @@ use crate::{
 /// Pieces of the rebuilt state between the packs and the connection: 16 MiB with the pieces of the
 /// zip writer.
 const PIECES: usize = 64;
+/// Where the bodies of objects and other files are, of whatever service.
+const ASSETS: &str = "assets/";
 /// A piece of this length is handed on.
 const PIECE_LEN: usize = 256 << 10;
 
@@ -42,45 +46,10 @@ pub(crate) async fn post(
         merge,
         meant,
     } = load;
-    let part = Arc::new(part);
-    let packs = Arc::new(HeldPacks::new(blobs.clone()));
-    let manifest = Arc::new(manifest);
-    let len = {
-        let (manifest, packs) = (Arc::clone(&manifest), Arc::clone(&packs));
-        let part = Arc::clone(&part);
-        tokio::task::spawn_blocking(move || {
-            Version::new(&manifest, &*packs).part_zip_len(&|name| part.holds(name))
-        })
-        .await??
-    };
-    let (pieces, queue) = mpsc::channel(PIECES);
-    let rebuild = {
-        let (manifest, part) = (Arc::clone(&manifest), Arc::clone(&part));
-        let meter = Meter::new(
-            Arc::clone(context),
-            Stage::Rebuilding,
-            Some(manifest.state_len),
-        );
-        tokio::task::spawn_blocking(move || {
-            let mut out = io::BufWriter::with_capacity(PIECE_LEN, Pieces(pieces));
-            let version = Version::new(&manifest, &*packs);
-            let done = version.part_to_zip(&|name| part.holds(name), &mut out, &meter);
-            match done {
-                Ok(()) => io::Write::flush(&mut out).map_err(podsync_pack::RebuildError::Output),
-                Err(error) => {
-                    // The body must end in an error, or the instance would take a short one for whole.
-                    let _ = out
-                        .get_ref()
-                        .0
-                        .blocking_send(Err(io::Error::other("rebuilding failed")));
-                    Err(error)
-                }
-            }
-        })
-    };
-    let body = futures::stream::unfold(queue, |mut queue| async move {
-        Some((queue.recv().await?, queue))
-    });
+    let (part, manifest) = (Arc::new(part), Arc::new(manifest));
+    let held = Arc::clone(&part);
+    let state = rebuild(blobs, &manifest, move |name| held.holds(name), context).await?;
+    let len = state.len;
     let request = LoadRequest {
         len,
         merge,
@@ -89,7 +58,7 @@ pub(crate) async fn post(
     };
     let mut sent = 0;
     let loaded = instance
-        .load(body, request, |seen| match seen {
+        .load(state.body, request, |seen| match seen {
             LoadProgress::Sent(done) => {
                 sent = done;
                 context.report(&Progress::new(Stage::Loading, done, Some(len)));
@@ -107,10 +76,9 @@ pub(crate) async fn post(
             }
         })
         .await;
-    let rebuilt = rebuild.await?;
-    match (loaded, rebuilt) {
+    match (loaded, state.rebuilding.await?) {
         // The instance broke off, so the rebuild did: its reason is the one to tell.
-        (Err(error), Ok(()) | Err(podsync_pack::RebuildError::Output(_))) => Err(error.into()),
+        (Err(error), Ok(()) | Err(RebuildError::Output(_))) => Err(error.into()),
         (_, Err(error)) => Err(error.into()),
         (Ok(mut report), Ok(())) => {
             report
@@ -119,6 +87,88 @@ pub(crate) async fn post(
             Ok(report)
         }
     }
+}
+
+/// Asks what a load would change, without the bodies of objects: they change nothing of the answer. None
+/// where the instance can't say.
+pub(crate) async fn ask(
+    blobs: &Blobs,
+    instance: &Instance,
+    load: StateLoad<'_>,
+    context: &Arc<Context>,
+) -> Result<Option<Plan>, Failure> {
+    let manifest = Arc::new(load.manifest);
+    let services = load.part.services.clone();
+    let part = load.part;
+    let without_bodies =
+        move |name: &EntryName| part.holds(name) && !name.as_str().starts_with(ASSETS);
+    let state = rebuild(blobs, &manifest, without_bodies, context).await?;
+    let request = LoadRequest {
+        len: state.len,
+        merge: load.merge,
+        saved_by: manifest.source.emulator.as_ref(),
+        meant: load.meant,
+    };
+    let plan = instance.plan(state.body, request).await;
+    match (plan, state.rebuilding.await?) {
+        // An instance that has no such endpoint may answer before it has read to the end.
+        (plan, Ok(()) | Err(RebuildError::Output(_))) => Ok(plan?.map(|plan| plan.of(&services))),
+        (_, Err(error)) => Err(error.into()),
+    }
+}
+
+/// A zip that is made while it is read.
+struct Rebuilt {
+    len: u64,
+    body: BoxStream<'static, io::Result<Bytes>>,
+    rebuilding: JoinHandle<Result<(), RebuildError>>,
+}
+
+/// Of the entries that `holds` is true for.
+async fn rebuild(
+    blobs: &Blobs,
+    manifest: &Arc<Manifest>,
+    holds: impl Fn(&EntryName) -> bool + Send + Sync + 'static,
+    context: &Arc<Context>,
+) -> Result<Rebuilt, Failure> {
+    let holds = Arc::new(holds);
+    let packs = Arc::new(HeldPacks::new(blobs.clone()));
+    let len = {
+        let (manifest, packs) = (Arc::clone(manifest), Arc::clone(&packs));
+        let holds = Arc::clone(&holds);
+        tokio::task::spawn_blocking(move || Version::new(&manifest, &*packs).part_zip_len(&*holds))
+            .await??
+    };
+    let (pieces, queue) = mpsc::channel(PIECES);
+    let manifest = Arc::clone(manifest);
+    let meter = Meter::new(
+        Arc::clone(context),
+        Stage::Rebuilding,
+        Some(manifest.state_len),
+    );
+    let rebuilding = tokio::task::spawn_blocking(move || {
+        let mut out = io::BufWriter::with_capacity(PIECE_LEN, Pieces(pieces));
+        let version = Version::new(&manifest, &*packs);
+        match version.part_to_zip(&*holds, &mut out, &meter) {
+            Ok(()) => io::Write::flush(&mut out).map_err(RebuildError::Output),
+            Err(error) => {
+                // The body must end in an error, or the instance would take a short one for whole.
+                let _ = out
+                    .get_ref()
+                    .0
+                    .blocking_send(Err(io::Error::other("rebuilding failed")));
+                Err(error)
+            }
+        }
+    });
+    let body = futures::stream::unfold(queue, |mut queue| async move {
+        Some((queue.recv().await?, queue))
+    });
+    Ok(Rebuilt {
+        len,
+        body: Box::pin(body),
+        rebuilding,
+    })
 }
 
 /// Hands what is written on as pieces of a body.

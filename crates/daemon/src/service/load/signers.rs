@@ -51,6 +51,13 @@ impl Signers {
         Ok((device != self.device).then_some(device))
     }
 
+    /// Whether something that a device made was loaded here before.
+    pub(crate) async fn knows(&self, team: TeamId, device: DeviceId) -> Result<bool, Failure> {
+        let log = self.log.clone();
+        let known = tokio::task::spawn_blocking(move || log.get(&key(team, device))).await??;
+        Ok(known.is_some())
+    }
+
     /// Refuses what was made on a device of which nothing was loaded here before.
     pub(crate) async fn check(
         &self,
@@ -58,9 +65,7 @@ impl Signers {
         device: DeviceId,
         reference: &str,
     ) -> Result<(), Failure> {
-        let log = self.log.clone();
-        let known = tokio::task::spawn_blocking(move || log.get(&key(team, device))).await??;
-        if known.is_some() {
+        if self.knows(team, device).await? {
             return Ok(());
         }
         let name = self.node.read(move |engine| {

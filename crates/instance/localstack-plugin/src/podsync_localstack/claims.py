@@ -45,14 +45,18 @@ class Claims:
                 f"it: the state was changed after it was saved; save it again where it came from"
             )
 
-    def require_bodies(self, incoming: Scopes) -> None:
+    def bodies(self, incoming: Scopes) -> list[s3_bodies.Body]:
         """Raises IncompatibleState where a store of S3 names an object without its body."""
+        there = []
         for body in s3_bodies.bodies_of(s3_bodies.buckets_in(incoming)):
-            if body.member not in self._archive and body.label not in self._known_missing:
+            if body.member in self._archive:
+                there.append(body)
+            elif body.label not in self._known_missing:
                 raise IncompatibleState(
                     f"{body.label} is in the state without its body: the state was cut after it "
                     f"was saved; save it again where it came from"
                 )
+        return there
 
 
 def _promised(archive: ArchiveReader) -> dict[str, set[index.Place]]:

@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 from localstack.services.plugins import SERVICE_PLUGINS, Service
-from localstack.services.s3.storage.core import S3ObjectStore
 
 from podsync_localstack import (
     asset_folders,
@@ -114,21 +113,30 @@ class PreparedLoad:
         service = SERVICE_PLUGINS.require(name)
         state = ServiceState(service)
         incoming = self._read_scopes(name, state)
-        if name == "s3":
-            self._claims.require_bodies(incoming)
+        bodies = self._claims.bodies(incoming) if name == "s3" else []
         resets = self._strategy is Strategy.OVERWRITE
-        return Change(name, service, resets, lambda: self._place(name, service, state, incoming))
+        return Change(
+            name, service, resets, lambda: self._place(name, service, state, incoming, bodies)
+        )
 
     def _place(
-        self, name: str, service: Service, state: ServiceState, incoming: Scopes
+        self,
+        name: str,
+        service: Service,
+        state: ServiceState,
+        incoming: Scopes,
+        bodies: list[s3_bodies.Body],
     ) -> list[str]:
         planned = planning.plan(self._strategy, name, state, incoming)
         if self._strategy is Strategy.OVERWRITE:
             resetting.clear(name)
-        bodies = list(s3_bodies.bodies()) if name == "s3" else []
+        before = list(s3_bodies.bodies()) if name == "s3" else []
         planned.placing.carry_out()
         if name == "s3":
-            return self._load_bodies(provider(service)._storage_backend, bodies)
+            storage = provider(service)._storage_backend
+            s3_bodies.drop_all_but_present(storage, before)
+            failed = s3_bodies.load(storage, self._archive, bodies)
+            return [f"{failure.object}: {failure.reason}" for failure in failed]
         self._load_folders(name, state)
         return []
 
@@ -151,11 +159,6 @@ class PreparedLoad:
         prefix = names.container_folder(service, container.kind, container.name)
         for member in self._archive.under(prefix):
             yield member, Scope(*names.parse_scope(member.removeprefix(prefix)))
-
-    def _load_bodies(self, storage: S3ObjectStore, before: list[s3_bodies.Body]) -> list[str]:
-        s3_bodies.drop_all_but_present(storage, before)
-        failed = s3_bodies.load(storage, self._archive)
-        return [f"{failure.object}: {failure.reason}" for failure in failed]
 
     def _load_folders(self, name: str, state: ServiceState) -> None:
         # Files can't be merged: where the state has some, they take the place of the instance's.

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from localstack.services.plugins import SERVICE_PLUGINS
 from rolo import Request, Response, route
 
-from podsync_localstack import archive, environment, gate, resetting
+from podsync_localstack import archive, collecting, environment, gate, resetting
 from podsync_localstack.archive import BLOCK, BrokenArchive
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
@@ -187,7 +187,7 @@ def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
 
     def apply() -> None:
         try:
-            with spooled:
+            with spooled, collecting.paused():
                 for event in prepared.apply():
                     events.put(event)
                 prepared.close()

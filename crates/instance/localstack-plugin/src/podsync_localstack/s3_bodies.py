@@ -46,8 +46,8 @@ def save(storage: S3ObjectStore, archive: ArchiveWriter) -> list[Failure]:
     return failed
 
 
-def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
-    """Fills the storage for the buckets that are in the stores by now."""
+def load(storage: S3ObjectStore, archive: ArchiveReader, bodies: Iterable[Body]) -> list[Failure]:
+    """Fills the storage with `bodies`, whose buckets are in the stores by now."""
     failed = []
     for bucket in _buckets():
         storage.create_bucket(bucket.name)
@@ -55,9 +55,7 @@ def load(storage: S3ObjectStore, archive: ArchiveReader) -> list[Failure]:
             # Its parts may be in storage already, for a record that has given way to this one.
             parts: Any = storage.get_multipart(bucket.name, upload)
             parts.s3_multipart = upload
-    for body in bodies():
-        if body.member not in archive:
-            continue
+    for body in bodies:
         try:
             with archive.open(body.member) as source:
                 _write(body, storage, source)
