@@ -4,7 +4,6 @@ All of them at once, in two accounts and regions, saved while four clients write
 """
 
 import itertools
-import json
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -80,7 +79,7 @@ class World:
         with ThreadPoolExecutor(WRITERS) as pool:
             writing = [pool.submit(write, number) for number in range(WRITERS)]
             try:
-                return saved(source)
+                return source.save()
             finally:
                 stop.set()
                 for writer in writing:
@@ -118,15 +117,6 @@ def messages(sqs, name):
     return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def saved(instance):
-    status, headers, body = instance.call("GET", "/_localstack/pods/state")
-    assert status == 200
-    failed = json.loads(headers.get("x-podsync-failed", "[]"))
-    # Documents of its clusters, see its row.
-    assert {failure["service"] for failure in failed} <= {"opensearch"}
-    return body
-
-
 @pytest.fixture(scope="module")
 def world(source):
     source.reset()
@@ -162,7 +152,7 @@ def test_all_of_it_works_after_it_was_put_back(world, target):
     """As `undo` does: a checkpoint is loaded over whatever came."""
     target.reset()
     target.load(world.state, "overwrite")
-    checkpoint = saved(target)
+    checkpoint = target.save()
     other = target.client("sqs", "222233334444")
     target.reset()
     other.create_queue(QueueName="other")

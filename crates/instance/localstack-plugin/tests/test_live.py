@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import threading
 import time
 import zipfile
@@ -387,3 +388,69 @@ def test_a_state_of_format_1_is_still_read(target):
     assert found == b"of format 1"
     assert target.client("ssm").get_parameter(Name="/orders")["Parameter"]["Value"] == "of format 1"
     assert target.client("ses").list_identities()["Identities"] == ["orders@example.com"]
+
+
+# ---------------------------------------------------------------- who waits
+
+
+def test_requests_to_other_services_go_on_while_a_load_is_under_way(source, target):
+    """Prints how long the longest took; what it may be depends on the machine."""
+    s3 = source.client("s3")
+    s3.create_bucket(Bucket="large")
+    for number in range(8):
+        s3.put_object(Bucket="large", Key=f"large-{number}", Body=os.urandom(16 << 20))
+    for number in range(500):
+        s3.put_object(Bucket="large", Key=f"small-{number}", Body=b"x" * 4096)
+    queue_arn(source.client("sqs"), "jobs")
+    source.client("iam").create_user(UserName="u")
+    state = source.save("iam,s3,sqs")
+    # The first load of an instance starts services, which takes all of its time.
+    loaded(target, state)
+    ssm, sqs = target.client("ssm"), target.client("sqs")
+    ssm.put_parameter(Name="/p", Value="v", Type="String")
+    queue_arn(sqs, "jobs")
+    asked = {
+        "ssm": lambda: ssm.get_parameter(Name="/p"),
+        "sqs": lambda: sqs.list_queues(),
+    }
+    took = {name: [] for name in asked}
+    stop = threading.Event()
+
+    def ask(name):
+        while not stop.is_set():
+            began = time.monotonic()
+            asked[name]()
+            took[name].append(time.monotonic() - began)
+
+    asking = [threading.Thread(target=ask, args=[name]) for name in asked]
+    for thread in asking:
+        thread.start()
+    began = time.monotonic()
+    events = loaded(target, state, "account-region-merge")
+    load = time.monotonic() - began
+    stop.set()
+    for thread in asking:
+        thread.join()
+    assert {event["status"] for event in events.values()} == {"ok"}
+    assert all(len(times) > 3 for times in took.values())
+    for name, times in took.items():
+        print(f"{name}: the longest of {len(times)} requests took {max(times) * 1000:.0f} ms")
+    print(f"the load of {len(state) >> 20} MiB took {load * 1000:.0f} ms")
+    body = target.client("s3").get_object(Bucket="large", Key="large-3")["Body"].read()
+    assert len(body) == 16 << 20
+
+
+def test_a_body_that_cannot_be_written_leaves_everything_as_it_was(source, target):
+    s3 = source.client("s3")
+    s3.create_bucket(Bucket="theirs")
+    s3.put_object(Bucket="theirs", Key="k", Body=os.urandom(1 << 20))
+    state = source.save("s3")
+    target.client("s3").create_bucket(Bucket="mine")
+    target.client("s3").put_object(Bucket="mine", Key="k", Body=b"mine")
+    # A file where the bucket's folder would be made.
+    (target.home / "s3" / "theirs").write_text("in the way")
+    event = loaded(target, state)["s3"]
+    assert event["status"] == "error" and "theirs" in event["message"]
+    assert target.client("s3").get_object(Bucket="mine", Key="k")["Body"].read() == b"mine"
+    (target.home / "s3" / "theirs").unlink()
+    assert loaded(target, state)["s3"]["status"] == "ok"

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, BinaryIO
 
-from localstack.services.plugins import SERVICE_PLUGINS, Service
+from localstack.services.plugins import SERVICE_PLUGINS
+from localstack.services.s3.storage.core import S3ObjectStore
 
 from podsync_localstack import (
     asset_folders,
@@ -28,7 +29,7 @@ from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.beside import Scopes
 from podsync_localstack.changing import Change
 from podsync_localstack.claims import Claims
-from podsync_localstack.containers import Container, Scope, ServiceState, provider
+from podsync_localstack.containers import Container, Scope, ServiceState, provider, running
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
 from podsync_localstack.report import reason
@@ -45,6 +46,7 @@ class PreparedLoad:
     def __init__(self, source: BinaryIO, strategy: Strategy) -> None:
         """Raises BrokenArchive or IncompatibleState, and hasn't touched anything then."""
         self._archive = ArchiveReader(source)
+        self._staged: list[s3_bodies.Staged] = []
         self._strategy = strategy
         metadata = self._read_metadata()
         environment.require_loadable(metadata)
@@ -107,38 +109,46 @@ class PreparedLoad:
         return planning.document(changes, failed)
 
     def close(self) -> None:
+        for staged in self._staged:
+            staged.close()
         self._archive.close()
 
     def _change(self, name: str) -> Change:
         service = SERVICE_PLUGINS.require(name)
         state = ServiceState(service)
         incoming = self._read_scopes(name, state)
-        bodies = self._claims.bodies(incoming) if name == "s3" else []
         resets = self._strategy is Strategy.OVERWRITE
-        return Change(
-            name, service, resets, lambda: self._place(name, service, state, incoming, bodies)
-        )
+        if name == "s3":
+            staged = self._stage(provider(service)._storage_backend, incoming)
+            return Change(name, service, resets, lambda: self._place_s3(state, incoming, staged))
+        return Change(name, service, resets, lambda: self._place(name, state, incoming))
 
-    def _place(
-        self,
-        name: str,
-        service: Service,
-        state: ServiceState,
-        incoming: Scopes,
-        bodies: list[s3_bodies.Body],
+    def _stage(self, storage: S3ObjectStore, incoming: Scopes) -> s3_bodies.Staged:
+        buckets = list(s3_bodies.buckets_in(incoming))
+        staged = s3_bodies.Staged(storage, self._archive, buckets, self._claims.bodies(incoming))
+        self._staged.append(staged)
+        return staged
+
+    def _place_s3(
+        self, state: ServiceState, incoming: Scopes, staged: s3_bodies.Staged
     ) -> list[str]:
+        storage = provider(running("s3"))._storage_backend
+        before = [] if self._strategy is Strategy.OVERWRITE else list(s3_bodies.bodies())
+        self._place_stores("s3", state, incoming)
+        s3_bodies.drop_all_but_present(storage, before)
+        staged.take_over()
+        return []
+
+    def _place(self, name: str, state: ServiceState, incoming: Scopes) -> list[str]:
+        self._place_stores(name, state, incoming)
+        self._load_folders(name, state)
+        return []
+
+    def _place_stores(self, name: str, state: ServiceState, incoming: Scopes) -> None:
         planned = planning.plan(self._strategy, name, state, incoming)
         if self._strategy is Strategy.OVERWRITE:
             resetting.clear(name)
-        before = list(s3_bodies.bodies()) if name == "s3" else []
         planned.placing.carry_out()
-        if name == "s3":
-            storage = provider(service)._storage_backend
-            s3_bodies.drop_all_but_present(storage, before)
-            failed = s3_bodies.load(storage, self._archive, bodies)
-            return [f"{failure.object}: {failure.reason}" for failure in failed]
-        self._load_folders(name, state)
-        return []
 
     def _read_scopes(self, name: str, state: ServiceState) -> Scopes:
         incoming: Scopes = []

@@ -46,22 +46,52 @@ def save(storage: S3ObjectStore, archive: ArchiveWriter) -> list[Failure]:
     return failed
 
 
-def load(storage: S3ObjectStore, archive: ArchiveReader, bodies: Iterable[Body]) -> list[Failure]:
-    """Fills the storage with `bodies`, whose buckets are in the stores by now."""
-    failed = []
-    for bucket in _buckets():
-        storage.create_bucket(bucket.name)
-        for upload in bucket.multiparts.values():
-            # Its parts may be in storage already, for a record that has given way to this one.
-            parts: Any = storage.get_multipart(bucket.name, upload)
-            parts.s3_multipart = upload
-    for body in bodies:
+class Staged:
+    """Bodies that are written before their buckets are in the stores: nobody waits for that, and
+    where it fails nothing has changed.
+
+    In a storage of their own, of the kind and in the folder of the provider's.
+    """
+
+    def __init__(
+        self,
+        storage: S3ObjectStore,
+        archive: ArchiveReader,
+        buckets: Iterable[S3Bucket],
+        bodies: Iterable[Body],
+    ) -> None:
+        live: Any = storage
+        self._live = live
+        self._staged: Any = type(live)(live.root_directory)
+        for bucket in buckets:
+            self._staged.create_bucket(bucket.name)
         try:
-            with archive.open(body.member) as source:
-                _write(body, storage, source)
-        except Exception as e:
-            failed.append(Failure("s3", reason(e), object=body.label))
-    return failed
+            for body in bodies:
+                with archive.open(body.member) as source:
+                    _write(body, self._staged, source)
+        except BaseException:
+            self.close()
+            raise
+
+    def take_over(self) -> None:
+        """For the buckets that are in the stores by now."""
+        for bucket in _buckets():
+            self._live.create_bucket(bucket.name)
+            live = self._live._filesystem[bucket.name]
+            come = self._staged._filesystem.pop(bucket.name, {"keys": {}, "multiparts": {}})
+            for multipart in come["multiparts"].values():
+                multipart._s3_store = self._live
+            for kind in ("keys", "multiparts"):
+                for gone in live[kind].keys() & come[kind].keys():
+                    live[kind][gone].close()
+                live[kind].update(come[kind])
+            for upload in bucket.multiparts.values():
+                # Where nothing of it came: the record may be another one than its parts know.
+                self._live.get_multipart(bucket.name, upload).s3_multipart = upload
+
+    def close(self) -> None:
+        """Frees what nobody has taken over."""
+        self._staged.close()
 
 
 def drop_all_but_present(storage: S3ObjectStore, before: list[Body]) -> None:
