@@ -20,10 +20,6 @@ const CIRCLES_LEFT: &[&str] = &[
     "crates/bucket/src/download/reader.rs",
     "crates/bucket/src/hub.rs",
     "crates/bucket/src/outboards/find.rs",
-    "crates/daemon/src/daemon.rs",
-    "crates/daemon/src/hub.rs",
-    "crates/daemon/src/node.rs",
-    "crates/daemon/src/server.rs",
     "crates/hub/src/authenticate.rs",
     "crates/hub/src/hub.rs",
     "crates/hub/src/openapi.rs",
@@ -58,10 +54,7 @@ const CIRCLES_LEFT: &[&str] = &[
 ];
 const MAX_PARAMETERS: usize = 6;
 /// Functions with more parameters still; this list shrinks too.
-const LONG_LEFT: &[&str] = &[
-    "crates/daemon/src/calls/disk.rs: look_at",
-    "crates/daemon/src/calls/verify/bucket.rs: mend_outboards",
-];
+const LONG_LEFT: &[&str] = &["crates/daemon/src/service/verify/bucket.rs: mend_outboards"];
 
 #[test]
 fn files_import_each_other_in_no_circle() {
