@@ -17,8 +17,8 @@ use podsync_core::{DeviceId, TeamId};
 pub use podsync_net::Multiaddr;
 
 use self::announced::best_first;
-use self::peer::{Peer, Route};
 pub use self::{announced::announced, known::REACHED_KEPT};
+use self::{known::Route, peer::Peer};
 
 /// Devices that are remembered at once.
 const MAX_DEVICES: usize = 256;
@@ -238,7 +238,9 @@ impl Addresses {
         let peer = self.peers.entry(device);
         let peer = peer.or_insert_with(|| Peer::away(now));
         peer.connected(now);
-        if dialled && peer.known.reached_at(address) {
+        if !dialled {
+            peer.known.dialled_from(&address);
+        } else if peer.known.reached_at(address) {
             self.outputs.push_back(Output::Remember {
                 device,
                 addresses: peer.known.reached().to_vec(),
@@ -274,7 +276,7 @@ impl Addresses {
 
     fn discovered(&mut self, device: DeviceId, addresses: Vec<Multiaddr>, now: Duration) {
         let due = self.first_turn(device, now);
-        if let Some(peer) = self.entry(device, now)
+        if let Some(peer) = self.entry(device)
             && peer.known.discovered_at(addresses)
         {
             peer.dial_by(due);
@@ -284,7 +286,7 @@ impl Addresses {
     fn heard(&mut self, device: DeviceId, addresses: &[String], now: Duration) {
         let due = self.first_turn(device, now);
         if self.is_member(&device)
-            && let Some(peer) = self.entry(device, now)
+            && let Some(peer) = self.entry(device)
             && peer.known.announced_at(addresses)
         {
             peer.dial_by(due);
@@ -292,7 +294,7 @@ impl Addresses {
     }
 
     fn wanted(&mut self, device: DeviceId, addresses: Vec<Multiaddr>, now: Duration) {
-        let Some(peer) = self.entry(device, now) else {
+        let Some(peer) = self.entry(device) else {
             self.outputs.push_back(Output::Unreachable { device });
             return;
         };
@@ -304,7 +306,7 @@ impl Addresses {
     }
 
     /// A device's place, made if there is room for it.
-    fn entry(&mut self, device: DeviceId, now: Duration) -> Option<&mut Peer> {
+    fn entry(&mut self, device: DeviceId) -> Option<&mut Peer> {
         if device == self.local {
             return None;
         }
@@ -318,7 +320,8 @@ impl Addresses {
             }
         }
         let peer = self.peers.entry(device);
-        Some(peer.or_insert_with(|| Peer::away(now)))
+        // Not before there is something to dial.
+        Some(peer.or_insert_with(|| Peer::away(Duration::MAX)))
     }
 
     /// When this side dials a device of which both sides may have heard at the same time: the smaller

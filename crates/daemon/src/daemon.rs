@@ -25,7 +25,10 @@ use crate::{
         },
         pull::{Pull, fetch::Fetcher},
         retention::Retention,
-        save::{Save, pack::Packer},
+        save::{
+            Save,
+            pack::{Packer, Recorder},
+        },
         share::Share,
         status::Status,
         team::{Team, robot::Robots},

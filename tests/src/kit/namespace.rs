@@ -92,8 +92,8 @@ impl Lan {
             let other = 3 - number;
             let host = lan.host(number)?;
             let inner = format!("v{host}");
-            wire((&host, &inner), (router, "h"))?;
-            ip(&format!("-n {router} addr add 10.77.{number}.1/24 dev h"))?;
+            wire((&host, &inner), (router, "lan"))?;
+            ip(&format!("-n {router} addr add 10.77.{number}.1/24 dev lan"))?;
             ip(&format!(
                 "-n {host} addr add 10.77.{number}.2/24 dev {inner}"
             ))?;

@@ -20,6 +20,7 @@ mod life;
 mod node;
 mod opened;
 mod people;
+mod place;
 mod queue;
 mod roam;
 mod store;

@@ -21,7 +21,7 @@ use podsync_core::{
 };
 
 use super::{
-    bucket::Download, disk::Disk, genesis::Genesis, people::Asked, roam::Roaming, store::Store,
+    bucket::Download, disk::Disk, genesis::Genesis, people::Asked, place::Roaming, store::Store,
 };
 
 /// A node's place in its world.

@@ -18,6 +18,7 @@ use super::{
     chance,
     history::Violation,
     node::NodeId,
+    place::Roaming,
     world::{Happening, World},
 };
 
@@ -25,19 +26,6 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long nothing may come before a connection is dead.
 const SILENCE: Duration = Duration::from_millis(4200);
-
-/// A node's place, and what it knows of others'.
-pub(super) struct Roaming {
-    addresses: Addresses,
-    network: u8,
-    here: Multiaddr,
-    /// Devices that its settings name.
-    pinned: Vec<(DeviceId, Multiaddr)>,
-    /// What outlives a crash.
-    remembered: BTreeMap<DeviceId, Vec<Multiaddr>>,
-    members: BTreeMap<TeamId, Vec<DeviceId>>,
-    wake: Option<Duration>,
-}
 
 impl World {
     /// Puts a node into a network, from where it finds others by itself; `pinned` are in its settings.

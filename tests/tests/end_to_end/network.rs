@@ -103,9 +103,8 @@ impl Scene {
                 "invalid",
                 " ERROR ",
             ];
-            let accused = log
-                .lines()
-                .find(|line| accusing.iter().any(|word| line.contains(word)));
+            let mut ours = log.lines().filter(|line| line.contains(" podsync"));
+            let accused = ours.find(|line| accusing.iter().any(|word| line.contains(word)));
             ensure!(accused.is_none(), "{}: {accused:?}", home.name);
         }
         Ok(())

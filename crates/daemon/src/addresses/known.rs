@@ -8,12 +8,17 @@ use std::net::IpAddr;
 use podsync_core::wire::MAX_ADDRESSES;
 use podsync_net::{Multiaddr, multiaddr::Protocol};
 
-use super::peer::Route;
-
 /// Addresses kept of one device at which it was reached: it moves between a few networks.
 pub const REACHED_KEPT: usize = 4;
 /// Addresses kept of one device that were heard of on the local network or from a ticket.
 const MAX_DISCOVERED: usize = 8;
+
+/// What an attempt runs over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Tcp,
+    Quic,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Known {
@@ -25,6 +30,8 @@ pub(super) struct Known {
     discovered: Vec<Multiaddr>,
     /// From its own record.
     announced: Vec<Multiaddr>,
+    /// Where it dialled from last: its port there is a fleeting one, but it may listen at its old port.
+    seen_at: Option<IpAddr>,
 }
 
 impl Known {
@@ -66,6 +73,10 @@ impl Known {
         self.announced != before
     }
 
+    pub(super) fn dialled_from(&mut self, address: &Multiaddr) {
+        self.seen_at = ip(address);
+    }
+
     pub(super) fn reached(&self) -> &[Multiaddr] {
         &self.reached
     }
@@ -99,10 +110,13 @@ impl Known {
         let announced = announced.filter(|address| near || !is_loopback(address));
         let all = self.pinned.iter().chain(&self.reached);
         let all = all.chain(&self.discovered).chain(announced);
-        let mut over = Vec::new();
-        for address in all {
-            if is_tcp(address) == (route == Route::Tcp) && !over.contains(address) {
-                over.push(address.clone());
+        let mut over: Vec<Multiaddr> = Vec::new();
+        for address in all.filter(|address| is_tcp(address) == (route == Route::Tcp)) {
+            let moved = self.seen_at.map(|seen| at_ip(address, seen));
+            for address in std::iter::once(address.clone()).chain(moved) {
+                if !over.contains(&address) {
+                    over.push(address);
+                }
             }
         }
         over
@@ -121,6 +135,12 @@ fn ip(address: &Multiaddr) -> Option<IpAddr> {
         Protocol::Ip6(ip) => Some(ip.into()),
         _ => None,
     }
+}
+
+/// The same port at another IP address.
+fn at_ip(address: &Multiaddr, ip: IpAddr) -> Multiaddr {
+    let rest = address.iter().skip(1);
+    rest.fold(Multiaddr::from(ip), Multiaddr::with)
 }
 
 pub(super) fn is_loopback(address: &Multiaddr) -> bool {
@@ -182,6 +202,19 @@ mod tests {
     }
 
     #[test]
+    fn who_dialled_from_elsewhere_may_listen_there_at_its_old_port() {
+        let at = |text: &str| -> Multiaddr { text.parse().unwrap() };
+        let mut known = Known::default();
+        known.announced_at(&["/ip4/10.0.0.7/tcp/7637".to_owned()]);
+        known.dialled_from(&at("/ip4/10.9.0.2/tcp/40123"));
+        let dialled = known.over(Route::Tcp, false);
+        assert_eq!(
+            dialled,
+            [at("/ip4/10.0.0.7/tcp/7637"), at("/ip4/10.9.0.2/tcp/7637")]
+        );
+    }
+
+    #[test]
     fn the_latest_addresses_come_first_and_few_are_kept() {
         let at = |port: u16| -> Multiaddr { format!("/ip4/10.0.0.7/tcp/{port}").parse().unwrap() };
         let mut known = Known::default();
@@ -194,7 +227,7 @@ mod tests {
         assert!(known.discovered_at((1..1000).map(at).collect()));
         assert_eq!(
             known.over(Route::Tcp, false).len(),
-            REACHED_KEPT + MAX_DISCOVERED - 2,
+            MAX_DISCOVERED,
             "what a liar says is bounded, and none is dialled twice"
         );
     }

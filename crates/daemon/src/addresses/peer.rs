@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use podsync_net::Multiaddr;
 
-use super::known::Known;
+use super::known::{Known, Route};
 
 /// Between attempts: doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -22,13 +22,6 @@ const QUIC_EVERY: u32 = 3;
 
 /// Attempts at one device at once, each of another network.
 const MAX_ATTEMPTS: u32 = 3;
-
-/// What an attempt runs over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    Tcp,
-    Quic,
-}
 
 #[derive(Debug)]
 pub(super) struct Peer {
