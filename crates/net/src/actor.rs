@@ -240,17 +240,17 @@ impl Actor {
                 self.closed(&peer_id, cause.map(|cause| cause.to_string()));
             }
             SwarmEvent::OutgoingConnectionError {
+                peer_id: None,
+                connection_id,
+                error,
+            } => self.knock_failed(connection_id, &error),
+            SwarmEvent::OutgoingConnectionError {
                 connection_id,
                 error,
                 ..
             } => {
                 self.dial_failed(connection_id, error.to_string());
             }
-            SwarmEvent::OutgoingConnectionError {
-                peer_id: None,
-                connection_id,
-                error,
-            } => self.knock_failed(connection_id, &error),
             SwarmEvent::IncomingConnectionError {
                 error,
                 send_back_addr,

@@ -54,11 +54,7 @@ const CIRCLES_LEFT: &[&str] = &[
 ];
 const MAX_PARAMETERS: usize = 6;
 /// Functions with more parameters still; this list shrinks too.
-<<<<<<< HEAD
 const LONG_LEFT: &[&str] = &["crates/core/src/engine/publish.rs: write_entry"];
-=======
-const LONG_LEFT: &[&str] = &["crates/daemon/src/service/verify/bucket.rs: mend_outboards"];
->>>>>>> w/node
 
 #[test]
 fn files_import_each_other_in_no_circle() {
