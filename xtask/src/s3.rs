@@ -146,7 +146,7 @@ impl Running {
 
     /// Starts a program that belongs to the server; what it says goes to a log of its own.
     fn spawn(&mut self, command: &mut Command) -> Result<()> {
-        let program = Path::new(command.get_program());
+        let program = PathBuf::from(command.get_program());
         let program = program.file_name().unwrap_or_default().to_string_lossy();
         let log = File::create(self.path(&format!("{program}-{}.log", self.children.len())))?;
         let child = command
