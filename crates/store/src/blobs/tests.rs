@@ -707,7 +707,7 @@ async fn only_the_owner_may_read_what_is_in_a_used_home() {
     home.home
         .create_identity(&podsync_core::seal::SecretKey::from_bytes([7; 32]))
         .unwrap();
-    home.adopt(&bytes(1, MIB)).await;
+    let _pin = home.adopt(&bytes(1, MIB)).await;
     let pulled = bytes(2, 3 * MIB);
     let pin = home.blobs.pin(BlobId::of(&pulled)).await;
     home.download(&pulled, ChunkRanges::bytes(0..MIB as u64))
