@@ -44,10 +44,13 @@ def test_a_service_that_cannot_be_saved_is_named_and_the_others_are_saved(monkey
         _provider = None
 
         def __init__(self, name):
-            self.name = name
+            self._name = name
+
+        def name(self):
+            return self._name
 
         def accept_state_visitor(self, visitor):
-            if self.name == "bad":
+            if self._name == "bad":
                 raise RuntimeError("out of order")
 
     active = SimpleNamespace(list_active_services=lambda: ["good", "bad", "better"])
