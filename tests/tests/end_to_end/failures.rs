@@ -167,6 +167,7 @@ fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
 
     // A copy of the home: its mark says that it lies elsewhere.
     let copy = Home::new("copy")?;
+    std::fs::remove_dir_all(copy.path())?;
     let copied = Command::new("cp")
         .arg("-R")
         .arg(alice.path())

@@ -432,7 +432,14 @@ impl PendingJoin {
 
     /// What to say when the time is over. Who wasn't reached has refused nothing.
     fn never_let_in(&self) -> EngineError {
-        if let Some(why) = self.refused {
+        // A stranger on the LAN, or a member that is busy, says nothing about the ticket.
+        let says_nothing = |why: &RefusedReason| {
+            matches!(
+                why,
+                RefusedReason::UnknownTeam | RefusedReason::Busy | RefusedReason::CannotWitness
+            )
+        };
+        if let Some(why) = self.refused.filter(|why| !says_nothing(why)) {
             return EngineError::JoinRefused(why);
         }
         let seconds = self.patience.as_secs();
