@@ -175,7 +175,7 @@ mod tests {
         };
         assert_eq!(lacking(&[service("s3")], &health), None);
         let told = lacking(&[service("kms"), service("s3"), service("sqs")], &health).unwrap();
-        let told = told.to_string();
+        let told = format!("{told}; {}", told.hint());
         assert!(
             told.contains("doesn't have kms, sqs") && told.ends_with("--services s3"),
             "{told}"

