@@ -129,7 +129,7 @@ mod tests {
     fn what_is_known_to_fail_is_told() {
         let told = |saved_by, version, pro| {
             obstacle(&emulator(saved_by), &environment(version, pro))
-                .map(|obstacle| obstacle.to_string())
+                .map(|obstacle| format!("{obstacle}; {}", obstacle.hint()))
         };
         for (saved_by, version, pro) in [
             ("localstack 4.14.0", "4.14.0", false),
