@@ -221,7 +221,7 @@ mod tests {
         let code = HEXLOWER.encode(b"NotImplemented");
         assert_eq!(
             hex,
-            format!("01aacd95d0a134{place}03 0000c80100 0801f5030e{code} 0602c80100")
+            format!("01aad5ada0a134{place}03 0000c80100 0801f5030e{code} 0602c80100")
                 .replace(' ', "")
         );
         assert_eq!(Abilities::decode(&abilities().encode()), Ok(abilities()));

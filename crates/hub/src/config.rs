@@ -377,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_environment_beats_the_file() {
-        let text = format!("listen = '127.0.0.1:1'\n{}", team("a", 1));
+        let text = format!("listen = '127.0.0.1:1'\n{}", team("bucket-a", 1));
         let environment = [
             ("LISTEN", "127.0.0.1:2"),
             ("PUBLIC_URLS", "https://a.example,http://b.example:81"),
@@ -393,15 +393,15 @@ mod tests {
 
     #[test]
     fn wrong_settings_are_refused() {
-        let fine = team("a", 1);
+        let fine = team("bucket-a", 1);
         assert!(layered(&fine, &[]).is_ok());
         assert!(layered(&format!("{fine}retention_hours = 24\n"), &[]).is_ok());
         for text in [
             String::new(),
             format!("colour = 'green'\n{fine}"),
             format!("{fine}colour = 'green'\n"),
-            format!("{fine}{}", team("b", 1)),
-            format!("{fine}{}", team("a", 2)),
+            format!("{fine}{}", team("bucket-b", 1)),
+            format!("{fine}{}", team("bucket-a", 2)),
             format!("listen = 'nowhere'\n{fine}"),
             fine.replace("0101", "zz"),
             format!("{fine}retention_hours = 23\n"),

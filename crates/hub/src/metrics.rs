@@ -183,7 +183,40 @@ mod tests {
 
     #[test]
     fn dashboard_and_alerts_ask_for_what_is_there() {
-        let text = Metrics::default().text();
+        let metrics = Metrics::default();
+        let (team, text) = (OfTeam::from(TeamId::from_bytes([1; 32])), String::new);
+        // What was never counted isn't shown.
+        let request = Request {
+            endpoint: text(),
+            team: text(),
+            status: 200,
+        };
+        let presigned = Presigned {
+            team: text(),
+            operation: "upload",
+        };
+        drop(metrics.requests.get_or_create(&request));
+        drop(metrics.seconds.get_or_create(&Endpoint { endpoint: text() }));
+        drop(metrics.presigned.get_or_create(&presigned));
+        drop(metrics.presigned_bytes.get_or_create(&presigned));
+        for counter in [
+            &metrics.committed,
+            &metrics.sweep_failures,
+            &metrics.condemned,
+            &metrics.deleted,
+        ] {
+            drop(counter.get_or_create(&team));
+        }
+        for gauge in [
+            &metrics.team_ready,
+            &metrics.stored_bytes,
+            &metrics.quota_bytes,
+            &metrics.sweep_end,
+        ] {
+            drop(gauge.get_or_create(&team));
+        }
+        count_bucket_error("bucket", "SlowDown");
+        let text = metrics.text();
         let there: BTreeSet<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE podsync_hub_")?.split(' ').next())

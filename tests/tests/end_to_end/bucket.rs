@@ -164,7 +164,7 @@ fn damage_in_the_bucket_is_noticed_and_a_teammate_serves_instead() -> Result<()>
     bob.join(&ticket)?.ok()?;
     let message = bob
         .run(&["pull", "orders", "--source", "bucket", "--wait", "3s"])?
-        .failed(7)?;
+        .failed(6)?;
     ensure!(message.contains("the bucket"), "{message}");
     // Bob knows where Alice is by what she says of herself.
     let pulled = bob

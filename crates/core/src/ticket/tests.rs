@@ -112,7 +112,7 @@ fn what_people_paste_is_read() {
             format!("here you go, {text} (good for 24 h)"),
             format!("PODSYNC_TICKET={text}"),
             format!("export PODSYNC_TOKEN='{text}'"),
-            format!("podsync team join {text} --member bob"),
+            format!("podsync team join {text} --label laptop"),
             format!("{text} {text}"),
             format!("podsync2-abc {text}"),
             format!("<https://chat.example/podsync-team> {text}"),

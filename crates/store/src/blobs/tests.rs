@@ -618,8 +618,8 @@ async fn lost_holdings_are_found_again_by_reading() {
         fs::write(&notes, bad).unwrap();
         let home = Home::open(folder.path(), "a test").unwrap();
         let error = Blobs::open(&home).await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("held.redb.damaged"), "{text}");
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains("held.redb.damaged"), "{error}; {hint}");
         assert!(Blobs::examine(&home).is_err());
     }
     fs::rename(&notes, folder.path().join("held.redb.damaged")).unwrap();

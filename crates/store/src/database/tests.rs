@@ -55,10 +55,10 @@ fn a_file_that_is_no_database_is_damaged_and_left_as_it_is() {
         fs::write(&path, &bytes).unwrap();
         let error = read_all(&home).unwrap_err();
         assert!(is_damage(&error), "{} bytes: {error}", bytes.len());
-        let text = error.to_string();
+        let hint = error.hint().unwrap_or_default();
         assert!(
-            text.contains("log.redb.damaged") && text.contains("podsync team join"),
-            "{text}"
+            hint.contains("log.redb.damaged") && hint.contains("podsync team join"),
+            "{error}; {hint}"
         );
         assert!(Log::examine(&home).is_err());
         if bytes.len() < 4096 {
