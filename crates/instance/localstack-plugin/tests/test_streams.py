@@ -1,4 +1,4 @@
-"""The Java program by which Firehose reads Kinesis isn't here: what starts and stops it is tested."""
+"""Firehose reads Kinesis by a Java program that isn't here: what starts and stops it is tested."""
 
 import pytest
 from localstack.services.firehose.models import firehose_stores
