@@ -29,10 +29,10 @@ use self::knock::{Answered, Knocks};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
+    error::DialError,
     event::{GossipId, NetEvent, Verdict},
     exchange::Answerer,
     gate::Gate,
-    handle::DialError,
     interfaces::Interfaces,
     outbox::Outbox,
     path::Paths,

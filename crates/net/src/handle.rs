@@ -25,6 +25,7 @@ use crate::{
         fetch::{BlobRange, FetchError, FetchStats, Sink},
     },
     config::{NetConfig, SpawnError},
+    error::{DialError, NetGone, PublishError},
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
@@ -52,33 +53,6 @@ pub struct Net {
     streams: libp2p_stream::Control,
     peers: Peers,
     tasks: TaskTracker,
-}
-
-/// The network has stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the network has stopped: start the daemon again")]
-pub struct NetGone;
-
-/// Why a device was not reached.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DialError {
-    #[error(
-        "{device} could not be reached: {reason}; check that its daemon runs and its port is open"
-    )]
-    Unreachable { device: DeviceId, reason: String },
-    #[error(transparent)]
-    Gone(#[from] NetGone),
-}
-
-/// Why a message was not gossiped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    #[error(
-        "a message of {len} bytes, more than the {MAX_GOSSIP_LEN} allowed: announce less at once"
-    )]
-    TooLarge { len: usize },
-    #[error(transparent)]
-    Gone(#[from] NetGone),
 }
 
 /// The first that answers; none once nobody did.

@@ -20,8 +20,8 @@ use tokio::time::timeout;
 
 use super::{Actor, Waiter};
 use crate::{
+    error::DialError,
     event::NetEvent,
-    handle::DialError,
     interfaces::Change,
     peer_id::{bare_address, device_of, peer_of},
 };
