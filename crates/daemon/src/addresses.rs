@@ -261,16 +261,14 @@ impl Addresses {
             return;
         };
         match peer.attempt_failed(now) {
-            None => {}
             Some(Route::Quic) => {
                 let addresses = peer.known.over(Route::Quic, near);
                 self.outputs.push_back(Output::Dial { device, addresses });
             }
-            Some(Route::Tcp) => {
-                if std::mem::take(&mut peer.wanted) {
-                    self.outputs.push_back(Output::Unreachable { device });
-                }
+            Some(Route::Tcp) if std::mem::take(&mut peer.wanted) => {
+                self.outputs.push_back(Output::Unreachable { device });
             }
+            Some(Route::Tcp) | None => {}
         }
     }
 

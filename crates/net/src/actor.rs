@@ -29,7 +29,7 @@ use self::knock::{Answered, Knocks};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
-    dial::DialError,
+    error::DialError,
     event::{GossipId, NetEvent, Verdict},
     exchange::Answerer,
     gate::Gate,

@@ -25,7 +25,7 @@ use crate::{
         fetch::{BlobRange, FetchError, FetchStats, Sink},
     },
     config::{NetConfig, SpawnError},
-    dial::{DialError, NetGone},
+    error::{DialError, NetGone, PublishError},
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
@@ -53,17 +53,6 @@ pub struct Net {
     streams: libp2p_stream::Control,
     peers: Peers,
     tasks: TaskTracker,
-}
-
-/// Why a message was not gossiped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    #[error(
-        "a message of {len} bytes, more than the {MAX_GOSSIP_LEN} allowed: announce less at once"
-    )]
-    TooLarge { len: usize },
-    #[error(transparent)]
-    Gone(#[from] NetGone),
 }
 
 /// The first that answers; none once nobody did.

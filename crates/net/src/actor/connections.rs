@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::{Actor, Waiter};
 use crate::{
-    dial::DialError,
+    error::DialError,
     event::NetEvent,
     interfaces::Change,
     peer_id::{bare_address, device_of, peer_of},

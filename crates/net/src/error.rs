@@ -1,8 +1,6 @@
-//! What comes of an attempt to connect to a device.
-//!
-//! Whom to dial, when and where is not decided here: the daemon says so, attempt by attempt.
+//! Why the network did not do what it was told. Exchanges and fetches have errors of their own.
 
-use podsync_core::DeviceId;
+use podsync_core::{DeviceId, wire::MAX_GOSSIP_LEN};
 
 /// The network has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +14,17 @@ pub enum DialError {
         "{device} could not be reached: {reason}; check that its daemon runs and its port is open"
     )]
     Unreachable { device: DeviceId, reason: String },
+    #[error(transparent)]
+    Gone(#[from] NetGone),
+}
+
+/// Why a message was not gossiped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    #[error(
+        "a message of {len} bytes, more than the {MAX_GOSSIP_LEN} allowed: announce less at once"
+    )]
+    TooLarge { len: usize },
     #[error(transparent)]
     Gone(#[from] NetGone),
 }
