@@ -28,13 +28,18 @@ pub(crate) enum Failure {
     DamagedPack { pack: BlobId, told: ApiError },
     /// An emulator's state can only be read when all of it is there.
     NeedsWholeState(ApiError),
+    /// A hub or bucket that says no until somebody changes something there: nothing to wait for.
+    Lasting(ApiError),
 }
 
 impl Failure {
     /// As whoever called is told.
     pub(crate) fn told(&self) -> &ApiError {
         match self {
-            Self::Told(told) | Self::DamagedPack { told, .. } | Self::NeedsWholeState(told) => told,
+            Self::Told(told)
+            | Self::DamagedPack { told, .. }
+            | Self::NeedsWholeState(told)
+            | Self::Lasting(told) => told,
         }
     }
 }
@@ -44,7 +49,8 @@ impl From<Failure> for ApiError {
         match failure {
             Failure::Told(told)
             | Failure::DamagedPack { told, .. }
-            | Failure::NeedsWholeState(told) => told,
+            | Failure::NeedsWholeState(told)
+            | Failure::Lasting(told) => told,
         }
     }
 }
@@ -84,7 +90,10 @@ impl From<HubClientError> for Failure {
         told.hint.get_or_insert_with(|| {
             "`podsync status` says how things are with the hub; its log says more".to_owned()
         });
-        told.into()
+        if error.may_pass() {
+            return told.into();
+        }
+        Self::Lasting(told)
     }
 }
 
@@ -111,6 +120,12 @@ fn refused_by_hub(code: HubErrorCode) -> ErrorCode {
 
 impl From<TransferError> for Failure {
     fn from(error: TransferError) -> Self {
+        let lasts = matches!(
+            error,
+            TransferError::Garbled { .. }
+                | TransferError::Refused { .. }
+                | TransferError::Declined { .. }
+        );
         let code = match error {
             TransferError::Hub(error) => return error.into(),
             TransferError::Unavailable { .. }
@@ -124,7 +139,11 @@ impl From<TransferError> for Failure {
             | TransferError::Damaged { .. }
             | TransferError::Local { .. } => ErrorCode::Disk,
         };
-        told(code, &error, error.hint()).into()
+        let told = told(code, &error, error.hint());
+        if lasts {
+            return Self::Lasting(told);
+        }
+        told.into()
     }
 }
 

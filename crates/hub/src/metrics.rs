@@ -196,7 +196,11 @@ mod tests {
             operation: "upload",
         };
         drop(metrics.requests.get_or_create(&request));
-        drop(metrics.seconds.get_or_create(&Endpoint { endpoint: text() }));
+        drop(
+            metrics
+                .seconds
+                .get_or_create(&Endpoint { endpoint: text() }),
+        );
         drop(metrics.presigned.get_or_create(&presigned));
         drop(metrics.presigned_bytes.get_or_create(&presigned));
         for counter in [

@@ -309,7 +309,7 @@ fn a_secret_that_was_not_shown_is_shown_again_or_taken_back() -> Result<()> {
     let ticket = unseen(&alice, &["team", "invite"], false)?;
     ensure!(ticket.status.code() == Some(DISK), "{ticket:?}");
     let shown = text(&ticket);
-    let shown = shown.lines().find(|line| line.starts_with("podsync1-"));
+    let shown = shown.lines().find(|line| line.starts_with("podsync2-"));
     ensure!(shown.is_some(), "{ticket:?}");
     let open = alice.run(&["team", "invite", "list"])?.ok()?;
     assert_eq!(open.as_array().map_or(0, Vec::len), 1);

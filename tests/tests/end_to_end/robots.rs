@@ -381,7 +381,7 @@ fn lock_files_that_are_none_are_refused_and_kept() -> Result<()> {
     for (text, says) in [
         (good.replace("version = 1", "version = 7"), "newer podsync"),
         (format!("{good}\n{block}"), "twice"),
-        ("\u{0}garbage".to_owned(), "no lock file"),
+        ("\u{0}garbage".to_owned(), "not a podsync lock file"),
         (huge, "bytes"),
     ] {
         fs::write(&file, &text)?;

@@ -108,7 +108,9 @@ impl TeamHub {
     /// Nobody waits longer.
     pub(super) fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
-            return ApiError::new(ErrorCode::Unreachable, failing);
+            return ApiError::new(ErrorCode::Unreachable, failing).hint(
+                "podsync tries again by itself; `podsync status` says how things are with the hub",
+            );
         }
         let seconds = HEAR_PATIENCE.as_secs();
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
@@ -133,7 +135,7 @@ impl TeamHub {
     pub(super) fn note_outcome<T>(&self, attempt: u64, outcome: &Result<T, Failure>) {
         let trouble = outcome.as_ref().err().map(|failure| Trouble {
             error: failure.told().clone(),
-            may_pass: failure.told().code == ErrorCode::Unreachable,
+            may_pass: matches!(failure, Failure::Told(told) if told.code == ErrorCode::Unreachable),
             attempt,
         });
         self.note(|standing| standing.trouble = trouble);

@@ -189,7 +189,7 @@ impl Handle<team::Remove> for Team {
         let meant = meant(&records, &call.who)?;
         let going: Vec<_> = meant.iter().map(|record| record.device).collect();
         let name = self.name(team).await?;
-        check_admin_stays(&name, &records, &going, &call.consents)?;
+        check_admin_stays(&name, &records, self.device, &going, &call.consents)?;
         let mut devices = Vec::new();
         for record in meant {
             self.node
@@ -221,7 +221,7 @@ impl Handle<team::SetRole> for Team {
         if call.role != team::Role::Admin {
             let going: Vec<_> = meant.iter().map(|record| record.device).collect();
             let name = self.name(team).await?;
-            check_admin_stays(&name, &before, &going, &call.consents)?;
+            check_admin_stays(&name, &before, self.device, &going, &call.consents)?;
         }
         let mut changed = None;
         for record in meant {

@@ -65,10 +65,13 @@ impl Capturer {
         match &call.from {
             pods::StateSource::Path(path) => {
                 check_services(call)?;
-                let path = path.clone();
-                let (folder, consents) = (path.clone(), call.consents.clone());
-                tokio::task::spawn_blocking(move || check_not_empty(&folder, &consents)).await??;
-                let source = tokio::task::spawn_blocking(move || Source::open(&path)).await??;
+                let (path, consents) = (path.clone(), call.consents.clone());
+                let opening = tokio::task::spawn_blocking(move || {
+                    let source = Source::open(&path)?;
+                    check_not_empty(&path, &consents)?;
+                    Ok::<_, Failure>(source)
+                });
+                let source = opening.await??;
                 let origin = Origin {
                     emulator: None,
                     services: Vec::new(),

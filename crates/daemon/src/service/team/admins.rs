@@ -8,14 +8,18 @@ use podsync_core::{
     membership::{MemberRecord, Role},
 };
 
-/// Refuses to take the last admins away unasked.
+/// Refuses to take the last admins away unasked. Whoever is no admin is refused by the team's rules anyway.
 pub(super) fn check_admin_stays(
     team: &TeamName,
     records: &[MemberRecord],
+    by: DeviceId,
     going: &[DeviceId],
     consents: &BTreeSet<Consent>,
 ) -> Result<(), ApiError> {
     let admins = records.iter().filter(|record| record.role == Role::Admin);
+    if !admins.clone().any(|record| record.device == by) {
+        return Ok(());
+    }
     let (gone, staying): (Vec<_>, Vec<_>) =
         admins.partition(|record| going.contains(&record.device));
     if gone.is_empty() || !staying.is_empty() || consents.contains(&Consent::LastAdmin) {

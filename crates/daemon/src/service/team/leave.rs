@@ -31,7 +31,7 @@ impl Handle<team::Leave> for Team {
         if !records.iter().any(|record| record.device == device) {
             return Err(EngineError::Expelled(team).into());
         }
-        check_admin_stays(&name, &records, &[device], &call.consents)?;
+        check_admin_stays(&name, &records, device, &[device], &call.consents)?;
         if !call.consents.contains(&Consent::Leave) {
             return Err(ApiError::unconfirmed(
                 Consent::Leave,
