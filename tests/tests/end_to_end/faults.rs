@@ -17,7 +17,6 @@ use crate::bucket::{alice_with, alone, exported_is, share};
 
 const MIB: usize = 1 << 20;
 const FORBIDDEN: i32 = 5;
-const UNTRUSTED: i32 = 6;
 const UNREACHABLE: i32 = 7;
 const DISK: i32 = 10;
 

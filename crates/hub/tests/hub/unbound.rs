@@ -76,7 +76,8 @@ async fn each_object_is_hashed_once_and_again_only_where_it_was_written_over() {
     let refused = feed.committing(1).send(&hub).await.error();
     assert_eq!(refused.missing.len(), 1, "{refused:?}");
     let all = feed.objects.len();
-    assert_eq!(hashed(&hub, &team), all);
+    // What is damaged is looked at again, in case a drop has ended its entry meanwhile.
+    assert_eq!(hashed(&hub, &team), all + 1);
 
     // Another replica believes the marks; only what they aren't of is read.
     let replica = hub.replica().await.unwrap();
@@ -85,7 +86,7 @@ async fn each_object_is_hashed_once_and_again_only_where_it_was_written_over() {
     let refused = feed.committing(1).send(&replica).await.error();
     assert_eq!(refused.missing.len(), 1, "{refused:?}");
     assert_eq!(refused.missing[0].id, pack.0);
-    assert_eq!(hashed(&hub, &team), all + 2);
+    assert_eq!(hashed(&hub, &team), all + 4);
     bucket.plant(&pack_key, pack.1.clone());
     let taken = feed.committing(1).send(&replica).await;
     assert_eq!(taken.status, StatusCode::OK);
