@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A runner's daemon ends within this time.
-const RUNNER_GRACE: Duration = Duration::from_secs(6);
+const HOSTED_GRACE: Duration = Duration::from_secs(6);
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
@@ -112,9 +112,11 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
         () = interrupted(drains) => context.stop.cancel(),
         outcome = &mut command => return outcome,
     }
-    if context.is_robot() {
-        // Its home is removed next: what writes there has to have ended.
-        let _ = tokio::time::timeout(RUNNER_GRACE, command).await;
+    // What a daemon inside this process writes has to be over: a save clears away what it wrote. Who doesn't want
+    // to wait for that interrupts once more.
+    tokio::select! {
+        _ = tokio::time::timeout(HOSTED_GRACE, command) => {}
+        () = interrupted(false) => {}
     }
     Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
         .hint("run the command again: it continues where it stopped"))

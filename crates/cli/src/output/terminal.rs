@@ -66,7 +66,11 @@ impl Terminal {
 
     /// A line, and all that comes at once with it.
     async fn paste(&self) -> io::Result<String> {
-        let mut piece = tokio::task::spawn_blocking(read).await??;
+        // Nobody who interrupts waits for the end of a line.
+        let mut piece = tokio::select! {
+            piece = tokio::task::spawn_blocking(read) => piece??,
+            Ok(()) = tokio::signal::ctrl_c() => return Err(io::ErrorKind::Interrupted.into()),
+        };
         let (mut text, mut len) = (Vec::new(), 0);
         // From here on also what has no end of a line, and nothing after a pause.
         self.set(|modes| {
