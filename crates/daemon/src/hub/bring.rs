@@ -33,6 +33,7 @@ struct Placing {
 
 /// How often the hub is asked what is new.
 const HEAR_EVERY: Duration = Duration::from_secs(30);
+
 /// Brings hubs what this device shares: it runs beside all else, and keeps the teams in step with their hubs.
 pub(crate) struct Uploads {
     pub(crate) sync: Arc<HubSync>,

@@ -37,8 +37,8 @@ pub(crate) struct Known {
     pub(crate) expired: u16,
     /// `If-None-Match: *` keeps an object as it is.
     pub(crate) only_new: bool,
-    /// Who has no signature gets 403.
-    pub(crate) anonymous_refused: bool,
+    /// What a request without a signature gets.
+    pub(crate) anonymous: u16,
     /// A signature in a header is checked, and not only one in a URL.
     pub(crate) header_checked: bool,
     /// A request that is signed for another region is refused.

@@ -49,7 +49,7 @@ fn known(name: &str) -> Known {
     let as_aws = Known {
         expired: 403,
         only_new: true,
-        anonymous_refused: true,
+        anonymous: 403,
         header_checked: true,
         region_checked: false,
         binds_bytes: true,
@@ -88,6 +88,7 @@ fn known(name: &str) -> Known {
         },
         "rclone" => Known {
             expired: 400,
+            anonymous: 400,
             only_new: false,
             binds_bytes: false,
             ranged: 200,

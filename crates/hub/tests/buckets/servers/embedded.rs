@@ -17,7 +17,7 @@ pub(crate) async fn start() -> Server {
         known: Known {
             expired: 403,
             only_new: true,
-            anonymous_refused: true,
+            anonymous: 403,
             header_checked: true,
             region_checked: false,
             binds_bytes: true,

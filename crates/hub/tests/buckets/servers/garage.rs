@@ -55,7 +55,7 @@ pub(crate) async fn start() -> Option<Server> {
         known: Known {
             expired: 400,
             only_new: false,
-            anonymous_refused: true,
+            anonymous: 403,
             header_checked: true,
             region_checked: true,
             binds_bytes: true,

@@ -42,7 +42,7 @@ pub(crate) async fn start() -> Option<Server> {
         known: Known {
             expired: 403,
             only_new: true,
-            anonymous_refused: false,
+            anonymous: 200,
             header_checked: false,
             region_checked: false,
             binds_bytes: true,
