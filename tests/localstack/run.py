@@ -6,6 +6,7 @@ bucket in one takes the folder of the other's bucket away.
 
     LOCALSTACK_TEST_PORT    the port, required
     LOCALSTACK_TEST_HOME    the folder for everything that the instance writes, required
+    LOCALSTACK_TEST_FUNCTIONS=1    functions of Lambda run as processes, see functions.py
 
 LocalStack's own settings (PROVIDER_OVERRIDE_DYNAMODB, DEBUG, ...) pass through. It ends on SIGTERM.
 """
@@ -27,6 +28,10 @@ def main() -> None:
     prepare_environment(port, home)
     bind_to_loopback()
     keep_s3_bodies_in(home / "s3")
+    if os.environ.get("LOCALSTACK_TEST_FUNCTIONS") == "1":
+        from functions import run_as_processes
+
+        run_as_processes()
 
     from localstack.runtime.main import main as run_localstack
 

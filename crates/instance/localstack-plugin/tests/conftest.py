@@ -21,22 +21,31 @@ LAUNCHER = SHARED / "run.py"
 SOURCE = Path(__file__).parents[1] / "src"
 # A machine that does much else takes its time.
 START_SECONDS = 180
-# Writes the stack of each thread to the log when it is asked to.
-_TELLS_ITS_THREADS = """
+# Writes the stack of each thread to the log when it is asked to, and does what EventBridge does
+# each minute.
+_TAKES_SIGNALS = """
 import runpy, signal, sys, traceback
 def tell(*_):
     frames = sys._current_frames().values()
     lines = [line for frame in frames for line in traceback.format_stack(frame)]
     sys.stderr.write("threads:\\n" + "".join(lines) + "threads told\\n")
     sys.stderr.flush()
+def minute(*_):
+    from localstack.services.events.scheduler import JobScheduler
+    timers = list(JobScheduler.instance().jobs)
+    for timer in timers:
+        timer.run()
+    sys.stderr.write(f"timers: {len(timers)} ran\\n")
+    sys.stderr.flush()
 signal.signal(signal.SIGUSR1, tell)
+signal.signal(signal.SIGUSR2, minute)
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 # What is tested is what lies here, in this process and in those that are started, and not a copy
 # that was installed once: from that come the entry points only.
 sys.path[:0] = [str(SOURCE), str(SHARED)]
-os.environ["PYTHONPATH"] = str(SOURCE)
+os.environ["PYTHONPATH"] = os.pathsep.join((str(SOURCE), str(SHARED)))
 # Their asserts are the tests' own.
 pytest.register_assert_rewrite("stories")
 
@@ -50,9 +59,10 @@ class Instance:
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = (home / "log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _TELLS_ITS_THREADS, LAUNCHER],
+            [sys.executable, "-c", _TAKES_SIGNALS, LAUNCHER],
             env=os.environ
             | {"LOCALSTACK_TEST_PORT": str(self.port), "LOCALSTACK_TEST_HOME": str(home)}
+            | {"LOCALSTACK_TEST_FUNCTIONS": "1"}
             # In the place of a program that would be downloaded; nobody answers there.
             | {"OPENSEARCH_CUSTOM_BACKEND": "http://127.0.0.1:9"},
             stdout=self._log,
@@ -113,16 +123,25 @@ class Instance:
 
     def threads(self, function: str) -> int:
         """How many threads are in a function of that name."""
+        return self._told(signal.SIGUSR1, "threads told\n").count(f", in {function}\n")
+
+    def pass_a_minute(self) -> int:
+        """Rules that are due within one fire. Answers how many timers there are."""
+        text = self._told(signal.SIGUSR2, " ran\n")
+        return int(text.rsplit("timers: ", 1)[1].split()[0])
+
+    def _told(self, question: signal.Signals, end: str) -> str:
+        """What the instance writes into its log when it is asked."""
         start = os.path.getsize(self._log.name)
-        self.process.send_signal(signal.SIGUSR1)
+        self.process.send_signal(question)
 
         def told() -> str | None:
             with open(self._log.name, errors="replace") as log:
                 log.seek(start)
                 text = log.read()
-            return text if "threads told\n" in text else None
+            return text if end in text else None
 
-        return until(told).count(f", in {function}\n")
+        return until(told)
 
     def reset(self) -> None:
         assert self.call("POST", "/_localstack/state/reset")[0] == 200

@@ -76,7 +76,8 @@ def mapped(instance, queue="jobs", window=0):
 def _zip() -> bytes:
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("main.py"), "def handler(event, context): return 1")
+        # What it is given stays in flight.
+        archive.writestr(zipfile.ZipInfo("main.py"), "def handler(event, context): raise KeyError")
     return data.getvalue()
 
 
@@ -335,6 +336,35 @@ def test_a_run_of_the_instance_goes_on_where_it_stays_and_ends_where_it_goes(sou
     until(lambda: target.threads("_execution_logic") == 2)
     loaded(target, state)
     until(lambda: target.threads("_execution_logic") == 0)
+
+
+# ---------------------------------------------------------------- timers of rules
+
+
+def each_minute(instance, calls):
+    """A rule whose targets were put one by one: LocalStack makes a timer in each call."""
+    events = instance.client("events")
+    events.put_rule(Name="each-minute", ScheduleExpression="rate(1 minute)")
+    arn = queue_arn(instance.client("sqs"), "due")
+    for number in range(calls):
+        events.put_targets(Rule="each-minute", Targets=[{"Id": f"{number}", "Arn": arn}])
+
+
+@pytest.mark.parametrize("merge", ["overwrite", "account-region-merge", "service-merge"])
+def test_a_rule_has_one_timer_after_a_load_whatever_was_there(source, target, merge):
+    each_minute(source, 1)
+    state = source.save("events,sqs")
+    each_minute(target, 3)
+    assert target.pass_a_minute() == 3
+    for _ in range(2):
+        loaded(target, state, merge)
+        target.client("sqs").purge_queue(
+            QueueUrl=target.client("sqs").get_queue_url(QueueName="due")["QueueUrl"]
+        )
+        assert target.pass_a_minute() == 1
+        assert json.loads(received(target.client("sqs"), "due"))["source"] == "aws.events"
+    target.reset()
+    assert target.pass_a_minute() == 0
 
 
 # ---------------------------------------------------------------- mail

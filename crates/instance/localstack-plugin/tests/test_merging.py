@@ -278,3 +278,89 @@ def test_a_bucket_has_the_owner_that_the_state_says(both):
     assert listed == {"000000000000": {MINE}, "111122223333": {"both", THEIRS}}
     found = client("s3", "111122223333").get_object(Bucket="both", Key="k")["Body"].read()
     assert found == THEIRS.encode()
+
+
+# ---------------------------------------------------------------- what each instance has anyway
+
+
+def defaults(client):
+    ec2 = client("ec2")
+    (vpc,) = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+    return vpc["VpcId"]
+
+
+def network(client, vpc):
+    """How much there is of each part of a network."""
+    ec2, of = client("ec2"), [{"Name": "vpc-id", "Values": [vpc]}]
+    return [
+        len(ec2.describe_vpcs(Filters=of)["Vpcs"]),
+        len(ec2.describe_subnets(Filters=of)["Subnets"]),
+        len(ec2.describe_security_groups(Filters=of)["SecurityGroups"]),
+        len(ec2.describe_route_tables(Filters=of)["RouteTables"]),
+        len(ec2.describe_network_acls(Filters=of)["NetworkAcls"]),
+    ]
+
+
+def counted(client):
+    ec2 = client("ec2")
+    return [
+        len(ec2.describe_snapshots()["Snapshots"]),
+        len(ec2.describe_managed_prefix_lists()["PrefixLists"]),
+    ]
+
+
+def test_two_instances_that_made_a_network_each_have_one_after_a_merge(source, target):
+    source.reset()
+    target.reset()
+    theirs, mine = defaults(source.client), defaults(target.client)
+    before, all_of_it = counted(target.client), network(target.client, mine)
+    state = source.save("ec2")
+    for _ in range(2):
+        target.load(state, "service-merge")
+        assert defaults(target.client) == theirs != mine
+        assert network(target.client, theirs) == all_of_it
+        assert network(target.client, mine) == [0] * 5
+        assert counted(target.client) == before
+    # What is started without a word about where is in the one that there is.
+    (instance,) = target.client("ec2").run_instances(ImageId="ami-any", MinCount=1, MaxCount=1)[
+        "Instances"
+    ]
+    assert instance["VpcId"] == theirs
+
+
+def group_in_default_network(client):
+    client("ec2").create_security_group(GroupName="web", Description="d")
+
+
+def instance_in_default_network(client):
+    client("ec2").run_instances(ImageId="ami-any", MinCount=1, MaxCount=1)
+
+
+def cluster_in_default_network(client):
+    client("redshift").create_cluster_subnet_group(
+        ClusterSubnetGroupName="g",
+        Description="d",
+        SubnetIds=[client("ec2").describe_subnets()["Subnets"][0]["SubnetId"]],
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [group_in_default_network, instance_in_default_network, cluster_in_default_network],
+)
+def test_a_default_network_that_something_needs_stays_as_one_of_many(source, target, name):
+    source.reset()
+    target.reset()
+    theirs, mine = defaults(source.client), defaults(target.client)
+    name(target.client)
+    all_of_it = network(target.client, mine)
+    target.load(source.save("ec2"), "service-merge")
+    assert defaults(target.client) == theirs
+    assert network(target.client, mine) == all_of_it
+    ec2 = target.client("ec2")
+    subnets = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
+    assert {subnet["VpcId"] for subnet in subnets["Subnets"]} == {theirs}
+    for reservation in ec2.describe_instances()["Reservations"]:
+        (found,) = reservation["Instances"]
+        assert found["VpcId"] == mine
+        ec2.terminate_instances(InstanceIds=[found["InstanceId"]])

@@ -119,6 +119,18 @@ _REST_API = Map(
         }
     )
 )
+
+
+def _snapshot_of_image(key: Any, snapshot: Any) -> Hashable:
+    """Each instance makes one for each image that it offers, by an id of its own."""
+    return str(getattr(snapshot, "from_ami", None) or key)
+
+
+def _prefix_list(key: Any, held: Any) -> Hashable:
+    """Those of AWS too have other ids in each instance."""
+    return str(held.prefix_list_name if getattr(held, "owner_id", None) == "AWS" else key)
+
+
 _STACKS = Map(identity=_live_stack)
 _BUSES = Map(Parts({"rules": MAP}))
 
@@ -150,6 +162,8 @@ RULES: dict[str, dict[str, Rule]] = {
         "default_vpc": WHOLE,
         "groups": MAPS,
         "launch_template_insert_order": MEMBERS,
+        "managed_prefix_lists": Map(identity=_prefix_list),
+        "snapshots": Map(identity=_snapshot_of_image),
         "subnets": MAPS,
         "tags": ABOUT,
     },

@@ -55,7 +55,7 @@ def place(
             merge.give_way(scope, present)
     placing = Placing(service, list(incoming), merge.carried, merge.replaced)
     merge.gone.leave(service, containers, placing.scopes)
-    settling.settle(service, containers, placing.scopes)
+    settling.settle(service, containers, placing.scopes, placing.replaced)
     return placing
 
 

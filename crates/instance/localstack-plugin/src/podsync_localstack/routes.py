@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from localstack.services.plugins import SERVICE_PLUGINS
 from rolo import Request, Response, route
 
-from podsync_localstack import archive, collecting, environment, gate, resetting
+from podsync_localstack import archive, environment, gate, interpreter, resetting
 from podsync_localstack.archive import BLOCK, BrokenArchive
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.loading import Event, PreparedLoad
@@ -145,7 +145,8 @@ def _prepared(request: Request) -> tuple[PreparedLoad, BinaryIO]:
         ) from None
     spooled = _received(request)
     try:
-        return PreparedLoad(spooled, strategy), spooled
+        with interpreter.in_short_turns():
+            return PreparedLoad(spooled, strategy), spooled
     except BrokenArchive as e:
         refused = _Refused(_error(400, str(e)))
     except IncompatibleState as e:
@@ -187,7 +188,7 @@ def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
 
     def apply() -> None:
         try:
-            with spooled, collecting.paused():
+            with spooled, interpreter.uncollected(), interpreter.in_short_turns():
                 for event in prepared.apply():
                     events.put(event)
                 prepared.close()

@@ -11,10 +11,10 @@ from localstack.services.plugins import SERVICE_PLUGINS, Service
 
 from podsync_localstack import (
     asset_folders,
-    collecting,
     environment,
     gate,
     index,
+    interpreter,
     live,
     names,
     outside,
@@ -36,7 +36,7 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
     """Saves `wanted` services, or all that run if it is empty, as they are at one moment."""
     report = SaveReport()
     archive = ArchiveWriter(target)
-    with gate.closed() as quiesced, collecting.paused():
+    with gate.closed() as quiesced, interpreter.uncollected():
         report.quiesced = quiesced
         states: list[tuple[str, Service, ServiceState]] = []
         resources: list[index.Resource] = []

@@ -4,20 +4,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from podsync_localstack import networks
 from podsync_localstack.beside import Scopes
 from podsync_localstack.containers import Attributes, Container, Scope
+from podsync_localstack.references import Replaced
 
 _EVERYONE = Scope(None, None)
 
 
-def settle(service: str, containers: Sequence[Container], scopes: Scopes) -> None:
-    """Completes what `scopes` will hold, and adds scopes that lose something by it."""
+def settle(
+    service: str, containers: Sequence[Container], scopes: Scopes, replaced: Replaced
+) -> None:
+    """Completes what `scopes` will hold and what is replaced in it, and adds scopes that lose
+    something by it.
+    """
     match service:
         case "apigateway":
             _deployments_of_apis(containers, scopes)
         case "cloudformation":
             for _, _, attributes in scopes:
                 _change_sets_of_stacks(attributes)
+        case "ec2":
+            for _, scope, attributes in scopes:
+                networks.one_default(scope, attributes, replaced)
         case "iam":
             for _, _, attributes in scopes:
                 _keys_of_users(attributes)

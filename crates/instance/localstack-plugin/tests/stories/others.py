@@ -3,7 +3,7 @@
 import json
 import re
 
-from stories.story import Story, until
+from stories.story import Story, queue_arn, received, until
 
 
 class Config(Story):
@@ -100,6 +100,28 @@ class Firehose(Story):
 
     def _bucket(self, client):
         return f"lake-{client('firehose').meta.region_name}"
+
+
+class Timers(Story):
+    """By itself, because its queue fills while others look."""
+
+    services = ("events", "sqs")
+
+    def fill(self, client):
+        events = client("events")
+        events.put_rule(Name="every-minute", ScheduleExpression="rate(1 minute)")
+        # A timer for each call, of which LocalStack knows the last one only.
+        for number in range(2):
+            arn = queue_arn(client("sqs"), f"of-timer-{number}")
+            events.put_targets(Rule="every-minute", Targets=[{"Id": f"{number}", "Arn": arn}])
+
+    def look(self, client):
+        return client("events").list_targets_by_rule(Rule="every-minute")["Targets"]
+
+    def work(self, client):
+        for number in range(2):
+            event = json.loads(received(client("sqs"), f"of-timer-{number}", 90))
+            assert event["detail-type"] == "Scheduled Event"
 
 
 class Redshift(Story):

@@ -8,7 +8,7 @@ import time
 import urllib.request
 import zipfile
 
-from stories.story import Story, bare
+from stories.story import Story, bare, queue_arn, received, until
 
 
 class StepFunctions(Story):
@@ -125,11 +125,16 @@ class ApiGateway(Story):
             assert json.load(response) == {"n": 1}
 
 
+PROGRAM = """
+import os
+def handler(event, context):
+    return event | {"A": os.environ["A"]}
+"""
+
+
 class Lambda(Story):
-    services = ("lambda", "iam", "s3")
-    survives = (
-        "functions, versions, mappings; they are polled and invoked as far as the instance can"
-    )
+    services = ("lambda", "iam", "s3", "sqs")
+    survives = "functions, versions, mappings, destinations; they are invoked, polled and told"
     ends = "asynchronous invocations that wait; readers of streams begin at their starting position"
     refused = "a mapping without its queue is loaded, told as an error, and waits for it"
     # Revision and instance of the function, and the credentials that it is started with.
@@ -145,7 +150,7 @@ class Lambda(Story):
     def fill(self, client):
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr(zipfile.ZipInfo("main.py"), "def handler(event, context): return 1")
+            archive.writestr(zipfile.ZipInfo("main.py"), PROGRAM)
         client("lambda").create_function(
             FunctionName="worker",
             Runtime="python3.12",
@@ -154,18 +159,26 @@ class Lambda(Story):
             Code={"ZipFile": code.getvalue()},
             Environment={"Variables": {"A": "b"}},
         )
-        # It can't be invoked without Docker; what matters is that LocalStack is done with it.
-        found = client("lambda").get_function_configuration
-        while found(FunctionName="worker")["State"] == "Pending":
-            time.sleep(0.1)
+        client("lambda").get_waiter("function_active_v2").wait(
+            FunctionName="worker", WaiterConfig={"Delay": 0.1, "MaxAttempts": 600}
+        )
+        client("lambda").create_event_source_mapping(
+            EventSourceArn=queue_arn(client("sqs"), "to-worker"), FunctionName="worker"
+        )
+        done = queue_arn(client("sqs"), "from-worker")
+        client("lambda").put_function_event_invoke_config(
+            FunctionName="worker", DestinationConfig={"OnSuccess": {"Destination": done}}
+        )
 
     def look(self, client):
         found = client("lambda").get_function(FunctionName="worker")
-        # Each instance sees for itself whether it can be invoked, and makes a new revision.
-        own = ("State", "StateReason", "StateReasonCode", "LastUpdateStatus", "RevisionId")
+        # Each instance makes a new revision.
+        own = ("LastUpdateStatus", "RevisionId")
+        config = client("lambda").get_function_event_invoke_config(FunctionName="worker")
         return [
             {k: v for k, v in found["Configuration"].items() if k not in own},
             found.get("Tags"),
+            config["DestinationConfig"],
         ]
 
     def work(self, client):
@@ -175,6 +188,25 @@ class Lambda(Story):
         ) as code:
             digest = hashlib.sha256(code.read()).digest()
         assert base64.b64encode(digest).decode() == found["Configuration"]["CodeSha256"]
+        invoke = client("lambda").invoke
+        answer = invoke(FunctionName="worker", Payload=b'{"n": 1}')
+        assert "FunctionError" not in answer and json.load(answer["Payload"]) == {"n": 1, "A": "b"}
+        invoke(FunctionName="worker", Payload=b'{"n": 2}', InvocationType="Event")
+        told = json.loads(received(client("sqs"), "from-worker", 30))
+        assert told["responsePayload"] == {"n": 2, "A": "b"}
+        self._is_polled(client("sqs"))
+
+    def _is_polled(self, sqs):
+        url = sqs.get_queue_url(QueueName="to-worker")["QueueUrl"]
+        sqs.send_message(QueueUrl=url, MessageBody="for the function")
+
+        def is_empty():
+            names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            held = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+            return set(held.values()) == {"0"}
+
+        # Deleted by the poller, once the function has answered.
+        until(is_empty, 30)
 
 
 class Ec2(Story):

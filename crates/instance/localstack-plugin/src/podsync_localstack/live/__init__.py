@@ -13,6 +13,7 @@ from podsync_localstack.live.buckets import Buckets
 from podsync_localstack.live.domains import Domains
 from podsync_localstack.live.executions import Executions
 from podsync_localstack.live.functions import Functions
+from podsync_localstack.live.networks import Networks
 from podsync_localstack.live.part import Live
 from podsync_localstack.live.queues import Queues
 from podsync_localstack.live.rules import Rules
@@ -25,6 +26,7 @@ OF: dict[str, type[Live]] = {
     "cloudformation": Stacks,
     "cloudwatch": Alarms,
     "dynamodb": Tables,
+    "ec2": Networks,
     "events": Rules,
     "firehose": DeliveryStreams,
     "lambda": Functions,

@@ -14,9 +14,8 @@ class Rules(Live):
             return
         from localstack.services.events.scheduler import JobScheduler
 
-        for rule_service in self.provider._rule_services_store.values():
-            if job := getattr(rule_service, "job_id", None):
-                JobScheduler.instance().cancel_job(job)
+        # A rule knows its last timer only, and was given another one with each call of PutTargets.
+        JobScheduler.instance().jobs = []
 
     def start(self) -> list[str]:
         problems = super().start()
