@@ -85,7 +85,8 @@ class Sns(Story):
         return [sns.list_topics()["Topics"], sns.list_subscriptions()["Subscriptions"]]
 
     def work(self, client):
-        topic = client("sns").list_topics()["Topics"][0]["TopicArn"]
+        arns = [topic["TopicArn"] for topic in client("sns").list_topics()["Topics"]]
+        topic = next(arn for arn in arns if arn.endswith(":orders"))
         for kind in ("noise", "order"):
             client("sns").publish(
                 TopicArn=topic,
