@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use podsync_api::{ApiError, AuthToken, ErrorCode, pods};
 use podsync_core::TeamName;
 
+use crate::lstk;
+
 /// Where LocalStack listens unless it is told otherwise.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
 /// How long to wait for the version and its holders before giving up.
@@ -120,10 +122,11 @@ fn or_default(url: &str) -> Result<String, Infallible> {
     Ok(given.unwrap_or(DEFAULT_ENDPOINT).to_owned())
 }
 
-/// The emulator's token, from this command's own environment; blank counts as not set.
+/// The emulator's token, from this command's own environment or from lstk; blank counts as not set.
 pub(crate) fn auth_token() -> Option<AuthToken> {
-    let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok()?;
-    (!token.is_empty()).then(|| AuthToken::new(token))
+    let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok();
+    let token = token.filter(|token| !token.is_empty());
+    token.map(AuthToken::new).or_else(lstk::auth_token)
 }
 
 pub(crate) fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {

@@ -13,6 +13,7 @@ pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod load;
 pub(crate) mod lock;
+pub(crate) mod plugin;
 pub(crate) mod pull;
 pub(crate) mod retention;
 pub(crate) mod run_hook;

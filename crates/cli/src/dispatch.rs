@@ -75,6 +75,9 @@ pub(crate) enum Command {
     Peers(command::status::Peers),
     /// Find problems on this machine and say how to fix each
     Doctor(command::doctor::Doctor),
+    /// Install the plugin that lets a community LocalStack save and load
+    #[command(subcommand)]
+    Plugin(command::plugin::Plugin),
     /// For hook scripts: load a chosen version once the emulator is ready
     RunHook(command::run_hook::RunHook),
     /// Stop the background daemon
@@ -117,6 +120,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Drop(command) => drop::run(context, command).await,
         Command::Status(command) => status::run(context, &command).await,
         Command::Doctor(command) => doctor::run(context, command).await,
+        Command::Plugin(command) => plugin::run(context, command).await,
         Command::RunHook(command) => run_hook::run(context, command).await,
         Command::Stop(command) => stop::run(context, &command).await,
         Command::Peers(command) => status::peers(context, &command).await,
@@ -139,6 +143,7 @@ impl Command {
             Self::List(_) | Self::Versions(_) | Self::Show(_) | Self::Diff(_) => Use::Runs(None),
             Self::Init(_)
             | Self::Doctor(_)
+            | Self::Plugin(_)
             | Self::Stop(_)
             | Self::Config(_)
             | Self::Demo(_)

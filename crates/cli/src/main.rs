@@ -9,6 +9,7 @@ mod command;
 mod context;
 mod dispatch;
 mod lockfile;
+mod lstk;
 mod output;
 #[cfg(test)]
 mod reference;
@@ -17,7 +18,7 @@ mod secret;
 
 use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use podsync_api::{ApiError, ErrorCode};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,14 +36,24 @@ fn main() -> ExitCode {
     podsync_daemon::install_crypto();
     #[cfg(feature = "failpoints")]
     plant_failpoint();
+    let caller = match lstk::caller() {
+        Ok(caller) => caller,
+        Err(error) => return Printer::new(false).fail(&error),
+    };
+    let matches = caller.defaults(Arguments::command()).try_get_matches();
     let Arguments {
         mut global,
         command,
-    } = match Arguments::try_parse() {
+    } = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => return help_or_mistake(&error),
     };
+    global.json |= caller.wants_json();
     let printer = Printer::new(global.json);
+    let printer = match caller.answers_questions() {
+        true => printer,
+        false => printer.for_programs(),
+    };
     init_logs(&global, command.is_daemon());
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
         Ok(Some((robot, scratch))) => (Some(robot), scratch),

@@ -21,6 +21,8 @@ pub(crate) use self::text::{ago, bytes, count, duration, printable, table};
 
 pub(crate) struct Printer {
     json: bool,
+    /// Whoever started the command answers no questions, terminal or not.
+    for_programs: bool,
     /// A result was printed: stdout has its one document.
     printed: AtomicBool,
 }
@@ -47,13 +49,22 @@ impl Printer {
     pub(crate) fn new(json: bool) -> Self {
         Self {
             json,
+            for_programs: false,
             printed: AtomicBool::new(false),
+        }
+    }
+
+    /// The same for a caller that answers no questions.
+    pub(crate) fn for_programs(self) -> Self {
+        Self {
+            for_programs: true,
+            ..self
         }
     }
 
     /// Progress bars and questions are for people at a terminal.
     pub(crate) fn is_for_people(&self) -> bool {
-        !self.json && io::stderr().is_terminal()
+        !self.json && !self.for_programs && io::stderr().is_terminal()
     }
 
     /// The result: as JSON, or as `text` says it.

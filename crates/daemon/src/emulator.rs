@@ -1,7 +1,8 @@
 //! A running emulator, by what the user named.
 
 use podsync_api::{ApiError, AuthToken, ErrorCode};
-use podsync_instance::{Endpoint, Instance, Secret};
+use podsync_instance::{Endpoint, Error, Instance, Runtime, Secret};
+use serde::Serialize;
 
 use crate::error::Failure;
 
@@ -21,4 +22,43 @@ pub async fn can_be_saved(url: &str, token: Option<&AuthToken>) -> bool {
         Ok(instance) => instance.environment().await.is_ok(),
         Err(_) => false,
     }
+}
+
+/// What answers at an endpoint, by what it needs to save and load.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "by")]
+pub enum Answering {
+    /// LocalStack with a licence.
+    Licensed { emulator: String },
+    /// Community LocalStack with the companion plugin of this version.
+    Plugin { version: String },
+    /// Community LocalStack alone.
+    Bare { emulator: String },
+}
+
+/// Asks the emulator at `url` what it needs to save and load.
+pub async fn what_answers(url: &str, token: Option<&AuthToken>) -> Result<Answering, ApiError> {
+    let instance = connect(url, token).await?;
+    match instance.environment().await {
+        Ok(environment) => {
+            let emulator = environment.emulator().to_string();
+            Ok(match environment.plugin_version {
+                Some(version) => Answering::Plugin { version },
+                None => Answering::Licensed { emulator },
+            })
+        }
+        Err(Error::NoStateEndpoints {
+            runtime: runtime @ Runtime::LocalStack { .. },
+            ..
+        }) => Ok(Answering::Bare {
+            emulator: runtime.to_string(),
+        }),
+        Err(error) => Err(Failure::from(error).into()),
+    }
+}
+
+/// The port of an endpoint on this machine; none where it is another machine's, or no endpoint.
+pub fn local_port(url: &str) -> Option<u16> {
+    let endpoint: Endpoint = url.parse().ok()?;
+    endpoint.is_loopback().then(|| endpoint.port())
 }

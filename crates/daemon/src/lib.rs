@@ -29,10 +29,11 @@ mod token;
 mod versions;
 
 pub use doctor::{Finding, Verdict, examine};
-pub use emulator::can_be_saved as instance_can_be_saved;
+pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
 pub use init::{Initialised, adopt, holder, init, wait_until_free};
 pub use paths::{is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
+pub use podsync_instance::companion;
 pub use podsync_net::install_crypto;
 pub use settings::{ByteSize, Overrides, Settings};
 pub use start::{Running, start, start_robot};

@@ -90,7 +90,8 @@ impl Endpoint {
             .unwrap_or(host)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port, also where the URL leaves it out.
+    pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or_default()
     }
 

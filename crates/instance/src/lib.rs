@@ -6,6 +6,7 @@
 
 mod answer;
 mod arriving;
+pub mod companion;
 mod compatibility;
 mod contents;
 mod endpoint;

@@ -109,12 +109,12 @@ impl Runtime {
     pub fn way_out(&self) -> &'static str {
         match self {
             Self::LocalStack { .. } => {
-                "start it with LOCALSTACK_AUTH_TOKEN, or pip install podsync-localstack (crates/instance/localstack-plugin) into its Python and restart it"
+                "run `podsync plugin install`, then restart it; with a licence, start it with LOCALSTACK_AUTH_TOKEN instead"
             }
             Self::MiniStack => {
                 "stop it, and save or load the folder that it keeps with PERSIST_STATE=1 (`podsync save --from FOLDER`, `podsync export REF FOLDER`), or use LocalStack"
             }
-            Self::Moto => "use LocalStack with podsync's companion plugin",
+            Self::Moto => "use LocalStack; `podsync plugin install` lets a community LocalStack save and load",
         }
     }
 

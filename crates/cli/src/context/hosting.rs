@@ -18,7 +18,7 @@ use super::{
     home::answers,
     robot::{MAX_SLOTS, Place, Robot},
 };
-use crate::output::Printer;
+use crate::{lstk, output::Printer};
 
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -116,6 +116,9 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(log)
         .current_dir(home);
+    for variable in lstk::PRIVATE {
+        command.env_remove(variable);
+    }
     // Out of this terminal's process group, so that Ctrl-C here doesn't end it.
     #[cfg(unix)]
     command.process_group(0);

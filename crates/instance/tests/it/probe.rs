@@ -89,7 +89,7 @@ async fn a_bare_404_is_explained() {
     for part in [
         "community 4.14.0",
         "LOCALSTACK_AUTH_TOKEN",
-        "pip install podsync-localstack",
+        "`podsync plugin install`",
     ] {
         assert!(text.contains(part), "{text}");
     }
