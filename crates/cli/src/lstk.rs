@@ -116,7 +116,7 @@ impl Caller {
     /// The command line with lstk's endpoint as the default wherever there is one to give.
     ///
     /// lstk has looked into `AWS_ENDPOINT_URL` already, after what beats it there.
-    pub(crate) fn defaults(&self, command: Command) -> Command {
+    pub(crate) fn defaults(&'static self, command: Command) -> Command {
         match self.endpoint() {
             Some(endpoint) => with_endpoint(command, endpoint),
             None => command,
@@ -124,13 +124,12 @@ impl Caller {
     }
 }
 
-fn with_endpoint(mut command: Command, endpoint: &str) -> Command {
+fn with_endpoint(mut command: Command, endpoint: &'static str) -> Command {
     const ENDPOINT: &str = "endpoint";
     if command
         .get_arguments()
         .any(|argument| argument.get_id() == ENDPOINT)
     {
-        let endpoint = endpoint.to_owned();
         command = command.mut_arg(ENDPOINT, |argument| {
             argument.default_value(endpoint).env(None::<&str>)
         });
