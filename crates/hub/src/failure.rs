@@ -98,3 +98,17 @@ pub fn unsigned(error: &RequestError, now_ms: u64) -> HubError {
         ..HubError::new(code, error.to_string())
     }
 }
+
+pub(crate) fn malformed(what: impl std::fmt::Display) -> HubError {
+    HubError::new(
+        HubErrorCode::Malformed,
+        format!("the request means nothing to this hub: {what}"),
+    )
+}
+
+pub(crate) fn unknown_team() -> HubError {
+    HubError::new(
+        HubErrorCode::UnknownTeam,
+        "this hub doesn't serve that team, or nobody has brought its operations here; ask whoever runs the hub, or let an admin's daemon reach it",
+    )
+}

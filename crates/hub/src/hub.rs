@@ -12,10 +12,11 @@ use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
 use crate::{
     audit::{Audit, Deed},
-    authenticate::{InFlight, Limits, Nonces},
     guard::Guard,
     health::Health,
+    limits::{InFlight, Limits},
     metrics::Metrics,
+    nonces::Nonces,
     teams::Teams,
 };
 

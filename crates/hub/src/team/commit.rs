@@ -33,7 +33,7 @@ use super::{
     view::{View, newest},
 };
 use crate::{
-    authenticate::malformed,
+    failure::malformed,
     gc::{
         self, GcError,
         generation::{COMMIT_DEADLINE, may_be_named},

@@ -13,12 +13,11 @@ use std::{
 use bytes::Bytes;
 use podsync_api::hub::ObjectRef;
 
-use super::Team;
+use super::{Confirm, Team};
 use crate::{
     abilities::Ability,
     keys::ObjectKey,
     storage::{ObjectHead, StorageError},
-    teams::Confirm,
 };
 
 /// How many objects are read and hashed at once, each in pieces.

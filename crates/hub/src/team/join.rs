@@ -15,7 +15,7 @@ use podsync_core::{
 };
 
 use super::{Team, membership::that_fit};
-use crate::{authenticate::malformed, teams::unknown_team};
+use crate::failure::{malformed, unknown_team};
 
 impl Team {
     /// `now_ms` judges whether the invite ran out.

@@ -11,7 +11,7 @@ use podsync_core::DeviceId;
 
 use super::{AT_ONCE, Team};
 use crate::{
-    authenticate::malformed,
+    failure::malformed,
     gc::generation::{in_use, is_condemned},
     keys::ObjectKey,
     storage::StorageError,
