@@ -6,6 +6,7 @@
 mod homes;
 mod measure;
 mod peers;
+mod ports;
 mod report;
 mod rows;
 mod servers;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::{
     Ground,
     measure::Process,
-    peers::{free_port, wait_until_it_listens},
+    ports::{free_port, wait_until_it_listens},
 };
 use crate::garage;
 
