@@ -13,7 +13,7 @@ use podsync_store::{Blobs, Home, Log};
 
 use self::build::Shared;
 use crate::{
-    hub::{bring::Uploads, state::Hubs},
+    hub::{state::Hubs, upload::Uploads},
     node::handle::Node,
     service::{
         catalog::Catalog,
@@ -114,7 +114,8 @@ impl Daemon {
     /// Starts what is done unasked.
     pub(crate) fn begin_upkeep(&self) {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
-        self.tasks.spawn(Arc::clone(&self.uploads).keep_hubs());
+        self.tasks
+            .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
         if self.stays {
             self.tasks
                 .spawn(Arc::clone(&self.retention).keep_retention());

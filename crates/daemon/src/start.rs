@@ -31,7 +31,7 @@ use crate::{
     daemon::{self, Daemon},
     error::{Failure, told},
     gate::SharedGate,
-    hub::{placements::Placements, state::Hubs},
+    hub::state::{Hubs, placements::Placements},
     node,
     packs::held_inputs,
     paths::socket_path,

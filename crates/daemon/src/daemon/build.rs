@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Parts;
 use crate::{
-    hub::{bring::Uploads, sync::HubSync},
+    hub::{sync::HubSync, upload::Uploads},
     locks::PodLocks,
     node::handle::Node,
     service::{

@@ -1,5 +1,7 @@
 //! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
 
+pub(crate) mod placements;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,14 +13,14 @@ use podsync_bucket::{Hub, HubAddress};
 use podsync_core::{OpId, TeamId, keys::DeviceSecret};
 use tokio::sync::{Notify, watch};
 
+use self::placements::Placements;
 use crate::{
     clock::Clock,
     error::{Failure, told},
-    hub::placements::Placements,
 };
 
 /// How long somebody waits for what the hub knows before going on without it.
-pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const POLL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hubs of this home's teams.
 pub(crate) struct Hubs {
@@ -35,16 +37,16 @@ pub(crate) struct TeamHub {
     pub(super) url: String,
     pub(super) client: Hub,
     /// What the hub said last; one question at a time.
-    pub(super) heard: tokio::sync::Mutex<Heard>,
-    pub(super) hearing: Turn,
-    pub(super) bringing: Turn,
+    pub(super) polled: tokio::sync::Mutex<Polled>,
+    pub(super) polling: Turn,
+    pub(super) uploading: Turn,
     /// The statement of liveness that was brought last.
     pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     pub(super) standing: watch::Sender<Standing>,
 }
 
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct Polled {
     pub(super) etag: Option<String>,
     pub(super) membership: Vec<OpId>,
 }
@@ -112,7 +114,7 @@ impl TeamHub {
                 "podsync tries again by itself; `podsync status` says how things are with the hub",
             );
         }
-        let seconds = HEAR_PATIENCE.as_secs();
+        let seconds = POLL_PATIENCE.as_secs();
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
         ApiError::new(ErrorCode::Unreachable, text)
             .hint("look whether it runs and whether this machine reaches it")

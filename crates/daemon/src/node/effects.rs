@@ -24,7 +24,7 @@ use tracing::Instrument;
 use super::handle::Message;
 use crate::{
     arriving::Arriving,
-    hub::{fetch::BucketFetch, join::ask_to_join, state::Hubs},
+    hub::{download::BucketDownload, state::Hubs, sync::join::ask_to_join},
 };
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
@@ -218,7 +218,7 @@ impl Effects {
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
             },
-            Provider::Bucket => Source::Bucket(BucketFetch::of(&self.hubs, team, &self.blobs)),
+            Provider::Bucket => Source::Bucket(BucketDownload::of(&self.hubs, team, &self.blobs)),
         }
     }
 
@@ -270,7 +270,7 @@ pub(super) enum Source {
         blobs: Blobs,
     },
     /// None where the team's hub is not known, or not any more.
-    Bucket(Option<BucketFetch>),
+    Bucket(Option<BucketDownload>),
 }
 
 impl Source {

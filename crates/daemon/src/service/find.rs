@@ -245,7 +245,7 @@ impl Finder {
     /// Asks every connected member, and the hub, what there is.
     async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
         let refresh = self.node.command(Command::Refresh { team });
-        let (members, hub) = tokio::join!(refresh, self.hubs.hear(team));
+        let (members, hub) = tokio::join!(refresh, self.hubs.poll(team));
         let members = match members?? {
             Answer::Refreshed { members } => members,
             other => return Err(Failure::unexpected(&other)),

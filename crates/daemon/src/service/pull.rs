@@ -166,7 +166,7 @@ impl Pull {
             return Ok(false);
         }
         context.report(&Progress::new(Stage::Finding, 0, None));
-        match self.hubs.hear_now(team).await {
+        match self.hubs.poll_now(team).await {
             Err(failure) if asked.sources == Sources::Bucket => Err(failure),
             Err(failure) => {
                 tracing::warn!(error = %failure.told(), "the hub wasn't heard");

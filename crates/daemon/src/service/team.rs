@@ -137,7 +137,7 @@ impl Handle<team::Join> for Team {
             .node
             .read(move |engine| engine.connected(&team).is_empty());
         if alone.await.map_err(Failure::from)?
-            && let Err(failure) = self.hubs.hear_now(team).await
+            && let Err(failure) = self.hubs.poll_now(team).await
         {
             tracing::warn!(error = %failure.told(), "the hub wasn't heard");
         }

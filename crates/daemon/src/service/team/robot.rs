@@ -143,7 +143,7 @@ impl Handle<team::CheckFresh> for Robots {
         let deadline = Instant::now() + Duration::from_secs(call.wait_s);
         let mut events = self.node.events();
         // The hub has everybody's word; where it is away, teammates have to be there.
-        if let Err(failure) = self.hubs.hear_now(team).await {
+        if let Err(failure) = self.hubs.poll_now(team).await {
             tracing::warn!(error = %failure.told(), "the hub wasn't heard");
         }
         loop {
@@ -239,7 +239,7 @@ impl Robots {
     /// there is none, or it doesn't answer: then members may.
     async fn heard_at_hub(&self, team: TeamId) -> Result<(), Failure> {
         if let Ok(Some(_)) = self.hubs.hub(team).await {
-            match self.hubs.hear_now(team).await {
+            match self.hubs.poll_now(team).await {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.told().code == ErrorCode::Forbidden => return Err(failure),
                 Err(failure) => tracing::warn!(error = %failure.told(), "the hub wasn't heard"),

@@ -82,7 +82,7 @@ impl BucketVerifier {
         let Some(hub) = self.hubs.hub(team).await? else {
             return Err(no_hub().into());
         };
-        self.hubs.hear_now(team).await?;
+        self.hubs.poll_now(team).await?;
         let shared = self.shared_meant(team, call.reference.as_deref()).await?;
         let (looked, not_yet) = look_up(&hub, shared).await?;
         let objects: BTreeSet<ObjectRef> = looked

@@ -13,8 +13,11 @@ use podsync_core::{
     wire::{Liveness, MAX_HEADS},
 };
 
-use super::{placements::Placed, state::Heard, state::TeamHub, sync::HubSync};
-use crate::error::Failure;
+use super::HubSync;
+use crate::{
+    error::Failure,
+    hub::state::{Polled, TeamHub, placements::Placed},
+};
 
 /// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.
 const MAX_POSTED: usize = 512;
@@ -24,8 +27,12 @@ const MAX_PAGES: usize = 1 << 12;
 
 impl HubSync {
     /// Learns what the hub knows: operations, heads, entries, and where their blobs lie.
-    pub(super) async fn hear_hub(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
-        let mut heard = hub.heard.lock().await;
+    pub(in crate::hub) async fn poll_hub(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+    ) -> Result<(), Failure> {
+        let mut heard = hub.polled.lock().await;
         let etag = heard.etag.clone();
         let answer = match hub.client.heads(etag.as_deref()).await {
             Err(error) if is_unknown_here(&error) => {
@@ -62,7 +69,7 @@ impl HubSync {
         team: TeamId,
         hub: &TeamHub,
         heads: Heads,
-        heard: &mut Heard,
+        heard: &mut Polled,
     ) -> Result<(), Failure> {
         self.take_operations(team, hub, &heads).await?;
         heard.membership.clone_from(&heads.membership);
@@ -179,7 +186,7 @@ impl HubSync {
     }
 
     /// Notes where blobs lie, and tells the engine that they can be had there.
-    pub(super) async fn note_places(
+    pub(in crate::hub) async fn note_places(
         &self,
         team: TeamId,
         places: Vec<(BlobId, Placed)>,
@@ -190,7 +197,7 @@ impl HubSync {
         self.tell_places(team, blobs).await
     }
 
-    pub(super) async fn tell_places(
+    pub(in crate::hub) async fn tell_places(
         &self,
         team: TeamId,
         blobs: Vec<BlobId>,
@@ -201,7 +208,7 @@ impl HubSync {
         Ok(self.node.input(Input::BucketHas { team, blobs }).await?)
     }
 
-    pub(super) async fn note_read(
+    pub(in crate::hub) async fn note_read(
         &self,
         team: TeamId,
         device: DeviceId,
@@ -214,12 +221,12 @@ impl HubSync {
     }
 
     /// Brings the operations that the hub lacks, as far as it said what it has.
-    pub(super) async fn bring_operations(
+    pub(in crate::hub) async fn bring_operations(
         &self,
         team: TeamId,
         hub: &TeamHub,
     ) -> Result<(), Failure> {
-        let mut heard = hub.heard.lock().await;
+        let mut heard = hub.polled.lock().await;
         let heads = heard.membership.clone();
         let lacking = self
             .node

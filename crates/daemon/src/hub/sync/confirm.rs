@@ -17,8 +17,11 @@ use podsync_core::{
     feed::{BlobRef, Entry},
 };
 
-use super::{placements::Placed, state::TeamHub, sync::HubSync};
-use crate::error::Failure;
+use super::HubSync;
+use crate::{
+    error::Failure,
+    hub::state::{TeamHub, placements::Placed},
+};
 
 /// What the bucket has to have for one entry.
 #[derive(Debug, Clone)]

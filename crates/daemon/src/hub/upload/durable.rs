@@ -6,8 +6,15 @@ use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
 use tokio::time::sleep;
 
-use super::{state::Standing, state::TeamHub, sync::HubSync};
-use crate::{call::Context, error::Failure, tasks::Lifetime};
+use crate::{
+    call::Context,
+    error::Failure,
+    hub::{
+        state::{Standing, TeamHub},
+        sync::HubSync,
+    },
+    tasks::Lifetime,
+};
 
 /// How often who waits looks at what the hub's client has run into.
 const LOOK: Duration = Duration::from_secs(1);
