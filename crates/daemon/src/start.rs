@@ -29,7 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     daemon::{self, Daemon},
-    error::{Failure, told},
+    error::{Failure, api_error},
     gate::SharedGate,
     hub::state::{Hubs, placements::Placements},
     node,
@@ -287,7 +287,7 @@ fn listen(
         }
         other => other,
     }
-    .map_err(|error| told(ErrorCode::Busy, &error, error.hint()).into())
+    .map_err(|error| api_error(ErrorCode::Busy, &error, error.hint()).into())
 }
 
 fn serve(

@@ -11,7 +11,7 @@ use podsync_api::hub::HubError;
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
 use crate::{
-    audit::{Audit, Deed},
+    audit::{Action, Audit},
     guard::Guard,
     health::Health,
     limits::{InFlight, Limits},
@@ -107,14 +107,14 @@ impl Hub {
             Ok(_) => "ok".to_owned(),
             Err(error) => format!("{:?}", error.code),
         };
-        let deed = Deed {
+        let done = Action {
             team,
             device,
             action,
             outcome: &outcome,
             detail,
         };
-        self.audit.record(now_ms(), &deed);
+        self.audit.record(now_ms(), &done);
     }
 }
 

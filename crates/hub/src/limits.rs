@@ -38,11 +38,11 @@ impl Default for Limits {
 
 /// The signed requests that are being answered, by device.
 #[derive(Debug, Default)]
-pub struct InFlight(Arc<Mutex<HashMap<Flyer, usize>>>);
+pub struct InFlight(Arc<Mutex<HashMap<Requester, usize>>>);
 
 /// Whose requests are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Flyer {
+enum Requester {
     Member(DeviceId),
     Stranger,
 }
@@ -55,24 +55,24 @@ impl InFlight {
         is_member: bool,
         limits: &Limits,
     ) -> Result<Permit, HubError> {
-        let (flyer, most) = if is_member {
-            (Flyer::Member(device), limits.per_device)
+        let (requester, most) = if is_member {
+            (Requester::Member(device), limits.per_device)
         } else {
-            (Flyer::Stranger, limits.strangers)
+            (Requester::Stranger, limits.strangers)
         };
-        let mut flying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = flying.values().sum();
-        let own = flying.get(&flyer).copied().unwrap_or_default();
+        let mut in_flight = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = in_flight.values().sum();
+        let own = in_flight.get(&requester).copied().unwrap_or_default();
         if own >= most || all >= limits.in_flight {
             return Err(HubError::new(
                 HubErrorCode::TooManyRequests,
                 "too many requests at once; try again in a second",
             ));
         }
-        flying.insert(flyer, own + 1);
+        in_flight.insert(requester, own + 1);
         Ok(Permit {
-            flyer,
-            flying: self.0.clone(),
+            requester,
+            in_flight: self.0.clone(),
         })
     }
 }
@@ -80,17 +80,20 @@ impl InFlight {
 /// A place among the requests in flight.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    flyer: Flyer,
-    flying: Arc<Mutex<HashMap<Flyer, usize>>>,
+    requester: Requester,
+    in_flight: Arc<Mutex<HashMap<Requester, usize>>>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = flying.get_mut(&self.flyer) {
+        let mut in_flight = self
+            .in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = in_flight.get_mut(&self.requester) {
             *own -= 1;
             if *own == 0 {
-                flying.remove(&self.flyer);
+                in_flight.remove(&self.requester);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::{
     service::Service,
 };
 
-pub use compare::{Change, Difference, compare, foresee};
+pub use compare::{Change, Difference, compare, forecast};
 pub use plan::Plan;
 
 /// Where a state has its index.

@@ -28,7 +28,7 @@ pub use arriving::{Arriving, Sending, arriving};
 pub use compatibility::{Obstacle, lacking, obstacle};
 pub use contents::{
     Change, Contents, Difference, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Place, Plan, Resource,
-    compare, foresee,
+    compare, forecast,
 };
 pub use endpoint::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
 pub use error::{Aftermath, Error, Interruption};

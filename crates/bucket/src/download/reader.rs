@@ -47,8 +47,8 @@ struct Body {
 
 /// Why there is no body, or no more of it.
 enum Broken {
-    Again(String),
-    For(TransferError),
+    Retry(String),
+    Final(TransferError),
 }
 
 impl<'a> Reader<'a> {
@@ -89,8 +89,8 @@ impl<'a> Reader<'a> {
                     self.open = (body.position < body.end).then_some(body);
                     return Ok(bytes);
                 }
-                Err(Broken::For(error)) => return Err(error),
-                Err(Broken::Again(reason)) => self.tries.pause(&self.id, reason, None).await?,
+                Err(Broken::Final(error)) => return Err(error),
+                Err(Broken::Retry(reason)) => self.tries.pause(&self.id, reason, None).await?,
             }
         }
     }
@@ -283,7 +283,7 @@ impl Body {
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => {
                     if piece.len() as u64 > self.end - self.position {
-                        return Err(Broken::For(TransferError::Liar {
+                        return Err(Broken::Final(TransferError::Liar {
                             object,
                             what: "it has more bytes than were announced",
                         }));
@@ -291,8 +291,8 @@ impl Body {
                     self.buffer = piece;
                     return Ok(());
                 }
-                Ok(None) => return Err(Broken::Again("its body ends too early".to_owned())),
-                Err(reason) => return Err(Broken::Again(reason)),
+                Ok(None) => return Err(Broken::Retry("its body ends too early".to_owned())),
+                Err(reason) => return Err(Broken::Retry(reason)),
             }
         }
     }

@@ -18,7 +18,7 @@ use super::{
     input::{CommandId, HubJoinFailure, RequestFailed},
     output::{Answer, HubJoin, Output, Record},
     team::Team,
-    writes::Deed,
+    writes::OwnWrite,
 };
 use crate::{
     codec::Format,
@@ -320,7 +320,7 @@ impl Engine {
                 .chain(invite_key)
                 .collect();
             return self.commit(
-                Deed::Joined {
+                OwnWrite::Joined {
                     by,
                     team,
                     operations,

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use self::placements::Placements;
 use crate::{
     clock::Clock,
-    error::{Failure, told},
+    error::{Failure, api_error},
 };
 
 /// How long somebody waits for what the hub knows before going on without it.
@@ -136,8 +136,8 @@ impl TeamHub {
 
     pub(super) fn note_outcome<T>(&self, attempt: u64, outcome: &Result<T, Failure>) {
         let trouble = outcome.as_ref().err().map(|failure| Trouble {
-            error: failure.told().clone(),
-            may_pass: matches!(failure, Failure::Told(told) if told.code == ErrorCode::Unreachable),
+            error: failure.api().clone(),
+            may_pass: matches!(failure, Failure::Api(error) if error.code == ErrorCode::Unreachable),
             attempt,
         });
         self.note(|standing| standing.trouble = trouble);
@@ -162,7 +162,7 @@ impl Hubs {
 
     pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
         let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
-            told(ErrorCode::Invalid, &error, Some(error.hint()))
+            api_error(ErrorCode::Invalid, &error, Some(error.hint()))
         })?;
         let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
         Ok(Hub::new(address, team, secret)?)

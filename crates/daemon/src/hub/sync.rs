@@ -87,7 +87,7 @@ impl HubSync {
         match self.poll_now(team).await {
             Ok(()) => Ok(Some(true)),
             Err(failure) => {
-                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                tracing::warn!(error = %failure.api(), "the hub wasn't heard");
                 Ok(Some(false))
             }
         }
@@ -98,7 +98,7 @@ impl HubSync {
         let hub = match self.hub(team).await {
             Ok(Some(hub)) => hub,
             Ok(None) => return Ok(None),
-            Err(failure) => return Ok(Some(failure.told().message.clone())),
+            Err(failure) => return Ok(Some(failure.api().message.clone())),
         };
         let trouble = hub.standing().trouble;
         Ok(hub
@@ -128,7 +128,7 @@ impl HubSync {
         match tokio::time::timeout(BRIEFLY, self.poll_now(team)).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
-                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub wasn't heard");
             }
             Err(_) => tracing::warn!(team = %team.short(), "the hub wasn't heard in time"),
         }
@@ -150,7 +150,7 @@ impl HubSync {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 let failure: Failure = failure;
-                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub doesn't know of it yet");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub doesn't know of it yet");
             }
             Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
         }

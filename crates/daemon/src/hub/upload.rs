@@ -14,6 +14,7 @@ use podsync_core::{
     feed::{Entry, Kind},
 };
 
+pub(crate) use self::packs::held_blob;
 use super::{state::TeamHub, sync::HubSync};
 use crate::{
     error::Failure,
@@ -48,7 +49,7 @@ impl Uploads {
                     Ok(Some(hub)) => self.visit(team, hub),
                     Ok(None) => {}
                     Err(failure) => {
-                        tracing::warn!(team = %team.short(), error = %failure.told(), "the team's hub can't be used");
+                        tracing::warn!(team = %team.short(), error = %failure.api(), "the team's hub can't be used");
                     }
                 }
             }
@@ -73,7 +74,7 @@ impl Uploads {
                 drop(turn);
                 hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "the hub wasn't heard");
                     return;
                 }
                 let Some(_turn) = hub.uploading.take().await else { return };
@@ -81,7 +82,7 @@ impl Uploads {
                 let outcome = uploads.bring(team, &hub).await;
                 hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.told(), "not everything is in the bucket yet");
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "not everything is in the bucket yet");
                 }
             };
             tokio::select! {
@@ -143,15 +144,15 @@ impl Uploads {
         let Some(statement) = newest.await? else {
             return Ok(());
         };
-        let mut told = hub.liveness.lock().await;
-        if told.as_ref() == Some(&statement) {
+        let mut brought = hub.liveness.lock().await;
+        if brought.as_ref() == Some(&statement) {
             return Ok(());
         }
         let post = PostLiveness {
             statement: Base64::from(&statement),
         };
         hub.client.post_liveness(&post).await?;
-        *told = Some(statement);
+        *brought = Some(statement);
         Ok(())
     }
 }

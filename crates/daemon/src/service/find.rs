@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     call::Context,
     clock::now_ms,
-    error::{Failure, told},
+    error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
     service::names::duration,
@@ -169,7 +169,7 @@ impl Finder {
     pub(crate) async fn resolve(&self, team: TeamId, text: &str) -> Result<Named, Failure> {
         let reference: Reference = text
             .parse()
-            .map_err(|error: ReferenceError| told(ErrorCode::Invalid, &error, error.hint()))?;
+            .map_err(|error: ReferenceError| api_error(ErrorCode::Invalid, &error, error.hint()))?;
         let pod = reference.pod().map(ToString::to_string);
         let named = self
             .node

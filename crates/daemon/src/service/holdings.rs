@@ -61,8 +61,8 @@ impl Holdings {
         packs: Vec<BlobId>,
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (damaged, told) = match result {
-            Err(Failure::DamagedPack { pack, told }) => (pack, told),
+        let (damaged, error) = match result {
+            Err(Failure::DamagedPack { pack, error }) => (pack, error),
             other => return other,
         };
         let shared = self.node.read(move |engine| {
@@ -73,10 +73,10 @@ impl Holdings {
                 .collect::<BTreeSet<_>>()
         });
         let mut doubted = shared.await?;
-        let told = if doubted.insert(damaged) {
-            told.hint("save the state again: nobody else has these bytes")
+        let error = if doubted.insert(damaged) {
+            error.hint("save the state again: nobody else has these bytes")
         } else {
-            told
+            error
         };
         for blob in doubted {
             self.blobs.doubt(blob).await?;
@@ -84,7 +84,7 @@ impl Holdings {
         }
         Err(Failure::DamagedPack {
             pack: damaged,
-            told,
+            error,
         })
     }
 

@@ -25,7 +25,7 @@ pub(crate) async fn ask_to_join(
         let client = match hubs.client(team, &url) {
             Ok(client) => client,
             Err(failure) => {
-                failed = HubJoinFailure::NotReached(failure.told().message.clone());
+                failed = HubJoinFailure::NotReached(failure.api().message.clone());
                 continue;
             }
         };

@@ -32,8 +32,8 @@ impl HubSync {
         team: TeamId,
         hub: &TeamHub,
     ) -> Result<(), Failure> {
-        let mut heard = hub.polled.lock().await;
-        let etag = heard.etag.clone();
+        let mut polled = hub.polled.lock().await;
+        let etag = polled.etag.clone();
         let answer = match hub.client.heads(etag.as_deref()).await {
             Err(error) if is_unknown_here(&error) => {
                 self.introduce(team, hub).await?;
@@ -42,14 +42,14 @@ impl HubSync {
             answer => answer?,
         };
         if let HeadsAnswer::Changed { heads, etag } = answer {
-            heard.etag = None;
+            polled.etag = None;
             let named = heads.membership.clone();
-            self.take_heads(team, hub, heads, &mut heard).await?;
+            self.take_heads(team, hub, heads, &mut polled).await?;
             // Only now: what was cut off, or couldn't be taken in, is asked for again.
             let whole = self.node.read(move |engine| {
                 !engine.lacks_operations(&team, &named) && engine.hub_gaps(&team).is_empty()
             });
-            heard.etag = if whole.await? { etag } else { None };
+            polled.etag = if whole.await? { etag } else { None };
         }
         let now = self.hubs.clock.now().wall_ms;
         hub.note(|standing| standing.heard_ms = Some(now));
@@ -69,10 +69,10 @@ impl HubSync {
         team: TeamId,
         hub: &TeamHub,
         heads: Heads,
-        heard: &mut Polled,
+        polled: &mut Polled,
     ) -> Result<(), Failure> {
         self.take_operations(team, hub, &heads).await?;
-        heard.membership.clone_from(&heads.membership);
+        polled.membership.clone_from(&heads.membership);
         let opened = tokio::task::spawn_blocking(move || {
             let feeds = open_all::<Head>(&heads.feeds);
             (feeds, open_all::<Liveness>(&heads.liveness))
@@ -226,14 +226,14 @@ impl HubSync {
         team: TeamId,
         hub: &TeamHub,
     ) -> Result<(), Failure> {
-        let mut heard = hub.polled.lock().await;
-        let heads = heard.membership.clone();
+        let mut polled = hub.polled.lock().await;
+        let heads = polled.membership.clone();
         let lacking = self
             .node
             .read(move |engine| engine.operations_beyond(&team, &heads));
         let lacking = lacking.await?;
         if let Some(heads) = post(hub, lacking).await? {
-            heard.membership = heads;
+            polled.membership = heads;
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ impl HubSync {
             Ok(()) => Ok(Some(true)),
             Err(failure) if asked => Err(failure),
             Err(failure) => {
-                tracing::warn!(error = %failure.told(), "not in the bucket yet");
+                tracing::warn!(error = %failure.api(), "not in the bucket yet");
                 Ok(Some(false))
             }
         }

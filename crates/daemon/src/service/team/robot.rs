@@ -31,7 +31,7 @@ use crate::{
         names::duration,
         team::{
             Team,
-            knock::{KNOCK_EVERY, addresses, knock},
+            probe::{PROBE_EVERY, addresses, probe},
         },
     },
     token::Token,
@@ -117,7 +117,7 @@ impl Handle<team::Enter> for Robots {
         context.report(&Progress::new(Stage::Finding, 0, None));
         let entered = tokio::select! {
             entered = self.come_in(ticket, wait) => entered,
-            () = knock(&self.net, ticket) => return Err(crate::error::Stopped.into()),
+            () = probe(&self.net, ticket) => return Err(crate::error::Stopped.into()),
         };
         entered.map_err(told)?;
         let (team, device) = (ticket.team, self.device);
@@ -144,7 +144,7 @@ impl Handle<team::CheckFresh> for Robots {
         let mut events = self.node.events();
         // The hub has everybody's word; where it is away, teammates have to be there.
         if let Err(failure) = self.hubs.poll_now(team).await {
-            tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+            tracing::warn!(error = %failure.api(), "the hub wasn't heard");
         }
         loop {
             let newest = self.newest_word(team).await?;
@@ -241,8 +241,8 @@ impl Robots {
         if let Ok(Some(_)) = self.hubs.hub(team).await {
             match self.hubs.poll_now(team).await {
                 Ok(()) => return Ok(()),
-                Err(failure) if failure.told().code == ErrorCode::Forbidden => return Err(failure),
-                Err(failure) => tracing::warn!(error = %failure.told(), "the hub wasn't heard"),
+                Err(failure) if failure.api().code == ErrorCode::Forbidden => return Err(failure),
+                Err(failure) => tracing::warn!(error = %failure.api(), "the hub wasn't heard"),
             }
         }
         std::future::pending().await
@@ -254,7 +254,7 @@ impl Robots {
             match self.is_removed(ticket).await {
                 Some(true) => return,
                 Some(false) => std::future::pending().await,
-                None => sleep(KNOCK_EVERY).await,
+                None => sleep(PROBE_EVERY).await,
             }
         }
     }

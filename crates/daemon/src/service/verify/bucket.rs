@@ -28,9 +28,11 @@ use crate::{
     call::Context,
     error::Failure,
     hub::{
-        confirm::{Named, committed},
         state::TeamHub,
-        sync::HubSync,
+        sync::{
+            HubSync,
+            confirm::{Named, committed},
+        },
         upload::held_blob,
     },
     node::handle::Node,
@@ -216,7 +218,7 @@ impl BucketVerifier {
                 if left.remove(&object)
                     && let Err(failure) = self.mend(hub, &fetching, &blob, &object).await
                 {
-                    failed.insert(object, told(failure)?);
+                    failed.insert(object, reason(failure)?);
                 }
             }
         }
@@ -226,7 +228,7 @@ impl BucketVerifier {
                 .mend_outboards(hub, looked, bad, &object, fetching)
                 .await;
             if let Err(failure) = outcome {
-                failed.insert(object, told(failure)?);
+                failed.insert(object, reason(failure)?);
             }
         }
         Ok(failed)
@@ -416,9 +418,9 @@ fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
 }
 
 /// Why something can't be mended; others still may. Who waits no longer ends it all.
-fn told(failure: Failure) -> Result<String, Failure> {
-    match failure.told().code {
+fn reason(failure: Failure) -> Result<String, Failure> {
+    match failure.api().code {
         ErrorCode::Cancelled | ErrorCode::NoDaemon => Err(failure),
-        _ => Ok(failure.told().message.clone()),
+        _ => Ok(failure.api().message.clone()),
     }
 }
