@@ -37,7 +37,7 @@ pub enum IndexError {
     Short,
     #[error("these outboards list more packs than there may be")]
     TooMany,
-    #[error("these outboards list a pack that can't be")]
+    #[error("these outboards list a pack of an impossible length")]
     Length,
     #[error("these outboards have another length than their packs ask for")]
     Size,

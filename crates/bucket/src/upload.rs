@@ -204,7 +204,10 @@ impl Hub {
                 Verdict::of(said, status, &headers)
             }
             Some(Err(error)) => Verdict::Later(wire::why(error), None),
-            None => Verdict::Later(format!("it took no byte in {} s", stalled.as_secs()), None),
+            None => Verdict::Later(
+                format!("the bucket took no byte in {} s", stalled.as_secs()),
+                None,
+            ),
         })
     }
 }

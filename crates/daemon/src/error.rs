@@ -88,7 +88,7 @@ impl From<HubClientError> for Failure {
         };
         let mut shown = api_error(code, &error, error.hint());
         shown.hint.get_or_insert_with(|| {
-            "`podsync status` says how things are with the hub; its log says more".to_owned()
+            "`podsync status` shows the state of the hub; the hub's log says more".to_owned()
         });
         if error.may_pass() {
             return shown.into();
@@ -293,7 +293,7 @@ impl From<EngineError> for Failure {
         };
         let mut shown = api_error(code, &error, error.hint());
         shown.hint.get_or_insert_with(|| {
-            "`podsync status` and `podsync team members` say how things are".to_owned()
+            "`podsync status` and `podsync team members` show the state of the team".to_owned()
         });
         shown.into()
     }
@@ -329,7 +329,7 @@ impl From<tokio::task::JoinError> for Failure {
 impl Failure {
     /// The team went away while a call was about it.
     pub(crate) fn left_team() -> Self {
-        ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+        ApiError::new(ErrorCode::NotFound, "this home is no longer in that team")
             .hint("`podsync status` lists its teams")
             .into()
     }

@@ -192,7 +192,7 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
                 Ok(None) => {}
                 Err(error) => {
                     // The log is ours, but a disk can lie: what doesn't verify isn't believed.
-                    tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
+                    tracing::error!(team = %team.short(), %error, "podsync leaves out a damaged record of the log");
                 }
             }
         }
@@ -247,7 +247,7 @@ fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
         };
         let address: Multiaddr = peer
             .parse()
-            .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+            .map_err(|error| wrong(format!("is not a multiaddress: {error}")))?;
         podsync_net::split_address(address)
             .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
     });
@@ -277,7 +277,7 @@ fn listen(
     };
     match spawn(&config) {
         Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
-            tracing::info!(%addr, "taken; listening on another port");
+            tracing::info!(%addr, "the address is in use; podsync listens on another port");
             let listen = config
                 .listen
                 .iter()
@@ -322,7 +322,7 @@ fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let metadata = folder.symlink_metadata()?;
     if !metadata.is_dir() || metadata.uid() != home.metadata()?.uid() {
-        let what = format!("{} is a link or somebody else's", folder.display());
+        let what = format!("{} is a link or belongs to another user", folder.display());
         return Err(io::Error::other(what));
     }
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
@@ -344,7 +344,7 @@ impl Running {
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
         ) else {
-            tracing::error!("signals can't be listened for: stopping");
+            tracing::error!("podsync can't listen for signals and stops");
             return self.stop().await;
         };
         tokio::select! {
@@ -374,14 +374,16 @@ impl Running {
             net_stop.cancel();
             daemon.net.stopped().await;
             if let Err(error) = daemon.blobs.shutdown().await {
-                tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
+                tracing::warn!(%error, "the store did not close cleanly; podsync repairs it at the next start");
             }
         };
         if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
             .await
             .is_err()
         {
-            tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
+            tracing::warn!(
+                "some tasks did not end in time; everything that podsync acknowledged is on the disk"
+            );
         }
         // Left over where this fails; the next daemon removes it.
         let _ = remove_socket(&socket);

@@ -65,7 +65,7 @@ impl FromRequest<Arc<Hub>> for Signed {
             .check_body(&body)
             .map_err(|error| unsigned(&error, now_ms()))?;
         if !hub.nonces.is_new(signed.device, signed.nonce) {
-            let error = "this request was here before; sign it anew";
+            let error = "the hub has seen this request before; sign it again";
             return Err(Failure::new(HubErrorCode::Replayed, error));
         }
         Ok(Self {

@@ -79,7 +79,7 @@ impl Hub {
         let greeted =
             stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
                 if let Err(error) = team.answers().await {
-                    tracing::warn!(team = %team.id(), %error, "the bucket can't be used yet");
+                    tracing::warn!(team = %team.id(), %error, "the hub can't use the bucket yet");
                 }
             });
         greeted.await;

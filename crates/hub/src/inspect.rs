@@ -24,7 +24,7 @@ pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Fai
     }
     Err(Failure::new(
         HubErrorCode::StorageUnavailable,
-        "no team's bucket takes shares; /health/teams and the log tell why",
+        "no team's bucket accepts shares; /health/teams and the log say why",
     ))
 }
 

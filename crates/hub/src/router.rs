@@ -46,11 +46,8 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/openapi.json", get(async || Json(openapi::document())))
         .fallback(async || not_found())
         .layer(CatchPanicLayer::custom(|_| {
-            Failure::new(
-                HubErrorCode::Internal,
-                "the hub failed; tell whoever runs it",
-            )
-            .into_response()
+            Failure::new(HubErrorCode::Internal, "the hub failed; tell its operator")
+                .into_response()
         }))
         .layer(middleware::from_fn_with_state(hub.clone(), measure))
         .with_state(hub)

@@ -105,7 +105,7 @@ impl Team {
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
         match self.see().await {
             Err(Unseen::Storage(StorageError::Gone(trouble))) => {
-                tracing::warn!(%trouble, "the bucket went away: making it anew");
+                tracing::warn!(%trouble, "the bucket is gone: the hub makes it again");
                 *self.made.lock().await = None;
                 self.see().await.map_err(HubError::from)
             }

@@ -105,7 +105,7 @@ impl Hub {
         if id.size <= WHOLE {
             let bytes = reader.read(0, id.size).await?;
             if sha2::Sha256::digest(&bytes).as_slice() != id.sha256.as_bytes() {
-                let what = "they aren't those that were uploaded";
+                let what = "their hash is not the announced one";
                 return Err(TransferError::Liar { object: id, what });
             }
             let index = OutboardsIndex::decode(&bytes, id.size).map_err(wrong)?;

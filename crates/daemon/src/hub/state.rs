@@ -111,13 +111,13 @@ impl TeamHub {
     pub(super) fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
             return ApiError::new(ErrorCode::Unreachable, failing).hint(
-                "podsync tries again by itself; `podsync status` says how things are with the hub",
+                "podsync tries again by itself; `podsync status` shows the state of the hub",
             );
         }
         let seconds = POLL_PATIENCE.as_secs();
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
         ApiError::new(ErrorCode::Unreachable, text)
-            .hint("look whether it runs and whether this machine reaches it")
+            .hint("check that it runs and that this machine reaches it")
     }
 
     pub(super) fn note(&self, change: impl FnOnce(&mut Standing)) {

@@ -53,7 +53,7 @@ impl HubSync {
         let (places, of) = (self.hubs.places.clone(), url.clone());
         let known = tokio::task::spawn_blocking(move || {
             if places.adopt(team, &of)? {
-                tracing::info!(team = %team.short(), "another hub: what lies in its bucket is learnt anew");
+                tracing::info!(team = %team.short(), "the team has another hub; podsync reads again what lies in its bucket");
             }
             places.blobs(team)
         });
@@ -87,7 +87,7 @@ impl HubSync {
         match self.poll_now(team).await {
             Ok(()) => Ok(Some(true)),
             Err(failure) => {
-                tracing::warn!(error = %failure.api(), "the hub wasn't heard");
+                tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(Some(false))
             }
         }
@@ -128,9 +128,9 @@ impl HubSync {
         match tokio::time::timeout(BRIEFLY, self.poll_now(team)).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
-                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub wasn't heard");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
             }
-            Err(_) => tracing::warn!(team = %team.short(), "the hub wasn't heard in time"),
+            Err(_) => tracing::warn!(team = %team.short(), "the hub did not answer in time"),
         }
     }
 }
@@ -150,9 +150,11 @@ impl HubSync {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 let failure: Failure = failure;
-                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub doesn't know of it yet");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub does not know of this change yet");
             }
-            Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
+            Err(_) => {
+                tracing::warn!(team = %team.short(), "the hub does not know of this change yet")
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ impl Uploads {
                     Ok(Some(hub)) => self.visit(team, hub),
                     Ok(None) => {}
                     Err(failure) => {
-                        tracing::warn!(team = %team.short(), error = %failure.api(), "the team's hub can't be used");
+                        tracing::warn!(team = %team.short(), error = %failure.api(), "podsync can't use the team's hub");
                     }
                 }
             }
@@ -74,7 +74,7 @@ impl Uploads {
                 drop(turn);
                 hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.api(), "the hub wasn't heard");
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
                     return;
                 }
                 let Some(_turn) = hub.uploading.take().await else { return };
@@ -82,7 +82,7 @@ impl Uploads {
                 let outcome = uploads.bring(team, &hub).await;
                 hub.note_outcome(attempt, &outcome);
                 if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.api(), "not everything is in the bucket yet");
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not bring everything to the bucket yet");
                 }
             };
             tokio::select! {

@@ -109,7 +109,7 @@ impl Effects {
         let net = self.net.clone();
         self.tasks.spawn(async move {
             if let Err(error) = net.publish(team, bytes).await {
-                tracing::warn!(team = %team.short(), %error, "not announced by gossip; heads are exchanged instead");
+                tracing::warn!(team = %team.short(), %error, "gossip could not announce it; devices exchange heads instead");
             }
             Done::Nothing
         });
@@ -167,7 +167,7 @@ impl Effects {
         let log = self.log.clone();
         self.tasks.spawn_blocking(move || {
             if let Err(error) = log.commit(&[record]) {
-                tracing::warn!(%error, "where a device was reached isn't kept");
+                tracing::warn!(%error, "podsync could not keep where it reached a device");
             }
             Done::Nothing
         });
@@ -252,7 +252,7 @@ impl Effects {
                 Ok(_) => match blobs.note_arrival(want.blob, want.blob_len).await {
                     Ok(()) => Input::FetchDone { fetch },
                     Err(error) => {
-                        tracing::error!(pack = %want.blob.short(), %error, "what arrived can't be synced");
+                        tracing::error!(pack = %want.blob.short(), %error, "podsync can't sync what arrived");
                         Input::FetchFailed { fetch, why: FetchFailed::Local }
                     }
                 },
@@ -284,7 +284,7 @@ impl Source {
                 let span =
                     tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
                 let local = |error: StoreError| {
-                    span.in_scope(|| tracing::error!(%error, "what arrives can't be stored"));
+                    span.in_scope(|| tracing::error!(%error, "podsync can't store what arrives"));
                     FetchFailed::Local
                 };
                 let arriving = Arriving::begin(blobs, want.blob, want.blob_len).await;

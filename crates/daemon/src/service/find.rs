@@ -301,7 +301,7 @@ impl Finder {
 fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, ApiError> {
     let catalog = engine
         .catalog(&team)
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is no longer in that team"))?;
     match catalog.resolve(reference) {
         Resolution::Shared(record) => Ok(Named {
             reference: catalog.exact_reference(&record),

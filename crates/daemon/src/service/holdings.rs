@@ -103,10 +103,10 @@ impl Holdings {
     pub(crate) async fn collect_garbage(self) {
         match self.collect_now().await {
             Ok(0) => {}
-            Ok(blobs) => tracing::info!(blobs, "deleted what nothing needs any more"),
+            Ok(blobs) => tracing::info!(blobs, "deleted blobs that nothing needs any more"),
             Err(error) => tracing::warn!(
                 ?error,
-                "garbage was not collected; it is tried again at the next start"
+                "podsync could not collect garbage and tries again at the next start"
             ),
         }
     }

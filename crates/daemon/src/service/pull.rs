@@ -169,7 +169,7 @@ impl Pull {
         match self.hubs.poll_now(team).await {
             Err(failure) if asked.sources == Sources::Bucket => Err(failure),
             Err(failure) => {
-                tracing::warn!(error = %failure.api(), "the hub wasn't heard");
+                tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(false)
             }
             Ok(()) => Ok(true),

@@ -186,10 +186,10 @@ impl Retention {
                     Ok(applied) => tracing::info!(
                         team = %team.short(),
                         versions = applied.dropped.len(),
-                        "dropped what the team's retention lets go of"
+                        "dropped versions that the team's retention lets go of"
                     ),
                     Err(error) => {
-                        tracing::warn!(team = %team.short(), ?error, "retention was not carried out")
+                        tracing::warn!(team = %team.short(), ?error, "podsync could not carry out retention")
                     }
                 }
             }

@@ -139,7 +139,7 @@ impl Handle<team::Join> for Team {
         if alone.await.map_err(Failure::from)?
             && let Err(failure) = self.hubs.poll_now(team).await
         {
-            tracing::warn!(error = %failure.api(), "the hub wasn't heard");
+            tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
         }
         let device = self.device;
         let joined = self.node.read(move |engine| {

@@ -31,7 +31,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 impl S3Bucket {
     pub(super) async fn make_ready(&self) -> Result<(), StorageError> {
         if !self.exists().await? {
-            tracing::info!(bucket = self.bucket, "the bucket isn't there: making it");
+            tracing::info!(
+                bucket = self.bucket,
+                "the bucket does not exist yet: the hub makes it"
+            );
             self.create().await?;
         }
         if self.known {

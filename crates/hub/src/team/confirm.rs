@@ -92,7 +92,7 @@ impl Team {
             self.doubts.clear(&key);
             return Ok(true);
         }
-        tracing::warn!(%key, "an upload left other bytes than it said: its sharer has to upload it again");
+        tracing::warn!(%key, "an upload left wrong bytes: its sharer has to upload it again");
         self.doubts.note(key);
         Ok(false)
     }

@@ -263,7 +263,7 @@ fn check(request: &BatchRequest) -> Result<(), HubError> {
         !seen.insert((batched.id.kind, batched.id.sha256, generation))
     };
     if request.objects.iter().any(twice) {
-        return Err(malformed("an object stands in the batch twice"));
+        return Err(malformed("the batch has an object twice"));
     }
     Ok(())
 }

@@ -50,7 +50,7 @@ impl Actor {
 
     pub(super) fn knock_failed(&mut self, id: ConnectionId, reason: &dyn std::fmt::Display) {
         if self.probes.0.remove(&id).is_some() {
-            tracing::debug!(%reason, "nobody was met where a ticket says");
+            tracing::debug!(%reason, "no device answered at the ticket's address");
         }
     }
 }

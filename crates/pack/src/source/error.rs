@@ -15,7 +15,7 @@ pub enum SourceError {
     Changed { path: PathBuf },
     #[error("`{}` {reason}", path.display())]
     Refused { path: PathBuf, reason: &'static str },
-    #[error("`{name}` has {what} in it, and whoever gets the version could use it")]
+    #[error("`{name}` has {what} in it, and everybody who gets the version could use it")]
     Secret { name: String, what: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),

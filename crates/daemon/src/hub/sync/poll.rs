@@ -280,7 +280,7 @@ pub(super) fn open_all<T: SignedPayload>(items: &[Base64]) -> Vec<Verified<T>> {
         .filter_map(|bytes| {
             verify::<T>(bytes)
                 .inspect_err(
-                    |error| tracing::error!(%error, "the hub hands out what nobody signed"),
+                    |error| tracing::error!(%error, "the hub sent something that nobody signed"),
                 )
                 .ok()
         })
@@ -295,7 +295,7 @@ fn open_entries(committed: Vec<Committed>) -> (Vec<Arc<Entry>>, Vec<(BlobId, Pla
         let entry = match Entry::decode(&committed.entry) {
             Ok(entry) => entry,
             Err(error) => {
-                tracing::error!(%error, "the hub hands out what is no entry");
+                tracing::error!(%error, "the hub sent an entry that podsync can't decode");
                 continue;
             }
         };

@@ -226,7 +226,7 @@ fn not_dropped_there() -> ApiError {
         ErrorCode::Unreachable,
         "a teammate dropped a version of this device before it was in the bucket, and the hub hasn't heard of the drop",
     )
-    .hint("it goes on by itself once the hub hears from whoever dropped it")
+    .hint("podsync goes on by itself once the hub hears of the drop from that teammate")
 }
 
 /// The publications that a later one of these entries ends.

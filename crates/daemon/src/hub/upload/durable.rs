@@ -107,5 +107,5 @@ impl HubSync {
 
 fn cancelled() -> ApiError {
     ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
-        .hint("it is shared; the daemon goes on bringing it to the bucket")
+        .hint("the version is shared; the daemon goes on bringing it to the bucket")
 }

@@ -329,6 +329,7 @@ fn not_whole(pack: &PackRef) -> ApiError {
         "only a part of pack {} is on this machine, and the bucket isn't known to have it",
         pack.id.short()
     );
-    ApiError::new(ErrorCode::Unreachable, text)
-        .hint("it is brought by whoever shared it first, or by this device once it has all of it")
+    ApiError::new(ErrorCode::Unreachable, text).hint(
+        "the device that shared it first brings it, or this device does once it has all of it",
+    )
 }

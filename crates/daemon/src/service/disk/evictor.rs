@@ -55,7 +55,7 @@ impl Evictor {
         let noted =
             tokio::task::spawn_blocking(move || usage::note_use(&log, team, version, now_ms()));
         if let Ok(Err(error)) = noted.await {
-            tracing::warn!(%error, "when a version was used isn't kept");
+            tracing::warn!(%error, "podsync could not note when a version was used");
         }
     }
 
@@ -77,9 +77,11 @@ impl Evictor {
                 Some(Ok(made)) => tracing::info!(
                     versions = made.evicted.len(),
                     freed = made.freed,
-                    "gave up what the disk budget has no room for"
+                    "evicted versions that the disk budget has no room for"
                 ),
-                Some(Err(error)) => tracing::warn!(?error, "the disk budget was not kept"),
+                Some(Err(error)) => {
+                    tracing::warn!(?error, "podsync could not keep to the disk budget")
+                }
                 None => {}
             }
         });

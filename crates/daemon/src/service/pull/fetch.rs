@@ -225,11 +225,11 @@ impl Fetcher {
         if !lied.is_empty() {
             let liars = named(lied);
             let text = format!(
-                "{missing} are missing: {liars} sent bytes that fail their hash, and nobody else who could be reached has them"
+                "{missing} are missing: {liars} sent bytes that fail their hash, and no other device that podsync could reach has them"
             );
             return Ok(ApiError::new(ErrorCode::Untrusted, text)
                 .hint(format!(
-                    "nothing wrong was kept: try again when somebody else who holds the version is online; \
+                    "podsync kept no wrong bytes: try again when another device that holds the version is online; \
                      `podsync verify` there tells what is damaged at {liars}"
                 ))
                 .into());

@@ -66,7 +66,7 @@ impl Handle<team::InviteRobot> for Robots {
         if taken.await.map_err(Failure::from)? == Some(true) {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("somebody in the team is called {} already", call.name),
+                format!("another member is already called {}", call.name),
             )
             .hint("give the robot a name of its own with --name, or remove that one first")
             .into());
@@ -127,7 +127,7 @@ impl Handle<team::Enter> for Robots {
             Some((roster.name().clone(), me.member.clone()))
         });
         let (name, member) = named.await.map_err(Failure::from)?.ok_or_else(|| {
-            ApiError::new(ErrorCode::Internal, "came in, but the team isn't there")
+            ApiError::new(ErrorCode::Internal, "joined, but the team isn't there")
         })?;
         Ok(team::Entered { team, name, member })
     }
@@ -144,7 +144,7 @@ impl Handle<team::CheckFresh> for Robots {
         let mut events = self.node.events();
         // The hub has everybody's word; where it is away, teammates have to be there.
         if let Err(failure) = self.hubs.poll_now(team).await {
-            tracing::warn!(error = %failure.api(), "the hub wasn't heard");
+            tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
         }
         loop {
             let newest = self.newest_word(team).await?;
@@ -242,7 +242,9 @@ impl Robots {
             match self.hubs.poll_now(team).await {
                 Ok(()) => return Ok(()),
                 Err(failure) if failure.api().code == ErrorCode::Forbidden => return Err(failure),
-                Err(failure) => tracing::warn!(error = %failure.api(), "the hub wasn't heard"),
+                Err(failure) => {
+                    tracing::warn!(error = %failure.api(), "podsync could not poll the hub")
+                }
             }
         }
         std::future::pending().await
@@ -321,7 +323,7 @@ fn told(failure: Failure) -> ApiError {
     match error.code {
         ErrorCode::Unreachable => ApiError::new(
             ErrorCode::Unreachable,
-            format!("the token's team was not reached: {}", error.message),
+            format!("podsync could not reach the token's team: {}", error.message),
         )
         .hint(
             "the token names where its issuer was found when it was made, and the team's hub: one of them must \
@@ -340,12 +342,12 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
     let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
-            "what is known of the team is {} old, and at most {allowed} was asked for",
+            "this runner's knowledge of the team is {} old, and --max-age allows {allowed}",
             duration(age_ms / 1000)
         ),
-        None => format!(
-            "no teammate's device has said what it knew, and a word at most {allowed} old was asked for"
-        ),
+        None => {
+            format!("no teammate's device has said what it knows, and --max-age allows {allowed}")
+        }
     };
     ApiError::new(ErrorCode::Stale, text).hint(
         "a teammate's daemon has to be reached, and each gives its word once an hour: allow more with --max-age, or \
