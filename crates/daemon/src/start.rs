@@ -119,9 +119,7 @@ async fn try_start(
 
     let clock = Clock::start();
     let pinned = pinned(&settings.peers)?;
-    let mut engine = Engine::new(secret, rand::random(), clock.now());
-    restore(&mut engine, &log, clock)?;
-    hold(&mut engine, &blobs, &versions, clock)?;
+    let engine = restored(secret, &log, &blobs, &versions, clock)?;
 
     let gate = Arc::new(SharedGate::default());
     let net_stop = CancellationToken::new();
@@ -131,14 +129,13 @@ async fn try_start(
         settings.listen_addresses()
     };
     let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
-    let engine_stop = CancellationToken::new();
-    let engine_tasks = TaskTracker::new();
     let listening = Arc::default();
     let hubs = Arc::new(Hubs::new(
         DeviceSecret::from_seed(*seed.expose()),
         Placements::new(log.clone()),
         clock,
     ));
+    let (engine_stop, engine_tasks) = (CancellationToken::new(), TaskTracker::new());
     let parts = node::Parts {
         engine,
         pinned,
@@ -152,7 +149,6 @@ async fn try_start(
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
-    drop_orphans(&parts.engine, &versions)?;
     let node = node::spawn(parts, &engine_tasks)?;
     engine_tasks.close();
 
@@ -181,6 +177,21 @@ async fn try_start(
         engine_stop,
         net_stop,
     })
+}
+
+/// The engine, with what the disk holds.
+fn restored(
+    secret: DeviceSecret,
+    log: &Log,
+    blobs: &Blobs,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<Engine, Failure> {
+    let mut engine = Engine::new(secret, rand::random(), clock.now());
+    restore(&mut engine, log, clock)?;
+    hold(&mut engine, blobs, versions, clock)?;
+    drop_orphans(&engine, versions)?;
+    Ok(engine)
 }
 
 /// Replays the log into the engine: operations first, they say who counts.

@@ -228,7 +228,7 @@ impl Actor {
                 self.dialled_well(connection_id);
                 self.established(&peer_id, &endpoint, num_established.get() == 1);
                 if let Some(device) = device_of(&peer_id) {
-                    self.knock_answered(connection_id, device);
+                    self.probe_answered(connection_id, device);
                 }
             }
             SwarmEvent::ConnectionClosed {
@@ -243,7 +243,7 @@ impl Actor {
                 peer_id: None,
                 connection_id,
                 error,
-            } => self.knock_failed(connection_id, &error),
+            } => self.probe_failed(connection_id, &error),
             SwarmEvent::OutgoingConnectionError {
                 connection_id,
                 error,
@@ -256,7 +256,7 @@ impl Actor {
                 send_back_addr,
                 ..
             } => {
-                tracing::debug!(addr = %send_back_addr, %error, "a peer did not get in");
+                tracing::debug!(addr = %send_back_addr, %error, "an incoming connection failed");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
             SwarmEvent::ListenerClosed {

@@ -1,6 +1,8 @@
 //! Commands, one at a time for each team: the next is looked at when the last one is on the disk or
 //! given up, so each is judged by what the ones before it led to.
 
+use std::sync::Arc;
+
 use super::{
     Engine, Output,
     error::EngineError,
@@ -11,7 +13,8 @@ use super::{
 };
 use crate::{
     codec::Format,
-    id::{OpId, TeamId},
+    feed::{Entry, Head},
+    id::{OpId, TeamId, VersionId},
     membership::{
         Membership,
         operation::InviteProof,
@@ -136,24 +139,7 @@ impl Engine {
                 head,
                 replaces,
                 answer,
-            } => {
-                let Some(state) = self.teams.get_mut(&team) else {
-                    return;
-                };
-                if !state.team.add_own(head.clone(), entry.clone()) {
-                    return self.reply(by, Err(EngineError::DeviceMustBeMinted));
-                }
-                if let Some(private) = replaces {
-                    state.team.catalog.remove_private(&private);
-                }
-                state.own_seq = head.value().seq;
-                self.announce(team, &head, Some(&entry));
-                // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
-                for device in self.connected(&team) {
-                    self.exchange_again(team, device);
-                }
-                self.reply(by, Ok(answer));
-            }
+            } => self.entry_done(team, by, (entry, &head), replaces, answer),
             OwnWrite::Operation {
                 team,
                 by,
@@ -191,27 +177,55 @@ impl Engine {
                 team,
                 operations,
             } => self.joined(team, by, operations),
-            OwnWrite::Private { team, by, change } => {
-                let Some(state) = self.teams.get_mut(&team) else {
-                    return;
-                };
-                let answer = match change {
-                    PrivateChange::Saved(version) => {
-                        let answer = Answer::Saved {
-                            number: version.number,
-                            version: version.version,
-                        };
-                        state.team.catalog.insert_private(*version);
-                        answer
-                    }
-                    PrivateChange::Forgotten(version) => {
-                        state.team.catalog.remove_private(&version);
-                        Answer::Done
-                    }
-                };
-                self.reply(by, Ok(answer));
-            }
+            OwnWrite::Private { team, by, change } => self.private_done(team, by, change),
         }
+    }
+
+    fn entry_done(
+        &mut self,
+        team: TeamId,
+        by: CommandId,
+        (entry, head): (Arc<Entry>, &Verified<Head>),
+        replaces: Option<VersionId>,
+        answer: Answer,
+    ) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if !state.team.add_own(head.clone(), entry.clone()) {
+            return self.reply(by, Err(EngineError::DeviceMustBeMinted));
+        }
+        if let Some(private) = replaces {
+            state.team.catalog.remove_private(&private);
+        }
+        state.own_seq = head.value().seq;
+        self.announce(team, head, Some(&entry));
+        // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
+        for device in self.connected(&team) {
+            self.exchange_again(team, device);
+        }
+        self.reply(by, Ok(answer));
+    }
+
+    fn private_done(&mut self, team: TeamId, by: CommandId, change: PrivateChange) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let answer = match change {
+            PrivateChange::Saved(version) => {
+                let answer = Answer::Saved {
+                    number: version.number,
+                    version: version.version,
+                };
+                state.team.catalog.insert_private(*version);
+                answer
+            }
+            PrivateChange::Forgotten(version) => {
+                state.team.catalog.remove_private(&version);
+                Answer::Done
+            }
+        };
+        self.reply(by, Ok(answer));
     }
 
     /// What was decided couldn't be written: it never was.

@@ -42,13 +42,13 @@ impl Actor {
         }
     }
 
-    pub(super) fn knock_answered(&mut self, id: ConnectionId, device: DeviceId) {
+    pub(super) fn probe_answered(&mut self, id: ConnectionId, device: DeviceId) {
         if let Some(waiting) = self.probes.0.remove(&id) {
             let _ = waiting.send(device);
         }
     }
 
-    pub(super) fn knock_failed(&mut self, id: ConnectionId, reason: &dyn std::fmt::Display) {
+    pub(super) fn probe_failed(&mut self, id: ConnectionId, reason: &dyn std::fmt::Display) {
         if self.probes.0.remove(&id).is_some() {
             tracing::debug!(%reason, "no device answered at the ticket's address");
         }
