@@ -100,7 +100,7 @@ impl Hub {
         if answer.not_modified {
             self.check(
                 etag.is_some(),
-                "it says that nothing is new, and nobody asked that",
+                "it answers that nothing is new to a question without an ETag",
             )?;
             return Ok(HeadsAnswer::NotModified);
         }

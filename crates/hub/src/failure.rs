@@ -107,6 +107,6 @@ pub(crate) fn malformed(what: impl std::fmt::Display) -> HubError {
 pub(crate) fn unknown_team() -> HubError {
     HubError::new(
         HubErrorCode::UnknownTeam,
-        "this hub doesn't serve that team, or nobody has brought its operations here; ask the hub's operator, or let an admin's daemon reach it",
+        "this hub doesn't serve that team, or no member has brought its operations here; ask the hub's operator, or let an admin's daemon reach it",
     )
 }

@@ -75,7 +75,7 @@ pub enum EngineError {
     Busy,
     #[error("podsync could not write the change to disk ({0}) and announced nothing")]
     NotPersisted(String),
-    #[error("{missing} bytes can be had from nobody connected, those of blob {} among them", .blob.short())]
+    #[error("no connected device has the missing {missing} bytes; some are of blob {}", .blob.short())]
     NoProvider {
         missing: u64,
         /// One that isn't whole here.

@@ -188,7 +188,7 @@ impl Handle<pods::Resolve> for Catalog {
         let Found::Shared(record) = named.found else {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("{} is private: nobody else can get at it", named.reference),
+                format!("{} is private: teammates can't see it", named.reference),
             )
             .hint(format!(
                 "share it first: `podsync share {}`",

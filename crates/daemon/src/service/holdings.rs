@@ -74,7 +74,7 @@ impl Holdings {
         });
         let mut doubted = shared.await?;
         let error = if doubted.insert(damaged) {
-            error.hint("save the state again: nobody else has these bytes")
+            error.hint("save the state again: no other device has these bytes")
         } else {
             error
         };

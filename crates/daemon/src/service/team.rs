@@ -378,7 +378,7 @@ fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRec
 fn unknown(who: &str) -> ApiError {
     ApiError::new(
         ErrorCode::NotFound,
-        format!("nobody in the team is {who:?}"),
+        format!("the team has no member or device {who:?}"),
     )
     .hint("`podsync team members` lists names and devices")
 }

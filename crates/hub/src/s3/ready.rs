@@ -167,7 +167,7 @@ impl S3Bucket {
             if self.refuses_writes().await?.is_none() {
                 tracing::warn!(
                     bucket = self.bucket,
-                    "blocking public access made the server refuse every write, so it was taken back; see that nobody makes this bucket or its objects public"
+                    "blocking public access made the server refuse every write, so the hub took the block back; see that nobody makes this bucket or its objects public"
                 );
                 let hardened = refused.told_of(Ability::Hardened, grade);
                 return Ok(Hardening::Done(hardened));

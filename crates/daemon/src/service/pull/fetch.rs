@@ -247,7 +247,7 @@ impl Fetcher {
         let trouble = self.hubs.trouble(fetching.team).await?;
         let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
         let text = match failed.is_empty() {
-            true => format!("nobody connected has the {missing} that are missing{trouble}"),
+            true => format!("no connected device has the {missing} that are missing{trouble}"),
             false => format!(
                 "{missing} are missing: {} went away or stopped sending{trouble}",
                 named(failed)

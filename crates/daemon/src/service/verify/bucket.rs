@@ -304,7 +304,7 @@ impl BucketVerifier {
                 }
             }
         }
-        let text = "nobody can tell any more of which packs these outboards were";
+        let text = "podsync can't tell any more which packs these outboards belong to";
         Err(ApiError::new(ErrorCode::NotFound, text)
             .hint("save and share the state again")
             .into())
