@@ -33,7 +33,7 @@ impl Known {
         }
     }
 
-    fn remove(&mut self, blob: BlobId) {
+    pub(super) fn remove(&mut self, blob: BlobId) {
         let mut freed = 0;
         self.outboards.retain(|(known, outboard)| {
             let keep = *known != blob;

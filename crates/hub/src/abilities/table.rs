@@ -57,7 +57,9 @@ fn consequence(finding: &Finding) -> &'static str {
         }
         Ability::PresignedPut => "members can't upload",
         Ability::PresignedGet => "members can't download",
-        Ability::Ranges if around => "the server sends parts as 200; members read them from where they begin",
+        Ability::Ranges if around => {
+            "the server sends parts as 200; members read them from where they begin"
+        }
         Ability::Ranges => "a part costs the whole object",
         Ability::BindsLength => {
             "an upload of another length is taken; a commit that names it is refused"
