@@ -6,6 +6,7 @@
 mod homes;
 mod measure;
 mod peers;
+mod ports;
 mod report;
 mod rows;
 mod servers;
@@ -64,7 +65,7 @@ enum Row {
 }
 
 /// What every row works with.
-struct Ground {
+struct Setup {
     program: PathBuf,
     hub: PathBuf,
     /// Holds every state, home and file of the run.
@@ -93,7 +94,7 @@ impl Bench {
             .tempdir()
             .context("no temporary folder: set TMPDIR to one with room for five times --size")?;
         let (size, pairs) = (self.size, self.pairs);
-        let ground = Ground {
+        let setup = Setup {
             program,
             hub,
             folder,
@@ -110,7 +111,7 @@ impl Bench {
                 .to_possible_value()
                 .map_or_else(String::new, |v| v.get_name().to_owned());
             step(&format!("bench: {name}"));
-            match row.measure(&ground) {
+            match row.measure(&setup) {
                 Ok(report) => {
                     println!("\n{report}");
                     goals.extend(report.goals);
@@ -126,7 +127,7 @@ impl Bench {
             report::verdicts(&goals)
         );
         println!("\n{}", measure::machine()?);
-        ground
+        setup
             .folder
             .close()
             .context("the temporary folder could not be removed")?;
@@ -149,18 +150,18 @@ fn released(name: &str) -> PathBuf {
 }
 
 impl Row {
-    fn measure(self, ground: &Ground) -> Result<Report> {
+    fn measure(self, setup: &Setup) -> Result<Report> {
         match self {
-            Self::Pull => rows::pull::measure(ground),
-            Self::Change => rows::change::measure(ground),
-            Self::Save => rows::save::measure(ground),
-            Self::Latency => rows::latency::measure(ground),
-            Self::Files => rows::files::measure(ground),
-            Self::Providers => rows::providers::measure(ground),
-            Self::Instance => rows::instance::measure(ground),
-            Self::Bucket => rows::bucket::measure(ground),
-            Self::Large => rows::large::measure(ground),
-            Self::Build => rows::build::measure(ground),
+            Self::Pull => rows::pull::measure(setup),
+            Self::Change => rows::change::measure(setup),
+            Self::Save => rows::save::measure(setup),
+            Self::Latency => rows::latency::measure(setup),
+            Self::Files => rows::files::measure(setup),
+            Self::Providers => rows::providers::measure(setup),
+            Self::Instance => rows::instance::measure(setup),
+            Self::Bucket => rows::bucket::measure(setup),
+            Self::Large => rows::large::measure(setup),
+            Self::Build => rows::build::measure(setup),
         }
     }
 }

@@ -13,16 +13,16 @@ use crate::tools::{command, ensure_nextest, root, step, target};
 /// Names the planted bug to the compiler's stand-in.
 const PLANTED: &str = "PODSYNC_PLANTED";
 /// Where a bug lies, and the tests that have to catch it.
-struct Ground {
+struct Area {
     package: &'static str,
     tests: &'static [&'static str],
 }
 
-const NETWORK: Ground = Ground {
+const NETWORK: Area = Area {
     package: "podsync-core",
     tests: &["-p", "podsync-tests", "--test", "simulation"],
 };
-const COLLECTOR: Ground = Ground {
+const COLLECTOR: Area = Area {
     package: "podsync-hub",
     tests: &["-p", "podsync-hub", "--lib", "gc::model"],
 };
@@ -58,16 +58,16 @@ pub(crate) fn run() -> Result<()> {
 /// The first test that fails with a bug planted.
 fn caught_by(bug: &str) -> Result<Option<String>> {
     let folder = target().join("planted");
-    let ground = match bug.starts_with("gc-") {
+    let area = match bug.starts_with("gc-") {
         true => COLLECTOR,
         false => NETWORK,
     };
     // Cargo doesn't know that the stand-in compiles otherwise than last time.
-    command("cargo", &["clean", "-p", ground.package])
+    command("cargo", &["clean", "-p", area.package])
         .env("CARGO_TARGET_DIR", &folder)
         .stderr_null()
         .run()?;
-    let tests = [&["nextest", "run"], ground.tests].concat();
+    let tests = [&["nextest", "run"], area.tests].concat();
     let outcome = command("cargo", &tests)
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTC_WORKSPACE_WRAPPER", env::current_exe()?)

@@ -164,7 +164,7 @@ impl Hub {
         let mut grants = self.grants(operation, vec![object]).await?;
         grants.pop().ok_or(TransferError::Garbled {
             object: object.id,
-            what: "the hub says nothing about it".to_owned(),
+            what: "the hub's answer does not mention it".to_owned(),
         })
     }
 }
@@ -188,7 +188,7 @@ fn grant(
         (BatchOperation::Upload, None) => return Ok(Grant::There(answer.object)),
         (BatchOperation::Upload | BatchOperation::Replace, Some(Actions::Upload(action)))
         | (BatchOperation::Download, Some(Actions::Download(action))) => action,
-        _ => return Err(garbled(object, "the hub names no request for it")),
+        _ => return Err(garbled(object, "the hub gives no URL for it")),
     };
     let (url, headers) = checked(object, &action)?;
     Ok(Grant::Send(Box::new(Presigned {
@@ -202,25 +202,29 @@ fn grant(
 
 fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), TransferError> {
     if action.href.len() > MAX_HREF_LEN {
-        return Err(garbled(object, "its URL is too long"));
+        return Err(garbled(object, "the hub's URL for it is too long"));
     }
     // What a parser says about a URL may quote it.
-    let url = Url::parse(&action.href).map_err(|_| garbled(object, "its URL is none"))?;
+    let url =
+        Url::parse(&action.href).map_err(|_| garbled(object, "the hub's URL for it is invalid"))?;
     // The bytes are sealed and verified, so a bucket may do without TLS where its operator says so.
     if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
-        return Err(garbled(object, "its URL isn't one of HTTP"));
+        return Err(garbled(object, "the hub's URL for it is not an HTTP URL"));
     }
     if action.header.len() > MAX_HEADERS {
-        return Err(garbled(object, "it has too many headers"));
+        return Err(garbled(object, "the hub names too many headers for it"));
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &action.header {
         let pair = (HeaderName::try_from(name), HeaderValue::try_from(value));
         let (Ok(name), Ok(mut value)) = pair else {
-            return Err(garbled(object, "a header of it is none"));
+            return Err(garbled(object, "the hub names an invalid header for it"));
         };
         if value.len() > MAX_HEADER_LEN || NOT_THE_HUBS.contains(&name.as_str()) {
-            return Err(garbled(object, "a header of it isn't the hub's to set"));
+            return Err(garbled(
+                object,
+                "the hub names a header that it may not set",
+            ));
         }
         value.set_sensitive(true);
         headers.insert(name, value);

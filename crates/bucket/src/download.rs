@@ -93,7 +93,7 @@ impl Hub {
             return Err(garbled(object, "no object has that length"));
         }
         if want.outboard.len() as u64 != outboard_len(len) {
-            return Err(garbled(object, "its outboard has another length"));
+            return Err(garbled(object, "its outboard has the wrong length"));
         }
         let spans = plan(&want.ranges, len);
         if spans.is_empty() {

@@ -46,7 +46,7 @@ pub enum HubClientError {
     /// For a reason that the error names.
     #[error("the hub at {hub} refuses: {}", shown(&.error.message))]
     Refused { hub: String, error: Box<HubError> },
-    #[error("what answers at {hub} doesn't speak as a hub does: {what}")]
+    #[error("the server at {hub} does not answer as a hub does: {what}")]
     Garbled { hub: String, what: String },
 }
 
@@ -56,9 +56,13 @@ impl HubClientError {
         Some(match self {
             Self::Unreachable { .. } => "check the network, and whether it runs",
             Self::Busy { .. } => "try again later",
-            Self::NotListed { .. } => "a member has to bring the operation that adds it",
+            Self::NotListed { .. } => {
+                "let an admin's daemon reach the hub, so that the hub learns of this device"
+            }
             Self::RoleTooLow { .. } => "ask an admin",
-            Self::QuotaExceeded { .. } => "nothing was uploaded, ask whoever runs the hub for room",
+            Self::QuotaExceeded { .. } => {
+                "podsync uploaded nothing; ask the hub's operator for more room"
+            }
             Self::Garbled { .. } => "check the address, or update podsync",
             Self::Refused { .. } => return None,
         })
@@ -128,7 +132,7 @@ pub enum TransferError {
     )]
     Full { object: ObjectId },
     #[error(
-        "the hub hands nothing out for {}: {}",
+        "the hub gives no URL for {}: {}",
         Short(.object),
         shown(&.error.message)
     )]
@@ -145,7 +149,7 @@ pub enum TransferError {
         object: ObjectId,
         what: &'static str,
     },
-    #[error("the bucket's answer for {} makes no sense: {what}", Short(.object))]
+    #[error("podsync can't use the bucket's answer for {}: {what}", Short(.object))]
     Garbled { object: ObjectId, what: String },
     #[error("{} can't be read on this machine: {reason}", Short(.object))]
     Source { object: ObjectId, reason: String },
@@ -165,11 +169,11 @@ impl TransferError {
             Self::Hub(error) => return error.hint(),
             Self::Unavailable { .. } => "try again later",
             Self::NotFound { .. } => "take it from a teammate who has it",
-            Self::Refused { .. } => "tell whoever runs the hub",
-            Self::Full { .. } => "drop versions, or ask whoever runs the hub for room",
-            Self::Declined { .. } => "tell whoever runs the hub",
+            Self::Refused { .. } => "tell the hub's operator",
+            Self::Full { .. } => "drop versions, or ask the hub's operator for room",
+            Self::Declined { .. } => "tell the hub's operator",
             Self::Liar { .. } => "take it from a peer, and upload it again",
-            Self::Garbled { .. } => "tell whoever runs the hub",
+            Self::Garbled { .. } => "tell the hub's operator",
             Self::Source { .. } => "check the disk",
             Self::Damaged { .. } => "drop the version, or pull it again from a teammate",
             Self::Local { .. } => "check the disk",

@@ -88,7 +88,7 @@ impl Hub {
 
     pub async fn team_info(&self) -> Result<TeamInfo, HubClientError> {
         let info: TeamInfo = self.json(Call::get(self.path("")).unsigned()).await?;
-        self.check(info.team == self.team(), "it tells of another team")?;
+        self.check(info.team == self.team(), "it answers for another team")?;
         Ok(info)
     }
 
@@ -98,7 +98,10 @@ impl Hub {
         call.if_none_match = etag.map(str::to_owned);
         let answer = self.0.line.send(&call).await?;
         if answer.not_modified {
-            self.check(etag.is_some(), "it says that nothing is new, unasked")?;
+            self.check(
+                etag.is_some(),
+                "it answers that nothing is new to a question without an ETag",
+            )?;
             return Ok(HeadsAnswer::NotModified);
         }
         let heads = self.0.line.parse(&answer.body)?;
@@ -192,7 +195,7 @@ impl Hub {
 
     fn posting(&self, path: &str, body: &impl Serialize) -> Result<Call, HubClientError> {
         let body = serde_json::to_vec(body)
-            .map_err(|_| self.0.line.garbled("what it should be told is no JSON"))?;
+            .map_err(|_| self.0.line.garbled("the request can't be written as JSON"))?;
         Ok(Call::post(self.path(path), Bytes::from(body)))
     }
 

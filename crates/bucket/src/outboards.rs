@@ -5,6 +5,7 @@
 
 mod build;
 mod find;
+mod known;
 
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use podsync_api::hub::MAX_OUTBOARDS_LEN;
 use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
 
 pub use self::build::{Built, OutboardsBuilder, PackRead, pack_outboard};
-pub(crate) use self::find::Known;
+pub(crate) use self::known::Known;
 
 /// The least that is verified by itself.
 pub const GROUP: u64 = 16 << 10;
@@ -36,7 +37,7 @@ pub enum IndexError {
     Short,
     #[error("these outboards list more packs than there may be")]
     TooMany,
-    #[error("these outboards list a pack that can't be")]
+    #[error("these outboards list a pack of an impossible length")]
     Length,
     #[error("these outboards have another length than their packs ask for")]
     Size,

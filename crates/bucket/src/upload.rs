@@ -204,7 +204,10 @@ impl Hub {
                 Verdict::of(said, status, &headers)
             }
             Some(Err(error)) => Verdict::Later(wire::why(error), None),
-            None => Verdict::Later(format!("it took no byte in {} s", stalled.as_secs()), None),
+            None => Verdict::Later(
+                format!("the bucket took no byte in {} s", stalled.as_secs()),
+                None,
+            ),
         })
     }
 }
@@ -219,7 +222,7 @@ async fn watched(
     request: impl Future<Output = reqwest::Result<reqwest::Response>>,
     stalled: Duration,
     meter: &Meter,
-    told: impl Fn(u64),
+    on_sent: impl Fn(u64),
 ) -> Option<reqwest::Result<reqwest::Response>> {
     let mut request = std::pin::pin!(request);
     let (mut before, mut moved) = (0, tokio::time::Instant::now());
@@ -230,7 +233,7 @@ async fn watched(
         }
         let sent = meter.sent();
         if sent != before {
-            told(sent);
+            on_sent(sent);
             (before, moved) = (sent, tokio::time::Instant::now());
         } else if moved.elapsed() >= stalled {
             return None;

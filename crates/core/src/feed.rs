@@ -178,7 +178,7 @@ pub enum EntryError {
     Codec(#[from] CodecError),
     #[error("feed entry: {0}")]
     Impossible(&'static str),
-    #[error("feed entry: its body cannot be read with this team key: {0}")]
+    #[error("feed entry: this team key does not open its body: {0}")]
     Seal(#[from] BrokenSeal),
 }
 

@@ -48,15 +48,15 @@ pub struct Policy {
 /// Why something is no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    #[error("a policy that keeps no version says nothing")]
+    #[error("a policy has to keep at least one version")]
     KeepsNothing,
     #[error("`{0}` is not a number of versions or days from 1 to {MAX_KEPT}")]
     Number(String),
     #[error("`{0}` is not a time of at most ten years in seconds")]
     Grace(String),
-    #[error("`{0}` is no part of a policy")]
+    #[error("`{0}` is not a part of a policy")]
     Word(String),
-    #[error("`{0}` is said twice in a policy")]
+    #[error("a policy has `{0}` twice")]
     Twice(String),
 }
 

@@ -59,7 +59,7 @@ pub trait SignedPayload: Format {
 pub enum SignatureError {
     #[error(transparent)]
     Codec(#[from] CodecError),
-    #[error("signed for another purpose: {found:?} where {expected:?} was due; drop it")]
+    #[error("signed for another purpose: {found:?} instead of {expected:?}; drop it")]
     WrongDomain { expected: Domain, found: Domain },
     #[error(
         "the signature of device {signer} does not fit: the bytes were changed or forged; \

@@ -1,38 +1,34 @@
-//! What a daemon is made of: the services, each built of the parts that it uses.
+//! What a daemon is made of: its services, and what ends it.
 //!
-//! This is the only place that knows all of them. A service that needs another gets a handle to it here.
+//! This is the only place that knows all of them. A service that needs another gets a handle to it here; `build`
+//! has a function for each that says what it is built of.
+
+mod build;
 
 use std::sync::{Arc, Mutex};
 
 use podsync_core::DeviceId;
 use podsync_net::{Multiaddr, Net};
 use podsync_store::{Blobs, Home, Log};
-use tokio::time::Instant;
 
+use self::build::Shared;
 use crate::{
-    hub::{bring::Uploads, state::Hubs, sync::HubSync},
-    locks::PodLocks,
+    hub::{state::Hubs, upload::Uploads},
     node::handle::Node,
     service::{
         catalog::Catalog,
         contents::Inspect,
-        disk::{Disk, evictor::Evictor, holders::Holders, survey::Surveyor, whereabouts::Locator},
+        disk::Disk,
         export::Export,
-        find::Finder,
         holdings::Holdings,
-        load::{
-            Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
-        },
-        pull::{Pull, fetch::Fetcher},
+        load::{Load, forecast::Forecaster},
+        pull::Pull,
         retention::Retention,
-        save::{
-            Save,
-            pack::{Packer, Recorder},
-        },
+        save::Save,
         share::Share,
         status::Status,
         team::{Team, robot::Robots},
-        verify::{Verify, bucket::BucketVerifier},
+        verify::Verify,
     },
     settings::Settings,
     tasks::{Lifetime, Tasks},
@@ -85,270 +81,41 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts {
-            settings,
-            lifetime,
-            robot,
-            home,
-            device,
-            node,
-            net,
-            log,
-            blobs,
-            versions,
-            hubs,
-            listening,
-        } = parts;
-        let (settings, home) = (Arc::new(settings), Arc::new(home));
-        let (locks, tasks) = (Arc::new(PodLocks::default()), Tasks::default());
-        let hubs = Arc::new(HubSync {
-            device,
-            lifetime,
-            node: node.clone(),
-            hubs,
-        });
-        let started = Instant::now();
-        let finder = Finder {
-            device,
-            node: node.clone(),
-            hubs: Arc::clone(&hubs),
-            started,
-        };
-        let holdings = Holdings {
-            node: node.clone(),
-            log: log.clone(),
-            blobs: blobs.clone(),
-            versions: Arc::clone(&versions),
-        };
-        let holders = Holders {
-            device,
-            node: node.clone(),
-            net: net.clone(),
-        };
-        let evictor = Arc::new(Evictor {
-            settings: Arc::clone(&settings),
-            home: Arc::clone(&home),
-            node: node.clone(),
-            log: log.clone(),
-            versions: Arc::clone(&versions),
-            locks: Arc::clone(&locks),
-            holdings: holdings.clone(),
-            surveyor: Surveyor {
-                device,
-                node: node.clone(),
-                log: log.clone(),
-                blobs: blobs.clone(),
-                versions: Arc::clone(&versions),
-                holders: holders.clone(),
-            },
-            hubs: Arc::clone(&hubs),
-            tasks: tasks.clone(),
-            turn: tokio::sync::Mutex::default(),
-        });
-        let fetcher = Fetcher {
-            node: node.clone(),
-            home: Arc::clone(&home),
-            blobs: blobs.clone(),
-            holdings: holdings.clone(),
-            hubs: Arc::clone(&hubs),
-            finder: finder.clone(),
-        };
-        let pull = Arc::new(Pull {
-            node: node.clone(),
-            log: log.clone(),
-            blobs: blobs.clone(),
-            versions: Arc::clone(&versions),
-            locks: Arc::clone(&locks),
-            hubs: Arc::clone(&hubs),
-            finder: finder.clone(),
-            holdings: holdings.clone(),
-            fetcher: fetcher.clone(),
-            evictor: Arc::clone(&evictor),
-            started,
-        });
-        let recorder = Recorder {
-            node: node.clone(),
-            blobs: blobs.clone(),
-            versions: Arc::clone(&versions),
-        };
-        let share = Arc::new(Share {
-            device,
-            node: node.clone(),
-            net: net.clone(),
-            home: Arc::clone(&home),
-            blobs: blobs.clone(),
-            versions: Arc::clone(&versions),
-            locks: Arc::clone(&locks),
-            finder: finder.clone(),
-            holdings: holdings.clone(),
-            hubs: Arc::clone(&hubs),
-            recorder: recorder.clone(),
-            tasks: tasks.clone(),
-        });
-        let packer = Packer {
-            home: Arc::clone(&home),
-            blobs: blobs.clone(),
-            versions: Arc::clone(&versions),
-            holdings: holdings.clone(),
-            recorder,
-            tasks: tasks.clone(),
-        };
-        let inspect = Inspect {
-            node: node.clone(),
-            blobs: blobs.clone(),
-            finder: finder.clone(),
-            holdings: holdings.clone(),
-        };
-        let team = Arc::new(Team {
-            device,
-            node: node.clone(),
-            net: net.clone(),
-            hubs: Arc::clone(&hubs),
-            listening: Arc::clone(&listening),
-        });
+        let shared = Shared::new(parts);
+        let evictor = Arc::new(shared.evictor());
+        let pull = Arc::new(shared.pull(&evictor));
+        let share = Arc::new(shared.share());
+        let team = Arc::new(shared.team());
         Self {
-            status: Arc::new(Status {
-                device,
-                lifetime,
-                home: Arc::clone(&home),
-                node: node.clone(),
-                net: net.clone(),
-                blobs: blobs.clone(),
-                versions: Arc::clone(&versions),
-                hubs: Arc::clone(&hubs),
-                listening,
-                tasks: tasks.clone(),
-            }),
-            robots: Arc::new(Robots {
-                robot,
-                device,
-                node: node.clone(),
-                net: net.clone(),
-                hubs: Arc::clone(&hubs),
-                team: Arc::clone(&team),
-            }),
-            save: Arc::new(Save {
-                settings,
-                node: node.clone(),
-                home: Arc::clone(&home),
-                versions: Arc::clone(&versions),
-                locks: Arc::clone(&locks),
-                finder: finder.clone(),
-                packer: packer.clone(),
-                share: Arc::clone(&share),
-                hubs: Arc::clone(&hubs),
-                evictor: Arc::clone(&evictor),
-            }),
-            load: Arc::new(Load {
-                robot,
-                node: node.clone(),
-                blobs: blobs.clone(),
-                versions: Arc::clone(&versions),
-                holdings: holdings.clone(),
-                pull: Arc::clone(&pull),
-                signers: Signers {
-                    device,
-                    node: node.clone(),
-                    log: log.clone(),
-                    finder: finder.clone(),
-                },
-                checkpoints: Checkpoints {
-                    versions: Arc::clone(&versions),
-                    locks: Arc::clone(&locks),
-                    packer,
-                },
-                last: LastLoads { log: log.clone() },
-                evictor: Arc::clone(&evictor),
-            }),
-            forecaster: Arc::new(Forecaster {
-                robot,
-                signers: Signers {
-                    device,
-                    node: node.clone(),
-                    log: log.clone(),
-                    finder: finder.clone(),
-                },
-                node: node.clone(),
-                pull: Arc::clone(&pull),
-                inspect: inspect.clone(),
-            }),
-            export: Arc::new(Export {
-                node: node.clone(),
-                blobs: blobs.clone(),
-                holdings: holdings.clone(),
-                pull: Arc::clone(&pull),
-                evictor: Arc::clone(&evictor),
-            }),
-            catalog: Arc::new(Catalog {
-                node: node.clone(),
-                versions: Arc::clone(&versions),
-                locks: Arc::clone(&locks),
-                hubs: Arc::clone(&hubs),
-                finder: finder.clone(),
-                holdings: holdings.clone(),
-                inspect: inspect.clone(),
-                locator: Locator {
-                    device,
-                    node: node.clone(),
-                    blobs: blobs.clone(),
-                    holders,
-                    hubs: Arc::clone(&hubs),
-                },
-                tasks: tasks.clone(),
-            }),
-            inspect: Arc::new(inspect),
-            retention: Arc::new(Retention {
-                node: node.clone(),
-                locks,
-                holdings: holdings.clone(),
-                tasks: tasks.clone(),
-            }),
-            disk: Arc::new(Disk {
-                node: node.clone(),
-                log,
-                versions: Arc::clone(&versions),
-                finder: finder.clone(),
-                evictor,
-            }),
-            verify: Arc::new(Verify {
-                node: node.clone(),
-                blobs: blobs.clone(),
-                versions,
-                finder: finder.clone(),
-                holdings: holdings.clone(),
-                pull: Arc::clone(&pull),
-                bucket: BucketVerifier {
-                    device,
-                    node,
-                    blobs: blobs.clone(),
-                    finder,
-                    fetcher,
-                    hubs: Arc::clone(&hubs),
-                },
-                tasks: tasks.clone(),
-            }),
-            uploads: Arc::new(Uploads {
-                sync: hubs,
-                holdings: holdings.clone(),
-                pull: Arc::clone(&pull),
-                tasks: tasks.clone(),
-            }),
-            holdings,
-            stays: lifetime == Lifetime::Service && !robot,
-            tasks,
-            _home: home,
-            net,
-            blobs,
+            status: Arc::new(shared.status()),
+            robots: Arc::new(shared.robots(&team)),
+            save: Arc::new(shared.save(&share, &evictor)),
+            load: Arc::new(shared.load(&pull, &evictor)),
+            forecaster: Arc::new(shared.forecaster(&pull)),
+            export: Arc::new(shared.export(&pull, &evictor)),
+            catalog: Arc::new(shared.catalog()),
+            inspect: Arc::new(shared.inspect()),
+            retention: Arc::new(shared.retention()),
+            disk: Arc::new(shared.disk(&evictor)),
+            verify: Arc::new(shared.verify(&pull)),
+            uploads: Arc::new(shared.uploads(&pull)),
             team,
             share,
             pull,
+            stays: shared.stays(),
+            holdings: shared.holdings,
+            tasks: shared.tasks,
+            _home: shared.home,
+            net: shared.net,
+            blobs: shared.blobs,
         }
     }
 
     /// Starts what is done unasked.
     pub(crate) fn begin_upkeep(&self) {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
-        self.tasks.spawn(Arc::clone(&self.uploads).keep_hubs());
+        self.tasks
+            .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
         if self.stays {
             self.tasks
                 .spawn(Arc::clone(&self.retention).keep_retention());

@@ -98,7 +98,10 @@ pub async fn examine(
     }
     findings.push(match &daemon {
         Some(status) => clock(settings, status).await,
-        None => Finding::ok("clock", "not held against teammates': no daemon runs"),
+        None => Finding::ok(
+            "clock",
+            "not compared with teammates' clocks: no daemon runs",
+        ),
     });
     findings.extend(instance(endpoint, token).await);
     findings
@@ -115,11 +118,11 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
     if !is_initialised(home) {
         let error = ApiError::new(
             ErrorCode::NotFound,
-            format!("{} is no podsync home yet", home.display()),
+            format!("{} is not a podsync home yet", home.display()),
         );
         return Finding::failure(
             CHECK,
-            error.hint("found a team (`podsync team create NAME`), or join one (`podsync team join`): that makes this device's key"),
+            error.hint("create a team (`podsync team create NAME`), or join one (`podsync team join`): that makes this device's key"),
         );
     }
     match (Home::open(home, "podsync doctor"), daemon) {
@@ -195,7 +198,7 @@ fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         return match &status.listening[..] {
             [] => Finding::warning(
                 CHECK,
-                "the daemon listens nowhere: only teammates that it reaches itself are there",
+                "the daemon listens at no address: it meets only teammates that it dials itself",
                 "see its log, `daemon.log` in the home",
             ),
             listening => Finding::ok(CHECK, listening.join(", ")),
@@ -206,9 +209,9 @@ fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         let Err(error) = TcpListener::bind(address) else {
             continue;
         };
-        let found = format!("{address} can't be listened at: {error}");
+        let found = format!("podsync can't listen at {address}: {error}");
         return if another_will_do {
-            let fix = "another port will be used; open that in firewalls, or free this one";
+            let fix = "podsync will use another port; open that one in firewalls, or free this one";
             Finding::warning(CHECK, found, fix)
         } else {
             let fix = "choose another with `listen` in config.toml or --listen";
@@ -240,7 +243,7 @@ fn teams(daemon: Option<&node::Status>) -> Vec<Finding> {
         Finding::warning(
             CHECK,
             "in none",
-            "found one with `podsync team create NAME`, or join with `podsync team join`",
+            "create one with `podsync team create NAME`, or join with `podsync team join`",
         )
     } else {
         Finding::ok(
@@ -279,8 +282,10 @@ async fn multicast() -> Finding {
     };
     Finding::warning(
         CHECK,
-        format!("doesn't work here ({error}): teammates on the LAN aren't found by themselves"),
-        "name one with --peer or `peers` in config.toml; the others are heard of from there",
+        format!(
+            "doesn't work here ({error}): podsync doesn't find teammates on this network by itself"
+        ),
+        "name one with --peer or with `peers` in config.toml; podsync learns of the others from that one",
     )
 }
 

@@ -1,4 +1,4 @@
-//! Errors of every room, and what each means to whoever called.
+//! Errors of every crate, and what each means to the caller.
 
 use std::io;
 
@@ -23,9 +23,9 @@ pub(crate) struct Stopped;
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// It ends the call.
-    Told(ApiError),
+    Api(ApiError),
     /// A pack's bytes on this disk are not what they were.
-    DamagedPack { pack: BlobId, told: ApiError },
+    DamagedPack { pack: BlobId, error: ApiError },
     /// An emulator's state can only be read when all of it is there.
     NeedsWholeState(ApiError),
     /// A hub or bucket that says no until somebody changes something there: nothing to wait for.
@@ -33,13 +33,13 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// As whoever called is told.
-    pub(crate) fn told(&self) -> &ApiError {
+    /// As the caller gets it.
+    pub(crate) fn api(&self) -> &ApiError {
         match self {
-            Self::Told(told)
-            | Self::DamagedPack { told, .. }
-            | Self::NeedsWholeState(told)
-            | Self::Lasting(told) => told,
+            Self::Api(error)
+            | Self::DamagedPack { error, .. }
+            | Self::NeedsWholeState(error)
+            | Self::Lasting(error) => error,
         }
     }
 }
@@ -47,22 +47,22 @@ impl Failure {
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Told(told)
-            | Failure::DamagedPack { told, .. }
-            | Failure::NeedsWholeState(told)
-            | Failure::Lasting(told) => told,
+            Failure::Api(error)
+            | Failure::DamagedPack { error, .. }
+            | Failure::NeedsWholeState(error)
+            | Failure::Lasting(error) => error,
         }
     }
 }
 
 impl From<ApiError> for Failure {
-    fn from(told: ApiError) -> Self {
-        Self::Told(told)
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
     }
 }
 
-/// An error of a library's, as people are told it.
-pub(crate) fn told(
+/// An error of a library, as the caller gets it.
+pub(crate) fn api_error(
     code: ErrorCode,
     error: &dyn std::fmt::Display,
     hint: Option<impl Into<String>>,
@@ -86,18 +86,18 @@ impl From<HubClientError> for Failure {
             HubClientError::QuotaExceeded { .. } => ErrorCode::Disk,
             HubClientError::Refused { error, .. } => refused_by_hub(error.code),
         };
-        let mut told = told(code, &error, error.hint());
-        told.hint.get_or_insert_with(|| {
-            "`podsync status` says how things are with the hub; its log says more".to_owned()
+        let mut shown = api_error(code, &error, error.hint());
+        shown.hint.get_or_insert_with(|| {
+            "`podsync status` shows the state of the hub; the hub's log says more".to_owned()
         });
         if error.may_pass() {
-            return told.into();
+            return shown.into();
         }
-        Self::Lasting(told)
+        Self::Lasting(error)
     }
 }
 
-/// What a hub's refusal means to whoever asked.
+/// What a hub's refusal means to the caller.
 fn refused_by_hub(code: HubErrorCode) -> ErrorCode {
     match code {
         HubErrorCode::InviteRefused => ErrorCode::Ticket,
@@ -139,11 +139,11 @@ impl From<TransferError> for Failure {
             | TransferError::Damaged { .. }
             | TransferError::Local { .. } => ErrorCode::Disk,
         };
-        let told = told(code, &error, error.hint());
+        let shown = api_error(code, &error, error.hint());
         if lasts {
-            return Self::Lasting(told);
+            return Self::Lasting(error);
         }
-        told.into()
+        shown.into()
     }
 }
 
@@ -158,7 +158,7 @@ impl From<StoreError> for Failure {
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,
         };
-        told(code, &error, error.hint()).into()
+        api_error(code, &error, error.hint()).into()
     }
 }
 
@@ -169,7 +169,7 @@ impl From<HomeError> for Failure {
             HomeError::InUse { .. } => ErrorCode::Busy,
             _ => ErrorCode::Invalid,
         };
-        told(code, &error, error.hint()).into()
+        api_error(code, &error, error.hint()).into()
     }
 }
 
@@ -182,10 +182,10 @@ impl From<SourceError> for Failure {
             SourceError::Secret { .. } => ErrorCode::Unconfirmed,
             _ => ErrorCode::BadState,
         };
-        let told = told(code, &error, Some(hint));
+        let shown = api_error(code, &error, Some(hint));
         match error {
-            SourceError::NotAsItCame => Self::NeedsWholeState(told),
-            _ => Self::Told(told),
+            SourceError::NotAsItCame => Self::NeedsWholeState(error),
+            _ => Self::Api(error),
         }
     }
 }
@@ -200,7 +200,7 @@ impl From<SaveError> for Failure {
             SaveError::Cancelled => ErrorCode::Cancelled,
             SaveError::Stopped => ErrorCode::Internal,
         };
-        told(code, &error, error.hint()).into()
+        api_error(code, &error, error.hint()).into()
     }
 }
 
@@ -217,10 +217,10 @@ impl From<ReadError> for Failure {
             | ReadError::Unsound(_)
             | ReadError::LongEntry { .. } => ErrorCode::Untrusted,
         };
-        let told = told(code, &error, error.hint());
+        let shown = api_error(code, &error, error.hint());
         match error {
-            ReadError::Damaged { pack, .. } => Self::DamagedPack { pack, told },
-            _ => Self::Told(told),
+            ReadError::Damaged { pack, .. } => Self::DamagedPack { pack, error: shown },
+            _ => Self::Api(error),
         }
     }
 }
@@ -243,7 +243,7 @@ impl From<podsync_instance::Error> for Failure {
             Error::Disk { .. } => ErrorCode::Disk,
             _ => ErrorCode::Instance,
         };
-        told(code, &error, error.hint()).into()
+        api_error(code, &error, error.hint()).into()
     }
 }
 
@@ -258,7 +258,7 @@ impl From<podsync_pack::RebuildError> for Failure {
             RebuildError::Output(_) => ErrorCode::Instance,
             RebuildError::Cancelled => ErrorCode::Cancelled,
         };
-        told(code, &error, error.hint()).into()
+        api_error(code, &error, error.hint()).into()
     }
 }
 
@@ -291,11 +291,11 @@ impl From<EngineError> for Failure {
             EngineError::NotPersisted(_) | EngineError::LocalDisk => ErrorCode::Disk,
             EngineError::Cancelled => ErrorCode::Cancelled,
         };
-        let mut told = told(code, &error, error.hint());
-        told.hint.get_or_insert_with(|| {
-            "`podsync status` and `podsync team members` say how things are".to_owned()
+        let mut shown = api_error(code, &error, error.hint());
+        shown.hint.get_or_insert_with(|| {
+            "`podsync status` and `podsync team members` show the state of the team".to_owned()
         });
-        told.into()
+        shown.into()
     }
 }
 
@@ -329,7 +329,7 @@ impl From<tokio::task::JoinError> for Failure {
 impl Failure {
     /// The team went away while a call was about it.
     pub(crate) fn left_team() -> Self {
-        ApiError::new(ErrorCode::NotFound, "this home is in that team no more")
+        ApiError::new(ErrorCode::NotFound, "this home is no longer in that team")
             .hint("`podsync status` lists its teams")
             .into()
     }

@@ -50,7 +50,7 @@ pub fn adopt(home: &Path) -> Result<Initialised, ApiError> {
     if !is_initialised(home) {
         return Err(ApiError::new(
             ErrorCode::NotFound,
-            format!("{} is no home: there is no key in it", home.display()),
+            format!("{} is not a home: it has no key", home.display()),
         )
         .hint("say where it is with --home, or make a new one with `podsync init`"));
     }
@@ -77,7 +77,7 @@ pub fn holder(home: &Path) -> Result<Option<String>, ApiError> {
     if !is_initialised(home) {
         return Ok(None);
     }
-    match Home::open(home, "podsync: looking who holds the home") {
+    match Home::open(home, "podsync: looking for the process that holds the home") {
         Err(podsync_store::HomeError::InUse { holder, .. }) => Ok(Some(holder)),
         // What else is wrong with it is for those to tell who need it.
         Ok(_) | Err(_) => Ok(None),
@@ -98,7 +98,7 @@ pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
             }
             Err(podsync_store::HomeError::InUse { holder, .. }) => {
                 return Err(
-                    ApiError::new(ErrorCode::Busy, format!("{holder} doesn't finish"))
+                    ApiError::new(ErrorCode::Busy, format!("{holder} does not end"))
                         .hint("end it by its process id, then try again"),
                 );
             }

@@ -4,11 +4,11 @@
 //! as an input; writes go to the disk one transaction at a time, with everything queued meanwhile in
 //! the next one.
 
+mod address_book;
 mod correlation;
 mod driver;
 mod effects;
 pub(crate) mod handle;
-mod reached;
 mod records;
 mod writes;
 

@@ -152,7 +152,7 @@ impl NewPacks {
                 return;
             }
             if let Err(error) = blobs.discard(unneeded).await {
-                tracing::warn!(%error, "packs of a version that came to nothing are deleted at the next start");
+                tracing::warn!(%error, "podsync deletes the packs of an unfinished version at the next start");
             }
         }
     }

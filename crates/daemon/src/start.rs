@@ -29,9 +29,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     daemon::{self, Daemon},
-    error::{Failure, told},
+    error::{Failure, api_error},
     gate::SharedGate,
-    hub::{placements::Placements, state::Hubs},
+    hub::state::{Hubs, placements::Placements},
     node,
     packs::held_inputs,
     paths::socket_path,
@@ -119,9 +119,7 @@ async fn try_start(
 
     let clock = Clock::start();
     let pinned = pinned(&settings.peers)?;
-    let mut engine = Engine::new(secret, rand::random(), clock.now());
-    restore(&mut engine, &log, clock)?;
-    hold(&mut engine, &blobs, &versions, clock)?;
+    let engine = restored(secret, &log, &blobs, &versions, clock)?;
 
     let gate = Arc::new(SharedGate::default());
     let net_stop = CancellationToken::new();
@@ -131,14 +129,13 @@ async fn try_start(
         settings.listen_addresses()
     };
     let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
-    let engine_stop = CancellationToken::new();
-    let engine_tasks = TaskTracker::new();
     let listening = Arc::default();
     let hubs = Arc::new(Hubs::new(
         DeviceSecret::from_seed(*seed.expose()),
         Placements::new(log.clone()),
         clock,
     ));
+    let (engine_stop, engine_tasks) = (CancellationToken::new(), TaskTracker::new());
     let parts = node::Parts {
         engine,
         pinned,
@@ -152,7 +149,6 @@ async fn try_start(
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
-    drop_orphans(&parts.engine, &versions)?;
     let node = node::spawn(parts, &engine_tasks)?;
     engine_tasks.close();
 
@@ -183,6 +179,21 @@ async fn try_start(
     })
 }
 
+/// The engine, with what the disk holds.
+fn restored(
+    secret: DeviceSecret,
+    log: &Log,
+    blobs: &Blobs,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<Engine, Failure> {
+    let mut engine = Engine::new(secret, rand::random(), clock.now());
+    restore(&mut engine, log, clock)?;
+    hold(&mut engine, blobs, versions, clock)?;
+    drop_orphans(&engine, versions)?;
+    Ok(engine)
+}
+
 /// Replays the log into the engine: operations first, they say who counts.
 fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
     for team in log.teams()? {
@@ -192,7 +203,7 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
                 Ok(None) => {}
                 Err(error) => {
                     // The log is ours, but a disk can lie: what doesn't verify isn't believed.
-                    tracing::error!(team = %team.short(), %error, "a record of the log is damaged and left out");
+                    tracing::error!(team = %team.short(), %error, "podsync leaves out a damaged record of the log");
                 }
             }
         }
@@ -247,7 +258,7 @@ fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
         };
         let address: Multiaddr = peer
             .parse()
-            .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+            .map_err(|error| wrong(format!("is not a multiaddress: {error}")))?;
         podsync_net::split_address(address)
             .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
     });
@@ -277,7 +288,7 @@ fn listen(
     };
     match spawn(&config) {
         Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
-            tracing::info!(%addr, "taken; listening on another port");
+            tracing::info!(%addr, "the address is in use; podsync listens on another port");
             let listen = config
                 .listen
                 .iter()
@@ -287,7 +298,7 @@ fn listen(
         }
         other => other,
     }
-    .map_err(|error| told(ErrorCode::Busy, &error, error.hint()).into())
+    .map_err(|error| api_error(ErrorCode::Busy, &error, error.hint()).into())
 }
 
 fn serve(
@@ -322,7 +333,7 @@ fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let metadata = folder.symlink_metadata()?;
     if !metadata.is_dir() || metadata.uid() != home.metadata()?.uid() {
-        let what = format!("{} is a link or somebody else's", folder.display());
+        let what = format!("{} is a link or belongs to another user", folder.display());
         return Err(io::Error::other(what));
     }
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
@@ -344,7 +355,7 @@ impl Running {
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
         ) else {
-            tracing::error!("signals can't be listened for: stopping");
+            tracing::error!("podsync can't listen for signals and stops");
             return self.stop().await;
         };
         tokio::select! {
@@ -374,14 +385,16 @@ impl Running {
             net_stop.cancel();
             daemon.net.stopped().await;
             if let Err(error) = daemon.blobs.shutdown().await {
-                tracing::warn!(%error, "the store didn't close cleanly; it is mended at the next start");
+                tracing::warn!(%error, "the store did not close cleanly; podsync repairs it at the next start");
             }
         };
         if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
             .await
             .is_err()
         {
-            tracing::warn!("not everything ended in time; what was acknowledged is on the disk");
+            tracing::warn!(
+                "some tasks did not end in time; everything that podsync acknowledged is on the disk"
+            );
         }
         // Left over where this fails; the next daemon removes it.
         let _ = remove_socket(&socket);

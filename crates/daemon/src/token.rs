@@ -22,7 +22,7 @@ impl Token {
             ));
         }
         let ticket = Ticket::parse(text).map_err(|error| {
-            let error = crate::error::told(ErrorCode::Ticket, &error, error.hint());
+            let error = crate::error::api_error(ErrorCode::Ticket, &error, error.hint());
             ApiError {
                 message: error.message.replace("ticket", "token"),
                 ..error

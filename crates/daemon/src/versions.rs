@@ -117,10 +117,10 @@ impl Versions {
             match HeldVersion::decode(&bytes) {
                 Ok(version) if version.id() == id => drop(held.insert((team, id), version)),
                 Ok(_) => {
-                    tracing::error!(version = %id.short(), "a held version's record is of another version; it is left out")
+                    tracing::error!(version = %id.short(), "a held version's record is of another version; podsync leaves it out")
                 }
                 Err(error) => {
-                    tracing::error!(version = %id.short(), %error, "a held version's record can't be read; it is left out")
+                    tracing::error!(version = %id.short(), %error, "podsync can't read a held version's record and leaves it out")
                 }
             }
         }

@@ -24,7 +24,7 @@ struct Chain {
 
 /// What was done.
 #[derive(Debug, Clone, Copy)]
-pub struct Deed<'a> {
+pub struct Action<'a> {
     pub team: TeamId,
     pub device: DeviceId,
     pub action: &'a str,
@@ -48,15 +48,15 @@ impl Audit {
         }
     }
 
-    pub fn record(&self, now_ms: u64, deed: &Deed<'_>) {
+    pub fn record(&self, now_ms: u64, done: &Action<'_>) {
         let mut chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let Deed {
+        let Action {
             team,
             device,
             action,
             outcome,
             detail,
-        } = deed;
+        } = done;
         chain.seq += 1;
         let line = format!(
             "run={} seq={} time_ms={now_ms} team={team} device={device} action={action} outcome={outcome} {detail} previous={}",

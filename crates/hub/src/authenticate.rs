@@ -1,13 +1,8 @@
 //! Who asks: signature, nonce, limits, and then the body. What a device may do is its team's to say.
 //!
-//! The order matters: nothing is buffered for a request whose signature doesn't hold. Nonces are defence in
-//! depth and each replica's own, since a request that is sent twice changes nothing.
+//! The order matters: the hub buffers nothing for a request whose signature doesn't hold.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     RequestPartsExt,
@@ -19,133 +14,18 @@ use futures::StreamExt;
 use podsync_api::hub::{
     HubError, HubErrorCode, MAX_BODY_LEN,
     signature::{
-        CONTENT_DIGEST, MAX_AHEAD, MAX_LIFETIME, Nonce, SIGNATURE, SIGNATURE_INPUT,
-        SignatureHeaders, SignedRequest, Target, verify,
+        CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, SignatureHeaders, SignedRequest, Target, verify,
     },
 };
 use podsync_core::{DeviceId, TeamId};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    failure::{Failure, unsigned},
+    failure::{Failure, malformed, unknown_team, unsigned},
     hub::{Hub, now_ms},
+    limits::Permit,
     team::Team,
-    teams::unknown_team,
 };
-
-/// The most nonces of one half of the cache: 16 MiB together.
-const MAX_NONCES: usize = 1 << 16;
-
-/// What one hub takes at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Signed requests in all: with the longest bodies, 2 GiB.
-    pub in_flight: usize,
-    /// Signed requests of one device.
-    pub per_device: usize,
-    /// Signed requests of devices that aren't in the team: newcomers, and whoever else has a key.
-    pub strangers: usize,
-    /// How long a body may take to arrive.
-    pub body: Duration,
-    /// How long a request may take in all: a commit looks for thousands of objects.
-    pub whole: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            in_flight: 256,
-            per_device: 16,
-            strangers: 32,
-            body: Duration::from_secs(30),
-            whole: Duration::from_secs(120),
-        }
-    }
-}
-
-/// The signed requests that are being answered, by device.
-#[derive(Debug, Default)]
-pub struct InFlight(Arc<Mutex<HashMap<Flyer, usize>>>);
-
-/// Whose requests are counted together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Flyer {
-    Member(DeviceId),
-    Stranger,
-}
-
-impl InFlight {
-    /// Keys cost nothing, so who isn't a member shares its places with all others that aren't.
-    fn take(&self, device: DeviceId, is_member: bool, limits: &Limits) -> Result<Permit, HubError> {
-        let (flyer, most) = if is_member {
-            (Flyer::Member(device), limits.per_device)
-        } else {
-            (Flyer::Stranger, limits.strangers)
-        };
-        let mut flying = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = flying.values().sum();
-        let own = flying.get(&flyer).copied().unwrap_or_default();
-        if own >= most || all >= limits.in_flight {
-            return Err(HubError::new(
-                HubErrorCode::TooManyRequests,
-                "too many requests at once; try again in a second",
-            ));
-        }
-        flying.insert(flyer, own + 1);
-        Ok(Permit {
-            flyer,
-            flying: self.0.clone(),
-        })
-    }
-}
-
-/// A place among the requests in flight.
-#[derive(Debug)]
-struct Permit {
-    flyer: Flyer,
-    flying: Arc<Mutex<HashMap<Flyer, usize>>>,
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut flying = self.flying.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = flying.get_mut(&self.flyer) {
-            *own -= 1;
-            if *own == 0 {
-                flying.remove(&self.flyer);
-            }
-        }
-    }
-}
-
-/// The nonces of the last minutes, in two halves of which the older one is forgotten.
-#[derive(Debug, Default)]
-pub struct Nonces(Mutex<Halves>);
-
-#[derive(Debug, Default)]
-struct Halves {
-    newer: HashSet<(DeviceId, Nonce)>,
-    older: HashSet<(DeviceId, Nonce)>,
-    turned: Option<Instant>,
-}
-
-impl Nonces {
-    /// Whether a nonce is new. Where more come than are kept, the oldest are forgotten early.
-    fn is_new(&self, device: DeviceId, nonce: Nonce) -> bool {
-        /// After this a request is refused for its time.
-        const LIFETIME: Duration = Duration::from_secs(MAX_AHEAD + MAX_LIFETIME);
-        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = halves
-            .turned
-            .is_none_or(|turned| turned.elapsed() > LIFETIME);
-        if due || halves.newer.len() >= MAX_NONCES {
-            halves.older = std::mem::take(&mut halves.newer);
-            halves.turned = Some(Instant::now());
-        }
-        let key = (device, nonce);
-        !halves.older.contains(&key) && halves.newer.insert(key)
-    }
-}
 
 /// A request of a device that signed it, with its body.
 #[derive(Debug)]
@@ -185,7 +65,7 @@ impl FromRequest<Arc<Hub>> for Signed {
             .check_body(&body)
             .map_err(|error| unsigned(&error, now_ms()))?;
         if !hub.nonces.is_new(signed.device, signed.nonce) {
-            let error = "this request was here before; sign it anew";
+            let error = "the hub has seen this request before; sign it again";
             return Err(Failure::new(HubErrorCode::Replayed, error));
         }
         Ok(Self {
@@ -259,12 +139,5 @@ fn too_large() -> HubError {
     HubError::new(
         HubErrorCode::TooLarge,
         format!("a request has at most {MAX_BODY_LEN} bytes; send less at a time"),
-    )
-}
-
-pub(crate) fn malformed(what: impl std::fmt::Display) -> HubError {
-    HubError::new(
-        HubErrorCode::Malformed,
-        format!("the request means nothing to this hub: {what}"),
     )
 }

@@ -68,11 +68,11 @@ impl Certificates {
         let Tls { certificate, key } = &self.files;
         match self.config.reload_from_pem_file(certificate, key).await {
             Ok(()) => {
-                tracing::info!(file = %certificate.display(), "the certificate was read again");
+                tracing::info!(file = %certificate.display(), "the hub read the certificate again");
                 self.note_end();
             }
             Err(error) => {
-                tracing::error!(file = %certificate.display(), %error, "the certificate can't be read: the one in force stays");
+                tracing::error!(file = %certificate.display(), %error, "the hub can't read the certificate and keeps the one before");
             }
         }
     }

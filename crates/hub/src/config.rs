@@ -112,7 +112,7 @@ impl FromStr for PublicUrl {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| {
             format!(
-                "`{text}` is no public address of a hub, {why}; write https://HOST or https://HOST:PORT"
+                "`{text}` is not a public address of a hub: {why}; write https://HOST or https://HOST:PORT"
             )
         };
         let url: Url = text.parse().map_err(|_| wrong("it is no URL"))?;
@@ -220,8 +220,12 @@ impl Config {
         let value = |name: &str| environment.get(name).map(String::as_str);
         if let Some(listen) = value("LISTEN") {
             let parsed = listen.parse();
-            self.listen = parsed
-                .map_err(|_| wrong("LISTEN", format!("`{listen}` is no address; write IP:PORT")))?;
+            self.listen = parsed.map_err(|_| {
+                wrong(
+                    "LISTEN",
+                    format!("`{listen}` is not an address; write IP:PORT"),
+                )
+            })?;
         }
         if let Some(urls) = value("PUBLIC_URLS") {
             let urls = urls.split(',').map(|url| url.trim().parse());
@@ -248,14 +252,11 @@ impl Config {
         for team in &self.teams {
             if !teams.insert(team.team) {
                 let id = team.team.to_string();
-                return Err((
-                    last_line(text, &id),
-                    format!("team {id} stands there twice"),
-                ));
+                return Err((last_line(text, &id), format!("team {id} is listed twice")));
             }
             let server = team.endpoint.as_ref().map(ToString::to_string);
             if !buckets.insert((server, &team.bucket)) {
-                let what = format!("bucket {} is two teams': each needs its own", team.bucket);
+                let what = format!("two teams have bucket {}: each needs its own", team.bucket);
                 return Err((last_line(text, &team.bucket), what));
             }
             if let Err(why) = team.place().check() {

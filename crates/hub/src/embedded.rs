@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{disk::Disk, keys::Keys, service::Service, socket::Impatient};
+use self::{disk::Disk, keys::Keys, service::Service, socket::TimedStream};
 use crate::s3::{Addressing, Credentials, Endpoint, S3Settings};
 
 /// The region that the server says it is in.
@@ -186,7 +186,7 @@ impl Server {
                         continue;
                     };
                     let _ = socket.set_nodelay(true); // It would only be slower.
-                    let socket = TokioIo::new(Impatient::new(socket, self.silence));
+                    let socket = TokioIo::new(TimedStream::new(socket, self.silence));
                     let builder = Builder::new(TokioExecutor::new());
                     let served = builder.serve_connection(socket, self.service.clone());
                     let served = connections.watch(served.into_owned());

@@ -63,25 +63,23 @@ impl From<StorageError> for HubError {
             StorageError::Refused(_) => (
                 HubErrorCode::StorageUnavailable,
                 format!(
-                    "the team's bucket{of} refuses the hub; tell whoever runs the hub to look at its log"
+                    "the team's bucket{of} refuses the hub; tell the hub's operator to look at its log"
                 ),
             ),
             StorageError::Gone(_) => (
                 HubErrorCode::StorageUnavailable,
                 format!(
-                    "the team's bucket{of} isn't there; try again in a while, and tell whoever runs the hub if that doesn't help"
+                    "the team's bucket{of} isn't there; try again in a while, and tell the hub's operator if that doesn't help"
                 ),
             ),
             StorageError::Full(_) => (
                 HubErrorCode::QuotaExceeded,
-                format!(
-                    "the team's bucket{of} is full; drop versions, or tell whoever runs the hub"
-                ),
+                format!("the team's bucket{of} is full; drop versions, or tell the hub's operator"),
             ),
             StorageError::Garbled(_) => (
                 HubErrorCode::Internal,
                 format!(
-                    "something in the team's bucket{of} makes no sense; tell whoever runs the hub to look at its log"
+                    "the hub can't read something in the team's bucket{of}; tell the hub's operator to look at its log"
                 ),
             ),
         };
@@ -97,4 +95,18 @@ pub fn unsigned(error: &RequestError, now_ms: u64) -> HubError {
         time_ms,
         ..HubError::new(code, error.to_string())
     }
+}
+
+pub(crate) fn malformed(what: impl std::fmt::Display) -> HubError {
+    HubError::new(
+        HubErrorCode::Malformed,
+        format!("the request is malformed: {what}"),
+    )
+}
+
+pub(crate) fn unknown_team() -> HubError {
+    HubError::new(
+        HubErrorCode::UnknownTeam,
+        "this hub doesn't serve that team, or no member has brought its operations here; ask the hub's operator, or let an admin's daemon reach it",
+    )
 }

@@ -25,7 +25,7 @@ impl Guard {
     pub fn from_file(file: &Path) -> io::Result<Self> {
         let odd = |what: &str| {
             io::Error::other(format!(
-                "{} is no file of a token: {what}; `openssl rand -hex 32` makes one",
+                "{} is not a token file: {what}; `openssl rand -hex 32` makes one",
                 file.display()
             ))
         };

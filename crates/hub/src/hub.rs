@@ -11,11 +11,12 @@ use podsync_api::hub::HubError;
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
 use crate::{
-    audit::{Audit, Deed},
-    authenticate::{InFlight, Limits, Nonces},
+    audit::{Action, Audit},
     guard::Guard,
     health::Health,
+    limits::{InFlight, Limits},
     metrics::Metrics,
+    nonces::Nonces,
     teams::Teams,
 };
 
@@ -78,7 +79,7 @@ impl Hub {
         let greeted =
             stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
                 if let Err(error) = team.answers().await {
-                    tracing::warn!(team = %team.id(), %error, "the bucket can't be used yet");
+                    tracing::warn!(team = %team.id(), %error, "the hub can't use the bucket yet");
                 }
             });
         greeted.await;
@@ -106,14 +107,14 @@ impl Hub {
             Ok(_) => "ok".to_owned(),
             Err(error) => format!("{:?}", error.code),
         };
-        let deed = Deed {
+        let done = Action {
             team,
             device,
             action,
             outcome: &outcome,
             detail,
         };
-        self.audit.record(now_ms(), &deed);
+        self.audit.record(now_ms(), &done);
     }
 }
 

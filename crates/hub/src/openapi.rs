@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::router;
+use crate::endpoints;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -11,16 +11,16 @@ use crate::router;
         description = "What a device asks of its organisation's hub. Requests are signed as docs/hub-protocol.md says."
     ),
     paths(
-        router::time,
-        router::team_info,
-        router::batch,
-        router::commit,
-        router::heads,
-        router::feed,
-        router::liveness,
-        router::fetch_operations,
-        router::post_operations,
-        router::join,
+        endpoints::time,
+        endpoints::team_info,
+        endpoints::batch,
+        endpoints::commit,
+        endpoints::heads,
+        endpoints::feed,
+        endpoints::liveness,
+        endpoints::fetch_operations,
+        endpoints::post_operations,
+        endpoints::join,
     )
 )]
 struct Document;

@@ -41,7 +41,7 @@ pub async fn check(teams: Vec<TeamConfig>) -> Outcome {
                 outcome.failed += usize::from(!seen.suffice());
             }
             Err(error) => {
-                outcome.say(&format!("nothing could be tried: {error}"));
+                outcome.say(&format!("the hub could not try anything: {error}"));
                 outcome.failed += 1;
             }
         }
@@ -84,7 +84,7 @@ pub async fn usage(teams: Vec<TeamConfig>) -> Outcome {
         match counted.await {
             Ok(usage) => outcome.say(&usage.table(team.quota_bytes)),
             Err(error) => {
-                outcome.say(&format!("nothing is known of it: {error}"));
+                outcome.say(&format!("the hub knows nothing of it: {error}"));
                 outcome.failed += 1;
             }
         }

@@ -88,12 +88,12 @@ impl Reload {
     pub fn again(&mut self) {
         match self.try_again() {
             Ok(()) => {
-                tracing::info!(file = %self.source.file.display(), teams = self.config.teams.len(), "the settings were read again")
+                tracing::info!(file = %self.source.file.display(), teams = self.config.teams.len(), "the hub read the settings again")
             }
             Err(error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
-                    "the settings can't be read: the old ones stay in force"
+                    "the hub can't read the settings and keeps the old ones"
                 );
             }
         }
@@ -115,11 +115,11 @@ impl Reload {
         let stays = |team: &TeamConfig| config.teams.iter().any(|new| new.team == team.team);
         let gone = before.iter().filter(|team| !stays(team));
         for team in gone {
-            tracing::info!(team = %team.team, "the team is served no more");
+            tracing::info!(team = %team.team, "the hub no longer serves the team");
             self.hub.teams().remove(&team.team);
         }
         for settings in opened {
-            tracing::info!(team = %settings.team, "the team is served by new settings");
+            tracing::info!(team = %settings.team, "the hub serves the team by new settings");
             self.hub.teams().put(settings);
         }
         self.hub.change_identity(identity);

@@ -218,9 +218,9 @@ impl Storage for S3Bucket {
             return Ok(None);
         }
         let reply = self.expect(&[200], reply)?;
-        let len = reply
-            .content_length()
-            .ok_or_else(|| StorageError::Garbled("it told an object's length in no way".into()))?;
+        let len = reply.content_length().ok_or_else(|| {
+            StorageError::Garbled("its answer does not have the object's length".into())
+        })?;
         Ok(Some(ObjectHead {
             len,
             etag: reply.word("etag"),

@@ -33,7 +33,7 @@ pub enum StorageError {
     #[error("the bucket is full: {0}")]
     Full(Trouble),
     /// An answer that no S3 server should give.
-    #[error("the bucket's answer makes no sense: {0}")]
+    #[error("the hub can't read the bucket's answer: {0}")]
     Garbled(Trouble),
 }
 

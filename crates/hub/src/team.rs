@@ -8,6 +8,7 @@ mod join;
 mod membership;
 mod objects;
 mod quota;
+mod settings;
 mod view;
 
 use std::{
@@ -20,13 +21,14 @@ use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::{DeviceId, TeamId};
 use tokio::sync::Mutex;
 
+pub use self::settings::{Confirm, TeamSettings};
 use self::{confirm::Doubts, quota::Usage, view::View};
 use crate::{
     abilities::{self, Ability},
+    failure::unknown_team,
     gc::decide::Retention,
     storage::{Storage, StorageError, list_all},
     stored::CHANGED,
-    teams::{Confirm, TeamSettings, unknown_team},
 };
 
 /// How many calls to the bucket one request makes at once.
@@ -103,7 +105,7 @@ impl Team {
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
         match self.see().await {
             Err(Unseen::Storage(StorageError::Gone(trouble))) => {
-                tracing::warn!(%trouble, "the bucket went away: making it anew");
+                tracing::warn!(%trouble, "the bucket is gone: the hub makes it again");
                 *self.made.lock().await = None;
                 self.see().await.map_err(HubError::from)
             }

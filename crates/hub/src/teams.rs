@@ -6,41 +6,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use podsync_api::hub::{HubError, HubErrorCode};
+use podsync_api::hub::HubError;
 use podsync_core::TeamId;
-use serde::Deserialize;
 
 use crate::{
+    failure::unknown_team,
     gc::decide::Retention,
     storage::{Storage, StorageError},
-    team::Team,
+    team::{Confirm, Team, TeamSettings},
 };
 
 /// The most teams that are taken in where any team is.
 const MAX_TEAMS: usize = 1000;
-
-/// A team that the hub serves.
-#[derive(Clone)]
-pub struct TeamSettings {
-    pub team: TeamId,
-    pub bucket: Arc<dyn Storage>,
-    /// Bytes of objects; none where there is no end.
-    pub quota: Option<u64>,
-    pub retention: Retention,
-    /// When uploads are hashed before a commit names them.
-    pub confirm: Confirm,
-}
-
-/// When new objects are hashed before a commit names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Confirm {
-    /// Where the server takes wrong bytes.
-    #[default]
-    WhereNeeded,
-    Always,
-    Never,
-}
 
 type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Send + Sync;
 
@@ -127,11 +104,4 @@ impl fmt::Debug for Teams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Teams({})", self.lock().len())
     }
-}
-
-pub(crate) fn unknown_team() -> HubError {
-    HubError::new(
-        HubErrorCode::UnknownTeam,
-        "this hub doesn't serve that team, or nobody has brought its operations here; ask whoever runs the hub, or let an admin's daemon reach it",
-    )
 }

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Confirm, Hub, Identity, TeamSettings, Teams,
-    authenticate::Limits,
     gc::decide::Retention,
     guard::Guard,
+    limits::Limits,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
 };

@@ -20,7 +20,7 @@ pub enum WitnessError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("{path} is no key that `podsync-hub key` made: put it back from a backup, or make another", path = .0.display())]
+    #[error("{path} is not a key that `podsync-hub key` made: put it back from a backup, or make another", path = .0.display())]
     Damaged(PathBuf),
     #[error("{path} can't be written: {source}; a key that is there is never overwritten", path = .path.display())]
     Unwritable {

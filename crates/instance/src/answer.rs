@@ -10,13 +10,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{endpoint::Endpoint, error::Error, printable::printable};
+use crate::{
+    endpoint::Endpoint,
+    error::Error,
+    printable::{MAX_MESSAGE_CHARS, printable},
+};
 
 /// The most bytes of an answer that is held in memory. `/_localstack/health` has some 2 KiB.
 pub(crate) const MAX_ANSWER_LEN: usize = 256 << 10;
-
-/// The most characters of an instance's message that are shown.
-pub(crate) const MAX_MESSAGE_CHARS: usize = 600;
 
 /// Reads a whole JSON answer.
 pub(crate) async fn json<T: DeserializeOwned>(

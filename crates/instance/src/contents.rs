@@ -14,9 +14,12 @@ use std::{collections::BTreeMap, fmt};
 use podsync_core::bounded::at_most;
 use serde::Deserialize;
 
-use crate::{answer::MAX_MESSAGE_CHARS, printable::printable, service::Service};
+use crate::{
+    printable::{MAX_MESSAGE_CHARS, printable},
+    service::Service,
+};
 
-pub use compare::{Change, Difference, compare, foresee};
+pub use compare::{Change, Difference, compare, forecast};
 pub use plan::Plan;
 
 /// Where a state has its index.

@@ -9,8 +9,8 @@ use podsync_core::manifest::Emulator;
 
 use crate::{
     endpoint::{Endpoint, EndpointError},
-    probe::Runtime,
-    save::SaveFailure,
+    report::SaveFailure,
+    runtime::Runtime,
     service::Service,
 };
 

@@ -7,7 +7,10 @@ use bytes::{Buf, BytesMut};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{answer::MAX_MESSAGE_CHARS, printable::printable, service::Service};
+use crate::{
+    printable::{MAX_MESSAGE_CHARS, printable},
+    service::Service,
+};
 
 /// The most bytes of a line; the plugin's have at most some 2 KiB.
 pub(crate) const MAX_LINE_LEN: usize = 64 << 10;

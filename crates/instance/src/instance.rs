@@ -10,10 +10,10 @@ use reqwest::{Client, Method, RequestBuilder, Response, Url, header, redirect};
 use tokio::{net::lookup_host, time::timeout};
 
 use crate::{
-    answer::{self, MAX_MESSAGE_CHARS},
+    answer,
     endpoint::{Endpoint, is_this_machine},
     error::Error,
-    printable::printable,
+    printable::{MAX_MESSAGE_CHARS, printable},
     secret::Secret,
     service::Service,
 };

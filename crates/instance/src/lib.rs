@@ -18,6 +18,8 @@ mod instance;
 mod load;
 mod printable;
 mod probe;
+mod report;
+mod runtime;
 mod save;
 mod secret;
 mod service;
@@ -27,14 +29,16 @@ pub use arriving::{Arriving, Sending, arriving};
 pub use compatibility::{Obstacle, lacking, obstacle};
 pub use contents::{
     Change, Contents, Difference, INDEX_ENTRY, IndexError, MAX_INDEX_LEN, Place, Plan, Resource,
-    compare, foresee,
+    compare, forecast,
 };
 pub use endpoint::{DEFAULT_ENDPOINT, Endpoint, EndpointError};
 pub use error::{Aftermath, Error, Interruption};
 pub use events::{LoadEvent, MAX_EVENTS};
 pub use instance::{Instance, Limits, MAX_STATE_LEN};
 pub use load::{LoadProgress, LoadReport, LoadRequest};
-pub use probe::{Environment, Health, Identity, Runtime};
-pub use save::{SaveFailure, SavedState, SavingState, UnderWay};
+pub use probe::{Environment, Health, Identity};
+pub use report::{SaveFailure, UnderWay};
+pub use runtime::Runtime;
+pub use save::{SavedState, SavingState};
 pub use secret::{Secret, SecretError};
 pub use service::{Merge, ParseMergeError, ParseServiceError, Service};

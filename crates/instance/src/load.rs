@@ -17,7 +17,8 @@ use crate::{
     error::{Aftermath, Error, Interruption},
     events::{EventReader, LoadEvent},
     instance::{Instance, root_cause},
-    probe::{Environment, Identity, Runtime},
+    probe::{Environment, Identity},
+    runtime::Runtime,
     service::{Merge, Service},
     upload::{Upload, Watched},
 };

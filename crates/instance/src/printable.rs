@@ -3,6 +3,9 @@
 //! Control characters would drive the reader's terminal, direction overrides would show a message
 //! as another one: both become a plain sign.
 
+/// The most characters of an instance's message that are shown.
+pub(crate) const MAX_MESSAGE_CHARS: usize = 600;
+
 /// At most `max` characters of `text`, on one line, with nothing in it that acts on a terminal.
 pub(crate) fn printable(text: &str, max: usize) -> String {
     let mut shown: String = text

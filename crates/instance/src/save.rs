@@ -4,38 +4,27 @@
 //! what it could not save: that is [`SavedState::failed`], and no error by itself.
 
 use std::{
-    fmt,
     fs::{File, Permissions},
     io::{self, Seek},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use podsync_core::manifest::{Emulator, MAX_SERVICES};
-use reqwest::{
-    Response,
-    header::{HeaderMap, HeaderValue},
-};
-use serde::{Deserialize, Serialize};
+use podsync_core::manifest::Emulator;
+use reqwest::Response;
 use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
-    answer::{self, MAX_MESSAGE_CHARS},
+    answer,
     arriving::{Arriving, Sending, arriving},
     error::Error,
     instance::Instance,
-    printable::printable,
-    probe::Runtime,
+    report::{Report, SaveFailure, UnderWay},
+    runtime::Runtime,
     service::Service,
 };
 
 const DOING: &str = "saving the state";
-
-/// The most failures that an answer may list; the plugin keeps the list under 4 KiB.
-const MAX_FAILURES: usize = 1000;
-
-/// The most kinds of work that an answer may list; LocalStack has less than one a service.
-const MAX_KINDS_UNDER_WAY: usize = 100;
 
 /// How a zip begins: with a member, or, if it is empty, with its end.
 const ZIP_STARTS: [[u8; 4]; 2] = [*b"PK\x03\x04", *b"PK\x05\x06"];
@@ -57,34 +46,6 @@ pub struct SavedState {
     /// Whether requests were held back, so that the state is of one moment. False where a request
     /// was still under way; true where the instance says nothing about it.
     pub quiesced: bool,
-}
-
-/// One thing that an instance could not save.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SaveFailure {
-    pub service: Service,
-    /// What of the service, with account and region where they are known; none for all of it.
-    pub object: Option<String>,
-    pub reason: String,
-}
-
-impl fmt::Display for SaveFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.service)?;
-        if let Some(object) = &self.object {
-            write!(f, " {object}")?;
-        }
-        write!(f, ": {}", self.reason)
-    }
-}
-
-/// Work of one kind that an instance did while it was saved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UnderWay {
-    pub service: Service,
-    /// The service's own word for one of it, such as `execution`.
-    pub kind: String,
-    pub count: u64,
 }
 
 /// A state whose saving has begun: the instance has told what is within, and the bytes come.
@@ -158,7 +119,11 @@ impl Instance {
             failed,
             under_way,
             quiesced,
-        } = self.report(response.headers())?;
+        } = Report::read(response.headers()).map_err(|what| Error::Unintelligible {
+            endpoint: self.endpoint().clone(),
+            doing: DOING,
+            what: what.to_owned(),
+        })?;
         if !services.is_empty() && failed.is_empty() && told.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::NothingThere {
                 endpoint: self.endpoint().clone(),
@@ -201,36 +166,6 @@ impl Instance {
             return self.no_state_endpoints(Runtime::LocalStack { edition, version });
         }
         answer::refusal(response, self.endpoint(), DOING, self.limits().idle).await
-    }
-
-    fn report(&self, headers: &HeaderMap) -> Result<Report, Error> {
-        let unintelligible = |what: &str| Error::Unintelligible {
-            endpoint: self.endpoint().clone(),
-            doing: DOING,
-            what: what.to_owned(),
-        };
-        let services = headers
-            .get("x-localstack-pod-services")
-            .map(|header| parse_services(header).ok_or(()))
-            .transpose()
-            .map_err(|()| unintelligible("a list of services that is none"))?;
-        let failed = headers
-            .get("x-podsync-failed")
-            .map_or(Some(Vec::new()), parse_failures)
-            .ok_or_else(|| unintelligible("a list of failures that is none"))?;
-        let under_way = headers
-            .get("x-podsync-under-way")
-            .map_or(Some(Vec::new()), parse_under_way)
-            .ok_or_else(|| unintelligible("a list of work under way that is none"))?;
-        let quiesced = headers
-            .get("x-podsync-quiesced")
-            .is_none_or(|value| value != "false");
-        Ok(Report {
-            services,
-            failed,
-            under_way,
-            quiesced,
-        })
     }
 }
 
@@ -319,85 +254,12 @@ fn disk(folder: &Path, error: io::Error) -> Error {
     }
 }
 
-struct Report {
-    /// None where the instance doesn't say.
-    services: Option<Vec<Service>>,
-    failed: Vec<SaveFailure>,
-    under_way: Vec<UnderWay>,
-    quiesced: bool,
-}
-
 /// The length that the headers promise: HTTP's own, or LocalStack's where the body is chunked.
 fn announced_len(response: &Response) -> Option<u64> {
     response.content_length().or_else(|| {
         let size = response.headers().get("x-localstack-pod-size")?;
         size.to_str().ok()?.parse().ok()
     })
-}
-
-fn parse_services(header: &HeaderValue) -> Option<Vec<Service>> {
-    let names = header
-        .to_str()
-        .ok()?
-        .split(',')
-        .map(str::trim)
-        .filter(|name| !name.is_empty());
-    let mut services: Vec<Service> = names
-        .take(MAX_SERVICES + 1)
-        .map(Service::new)
-        .collect::<Result<_, _>>()
-        .ok()?;
-    if services.len() > MAX_SERVICES {
-        return None;
-    }
-    services.sort();
-    services.dedup();
-    Some(services)
-}
-
-#[derive(Deserialize)]
-struct RawFailure {
-    service: Service,
-    reason: String,
-    account: Option<String>,
-    region: Option<String>,
-    object: Option<String>,
-}
-
-fn parse_failures(header: &HeaderValue) -> Option<Vec<SaveFailure>> {
-    let raw: Vec<RawFailure> = serde_json::from_slice(header.as_bytes()).ok()?;
-    (raw.len() <= MAX_FAILURES).then(|| raw.into_iter().map(SaveFailure::from).collect())
-}
-
-#[derive(Deserialize)]
-struct RawUnderWay {
-    service: Service,
-    kind: String,
-    count: u64,
-}
-
-fn parse_under_way(header: &HeaderValue) -> Option<Vec<UnderWay>> {
-    let raw: Vec<RawUnderWay> = serde_json::from_slice(header.as_bytes()).ok()?;
-    let read = |raw: RawUnderWay| UnderWay {
-        service: raw.service,
-        kind: printable(&raw.kind, MAX_MESSAGE_CHARS),
-        count: raw.count,
-    };
-    (raw.len() <= MAX_KINDS_UNDER_WAY).then(|| raw.into_iter().map(read).collect())
-}
-
-impl From<RawFailure> for SaveFailure {
-    fn from(raw: RawFailure) -> Self {
-        let place: Vec<_> = [raw.account, raw.region, raw.object]
-            .into_iter()
-            .flatten()
-            .collect();
-        Self {
-            service: raw.service,
-            object: (!place.is_empty()).then(|| printable(&place.join("/"), MAX_MESSAGE_CHARS)),
-            reason: printable(&raw.reason, MAX_MESSAGE_CHARS),
-        }
-    }
 }
 
 /// The first four bytes of a body, however it is cut into buffers.
@@ -441,56 +303,5 @@ mod tests {
         }
         let mut start = ZipStart::default();
         assert!(start.accepts(b"PK") && !start.is_whole());
-    }
-
-    #[test]
-    fn services_are_sorted_and_hostile_lists_refused() {
-        let parse = |text: &'static str| parse_services(&HeaderValue::from_static(text));
-        let names = |text| {
-            parse(text)
-                .unwrap()
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(names("sqs, s3,,sqs"), ["s3", "sqs"]);
-        assert!(names("").is_empty());
-        assert!(parse("s3,../x").is_none());
-        let long = HeaderValue::from_str(&"s3,".repeat(MAX_SERVICES + 1)).unwrap();
-        assert!(parse_services(&long).is_none());
-    }
-
-    #[test]
-    fn work_under_way_is_read_as_the_plugin_writes_it() {
-        let parse = |text: &str| parse_under_way(&HeaderValue::from_str(text).unwrap());
-        let one = r#"{"service": "stepfunctions", "kind": "execution", "count": 2}"#;
-        let read = parse(&format!("[{one}]")).unwrap();
-        assert_eq!(read[0].service.as_str(), "stepfunctions");
-        assert_eq!((read[0].kind.as_str(), read[0].count), ("execution", 2));
-        let negative = one.replace('2', "-2");
-        let many = vec![one; MAX_KINDS_UNDER_WAY + 1].join(",");
-        for bad in [
-            "{}",
-            "[{}]",
-            "no",
-            &format!("[{negative}]"),
-            &format!("[{many}]"),
-        ] {
-            assert!(parse(bad).is_none(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn failures_are_read_as_the_plugin_writes_them() {
-        let parse = |text: &'static str| parse_failures(&HeaderValue::from_static(text));
-        let failed = parse(concat!(
-            r#"[{"service":"s3","reason":"gone\u001b[2J"},"#,
-            r#"{"service":"sqs","account":"1","region":"eu","object":"q","reason":"r"}]"#,
-        ));
-        let shown: Vec<_> = failed.unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["s3: gone\u{fffd}[2J", "sqs 1/eu/q: r"]);
-        for bad in ["{}", "[{}]", "no", r#"[{"service":"../x","reason":"r"}]"#] {
-            assert!(parse(bad).is_none(), "{bad}");
-        }
     }
 }

@@ -5,7 +5,7 @@
 
 mod connections;
 mod gossip;
-mod knock;
+mod probe;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::knock::{Answered, Knocks};
+use self::probe::{Answered, Probes};
 use crate::{
     blobs::provide::Provider,
     config::{NetConfig, SpawnError},
@@ -57,7 +57,7 @@ pub(crate) enum Command {
         addrs: Vec<Multiaddr>,
         waiter: Waiter,
     },
-    Knock {
+    Probe {
         addr: Multiaddr,
         answered: Answered,
     },
@@ -98,7 +98,7 @@ pub(crate) struct Actor {
     interfaces: Interfaces,
     /// Attempts under way.
     dialled: BTreeMap<ConnectionId, (DeviceId, Waiter)>,
-    knocks: Knocks,
+    probes: Probes,
     strangers: BTreeMap<DeviceId, connections::Stranger>,
     had_exchange: mpsc::Receiver<DeviceId>,
     topics: BTreeMap<TopicHash, TeamId>,
@@ -147,7 +147,7 @@ impl Actor {
             paths,
             interfaces: Interfaces::new(),
             dialled: BTreeMap::new(),
-            knocks: Knocks::default(),
+            probes: Probes::default(),
             strangers: BTreeMap::new(),
             had_exchange,
             topics: BTreeMap::new(),
@@ -200,7 +200,7 @@ impl Actor {
                 addrs,
                 waiter,
             } => self.dial(device, addrs, waiter),
-            Command::Knock { addr, answered } => self.knock(addr, answered),
+            Command::Probe { addr, answered } => self.probe(addr, answered),
             Command::Disconnect { device } => self.close(device),
             Command::MembershipChanged => self.review_peers(),
             Command::Subscribe { team } => self.subscribe(team),
@@ -228,7 +228,7 @@ impl Actor {
                 self.dialled_well(connection_id);
                 self.established(&peer_id, &endpoint, num_established.get() == 1);
                 if let Some(device) = device_of(&peer_id) {
-                    self.knock_answered(connection_id, device);
+                    self.probe_answered(connection_id, device);
                 }
             }
             SwarmEvent::ConnectionClosed {
@@ -243,7 +243,7 @@ impl Actor {
                 peer_id: None,
                 connection_id,
                 error,
-            } => self.knock_failed(connection_id, &error),
+            } => self.probe_failed(connection_id, &error),
             SwarmEvent::OutgoingConnectionError {
                 connection_id,
                 error,
@@ -256,7 +256,7 @@ impl Actor {
                 send_back_addr,
                 ..
             } => {
-                tracing::debug!(addr = %send_back_addr, %error, "a peer did not get in");
+                tracing::debug!(addr = %send_back_addr, %error, "an incoming connection failed");
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listening"),
             SwarmEvent::ListenerClosed {

@@ -65,7 +65,7 @@ pub enum RequestError {
         device: DeviceId,
         protocol: Protocol,
     },
-    #[error("{device} broke the rules of {}: {what}; it runs another version, or lies", .protocol.name())]
+    #[error("{device} broke the protocol {}: {what}; update podsync on both sides", .protocol.name())]
     Malformed {
         device: DeviceId,
         protocol: Protocol,

@@ -120,11 +120,11 @@ impl Net {
 
     /// Connects to whoever answers at one of these addresses, and says who that is: none where nobody does. They
     /// are tried one after the other, each beside those before it where these take long.
-    pub async fn knock(&self, addrs: Vec<Multiaddr>) -> Result<Option<DeviceId>, NetGone> {
+    pub async fn probe(&self, addrs: Vec<Multiaddr>) -> Result<Option<DeviceId>, NetGone> {
         let mut waiting = FuturesUnordered::new();
         for addr in addrs {
             let (answered, answer) = oneshot::channel();
-            self.command(Command::Knock { addr, answered }).await?;
+            self.command(Command::Probe { addr, answered }).await?;
             waiting.push(answer);
             let first = timeout(KNOCK_NEXT_AFTER, first_of(&mut waiting));
             if let Ok(Some(device)) = first.await {

@@ -37,7 +37,7 @@ pub(crate) struct Interfaces {
 impl Interfaces {
     pub(crate) fn new() -> Self {
         let watcher = IfWatcher::new().inspect_err(|error| {
-            tracing::warn!(%error, "changes of this machine's addresses go unnoticed");
+            tracing::warn!(%error, "podsync can't watch this machine's addresses");
         });
         Self {
             watcher: watcher.ok(),
@@ -66,7 +66,7 @@ impl Interfaces {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    tracing::debug!(%error, "a change of addresses can't be read");
+                    tracing::debug!(%error, "podsync can't read a change of this machine's addresses");
                 }
                 Poll::Ready(None) => self.watcher = None,
                 Poll::Pending => break,

@@ -131,7 +131,9 @@ fn discovery(wanted: bool, over_v6: bool, local: PeerId) -> Option<mdns::tokio::
         ..Default::default()
     };
     mdns::tokio::Behaviour::new(config, local)
-        .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
+        .inspect_err(
+            |error| tracing::warn!(%error, "podsync can't discover devices on the local network"),
+        )
         .ok()
 }
 

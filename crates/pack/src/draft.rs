@@ -9,7 +9,8 @@ use podsync_core::{
 };
 
 use crate::{
-    save::{SaveError, SaveStats, SavedState},
+    error::SaveError,
+    saved::{SaveStats, SavedState},
     slots::Slots,
     spool::RowSpool,
     stream::{Halt, Placer},

@@ -10,9 +10,9 @@ use podsync_core::{
 };
 
 use crate::{
+    error::SaveError,
     frame::{self, FrameError},
     read::ReadError,
-    save::SaveError,
     spool::RowSpool,
     stream::Placer,
     writer::NEW_PACK,

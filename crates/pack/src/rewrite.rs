@@ -15,10 +15,13 @@ use podsync_core::{
 
 use crate::{
     draft::{Draft, Head},
+    error::SaveError,
     fold,
     known::{Base, KnownChunks},
+    progress::Progress,
     read::{ReadError, Version},
-    save::{Progress, SaveError, SaveOptions, SavedState, with_packs},
+    save::{SaveOptions, with_packs},
+    saved::SavedState,
     spool::RowSpool,
     stream::Placer,
     writer::PackSink,

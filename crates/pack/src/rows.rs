@@ -7,7 +7,9 @@ use podsync_core::{
     manifest::{ChunkLocation, MAX_CHUNKS},
 };
 
-use crate::{known::prefix, save::SaveError, spool::RowSpool, stream::ChunkRows, writer::NEW_PACK};
+use crate::{
+    error::SaveError, known::prefix, spool::RowSpool, stream::ChunkRows, writer::NEW_PACK,
+};
 
 /// New chunks that are remembered for their repetition; later ones are stored again if they repeat.
 const MAX_SEEN: usize = 1 << 20;

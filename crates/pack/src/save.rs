@@ -10,40 +10,22 @@ use std::{
     thread,
 };
 
-use podsync_core::{
-    BlobId, ContentHash,
-    manifest::{Container, MAX_CHUNKS, PackRef, Table},
-};
+use podsync_core::{ContentHash, manifest::PackRef};
 
 use crate::{
     chunker::Chunker,
     draft::{Draft, Head},
     entry_table::EntryTable,
+    error::SaveError,
     fold,
     known::Base,
-    ordered::Stopped,
-    read::ReadError,
+    progress::Progress,
     rows::StateRows,
+    saved::{SaveStats, Saved},
     source::{Source, SourceError},
     stream::{Halt, Placer},
     writer::{PackSink, PackWriter, pack_writer},
 };
-
-/// What is told while a save or a rebuild runs, and asked of whoever watches.
-pub trait Progress: Sync {
-    /// This many more bytes of the state, or of its tables, are done.
-    fn advanced(&self, bytes: u64);
-
-    /// Whether to stop with [`SaveError::Cancelled`].
-    fn cancelled(&self) -> bool {
-        false
-    }
-}
-
-/// Nobody watches.
-impl Progress for () {
-    fn advanced(&self, _: u64) {}
-}
 
 /// How to save.
 pub struct SaveOptions<'a> {
@@ -53,106 +35,6 @@ pub struct SaveOptions<'a> {
     pub unless: Option<ContentHash>,
     /// Whether a state with podsync's own secrets in it is saved all the same.
     pub allow_secrets: bool,
-}
-
-/// How a save ended.
-#[derive(Debug)]
-pub enum Saved {
-    Version(SavedState),
-    /// The state is what [`SaveOptions::unless`] says.
-    Unchanged(SaveStats),
-}
-
-/// What a manifest needs to know of a saved state.
-#[derive(Debug, Clone)]
-pub struct SavedState {
-    pub container: Container,
-    pub state_len: u64,
-    pub entry_count: u64,
-    pub content: ContentHash,
-    pub entries: Table,
-    pub chunks: Table,
-    /// All packs that the version draws on.
-    pub packs: Vec<PackRef>,
-    /// Those of them that this save wrote.
-    pub written: Vec<BlobId>,
-    pub stats: SaveStats,
-}
-
-/// Figures of a save, tables included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SaveStats {
-    pub chunks_new: u64,
-    /// Chunks that lay in a known pack, or came up a second time.
-    pub chunks_reused: u64,
-    /// Plain bytes in all.
-    pub plain: u64,
-    /// Plain bytes of the new chunks.
-    pub plain_new: u64,
-    /// Sealed bytes written, packs' trailers included.
-    pub sealed_new: u64,
-    /// Sealed bytes among them that were moved out of other packs.
-    pub sealed_moved: u64,
-}
-
-/// A state that could not be saved.
-#[derive(Debug, thiserror::Error)]
-pub enum SaveError {
-    /// The state itself is in the way.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(
-        "the state has more than {MAX_CHUNKS} chunks (about 256 GiB), more than a version may have"
-    )]
-    TooLarge,
-    /// The disk: mostly full.
-    #[error("a pack cannot be written: {0}")]
-    Sink(io::Error),
-    #[error("a temporary file for the tables cannot be used: {0}")]
-    Spool(io::Error),
-    #[error("the chunks held already cannot be looked up: {0}")]
-    Known(io::Error),
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("cancelled; nothing was saved")]
-    Cancelled,
-    /// Replaced by the reason that the other side gives.
-    #[error("the save stopped")]
-    #[doc(hidden)]
-    Stopped,
-}
-
-impl SaveError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Source(error) => return error.hint(),
-            Self::TooLarge => "save fewer services or a part of it",
-            Self::Sink(..) => "free some space and save again",
-            Self::Spool(..) => "free some space and save again",
-            Self::Known(..) => "look into the disk and the daemon's log, and save again",
-            Self::Read(error) => return error.hint(),
-            Self::Cancelled | Self::Stopped => return None,
-        })
-    }
-}
-
-impl From<Stopped> for SaveError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl From<io::Error> for SaveError {
-    fn from(error: io::Error) -> Self {
-        Self::Spool(error)
-    }
-}
-
-impl From<io::Error> for Halt<SaveError> {
-    fn from(error: io::Error) -> Self {
-        Self::Failed(error.into())
-    }
 }
 
 /// Saves what `source` holds; new packs go to `sink`.

@@ -7,10 +7,12 @@ use podsync_core::{ChunkId, manifest::ChunkLocation};
 
 use crate::{
     chunker::{BATCH_LEN, Batch, Chunker},
+    error::SaveError,
     frame::Packer,
     known::Base,
     ordered::{self, Stopped},
-    save::{Progress, SaveError, SaveStats},
+    progress::Progress,
+    saved::SaveStats,
     writer::PackWriter,
 };
 
@@ -24,6 +26,12 @@ pub(crate) enum Halt<E> {
 impl<E> From<Stopped> for Halt<E> {
     fn from(_: Stopped) -> Self {
         Self::Stopped
+    }
+}
+
+impl From<io::Error> for Halt<SaveError> {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error.into())
     }
 }
 

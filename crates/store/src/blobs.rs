@@ -218,7 +218,7 @@ impl Blobs {
         match self.check(id, Holding { len, units: left }).await {
             Ok(()) => Ok(held | left),
             Err(StoreError::Corrupt { .. }) => {
-                tracing::warn!(blob = %id.short(), "what is here of it is damaged and given up");
+                tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
                 self.evict(id).await?;
                 Ok(Units::NONE)
             }

@@ -78,7 +78,7 @@ impl Database {
         }
         Err(StoreError::Damaged {
             path: path.to_owned(),
-            what: "its checksums do not fit what is in it".to_owned(),
+            what: "its checksums do not match its content".to_owned(),
             remedy,
         })
     }
@@ -214,7 +214,7 @@ fn caught<T>(
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(StoreError::Damaged {
             path: path.to_owned(),
-            what: "a page of it is not what it should be".to_owned(),
+            what: "one of its pages is damaged".to_owned(),
             remedy,
         })
     })

@@ -31,13 +31,13 @@ pub enum StoreError {
         what: String,
         remedy: Remedy,
     },
-    #[error("blob {id} is not held here")]
+    #[error("this disk does not hold blob {id}")]
     NotHeld { id: BlobId },
-    #[error("of blob {id} only a part is held here, without its bytes from {} to {}", range.start, range.end)]
+    #[error("this disk holds only a part of blob {id}: its bytes from {} to {} are missing", range.start, range.end)]
     PartlyHeld { id: BlobId, range: Range<u64> },
-    #[error("blob {id} on this disk is not what its hash says")]
+    #[error("blob {id} on this disk is damaged: its bytes do not match its hash")]
     Corrupt { id: BlobId },
-    #[error("a file of {len} bytes was to become blob {expected}, but its hash is {found}")]
+    #[error("a file of {len} bytes should be blob {expected}, but its hash is {found}")]
     WrongHash {
         expected: BlobId,
         found: BlobId,

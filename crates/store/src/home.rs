@@ -44,7 +44,7 @@ const RESERVE: u64 = 16 << 20;
 pub enum HomeError {
     #[error("{} is in use by {holder}", path.display())]
     InUse { path: PathBuf, holder: String },
-    #[error("{} is a copy or was moved, and two devices with one key would be taken for a forged one", path.display())]
+    #[error("{} was copied or moved, and teammates would take two devices with one key for a forgery", path.display())]
     CopiedHome { path: PathBuf },
     #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT})", path.display())]
     Newer { path: PathBuf, found: u32 },
@@ -55,13 +55,13 @@ pub enum HomeError {
         mode: u32,
         fix: &'static str,
     },
-    #[error("{} is not empty and no podsync home: there is {found:?} in it", path.display())]
+    #[error("{} is not empty and not a podsync home: it has {found:?} in it", path.display())]
     NotAHome { path: PathBuf, found: String },
     #[error("{} cannot be locked: {source}", path.display())]
     NoLocks { path: PathBuf, source: io::Error },
-    #[error("{} is no folder", path.display())]
+    #[error("{} is not a folder", path.display())]
     NotAFolder { path: PathBuf },
-    #[error("{} lies in the podsync home {}, and a home has no other in it", path.display(), outer.display())]
+    #[error("{} lies in the podsync home {}, and a home cannot contain another one", path.display(), outer.display())]
     Nested { path: PathBuf, outer: PathBuf },
     #[error("{} is a symbolic link, and podsync deletes only in folders that it made itself", path.display())]
     Link { path: PathBuf },

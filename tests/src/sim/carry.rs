@@ -12,14 +12,8 @@ use podsync_daemon::addresses;
 use rand::RngExt;
 
 use super::{
-    chance,
-    disk::{Mood, hash},
-    history::Violation,
-    invariants,
-    node::{NodeId, Requested},
-    people::Asked,
-    traffic::Parcel,
-    world::{Happening, World},
+    asked::Asked, chance, disk::Mood, happening::Happening, hash::hash, history::Violation,
+    id::NodeId, invariants, node::Requested, parcel::Parcel, world::World,
 };
 
 /// How long somebody waits for an answer.

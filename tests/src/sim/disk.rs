@@ -15,7 +15,7 @@ use podsync_core::{
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::genesis::Genesis;
+use super::{genesis::Genesis, hash::hash};
 
 /// How a disk behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,9 +184,4 @@ impl Key {
             Record::PrivateGone { team, version } => Self::Private(*team, *version),
         }
     }
-}
-
-/// The one hash that names operations, entries and heads alike.
-pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
-    *OpId::of(bytes).as_bytes()
 }

@@ -12,12 +12,15 @@ use podsync_core::{
 use rand::RngExt;
 
 use super::{
-    Conduct, Mood, chance,
+    Mood, chance,
+    happening::Happening,
     history::Violation,
+    id::{Conduct, NodeId},
     invariants,
-    node::{Fetch, NodeId, Peer},
-    traffic::{Parcel, SILENCE},
-    world::{Happening, World},
+    node::{Fetch, Peer},
+    parcel::Parcel,
+    traffic::SILENCE,
+    world::World,
 };
 
 /// Bytes that arrive together.

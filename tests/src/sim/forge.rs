@@ -13,7 +13,7 @@ use podsync_core::{
 };
 use serde_bytes::ByteBuf;
 
-use super::{chance, history::Violation, node::NodeId, view, world::World};
+use super::{chance, history::Violation, id::NodeId, view, world::World};
 
 /// Where an envelope names its signer: after its version, its domain and the team.
 const SIGNER_AT: std::ops::Range<usize> = 34..66;

@@ -19,7 +19,7 @@ use podsync_core::{
 };
 use rand_chacha::ChaCha8Rng;
 
-use super::{chance, disk::hash};
+use super::{chance, hash::hash};
 
 #[derive(Debug, Default)]
 pub(super) struct Genesis {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, fmt, time::Duration};
 
-use super::node::NodeId;
+use super::id::NodeId;
 
 /// How many of the last events a report shows.
 const SHOWN: usize = 30;

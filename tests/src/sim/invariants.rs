@@ -14,7 +14,7 @@ use podsync_core::{
     wire::{EntriesResponse, Gossip, HeadsResponse, Protocol},
 };
 
-use super::{disk::hash, history::Broken, ledger::Ledger, node::Node, people::Asked, view};
+use super::{asked::Asked, hash::hash, history::Broken, ledger::Ledger, node::Node, view};
 
 type Checked = Result<(), Broken>;
 

@@ -11,7 +11,7 @@ use podsync_core::{
 use rand::RngExt;
 
 use super::{
-    Climate, Conduct, Mood, chance, history::Violation, invariants, node::NodeId, world::World,
+    Climate, Conduct, Mood, chance, history::Violation, id::NodeId, invariants, world::World,
 };
 
 /// Pods that people save.

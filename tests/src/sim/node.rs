@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     ops::Range,
     sync::Arc,
     time::Duration,
@@ -21,30 +20,13 @@ use podsync_core::{
 };
 
 use super::{
-    bucket::Download, disk::Disk, genesis::Genesis, people::Asked, place::Roaming, store::Store,
+    asked::Asked,
+    disk::Disk,
+    genesis::Genesis,
+    id::{Conduct, NodeId},
+    place::Roaming,
+    store::Store,
 };
-
-/// A node's place in its world.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(pub(super) usize);
-
-impl fmt::Debug for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "n{}", self.0)
-    }
-}
-
-/// How a node behaves towards others. Its engine is the honest one all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conduct {
-    Honest,
-    /// Serves bytes that are not the blob.
-    Liar,
-    /// Begins to serve and goes silent.
-    Staller,
-    /// Changes a byte in the older entries that it passes on.
-    Tamperer,
-}
 
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +63,15 @@ pub(super) struct Responder {
 #[derive(Debug, Clone)]
 pub(super) struct Fetch {
     pub(super) peer: Peer,
+    pub(super) blob: BlobId,
+    pub(super) range: Range<u64>,
+    pub(super) total_len: u64,
+    pub(super) arrived: u64,
+}
+
+/// A range on its way from the bucket.
+#[derive(Debug, Clone)]
+pub(super) struct Download {
     pub(super) blob: BlobId,
     pub(super) range: Range<u64>,
     pub(super) total_len: u64,

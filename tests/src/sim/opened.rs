@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use podsync_core::wire::{self, GossipIn, Protocol, Rejected, RequestIn, ResponseIn};
 
-use super::disk::hash;
+use super::hash::hash;
 
 /// How many are remembered of each kind; then all are forgotten.
 const MAX_REMEMBERED: usize = 8 << 10;

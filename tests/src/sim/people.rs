@@ -14,40 +14,12 @@ use podsync_core::{
 };
 use rand::RngExt;
 
-use super::{chance, genesis, history::Violation, node::NodeId, view, world::World};
+use super::{asked::Asked, chance, genesis, history::Violation, id::NodeId, view, world::World};
 
 /// How long people wait for an answer before they give up on a run.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a manifest here; it has no content.
 const MANIFEST_LEN: u64 = 5_000;
-
-/// A command that waits for its reply: what the reply is held against.
-#[derive(Debug, Clone)]
-pub enum Asked {
-    CreateTeam,
-    Invite {
-        team: TeamId,
-    },
-    Join {
-        team: TeamId,
-    },
-    Remove {
-        team: TeamId,
-        device: DeviceId,
-    },
-    /// `above` is the highest number that counted when it was asked.
-    Publish {
-        team: TeamId,
-        pod: PodName,
-        version: VersionId,
-        above: u64,
-    },
-    SavePrivate {
-        team: TeamId,
-        version: VersionId,
-    },
-    Other,
-}
 
 impl World {
     /// Gives a command. Its reply is found with [`World::answer`].

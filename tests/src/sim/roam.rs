@@ -15,11 +15,7 @@ use podsync_core::{
 use podsync_daemon::addresses::{Addresses, Input, Multiaddr, Output};
 
 use super::{
-    chance,
-    history::Violation,
-    node::NodeId,
-    place::Roaming,
-    world::{Happening, World},
+    chance, happening::Happening, history::Violation, id::NodeId, place::Roaming, world::World,
 };
 
 /// For the first packet of a connection to be answered.

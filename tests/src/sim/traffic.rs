@@ -6,47 +6,22 @@
 use std::{sync::Arc, time::Duration};
 
 use podsync_core::{
-    BlobId, DeviceId, TeamId,
-    engine::{FetchId, GossipId, Input, RequestFailed, RequestId, ResponderId},
+    DeviceId, TeamId,
+    engine::{GossipId, Input, RequestFailed, RequestId, ResponderId},
     wire::Protocol,
 };
 
 use super::{
-    Conduct, chance,
-    disk::hash,
-    forge,
+    chance, forge,
+    happening::Happening,
+    hash::hash,
     history::Violation,
+    id::{Conduct, NodeId},
     invariants,
-    node::{Heard, NodeId, Peer, Responder},
-    world::{Happening, World},
+    node::{Heard, Peer, Responder},
+    parcel::Parcel,
+    world::World,
 };
-
-/// A message between two nodes.
-#[derive(Debug, Clone)]
-pub(super) enum Parcel {
-    Gossip {
-        team: TeamId,
-        bytes: Arc<[u8]>,
-    },
-    Request {
-        life: u32,
-        id: RequestId,
-        protocol: Protocol,
-        bytes: Vec<u8>,
-    },
-    Response {
-        life: u32,
-        id: RequestId,
-        bytes: Vec<u8>,
-    },
-    /// Please send this range of a blob.
-    Ask {
-        life: u32,
-        fetch: FetchId,
-        blob: BlobId,
-        range: std::ops::Range<u64>,
-    },
-}
 
 impl World {
     /// Splits the network: these nodes on one side, all others on the other.

@@ -4,149 +4,38 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
     time::Duration,
 };
 
 use podsync_core::{
     DeviceId, TeamId,
-    engine::{Answer, CommandId, Engine, EngineError, FetchId, Input, Now, RequestId, TransferId},
+    engine::{Answer, CommandId, Engine, EngineError, Input, Now, TransferId},
     keys::DeviceSecret,
 };
-use podsync_daemon::addresses::Multiaddr;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
     bucket::Bucket,
     chance,
+    disk::Mood,
+    figures::Figures,
     genesis::Genesis,
+    happening::Happening,
     history::{Broken, History, Note, Violation},
     hub::Hub,
+    id::{Conduct, NodeId},
     invariants,
     ledger::Ledger,
-    node::{Node, NodeId, Peer},
+    node::{Node, Peer},
     opened::Opened,
     queue::Queue,
-    traffic::Parcel,
     weather::Climate,
 };
 
 /// The wall clock when the world begins, in Unix milliseconds.
 const BEGINNING_MS: u64 = 1_800_000_000_000;
-
-/// What is still to happen.
-#[derive(Debug)]
-pub(super) enum Happening {
-    Wake {
-        node: NodeId,
-        life: u32,
-    },
-    /// A commit ends.
-    Written {
-        node: NodeId,
-        life: u32,
-    },
-    Dial {
-        link: usize,
-    },
-    Arrive {
-        to: NodeId,
-        from: NodeId,
-        session: u64,
-        parcel: Parcel,
-    },
-    /// Nobody answered for long.
-    TimedOut {
-        node: NodeId,
-        life: u32,
-        request: RequestId,
-    },
-    /// An end learns that its connection is gone.
-    Notice {
-        node: NodeId,
-        device: DeviceId,
-        session: u64,
-    },
-    /// The next piece of a range arrives.
-    Piece {
-        node: NodeId,
-        life: u32,
-        fetch: FetchId,
-    },
-    /// The next piece of a range arrives from the bucket.
-    BucketPiece {
-        node: NodeId,
-        life: u32,
-        fetch: FetchId,
-    },
-    DownloadGivenUp {
-        node: NodeId,
-        life: u32,
-        fetch: FetchId,
-    },
-    /// A node's address machine is due.
-    Roam {
-        node: NodeId,
-        life: u32,
-    },
-    /// An attempt to connect ends.
-    Dialled {
-        node: NodeId,
-        life: u32,
-        device: DeviceId,
-        addresses: Vec<Multiaddr>,
-    },
-    /// A node looks at the hub.
-    Poll {
-        node: NodeId,
-    },
-    /// A range that was asked for doesn't come any more.
-    GivenUp {
-        node: NodeId,
-        life: u32,
-        fetch: FetchId,
-    },
-}
-
-/// How much happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Figures {
-    pub steps: u64,
-    /// Virtual time.
-    pub passed: Duration,
-    pub published: u64,
-    pub transfers: u64,
-    pub crashes: u64,
-}
-
-impl std::ops::AddAssign for Figures {
-    fn add_assign(&mut self, other: Self) {
-        self.steps += other.steps;
-        self.passed += other.passed;
-        self.published += other.published;
-        self.transfers += other.transfers;
-        self.crashes += other.crashes;
-    }
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            steps,
-            passed,
-            published,
-            transfers,
-            crashes,
-        } = self;
-        let hours = passed.as_secs_f64() / 3600.0;
-        write!(
-            f,
-            "{steps} steps in {hours:.1} virtual hours: {published} versions shared, {transfers} pulled, {crashes} crashes"
-        )
-    }
-}
 
 pub struct World {
     seed: u64,
@@ -293,11 +182,11 @@ impl World {
         self.node(node).is_up()
     }
 
-    pub fn set_mood(&mut self, node: NodeId, mood: super::Mood) {
+    pub fn set_mood(&mut self, node: NodeId, mood: Mood) {
         self.node_mut(node).disk.mood = mood;
     }
 
-    pub fn set_conduct(&mut self, node: NodeId, conduct: super::Conduct) {
+    pub fn set_conduct(&mut self, node: NodeId, conduct: Conduct) {
         self.node_mut(node).conduct = conduct;
     }
 

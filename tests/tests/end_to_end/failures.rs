@@ -176,7 +176,7 @@ fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
     ensure!(copied.success(), "cp failed");
     let (code, told) = in_the_background(&copy, &[("PODSYNC_LISTEN", "127.0.0.1:0")])?;
     ensure!(
-        code == Some(INVALID) && told.contains("copy or was moved"),
+        code == Some(INVALID) && told.contains("was copied or moved"),
         "{code:?} {told}"
     );
     Ok(())

@@ -180,7 +180,7 @@ fn a_url_that_expired_is_asked_for_again_once() -> Result<()> {
         .run(&["share", "orders", "--wait"])?
         .failed(UNREACHABLE)?;
     ensure!(
-        message.contains("403") && message.contains("whoever runs the hub"),
+        message.contains("403") && message.contains("the hub's operator"),
         "{message}"
     );
     faulty.to_bucket.heal();
@@ -367,7 +367,7 @@ fn more_than_the_quota_is_refused_before_a_byte_is_sent() -> Result<()> {
     fill(&state, 3, 4 * MIB, 1)?;
     share_at_once(&alice, &state)?;
     let message = alice.run(&["share", "orders:1", "--wait"])?.failed(DISK)?;
-    ensure!(message.contains("nothing was uploaded"), "{message}");
+    ensure!(message.contains("podsync uploaded nothing"), "{message}");
     ensure!(hubs.objects("packs")?.is_empty());
     alice.run(&["drop", "orders:1"])?.ok()?;
     fill(&state, 1, MIB, 2)?;

@@ -75,7 +75,7 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     let message = bob
         .run(&["pull", "orders", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
-    ensure!(message.contains("no member of team"), "{message}");
+    ensure!(message.contains("no longer a member of team"), "{message}");
     let status = bob.run(&["status"])?.ok()?;
     ensure!(status["teams"][0]["role"].is_null(), "{status}");
     bob.run(&["save", "own", "--share", "--from", &state.to_string_lossy()])?

@@ -79,7 +79,7 @@ fn who_holds_a_version_is_told_and_who_could_not_be_asked() -> Result<()> {
         }
     };
     ensure!(whole_at(&found) == ["alice"], "{found}");
-    ensure!(warning(&found).contains("could not be asked"), "{found}");
+    ensure!(warning(&found).contains("podsync could not ask"), "{found}");
     Ok(())
 }
 
@@ -106,7 +106,7 @@ fn the_bucket_is_a_copy_as_far_as_the_hub_confirms_it() -> Result<()> {
     hub.kill()?;
     let found = whereabouts(&alice, "orders:1")?;
     ensure!(found["bucket"]["unknown"].is_string(), "{found}");
-    ensure!(warning(&found).contains("could not be asked"), "{found}");
+    ensure!(warning(&found).contains("podsync could not ask"), "{found}");
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use super::{
-    Ground,
+    Setup,
     measure::{Peak, Process},
 };
 
@@ -33,18 +33,18 @@ const CLEARED: [&str; 7] = [
 ];
 
 /// A team of one: its founder's daemon runs.
-pub(super) fn found(ground: &Ground) -> Result<Home> {
-    let mut alice = Home::new(ground, "alice")?;
+pub(super) fn found(setup: &Setup) -> Result<Home> {
+    let mut alice = Home::new(setup, "alice")?;
     alice.run::<team::TeamCreated>(&["team", "create", "bench", "--as", "alice"])?;
     alice.start(&[])?;
     Ok(alice)
 }
 
 /// A newcomer in the first peer's team, whose daemon knows where all `peers` are.
-pub(super) fn join(ground: &Ground, name: &str, peers: &[&Home]) -> Result<Home> {
+pub(super) fn join(setup: &Setup, name: &str, peers: &[&Home]) -> Result<Home> {
     let inviter = peers.first().context("somebody has to invite")?;
     let invited: team::Invited = inviter.run(&["team", "invite"])?.answer;
-    let mut home = Home::new(ground, name)?;
+    let mut home = Home::new(setup, name)?;
     home.start(peers)?;
     let joining = ["team", "join", "-", "--as", name];
     home.run_with::<team::Joined>(&joining, Some(&invited.ticket))?;
@@ -66,11 +66,11 @@ pub(super) struct Home {
 }
 
 impl Home {
-    fn new(ground: &Ground, name: &str) -> Result<Self> {
-        let folder = tempfile::tempdir_in(ground.folder.path())?;
+    fn new(setup: &Setup, name: &str) -> Result<Self> {
+        let folder = tempfile::tempdir_in(setup.folder.path())?;
         let home = Self {
             name: name.to_owned(),
-            program: ground.program.clone(),
+            program: setup.program.clone(),
             daemon: None,
             folder,
         };

@@ -4,26 +4,21 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     measure::{Cost, Peak, Process, fsync, timed},
+    ports::{free_port, wait_until_it_listens},
     servers::Bucket,
 };
 use crate::tools::has;
 
 /// What socat reads and writes at once; larger gains nothing.
 const SOCAT_BLOCK: &str = "262144";
-/// A server answers within this, or there is something wrong.
-const PATIENCE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(10);
 
 /// One turn of a competitor: its cost, and the peak memory of each of its processes.
 pub(super) struct Turn {
@@ -175,20 +170,6 @@ impl Nginx {
     }
 }
 
-/// Until `child`, whose log is there, takes connections.
-pub(super) fn wait_until_it_listens(child: &mut Child, port: u16, log: &Path) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if let Some(status) = child.try_wait()? {
-            let log = fs::read_to_string(log).unwrap_or_default();
-            bail!("it ended at its start, {status}: {}", log.trim());
-        }
-        ensure!(Instant::now() < deadline, "nothing listens on port {port}");
-        thread::sleep(POLL);
-    }
-    Ok(())
-}
-
 impl Drop for Nginx {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -217,10 +198,6 @@ fn nginx() -> Option<&'static str> {
     ["nginx", "/usr/sbin/nginx"]
         .into_iter()
         .find(|program| has(program, &["-v"]))
-}
-
-pub(super) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
 /// A competitor that stopped half way would look fast.

@@ -13,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{
-    Ground,
+    Setup,
     measure::Process,
-    peers::{free_port, wait_until_it_listens},
+    ports::{free_port, wait_until_it_listens},
 };
 use crate::garage;
 
@@ -65,11 +65,11 @@ impl Kind {
         }
     }
 
-    pub(super) fn start(self, ground: &Ground, team: &str) -> Result<Server> {
-        let folder = tempfile::tempdir_in(ground.folder.path())?;
+    pub(super) fn start(self, setup: &Setup, team: &str) -> Result<Server> {
+        let folder = tempfile::tempdir_in(setup.folder.path())?;
         match self {
-            Self::Embedded => embedded(&ground.hub, team, folder),
-            Self::Garage => garage(&ground.hub, team, folder),
+            Self::Embedded => embedded(&setup.hub, team, folder),
+            Self::Garage => garage(&setup.hub, team, folder),
         }
     }
 }

@@ -47,8 +47,8 @@ struct Body {
 
 /// Why there is no body, or no more of it.
 enum Broken {
-    Again(String),
-    For(TransferError),
+    Retry(String),
+    Final(TransferError),
 }
 
 impl<'a> Reader<'a> {
@@ -89,8 +89,8 @@ impl<'a> Reader<'a> {
                     self.open = (body.position < body.end).then_some(body);
                     return Ok(bytes);
                 }
-                Err(Broken::For(error)) => return Err(error),
-                Err(Broken::Again(reason)) => self.tries.pause(&self.id, reason, None).await?,
+                Err(Broken::Final(error)) => return Err(error),
+                Err(Broken::Retry(reason)) => self.tries.pause(&self.id, reason, None).await?,
             }
         }
     }
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
             if self.requests > MAX_REQUESTS {
                 return Err(TransferError::Unavailable {
                     object: self.id,
-                    reason: format!("it cut {MAX_REQUESTS} requests"),
+                    reason: format!("the bucket cut {MAX_REQUESTS} requests short"),
                 });
             }
             let presigned = match self.grant.take() {
@@ -124,7 +124,9 @@ impl<'a> Reader<'a> {
             match sent {
                 Ok(response) => match self.judge(response, &url, &range).await? {
                     Ok(body) if body.end >= wanted.end => return Ok(body),
-                    Ok(_) => return Err(garbled(self.id, "it gives less than a piece")),
+                    Ok(_) => {
+                        return Err(garbled(self.id, "the bucket sends less than was asked for"));
+                    }
                     Err((reason, after)) => self.tries.pause(&self.id, reason, after).await?,
                 },
                 Err(reason) => self.tries.pause(&self.id, reason, None).await?,
@@ -139,7 +141,7 @@ impl<'a> Reader<'a> {
         };
         match self.hub.grant(BatchOperation::Download, batched).await? {
             Grant::Send(presigned) => Ok(presigned),
-            Grant::There(_) => Err(garbled(self.id, "the hub names no request for it")),
+            Grant::There(_) => Err(garbled(self.id, "the hub gives no URL for it")),
         }
     }
 
@@ -205,17 +207,28 @@ impl<'a> Reader<'a> {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
                 let parsed = content_range.and_then(|value| parse(value.to_str().ok()?));
                 let Some((given, whole)) = parsed else {
-                    return Err(garbled(self.id, "it doesn't say what part it gives"));
+                    return Err(garbled(
+                        self.id,
+                        "the bucket doesn't say which part it sends",
+                    ));
                 };
                 if whole.is_some_and(|whole| whole != size) {
                     return Err(self.other_length());
                 }
                 given
             }
-            _ => return Err(garbled(self.id, "it answers a GET in an odd way")),
+            _ => {
+                return Err(garbled(
+                    self.id,
+                    "the bucket answers a GET with an unexpected status",
+                ));
+            }
         };
         if given.start > range.start || given.end > size {
-            return Err(garbled(self.id, "it gives another part than was asked for"));
+            return Err(garbled(
+                self.id,
+                "the bucket sends another part than was asked for",
+            ));
         }
         let len = given.end - given.start;
         if response.content_length().is_some_and(|found| found != len) {
@@ -283,7 +296,7 @@ impl Body {
                 Ok(Some(piece)) if piece.is_empty() => {}
                 Ok(Some(piece)) => {
                     if piece.len() as u64 > self.end - self.position {
-                        return Err(Broken::For(TransferError::Liar {
+                        return Err(Broken::Final(TransferError::Liar {
                             object,
                             what: "it has more bytes than were announced",
                         }));
@@ -291,8 +304,8 @@ impl Body {
                     self.buffer = piece;
                     return Ok(());
                 }
-                Ok(None) => return Err(Broken::Again("its body ends too early".to_owned())),
-                Err(reason) => return Err(Broken::Again(reason)),
+                Ok(None) => return Err(Broken::Retry("its body ends too early".to_owned())),
+                Err(reason) => return Err(Broken::Retry(reason)),
             }
         }
     }

@@ -175,7 +175,7 @@ impl Line {
         serde_json::from_slice(body).map_err(|error| {
             // Not the error's own words: they may quote a URL.
             self.garbled(format!(
-                "its JSON is off in column {} ({:?})",
+                "its JSON is wrong in column {} ({:?})",
                 error.column(),
                 error.classify()
             ))

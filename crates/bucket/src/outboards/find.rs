@@ -2,66 +2,26 @@
 //!
 //! Small objects are fetched whole, since the other packs of a version are asked for next.
 
-use std::{collections::VecDeque, sync::PoisonError};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use podsync_api::hub::{ObjectId, ObjectKind, ObjectRef, Sha256};
 use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
 use sha2::Digest;
 
-use super::{GROUP, MAX_PACKS, OutboardsIndex, ROW_LEN, outboard_len};
+use super::{GROUP, MAX_PACKS, OutboardsIndex, ROW_LEN, known::Known, outboard_len};
 use crate::{Hub, TransferError, download::Reader};
 
 /// Objects up to this are fetched whole: the outboards of 1 GiB.
 const WHOLE: u64 = 4 << 20;
 /// Of a larger one this much first: the rows of 1,600 packs.
 const FIRST: u64 = 64 << 10;
-/// Outboards kept in memory: those of 4 GiB.
-const KEPT: usize = 16 << 20;
 
 const _: () = assert!(MAX_PACKS * ROW_LEN < 1 << 20, "an index is read at once");
 const _: () = assert!(
     PACK_MAX_LEN / GROUP * 64 <= 1 << 20,
     "an outboard is read at once"
 );
-
-/// Outboards that were fetched, newest last. They are as little trusted as before.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    outboards: VecDeque<(BlobId, Bytes)>,
-    len: usize,
-}
-
-impl Known {
-    fn get(&self, blob: BlobId) -> Option<Bytes> {
-        let found = self.outboards.iter().find(|(known, _)| *known == blob);
-        found.map(|(_, outboard)| outboard.clone())
-    }
-
-    fn insert(&mut self, blob: BlobId, outboard: Bytes) {
-        self.remove(blob);
-        self.len += outboard.len();
-        self.outboards.push_back((blob, outboard));
-        while self.len > KEPT {
-            let Some((_, oldest)) = self.outboards.pop_front() else {
-                return;
-            };
-            self.len -= oldest.len();
-        }
-    }
-
-    fn remove(&mut self, blob: BlobId) {
-        let before = self.outboards.len();
-        let mut freed = 0;
-        self.outboards.retain(|(known, outboard)| {
-            let keep = *known != blob;
-            freed += if keep { 0 } else { outboard.len() };
-            keep
-        });
-        debug_assert!(before >= self.outboards.len());
-        self.len -= freed;
-    }
-}
 
 impl Hub {
     /// The outboard of a blob of `len` bytes, which one of `objects` should hold. It isn't verified.
@@ -145,7 +105,7 @@ impl Hub {
         if id.size <= WHOLE {
             let bytes = reader.read(0, id.size).await?;
             if sha2::Sha256::digest(&bytes).as_slice() != id.sha256.as_bytes() {
-                let what = "they aren't those that were uploaded";
+                let what = "their hash is not the announced one";
                 return Err(TransferError::Liar { object: id, what });
             }
             let index = OutboardsIndex::decode(&bytes, id.size).map_err(wrong)?;

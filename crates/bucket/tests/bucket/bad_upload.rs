@@ -248,7 +248,10 @@ async fn a_bucket_that_takes_no_bytes_is_given_up() {
         matches!(error, TransferError::Unavailable { .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("it took no byte"), "{error}");
+    assert!(
+        error.to_string().contains("the bucket took no byte"),
+        "{error}"
+    );
 }
 
 #[tokio::test]

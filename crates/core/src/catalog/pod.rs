@@ -18,14 +18,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Pod {
     publications: BTreeMap<EntryHash, VersionRecord>,
-    drops: BTreeMap<EntryHash, DropWord>,
-    tags: BTreeMap<TagName, BTreeMap<EntryHash, TagWord>>,
+    drops: BTreeMap<EntryHash, DropRecord>,
+    tags: BTreeMap<TagName, BTreeMap<EntryHash, TagRecord>>,
     /// Publications that are not dropped.
     visible: BTreeSet<EntryHash>,
 }
 
 #[derive(Debug)]
-struct DropWord {
+struct DropRecord {
     version: VersionId,
     /// Publications that it names in the clear: for whoever can't read the version, they are what it drops.
     retires: Vec<EntryHash>,
@@ -34,7 +34,7 @@ struct DropWord {
 }
 
 #[derive(Debug)]
-struct TagWord {
+struct TagRecord {
     version: Option<VersionId>,
     device: DeviceId,
     seq: u64,
@@ -83,7 +83,7 @@ impl Pod {
             Body::Drop { version, .. } => {
                 self.drops.insert(
                     hash,
-                    DropWord {
+                    DropRecord {
                         version,
                         retires: entry.retires().to_vec(),
                         author,
@@ -216,7 +216,7 @@ impl Pod {
         supersedes: Vec<EntryHash>,
     ) {
         let header = entry.header();
-        let word = TagWord {
+        let word = TagRecord {
             version,
             device: header.device,
             seq: header.seq,
@@ -257,7 +257,9 @@ fn rank(record: &VersionRecord) -> (u64, DeviceId, u64) {
 }
 
 /// The words on a tag that no other word knew of, or that their own device did not repeat later.
-fn newest(words: &BTreeMap<EntryHash, TagWord>) -> impl Iterator<Item = (&EntryHash, &TagWord)> {
+fn newest(
+    words: &BTreeMap<EntryHash, TagRecord>,
+) -> impl Iterator<Item = (&EntryHash, &TagRecord)> {
     let superseded: BTreeSet<_> = words.values().flat_map(|word| &word.supersedes).collect();
     words.iter().filter(move |(hash, word)| {
         let repeated = words

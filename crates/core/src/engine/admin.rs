@@ -9,11 +9,11 @@ use serde_bytes::ByteBuf;
 
 use super::{
     Engine, Output,
-    command::{Decision, Errand, operation_record},
+    command::{Decision, Queued, operation_record},
     error::EngineError,
     input::{Command, CommandId, InviteOptions, ResponderId},
     output::{Answer, Record},
-    writes::{self, Deed},
+    writes::{self, OwnWrite},
 };
 use crate::{
     codec::Format,
@@ -46,7 +46,7 @@ impl Engine {
         name: TeamName,
         member: MemberName,
         label: DeviceLabel,
-    ) -> Result<(Deed, Vec<Record>), EngineError> {
+    ) -> Result<(OwnWrite, Vec<Record>), EngineError> {
         let recovery = RecoveryKey::from_seed(self.entropy.seed());
         let new = NewTeam {
             name,
@@ -62,7 +62,7 @@ impl Engine {
         let records = vec![operation_record(team, operation.bytes())];
         let answer = Answer::TeamCreated { team, recovery };
         Ok((
-            Deed::Founded {
+            OwnWrite::Founded {
                 by,
                 operation,
                 answer,
@@ -97,8 +97,8 @@ impl Engine {
             // The others are no operations; they are looked at elsewhere.
             _ => return Ok(Decision::Reply(Answer::Done)),
         };
-        let (deed, records) = operation_deed(team, &bytes, writes::Author::Command(by, answer))?;
-        Ok(Decision::Write(Box::new(deed), records))
+        let (write, records) = operation_write(team, &bytes, writes::Author::Command(by, answer))?;
+        Ok(Decision::Write(Box::new(write), records))
     }
 
     /// Lets a newcomer in whose invite stands.
@@ -118,10 +118,10 @@ impl Engine {
         }
         let made = self.author(team).and_then(|author| {
             let bytes = author.witness(proof, self.now.wall_ms, &seed)?;
-            operation_deed(team, &bytes, writes::Author::Newcomer(responder))
+            operation_write(team, &bytes, writes::Author::Newcomer(responder))
         });
         let why = match made {
-            Ok((deed, records)) => return self.commit(deed, records),
+            Ok((write, records)) => return self.commit(write, records),
             // An earlier answer was lost on its way.
             Err(EngineError::Membership(AuthorError::Void(Void::AlreadyEnrolled(_)))) => {
                 return self.welcome(team, responder);
@@ -177,7 +177,7 @@ impl Engine {
             return;
         };
         if state.rotation_at.take_if(|at| *at <= now).is_some() {
-            self.queue(team, Errand::Rotate);
+            self.queue(team, Queued::Rotate);
         }
     }
 
@@ -191,10 +191,10 @@ impl Engine {
         }
         let made = self
             .rotation(team)
-            .and_then(|bytes| operation_deed(team, &bytes, writes::Author::Policy));
+            .and_then(|bytes| operation_write(team, &bytes, writes::Author::Policy));
         // One that may not (any more) leaves it to the next in line.
-        if let Ok((deed, records)) = made {
-            self.commit(deed, records);
+        if let Ok((write, records)) = made {
+            self.commit(write, records);
         }
     }
 
@@ -293,16 +293,16 @@ impl Engine {
     }
 }
 
-fn operation_deed(
+fn operation_write(
     team: TeamId,
     bytes: &[u8],
     by: writes::Author,
-) -> Result<(Deed, Vec<Record>), EngineError> {
+) -> Result<(OwnWrite, Vec<Record>), EngineError> {
     let operation: Arc<Verified<Operation>> =
         Arc::new(signed::verify(bytes).map_err(AuthorError::from)?);
     let records = vec![operation_record(team, operation.bytes())];
     Ok((
-        Deed::Operation {
+        OwnWrite::Operation {
             team,
             by,
             operation,

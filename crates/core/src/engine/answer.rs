@@ -4,7 +4,7 @@
 
 use serde_bytes::ByteBuf;
 
-use super::{Engine, Output, command::Errand, digest::bucket_of, input::ResponderId};
+use super::{Engine, Output, command::Queued, digest::bucket_of, input::ResponderId};
 use crate::{
     bounded::Bounded,
     codec::Format,
@@ -154,7 +154,7 @@ impl Engine {
         }
         if !self.queue(
             team,
-            Errand::Witness {
+            Queued::Witness {
                 responder: id,
                 proof: Box::new(proof),
             },

@@ -1,17 +1,20 @@
 //! Commands, one at a time for each team: the next is looked at when the last one is on the disk or
 //! given up, so each is judged by what the ones before it led to.
 
+use std::sync::Arc;
+
 use super::{
     Engine, Output,
     error::EngineError,
     input::{Command, CommandId, ResponderId},
     output::{Answer, Event, Record},
     team::Team,
-    writes::{Author, Deed, PrivateChange},
+    writes::{Author, OwnWrite, PrivateChange},
 };
 use crate::{
     codec::Format,
-    id::{OpId, TeamId},
+    feed::{Entry, Head},
+    id::{OpId, TeamId, VersionId},
     membership::{
         Membership,
         operation::InviteProof,
@@ -20,11 +23,11 @@ use crate::{
     signed::Verified,
 };
 
-/// The most errands that wait in a team.
-const MAX_ERRANDS: usize = 64;
+/// The most decisions that wait in a team.
+const MAX_QUEUED: usize = 64;
 
 /// Something for this device to decide.
-pub(super) enum Errand {
+pub(super) enum Queued {
     Command(CommandId, Box<Command>),
     Witness {
         responder: ResponderId,
@@ -34,9 +37,9 @@ pub(super) enum Errand {
     Rotate,
 }
 
-/// What an errand comes to: something to be written, or a reply at once.
+/// What a decision comes to: something to be written, or a reply at once.
 pub(super) enum Decision {
-    Write(Box<Deed>, Vec<Record>),
+    Write(Box<OwnWrite>, Vec<Record>),
     Reply(Answer),
 }
 
@@ -48,7 +51,7 @@ impl Engine {
                 member,
                 label,
             } => match self.create_team(id, name, member, label) {
-                Ok((deed, records)) => self.commit(deed, records),
+                Ok((write, records)) => self.commit(write, records),
                 Err(why) => self.reply(id, Err(why)),
             },
             Command::Join {
@@ -67,7 +70,7 @@ impl Engine {
                 if !self.teams.contains_key(&team) {
                     return self.reply(id, Err(EngineError::UnknownTeam(team)));
                 }
-                if !self.queue(team, Errand::Command(id, Box::new(command))) {
+                if !self.queue(team, Queued::Command(id, Box::new(command))) {
                     self.reply(id, Err(EngineError::Busy));
                 }
             }
@@ -75,32 +78,32 @@ impl Engine {
     }
 
     /// False where too many wait.
-    pub(super) fn queue(&mut self, team: TeamId, errand: Errand) -> bool {
+    pub(super) fn queue(&mut self, team: TeamId, queued: Queued) -> bool {
         let Some(state) = self.teams.get_mut(&team) else {
             return false;
         };
-        if state.errands.len() >= MAX_ERRANDS {
+        if state.queued.len() >= MAX_QUEUED {
             return false;
         }
-        state.errands.push_back(errand);
-        self.next_errand(team);
+        state.queued.push_back(queued);
+        self.next_queued(team);
         true
     }
 
     /// Looks at what waits, until something has to be written.
-    pub(super) fn next_errand(&mut self, team: TeamId) {
+    pub(super) fn next_queued(&mut self, team: TeamId) {
         while let Some(state) = self.teams.get_mut(&team)
-            && !state.in_deed
-            && let Some(errand) = state.errands.pop_front()
+            && !state.is_writing
+            && let Some(queued) = state.queued.pop_front()
         {
-            match errand {
-                Errand::Command(id, command) => match self.decide(team, id, *command) {
-                    Ok(Decision::Write(deed, records)) => self.commit(*deed, records),
+            match queued {
+                Queued::Command(id, command) => match self.decide(team, id, *command) {
+                    Ok(Decision::Write(write, records)) => self.commit(*write, records),
                     Ok(Decision::Reply(answer)) => self.reply(id, Ok(answer)),
                     Err(why) => self.reply(id, Err(why)),
                 },
-                Errand::Witness { responder, proof } => self.witness(team, responder, &proof),
-                Errand::Rotate => self.rotate_by_policy(team),
+                Queued::Witness { responder, proof } => self.witness(team, responder, &proof),
+                Queued::Rotate => self.rotate_by_policy(team),
             }
         }
     }
@@ -124,37 +127,20 @@ impl Engine {
     }
 
     /// What was decided is on the disk: now it is so, and others may hear of it.
-    pub(super) fn done(&mut self, deed: Deed) {
-        if let Some(state) = self.teams.get_mut(&deed.team()) {
-            state.in_deed = false;
+    pub(super) fn done(&mut self, write: OwnWrite) {
+        if let Some(state) = self.teams.get_mut(&write.team()) {
+            state.is_writing = false;
         }
-        match deed {
-            Deed::Entry {
+        match write {
+            OwnWrite::Entry {
                 team,
                 by,
                 entry,
                 head,
                 replaces,
                 answer,
-            } => {
-                let Some(state) = self.teams.get_mut(&team) else {
-                    return;
-                };
-                if !state.team.add_own(head.clone(), entry.clone()) {
-                    return self.reply(by, Err(EngineError::DeviceMustBeMinted));
-                }
-                if let Some(private) = replaces {
-                    state.team.catalog.remove_private(&private);
-                }
-                state.own_seq = head.value().seq;
-                self.announce(team, &head, Some(&entry));
-                // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
-                for device in self.connected(&team) {
-                    self.exchange_again(team, device);
-                }
-                self.reply(by, Ok(answer));
-            }
-            Deed::Operation {
+            } => self.entry_done(team, by, (entry, &head), replaces, answer),
+            OwnWrite::Operation {
                 team,
                 by,
                 operation,
@@ -174,7 +160,7 @@ impl Engine {
                         .push_back(Output::Event(Event::KeyRotated { team })),
                 }
             }
-            Deed::Founded {
+            OwnWrite::Founded {
                 by,
                 operation,
                 answer,
@@ -186,44 +172,72 @@ impl Engine {
                 self.enter(team.id, team);
                 self.reply(by, Ok(answer));
             }
-            Deed::Joined {
+            OwnWrite::Joined {
                 by,
                 team,
                 operations,
             } => self.joined(team, by, operations),
-            Deed::Private { team, by, change } => {
-                let Some(state) = self.teams.get_mut(&team) else {
-                    return;
-                };
-                let answer = match change {
-                    PrivateChange::Saved(version) => {
-                        let answer = Answer::Saved {
-                            number: version.number,
-                            version: version.version,
-                        };
-                        state.team.catalog.insert_private(*version);
-                        answer
-                    }
-                    PrivateChange::Forgotten(version) => {
-                        state.team.catalog.remove_private(&version);
-                        Answer::Done
-                    }
-                };
-                self.reply(by, Ok(answer));
-            }
+            OwnWrite::Private { team, by, change } => self.private_done(team, by, change),
         }
     }
 
-    /// What was decided couldn't be written: it never was.
-    pub(super) fn undone(&mut self, deed: Deed, why: String) {
-        if let Some(state) = self.teams.get_mut(&deed.team()) {
-            state.in_deed = false;
+    fn entry_done(
+        &mut self,
+        team: TeamId,
+        by: CommandId,
+        (entry, head): (Arc<Entry>, &Verified<Head>),
+        replaces: Option<VersionId>,
+        answer: Answer,
+    ) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        if !state.team.add_own(head.clone(), entry.clone()) {
+            return self.reply(by, Err(EngineError::DeviceMustBeMinted));
         }
-        if let Some(command) = deed.command() {
+        if let Some(private) = replaces {
+            state.team.catalog.remove_private(&private);
+        }
+        state.own_seq = head.value().seq;
+        self.announce(team, head, Some(&entry));
+        // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
+        for device in self.connected(&team) {
+            self.exchange_again(team, device);
+        }
+        self.reply(by, Ok(answer));
+    }
+
+    fn private_done(&mut self, team: TeamId, by: CommandId, change: PrivateChange) {
+        let Some(state) = self.teams.get_mut(&team) else {
+            return;
+        };
+        let answer = match change {
+            PrivateChange::Saved(version) => {
+                let answer = Answer::Saved {
+                    number: version.number,
+                    version: version.version,
+                };
+                state.team.catalog.insert_private(*version);
+                answer
+            }
+            PrivateChange::Forgotten(version) => {
+                state.team.catalog.remove_private(&version);
+                Answer::Done
+            }
+        };
+        self.reply(by, Ok(answer));
+    }
+
+    /// What was decided couldn't be written: it never was.
+    pub(super) fn undone(&mut self, write: OwnWrite, why: String) {
+        if let Some(state) = self.teams.get_mut(&write.team()) {
+            state.is_writing = false;
+        }
+        if let Some(command) = write.command() {
             self.reply(command, Err(EngineError::NotPersisted(why)));
         }
-        match deed {
-            Deed::Operation {
+        match write {
+            OwnWrite::Operation {
                 by: Author::Newcomer(responder),
                 ..
             } => {
@@ -233,7 +247,7 @@ impl Engine {
                     bytes,
                 });
             }
-            Deed::Joined { team, .. } => self.join_undone(team),
+            OwnWrite::Joined { team, .. } => self.join_undone(team),
             _ => {}
         }
     }

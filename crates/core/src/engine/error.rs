@@ -10,12 +10,12 @@ use crate::{
 /// A refusal with its reason and the next step.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    #[error("this home is in no team {0}")]
+    #[error("this home is not in team {0}")]
     UnknownTeam(TeamId),
-    #[error("this home is in team {} already", .0.short())]
+    #[error("this home is already in team {}", .0.short())]
     AlreadyMember(TeamId),
     #[error(
-        "this device is no member of team {} any more",
+        "this device is no longer a member of team {}",
         .0.short()
     )]
     Expelled(TeamId),
@@ -30,7 +30,7 @@ pub enum EngineError {
     #[error("this ticket is a robot's own key")]
     RobotTicket,
     #[error(
-        "nobody who could let this device in answered within {seconds} s{}",
+        "no member that can let this device in answered within {seconds} s{}",
         .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
     NobodyWitnessed {
@@ -44,7 +44,7 @@ pub enum EngineError {
     JoinRefused(RefusedReason),
     #[error("the team's hub did not let this device in: {0}")]
     NotLetInByHub(String),
-    #[error("the version's team key was changed while it was prepared")]
+    #[error("the team key changed while podsync prepared the version")]
     EpochChanged,
     #[error("this device cannot read team {0}'s key")]
     NoTeamKey(TeamId),
@@ -58,7 +58,7 @@ pub enum EngineError {
     },
     #[error("pod {pod} has no version {version}")]
     UnknownVersion { pod: PodName, version: VersionId },
-    #[error("only its author or an admin drops a version, and {version} is {author}'s")]
+    #[error("only the author of a version or an admin can drop it, and {version} is {author}'s")]
     NotYours {
         version: VersionId,
         author: MemberName,
@@ -71,11 +71,11 @@ pub enum EngineError {
         "others hold newer entries of this device than this restored home, which fetches them first"
     )]
     CatchingUp,
-    #[error("too many commands wait already")]
+    #[error("too many commands are waiting already")]
     Busy,
-    #[error("the change could not be written to disk ({0}), and nothing was announced")]
+    #[error("podsync could not write the change to disk ({0}) and announced nothing")]
     NotPersisted(String),
-    #[error("{missing} bytes can be had from nobody connected, those of blob {} among them", .blob.short())]
+    #[error("no connected device has the missing {missing} bytes; some are of blob {}", .blob.short())]
     NoProvider {
         missing: u64,
         /// One that isn't whole here.
@@ -85,7 +85,7 @@ pub enum EngineError {
         /// Providers that sent bytes which fail their hash.
         lied: Vec<super::provider::Provider>,
     },
-    #[error("what arrived could not be written to disk; what is there already is kept")]
+    #[error("podsync could not write to disk what arrived; it keeps what was there before")]
     LocalDisk,
     #[error("the transfer was cancelled")]
     Cancelled,
@@ -106,7 +106,7 @@ impl EngineError {
             Self::JoinRefused(reason) => return reason.hint().map(str::to_owned),
             Self::NotLetInByHub(_) => "ask an admin for a new ticket".to_owned(),
             Self::EpochChanged => "seal its manifest again and share once more".to_owned(),
-            Self::NoTeamKey(..) => "wait until it has heard from an admin, or ask one to rotate the key".to_owned(),
+            Self::NoTeamKey(..) => "wait until this device has heard from an admin, or ask an admin to rotate the key".to_owned(),
             Self::TooMany { .. } => "split the state over several pods".to_owned(),
             Self::UnknownVersion { pod, .. } => format!("`podsync versions {pod}` lists them"),
             Self::NotYours { author, .. } => format!("ask {author} or an admin"),
@@ -114,9 +114,9 @@ impl EngineError {
             Self::CatchingUp => "try again when a teammate is connected".to_owned(),
             Self::Busy => "try again in a moment".to_owned(),
             Self::NotPersisted(_) => "free some space or check the disk, then try again".to_owned(),
-            Self::NoProvider { .. } => "try again when whoever made the version, or someone who pulled it, is online".to_owned(),
+            Self::NoProvider { .. } => "try again when a device that holds the version is online".to_owned(),
             Self::LocalDisk => "free some space or check the disk, then try again".to_owned(),
-            Self::Cancelled => "run it again: what is there already is kept".to_owned(),
+            Self::Cancelled => "run the command again: podsync keeps what is there already".to_owned(),
             Self::Entry(..) => return None,
         })
     }

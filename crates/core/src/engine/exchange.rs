@@ -62,7 +62,7 @@ pub(super) enum Asked {
         blobs: Vec<BlobId>,
     },
     /// Something that needs no answer.
-    Told,
+    Notice,
 }
 
 /// A connected device.
@@ -79,8 +79,8 @@ pub(super) struct Exchange {
     last: Option<Duration>,
     next: Duration,
     refused: bool,
-    /// It has told what it knows since it was connected.
-    told: bool,
+    /// It has answered with what it knows since it was connected.
+    answered: bool,
     /// Heads may have been left where they were, for their devices were strangers then.
     left_out: bool,
 }
@@ -158,7 +158,7 @@ impl Engine {
                     self.take_addresses(team, record);
                 }
                 if let Some(exchange) = self.exchange_with(team, device) {
-                    exchange.told = true;
+                    exchange.answered = true;
                 }
                 self.on_heads(team, device, &membership, heads, liveness);
             }
@@ -241,7 +241,7 @@ impl Engine {
             last: Some(now),
             next: now + EXCHANGE_EVERY + jitter,
             refused: false,
-            told: exchange.told,
+            answered: exchange.answered,
             left_out: false,
         };
         let Some(state) = self.teams.get_mut(&team) else {
@@ -419,7 +419,7 @@ impl Engine {
         if new {
             // Heads of devices that were strangers until now were left where they were.
             if let Some(exchange) = self.exchange_with(team, device) {
-                exchange.left_out = exchange.told || exchange.running;
+                exchange.left_out = exchange.answered || exchange.running;
             }
             self.exchange_again(team, device);
         }
@@ -603,14 +603,14 @@ impl Engine {
 }
 
 impl Exchange {
-    /// What it told before doesn't count any more.
+    /// What it answered before doesn't count any more.
     pub(super) fn ask_anew(&mut self) {
-        self.told = false;
+        self.answered = false;
     }
 
-    /// Whether its side has told all that it knows.
+    /// Whether its side has said all that it knows.
     pub(super) fn is_whole(&self) -> bool {
-        self.told && !self.running && !self.left_out
+        self.answered && !self.running && !self.left_out
     }
 }
 
@@ -621,7 +621,7 @@ impl Asked {
             Self::Heads { team, .. }
             | Self::Entries { team, .. }
             | Self::Operations { team, .. } => Some(*team),
-            Self::Join { .. } | Self::Have { .. } | Self::Told => None,
+            Self::Join { .. } | Self::Have { .. } | Self::Notice => None,
         }
     }
 
@@ -636,7 +636,7 @@ impl Asked {
             | Self::Operations { device, .. }
             | Self::Join { device, .. }
             | Self::Have { device, .. } => Some(*device),
-            Self::Told => None,
+            Self::Notice => None,
         }
     }
 }

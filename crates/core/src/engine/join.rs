@@ -18,7 +18,7 @@ use super::{
     input::{CommandId, HubJoinFailure, RequestFailed},
     output::{Answer, HubJoin, Output, Record},
     team::Team,
-    writes::Deed,
+    writes::OwnWrite,
 };
 use crate::{
     codec::Format,
@@ -249,7 +249,9 @@ impl Engine {
             let known = known.iter().take(MAX_KNOWN_HEADS).copied().collect();
             return self.ask_hub(team, HubJoin::Fetch { known });
         }
-        let why = "what it shows does not lead to this device being a member of the team as the ticket knows it".to_owned();
+        let why =
+            "the operations that it sent do not make this device a member of the ticket's team"
+                .to_owned();
         self.on_hub_join_failed(team, HubJoinFailure::NotYet(why));
     }
 
@@ -320,7 +322,7 @@ impl Engine {
                 .chain(invite_key)
                 .collect();
             return self.commit(
-                Deed::Joined {
+                OwnWrite::Joined {
                     by,
                     team,
                     operations,

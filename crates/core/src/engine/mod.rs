@@ -49,14 +49,14 @@ pub use view::{DeviceHeard, FeedStatus};
 
 use self::{
     caught_up::Refresh,
-    command::Errand,
+    command::Queued,
     entropy::Entropy,
     exchange::{Asked, Connection},
     hub::HubFeeds,
     join::PendingJoin,
     team::Team,
     want::Wants,
-    writes::{After, Deed, Writes},
+    writes::{After, OwnWrite, Writes},
 };
 use crate::{
     feed::{Entry, Head},
@@ -98,9 +98,9 @@ struct TeamState {
     team: Team,
     /// Members as the gate knows them.
     gated: BTreeSet<DeviceId>,
-    /// What waits for the deed in hand to be written.
-    errands: VecDeque<Errand>,
-    in_deed: bool,
+    /// What waits for the decision in hand to be written.
+    queued: VecDeque<Queued>,
+    is_writing: bool,
     /// Feeds whose missing entries are being asked for.
     filling: BTreeSet<DeviceId>,
     hub_feeds: HubFeeds,
@@ -294,8 +294,8 @@ impl Engine {
         let state = TeamState {
             team,
             gated: BTreeSet::new(),
-            errands: VecDeque::new(),
-            in_deed: false,
+            queued: VecDeque::new(),
+            is_writing: false,
             filling: BTreeSet::new(),
             hub_feeds: HubFeeds::default(),
             next_liveness: self.now.mono + FIRST_LIVENESS_AFTER,
@@ -363,21 +363,21 @@ impl Engine {
     }
 
     /// Writes what this device decided. It takes effect in [`Engine::done`].
-    fn commit(&mut self, deed: Deed, records: Vec<Record>) {
-        if let Some(state) = self.teams.get_mut(&deed.team()) {
-            state.in_deed = true;
+    fn commit(&mut self, write: OwnWrite, records: Vec<Record>) {
+        if let Some(state) = self.teams.get_mut(&write.team()) {
+            state.is_writing = true;
         }
-        self.announce_early(&deed);
-        let id = self.writes.deed(deed);
+        self.announce_early(&write);
+        let id = self.writes.own(write);
         self.outputs.push_back(Output::Persist { id, records });
     }
 
     fn on_persisted(&mut self, id: PersistId) {
         match self.writes.take(id) {
-            Some(After::Deed(deed)) => {
-                let team = deed.team();
-                self.done(*deed);
-                self.next_errand(team);
+            Some(After::Own(write)) => {
+                let team = write.team();
+                self.done(*write);
+                self.next_queued(team);
             }
             Some(After::Heard { events, .. }) => {
                 self.outputs.extend(events.into_iter().map(Output::Event));
@@ -391,10 +391,10 @@ impl Engine {
         self.outputs
             .push_back(Output::Event(Event::PersistFailed { why: why.clone() }));
         match self.writes.take(id) {
-            Some(After::Deed(deed)) => {
-                let team = deed.team();
-                self.undone(*deed, why);
-                self.next_errand(team);
+            Some(After::Own(write)) => {
+                let team = write.team();
+                self.undone(*write, why);
+                self.next_queued(team);
             }
             Some(After::Heard { records, events }) => {
                 self.writes.retry(records, events, self.now.mono)
@@ -409,13 +409,13 @@ impl Engine {
     }
 
     #[cfg(not(podsync_planted = "announce-before-persisted"))]
-    fn announce_early(&mut self, _: &Deed) {}
+    fn announce_early(&mut self, _: &OwnWrite) {}
 
     #[cfg(podsync_planted = "announce-before-persisted")]
-    fn announce_early(&mut self, deed: &Deed) {
-        if let Deed::Entry {
+    fn announce_early(&mut self, write: &OwnWrite) {
+        if let OwnWrite::Entry {
             team, entry, head, ..
-        } = deed
+        } = write
         {
             self.announce(*team, head, Some(entry));
         }

@@ -11,7 +11,7 @@ use super::{
     error::EngineError,
     input::{CommandId, Publish, SavePrivate},
     output::{Answer, Event, Record},
-    writes::{Deed, PrivateChange},
+    writes::{OwnWrite, PrivateChange},
 };
 use crate::{
     bounded::Bounded,
@@ -189,12 +189,12 @@ impl Engine {
             team,
             version: version.clone(),
         };
-        let deed = Deed::Private {
+        let write = OwnWrite::Private {
             team,
             by: id,
             change: PrivateChange::Saved(version),
         };
-        Ok(Decision::Write(Box::new(deed), vec![record]))
+        Ok(Decision::Write(Box::new(write), vec![record]))
     }
 
     pub(super) fn forget_private(
@@ -204,12 +204,12 @@ impl Engine {
         version: VersionId,
     ) -> Result<Decision, EngineError> {
         let record = Record::PrivateGone { team, version };
-        let deed = Deed::Private {
+        let write = OwnWrite::Private {
             team,
             by: id,
             change: PrivateChange::Forgotten(version),
         };
-        Ok(Decision::Write(Box::new(deed), vec![record]))
+        Ok(Decision::Write(Box::new(write), vec![record]))
     }
 
     /// What the log held of this device's own feed is no news.
@@ -331,7 +331,7 @@ impl Engine {
         ];
         records.extend(replaces.map(|version| Record::PrivateGone { team, version }));
         Ok(Decision::Write(
-            Box::new(Deed::Entry {
+            Box::new(OwnWrite::Entry {
                 team,
                 by,
                 entry,

@@ -51,7 +51,7 @@ pub(super) struct Team {
     /// Heads as they were last written.
     written: BTreeMap<DeviceId, Written>,
     /// Publications that people were told of, however often they are counted anew.
-    told: BTreeSet<EntryHash>,
+    reported: BTreeSet<EntryHash>,
     changes: Changes,
 }
 
@@ -82,7 +82,7 @@ impl Team {
             digests: Digests::new(),
             standings: BTreeMap::new(),
             written: BTreeMap::new(),
-            told: BTreeSet::new(),
+            reported: BTreeSet::new(),
             changes: Changes::default(),
         };
         team.membership_changed(secret);
@@ -360,7 +360,7 @@ impl Team {
             return;
         };
         if let Body::Publish(publication) = &body
-            && self.told.insert(entry.hash())
+            && self.reported.insert(entry.hash())
         {
             let (team, pod) = (self.id, publication.pod.clone());
             let (number, version) = (publication.number, publication.version);

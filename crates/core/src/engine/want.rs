@@ -62,7 +62,7 @@ pub(super) struct Wants {
 
 struct Running {
     transfer: Transfer,
-    told: u64,
+    reported: u64,
     tell_at: Duration,
 }
 
@@ -111,7 +111,7 @@ impl Engine {
             id,
             Running {
                 transfer,
-                told: 0,
+                reported: 0,
                 tell_at: now,
             },
         );
@@ -343,8 +343,8 @@ impl Engine {
             };
             let actions = running.transfer.poll(now, &mut self.wants.slots);
             let (bytes, of) = running.transfer.progress();
-            if bytes != running.told && running.tell_at <= now {
-                running.told = bytes;
+            if bytes != running.reported && running.tell_at <= now {
+                running.reported = bytes;
                 running.tell_at = now + PROGRESS_EVERY;
                 let providers = running.transfer.active_providers();
                 let event = Event::TransferProgress {
@@ -455,7 +455,7 @@ impl Engine {
         for device in connected {
             if self.serves(team, &device) {
                 let request = HaveRequest::Enough { team };
-                self.ask(Asked::Told, device, Protocol::Have, request.encode());
+                self.ask(Asked::Notice, device, Protocol::Have, request.encode());
             }
         }
     }
@@ -509,7 +509,7 @@ impl Engine {
             }
         }
         for (device, message) in messages {
-            self.ask(Asked::Told, device, Protocol::Have, message.encode());
+            self.ask(Asked::Notice, device, Protocol::Have, message.encode());
         }
     }
 

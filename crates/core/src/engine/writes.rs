@@ -1,6 +1,6 @@
 //! What is being written, and what waits for it.
 //!
-//! Two kinds of writes: what this device decided (a *deed*) takes effect only once it is on the disk
+//! Two kinds of writes: what this device decided takes effect only once it is on the disk
 //! and is given up if it can't be written; what it heard is true anyway, so it takes effect at once,
 //! is told to people once written, and is tried again until it is.
 
@@ -25,7 +25,7 @@ const MAX_UNWRITTEN: usize = 16 << 10;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Something that this device decided: what to do once it lasts.
-pub(super) enum Deed {
+pub(super) enum OwnWrite {
     Entry {
         team: TeamId,
         by: CommandId,
@@ -73,7 +73,7 @@ pub(super) enum PrivateChange {
 
 /// What waits for a write.
 pub(super) enum After {
-    Deed(Box<Deed>),
+    Own(Box<OwnWrite>),
     Heard {
         records: Vec<Record>,
         events: Vec<Event>,
@@ -91,8 +91,8 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub(super) fn deed(&mut self, deed: Deed) -> PersistId {
-        self.wait(After::Deed(Box::new(deed)))
+    pub(super) fn own(&mut self, write: OwnWrite) -> PersistId {
+        self.wait(After::Own(Box::new(write)))
     }
 
     pub(super) fn heard(&mut self, changes: &Changes) -> PersistId {
@@ -146,7 +146,7 @@ impl Writes {
     }
 }
 
-impl Deed {
+impl OwnWrite {
     pub(super) fn team(&self) -> TeamId {
         match self {
             Self::Entry { team, .. }

@@ -40,22 +40,22 @@ pub enum Void {
     NoSuchInvite(DeviceId),
     #[error("the invite was withdrawn")]
     InviteWithdrawn,
-    #[error("the invite ran out")]
+    #[error("the invite has expired")]
     InviteExpired,
-    #[error("the invite has been used as often as it may be")]
+    #[error("the invite has no uses left")]
     InviteSpent,
     #[error("the invite is for {invited}, not for {asked}")]
     InvitedByAnotherName {
         invited: MemberName,
         asked: MemberName,
     },
-    #[error("somebody in the team is called {0} already")]
+    #[error("another member is already called {0}")]
     NameTaken(MemberName),
     #[error("that key epoch exists already")]
     EpochTaken,
     #[error("a team is founded once")]
     FoundedTwice,
-    #[error("its place in a knot of removals cannot be told")]
+    #[error("it depends on removals that contradict each other")]
     Knotted,
 }
 

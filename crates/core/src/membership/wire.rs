@@ -110,19 +110,19 @@ pub enum RefusedReason {
     InviteUnknown,
     #[error("the invite was withdrawn")]
     InviteWithdrawn,
-    #[error("the invite ran out")]
+    #[error("the invite has expired")]
     InviteExpired,
-    #[error("the invite has been used as often as it may be")]
+    #[error("the invite has no uses left")]
     InviteSpent,
     #[error("the invite is made out to another name")]
     InvitedByAnotherName,
-    #[error("somebody in the team bears that name")]
+    #[error("another member already has that name")]
     NameTaken,
     #[error("this device was removed from the team")]
     DeviceRemoved,
     #[error("the team is full")]
     TeamFull,
-    #[error("the other side may not witness joins at the moment")]
+    #[error("the other side cannot witness joins at the moment")]
     CannotWitness,
 }
 

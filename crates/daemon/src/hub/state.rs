@@ -1,5 +1,7 @@
 //! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
 
+pub(crate) mod placements;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,14 +13,14 @@ use podsync_bucket::{Hub, HubAddress};
 use podsync_core::{OpId, TeamId, keys::DeviceSecret};
 use tokio::sync::{Notify, watch};
 
+use self::placements::Placements;
 use crate::{
     clock::Clock,
-    error::{Failure, told},
-    hub::placements::Placements,
+    error::{Failure, api_error},
 };
 
 /// How long somebody waits for what the hub knows before going on without it.
-pub(crate) const HEAR_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const POLL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hubs of this home's teams.
 pub(crate) struct Hubs {
@@ -35,16 +37,16 @@ pub(crate) struct TeamHub {
     pub(super) url: String,
     pub(super) client: Hub,
     /// What the hub said last; one question at a time.
-    pub(super) heard: tokio::sync::Mutex<Heard>,
-    pub(super) hearing: Turn,
-    pub(super) bringing: Turn,
+    pub(super) polled: tokio::sync::Mutex<Polled>,
+    pub(super) polling: Turn,
+    pub(super) uploading: Turn,
     /// The statement of liveness that was brought last.
     pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     pub(super) standing: watch::Sender<Standing>,
 }
 
 #[derive(Default)]
-pub(super) struct Heard {
+pub(super) struct Polled {
     pub(super) etag: Option<String>,
     pub(super) membership: Vec<OpId>,
 }
@@ -109,13 +111,13 @@ impl TeamHub {
     pub(super) fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
             return ApiError::new(ErrorCode::Unreachable, failing).hint(
-                "podsync tries again by itself; `podsync status` says how things are with the hub",
+                "podsync tries again by itself; `podsync status` shows the state of the hub",
             );
         }
-        let seconds = HEAR_PATIENCE.as_secs();
+        let seconds = POLL_PATIENCE.as_secs();
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
         ApiError::new(ErrorCode::Unreachable, text)
-            .hint("look whether it runs and whether this machine reaches it")
+            .hint("check that it runs and that this machine reaches it")
     }
 
     pub(super) fn note(&self, change: impl FnOnce(&mut Standing)) {
@@ -134,8 +136,8 @@ impl TeamHub {
 
     pub(super) fn note_outcome<T>(&self, attempt: u64, outcome: &Result<T, Failure>) {
         let trouble = outcome.as_ref().err().map(|failure| Trouble {
-            error: failure.told().clone(),
-            may_pass: matches!(failure, Failure::Told(told) if told.code == ErrorCode::Unreachable),
+            error: failure.api().clone(),
+            may_pass: matches!(failure, Failure::Api(error) if error.code == ErrorCode::Unreachable),
             attempt,
         });
         self.note(|standing| standing.trouble = trouble);
@@ -160,7 +162,7 @@ impl Hubs {
 
     pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
         let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
-            told(ErrorCode::Invalid, &error, Some(error.hint()))
+            api_error(ErrorCode::Invalid, &error, Some(error.hint()))
         })?;
         let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
         Ok(Hub::new(address, team, secret)?)

@@ -1,17 +1,17 @@
 //! Keeping in step: the hub is heard when somebody waits, and told what was just decided here.
 
+pub(crate) mod confirm;
+pub(crate) mod join;
+mod poll;
+
 use std::{sync::Arc, time::Duration};
 
 use podsync_bucket::Hub;
 use podsync_core::{DeviceId, TeamId};
 use tokio::sync::watch;
 
-use crate::{
-    error::Failure,
-    hub::state::{HEAR_PATIENCE, Hubs, Standing, TeamHub, Turn},
-    node::handle::Node,
-    tasks::Lifetime,
-};
+use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
+use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
 /// How long a look at what there is waits for what the hub knows.
 const BRIEFLY: Duration = Duration::from_secs(3);
@@ -53,7 +53,7 @@ impl HubSync {
         let (places, of) = (self.hubs.places.clone(), url.clone());
         let known = tokio::task::spawn_blocking(move || {
             if places.adopt(team, &of)? {
-                tracing::info!(team = %team.short(), "another hub: what lies in its bucket is learnt anew");
+                tracing::info!(team = %team.short(), "the team has another hub; podsync reads again what lies in its bucket");
             }
             places.blobs(team)
         });
@@ -62,9 +62,9 @@ impl HubSync {
         let hub = Arc::new(TeamHub {
             url,
             client,
-            heard: tokio::sync::Mutex::default(),
-            hearing: Turn::default(),
-            bringing: Turn::default(),
+            polled: tokio::sync::Mutex::default(),
+            polling: Turn::default(),
+            uploading: Turn::default(),
             liveness: tokio::sync::Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
         });
@@ -80,14 +80,14 @@ impl HubSync {
     }
 
     /// Asks the hub now; whether it was heard, and none where the team has no hub.
-    pub(crate) async fn hear(&self, team: TeamId) -> Result<Option<bool>, Failure> {
+    pub(crate) async fn poll(&self, team: TeamId) -> Result<Option<bool>, Failure> {
         if let Ok(None) = self.hub(team).await {
             return Ok(None);
         }
-        match self.hear_now(team).await {
+        match self.poll_now(team).await {
             Ok(()) => Ok(Some(true)),
             Err(failure) => {
-                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(Some(false))
             }
         }
@@ -98,7 +98,7 @@ impl HubSync {
         let hub = match self.hub(team).await {
             Ok(Some(hub)) => hub,
             Ok(None) => return Ok(None),
-            Err(failure) => return Ok(Some(failure.told().message.clone())),
+            Err(failure) => return Ok(Some(failure.api().message.clone())),
         };
         let trouble = hub.standing().trouble;
         Ok(hub
@@ -108,12 +108,12 @@ impl HubSync {
     }
 
     /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
-    pub(crate) async fn hear_now(&self, team: TeamId) -> Result<(), Failure> {
+    pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
         let Some(hub) = self.hub(team).await? else {
             return Ok(());
         };
         let attempt = hub.begin();
-        let heard = tokio::time::timeout(HEAR_PATIENCE, self.hear_hub(team, &hub));
+        let heard = tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub));
         let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
         hub.note_outcome(attempt, &outcome);
         outcome
@@ -121,16 +121,16 @@ impl HubSync {
 
     /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was
     /// heard in the background there. Without an answer, what is known is shown.
-    pub(crate) async fn hear_briefly(&self, team: TeamId) {
+    pub(crate) async fn poll_briefly(&self, team: TeamId) {
         if self.lifetime == Lifetime::Service {
             return;
         }
-        match tokio::time::timeout(BRIEFLY, self.hear_now(team)).await {
+        match tokio::time::timeout(BRIEFLY, self.poll_now(team)).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
-                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub wasn't heard");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
             }
-            Err(_) => tracing::warn!(team = %team.short(), "the hub wasn't heard in time"),
+            Err(_) => tracing::warn!(team = %team.short(), "the hub did not answer in time"),
         }
     }
 }
@@ -143,16 +143,18 @@ impl HubSync {
             let Some(hub) = self.hub(team).await? else {
                 return Ok(());
             };
-            self.hear_now(team).await?;
+            self.poll_now(team).await?;
             self.bring_operations(team, &hub).await
         };
-        match tokio::time::timeout(HEAR_PATIENCE, told).await {
+        match tokio::time::timeout(POLL_PATIENCE, told).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => {
                 let failure: Failure = failure;
-                tracing::warn!(team = %team.short(), error = %failure.told(), "the hub doesn't know of it yet");
+                tracing::warn!(team = %team.short(), error = %failure.api(), "the hub does not know of this change yet");
             }
-            Err(_) => tracing::warn!(team = %team.short(), "the hub doesn't know of it yet"),
+            Err(_) => {
+                tracing::warn!(team = %team.short(), "the hub does not know of this change yet")
+            }
         }
     }
 }

@@ -1,333 +1,196 @@
-//! What a publication names, into the bucket: its packs, their outboards, then its manifest.
+//! Bringing: what this device has and its hub lacks. Operations first, then entries of the own feed, each
+//! after everything that it names.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod commit;
+mod durable;
+mod packs;
 
-use futures::{StreamExt, TryStreamExt, stream};
-use podsync_api::{
-    ApiError, ErrorCode,
-    hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement},
-};
-use podsync_bucket::{OutboardsBuilder, PackRead, Source, Upload};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use podsync_api::hub::{Base64, MAX_COMMIT_ENTRIES, PostLiveness};
 use podsync_core::{
-    BlobId, TeamId,
-    engine::{EngineError, Sources},
-    feed::{Body, Entry, Publication},
-    manifest::{Manifest, PackRef},
+    EntryHash, TeamId,
+    engine::Event,
+    feed::{Entry, Kind},
 };
-use podsync_store::{Blobs, StoreError};
 
-use super::{bring::Uploads, state::TeamHub};
+pub(crate) use self::packs::held_blob;
+use super::{state::TeamHub, sync::HubSync};
 use crate::{
-    call::Context,
     error::Failure,
-    service::{find::Patience, pull::Wanted},
-    versions::HeldVersion,
+    service::{holdings::Holdings, pull::Pull},
+    tasks::Tasks,
 };
 
-/// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
-const MAX_BORROWED: usize = 16;
-const _: () = assert!(
-    MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
-    "room is left for new ones"
-);
+/// How often the hub is asked what is new.
+const POLL_EVERY: Duration = Duration::from_secs(30);
 
-/// Packs read at once that the bucket doesn't know yet: hashing takes a core each.
-const READ_AT_ONCE: usize = 4;
-
-/// Where a publication's blobs lie now.
-pub(super) struct Uploaded {
-    /// One for each blob of the entry's header, in its order.
-    pub(super) objects: Vec<Placement>,
-    pub(super) outboards: Vec<ObjectRef>,
+/// Brings hubs what this device shares: it runs beside all else, and keeps the teams in step with their hubs.
+pub(crate) struct Uploads {
+    pub(crate) sync: Arc<HubSync>,
+    pub(crate) holdings: Holdings,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) tasks: Tasks,
 }
 
 impl Uploads {
-    pub(super) async fn upload(
-        &self,
-        team: TeamId,
-        hub: &TeamHub,
-        entry: &Arc<Entry>,
-    ) -> Result<Uploaded, Failure> {
-        let held = self.published(team, entry).await?;
-        let manifest = held.manifest().map_err(Failure::damaged)?;
-        let mut packs = self.packs_to_upload(team, &manifest).await?;
-        let meter = Sent::new(hub, &packs);
-
-        let placed = hub
-            .client
-            .upload(&packs.uploads(), |object, sent| meter.note(*object, sent))
-            .await?;
-        let outboards = self.upload_outboards(hub, &mut packs).await?;
-        let sealed = self.read_blob(held.sealed.blob.id).await?;
-        let sealed = Upload::of_bytes(ObjectKind::Manifest, sealed.into());
-        let placed_manifest = hub.client.upload(&[sealed], |_, _| {}).await?;
-
-        let mut places: BTreeMap<BlobId, Placement> = packs.known;
-        for (pack, object) in packs.here.iter().zip(placed) {
-            places.insert(pack.pack, placement(&object));
+    /// Keeps every team in step with its hub until the daemon ends. A command that hosts the daemon asks
+    /// when it needs something.
+    pub(crate) async fn keep_hubs_in_step(self: Arc<Self>) {
+        let mut events = self.sync.node.events();
+        loop {
+            let teams = self
+                .sync
+                .node
+                .read(|engine| engine.teams().collect::<Vec<_>>());
+            let Ok(teams) = teams.await else { return };
+            for team in teams {
+                match self.sync.hub(team).await {
+                    Ok(Some(hub)) => self.visit(team, hub),
+                    Ok(None) => {}
+                    Err(failure) => {
+                        tracing::warn!(team = %team.short(), error = %failure.api(), "podsync can't use the team's hub");
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.tasks.stopping().cancelled() => return,
+                () = tokio::time::sleep(POLL_EVERY) => {}
+                () = self.sync.hubs.wake.notified() => {}
+                () = something_to_bring(&mut events) => {}
+            }
         }
-        let manifest = placed_manifest.first().map(placement);
-        let packs = entry.header().blobs.iter().skip(1);
-        let objects =
-            std::iter::once(manifest).chain(packs.map(|blob| places.get(&blob.id).copied()));
-        let objects: Option<Vec<_>> = objects.collect();
-        let objects = objects.ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::Internal,
-                "an entry names packs that its manifest doesn't",
-            )
-        })?;
-        Ok(Uploaded { objects, outboards })
     }
 
-    /// The version that an entry of the own feed published, whole on this machine again if it was not.
-    async fn published(&self, team: TeamId, entry: &Arc<Entry>) -> Result<HeldVersion, Failure> {
-        let publication = self.publication(team, entry).await?;
-        if let Some(held) = self.holdings.held_whole(team, publication.version).await?
-            && held.sealed.blob == entry.header().blobs[0]
-        {
-            return Ok(held);
-        }
-        let reference = format!("{}@{}", publication.pod, publication.version);
-        let (held, _) = self
-            .pull
-            .pull(
-                team,
-                Wanted {
-                    reference: &reference,
-                    patience: Patience::new(0, false),
-                    sources: Sources::Any,
-                },
-                &Arc::new(Context::silent()),
-            )
-            .await?;
-        Ok(held)
+    /// Hears and brings, beside whatever is still being brought.
+    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>) {
+        let uploads = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let stop = uploads.tasks.stopping().clone();
+            let visit = async {
+                let Some(turn) = hub.polling.take().await else { return };
+                let attempt = hub.begin();
+                let outcome = uploads.sync.poll_hub(team, &hub).await;
+                drop(turn);
+                hub.note_outcome(attempt, &outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
+                    return;
+                }
+                let Some(_turn) = hub.uploading.take().await else { return };
+                let attempt = hub.begin();
+                let outcome = uploads.bring(team, &hub).await;
+                hub.note_outcome(attempt, &outcome);
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not bring everything to the bucket yet");
+                }
+            };
+            tokio::select! {
+                () = visit => {}
+                () = stop.cancelled() => {}
+            }
+        });
     }
 
-    async fn publication(&self, team: TeamId, entry: &Arc<Entry>) -> Result<Publication, Failure> {
-        let epoch = entry.header().epoch;
-        let key = self
+    /// Brings everything that the hub lacks; nothing is left when this returns. One at a time does it: the
+    /// caller holds the hub's turn.
+    pub(super) async fn bring(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
+        let me = self.sync.device;
+        let is_robot = self.sync.node.read(move |engine| {
+            let member = engine.roster(&team)?.member(&me)?;
+            Some(member.robot)
+        });
+        if is_robot.await? != Some(false) {
+            return Ok(());
+        }
+        self.sync.bring_operations(team, hub).await?;
+        while self.bring_entries(team, hub).await? {}
+        self.bring_liveness(team, hub).await
+    }
+
+    /// Brings the next entries of the own feed; false where there are none.
+    async fn bring_entries(&self, team: TeamId, hub: &TeamHub) -> Result<bool, Failure> {
+        let committed = hub.standing().committed;
+        let own = self
             .sync
             .node
-            .read(move |engine| engine.key(&team, &epoch).cloned())
-            .await?
-            .ok_or(EngineError::NoTeamKey(team))?;
-        match entry.open(&key) {
-            Ok(Body::Publish(publication)) => Ok(publication),
-            Ok(_) | Err(_) => Err(ApiError::new(
-                ErrorCode::Untrusted,
-                "an entry of this device's own feed can't be read",
-            )
-            .hint("the disk is damaged: `podsync doctor` looks at it")
-            .into()),
-        }
-    }
-
-    /// The packs of which all is here, and where the others lie.
-    async fn packs_to_upload(&self, team: TeamId, manifest: &Manifest) -> Result<Packs, Failure> {
-        let mut packs = Packs {
-            here: Vec::new(),
-            known: BTreeMap::new(),
-            borrowed: BTreeSet::new(),
-            read: Vec::new(),
-            unread: Vec::new(),
-            blobs: self.holdings.blobs.clone(),
+            .read(move |engine| engine.own_entries(&team, committed, MAX_COMMIT_ENTRIES));
+        let Some(own) = own.await?? else {
+            return Ok(false);
         };
-        let mut new = Vec::new();
-        for pack in &manifest.packs {
-            let (places, id) = (self.sync.hubs.places.clone(), pack.id);
-            let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
-            let holding = self.holdings.blobs.held(pack.id)?;
-            let is_whole = holding.is_some_and(|holding| holding.is_whole());
-            match (known, is_whole) {
-                (Some(known), is_whole) => {
-                    let object = known.object();
-                    if is_whole {
-                        packs.here.push(Here {
-                            pack: pack.id,
-                            object: object.id,
-                        });
-                    } else {
-                        packs.known.insert(pack.id, placement(&object));
-                    }
-                    packs.borrowed.extend(known.outboards());
-                }
-                (None, true) => new.push(self.look(pack)),
-                (None, false) => return Err(not_whole(pack).into()),
-            }
-        }
-        if packs.borrowed.len() > MAX_BORROWED {
-            packs.unread.clone_from(&packs.here);
-            packs.borrowed.clear();
-            // Those of which only a part is here have to lend theirs.
-            for pack in manifest
-                .packs
-                .iter()
-                .filter(|p| packs.known.contains_key(&p.id))
-            {
-                let (places, id) = (self.sync.hubs.places.clone(), pack.id);
-                let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
-                packs
-                    .borrowed
-                    .extend(known.into_iter().flat_map(|known| known.outboards()));
-            }
-        }
-        packs.read = stream::iter(new)
-            .buffered(READ_AT_ONCE)
-            .try_collect()
-            .await?;
-        let read = packs.read.iter().map(|read| Here {
-            pack: read.blob,
-            object: read.object,
-        });
-        packs.here.extend(read);
-        Ok(packs)
-    }
-
-    /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
-    /// bucket would take damaged bytes for what they are.
-    async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
-        let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
-        let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
-        if read.blob == pack.id {
-            Ok(read)
+        let ended = self.ended(team, &own.entries).await?;
+        let count = at_once(&own.entries, &ended);
+        let own = if count < own.entries.len() {
+            let fewer = self
+                .sync
+                .node
+                .read(move |engine| engine.own_entries(&team, committed, count));
+            let Some(own) = fewer.await?? else {
+                return Ok(false);
+            };
+            own
         } else {
-            Err(StoreError::Corrupt { id: pack.id }.into())
-        }
+            own
+        };
+        self.commit(team, hub, &own).await?;
+        Ok(true)
     }
 
-    /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
-    async fn upload_outboards(
-        &self,
-        hub: &TeamHub,
-        packs: &mut Packs,
-    ) -> Result<Vec<ObjectRef>, Failure> {
-        let mut builder = OutboardsBuilder::new();
-        let mut built = Vec::new();
-        for read in std::mem::take(&mut packs.read) {
-            built.extend(builder.add_read(read));
+    async fn bring_liveness(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
+        let newest = self
+            .sync
+            .node
+            .read(move |engine| engine.own_liveness(&team));
+        let Some(statement) = newest.await? else {
+            return Ok(());
+        };
+        let mut brought = hub.liveness.lock().await;
+        if brought.as_ref() == Some(&statement) {
+            return Ok(());
         }
-        for pack in &packs.unread {
-            built.extend(builder.add(&packs.upload(pack), pack.pack).await?);
-        }
-        built.extend(builder.finish());
-        let uploads: Vec<_> = built.into_iter().map(|built| built.upload).collect();
-        let placed = hub.client.upload(&uploads, |_, _| {}).await?;
-        // A commit that finds one of them gone names it, and they are made anew.
-        let mut outboards: Vec<_> = placed;
-        let room = MAX_ENTRY_OUTBOARDS.saturating_sub(outboards.len());
-        outboards.extend(packs.borrowed.iter().take(room));
-        Ok(outboards)
-    }
-
-    async fn read_blob(&self, id: BlobId) -> Result<Vec<u8>, Failure> {
-        let reader = self.holdings.blobs.reader(id).await?;
-        let read = tokio::task::spawn_blocking(move || {
-            let mut bytes = vec![0; usize::try_from(reader.len()).unwrap_or(0)];
-            reader.read_at(0, &mut bytes)?;
-            Ok::<_, Failure>(bytes)
-        });
-        read.await?
+        let post = PostLiveness {
+            statement: Base64::from(&statement),
+        };
+        hub.client.post_liveness(&post).await?;
+        *brought = Some(statement);
+        Ok(())
     }
 }
 
-/// The packs of a version.
-struct Packs {
-    here: Vec<Here>,
-    /// Where those lie of which only a part is here.
-    known: BTreeMap<BlobId, Placement>,
-    /// Outboards objects of earlier entries.
-    borrowed: BTreeSet<ObjectRef>,
-    /// Packs that the bucket doesn't know.
-    read: Vec<PackRead>,
-    /// Packs that lie in the bucket and need outboards anew.
-    unread: Vec<Here>,
-    blobs: Blobs,
-}
-
-/// A pack of which all is on this machine.
-#[derive(Clone, Copy)]
-struct Here {
-    pack: BlobId,
-    object: ObjectId,
-}
-
-impl Packs {
-    fn uploads(&self) -> Vec<Upload> {
-        self.here.iter().map(|pack| self.upload(pack)).collect()
-    }
-
-    fn upload(&self, here: &Here) -> Upload {
-        Upload {
-            id: here.object,
-            source: held_blob(&self.blobs, here.pack),
+/// Waits for something that the hub may lack.
+async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(
+                Event::VersionShared { .. }
+                | Event::MemberJoined { .. }
+                | Event::MemberRemoved { .. }
+                | Event::KeyRotated { .. },
+            )
+            | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
         }
     }
 }
 
-/// A blob that is here, to be read as often as an upload takes.
-pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
-    let blobs = blobs.clone();
-    Source::opened_by(move || {
-        let blobs = blobs.clone();
-        async move {
-            let reader = blobs.reader(id).await.map_err(io::Error::other)?;
-            Ok(move |offset: u64, into: &mut [u8]| {
-                reader.read_at(offset, into).map_err(io::Error::other)
-            })
+/// How many of these entries go in one commit: up to the first that has something to upload, so that each
+/// version is in the bucket as soon as it can be; and further where a later one ends one of them.
+fn at_once(entries: &[Arc<Entry>], ended: &BTreeSet<EntryHash>) -> usize {
+    let uploads =
+        |entry: &Arc<Entry>| entry.header().kind == Kind::Publish && !ended.contains(&entry.hash());
+    let mut count = entries
+        .iter()
+        .position(uploads)
+        .map_or(entries.len(), |at| at + 1);
+    loop {
+        let inside: BTreeSet<_> = entries[..count].iter().map(|entry| entry.hash()).collect();
+        let ends = |entry: &Arc<Entry>| entry.retires().iter().any(|hash| inside.contains(hash));
+        let last = entries.iter().rposition(ends).map_or(0, |at| at + 1);
+        if last <= count {
+            return count;
         }
-    })
-}
-
-/// How much of an upload is sent.
-struct Sent<'a> {
-    hub: &'a TeamHub,
-    total: u64,
-    objects: Mutex<BTreeMap<ObjectId, u64>>,
-}
-
-impl<'a> Sent<'a> {
-    fn new(hub: &'a TeamHub, packs: &Packs) -> Self {
-        let total = packs.here.iter().map(|here| here.object.size).sum();
-        hub.note(|standing| standing.uploading = Some((0, total)));
-        Self {
-            hub,
-            total,
-            objects: Mutex::default(),
-        }
+        count = last;
     }
-
-    fn note(&self, object: ObjectId, sent: u64) {
-        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
-        objects.insert(object, sent);
-        let sent = objects.values().sum();
-        self.hub
-            .note(|standing| standing.uploading = Some((sent, self.total)));
-    }
-}
-
-impl Drop for Sent<'_> {
-    fn drop(&mut self) {
-        self.hub.note(|standing| standing.uploading = None);
-    }
-}
-
-fn placement(object: &ObjectRef) -> Placement {
-    Placement {
-        sha256: object.id.sha256,
-        generation: object.generation,
-    }
-}
-
-fn not_whole(pack: &PackRef) -> ApiError {
-    let text = format!(
-        "only a part of pack {} is on this machine, and the bucket isn't known to have it",
-        pack.id.short()
-    );
-    ApiError::new(ErrorCode::Unreachable, text)
-        .hint("it is brought by whoever shared it first, or by this device once it has all of it")
 }

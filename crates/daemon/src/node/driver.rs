@@ -13,10 +13,11 @@ use tokio::sync::{broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    address_book,
     correlation::{Correlation, Pending},
     effects::{Done, Effects},
     handle::{Message, Node, NotReached, TransferProgress},
-    reached, records,
+    records,
     writes::{Writes, Written},
 };
 use crate::{
@@ -51,7 +52,7 @@ pub(crate) struct Parts {
 
 /// Starts the loop; it ends when the token is cancelled and its queued writes are on the disk.
 pub(crate) fn spawn(parts: Parts, tasks: &TaskTracker) -> Result<Node, StoreError> {
-    let reached = reached::load(&parts.log)?;
+    let reached = address_book::load(&parts.log)?;
     let now = parts.clock.now().mono;
     let (sender, inbox) = mpsc::channel(INBOX);
     let (events, _) = broadcast::channel(EVENTS);
@@ -395,7 +396,8 @@ impl Driver {
                 self.input(Input::Listening { addresses });
             }
             addresses::Output::Remember { device, addresses } => {
-                self.effects.remember(reached::record(device, &addresses));
+                self.effects
+                    .remember(address_book::record(device, &addresses));
             }
         }
     }

@@ -24,7 +24,7 @@ use tracing::Instrument;
 use super::handle::Message;
 use crate::{
     arriving::Arriving,
-    hub::{fetch::BucketFetch, join::ask_to_join, state::Hubs},
+    hub::{download::BucketDownload, state::Hubs, sync::join::ask_to_join},
 };
 
 /// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
@@ -109,7 +109,7 @@ impl Effects {
         let net = self.net.clone();
         self.tasks.spawn(async move {
             if let Err(error) = net.publish(team, bytes).await {
-                tracing::warn!(team = %team.short(), %error, "not announced by gossip; heads are exchanged instead");
+                tracing::warn!(team = %team.short(), %error, "gossip could not announce it; devices exchange heads instead");
             }
             Done::Nothing
         });
@@ -167,7 +167,7 @@ impl Effects {
         let log = self.log.clone();
         self.tasks.spawn_blocking(move || {
             if let Err(error) = log.commit(&[record]) {
-                tracing::warn!(%error, "where a device was reached isn't kept");
+                tracing::warn!(%error, "podsync could not keep where it reached a device");
             }
             Done::Nothing
         });
@@ -218,7 +218,7 @@ impl Effects {
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
             },
-            Provider::Bucket => Source::Bucket(BucketFetch::of(&self.hubs, team, &self.blobs)),
+            Provider::Bucket => Source::Bucket(BucketDownload::of(&self.hubs, team, &self.blobs)),
         }
     }
 
@@ -252,7 +252,7 @@ impl Effects {
                 Ok(_) => match blobs.note_arrival(want.blob, want.blob_len).await {
                     Ok(()) => Input::FetchDone { fetch },
                     Err(error) => {
-                        tracing::error!(pack = %want.blob.short(), %error, "what arrived can't be synced");
+                        tracing::error!(pack = %want.blob.short(), %error, "podsync can't sync what arrived");
                         Input::FetchFailed { fetch, why: FetchFailed::Local }
                     }
                 },
@@ -270,7 +270,7 @@ pub(super) enum Source {
         blobs: Blobs,
     },
     /// None where the team's hub is not known, or not any more.
-    Bucket(Option<BucketFetch>),
+    Bucket(Option<BucketDownload>),
 }
 
 impl Source {
@@ -284,7 +284,7 @@ impl Source {
                 let span =
                     tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
                 let local = |error: StoreError| {
-                    span.in_scope(|| tracing::error!(%error, "what arrives can't be stored"));
+                    span.in_scope(|| tracing::error!(%error, "podsync can't store what arrives"));
                     FetchFailed::Local
                 };
                 let arriving = Arriving::begin(blobs, want.blob, want.blob_len).await;

@@ -110,7 +110,7 @@ pub(crate) fn stored(log: &Log, team: TeamId) -> Result<Vec<Record>, StoreError>
                 version: Box::new(version),
             }),
             Err(error) => {
-                tracing::error!(version = %id.short(), %error, "a private version's record can't be read; it is left out")
+                tracing::error!(version = %id.short(), %error, "podsync can't read a private version's record and leaves it out")
             }
         }
     }

@@ -43,7 +43,7 @@ impl Handle<pods::ListPods> for Catalog {
         context: Arc<Context>,
     ) -> Result<Vec<pods::Pod>, Failure> {
         let team = team_of(&self.node, &context).await?;
-        self.hubs.hear_briefly(team).await;
+        self.hubs.poll_briefly(team).await;
         let versions = Arc::clone(&self.versions);
         let listed = self.node.read(move |engine| {
             let Some(catalog) = engine.catalog(&team) else {
@@ -86,7 +86,7 @@ impl Handle<pods::ListVersions> for Catalog {
         context: Arc<Context>,
     ) -> Result<Vec<pods::Version>, Failure> {
         let team = team_of(&self.node, &context).await?;
-        self.hubs.hear_briefly(team).await;
+        self.hubs.poll_briefly(team).await;
         // An unknown pod is an error with suggestions, not an empty list.
         match self
             .finder
@@ -114,7 +114,7 @@ impl Handle<pods::Show> for Catalog {
         context: Arc<Context>,
     ) -> Result<pods::Shown, Failure> {
         let team = team_of(&self.node, &context).await?;
-        self.hubs.hear_briefly(team).await;
+        self.hubs.poll_briefly(team).await;
         let named = self.finder.resolve(team, &call.reference).await?;
         let id = named.found.version();
         let held = self.versions.get(team, id);
@@ -188,7 +188,7 @@ impl Handle<pods::Resolve> for Catalog {
         let Found::Shared(record) = named.found else {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("{} is private: nobody else can get at it", named.reference),
+                format!("{} is private: teammates can't see it", named.reference),
             )
             .hint(format!(
                 "share it first: `podsync share {}`",

@@ -22,12 +22,12 @@ fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, Ap
         [(id, _)] => Ok(*id),
         [] if wanted == podsync_api::TeamChoice::ONLY => Err(ApiError::new(
             ErrorCode::NotFound,
-            "this home is in no team yet",
+            "this home is not in a team yet",
         )
-        .hint("found one with `podsync team create NAME`, or join one with `podsync team join`")),
+        .hint("create one with `podsync team create NAME`, or join one with `podsync team join`")),
         [] => Err(ApiError::new(
             ErrorCode::NotFound,
-            format!("this home is in no team {wanted}"),
+            format!("this home is not in a team {wanted}"),
         )
         .hint("`podsync status` lists its teams")),
         several => {

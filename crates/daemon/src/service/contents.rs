@@ -15,7 +15,7 @@ use podsync_store::Blobs;
 
 use crate::{
     call::{Context, Handle},
-    error::{Failure, told},
+    error::{Failure, api_error},
     node::handle::Node,
     packs::HeldPacks,
     service::{
@@ -117,7 +117,7 @@ impl Inspect {
                     tracing::warn!(%error, "entries are shown instead of resources");
                     Ok(None)
                 }
-                Err(error) => Err(told(ErrorCode::Untrusted, &error, error.hint()).into()),
+                Err(error) => Err(api_error(ErrorCode::Untrusted, &error, error.hint()).into()),
             }
         });
         self.holdings.doubting(team, named, index.await?).await

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     call::Context,
     clock::now_ms,
-    error::{Failure, told},
+    error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
     service::names::duration,
@@ -169,7 +169,7 @@ impl Finder {
     pub(crate) async fn resolve(&self, team: TeamId, text: &str) -> Result<Named, Failure> {
         let reference: Reference = text
             .parse()
-            .map_err(|error: ReferenceError| told(ErrorCode::Invalid, &error, error.hint()))?;
+            .map_err(|error: ReferenceError| api_error(ErrorCode::Invalid, &error, error.hint()))?;
         let pod = reference.pod().map(ToString::to_string);
         let named = self
             .node
@@ -245,7 +245,7 @@ impl Finder {
     /// Asks every connected member, and the hub, what there is.
     async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
         let refresh = self.node.command(Command::Refresh { team });
-        let (members, hub) = tokio::join!(refresh, self.hubs.hear(team));
+        let (members, hub) = tokio::join!(refresh, self.hubs.poll(team));
         let members = match members?? {
             Answer::Refreshed { members } => members,
             other => return Err(Failure::unexpected(&other)),
@@ -301,7 +301,7 @@ impl Finder {
 fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, ApiError> {
     let catalog = engine
         .catalog(&team)
-        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is in that team no more"))?;
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "this home is no longer in that team"))?;
     match catalog.resolve(reference) {
         Resolution::Shared(record) => Ok(Named {
             reference: catalog.exact_reference(&record),

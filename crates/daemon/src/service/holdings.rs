@@ -61,8 +61,8 @@ impl Holdings {
         packs: Vec<BlobId>,
         result: Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let (damaged, told) = match result {
-            Err(Failure::DamagedPack { pack, told }) => (pack, told),
+        let (damaged, error) = match result {
+            Err(Failure::DamagedPack { pack, error }) => (pack, error),
             other => return other,
         };
         let shared = self.node.read(move |engine| {
@@ -73,10 +73,10 @@ impl Holdings {
                 .collect::<BTreeSet<_>>()
         });
         let mut doubted = shared.await?;
-        let told = if doubted.insert(damaged) {
-            told.hint("save the state again: nobody else has these bytes")
+        let error = if doubted.insert(damaged) {
+            error.hint("save the state again: no other device has these bytes")
         } else {
-            told
+            error
         };
         for blob in doubted {
             self.blobs.doubt(blob).await?;
@@ -84,7 +84,7 @@ impl Holdings {
         }
         Err(Failure::DamagedPack {
             pack: damaged,
-            told,
+            error,
         })
     }
 
@@ -103,10 +103,10 @@ impl Holdings {
     pub(crate) async fn collect_garbage(self) {
         match self.collect_now().await {
             Ok(0) => {}
-            Ok(blobs) => tracing::info!(blobs, "deleted what nothing needs any more"),
+            Ok(blobs) => tracing::info!(blobs, "deleted blobs that nothing needs any more"),
             Err(error) => tracing::warn!(
                 ?error,
-                "garbage was not collected; it is tried again at the next start"
+                "podsync could not collect garbage and tries again at the next start"
             ),
         }
     }

@@ -168,7 +168,7 @@ impl Handle<pods::Undo> for Load {
                     call.endpoint
                 ),
             )
-            .hint("a checkpoint belongs to one run of an instance: after its restart it is another")
+            .hint("a checkpoint belongs to one run of an instance: podsync can't use it after a restart")
             .into());
         };
         let held = self.versions.get(team, id).ok_or_else(|| {

@@ -166,10 +166,10 @@ impl Pull {
             return Ok(false);
         }
         context.report(&Progress::new(Stage::Finding, 0, None));
-        match self.hubs.hear_now(team).await {
+        match self.hubs.poll_now(team).await {
             Err(failure) if asked.sources == Sources::Bucket => Err(failure),
             Err(failure) => {
-                tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+                tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(false)
             }
             Ok(()) => Ok(true),
@@ -359,7 +359,7 @@ pub(crate) fn no_hub() -> ApiError {
 /// A private version that can't be rebuilt.
 pub(crate) fn bytes_gone(reference: &str) -> ApiError {
     let text = format!("bytes of {reference} are gone from this machine, or damaged");
-    ApiError::new(ErrorCode::NotFound, text).hint("nobody else has it: save the state again")
+    ApiError::new(ErrorCode::NotFound, text).hint("no other device has it: save the state again")
 }
 
 /// What was announced in the clear and what the manifest says must be the same packs: peers serve

@@ -54,7 +54,7 @@ impl Handle<retention::SetRetention> for Retention {
             let pod = call.pod.clone();
             return self
                 .node
-                .read(move |engine| foreseen(engine, team, pod.as_ref(), value.as_deref()))
+                .read(move |engine| preview(engine, team, pod.as_ref(), value.as_deref()))
                 .await
                 .map_err(Failure::from);
         }
@@ -71,13 +71,13 @@ impl Handle<retention::SetRetention> for Retention {
                 value: value.clone(),
             })
             .await??;
-        let (told, stands) = self
+        let (now, stands) = self
             .node
             .read(move |engine| {
                 let stands = engine
                     .roster(&team)
                     .and_then(|roster| roster.setting(&name));
-                (told(engine, team), stands == value.as_deref())
+                (current(engine, team), stands == value.as_deref())
             })
             .await
             .map_err(Failure::from)?;
@@ -89,7 +89,7 @@ impl Handle<retention::SetRetention> for Retention {
             .hint("remove a pod's own rule with `podsync retention set POD --unset`")
             .into());
         }
-        Ok(told)
+        Ok(now)
     }
 }
 
@@ -101,7 +101,7 @@ impl Handle<retention::GetRetention> for Retention {
     ) -> Result<retention::Retention, Failure> {
         let team = team_of(&self.node, &context).await?;
         self.node
-            .read(move |engine| told(engine, team))
+            .read(move |engine| current(engine, team))
             .await
             .map_err(Failure::from)
     }
@@ -131,12 +131,12 @@ impl Retention {
         }
         let pod = call.pod.clone();
         let news = self.node.read(move |engine| {
-            let already: BTreeSet<_> = told(engine, team)
+            let already: BTreeSet<_> = current(engine, team)
                 .due
                 .iter()
                 .map(|due| due.version)
                 .collect();
-            let mut then = foreseen(engine, team, pod.as_ref(), value.as_deref()).due;
+            let mut then = preview(engine, team, pod.as_ref(), value.as_deref()).due;
             then.retain(|due| !already.contains(&due.version));
             then
         });
@@ -186,10 +186,10 @@ impl Retention {
                     Ok(applied) => tracing::info!(
                         team = %team.short(),
                         versions = applied.dropped.len(),
-                        "dropped what the team's retention lets go of"
+                        "dropped versions that the team's retention lets go of"
                     ),
                     Err(error) => {
-                        tracing::warn!(team = %team.short(), ?error, "retention was not carried out")
+                        tracing::warn!(team = %team.short(), ?error, "podsync could not carry out retention")
                     }
                 }
             }
@@ -198,7 +198,10 @@ impl Retention {
 
     /// Drops what may go and this device may drop.
     async fn retain(&self, team: TeamId, dry_run: bool) -> Result<retention::Applied, Failure> {
-        let due = self.node.read(move |engine| told(engine, team).due).await?;
+        let due = self
+            .node
+            .read(move |engine| current(engine, team).due)
+            .await?;
         let (ours, left): (Vec<_>, Vec<_>) = due.into_iter().partition(|due| due.ours);
         if dry_run {
             return Ok(retention::Applied {
@@ -250,14 +253,14 @@ fn setting(rule: &retention::Rule) -> Result<Option<String>, ApiError> {
             grace_s,
         } => Policy::new(*last, *daily, *tagged, Duration::from_secs(*grace_s))
             .map(|policy| Some(policy.to_string()))
-            .map_err(|error| error::told(ErrorCode::Invalid, &error, error.hint())),
+            .map_err(|error| error::api_error(ErrorCode::Invalid, &error, error.hint())),
         retention::Rule::KeepAll => Ok(Some(core_retention::KEEP_ALL.to_owned())),
         retention::Rule::Unset => Ok(None),
     }
 }
 
 /// What the team's settings say, and what they let go of now.
-fn told(engine: &Engine, team: TeamId) -> retention::Retention {
+fn current(engine: &Engine, team: TeamId) -> retention::Retention {
     let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
         return retention::Retention {
             rules: Vec::new(),
@@ -315,15 +318,15 @@ fn due(
 }
 
 /// What a rule would let go of if it were set.
-fn foreseen(
+fn preview(
     engine: &Engine,
     team: TeamId,
     pod: Option<&PodName>,
     value: Option<&str>,
 ) -> retention::Retention {
-    let mut told = told(engine, team);
+    let mut then = current(engine, team);
     let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
-        return told;
+        return then;
     };
     let rule = |of: &PodName| {
         let own = core_retention::setting_of(of);
@@ -336,12 +339,12 @@ fn foreseen(
         };
         said.and_then(|text| text.parse::<Policy>().ok())
     };
-    told.due = catalog
+    then.due = catalog
         .pods()
         .into_iter()
         .filter_map(|pod| Some((pod, rule(pod)?)))
         .flat_map(|(pod, policy)| policy.lets_go(catalog, pod, now_ms()))
         .map(|record| due(engine, team, record))
         .collect();
-    told
+    then
 }

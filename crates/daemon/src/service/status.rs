@@ -121,7 +121,7 @@ impl Status {
         let unusable = |failure: Failure| node::HubStatus {
             url: url.clone(),
             heard_ms: None,
-            trouble: Some(failure.told().to_string()),
+            trouble: Some(failure.api().to_string()),
             waiting: None,
             uploading: None,
         };

@@ -2,8 +2,8 @@
 
 mod admins;
 mod invites;
-mod knock;
 mod leave;
+mod probe;
 pub(crate) mod robot;
 
 use std::{
@@ -25,13 +25,13 @@ use crate::{
     addresses::announced,
     call::{Context, Handle},
     clock::now_ms,
-    error::{Failure, Stopped, told},
+    error::{Failure, Stopped, api_error},
     hub::sync::HubSync,
     node::handle::Node,
-    service::{choose::team_of, team::knock::knock},
+    service::{choose::team_of, team::probe::probe},
 };
 
-/// How long a newcomer knocks before it gives up.
+/// How long a newcomer dials before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who is in a team.
@@ -117,7 +117,7 @@ impl Handle<team::Join> for Team {
         _: Arc<Context>,
     ) -> Result<team::Joined, Failure> {
         let ticket = Ticket::parse(&call.ticket)
-            .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
+            .map_err(|error| api_error(ErrorCode::Ticket, &error, error.hint()))?;
         let command = Command::Join {
             ticket: Box::new(ticket.clone()),
             member: call.member,
@@ -126,7 +126,7 @@ impl Handle<team::Join> for Team {
         };
         let answer = tokio::select! {
             answer = self.node.command(command) => answer??,
-            () = knock(&self.net, &ticket) => return Err(Stopped.into()),
+            () = probe(&self.net, &ticket) => return Err(Stopped.into()),
         };
         let team = match answer {
             Answer::Joined { team } => team,
@@ -137,9 +137,9 @@ impl Handle<team::Join> for Team {
             .node
             .read(move |engine| engine.connected(&team).is_empty());
         if alone.await.map_err(Failure::from)?
-            && let Err(failure) = self.hubs.hear_now(team).await
+            && let Err(failure) = self.hubs.poll_now(team).await
         {
-            tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+            tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
         }
         let device = self.device;
         let joined = self.node.read(move |engine| {
@@ -293,7 +293,7 @@ impl Handle<team::Recover> for Team {
     ) -> Result<team::Member, Failure> {
         let team = team_of(&self.node, &context).await?;
         let key = RecoveryKey::parse(&call.recovery_key)
-            .map_err(|error| told(ErrorCode::Ticket, &error, error.hint()))?;
+            .map_err(|error| api_error(ErrorCode::Ticket, &error, error.hint()))?;
         self.node.command(Command::Recover { team, key }).await??;
         self.hubs.tell_hub(team).await;
         let records = self
@@ -378,7 +378,7 @@ fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRec
 fn unknown(who: &str) -> ApiError {
     ApiError::new(
         ErrorCode::NotFound,
-        format!("nobody in the team is {who:?}"),
+        format!("the team has no member or device {who:?}"),
     )
     .hint("`podsync team members` lists names and devices")
 }

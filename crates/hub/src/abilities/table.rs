@@ -50,14 +50,16 @@ fn consequence(finding: &Finding) -> &'static str {
     let around = finding.grade == Grade::WorkedAround;
     match finding.ability {
         Ability::Objects => {
-            "the hub can't write here: nothing can be shared, what is there can be pulled"
+            "the hub can't write here: members can pull what is there and share nothing"
         }
         Ability::Listing => {
-            "listings are out of order or can't go on from a key: the hub can't tell what is there"
+            "listings are out of order or can't continue from a key: the hub can't tell what the bucket has"
         }
         Ability::PresignedPut => "members can't upload",
         Ability::PresignedGet => "members can't download",
-        Ability::Ranges if around => "parts come as 200; members read them from where they begin",
+        Ability::Ranges if around => {
+            "the server sends parts as 200; members read them from where they begin"
+        }
         Ability::Ranges => "a part costs the whole object",
         Ability::BindsLength => {
             "an upload of another length is taken; a commit that names it is refused"

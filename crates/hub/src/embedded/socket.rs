@@ -12,14 +12,14 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-pub(super) struct Impatient<S> {
+pub(super) struct TimedStream<S> {
     inner: S,
     silence: Duration,
     /// Ends the connection; put off by each byte.
     end: Pin<Box<Sleep>>,
 }
 
-impl<S> Impatient<S> {
+impl<S> TimedStream<S> {
     pub(super) fn new(inner: S, silence: Duration) -> Self {
         Self {
             inner,
@@ -43,7 +43,7 @@ impl<S> Impatient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,7 +96,7 @@ mod tests {
     async fn who_is_silent_is_left_and_who_talks_is_not() {
         let silence = Duration::from_millis(40);
         let (mut far, near) = tokio::io::duplex(64);
-        let mut near = Impatient::new(near, silence);
+        let mut near = TimedStream::new(near, silence);
         let talk = async {
             for _ in 0..4 {
                 tokio::time::sleep(silence / 2).await;

@@ -38,7 +38,7 @@ pub enum GcError {
     #[error(transparent)]
     Entry(#[from] DamagedEntry),
     #[error(
-        "{0} is damaged, so nobody knows what it names: put it back from a backup or a replica"
+        "{0} is damaged, so the hub can't know what it names: put it back from a backup or a replica"
     )]
     Damaged(String),
     /// It was merged away while the sweep looked; the next one sees what came of it.

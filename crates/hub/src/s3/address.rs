@@ -30,7 +30,7 @@ enum Scheme {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error(
-        "`{0}` is no address of an S3 server: write it as https://s3.example.org, with a port if it has one and without a path"
+        "`{0}` is not the address of an S3 server: write it as https://s3.example.org, with a port if it has one and without a path"
     )]
     Malformed(String),
     #[error("`{0}` cannot be the name of a bucket: 3 to 63 of a-z, 0-9, dot and dash")]

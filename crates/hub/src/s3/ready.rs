@@ -31,7 +31,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 impl S3Bucket {
     pub(super) async fn make_ready(&self) -> Result<(), StorageError> {
         if !self.exists().await? {
-            tracing::info!(bucket = self.bucket, "the bucket isn't there: making it");
+            tracing::info!(
+                bucket = self.bucket,
+                "the bucket does not exist yet: the hub makes it"
+            );
             self.create().await?;
         }
         if self.known {
@@ -164,7 +167,7 @@ impl S3Bucket {
             if self.refuses_writes().await?.is_none() {
                 tracing::warn!(
                     bucket = self.bucket,
-                    "blocking public access made the server refuse every write, so it was taken back; see that nobody makes this bucket or its objects public"
+                    "blocking public access made the server refuse every write, so the hub took the block back; see that nobody makes this bucket or its objects public"
                 );
                 let hardened = refused.told_of(Ability::Hardened, grade);
                 return Ok(Hardening::Done(hardened));

@@ -266,7 +266,7 @@ mod tests {
     fn keys_do_not_show() {
         let keys = Credentials::Static {
             access_key: "AKEXAMPLE".to_owned(),
-            secret_key: "hush".to_owned(),
+            secret_key: "secret".to_owned(),
         };
         assert_eq!(format!("{keys:?}"), "Static(hidden)");
     }

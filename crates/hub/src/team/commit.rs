@@ -33,7 +33,7 @@ use super::{
     view::{View, newest},
 };
 use crate::{
-    authenticate::malformed,
+    failure::malformed,
     gc::{
         self, GcError,
         generation::{COMMIT_DEADLINE, may_be_named},
@@ -225,9 +225,9 @@ impl Team {
         view: &View,
     ) -> Result<BTreeSet<EntryHash>, HubError> {
         let unread = |error: GcError| {
-            tracing::warn!(%error, "drops can't be looked for");
+            tracing::warn!(%error, "the hub can't look for drops");
             HubError::from(StorageError::Unavailable(
-                "the feeds can't be read now".into(),
+                "the hub can't read the feeds now".into(),
             ))
         };
         let mut references = gc::references(self.bucket.as_ref()).await.map_err(unread)?;

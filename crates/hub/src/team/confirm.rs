@@ -13,12 +13,11 @@ use std::{
 use bytes::Bytes;
 use podsync_api::hub::ObjectRef;
 
-use super::Team;
+use super::{Confirm, Team};
 use crate::{
     abilities::Ability,
     keys::ObjectKey,
     storage::{ObjectHead, StorageError},
-    teams::Confirm,
 };
 
 /// How many objects are read and hashed at once, each in pieces.
@@ -93,7 +92,7 @@ impl Team {
             self.doubts.clear(&key);
             return Ok(true);
         }
-        tracing::warn!(%key, "an upload left other bytes than it said: its sharer has to upload it again");
+        tracing::warn!(%key, "an upload left wrong bytes: its sharer has to upload it again");
         self.doubts.note(key);
         Ok(false)
     }

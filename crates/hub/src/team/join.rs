@@ -15,10 +15,10 @@ use podsync_core::{
 };
 
 use super::{Team, membership::that_fit};
-use crate::{authenticate::malformed, teams::unknown_team};
+use crate::failure::{malformed, unknown_team};
 
 impl Team {
-    /// `now_ms` judges whether the invite ran out.
+    /// `now_ms` judges whether the invite has expired.
     pub(crate) async fn join(
         &self,
         device: &DeviceId,

@@ -16,7 +16,10 @@ use super::{
     Team,
     view::{assemble, blocking},
 };
-use crate::{authenticate::malformed, stored::operation_key, teams::unknown_team};
+use crate::{
+    failure::{malformed, unknown_team},
+    stored::operation_key,
+};
 
 /// The most bytes of operations in an answer.
 const MAX_ANSWER_LEN: usize = 4 << 20;

@@ -11,7 +11,7 @@ use podsync_core::DeviceId;
 
 use super::{AT_ONCE, Team};
 use crate::{
-    authenticate::malformed,
+    failure::malformed,
     gc::generation::{in_use, is_condemned},
     keys::ObjectKey,
     storage::StorageError,
@@ -263,7 +263,7 @@ fn check(request: &BatchRequest) -> Result<(), HubError> {
         !seen.insert((batched.id.kind, batched.id.sha256, generation))
     };
     if request.objects.iter().any(twice) {
-        return Err(malformed("an object stands in the batch twice"));
+        return Err(malformed("the batch has an object twice"));
     }
     Ok(())
 }

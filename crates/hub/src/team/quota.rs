@@ -56,7 +56,7 @@ impl Team {
             return Err(HubError::new(
                 HubErrorCode::QuotaExceeded,
                 format!(
-                    "the team's bucket holds {} of {quota} bytes, and {asked} more don't fit; drop versions, or ask whoever runs the hub for more",
+                    "the team's bucket holds {} of {quota} bytes, and {asked} more don't fit; drop versions, or ask the hub's operator for more",
                     usage.bytes + promised
                 ),
             ));

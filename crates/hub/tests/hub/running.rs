@@ -124,12 +124,12 @@ async fn settings_are_read_again_and_bad_ones_are_refused() {
 
     settings.write(&[one, two]);
     hang_up(&program);
-    settings.told("settings were read again", 1).await;
+    settings.told("the hub read the settings again", 1).await;
     assert_eq!(status(&client, &info(two)).await, StatusCode::OK);
 
     std::fs::write(settings.path("hub.toml"), "colour = 'green'\n").unwrap();
     hang_up(&program);
-    settings.told("the old ones stay in force", 1).await;
+    settings.told("keeps the old ones", 1).await;
     assert!(settings.log().contains("colour"), "{}", settings.log());
     for team in [one, two] {
         assert_eq!(status(&client, &info(team)).await, StatusCode::OK);
@@ -137,7 +137,7 @@ async fn settings_are_read_again_and_bad_ones_are_refused() {
 
     settings.write(&[two]);
     hang_up(&program);
-    settings.told("settings were read again", 2).await;
+    settings.told("the hub read the settings again", 2).await;
     assert_eq!(status(&client, &info(one)).await, StatusCode::NOT_FOUND);
     assert_eq!(status(&client, &info(two)).await, StatusCode::OK);
     assert!(program.0.try_wait().unwrap().is_none(), "it ended");
@@ -163,12 +163,12 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
 
     std::fs::write(settings.path("tls.key"), "half a key").unwrap();
     hang_up(&program);
-    settings.told("the one in force stays", 1).await;
+    settings.told("keeps the one before", 1).await;
     assert!(reaches(&old).await);
 
     // Without a signal: its files changed.
     let new = settings.certify();
-    settings.told("the certificate was read again", 1).await;
+    settings.told("the hub read the certificate again", 1).await;
     assert!(reaches(&new).await);
     assert!(!reaches(&old).await);
 }
@@ -193,7 +193,7 @@ async fn only_who_has_the_token_is_shown_teams_and_metrics() {
     std::fs::write(settings.path("token"), token).unwrap();
     settings.write(&[Team::new().id()]);
     hang_up(&program);
-    settings.told("settings were read again", 1).await;
+    settings.told("the hub read the settings again", 1).await;
     for path in ["/metrics", "/health/teams"] {
         assert_eq!(get(path, None).await, StatusCode::FORBIDDEN);
         assert_eq!(

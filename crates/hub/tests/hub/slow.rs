@@ -5,7 +5,7 @@ use std::time::Duration;
 use podsync_api::hub::HubErrorCode;
 use podsync_core::TeamId;
 use podsync_hub::{
-    authenticate::Limits,
+    limits::Limits,
     storage::memory::Fault,
     testing::{Options, TestHub},
 };

@@ -59,7 +59,7 @@ pub fn compare(before: &Contents, after: &Contents) -> Vec<Change> {
 }
 
 /// What loading `version` into an instance that holds `now` would change.
-pub fn foresee(merge: Merge, now: &Contents, version: &Contents) -> Vec<Change> {
+pub fn forecast(merge: Merge, now: &Contents, version: &Contents) -> Vec<Change> {
     let mut changes = compare(now, version);
     match merge {
         Merge::Overwrite => {}
@@ -163,7 +163,7 @@ mod tests {
             queue("both", "us", 'a'),
         ]);
         let version = contents(&[queue("both", "us", 'b'), queue("theirs", "us", 'a')]);
-        let foreseen = |merge| told(&foresee(merge, &now, &version));
+        let forecasts = |merge| told(&forecast(merge, &now, &version));
         let added = ["Changed both us", "Added theirs us"].map(str::to_owned);
         let removed = |names: &[&str]| {
             let mut all = added.to_vec();
@@ -172,7 +172,7 @@ mod tests {
             all
         };
         let sorted = |merge| {
-            let mut all = foreseen(merge);
+            let mut all = forecasts(merge);
             all.sort();
             all
         };

@@ -14,7 +14,7 @@ use super::{
     Change, Difference, IndexError, MAX_RESOURCES, RawFormat, RawResource, Resource, malformed,
 };
 use crate::{
-    answer::MAX_MESSAGE_CHARS, error::Error, instance::Instance, load::LoadRequest,
+    error::Error, instance::Instance, load::LoadRequest, printable::MAX_MESSAGE_CHARS,
     printable::printable, service::Service,
 };
 

@@ -225,7 +225,7 @@ impl Actor {
             }
         };
         if timeout(GRACE, all_closed).await.is_err() {
-            tracing::debug!("some peers did not hang up in time");
+            tracing::debug!("some connections did not close in time");
         }
     }
 }

@@ -80,7 +80,7 @@ pub struct FetchStats {
 pub enum FetchError {
     #[error("not connected to {device}: dial it, or fetch from another peer")]
     NotConnected { device: DeviceId },
-    #[error("{device} refused blob {}: it is not shared with this device there; fetch from another peer", .blob.short())]
+    #[error("{device} refused blob {}: it does not share the blob with this device; fetch from another peer", .blob.short())]
     Refused { device: DeviceId, blob: BlobId },
     #[error("{device} does not hold blob {}: fetch from another peer", .blob.short())]
     Absent { device: DeviceId, blob: BlobId },
@@ -88,7 +88,7 @@ pub enum FetchError {
     Busy { device: DeviceId },
     #[error("the transfer from {device} was cut: {reason}; fetch the rest again")]
     Cut { device: DeviceId, reason: String },
-    #[error("{device} sent what is not blob {}: {what}; distrust it and fetch from another peer", .blob.short())]
+    #[error("{device} sent wrong bytes for blob {}: {what}; fetch from another peer", .blob.short())]
     Liar {
         device: DeviceId,
         blob: BlobId,

@@ -67,7 +67,7 @@ impl Path {
             return Err(match why {
                 Why::AddressGone => io::Error::new(
                     io::ErrorKind::AddrNotAvailable,
-                    "this machine has no longer the address that the connection leaves from",
+                    "this machine no longer has the connection's local address",
                 ),
                 Why::NoRoom => io::Error::new(
                     io::ErrorKind::ConnectionAborted,

@@ -32,10 +32,10 @@ async fn who_answers_a_knock_is_named() {
         a.tcp.clone(),
         b.tcp.clone(),
     ];
-    assert_eq!(a.net.knock(addrs).await, Ok(Some(b.device())));
+    assert_eq!(a.net.probe(addrs).await, Ok(Some(b.device())));
     assert_eq!(a.connected().await, b.device());
-    assert_eq!(a.net.knock(vec![nobody]).await, Ok(None));
-    assert_eq!(a.net.knock(Vec::new()).await, Ok(None));
+    assert_eq!(a.net.probe(vec![nobody]).await, Ok(None));
+    assert_eq!(a.net.probe(Vec::new()).await, Ok(None));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! A state rebuilt into nothing: every seal, chunk and checksum is tried.
 
 use super::{RebuildError, Target, stream};
-use crate::{entry::Entry, read::Version, save::Progress};
+use crate::{entry::Entry, progress::Progress, read::Version};
 
 impl Version<'_> {
     /// Reads all of the version. `Ok` means that every way of rebuilding it will find its bytes.

@@ -5,8 +5,8 @@ use std::io::Write;
 use super::{RebuildError, Target, stream};
 use crate::{
     entry::{Entry, EntryKind},
+    progress::Progress,
     read::Version,
-    save::Progress,
 };
 
 impl Version<'_> {

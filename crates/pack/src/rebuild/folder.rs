@@ -20,8 +20,8 @@ use super::{RebuildError, Target, stream};
 use crate::{
     entry::{Entry, EntryKind},
     name::EntryName,
+    progress::Progress,
     read::Version,
-    save::Progress,
 };
 
 impl Version<'_> {

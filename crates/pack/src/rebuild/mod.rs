@@ -19,8 +19,8 @@ use crate::{
     chunker::BATCH_LEN,
     entry::{Entry, EntryKind},
     ordered::{self, Stopped},
+    progress::Progress,
     read::{Entries, ReadError, Version},
-    save::Progress,
     shelf::Shelf,
 };
 

@@ -8,8 +8,8 @@ use super::{RebuildError, Target, stream};
 use crate::{
     entry::{Entry, EntryKind},
     name::EntryName,
+    progress::Progress,
     read::{ReadError, Version},
-    save::Progress,
     zip::record::{MemberRecord, end_record},
 };
 

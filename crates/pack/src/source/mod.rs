@@ -5,6 +5,7 @@
 
 mod archive;
 mod arriving;
+mod error;
 mod file;
 mod folder;
 mod rules;
@@ -15,15 +16,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use podsync_core::manifest::{Container, MAX_ENTRIES};
+use podsync_core::manifest::Container;
 
 use arriving::Arriving;
+pub use error::SourceError;
 use rules::Scanner;
 
 use crate::{
     chunker::Chunker,
     entry_table::EntryTable,
-    name::NameError,
     stream::Halt,
     zip::directory::{Directory, DirectoryError},
 };
@@ -36,58 +37,6 @@ enum Kind {
     Zip { file: File, directory: Directory },
     Arriving(Arriving),
     File { file: File, path: PathBuf },
-}
-
-/// A state that cannot be taken as it is.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    #[error("`{}` cannot be read: {source}", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error("`{}` changed while it was read", path.display())]
-    Changed { path: PathBuf },
-    #[error("`{}` {reason}", path.display())]
-    Refused { path: PathBuf, reason: &'static str },
-    #[error("`{name}` has {what} in it, and whoever gets the version could use it")]
-    Secret { name: String, what: &'static str },
-    #[error(transparent)]
-    Name(#[from] NameError),
-    #[error(
-        "the state has more than {MAX_ENTRIES} files and folders, more than a version may have"
-    )]
-    TooManyEntries,
-    #[error("the zip cannot be saved: {0}")]
-    Zip(#[from] DirectoryError),
-    #[error("the zip cannot be saved: member {name:?} {reason}")]
-    Member { name: String, reason: &'static str },
-    #[error("the emulator's state is not a zip")]
-    NotAState,
-    #[error("the emulator's state broke off on its way: {0}")]
-    Broken(io::Error),
-    /// Had whole, in a file, it may be fine: [`Source::from_instance`] says.
-    #[error("the emulator's state can't be read before it is whole")]
-    NotAsItCame,
-    #[error("a temporary file for the entries cannot be written: {0}")]
-    Spool(io::Error),
-}
-
-impl SourceError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unreadable { .. } => "check that it exists and that you may read it",
-            Self::Changed { .. } => "stop what writes to it and save again",
-            Self::Refused { .. } => "remove it or save a folder without it",
-            Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
-            Self::TooManyEntries => "save a part of it",
-            Self::Zip(error) => return error.hint(),
-            Self::Member { .. } => "it is damaged: make it again",
-            Self::NotAState => "check that the endpoint is an emulator that can save its state",
-            Self::Broken(..) => "save again",
-            Self::NotAsItCame => "save it from a file with --from",
-            Self::Spool(..) => "free some space and save again",
-            Self::Name(..) => return None,
-        })
-    }
 }
 
 impl Source {

@@ -43,7 +43,7 @@ pub(super) fn why_unopened(records: &Path) -> Option<StoreError> {
         Ok(()) => start == MAGIC,
         Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
     };
-    (!is_database).then(|| damaged(records, "it is no database"))
+    (!is_database).then(|| damaged(records, "it is not a database"))
 }
 
 /// What every file of redb begins with.
@@ -61,7 +61,9 @@ impl Blobs {
     /// Reads every blob that is here whole and notes it as held if its hash is right. Of what is here in part a pull
     /// finds out how much.
     pub(super) async fn note_anew(&self) -> Result<(), StoreError> {
-        tracing::info!("nothing is noted of what is held here: it is read through");
+        tracing::info!(
+            "the list of held blobs is missing; podsync reads every blob to make it again"
+        );
         for id in self.folders.packs_there()? {
             let path = self.folders.pack(&id);
             let len = path.metadata().map_err(StoreError::read(&path))?.len();
@@ -112,7 +114,7 @@ impl Blobs {
             let path = self.folders.pack(&id);
             let found = self.refer_to(&path, holding.len).await?;
             if found != id {
-                tracing::warn!(blob = %id.short(), "a damaged pack was found and is given up");
+                tracing::warn!(blob = %id.short(), "podsync found a damaged pack and drops it");
                 self.delete(BTreeSet::from([id])).await?;
             }
         }

@@ -30,7 +30,7 @@ pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
         Ok(bytes) => {
             let noted = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
             let what = format!(
-                "its key makes the device {}, and the file `{DEVICE}` beside it says {:?}",
+                "its key belongs to device {}, and the file `{DEVICE}` beside it names {:?}",
                 made.trim_end(),
                 noted.trim_end()
             );
@@ -100,7 +100,7 @@ fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
     match <&[u8; SEED_LEN]>::try_from(bytes.as_slice()) {
         Ok(seed) => Ok(Some(SecretKey::from_bytes(*seed))),
         Err(_) => {
-            let what = format!("a key has {SEED_LEN} bytes, this file has not");
+            let what = format!("a key has {SEED_LEN} bytes, and this file has another length");
             Err(damaged(path, what))
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{SIDES, Side, in_turn, size_in_words};
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Cost, GIB, Samples, timed},
     peers::{self, Copier, Turn},
     report::{Bar, Goal, Report},
@@ -24,11 +24,11 @@ const PLACES: u64 = 16;
 const PACK_LEN: u64 = 32 << 20;
 const SENT_PER_CHANGED: Bar = Bar::AtMost(1.15);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
     let mut report = Report {
         title: format!(
             "A bucket: upload and download of {}, incompressible",
-            size_in_words(ground.size)
+            size_in_words(setup.size)
         ),
         head: SIDES.to_vec(),
         lines: Vec::new(),
@@ -48,7 +48,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     }
     for kind in Kind::ALL {
         if kind.is_here() {
-            copies(ground, kind, &mut report)?;
+            copies(setup, kind, &mut report)?;
         } else {
             let name = kind.name();
             report.notes.push(format!(
@@ -56,7 +56,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
             ));
         }
     }
-    change(ground, &mut report)?;
+    change(setup, &mut report)?;
     Ok(report)
 }
 
@@ -142,10 +142,10 @@ impl Way {
     }
 }
 
-fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+fn copies(setup: &Setup, kind: Kind, report: &mut Report) -> Result<()> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
-    states::noise(&state, ground.size, 11)?;
+    states::noise(&state, setup.size, 11)?;
     let here = Copier::ALL.map(|copier| peers::missing(&[copier.program()]).is_none());
     let copiers = || {
         Copier::ALL
@@ -154,15 +154,15 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
             .filter(|(at, _)| here[*at])
     };
     let (mut up, mut down) = <(Way, Way)>::default();
-    for turn in 0..ground.pairs {
+    for turn in 0..setup.pairs {
         let podsync_first = turn % 2 == 0;
         // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
-        let copies = tempfile::tempdir_in(ground.folder.path())?;
-        let mut alice = homes::found(ground)?;
+        let copies = tempfile::tempdir_in(setup.folder.path())?;
+        let mut alice = homes::found(setup)?;
         alice.save("orders", &state)?;
         // What uploading costs in memory, not what saving did.
         alice.restart()?;
-        let server = kind.start(ground, &alice.team()?)?;
+        let server = kind.start(setup, &alice.team()?)?;
         // The hub makes the bucket, which all of them copy to.
         alice.set_hub(&server.url)?;
         let daemon = alice.daemon()?;
@@ -182,9 +182,9 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
             },
         )?;
         let peaks = [alice.peak()?, ran.peak.bytes()];
-        up.push(Served(cost, served), peaks, copied, ground.size);
+        up.push(Served(cost, served), peaks, copied, setup.size);
 
-        let bob = homes::join(ground, "bob", &[&alice])?;
+        let bob = homes::join(setup, "bob", &[&alice])?;
         let daemon = bob.daemon()?;
         let (Served((ran, cost), served), copied) = in_turn(
             podsync_first,
@@ -204,7 +204,7 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
             },
         )?;
         let peaks = [bob.peak()?, ran.peak.bytes()];
-        down.push(Served(cost, served), peaks, copied, ground.size);
+        down.push(Served(cost, served), peaks, copied, setup.size);
     }
     up.report("upload", kind, report);
     down.report("download", kind, report);
@@ -212,13 +212,13 @@ fn copies(ground: &Ground, kind: Kind, report: &mut Report) -> Result<()> {
 }
 
 /// What a second version puts, where 5 % of the state changed.
-fn change(ground: &Ground, report: &mut Report) -> Result<()> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+fn change(setup: &Setup, report: &mut Report) -> Result<()> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
-    let size = CHANGED * ground.size;
+    let size = CHANGED * setup.size;
     states::noise(&state, size, 13)?;
-    let alice = homes::found(ground)?;
-    let server = Kind::Embedded.start(ground, &alice.team()?)?;
+    let alice = homes::found(setup)?;
+    let server = Kind::Embedded.start(setup, &alice.team()?)?;
     alice.set_hub(&server.url)?;
     let put = || -> Result<Put> {
         let saved = alice.save_and_share("orders", &state)?;

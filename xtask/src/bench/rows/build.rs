@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::megabytes;
 use crate::{
     bench::{
-        Ground,
+        Setup,
         measure::{Cost, measured},
         report::{Bar, Goal, Report},
     },
@@ -36,13 +36,13 @@ struct Built {
     stripped: u64,
 }
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
     let folder = target().join("bench-build");
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
     }
-    let before = Worktree::of(&ground.before, folder.join("before"))?;
+    let before = Worktree::of(&setup.before, folder.join("before"))?;
     let sides = [
         ("this commit", build(&root(), &folder)?),
         ("before", build(&before.0, &folder)?),

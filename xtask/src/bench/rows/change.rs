@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::size_in_words;
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Samples, timed},
     report::{Bar, Goal, Report},
     states,
@@ -39,18 +39,18 @@ impl Change {
     }
 }
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
-    states::noise(&state, ground.size, 7)?;
-    let alice = homes::found(ground)?;
+    states::noise(&state, setup.size, 7)?;
+    let alice = homes::found(setup)?;
     alice.save_and_share("orders", &state)?;
-    let bob = homes::join(ground, "bob", &[&alice])?;
+    let bob = homes::join(setup, "bob", &[&alice])?;
     bob.pull("orders")?;
 
-    let part = (ground.size / 20 / LARGE_PLACES) as usize;
+    let part = (setup.size / 20 / LARGE_PLACES) as usize;
     let (mut large, mut scattered) = <(Change, Change)>::default();
-    for turn in 0..u64::from(ground.pairs) {
+    for turn in 0..u64::from(setup.pairs) {
         let kinds = [
             (&mut large, LARGE_PLACES, part),
             (&mut scattered, EDITS, EDIT_LEN),
@@ -81,7 +81,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     Ok(Report {
         title: format!(
             "A second version of {}, incompressible",
-            size_in_words(ground.size)
+            size_in_words(setup.size)
         ),
         head: vec![
             "what changed",

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Samples, timed},
     report::{Bar, Goal, Report},
     states,
@@ -21,18 +21,18 @@ struct Rates {
     pull: Samples,
 }
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let (many, one) = (scratch.path().join("many"), scratch.path().join("one.bin"));
-    let files = FILES.min(ground.size / FILE_LEN);
+    let files = FILES.min(setup.size / FILE_LEN);
     let len = files * FILE_LEN;
     states::small_files(&many, files as u32, FILE_LEN as usize, 11)?;
     states::noise(&one, len, 12)?;
 
     let (mut of_many, mut of_one, mut ratio) = <(Rates, Rates, Rates)>::default();
-    for _ in 0..ground.pairs {
-        let (save, pull) = turn(ground, &many)?;
-        let (save_one, pull_one) = turn(ground, &one)?;
+    for _ in 0..setup.pairs {
+        let (save, pull) = turn(setup, &many)?;
+        let (save_one, pull_one) = turn(setup, &one)?;
         of_many.save.push(len as f64 / 1e6 / save);
         of_many.pull.push(len as f64 / 1e6 / pull);
         of_one.save.push(len as f64 / 1e6 / save_one);
@@ -73,11 +73,11 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
 }
 
 /// Seconds of a save and of a pull, between homes that know nothing of the state.
-fn turn(ground: &Ground, state: &Path) -> Result<(f64, f64)> {
-    let alice = homes::found(ground)?;
+fn turn(setup: &Setup, state: &Path) -> Result<(f64, f64)> {
+    let alice = homes::found(setup)?;
     let (_, save) = timed(&[], || alice.save("orders", state))?;
     alice.share("orders")?;
-    let bob = homes::join(ground, "bob", &[&alice])?;
+    let bob = homes::join(setup, "bob", &[&alice])?;
     let (_, pull) = timed(&[], || bob.pull("orders"))?;
     Ok((save.wall, pull.wall))
 }

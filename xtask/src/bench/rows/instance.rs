@@ -9,7 +9,7 @@ use podsync_tests::kit::LocalStack;
 use super::{SIDES, Side, in_turn, size_in_words};
 use crate::{
     bench::{
-        Ground, homes,
+        Setup, homes,
         measure::{Samples, timed},
         peers,
         report::{Bar, Goal, Report},
@@ -19,22 +19,22 @@ use crate::{
 
 const BESIDE_CURL: Bar = Bar::AtMost(1.3);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
     if let Some(program) = peers::missing(&["curl"]) {
         bail!("there is no {program} here");
     }
     let python = localstack::python(localstack::VERSIONS[0])?;
     let (source, target) = (LocalStack::start(&python)?, LocalStack::start(&python)?);
-    source.fill_with_bytes(ground.size)?;
+    source.fill_with_bytes(setup.size)?;
 
     let (mut save, mut curl_save, mut save_beside) = <(Side, Side, Samples)>::default();
     let (mut load, mut curl_load, mut load_beside) = <(Side, Side, Samples)>::default();
-    for turn in 0..ground.pairs {
+    for turn in 0..setup.pairs {
         let podsync_first = turn % 2 == 0;
         // A file that is written again takes the very memory that it had: both sides begin with nothing.
-        let scratch = tempfile::tempdir_in(ground.folder.path())?;
+        let scratch = tempfile::tempdir_in(setup.folder.path())?;
         let file = scratch.path().join("state.zip");
-        let alice = homes::found(ground)?;
+        let alice = homes::found(setup)?;
         let daemon = alice.daemon()?;
         let ((ran, cost), turn) = in_turn(
             podsync_first,
@@ -72,7 +72,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     Ok(Report {
         title: format!(
             "Save and load of {} in LocalStack",
-            size_in_words(ground.size)
+            size_in_words(setup.size)
         ),
         head: SIDES.to_vec(),
         lines: vec![

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{megabytes, size_in_words};
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Cost, timed},
     report::{Bar, Goal, Report},
     states,
@@ -13,11 +13,11 @@ use crate::bench::{
 const STATE_LEN: u64 = 4 << 30;
 const PEAK_MB: Bar = Bar::AtMost(200.0);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
     states::noise(&state, STATE_LEN, 31)?;
-    let mut alice = homes::found(ground)?;
+    let mut alice = homes::found(setup)?;
     let mut most = 0.0_f64;
     let mut line = |what: &str, cost: Cost, peaks: [u64; 3]| {
         let peaks = peaks.map(|peak| peak as f64);
@@ -42,7 +42,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
         [alice.peak()?, 0, ran.peak.bytes()],
     );
     alice.restart()?;
-    let bob = homes::join(ground, "bob", &[&alice])?;
+    let bob = homes::join(setup, "bob", &[&alice])?;
     let (ran, cost) = timed(&[], || bob.pull("orders"))?;
     let peaks = [alice.peak()?, bob.peak()?, ran.peak.bytes()];
     let pulled = line("pull from alice to bob", cost, peaks);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use podsync_api::{Client, pods};
 
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::Samples,
     report::{Bar, Goal, Report},
     states,
@@ -24,11 +24,11 @@ const LIST_POLL: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(120);
 const MEDIAN: Bar = Bar::AtMost(100.0);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
-    let alice = homes::found(ground)?;
-    let bob = homes::join(ground, "bob", &[&alice])?;
+    let alice = homes::found(setup)?;
+    let bob = homes::join(setup, "bob", &[&alice])?;
     let (sharer, hearer) = (alice.client()?, bob.client()?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -7,7 +7,7 @@ use podsync_api::node;
 
 use super::size_in_words;
 use crate::bench::{
-    Ground,
+    Setup,
     homes::{self, Home},
     measure::{Samples, timed},
     report::{Bar, Goal, Report},
@@ -19,18 +19,18 @@ const LEAST_SHARE: Bar = Bar::AtLeast(35.0);
 const PATIENCE: Duration = Duration::from_secs(60);
 const PEERS_POLL: Duration = Duration::from_millis(10);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = scratch.path().join("state.bin");
-    states::noise(&state, ground.size, 21)?;
-    let alice = homes::found(ground)?;
+    states::noise(&state, setup.size, 21)?;
+    let alice = homes::found(setup)?;
     alice.save_and_share("orders", &state)?;
-    let bob = homes::join(ground, "bob", &[&alice])?;
+    let bob = homes::join(setup, "bob", &[&alice])?;
     bob.pull("orders")?;
 
     let (mut rate, mut least) = (Samples::default(), Samples::default());
-    for turn in 0..ground.pairs {
-        let carol = homes::join(ground, &format!("carol-{turn}"), &[&alice, &bob])?;
+    for turn in 0..setup.pairs {
+        let carol = homes::join(setup, &format!("carol-{turn}"), &[&alice, &bob])?;
         wait_for_two_peers(&carol)?;
         let (ran, cost) = timed(&[], || carol.pull("orders"))?;
         let served = |home: &str| {
@@ -41,11 +41,11 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
                 .filter(|from| from.name.starts_with(home));
             100.0 * from.map(|from| from.bytes).sum::<u64>() as f64 / ran.answer.fetched as f64
         };
-        rate.push(cost.rate(ground.size));
+        rate.push(cost.rate(setup.size));
         least.push(served("alice").min(served("bob")));
     }
     Ok(Report {
-        title: format!("Two equal providers of {}", size_in_words(ground.size)),
+        title: format!("Two equal providers of {}", size_in_words(setup.size)),
         head: vec!["", "MB/s", "the lesser provider's share, %"],
         lines: vec![vec![
             "pull".to_owned(),

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{SIDES, Side, in_turn, size_in_words};
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Samples, timed},
     peers::{self, Nginx},
     report::{Bar, Goal, Report},
@@ -14,12 +14,12 @@ use crate::bench::{
 const BESIDE_NGINX: Bar = Bar::AtLeast(0.50);
 const CPU_PER_GIB: Bar = Bar::AtMost(5.5);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let served = tempfile::tempdir_in(ground.folder.path())?;
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let served = tempfile::tempdir_in(setup.folder.path())?;
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let state = served.path().join("state.bin");
-    states::noise(&state, ground.size, 1)?;
-    let mut alice = homes::found(ground)?;
+    states::noise(&state, setup.size, 1)?;
+    let mut alice = homes::found(setup)?;
     alice.save_and_share("orders", &state)?;
 
     let (no_socat, no_curl) = (
@@ -32,12 +32,12 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     };
     let (mut podsync, mut plain, mut tls) = (Side::default(), Side::default(), Side::default());
     let (mut beside_plain, mut beside_tls) = (Samples::default(), Samples::default());
-    for turn in 0..ground.pairs {
+    for turn in 0..setup.pairs {
         // What serving costs in memory, not what saving did.
         alice.restart()?;
-        let bob = homes::join(ground, &format!("bob-{turn}"), &[&alice])?;
+        let bob = homes::join(setup, &format!("bob-{turn}"), &[&alice])?;
         // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
-        let copies = tempfile::tempdir_in(ground.folder.path())?;
+        let copies = tempfile::tempdir_in(setup.folder.path())?;
         let daemons = [alice.daemon()?, bob.daemon()?];
         let ((ran, cost), (by_socat, by_curl)) = in_turn(
             turn % 2 == 0,
@@ -55,13 +55,13 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
             },
         )?;
         let peaks = [bob.peak()?, alice.peak()?, ran.peak.bytes()];
-        podsync.push(cost, ground.size, &peaks);
+        podsync.push(cost, setup.size, &peaks);
         if let Some(peer) = by_socat {
-            plain.push(peer.cost, ground.size, &peer.peaks);
+            plain.push(peer.cost, setup.size, &peer.peaks);
             beside_plain.push(peer.cost.wall / cost.wall);
         }
         if let Some(peer) = by_curl {
-            tls.push(peer.cost, ground.size, &peer.peaks);
+            tls.push(peer.cost, setup.size, &peer.peaks);
             beside_tls.push(peer.cost.wall / cost.wall);
         }
     }
@@ -99,7 +99,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     }
     let title = format!(
         "Pull of {}, incompressible, over loopback",
-        size_in_words(ground.size)
+        size_in_words(setup.size)
     );
     Ok(Report {
         title,

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::{SIDES, Side, size_in_words};
 use crate::bench::{
-    Ground, homes,
+    Setup, homes,
     measure::{Samples, timed},
     peers,
     report::{Bar, Goal, Report},
@@ -14,19 +14,19 @@ use crate::bench::{
 const BESIDE_TAR_ZSTD: Bar = Bar::AtLeast(0.6);
 const CORES: Bar = Bar::AtLeast(1.6);
 
-pub(crate) fn measure(ground: &Ground) -> Result<Report> {
-    let scratch = tempfile::tempdir_in(ground.folder.path())?;
+pub(crate) fn measure(setup: &Setup) -> Result<Report> {
+    let scratch = tempfile::tempdir_in(setup.folder.path())?;
     let (state, archive) = (
         scratch.path().join("state"),
         scratch.path().join("state.tar.zst"),
     );
-    states::mixed(&state, ground.size, 3)?;
+    states::mixed(&state, setup.size, 3)?;
     let missing = peers::missing(&["tar", "zstd"]);
 
     let (mut podsync, mut peer, mut beside) = <(Side, Side, Samples)>::default();
     let (mut packed, mut archived) = (0, 0);
-    for _ in 0..ground.pairs {
-        let alice = homes::found(ground)?;
+    for _ in 0..setup.pairs {
+        let alice = homes::found(setup)?;
         let (ran, cost) = timed(&[alice.daemon()?], || alice.save("orders", &state))?;
         packed = ran.answer.new_len;
         let len = ran.answer.state_len;
@@ -42,7 +42,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
     }
 
     let mut lines = vec![podsync.line("podsync save (daemon, command)")];
-    let share = |len: u64| 100.0 * len as f64 / ground.size as f64;
+    let share = |len: u64| 100.0 * len as f64 / setup.size as f64;
     let mut notes = vec![format!(
         "podsync packs it into {:.1} % of its size.",
         share(packed)
@@ -72,10 +72,7 @@ pub(crate) fn measure(ground: &Ground) -> Result<Report> {
             });
         }
     }
-    let title = format!(
-        "Save of {}, a third of it noise",
-        size_in_words(ground.size)
-    );
+    let title = format!("Save of {}, a third of it noise", size_in_words(setup.size));
     Ok(Report {
         title,
         head: SIDES.to_vec(),

@@ -55,7 +55,7 @@ impl Evictor {
         let noted =
             tokio::task::spawn_blocking(move || usage::note_use(&log, team, version, now_ms()));
         if let Ok(Err(error)) = noted.await {
-            tracing::warn!(%error, "when a version was used isn't kept");
+            tracing::warn!(%error, "podsync could not note when a version was used");
         }
     }
 
@@ -77,9 +77,11 @@ impl Evictor {
                 Some(Ok(made)) => tracing::info!(
                     versions = made.evicted.len(),
                     freed = made.freed,
-                    "gave up what the disk budget has no room for"
+                    "evicted versions that the disk budget has no room for"
                 ),
-                Some(Err(error)) => tracing::warn!(?error, "the disk budget was not kept"),
+                Some(Err(error)) => {
+                    tracing::warn!(?error, "podsync could not keep to the disk budget")
+                }
                 None => {}
             }
         });
@@ -101,7 +103,7 @@ impl Evictor {
         if self.ask_the_bucket(&mut survey, &plan).await? {
             plan = plan::plan(&survey.candidates, budgeted, consent);
         }
-        let mut collected = told(&survey, &plan, budget);
+        let mut collected = collected(&survey, &plan, budget);
         if call.dry_run {
             return Ok(collected);
         }
@@ -188,8 +190,8 @@ impl Evictor {
     }
 }
 
-fn told(survey: &Survey, plan: &Plan, budget: Option<u64>) -> disk::Collected {
-    let told = |(at, bytes): &(usize, u64)| disk::Evicted {
+fn collected(survey: &Survey, plan: &Plan, budget: Option<u64>) -> disk::Collected {
+    let evicted = |(at, bytes): &(usize, u64)| disk::Evicted {
         reference: survey.names[*at].clone(),
         bytes: *bytes,
         last_used_ms: survey.candidates[*at].last_used_ms,
@@ -200,12 +202,12 @@ fn told(survey: &Survey, plan: &Plan, budget: Option<u64>) -> disk::Collected {
         .iter()
         .filter(|at| !survey.checkpoints.contains(at));
     disk::Collected {
-        evicted: plan.evict.iter().map(told).collect(),
+        evicted: plan.evict.iter().map(evicted).collect(),
         before: plan.before,
         after: plan.after,
         freed: plan.before - plan.after,
         budget,
-        only_copies: plan.only_copies.iter().map(told).collect(),
+        only_copies: plan.only_copies.iter().map(evicted).collect(),
         pinned: pinned.count(),
         over: budget.map_or(0, |budget| plan.after.saturating_sub(budget)),
         bucket_unknown: survey.bucket_unknown.clone(),

@@ -173,11 +173,11 @@ fn warning(reference: &str, is_private: bool, found: &Whereabouts) -> Option<Str
             let known = if may_be_more { "known " } else { "" };
             format!("{} holds the only {known}copy of {reference}", only.name)
         }
-        None => format!("nobody who could be asked is known to hold all of {reference}"),
+        None => format!("no device that podsync could ask holds all of {reference}"),
     };
     let unasked = match &found.unknown[..] {
         [] => String::new(),
-        unknown => format!(" (could not be asked: {})", unknown.join(", ")),
+        unknown => format!(" (podsync could not ask {})", unknown.join(", ")),
     };
     let next = match &found.bucket {
         None => "pull it on a second machine, or give the team a hub: `podsync team set-hub URL`",
@@ -188,7 +188,7 @@ fn warning(reference: &str, is_private: bool, found: &Whereabouts) -> Option<Str
             "the bucket lost some of it; `podsync verify --bucket --repair` puts it back"
         }
         Some(InBucket::Unknown(_)) => {
-            "the bucket could not be asked; pull it on a second machine to be sure"
+            "podsync could not ask the bucket; pull it on a second machine to be sure"
         }
         Some(InBucket::Whole) => return None,
     };
@@ -271,13 +271,13 @@ mod tests {
         found.unknown.push("carol/desk".to_owned());
         let told = warning("orders:3", false, &found).unwrap();
         assert!(
-            told.contains("only known copy of orders:3 (could not be asked: carol/desk); "),
+            told.contains("only known copy of orders:3 (podsync could not ask carol/desk); "),
             "{told}"
         );
         for (bucket, word) in [
             (InBucket::NotYet, "isn't in the bucket yet"),
             (InBucket::Missing(2), "verify --bucket --repair"),
-            (InBucket::Unknown("down".into()), "could not be asked"),
+            (InBucket::Unknown("down".into()), "podsync could not ask"),
         ] {
             found.bucket = Some(bucket);
             let told = warning("orders:3", false, &found).unwrap();
@@ -294,7 +294,10 @@ mod tests {
     fn nobody_with_all_of_it_and_a_private_version_are_told() {
         let mut found = Whereabouts::default();
         let told = warning("orders:3", false, &found).unwrap();
-        assert!(told.starts_with("nobody who could be asked"), "{told}");
+        assert!(
+            told.starts_with("no device that podsync could ask"),
+            "{told}"
+        );
         // Bob may have all of it: that can't be told from here.
         found.devices = vec![of("alice/laptop", true), of("bob/laptop", false)];
         let told = warning("orders:3", false, &found).unwrap();

@@ -7,7 +7,7 @@ use podsync_instance::{
 };
 use podsync_pack::EntryName;
 
-use crate::error::{Failure, told};
+use crate::error::{Failure, api_error};
 
 /// Folders of a state that hold a folder for each service.
 const BY_SERVICE: [&str; 2] = ["api_states/", "assets/"];
@@ -125,7 +125,7 @@ pub(crate) async fn fits(
 }
 
 fn untouched(instance: &Instance, obstacle: &Obstacle) -> ApiError {
-    let mut error = told(ErrorCode::Incompatible, obstacle, Some(obstacle.hint()));
+    let mut error = api_error(ErrorCode::Incompatible, obstacle, Some(obstacle.hint()));
     error.message = format!(
         "{}: {}; nothing was touched",
         instance.endpoint(),

@@ -8,7 +8,7 @@ use podsync_api::{
     pods::Sources,
 };
 use podsync_core::TeamId;
-use podsync_instance::{Contents, Instance, Merge, ParseMergeError, foresee};
+use podsync_instance::{Contents, Instance, Merge, ParseMergeError, forecast};
 
 use crate::{
     call::{Context, Handle},
@@ -132,5 +132,5 @@ async fn compared(
     };
     let now = instance.contents(services).await?;
     let version = version.of(&part.services);
-    Ok(now.map(|now| of_resources(foresee(merge, &now, &version))))
+    Ok(now.map(|now| of_resources(forecast(merge, &now, &version))))
 }

@@ -225,11 +225,11 @@ impl Fetcher {
         if !lied.is_empty() {
             let liars = named(lied);
             let text = format!(
-                "{missing} are missing: {liars} sent bytes that fail their hash, and nobody else who could be reached has them"
+                "{missing} are missing: {liars} sent bytes that fail their hash, and no other device that podsync could reach has them"
             );
             return Ok(ApiError::new(ErrorCode::Untrusted, text)
                 .hint(format!(
-                    "nothing wrong was kept: try again when somebody else who holds the version is online; \
+                    "podsync kept no wrong bytes: try again when another device that holds the version is online; \
                      `podsync verify` there tells what is damaged at {liars}"
                 ))
                 .into());
@@ -247,7 +247,7 @@ impl Fetcher {
         let trouble = self.hubs.trouble(fetching.team).await?;
         let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
         let text = match failed.is_empty() {
-            true => format!("nobody connected has the {missing} that are missing{trouble}"),
+            true => format!("no connected device has the {missing} that are missing{trouble}"),
             false => format!(
                 "{missing} are missing: {} went away or stopped sending{trouble}",
                 named(failed)

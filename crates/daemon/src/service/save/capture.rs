@@ -158,7 +158,7 @@ impl Capturer {
         } = retry;
         let saved = instance.save(&services, &self.spool, told).await?;
         if saved.failed != failed {
-            let text = "what can be saved of the instance changed while it was saved";
+            let text = "what the instance can save changed during the save";
             return Err(ApiError::new(ErrorCode::Instance, text)
                 .hint("save again")
                 .into());

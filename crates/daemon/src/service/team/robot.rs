@@ -31,7 +31,7 @@ use crate::{
         names::duration,
         team::{
             Team,
-            knock::{KNOCK_EVERY, addresses, knock},
+            probe::{PROBE_EVERY, addresses, probe},
         },
     },
     token::Token,
@@ -66,7 +66,7 @@ impl Handle<team::InviteRobot> for Robots {
         if taken.await.map_err(Failure::from)? == Some(true) {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
-                format!("somebody in the team is called {} already", call.name),
+                format!("another member is already called {}", call.name),
             )
             .hint("give the robot a name of its own with --name, or remove that one first")
             .into());
@@ -117,7 +117,7 @@ impl Handle<team::Enter> for Robots {
         context.report(&Progress::new(Stage::Finding, 0, None));
         let entered = tokio::select! {
             entered = self.come_in(ticket, wait) => entered,
-            () = knock(&self.net, ticket) => return Err(crate::error::Stopped.into()),
+            () = probe(&self.net, ticket) => return Err(crate::error::Stopped.into()),
         };
         entered.map_err(told)?;
         let (team, device) = (ticket.team, self.device);
@@ -127,7 +127,7 @@ impl Handle<team::Enter> for Robots {
             Some((roster.name().clone(), me.member.clone()))
         });
         let (name, member) = named.await.map_err(Failure::from)?.ok_or_else(|| {
-            ApiError::new(ErrorCode::Internal, "came in, but the team isn't there")
+            ApiError::new(ErrorCode::Internal, "joined, but the team isn't there")
         })?;
         Ok(team::Entered { team, name, member })
     }
@@ -143,8 +143,8 @@ impl Handle<team::CheckFresh> for Robots {
         let deadline = Instant::now() + Duration::from_secs(call.wait_s);
         let mut events = self.node.events();
         // The hub has everybody's word; where it is away, teammates have to be there.
-        if let Err(failure) = self.hubs.hear_now(team).await {
-            tracing::warn!(error = %failure.told(), "the hub wasn't heard");
+        if let Err(failure) = self.hubs.poll_now(team).await {
+            tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
         }
         loop {
             let newest = self.newest_word(team).await?;
@@ -239,10 +239,12 @@ impl Robots {
     /// there is none, or it doesn't answer: then members may.
     async fn heard_at_hub(&self, team: TeamId) -> Result<(), Failure> {
         if let Ok(Some(_)) = self.hubs.hub(team).await {
-            match self.hubs.hear_now(team).await {
+            match self.hubs.poll_now(team).await {
                 Ok(()) => return Ok(()),
-                Err(failure) if failure.told().code == ErrorCode::Forbidden => return Err(failure),
-                Err(failure) => tracing::warn!(error = %failure.told(), "the hub wasn't heard"),
+                Err(failure) if failure.api().code == ErrorCode::Forbidden => return Err(failure),
+                Err(failure) => {
+                    tracing::warn!(error = %failure.api(), "podsync could not poll the hub")
+                }
             }
         }
         std::future::pending().await
@@ -254,7 +256,7 @@ impl Robots {
             match self.is_removed(ticket).await {
                 Some(true) => return,
                 Some(false) => std::future::pending().await,
-                None => sleep(KNOCK_EVERY).await,
+                None => sleep(PROBE_EVERY).await,
             }
         }
     }
@@ -321,7 +323,7 @@ fn told(failure: Failure) -> ApiError {
     match error.code {
         ErrorCode::Unreachable => ApiError::new(
             ErrorCode::Unreachable,
-            format!("the token's team was not reached: {}", error.message),
+            format!("podsync could not reach the token's team: {}", error.message),
         )
         .hint(
             "the token names where its issuer was found when it was made, and the team's hub: one of them must \
@@ -340,12 +342,12 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
     let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
-            "what is known of the team is {} old, and at most {allowed} was asked for",
+            "this runner's knowledge of the team is {} old, and --max-age allows {allowed}",
             duration(age_ms / 1000)
         ),
-        None => format!(
-            "no teammate's device has said what it knew, and a word at most {allowed} old was asked for"
-        ),
+        None => {
+            format!("no teammate's device has said what it knows, and --max-age allows {allowed}")
+        }
     };
     ApiError::new(ErrorCode::Stale, text).hint(
         "a teammate's daemon has to be reached, and each gives its word once an hour: allow more with --max-age, or \

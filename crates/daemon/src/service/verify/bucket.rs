@@ -28,9 +28,11 @@ use crate::{
     call::Context,
     error::Failure,
     hub::{
-        confirm::{Named, committed},
         state::TeamHub,
-        sync::HubSync,
+        sync::{
+            HubSync,
+            confirm::{Named, committed},
+        },
         upload::held_blob,
     },
     node::handle::Node,
@@ -82,7 +84,7 @@ impl BucketVerifier {
         let Some(hub) = self.hubs.hub(team).await? else {
             return Err(no_hub().into());
         };
-        self.hubs.hear_now(team).await?;
+        self.hubs.poll_now(team).await?;
         let shared = self.shared_meant(team, call.reference.as_deref()).await?;
         let (looked, not_yet) = look_up(&hub, shared).await?;
         let objects: BTreeSet<ObjectRef> = looked
@@ -216,7 +218,7 @@ impl BucketVerifier {
                 if left.remove(&object)
                     && let Err(failure) = self.mend(hub, &fetching, &blob, &object).await
                 {
-                    failed.insert(object, told(failure)?);
+                    failed.insert(object, reason(failure)?);
                 }
             }
         }
@@ -226,7 +228,7 @@ impl BucketVerifier {
                 .mend_outboards(hub, looked, bad, &object, fetching)
                 .await;
             if let Err(failure) = outcome {
-                failed.insert(object, told(failure)?);
+                failed.insert(object, reason(failure)?);
             }
         }
         Ok(failed)
@@ -302,7 +304,7 @@ impl BucketVerifier {
                 }
             }
         }
-        let text = "nobody can tell any more of which packs these outboards were";
+        let text = "podsync can't tell any more which packs these outboards belong to";
         Err(ApiError::new(ErrorCode::NotFound, text)
             .hint("save and share the state again")
             .into())
@@ -416,9 +418,9 @@ fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
 }
 
 /// Why something can't be mended; others still may. Who waits no longer ends it all.
-fn told(failure: Failure) -> Result<String, Failure> {
-    match failure.told().code {
+fn reason(failure: Failure) -> Result<String, Failure> {
+    match failure.api().code {
         ErrorCode::Cancelled | ErrorCode::NoDaemon => Err(failure),
-        _ => Ok(failure.told().message.clone()),
+        _ => Ok(failure.api().message.clone()),
     }
 }

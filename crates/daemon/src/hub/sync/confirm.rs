@@ -17,8 +17,11 @@ use podsync_core::{
     feed::{BlobRef, Entry},
 };
 
-use super::{placements::Placed, state::TeamHub, sync::HubSync};
-use crate::error::Failure;
+use super::HubSync;
+use crate::{
+    error::Failure,
+    hub::state::{TeamHub, placements::Placed},
+};
 
 /// What the bucket has to have for one entry.
 #[derive(Debug, Clone)]
@@ -68,7 +71,7 @@ impl HubSync {
         let hub = match self.hub(team).await {
             Ok(Some(hub)) => hub,
             Ok(None) => return Ok(None),
-            Err(failure) => return Ok(Some(InBucket::Unknown(failure.told().message.clone()))),
+            Err(failure) => return Ok(Some(InBucket::Unknown(failure.api().message.clone()))),
         };
         let publications = self.node.read(move |engine| {
             let catalog = engine.catalog(&team);
@@ -83,7 +86,7 @@ impl HubSync {
             let asked = tokio::time::timeout(patience, looked_up(&hub, &entry)).await;
             let state = match asked {
                 Ok(Ok(state)) => state,
-                Ok(Err(failure)) => InBucket::Unknown(failure.told().message.clone()),
+                Ok(Err(failure)) => InBucket::Unknown(failure.api().message.clone()),
                 Err(_) => InBucket::Unknown(format!(
                     "the hub at {} didn't answer in {} s",
                     hub.url(),

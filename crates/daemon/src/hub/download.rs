@@ -7,23 +7,23 @@ use podsync_core::{TeamId, engine::FetchFailed};
 use podsync_net::BlobRange;
 use podsync_store::Blobs;
 
-use super::{
+use super::state::{
+    Hubs, TeamHub,
     placements::{Placed, Placements},
-    state::{Hubs, TeamHub},
 };
 use crate::arriving::Arriving;
 
-/// What a fetch from the bucket needs.
+/// What a download from the bucket needs.
 #[derive(Clone)]
-pub(crate) struct BucketFetch {
+pub(crate) struct BucketDownload {
     pub(crate) hub: Arc<TeamHub>,
     pub(crate) places: Placements,
     pub(crate) blobs: Blobs,
     pub(crate) team: TeamId,
 }
 
-impl BucketFetch {
-    /// What fetching from a team's bucket takes; none before its hub was looked up.
+impl BucketDownload {
+    /// What downloading from a team's bucket takes; none before its hub was looked up.
     pub(crate) fn of(hubs: &Hubs, team: TeamId, blobs: &Blobs) -> Option<Self> {
         let hub = Arc::clone(hubs.lock().get(&team)?);
         Some(Self {

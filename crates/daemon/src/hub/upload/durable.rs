@@ -6,8 +6,15 @@ use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
 use tokio::time::sleep;
 
-use super::{state::Standing, state::TeamHub, sync::HubSync};
-use crate::{call::Context, error::Failure, tasks::Lifetime};
+use crate::{
+    call::Context,
+    error::Failure,
+    hub::{
+        state::{Standing, TeamHub},
+        sync::HubSync,
+    },
+    tasks::Lifetime,
+};
 
 /// How often who waits looks at what the hub's client has run into.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +43,7 @@ impl HubSync {
             Ok(()) => Ok(Some(true)),
             Err(failure) if asked => Err(failure),
             Err(failure) => {
-                tracing::warn!(error = %failure.told(), "not in the bucket yet");
+                tracing::warn!(error = %failure.api(), "not in the bucket yet");
                 Ok(Some(false))
             }
         }
@@ -100,5 +107,5 @@ impl HubSync {
 
 fn cancelled() -> ApiError {
     ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
-        .hint("it is shared; the daemon goes on bringing it to the bucket")
+        .hint("the version is shared; the daemon goes on bringing it to the bucket")
 }

@@ -13,8 +13,11 @@ use podsync_core::{
     wire::{Liveness, MAX_HEADS},
 };
 
-use super::{placements::Placed, state::Heard, state::TeamHub, sync::HubSync};
-use crate::error::Failure;
+use super::HubSync;
+use crate::{
+    error::Failure,
+    hub::state::{Polled, TeamHub, placements::Placed},
+};
 
 /// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.
 const MAX_POSTED: usize = 512;
@@ -24,9 +27,13 @@ const MAX_PAGES: usize = 1 << 12;
 
 impl HubSync {
     /// Learns what the hub knows: operations, heads, entries, and where their blobs lie.
-    pub(super) async fn hear_hub(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
-        let mut heard = hub.heard.lock().await;
-        let etag = heard.etag.clone();
+    pub(in crate::hub) async fn poll_hub(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+    ) -> Result<(), Failure> {
+        let mut polled = hub.polled.lock().await;
+        let etag = polled.etag.clone();
         let answer = match hub.client.heads(etag.as_deref()).await {
             Err(error) if is_unknown_here(&error) => {
                 self.introduce(team, hub).await?;
@@ -35,14 +42,14 @@ impl HubSync {
             answer => answer?,
         };
         if let HeadsAnswer::Changed { heads, etag } = answer {
-            heard.etag = None;
+            polled.etag = None;
             let named = heads.membership.clone();
-            self.take_heads(team, hub, heads, &mut heard).await?;
+            self.take_heads(team, hub, heads, &mut polled).await?;
             // Only now: what was cut off, or couldn't be taken in, is asked for again.
             let whole = self.node.read(move |engine| {
                 !engine.lacks_operations(&team, &named) && engine.hub_gaps(&team).is_empty()
             });
-            heard.etag = if whole.await? { etag } else { None };
+            polled.etag = if whole.await? { etag } else { None };
         }
         let now = self.hubs.clock.now().wall_ms;
         hub.note(|standing| standing.heard_ms = Some(now));
@@ -62,10 +69,10 @@ impl HubSync {
         team: TeamId,
         hub: &TeamHub,
         heads: Heads,
-        heard: &mut Heard,
+        polled: &mut Polled,
     ) -> Result<(), Failure> {
         self.take_operations(team, hub, &heads).await?;
-        heard.membership.clone_from(&heads.membership);
+        polled.membership.clone_from(&heads.membership);
         let opened = tokio::task::spawn_blocking(move || {
             let feeds = open_all::<Head>(&heads.feeds);
             (feeds, open_all::<Liveness>(&heads.liveness))
@@ -179,7 +186,7 @@ impl HubSync {
     }
 
     /// Notes where blobs lie, and tells the engine that they can be had there.
-    pub(super) async fn note_places(
+    pub(in crate::hub) async fn note_places(
         &self,
         team: TeamId,
         places: Vec<(BlobId, Placed)>,
@@ -190,7 +197,7 @@ impl HubSync {
         self.tell_places(team, blobs).await
     }
 
-    pub(super) async fn tell_places(
+    pub(in crate::hub) async fn tell_places(
         &self,
         team: TeamId,
         blobs: Vec<BlobId>,
@@ -201,7 +208,7 @@ impl HubSync {
         Ok(self.node.input(Input::BucketHas { team, blobs }).await?)
     }
 
-    pub(super) async fn note_read(
+    pub(in crate::hub) async fn note_read(
         &self,
         team: TeamId,
         device: DeviceId,
@@ -214,19 +221,19 @@ impl HubSync {
     }
 
     /// Brings the operations that the hub lacks, as far as it said what it has.
-    pub(super) async fn bring_operations(
+    pub(in crate::hub) async fn bring_operations(
         &self,
         team: TeamId,
         hub: &TeamHub,
     ) -> Result<(), Failure> {
-        let mut heard = hub.heard.lock().await;
-        let heads = heard.membership.clone();
+        let mut polled = hub.polled.lock().await;
+        let heads = polled.membership.clone();
         let lacking = self
             .node
             .read(move |engine| engine.operations_beyond(&team, &heads));
         let lacking = lacking.await?;
         if let Some(heads) = post(hub, lacking).await? {
-            heard.membership = heads;
+            polled.membership = heads;
         }
         Ok(())
     }
@@ -273,7 +280,7 @@ pub(super) fn open_all<T: SignedPayload>(items: &[Base64]) -> Vec<Verified<T>> {
         .filter_map(|bytes| {
             verify::<T>(bytes)
                 .inspect_err(
-                    |error| tracing::error!(%error, "the hub hands out what nobody signed"),
+                    |error| tracing::error!(%error, "the hub sent something that nobody signed"),
                 )
                 .ok()
         })
@@ -288,7 +295,7 @@ fn open_entries(committed: Vec<Committed>) -> (Vec<Arc<Entry>>, Vec<(BlobId, Pla
         let entry = match Entry::decode(&committed.entry) {
             Ok(entry) => entry,
             Err(error) => {
-                tracing::error!(%error, "the hub hands out what is no entry");
+                tracing::error!(%error, "the hub sent an entry that podsync can't decode");
                 continue;
             }
         };

@@ -10,7 +10,8 @@ use podsync_core::{
     membership::Operation,
 };
 
-use super::{hear::open_all, state::Hubs};
+use super::poll::open_all;
+use crate::hub::state::Hubs;
 
 /// The answer of the first of these hubs that gives one.
 pub(crate) async fn ask_to_join(
@@ -24,7 +25,7 @@ pub(crate) async fn ask_to_join(
         let client = match hubs.client(team, &url) {
             Ok(client) => client,
             Err(failure) => {
-                failed = HubJoinFailure::NotReached(failure.told().message.clone());
+                failed = HubJoinFailure::NotReached(failure.api().message.clone());
                 continue;
             }
         };

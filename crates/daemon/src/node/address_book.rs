@@ -35,7 +35,7 @@ pub(super) fn load(log: &Log) -> Result<Vec<(DeviceId, Vec<Multiaddr>)>, StoreEr
                 reached.push((device, parsed.take(REACHED_KEPT).collect()));
             }
             Err(error) => {
-                tracing::warn!(peer = %device.short(), %error, "where a device was reached can't be read; it has to be found anew");
+                tracing::warn!(peer = %device.short(), %error, "podsync can't read where it reached a device and has to find it again");
             }
         }
     }

@@ -17,16 +17,16 @@ use super::Actor;
 pub(crate) type Answered = oneshot::Sender<DeviceId>;
 
 /// Addresses that are being tried at once, in all.
-const MAX_KNOCKS: usize = 16;
+const MAX_PROBES: usize = 16;
 
 /// Attempts under way, by the connection that each would become.
 #[derive(Debug, Default)]
-pub(super) struct Knocks(BTreeMap<ConnectionId, Answered>);
+pub(super) struct Probes(BTreeMap<ConnectionId, Answered>);
 
 impl Actor {
-    pub(super) fn knock(&mut self, addr: Multiaddr, answered: Answered) {
-        self.knocks.0.retain(|_, waiting| !waiting.is_closed());
-        if self.knocks.0.len() >= MAX_KNOCKS {
+    pub(super) fn probe(&mut self, addr: Multiaddr, answered: Answered) {
+        self.probes.0.retain(|_, waiting| !waiting.is_closed());
+        if self.probes.0.len() >= MAX_PROBES {
             return;
         }
         let dial = DialOpts::unknown_peer_id()
@@ -36,21 +36,21 @@ impl Actor {
         let id = dial.connection_id();
         match self.swarm.dial(dial) {
             Ok(()) => {
-                self.knocks.0.insert(id, answered);
+                self.probes.0.insert(id, answered);
             }
-            Err(error) => tracing::debug!(%error, "knocking failed"),
+            Err(error) => tracing::debug!(%error, "the dial failed"),
         }
     }
 
-    pub(super) fn knock_answered(&mut self, id: ConnectionId, device: DeviceId) {
-        if let Some(waiting) = self.knocks.0.remove(&id) {
+    pub(super) fn probe_answered(&mut self, id: ConnectionId, device: DeviceId) {
+        if let Some(waiting) = self.probes.0.remove(&id) {
             let _ = waiting.send(device);
         }
     }
 
-    pub(super) fn knock_failed(&mut self, id: ConnectionId, reason: &dyn std::fmt::Display) {
-        if self.knocks.0.remove(&id).is_some() {
-            tracing::debug!(%reason, "nobody was met where a ticket says");
+    pub(super) fn probe_failed(&mut self, id: ConnectionId, reason: &dyn std::fmt::Display) {
+        if self.probes.0.remove(&id).is_some() {
+            tracing::debug!(%reason, "no device answered at the ticket's address");
         }
     }
 }

@@ -6,13 +6,13 @@ use podsync_core::ticket::Ticket;
 use podsync_net::{DialError, Multiaddr, Net};
 use tokio::time::{interval, sleep};
 
-/// How often a newcomer knocks that found no place: others are served meanwhile.
-pub(super) const KNOCK_EVERY: Duration = Duration::from_secs(1);
+/// How often a newcomer dials again that found no place: others are served meanwhile.
+pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// How long those who are connected already have to let a newcomer in before a ticket's addresses are dialled.
 const KNOCK_BESIDE_AFTER: Duration = Duration::from_secs(2);
 
 /// Dials until this is dropped: one that has no place now may soon. It ends where the network does.
-pub(super) async fn knock(net: &Net, ticket: &Ticket) {
+pub(super) async fn probe(net: &Net, ticket: &Ticket) {
     let addresses = addresses(ticket);
     if addresses.is_empty() {
         return std::future::pending().await;
@@ -22,9 +22,9 @@ pub(super) async fn knock(net: &Net, ticket: &Ticket) {
         // It may be one of these, and a second connection would take the place of the first.
         sleep(KNOCK_BESIDE_AFTER).await;
     }
-    let mut knocking = interval(KNOCK_EVERY);
+    let mut rounds = interval(PROBE_EVERY);
     loop {
-        knocking.tick().await;
+        rounds.tick().await;
         if met.is_some_and(|device| net.is_connected(device)) {
             continue;
         }
@@ -33,7 +33,7 @@ pub(super) async fn knock(net: &Net, ticket: &Ticket) {
                 Err(DialError::Gone(gone)) => Err(gone),
                 Ok(()) | Err(DialError::Unreachable { .. }) => Ok(Some(issuer)),
             },
-            None => net.knock(addresses.clone()).await,
+            None => net.probe(addresses.clone()).await,
         };
         match answered {
             Ok(answered) => met = answered,

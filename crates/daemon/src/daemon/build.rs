@@ -1,0 +1,399 @@
+//! How each service is built: one function a service, which names what it uses and nothing else.
+
+use std::sync::{Arc, Mutex};
+
+use podsync_core::DeviceId;
+use podsync_net::{Multiaddr, Net};
+use podsync_store::{Blobs, Home, Log};
+use tokio::time::Instant;
+
+use super::Parts;
+use crate::{
+    hub::{sync::HubSync, upload::Uploads},
+    locks::PodLocks,
+    node::handle::Node,
+    service::{
+        catalog::Catalog,
+        contents::Inspect,
+        disk::{Disk, evictor::Evictor, holders::Holders, survey::Surveyor, whereabouts::Locator},
+        export::Export,
+        find::Finder,
+        holdings::Holdings,
+        load::{
+            Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
+        },
+        pull::{Pull, fetch::Fetcher},
+        retention::Retention,
+        save::{
+            Save,
+            pack::{Packer, Recorder},
+        },
+        share::Share,
+        status::Status,
+        team::{Team, robot::Robots},
+        verify::{Verify, bucket::BucketVerifier},
+    },
+    settings::Settings,
+    tasks::{Lifetime, Tasks},
+    versions::Versions,
+};
+
+/// What several services share.
+pub(super) struct Shared {
+    settings: Arc<Settings>,
+    lifetime: Lifetime,
+    robot: bool,
+    pub(super) home: Arc<Home>,
+    device: DeviceId,
+    node: Node,
+    pub(super) net: Net,
+    log: Log,
+    pub(super) blobs: Blobs,
+    versions: Arc<Versions>,
+    listening: Arc<Mutex<Vec<Multiaddr>>>,
+    locks: Arc<PodLocks>,
+    pub(super) tasks: Tasks,
+    started: Instant,
+    hubs: Arc<HubSync>,
+    finder: Finder,
+    pub(super) holdings: Holdings,
+}
+
+impl Shared {
+    pub(super) fn new(parts: Parts) -> Self {
+        let started = Instant::now();
+        let hubs = Arc::new(HubSync {
+            device: parts.device,
+            lifetime: parts.lifetime,
+            node: parts.node.clone(),
+            hubs: parts.hubs,
+        });
+        let finder = Finder {
+            device: parts.device,
+            node: parts.node.clone(),
+            hubs: Arc::clone(&hubs),
+            started,
+        };
+        let holdings = Holdings {
+            node: parts.node.clone(),
+            log: parts.log.clone(),
+            blobs: parts.blobs.clone(),
+            versions: Arc::clone(&parts.versions),
+        };
+        Self {
+            settings: Arc::new(parts.settings),
+            lifetime: parts.lifetime,
+            robot: parts.robot,
+            home: Arc::new(parts.home),
+            device: parts.device,
+            node: parts.node,
+            net: parts.net,
+            log: parts.log,
+            blobs: parts.blobs,
+            versions: parts.versions,
+            listening: parts.listening,
+            locks: Arc::default(),
+            tasks: Tasks::default(),
+            started,
+            hubs,
+            finder,
+            holdings,
+        }
+    }
+
+    /// Whether the daemon stays for longer than a command takes, on the machine of its device.
+    pub(super) fn stays(&self) -> bool {
+        self.lifetime == Lifetime::Service && !self.robot
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            device: self.device,
+            lifetime: self.lifetime,
+            home: Arc::clone(&self.home),
+            node: self.node.clone(),
+            net: self.net.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            hubs: Arc::clone(&self.hubs),
+            listening: Arc::clone(&self.listening),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn team(&self) -> Team {
+        Team {
+            device: self.device,
+            node: self.node.clone(),
+            net: self.net.clone(),
+            hubs: Arc::clone(&self.hubs),
+            listening: Arc::clone(&self.listening),
+        }
+    }
+
+    pub(super) fn robots(&self, team: &Arc<Team>) -> Robots {
+        Robots {
+            robot: self.robot,
+            device: self.device,
+            node: self.node.clone(),
+            net: self.net.clone(),
+            hubs: Arc::clone(&self.hubs),
+            team: Arc::clone(team),
+        }
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share {
+            device: self.device,
+            node: self.node.clone(),
+            net: self.net.clone(),
+            home: Arc::clone(&self.home),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            finder: self.finder.clone(),
+            holdings: self.holdings.clone(),
+            hubs: Arc::clone(&self.hubs),
+            recorder: self.recorder(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn save(&self, share: &Arc<Share>, evictor: &Arc<Evictor>) -> Save {
+        Save {
+            settings: Arc::clone(&self.settings),
+            node: self.node.clone(),
+            home: Arc::clone(&self.home),
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            finder: self.finder.clone(),
+            packer: self.packer(),
+            share: Arc::clone(share),
+            hubs: Arc::clone(&self.hubs),
+            evictor: Arc::clone(evictor),
+        }
+    }
+
+    pub(super) fn pull(&self, evictor: &Arc<Evictor>) -> Pull {
+        Pull {
+            node: self.node.clone(),
+            log: self.log.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            hubs: Arc::clone(&self.hubs),
+            finder: self.finder.clone(),
+            holdings: self.holdings.clone(),
+            fetcher: self.fetcher(),
+            evictor: Arc::clone(evictor),
+            started: self.started,
+        }
+    }
+
+    pub(super) fn load(&self, pull: &Arc<Pull>, evictor: &Arc<Evictor>) -> Load {
+        Load {
+            robot: self.robot,
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            holdings: self.holdings.clone(),
+            pull: Arc::clone(pull),
+            signers: self.signers(),
+            checkpoints: self.checkpoints(),
+            last: LastLoads {
+                log: self.log.clone(),
+            },
+            evictor: Arc::clone(evictor),
+        }
+    }
+
+    pub(super) fn forecaster(&self, pull: &Arc<Pull>) -> Forecaster {
+        Forecaster {
+            robot: self.robot,
+            signers: self.signers(),
+            node: self.node.clone(),
+            pull: Arc::clone(pull),
+            inspect: self.inspect(),
+        }
+    }
+
+    pub(super) fn export(&self, pull: &Arc<Pull>, evictor: &Arc<Evictor>) -> Export {
+        Export {
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            holdings: self.holdings.clone(),
+            pull: Arc::clone(pull),
+            evictor: Arc::clone(evictor),
+        }
+    }
+
+    pub(super) fn inspect(&self) -> Inspect {
+        Inspect {
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            finder: self.finder.clone(),
+            holdings: self.holdings.clone(),
+        }
+    }
+
+    pub(super) fn catalog(&self) -> Catalog {
+        Catalog {
+            node: self.node.clone(),
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            hubs: Arc::clone(&self.hubs),
+            finder: self.finder.clone(),
+            holdings: self.holdings.clone(),
+            inspect: self.inspect(),
+            locator: self.locator(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn retention(&self) -> Retention {
+        Retention {
+            node: self.node.clone(),
+            locks: Arc::clone(&self.locks),
+            holdings: self.holdings.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn disk(&self, evictor: &Arc<Evictor>) -> Disk {
+        Disk {
+            node: self.node.clone(),
+            log: self.log.clone(),
+            versions: Arc::clone(&self.versions),
+            finder: self.finder.clone(),
+            evictor: Arc::clone(evictor),
+        }
+    }
+
+    pub(super) fn verify(&self, pull: &Arc<Pull>) -> Verify {
+        Verify {
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            finder: self.finder.clone(),
+            holdings: self.holdings.clone(),
+            pull: Arc::clone(pull),
+            bucket: self.bucket_verifier(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn uploads(&self, pull: &Arc<Pull>) -> Uploads {
+        Uploads {
+            sync: Arc::clone(&self.hubs),
+            holdings: self.holdings.clone(),
+            pull: Arc::clone(pull),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    pub(super) fn evictor(&self) -> Evictor {
+        Evictor {
+            settings: Arc::clone(&self.settings),
+            home: Arc::clone(&self.home),
+            node: self.node.clone(),
+            log: self.log.clone(),
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            holdings: self.holdings.clone(),
+            surveyor: self.surveyor(),
+            hubs: Arc::clone(&self.hubs),
+            tasks: self.tasks.clone(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// What services are built of in turn.
+impl Shared {
+    fn surveyor(&self) -> Surveyor {
+        Surveyor {
+            device: self.device,
+            node: self.node.clone(),
+            log: self.log.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            holders: self.holders(),
+        }
+    }
+
+    fn holders(&self) -> Holders {
+        Holders {
+            device: self.device,
+            node: self.node.clone(),
+            net: self.net.clone(),
+        }
+    }
+
+    fn locator(&self) -> Locator {
+        Locator {
+            device: self.device,
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            holders: self.holders(),
+            hubs: Arc::clone(&self.hubs),
+        }
+    }
+
+    fn fetcher(&self) -> Fetcher {
+        Fetcher {
+            node: self.node.clone(),
+            home: Arc::clone(&self.home),
+            blobs: self.blobs.clone(),
+            holdings: self.holdings.clone(),
+            hubs: Arc::clone(&self.hubs),
+            finder: self.finder.clone(),
+        }
+    }
+
+    fn recorder(&self) -> Recorder {
+        Recorder {
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+        }
+    }
+
+    fn packer(&self) -> Packer {
+        Packer {
+            home: Arc::clone(&self.home),
+            blobs: self.blobs.clone(),
+            versions: Arc::clone(&self.versions),
+            holdings: self.holdings.clone(),
+            recorder: self.recorder(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    fn signers(&self) -> Signers {
+        Signers {
+            device: self.device,
+            node: self.node.clone(),
+            log: self.log.clone(),
+            finder: self.finder.clone(),
+        }
+    }
+
+    fn checkpoints(&self) -> Checkpoints {
+        Checkpoints {
+            versions: Arc::clone(&self.versions),
+            locks: Arc::clone(&self.locks),
+            packer: self.packer(),
+        }
+    }
+
+    fn bucket_verifier(&self) -> BucketVerifier {
+        BucketVerifier {
+            device: self.device,
+            node: self.node.clone(),
+            blobs: self.blobs.clone(),
+            finder: self.finder.clone(),
+            fetcher: self.fetcher(),
+            hubs: Arc::clone(&self.hubs),
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! What a publication names, into the bucket: its packs, their outboards, then its manifest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use podsync_api::{
+    ApiError, ErrorCode,
+    hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement},
+};
+use podsync_bucket::{OutboardsBuilder, PackRead, Source, Upload};
+use podsync_core::{
+    BlobId, TeamId,
+    engine::{EngineError, Sources},
+    feed::{Body, Entry, Publication},
+    manifest::{Manifest, PackRef},
+};
+use podsync_store::{Blobs, StoreError};
+
+use super::Uploads;
+use crate::{
+    call::Context,
+    error::Failure,
+    hub::state::TeamHub,
+    service::{find::Patience, pull::Wanted},
+    versions::HeldVersion,
+};
+
+/// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
+const MAX_BORROWED: usize = 16;
+const _: () = assert!(
+    MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
+    "room is left for new ones"
+);
+
+/// Packs read at once that the bucket doesn't know yet: hashing takes a core each.
+const READ_AT_ONCE: usize = 4;
+
+/// Where a publication's blobs lie now.
+pub(super) struct Uploaded {
+    /// One for each blob of the entry's header, in its order.
+    pub(super) objects: Vec<Placement>,
+    pub(super) outboards: Vec<ObjectRef>,
+}
+
+impl Uploads {
+    pub(super) async fn upload(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        entry: &Arc<Entry>,
+    ) -> Result<Uploaded, Failure> {
+        let held = self.published(team, entry).await?;
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        let mut packs = self.packs_to_upload(team, &manifest).await?;
+        let meter = Sent::new(hub, &packs);
+
+        let placed = hub
+            .client
+            .upload(&packs.uploads(), |object, sent| meter.note(*object, sent))
+            .await?;
+        let outboards = self.upload_outboards(hub, &mut packs).await?;
+        let sealed = self.read_blob(held.sealed.blob.id).await?;
+        let sealed = Upload::of_bytes(ObjectKind::Manifest, sealed.into());
+        let placed_manifest = hub.client.upload(&[sealed], |_, _| {}).await?;
+
+        let mut places: BTreeMap<BlobId, Placement> = packs.known;
+        for (pack, object) in packs.here.iter().zip(placed) {
+            places.insert(pack.pack, placement(&object));
+        }
+        let manifest = placed_manifest.first().map(placement);
+        let packs = entry.header().blobs.iter().skip(1);
+        let objects =
+            std::iter::once(manifest).chain(packs.map(|blob| places.get(&blob.id).copied()));
+        let objects: Option<Vec<_>> = objects.collect();
+        let objects = objects.ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Internal,
+                "an entry names packs that its manifest doesn't",
+            )
+        })?;
+        Ok(Uploaded { objects, outboards })
+    }
+
+    /// The version that an entry of the own feed published, whole on this machine again if it was not.
+    async fn published(&self, team: TeamId, entry: &Arc<Entry>) -> Result<HeldVersion, Failure> {
+        let publication = self.publication(team, entry).await?;
+        if let Some(held) = self.holdings.held_whole(team, publication.version).await?
+            && held.sealed.blob == entry.header().blobs[0]
+        {
+            return Ok(held);
+        }
+        let reference = format!("{}@{}", publication.pod, publication.version);
+        let (held, _) = self
+            .pull
+            .pull(
+                team,
+                Wanted {
+                    reference: &reference,
+                    patience: Patience::new(0, false),
+                    sources: Sources::Any,
+                },
+                &Arc::new(Context::silent()),
+            )
+            .await?;
+        Ok(held)
+    }
+
+    async fn publication(&self, team: TeamId, entry: &Arc<Entry>) -> Result<Publication, Failure> {
+        let epoch = entry.header().epoch;
+        let key = self
+            .sync
+            .node
+            .read(move |engine| engine.key(&team, &epoch).cloned())
+            .await?
+            .ok_or(EngineError::NoTeamKey(team))?;
+        match entry.open(&key) {
+            Ok(Body::Publish(publication)) => Ok(publication),
+            Ok(_) | Err(_) => Err(ApiError::new(
+                ErrorCode::Untrusted,
+                "an entry of this device's own feed can't be read",
+            )
+            .hint("the disk is damaged: `podsync doctor` looks at it")
+            .into()),
+        }
+    }
+
+    /// The packs of which all is here, and where the others lie.
+    async fn packs_to_upload(&self, team: TeamId, manifest: &Manifest) -> Result<Packs, Failure> {
+        let mut packs = Packs {
+            here: Vec::new(),
+            known: BTreeMap::new(),
+            borrowed: BTreeSet::new(),
+            read: Vec::new(),
+            unread: Vec::new(),
+            blobs: self.holdings.blobs.clone(),
+        };
+        let mut new = Vec::new();
+        for pack in &manifest.packs {
+            let (places, id) = (self.sync.hubs.places.clone(), pack.id);
+            let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
+            let holding = self.holdings.blobs.held(pack.id)?;
+            let is_whole = holding.is_some_and(|holding| holding.is_whole());
+            match (known, is_whole) {
+                (Some(known), is_whole) => {
+                    let object = known.object();
+                    if is_whole {
+                        packs.here.push(Here {
+                            pack: pack.id,
+                            object: object.id,
+                        });
+                    } else {
+                        packs.known.insert(pack.id, placement(&object));
+                    }
+                    packs.borrowed.extend(known.outboards());
+                }
+                (None, true) => new.push(self.look(pack)),
+                (None, false) => return Err(not_whole(pack).into()),
+            }
+        }
+        if packs.borrowed.len() > MAX_BORROWED {
+            packs.unread.clone_from(&packs.here);
+            packs.borrowed.clear();
+            // Those of which only a part is here have to lend theirs.
+            for pack in manifest
+                .packs
+                .iter()
+                .filter(|p| packs.known.contains_key(&p.id))
+            {
+                let (places, id) = (self.sync.hubs.places.clone(), pack.id);
+                let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
+                packs
+                    .borrowed
+                    .extend(known.into_iter().flat_map(|known| known.outboards()));
+            }
+        }
+        packs.read = stream::iter(new)
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await?;
+        let read = packs.read.iter().map(|read| Here {
+            pack: read.blob,
+            object: read.object,
+        });
+        packs.here.extend(read);
+        Ok(packs)
+    }
+
+    /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
+    /// bucket would take damaged bytes for what they are.
+    async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
+        let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
+        let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
+        if read.blob == pack.id {
+            Ok(read)
+        } else {
+            Err(StoreError::Corrupt { id: pack.id }.into())
+        }
+    }
+
+    /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
+    async fn upload_outboards(
+        &self,
+        hub: &TeamHub,
+        packs: &mut Packs,
+    ) -> Result<Vec<ObjectRef>, Failure> {
+        let mut builder = OutboardsBuilder::new();
+        let mut built = Vec::new();
+        for read in std::mem::take(&mut packs.read) {
+            built.extend(builder.add_read(read));
+        }
+        for pack in &packs.unread {
+            built.extend(builder.add(&packs.upload(pack), pack.pack).await?);
+        }
+        built.extend(builder.finish());
+        let uploads: Vec<_> = built.into_iter().map(|built| built.upload).collect();
+        let placed = hub.client.upload(&uploads, |_, _| {}).await?;
+        // A commit that finds one of them gone names it, and they are made anew.
+        let mut outboards: Vec<_> = placed;
+        let room = MAX_ENTRY_OUTBOARDS.saturating_sub(outboards.len());
+        outboards.extend(packs.borrowed.iter().take(room));
+        Ok(outboards)
+    }
+
+    async fn read_blob(&self, id: BlobId) -> Result<Vec<u8>, Failure> {
+        let reader = self.holdings.blobs.reader(id).await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let mut bytes = vec![0; usize::try_from(reader.len()).unwrap_or(0)];
+            reader.read_at(0, &mut bytes)?;
+            Ok::<_, Failure>(bytes)
+        });
+        read.await?
+    }
+}
+
+/// The packs of a version.
+struct Packs {
+    here: Vec<Here>,
+    /// Where those lie of which only a part is here.
+    known: BTreeMap<BlobId, Placement>,
+    /// Outboards objects of earlier entries.
+    borrowed: BTreeSet<ObjectRef>,
+    /// Packs that the bucket doesn't know.
+    read: Vec<PackRead>,
+    /// Packs that lie in the bucket and need outboards anew.
+    unread: Vec<Here>,
+    blobs: Blobs,
+}
+
+/// A pack of which all is on this machine.
+#[derive(Clone, Copy)]
+struct Here {
+    pack: BlobId,
+    object: ObjectId,
+}
+
+impl Packs {
+    fn uploads(&self) -> Vec<Upload> {
+        self.here.iter().map(|pack| self.upload(pack)).collect()
+    }
+
+    fn upload(&self, here: &Here) -> Upload {
+        Upload {
+            id: here.object,
+            source: held_blob(&self.blobs, here.pack),
+        }
+    }
+}
+
+/// A blob that is here, to be read as often as an upload takes.
+pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
+    let blobs = blobs.clone();
+    Source::opened_by(move || {
+        let blobs = blobs.clone();
+        async move {
+            let reader = blobs.reader(id).await.map_err(io::Error::other)?;
+            Ok(move |offset: u64, into: &mut [u8]| {
+                reader.read_at(offset, into).map_err(io::Error::other)
+            })
+        }
+    })
+}
+
+/// How much of an upload is sent.
+struct Sent<'a> {
+    hub: &'a TeamHub,
+    total: u64,
+    objects: Mutex<BTreeMap<ObjectId, u64>>,
+}
+
+impl<'a> Sent<'a> {
+    fn new(hub: &'a TeamHub, packs: &Packs) -> Self {
+        let total = packs.here.iter().map(|here| here.object.size).sum();
+        hub.note(|standing| standing.uploading = Some((0, total)));
+        Self {
+            hub,
+            total,
+            objects: Mutex::default(),
+        }
+    }
+
+    fn note(&self, object: ObjectId, sent: u64) {
+        let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
+        objects.insert(object, sent);
+        let sent = objects.values().sum();
+        self.hub
+            .note(|standing| standing.uploading = Some((sent, self.total)));
+    }
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        self.hub.note(|standing| standing.uploading = None);
+    }
+}
+
+fn placement(object: &ObjectRef) -> Placement {
+    Placement {
+        sha256: object.id.sha256,
+        generation: object.generation,
+    }
+}
+
+fn not_whole(pack: &PackRef) -> ApiError {
+    let text = format!(
+        "only a part of pack {} is on this machine, and the bucket isn't known to have it",
+        pack.id.short()
+    );
+    ApiError::new(ErrorCode::Unreachable, text).hint(
+        "the device that shared it first brings it, or this device does once it has all of it",
+    )
+}

@@ -1,0 +1,72 @@
+//! What operators and load balancers ask: is the hub ready, how is each team's bucket, and the metrics.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use podsync_api::hub::HubErrorCode;
+
+use crate::{
+    failure::Failure,
+    health::{self, State as Condition, TeamHealth},
+    hub::Hub,
+    storage::StorageError,
+};
+
+/// Ready while a bucket takes shares. Whose doesn't is not for strangers.
+pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
+    if health::can_serve(&team_health(&hub).await) {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Failure::new(
+        HubErrorCode::StorageUnavailable,
+        "no team's bucket accepts shares; /health/teams and the log say why",
+    ))
+}
+
+async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
+    let teams = hub.teams.all().into_iter();
+    let asked = teams.map(|team| {
+        let id = team.id();
+        let answers = async move {
+            team.answers().await?;
+            Ok::<_, StorageError>(team.takes_writes())
+        };
+        (id, answers)
+    });
+    let health = hub.health.of(asked.collect()).await;
+    for team in &health {
+        let ready = i64::from(team.state == Condition::Ready);
+        let label = team.team.into();
+        hub.metrics.team_ready.get_or_create(&label).set(ready);
+    }
+    health
+}
+
+pub(crate) async fn teams(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
+    if !hub.identity().guard.admits(&headers) {
+        return not_shown();
+    }
+    Json(team_health(&hub).await).into_response()
+}
+
+pub(crate) async fn show_metrics(State(hub): State<Arc<Hub>>, headers: HeaderMap) -> Response {
+    const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    if !hub.identity().guard.admits(&headers) {
+        return not_shown();
+    }
+    for team in hub.teams.all() {
+        team.note_usage(&hub.metrics);
+    }
+    ([(header::CONTENT_TYPE, TYPE)], hub.metrics.text()).into_response()
+}
+
+fn not_shown() -> Response {
+    let words =
+        "send `authorization: Bearer` with the token of `metrics_token` in the hub's settings\n";
+    (StatusCode::FORBIDDEN, words).into_response()
+}

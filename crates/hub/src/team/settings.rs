@@ -1,0 +1,31 @@
+//! What an operator settles for a team.
+
+use std::sync::Arc;
+
+use podsync_core::TeamId;
+use serde::Deserialize;
+
+use crate::{gc::decide::Retention, storage::Storage};
+
+/// A team that the hub serves.
+#[derive(Clone)]
+pub struct TeamSettings {
+    pub team: TeamId,
+    pub bucket: Arc<dyn Storage>,
+    /// Bytes of objects; none where there is no end.
+    pub quota: Option<u64>,
+    pub retention: Retention,
+    /// When uploads are hashed before a commit names them.
+    pub confirm: Confirm,
+}
+
+/// When new objects are hashed before a commit names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confirm {
+    /// Where the server takes wrong bytes.
+    #[default]
+    WhereNeeded,
+    Always,
+    Never,
+}
