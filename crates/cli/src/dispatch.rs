@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Status(command::status::Status),
     /// List teammates' devices and their connections
     Peers(command::status::Peers),
+    /// Open podsync's page in the browser
+    Ui(command::ui::Ui),
     /// Find problems on this machine and say how to fix each
     Doctor(command::doctor::Doctor),
     /// For hook scripts: load a chosen version once the emulator is ready
@@ -116,6 +118,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Verify(command) => verify::run(context, command).await,
         Command::Drop(command) => drop::run(context, command).await,
         Command::Status(command) => status::run(context, &command).await,
+        Command::Ui(command) => ui::run(context, &command).await,
         Command::Doctor(command) => doctor::run(context, command).await,
         Command::RunHook(command) => run_hook::run(context, command).await,
         Command::Stop(command) => stop::run(context, &command).await,
@@ -156,6 +159,7 @@ impl Command {
             | Self::Verify(_)
             | Self::Status(_)
             | Self::Peers(_)
+            | Self::Ui(_)
             | Self::Daemon(_) => Use::Refuses,
         }
     }

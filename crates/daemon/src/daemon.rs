@@ -23,6 +23,7 @@ use crate::{
         load::{
             Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
         },
+        machine::Machine,
         pull::{Pull, fetch::Fetcher},
         retention::Retention,
         save::{
@@ -59,6 +60,7 @@ pub(crate) struct Parts {
 /// A daemon: its services, and what ends it.
 pub(crate) struct Daemon {
     pub(crate) status: Arc<Status>,
+    pub(crate) machine: Arc<Machine>,
     pub(crate) team: Arc<Team>,
     pub(crate) robots: Arc<Robots>,
     pub(crate) save: Arc<Save>,
@@ -78,7 +80,7 @@ pub(crate) struct Daemon {
     stays: bool,
     pub(crate) tasks: Tasks,
     /// Held as long as the daemon runs: with it goes the lock on the home.
-    _home: Arc<Home>,
+    pub(crate) home: Arc<Home>,
     pub(crate) net: Net,
     pub(crate) blobs: Blobs,
 }
@@ -219,6 +221,9 @@ impl Daemon {
                 listening,
                 tasks: tasks.clone(),
             }),
+            machine: Arc::new(Machine {
+                settings: Arc::clone(&settings),
+            }),
             robots: Arc::new(Robots {
                 robot,
                 device,
@@ -336,7 +341,7 @@ impl Daemon {
             holdings,
             stays: lifetime == Lifetime::Service && !robot,
             tasks,
-            _home: home,
+            home,
             net,
             blobs,
             team,
