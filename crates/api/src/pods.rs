@@ -297,7 +297,6 @@ pub struct Version {
     pub reference: String,
     pub id: VersionId,
     /// The versions that it was made from; they may have been dropped since.
-    #[serde(default)]
     pub parents: Vec<VersionId>,
     /// None while private.
     pub number: Option<u64>,

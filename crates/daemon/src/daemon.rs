@@ -80,7 +80,7 @@ pub(crate) struct Daemon {
     stays: bool,
     pub(crate) tasks: Tasks,
     /// Held as long as the daemon runs: with it goes the lock on the home.
-    pub(crate) home: Arc<Home>,
+    _home: Arc<Home>,
     pub(crate) net: Net,
     pub(crate) blobs: Blobs,
 }
@@ -341,7 +341,7 @@ impl Daemon {
             holdings,
             stays: lifetime == Lifetime::Service && !robot,
             tasks,
-            home,
+            _home: home,
             net,
             blobs,
             team,

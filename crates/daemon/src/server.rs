@@ -36,7 +36,7 @@ const PROGRESS_QUEUE: usize = 16;
 pub(crate) fn router(daemon: &Daemon) -> Router {
     let tasks = daemon.tasks.clone();
     let calls = calls(daemon);
-    let page = Page::new(calls.clone(), Arc::clone(&daemon.home), tasks.clone());
+    let page = Page::new(calls.clone(), tasks.clone());
     let routes = Routes {
         router: calls,
         tasks,

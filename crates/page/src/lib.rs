@@ -88,10 +88,19 @@ mod tests {
         let text = String::from_utf8(page.bytes.into_owned()).unwrap();
         assert!(!text.contains("<style"), "no inline style");
         assert!(!text.contains("<script>"), "no inline script");
-        for name in text.split(['"', '\'']).filter(|part| part.starts_with("/assets/")) {
+        for name in text
+            .split(['"', '\''])
+            .filter(|part| part.starts_with("/assets/"))
+        {
             assert!(asset(name).is_some(), "{name} isn't there");
         }
-        for path in ["/sources.sha256", "/../Cargo.toml", "/nothing", "", "index.html"] {
+        for path in [
+            "/sources.sha256",
+            "/../Cargo.toml",
+            "/nothing",
+            "",
+            "index.html",
+        ] {
             assert!(asset(path).is_none(), "{path}");
         }
     }

@@ -38,11 +38,7 @@ pub(crate) async fn run(context: &Context, ui: &Ui) -> Result<(), ApiError> {
     outcome
 }
 
-async fn open(
-    context: &Context,
-    connection: &Connection<'_>,
-    ui: &Ui,
-) -> Result<(), ApiError> {
+async fn open(context: &Context, connection: &Connection<'_>, ui: &Ui) -> Result<(), ApiError> {
     let opened = connection.watch(&page::OpenPage { port: ui.port }).await?;
     let transient = connection.watch(&node::GetStatus {}).await?.transient;
     let bridge = if ui.print_url {
@@ -54,7 +50,9 @@ async fn open(
         Some(_) => context
             .printer
             .note("The page is open in your browser. `podsync ui --print-url` prints its address."),
-        None => context.printer.result(&opened, |opened| opened.url.clone())?,
+        None => context
+            .printer
+            .result(&opened, |opened| opened.url.clone())?,
     }
     if transient {
         context
@@ -99,10 +97,12 @@ fn open_browser(context: &Context, url: &str) -> Option<Bridge> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    opened.is_ok_and(|status| status.success()).then_some(Bridge {
-        _file: file,
-        life: BRIDGE_LIFE,
-    })
+    opened
+        .is_ok_and(|status| status.success())
+        .then_some(Bridge {
+            _file: file,
+            life: BRIDGE_LIFE,
+        })
 }
 
 fn bridge(context: &Context, url: &str) -> Result<tempfile::NamedTempFile, ApiError> {

@@ -1,4 +1,5 @@
-//! Files that come from the browser or go to it. They lie in the home's `tmp`, each for one import or one export.
+//! Files that come from the browser or go to it. They lie in the system's temporary folder, each for one import or
+//! one export: nothing that lies in a home is ever saved.
 //!
 //! Nothing is saved or exported here: the control API's `save` takes a file's path, and its `export` writes to one.
 
@@ -19,7 +20,6 @@ use axum::{
 };
 use futures::{StreamExt, TryStreamExt};
 use podsync_api::{ApiError, ErrorCode};
-use podsync_store::Home;
 use serde::Serialize;
 use tempfile::TempDir;
 use tokio::{fs::File, io::AsyncWriteExt, time::Instant};
@@ -35,11 +35,15 @@ use crate::error::Failure;
 const MAX_FILES: usize = 8;
 /// How long one stays that nobody fetches or removes.
 const LIFE: Duration = Duration::from_secs(60 * 60);
+/// What is left on the disk in any case.
+const RESERVE: u64 = 64 << 20;
+const PREFIX: &str = "podsync-page-";
 /// Bytes that are read at once on the way to the browser.
 const PIECE_LEN: usize = 256 << 10;
 
 pub(super) struct Files {
-    home: Arc<Home>,
+    /// Where they lie.
+    folder: PathBuf,
     kept: Mutex<Vec<Stay>>,
 }
 
@@ -60,9 +64,9 @@ struct Place {
 }
 
 impl Files {
-    pub(super) fn new(home: Arc<Home>) -> Self {
+    pub(super) fn new(folder: PathBuf) -> Self {
         Self {
-            home,
+            folder,
             kept: Mutex::default(),
         }
     }
@@ -72,7 +76,9 @@ impl Files {
             let what = format!("the page has {MAX_FILES} imports and exports under way");
             return Err(ApiError::new(ErrorCode::Busy, what).hint("wait until one of them is done"));
         }
-        let folder = TempDir::with_prefix_in("page-", self.home.tmp()).map_err(|error| failed(&error))?;
+        // Its owner's alone.
+        let folder =
+            TempDir::with_prefix_in(PREFIX, &self.folder).map_err(|error| failed(&error))?;
         let path = folder.path().join("state.snapshot");
         Ok((folder, path))
     }
@@ -136,7 +142,10 @@ async fn import(State(files): State<Arc<Files>>, headers: HeaderMap, body: Body)
         .get(header::CONTENT_LENGTH)
         .and_then(|len| len.to_str().ok()?.parse().ok());
     let Some(len) = len else {
-        let error = ApiError::new(ErrorCode::Invalid, "the request doesn't say how long the file is");
+        let error = ApiError::new(
+            ErrorCode::Invalid,
+            "the request doesn't say how long the file is",
+        );
         return failure(error.hint("send it with Content-Length"));
     };
     match files.receive(len, body).await {
@@ -147,11 +156,16 @@ async fn import(State(files): State<Arc<Files>>, headers: HeaderMap, body: Body)
 
 impl Files {
     async fn receive(&self, len: u64, body: Body) -> Result<Place, ApiError> {
-        self.home
-            .ensure_room(len)
-            .map_err(|error| ApiError::from(Failure::from(error)))?;
+        let free = podsync_store::free_bytes(&self.folder).map_err(Failure::from)?;
+        if len.saturating_add(RESERVE) > free {
+            let text = format!("{} has no room for {len} bytes", self.folder.display());
+            return Err(ApiError::new(ErrorCode::Disk, text)
+                .hint("free some space, or start the daemon with another TMPDIR"));
+        }
         let (folder, path) = self.place()?;
-        let mut file = File::create_new(&path).await.map_err(|error| failed(&error))?;
+        let mut file = File::create_new(&path)
+            .await
+            .map_err(|error| failed(&error))?;
         let mut pieces = body.into_data_stream();
         let mut received = 0;
         while let Some(piece) = pieces.next().await {
@@ -160,7 +174,9 @@ impl Files {
             if received > len {
                 return Err(broken_off());
             }
-            file.write_all(&piece).await.map_err(|error| failed(&error))?;
+            file.write_all(&piece)
+                .await
+                .map_err(|error| failed(&error))?;
         }
         if received < len {
             return Err(broken_off());
@@ -194,7 +210,10 @@ async fn fetch(
     });
     let attachment = format!("attachment; filename=\"{}\"", plain(&name));
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/octet-stream"),
+        ),
         (header::CONTENT_LENGTH, HeaderValue::from(metadata.len())),
         (
             header::CONTENT_DISPOSITION,
@@ -221,12 +240,15 @@ fn plain(name: &str) -> String {
 
 fn failed(error: &io::Error) -> ApiError {
     ApiError::new(ErrorCode::Disk, format!("a file of the page: {error}"))
-        .hint("check the disk that podsync's home is on")
+        .hint("check the disk with the system's temporary folder")
 }
 
 fn broken_off() -> ApiError {
-    ApiError::new(ErrorCode::Invalid, "the file did not come as long as it was said to be")
-        .hint("send it again")
+    ApiError::new(
+        ErrorCode::Invalid,
+        "the file did not come as long as it was said to be",
+    )
+    .hint("send it again")
 }
 
 #[cfg(test)]
@@ -234,12 +256,11 @@ mod tests {
     use super::*;
 
     fn files(folder: &TempDir) -> Files {
-        let home = Home::open(&folder.path().join("home"), "a test").unwrap();
-        Files::new(Arc::new(home))
+        Files::new(folder.path().to_owned())
     }
 
-    fn left(files: &Files) -> usize {
-        std::fs::read_dir(files.home.tmp()).unwrap().count()
+    fn left(folder: &TempDir) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
     }
 
     #[tokio::test]
@@ -250,15 +271,19 @@ mod tests {
             let refused = files.receive(len, Body::from(bytes)).await.err().unwrap();
             assert_eq!(refused.code, ErrorCode::Invalid);
         }
-        let refused = files.receive(u64::MAX / 2, Body::empty()).await.err().unwrap();
+        let refused = files
+            .receive(u64::MAX / 2, Body::empty())
+            .await
+            .err()
+            .unwrap();
         assert_eq!(refused.code, ErrorCode::Disk);
-        assert_eq!(left(&files), 0);
+        assert_eq!(left(&folder), 0);
 
         let place = files.receive(4, Body::from("four")).await.unwrap();
         assert_eq!(std::fs::read(&place.path).unwrap(), b"four");
         assert!(files.take("another").is_none());
         drop(files.take(&place.id).unwrap());
-        assert_eq!(left(&files), 0);
+        assert_eq!(left(&folder), 0);
     }
 
     #[tokio::test]
@@ -270,9 +295,9 @@ mod tests {
         }
         let refused = files.receive(1, Body::from("x")).await.err().unwrap();
         assert_eq!(refused.code, ErrorCode::Busy);
-        assert_eq!(left(&files), MAX_FILES);
+        assert_eq!(left(&folder), MAX_FILES);
         drop(files);
-        assert_eq!(std::fs::read_dir(folder.path().join("home/tmp")).unwrap().count(), 0);
+        assert_eq!(left(&folder), 0);
     }
 
     #[test]

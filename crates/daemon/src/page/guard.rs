@@ -198,9 +198,7 @@ mod tests {
         ]);
         assert!(guard.stranger(&Method::GET, &two).is_some());
 
-        let from = |origin| {
-            headers(&[(header::HOST, "127.0.0.1:7638"), (header::ORIGIN, origin)])
-        };
+        let from = |origin| headers(&[(header::HOST, "127.0.0.1:7638"), (header::ORIGIN, origin)]);
         assert_eq!(
             guard.stranger(&Method::POST, &from("http://127.0.0.1:7638")),
             None

@@ -9,7 +9,6 @@ use std::{
 
 use axum::Router;
 use podsync_api::{ApiError, ErrorCode, page};
-use podsync_store::Home;
 use tokio::{
     net::TcpListener,
     sync::Mutex,
@@ -39,30 +38,28 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) struct Page {
     /// The calls of the control socket.
     api: Router,
-    home: Arc<Home>,
     tasks: Tasks,
     open: Mutex<Option<Arc<Guard>>>,
 }
 
 impl Page {
-    pub(crate) fn new(api: Router, home: Arc<Home>, tasks: Tasks) -> Self {
+    pub(crate) fn new(api: Router, tasks: Tasks) -> Self {
         Self {
             api,
-            home,
             tasks,
             open: Mutex::default(),
         }
     }
 
     async fn serve(self: Arc<Self>, listener: TcpListener, guard: Arc<Guard>) {
-        let files = Arc::new(Files::new(Arc::clone(&self.home)));
+        let files = Arc::new(Files::new(std::env::temp_dir()));
         let router = router(&guard, self.api.clone(), &files);
         let closed = CancellationToken::new();
         let serving = axum::serve(Places::of(listener), router)
             .with_graceful_shutdown(closed.clone().cancelled_owned());
         let mut serving = pin!(serving.into_future());
         tokio::select! {
-            _ = &mut serving => {}
+            _ = &mut serving => return,
             () = self.unused(guard) => closed.cancel(),
         }
         // Requests have ended with their sessions; a connection that never sent one may stay behind.
@@ -103,7 +100,10 @@ impl Handle<page::OpenPage> for Page {
             }
             None => {
                 let listener = bind(call.port).await?;
-                let port = listener.local_addr().map_err(|error| taken(0, &error))?.port();
+                let port = listener
+                    .local_addr()
+                    .map_err(|error| taken(0, &error))?
+                    .port();
                 let guard = Arc::new(Guard::new(port, self.tasks.stopping()));
                 tracing::info!(port, "the page is open on loopback");
                 *open = Some(Arc::clone(&guard));

@@ -11,7 +11,11 @@ pub(super) struct Kept(blake3::Hash);
 
 impl Secret {
     pub(super) fn draw() -> Self {
-        Self(blake3::Hash::from_bytes(rand::random()).to_hex().to_string())
+        Self(
+            blake3::Hash::from_bytes(rand::random())
+                .to_hex()
+                .to_string(),
+        )
     }
 
     pub(super) fn expose(&self) -> &str {

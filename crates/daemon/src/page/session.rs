@@ -180,13 +180,20 @@ mod tests {
         assert!(sessions.admit(cookie, Some(cookie)).is_none());
         assert!(sessions.admit(key, Some(key)).is_none());
         tokio::time::advance(IDLE_LIFE).await;
-        assert!(sessions.admit(cookie, Some(key)).is_none(), "idle for too long");
+        assert!(
+            sessions.admit(cookie, Some(key)).is_none(),
+            "idle for too long"
+        );
         assert!(sessions.last_end().is_none());
 
         let begun = sessions.begin(sessions.token().expose()).unwrap();
         assert!(sessions.last_end().is_some());
         sessions.end(begun.cookie.expose());
-        assert!(sessions.admit(begun.cookie.expose(), Some(begun.key.expose())).is_none());
+        assert!(
+            sessions
+                .admit(begun.cookie.expose(), Some(begun.key.expose()))
+                .is_none()
+        );
     }
 
     #[tokio::test(start_paused = true)]

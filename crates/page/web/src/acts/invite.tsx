@@ -44,6 +44,7 @@ export function InviteDialog({ team, onClose }: { team: TeamStatus; onClose: () 
   if (invited) {
     return (
       <Dialog
+        wide
         title="The ticket"
         onClose={onClose}
         buttons={
@@ -53,14 +54,14 @@ export function InviteDialog({ team, onClose }: { team: TeamStatus; onClose: () 
         }
       >
         <p>
-          Send it to your teammate on a way that you both trust. Whoever has it can join as a {invited.role}:{' '}
+          Send it to your teammate by a way that you both trust. Whoever has it can join as a {invited.role}:{' '}
           {count(invited.uses, 'device')}, until {when(invited.expires_ms)}. This page does not show it again.
         </p>
         <div class="ticket">
           <Qr text={invited.ticket} label="The ticket as a QR code" />
           <div>
             <p class="secret">
-              <code>{invited.ticket}</code>
+              <code tabIndex={0}>{invited.ticket}</code>
               <Copy text={invited.ticket} label="Copy the ticket" />
             </p>
             <p class="faint">

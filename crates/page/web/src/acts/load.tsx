@@ -143,7 +143,7 @@ function Shown({ forecast }: { forecast: Forecast }) {
         {forecast.planned ? 'The emulator made this plan.' : 'Two lists of resources were compared.'} The emulator's
         present state is kept first, and undo brings it back.
       </p>
-      {forecast.failed.map(([service, why]) => (
+      {(forecast.failed ?? []).map(([service, why]) => (
         <p key={service} class="warning">
           <Icon name="warning" /> {service} stays as it is: {why}
         </p>

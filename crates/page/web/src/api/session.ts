@@ -19,18 +19,22 @@ export function ended(): void {
 }
 
 export async function begin(): Promise<void> {
-  const token = /^#token=([0-9a-f]{64})$/.exec(location.hash)?.[1];
-  if (token) {
-    // The token must not stay in the history, nor in a bookmark.
-    history.replaceState(null, '', '/');
-    await spend(token);
-  } else {
-    session.set(localStorage.getItem(KEY) ? 'open' : 'none');
-  }
+  if (!(await spendToken())) session.set(localStorage.getItem(KEY) ? 'open' : 'none');
+  // The URL of a new token may be opened in a tab that shows the page already.
+  addEventListener('hashchange', () => void spendToken());
   // Another tab of this page was opened with a new token: its session is ours too.
   addEventListener('storage', (event) => {
     if (event.key === KEY && event.newValue) session.set('open');
   });
+}
+
+async function spendToken(): Promise<boolean> {
+  const token = /^#token=([0-9a-f]{64})$/.exec(location.hash)?.[1];
+  if (!token) return false;
+  // It must not stay in the history, nor in a bookmark.
+  history.replaceState(null, '', '/');
+  await spend(token);
+  return true;
 }
 
 async function spend(token: string): Promise<void> {
@@ -45,6 +49,7 @@ async function spend(token: string): Promise<void> {
     localStorage.setItem(KEY, key);
     session.set('open');
   } catch {
-    session.set('none');
+    // A token that was spent before: perhaps by this very browser, whose session goes on.
+    session.set(localStorage.getItem(KEY) ? 'open' : 'none');
   }
 }

@@ -28,8 +28,31 @@ function keep(key: string, value: unknown): void {
   if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value as string);
 }
 
-export function forgetAnswers(): void {
-  kept.clear();
+const keyOf = (path: Path, team: string, body: unknown) => JSON.stringify([path, team, body]);
+
+/** Answers that were asked for before the view that needs them was there, by their keys. */
+const early = new Map<string, Promise<unknown>>();
+
+/** Asks ahead. */
+export function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'): void {
+  const asked = call(path, body, { team });
+  // Who asks again is told what is wrong.
+  asked.catch(() => undefined);
+  early.set(keyOf(path, team, body), asked);
+}
+
+/** The home's only team was asked about before its name was known. */
+export function onlyTeamIs(team: string): void {
+  for (const [key, asked] of [...early]) {
+    const [path, about, body] = JSON.parse(key) as [Path, string, unknown];
+    if (about === '-' && path.includes('{team}')) early.set(keyOf(path, team, body), asked);
+  }
+}
+
+function takeEarly<T>(key: string): Promise<T> | undefined {
+  const asked = early.get(key) as Promise<T> | undefined;
+  early.delete(key);
+  return asked;
 }
 
 /** `null` as body: don't ask. With `live` it is asked again whenever something happened. */
@@ -38,7 +61,7 @@ export function useAnswer<P extends Path>(
   body: Request<P> | null,
   { team = '-', live = true }: { team?: string; live?: boolean } = {},
 ): Asked<Answer<P>> {
-  const key = JSON.stringify([path, team, body]);
+  const key = keyOf(path, team, body);
   const now = useStore(age);
   const [turn, setTurn] = useState(0);
   const [state, setState] = useState<{ key: string; data: Answer<P> | null; error: CallError | null }>({
@@ -50,8 +73,9 @@ export function useAnswer<P extends Path>(
     if (body === null) return;
     const stop = new AbortController();
     if (state.key !== key) setState({ key, data: (kept.get(key) as Answer<P>) ?? null, error: null });
-    call(path, body, { team, signal: stop.signal })
+    (takeEarly<Answer<P>>(key) ?? call(path, body, { team, signal: stop.signal }))
       .then((data) => {
+        if (stop.signal.aborted) return;
         keep(key, data);
         setState({ key, data, error: null });
       })

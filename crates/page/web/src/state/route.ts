@@ -35,6 +35,7 @@ function read(): Route {
 export const route = store<Route>(read());
 
 export function watchRoute(): void {
+  route.set(read());
   addEventListener('hashchange', () => route.set(read()));
 }
 

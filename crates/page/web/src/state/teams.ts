@@ -1,7 +1,7 @@
 /** Which teams there are, and which one is looked at. */
 import { useEffect } from 'preact/hooks';
 import type { Shapes } from '../api/call';
-import { useAnswer } from './ask';
+import { onlyTeamIs, useAnswer } from './ask';
 import { go, route } from './route';
 import { useStore } from './store';
 
@@ -15,6 +15,7 @@ export function useStatus() {
 /** The team of the URL; the first where it names none that there is. */
 export function useTeam(status: Status | null): TeamStatus | null {
   const { team, view } = useStore(route);
+  if (status?.teams.length === 1) onlyTeamIs(status.teams[0]?.name ?? '-');
   const found = status?.teams.find(({ name }) => name === team) ?? status?.teams[0] ?? null;
   useEffect(() => {
     if (found && found.name !== team) go({ team: found.name, view }, { replace: true });

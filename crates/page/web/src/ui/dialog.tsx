@@ -20,6 +20,8 @@ export function Dialog({ title, onClose, children, buttons, wide, onSubmit }: Pr
   useEffect(() => {
     const back = document.activeElement;
     dialog.current?.showModal();
+    // The first thing to fill in, or else the button that changes nothing.
+    dialog.current?.querySelector<HTMLElement>('.dialog-body :is(input, select), .dialog-foot button')?.focus();
     return () => {
       if (back instanceof HTMLElement && back.isConnected) back.focus();
     };

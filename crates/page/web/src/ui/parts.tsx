@@ -106,7 +106,9 @@ interface TextProps {
   onValue: (value: string) => void;
   hint?: ComponentChildren;
   required?: boolean;
+  /** Is not shown while it is typed. */
   secret?: boolean;
+  /** What is likely meant. */
   list?: string[];
   placeholder?: string;
 }
@@ -114,29 +116,30 @@ interface TextProps {
 export function TextField({ label, value, onValue, hint, required, secret, list, placeholder }: TextProps) {
   return (
     <Field label={label} hint={hint}>
-      {(id, described) => (
-        <>
-          <input
-            id={id}
-            type={secret ? 'password' : 'text'}
-            autocomplete="off"
-            spellcheck={false}
-            value={value}
-            required={required}
-            placeholder={placeholder}
-            aria-describedby={described}
-            list={list ? `${id}-list` : undefined}
-            onInput={(event) => onValue(event.currentTarget.value)}
-          />
-          {list && (
+      {(id, described) => {
+        const common = {
+          id,
+          autocomplete: 'off' as const,
+          spellcheck: false,
+          value,
+          required,
+          placeholder,
+          'aria-describedby': described,
+          onInput: (event: { currentTarget: HTMLInputElement }) => onValue(event.currentTarget.value),
+        };
+        if (secret) return <input type="password" {...common} />;
+        if (!list?.length) return <input type="text" {...common} />;
+        return (
+          <>
+            <input type="text" list={`${id}-list`} {...common} />
             <datalist id={`${id}-list`}>
               {list.map((value) => (
                 <option key={value} value={value} />
               ))}
             </datalist>
-          )}
-        </>
-      )}
+          </>
+        );
+      }}
     </Field>
   );
 }

@@ -4,7 +4,7 @@ import { standing, transfers } from '../api/live';
 import { session } from '../api/session';
 import { acts } from '../state/acts';
 import { bind, watchKeys } from '../state/keys';
-import { go, href, route, type View, VIEWS, watchRoute } from '../state/route';
+import { go, href, route, type View, VIEWS } from '../state/route';
 import { useStore } from '../state/store';
 import { type Status, type TeamStatus, useStatus, useTeam } from '../state/teams';
 import { count } from '../text';
@@ -31,7 +31,6 @@ const NAMES: Record<View, string> = {
 
 export function App() {
   const here = useStore(session);
-  useEffect(watchRoute, []);
   useEffect(watchKeys, []);
   if (here === 'none') return <Locked />;
   return (

@@ -54,7 +54,7 @@ function Ask({ asked: { question, answer } }: { asked: Asked }) {
       >
         <p>{question.message}</p>
         <p class="secret">
-          <code>{question.secret}</code>
+          <code tabIndex={0}>{question.secret}</code>
           <Copy text={question.secret} label={question.label} />
         </p>
       </Dialog>

@@ -23,14 +23,17 @@ export function Storage({ team, status }: { team: TeamStatus; status: Status }) 
 
 function Disk({ team }: { team: TeamStatus }) {
   // Only what would go: nothing is deleted by looking.
-  const { data, error, again } = useAnswer('/v1/gc', { budget: 0, dry_run: true, consents: [] });
-  const now = useAnswer('/v1/gc', { dry_run: true, consents: [] });
-  const free = () =>
-    act(
+  const { data, error, again } = useAnswer('/v1/gc', { budget: 0, dry_run: true, consents: [] }, { live: false });
+  const now = useAnswer('/v1/gc', { dry_run: true, consents: [] }, { live: false });
+  const free = async () => {
+    await act(
       '/v1/gc',
       { dry_run: false, consents: [] },
       { title: 'Free disk space', team: team.name, done: (freed) => `Freed ${bytes(freed.freed)}.` },
     );
+    again();
+    now.again();
+  };
   return (
     <section aria-label="Disk">
       <h2>Disk</h2>

@@ -72,10 +72,10 @@ function Members({ team, members, peers }: { team: TeamStatus; members: Member[]
             <th scope="col">Device</th>
             <th scope="col">Role</th>
             <th scope="col">Contact</th>
-            <th scope="col" class="number">
+            <th scope="col" class="number traffic">
               Round trip
             </th>
-            <th scope="col" class="number">
+            <th scope="col" class="number traffic">
               Sent / received
             </th>
             {admin && (
@@ -148,8 +148,8 @@ function MemberRow({ team, member, peer, admin }: RowProps) {
           </>
         )}
       </td>
-      <td class="number">{peer?.round_trip_us ? `${(peer.round_trip_us / 1000).toFixed(1)} ms` : ''}</td>
-      <td class="number">{peer && (peer.sent || peer.received) ? `${bytes(peer.sent)} / ${bytes(peer.received)}` : ''}</td>
+      <td class="number traffic">{peer?.round_trip_us ? `${(peer.round_trip_us / 1000).toFixed(1)} ms` : ''}</td>
+      <td class="number traffic">{peer && (peer.sent || peer.received) ? `${bytes(peer.sent)} / ${bytes(peer.received)}` : ''}</td>
       {admin && (
         <td>
           {!member.this_device && (
