@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create this device's key. `team create` and `team join` do this too
+    /// Create this device's key. `team create`, `team join` and `ui` do this too
     Init(command::init::Init),
     /// Create, join and manage teams
     #[command(subcommand)]

@@ -32,6 +32,8 @@ pub(crate) struct Ui {
 }
 
 pub(crate) async fn run(context: &Context, ui: &Ui) -> Result<(), ApiError> {
+    // A new machine begins in the page: it founds a team there, or joins one.
+    context.ensure_key().await?;
     let connection = Connection::open(context, Needs::Network).await?;
     let outcome = open(context, &connection, ui).await;
     connection.close().await;

@@ -4,6 +4,7 @@ import { useEffect, useId, useState } from 'preact/hooks';
 import { CallError, type Progress } from '../api/call';
 import { ago, bytes, when } from '../text';
 import { Icon, type IconName } from './icon';
+import { Words } from './words';
 
 export function Time({ ms }: { ms: number }) {
   return (
@@ -59,8 +60,14 @@ export function Trouble({ error, again }: { error: CallError; again?: () => void
     <div class="trouble" role="alert">
       <Icon name="warning" />
       <div>
-        <p>{error.told.message}</p>
-        {error.told.hint && <p class="faint">{error.told.hint}</p>}
+        <p>
+          <Words text={error.told.message} />
+        </p>
+        {error.told.hint && (
+          <p class="faint">
+            <Words text={error.told.hint} />
+          </p>
+        )}
         {again && (
           <button type="button" onClick={again}>
             Try again

@@ -8,6 +8,7 @@ import { useStore } from '../state/store';
 import { bytes, count } from '../text';
 import { Icon } from '../ui/icon';
 import { Copy, Dot, Loading, Time, Trouble } from '../ui/parts';
+import { Words } from '../ui/words';
 
 export function Machine({ status }: { status: Status }) {
   return (
@@ -18,7 +19,10 @@ export function Machine({ status }: { status: Status }) {
       </header>
       {status.warnings.map((warning) => (
         <p key={warning} class="warning">
-          <Icon name="warning" /> {warning}
+          <Icon name="warning" />
+          <span>
+            <Words text={warning} />
+          </span>
         </p>
       ))}
       <section aria-label="Daemon">
@@ -26,8 +30,9 @@ export function Machine({ status }: { status: Status }) {
         <dl class="facts">
           <div>
             <dt>Device</dt>
-            <dd class="mono break">
-              {status.device} <Copy text={status.device} label="Copy the device's id" />
+            <dd class="device">
+              <span class="mono break">{status.device}</span>
+              <Copy text={status.device} label="Copy the device's id" />
             </dd>
           </div>
           <div>
@@ -129,7 +134,9 @@ function Doctor() {
                 <strong>{finding.check}</strong>
                 <div>
                   <p class="break">{finding.found}</p>
-                  {finding.fix && <p class="faint">To fix it: {finding.fix}</p>}
+                  {finding.fix && <p class="faint">
+                      To fix it: <Words text={finding.fix} />
+                    </p>}
                 </div>
               </li>
             ))}

@@ -2,6 +2,7 @@
 import { dismiss, notices } from '../state/acts';
 import { useStore } from '../state/store';
 import { Icon } from '../ui/icon';
+import { Words } from '../ui/words';
 
 export function Notices() {
   const shown = useStore(notices);
@@ -11,8 +12,14 @@ export function Notices() {
         <div key={id} class={`notice ${tone}`}>
           <Icon name={tone === 'done' ? 'check' : 'warning'} />
           <div>
-            <p>{text}</p>
-            {hint && <p class="faint">{hint}</p>}
+            <p>
+              <Words text={text} />
+            </p>
+            {hint && (
+              <p class="faint">
+                <Words text={hint} />
+              </p>
+            )}
           </div>
           <button type="button" class="quiet icon-only" aria-label="Dismiss" onClick={() => dismiss(id)}>
             <Icon name="close" />

@@ -4,6 +4,7 @@ import { type Asked, questions } from '../state/questions';
 import { useStore } from '../state/store';
 import { Dialog } from '../ui/dialog';
 import { Copy } from '../ui/parts';
+import { Words } from '../ui/words';
 
 const CONSENTS: Record<Shapes['Consent'], { title: string; yes: string; dangerous?: boolean }> = {
   remote: { title: 'Load into another machine?', yes: 'Load there' },
@@ -77,7 +78,9 @@ function Ask({ asked: { question, answer } }: { asked: Asked }) {
         </>
       }
     >
-      <p class="pre">{question.message}</p>
+      <p class="pre">
+        <Words text={question.message} />
+      </p>
     </Dialog>
   );
 }

@@ -9,6 +9,7 @@ import { may, type TeamStatus } from '../state/teams';
 import { bytes, count, printable, when } from '../text';
 import { Icon } from '../ui/icon';
 import { Copy, Dot, Loading, Time, Trouble } from '../ui/parts';
+import { Words } from '../ui/words';
 import { Comparison } from './diff';
 import { Resources } from './resources';
 
@@ -161,7 +162,10 @@ function Lives({ whereabouts: where }: { whereabouts: Shapes['Whereabouts'] }) {
       <h3>Where it lives</h3>
       {where.warning && (
         <p class="warning">
-          <Icon name="warning" /> {where.warning}
+          <Icon name="warning" />
+          <span>
+            <Words text={where.warning} />
+          </span>
         </p>
       )}
       <ul class="holders">
