@@ -31,6 +31,7 @@ pub mod event {
 
 /// How far a call has come. `total` is unknown until the source says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Progress {
     pub stage: Stage,
     /// Bytes done in this stage.
@@ -61,6 +62,7 @@ impl Progress {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Reading from the emulator.

@@ -11,6 +11,7 @@ use crate::{AuthToken, call::call};
 
 /// One resource of a state, or, without a name, the number of those of a kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resource {
     pub service: String,
     /// None for what all accounts share.
@@ -27,12 +28,14 @@ pub struct Resource {
 
 /// A file of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EntryLine {
     pub name: String,
     pub len: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Difference {
     Added,
@@ -42,6 +45,7 @@ pub enum Difference {
 
 /// What a change is about: a resource, or a file where a state has no index of resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
     Resource(Resource),
@@ -49,6 +53,7 @@ pub enum Subject {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {
     pub difference: Difference,
     pub subject: Subject,
@@ -56,6 +61,7 @@ pub struct Change {
 
 /// Changes with their numbers; the list may be cut, the numbers are of all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Changes {
     pub added: u64,
     pub changed: u64,
@@ -65,6 +71,7 @@ pub struct Changes {
 
 /// What differs between two versions, both of which are on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Diff {
     pub before: String,
     pub after: String,
@@ -72,6 +79,7 @@ pub struct Diff {
 call!(Diff => Differences, Team, "diff", names before after);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Differences {
     pub before: String,
     pub after: String,
@@ -80,6 +88,7 @@ pub struct Differences {
 
 /// What a load would change, without changing it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForecastLoad {
     pub reference: String,
     pub endpoint: String,
@@ -98,6 +107,7 @@ pub struct ForecastLoad {
 call!(ForecastLoad => Forecast, Team, "forecast", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Forecast {
     pub reference: String,
     pub endpoint: String,

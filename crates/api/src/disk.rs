@@ -8,6 +8,7 @@ use crate::{Consent, call::call, pods::Version};
 
 /// Keeps a version on this machine, whatever the disk budget; or ends that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pin {
     pub reference: String,
     pub pinned: bool,
@@ -23,6 +24,7 @@ call!(Pin => Version, Team, "pin", names reference);
 /// Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
 /// ago and that others have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Collect {
     /// Bytes to hold at most, in place of the settings'.
     #[serde(default)]
@@ -36,6 +38,7 @@ pub struct Collect {
 call!(Collect => Collected, Home, "gc");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Collected {
     /// Versions that are on this machine no more (would be, in a dry run), the longest unused first.
     pub evicted: Vec<Evicted>,
@@ -59,6 +62,7 @@ pub struct Collected {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Evicted {
     pub reference: String,
     /// Bytes that only this version needs.
@@ -73,6 +77,7 @@ pub struct Evicted {
 
 /// Reads what is held again and checks every byte of it; or what the team's bucket has.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verify {
     /// All versions on this machine where there is none; with `bucket` all that the team shares.
     #[serde(default)]
@@ -90,6 +95,7 @@ pub struct Verify {
 call!(Verify => Verified, Team, "verify");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verified {
     pub versions: usize,
     pub blobs: usize,
@@ -103,6 +109,7 @@ pub struct Verified {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Broken {
     pub reference: String,
     /// Short ids of blobs whose bytes are not what they were; in the bucket an outboards object is named by

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What went wrong, by what a caller can do about it. The exit codes are a promise to scripts:
 /// never reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// A defect of podsync.
@@ -90,6 +91,7 @@ const YES: &str = "--yes";
 
 /// What is done only when somebody said so; a call that lacks it is refused with its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Consent {
     /// Load into an emulator that isn't on this machine.
@@ -151,6 +153,7 @@ impl Consent {
 
 /// A reference that means several versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ambiguity {
     /// As it was given.
     pub reference: String,
@@ -160,6 +163,7 @@ pub struct Ambiguity {
 
 /// What happened, to what, and what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[error("{message}")]
 pub struct ApiError {
     pub code: ErrorCode,

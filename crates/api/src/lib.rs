@@ -12,6 +12,9 @@ pub mod disk;
 mod error;
 pub mod hub;
 pub mod node;
+#[cfg(feature = "openapi")]
+pub mod openapi;
+pub mod page;
 pub mod pods;
 pub mod retention;
 mod secret;

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use podsync_core::{DeviceId, TeamId, TeamName};
 use serde::{Deserialize, Serialize};
 
-use crate::call::call;
+use crate::{ApiError, AuthToken, ErrorCode, call::call};
 
 /// How the daemon is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetStatus {}
 call!(GetStatus => Status, Home, "status");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
     /// podsync's version.
     pub version: String,
@@ -32,6 +34,7 @@ pub struct Status {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TeamStatus {
     pub id: TeamId,
     pub name: TeamName,
@@ -52,6 +55,7 @@ pub struct TeamStatus {
 
 /// A team's hub, as this device sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HubStatus {
     pub url: String,
     /// Unix milliseconds of its last answer to this process; none before the first.
@@ -66,10 +70,12 @@ pub struct HubStatus {
 
 /// Who is connected, and who could be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetPeers {}
 call!(GetPeers => Vec<Peer>, Home, "peers");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Peer {
     pub device: DeviceId,
     /// `alice/laptop`, where a team names the device.
@@ -89,10 +95,90 @@ pub struct Peer {
 
 /// Asks the daemon to finish: it stops taking calls, drains and exits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stop {}
 call!(Stop => Stopping, Home, "stop");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Stopping {
     pub pid: u32,
+}
+
+/// Looks for what keeps podsync from working on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Examine {
+    /// The emulator to look at.
+    pub endpoint: String,
+    /// What the emulator wants to hear of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AuthToken>,
+}
+call!(Examine => Vec<Finding>, Home, "doctor");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Ok,
+    Warning,
+    Failure,
+}
+
+/// What one check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Finding {
+    pub check: String,
+    pub verdict: Verdict,
+    pub found: String,
+    /// What to do about it.
+    pub fix: Option<String>,
+    /// Of a failure: what a command that meets it ends with.
+    pub code: Option<ErrorCode>,
+}
+
+impl Finding {
+    pub fn ok(check: &str, found: impl Into<String>) -> Self {
+        Self {
+            check: check.to_owned(),
+            verdict: Verdict::Ok,
+            found: found.into(),
+            fix: None,
+            code: None,
+        }
+    }
+
+    pub fn warning(check: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Warning,
+            fix: Some(fix.into()),
+            ..Self::ok(check, found)
+        }
+    }
+
+    pub fn failure(check: &str, error: ApiError) -> Self {
+        Self {
+            verdict: Verdict::Failure,
+            fix: error.hint,
+            code: Some(error.code),
+            ..Self::ok(check, error.message)
+        }
+    }
+}
+
+/// The settings that the daemon runs with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ReadSettings {}
+call!(ReadSettings => SettingsInForce, Home, "settings");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SettingsInForce {
+    /// The file that they can be changed in.
+    pub file: PathBuf,
+    /// All of them with their values, as TOML.
+    pub toml: String,
 }

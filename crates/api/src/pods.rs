@@ -15,6 +15,7 @@ use crate::{
 
 /// Where the state to save is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StateSource {
     /// A folder, a `.snapshot` or `.zip`, or any file; absolute.
@@ -24,6 +25,7 @@ pub enum StateSource {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Save {
     pub pod: PodName,
     pub message: String,
@@ -48,6 +50,7 @@ pub struct Save {
 call!(Save => Saved, Team, "save");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Saved {
     /// The exact reference of the version that now stands for the state.
     pub reference: String,
@@ -72,6 +75,7 @@ pub struct Saved {
 
 /// Work of one kind, such as two executions of Step Functions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnderWay {
     pub service: String,
     /// The service's own word for one of it.
@@ -80,6 +84,7 @@ pub struct UnderWay {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Share {
     pub reference: String,
     /// Answer when it is in the team's bucket.
@@ -92,6 +97,7 @@ pub struct Share {
 call!(Share => Shared, Team, "share", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Shared {
     pub reference: String,
     pub version: VersionId,
@@ -110,6 +116,7 @@ pub struct Shared {
 
 /// Where bytes may come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sources {
     /// Teammates first; the bucket for what they don't have, or don't send.
@@ -120,6 +127,7 @@ pub enum Sources {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pull {
     pub reference: String,
     /// Seconds to wait for the version to be heard of and for someone who holds it.
@@ -133,6 +141,7 @@ pub struct Pull {
 call!(Pull => Pulled, Team, "pull", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pulled {
     pub reference: String,
     pub version: VersionId,
@@ -145,6 +154,7 @@ pub struct Pulled {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PulledFrom {
     pub name: String,
     /// None for the bucket.
@@ -153,6 +163,7 @@ pub struct PulledFrom {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Load {
     pub reference: String,
     pub endpoint: String,
@@ -180,6 +191,7 @@ pub struct Load {
 call!(Load => Loaded, Team, "load", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Loaded {
     pub reference: String,
     pub version: VersionId,
@@ -194,6 +206,7 @@ pub struct Loaded {
 
 /// Puts back what was in the emulator before the last load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Undo {
     pub endpoint: String,
     /// What the emulator wants to hear of the caller.
@@ -203,6 +216,7 @@ pub struct Undo {
 call!(Undo => Undone, Team, "undo");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Undone {
     pub checkpoint: String,
     pub applied: Vec<String>,
@@ -210,6 +224,7 @@ pub struct Undone {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Export {
     pub reference: String,
     /// Absolute; must not exist. A name with `.zip` or `.snapshot` becomes a file, else what the
@@ -225,6 +240,7 @@ pub struct Export {
 call!(Export => Exported, Team, "export", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Exported {
     pub reference: String,
     pub path: PathBuf,
@@ -233,6 +249,7 @@ pub struct Exported {
 
 /// The shared version that a reference means now, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resolve {
     pub reference: String,
     /// Seconds to wait for it to be heard of.
@@ -244,16 +261,19 @@ pub struct Resolve {
 call!(Resolve => Resolved, Team, "resolve", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resolved {
     pub team: TeamId,
     pub version: Version,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListPods {}
 call!(ListPods => Vec<Pod>, Team, "pods");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pod {
     pub name: PodName,
     /// Newest versions: several where people made them side by side.
@@ -264,16 +284,20 @@ pub struct Pod {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListVersions {
     pub pod: PodName,
 }
 call!(ListVersions => Vec<Version>, Team, "versions");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Version {
     /// The shortest reference that means exactly this version.
     pub reference: String,
     pub id: VersionId,
+    /// The versions that it was made from; they may have been dropped since.
+    pub parents: Vec<VersionId>,
     /// None while private.
     pub number: Option<u64>,
     pub author: String,
@@ -289,6 +313,7 @@ pub struct Version {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Show {
     pub reference: String,
     /// List what is inside; the version must be on this machine.
@@ -297,6 +322,7 @@ pub struct Show {
 call!(Show => Shown, Team, "show", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Shown {
     pub version: Version,
     pub parents: Vec<VersionId>,
@@ -314,6 +340,7 @@ pub struct Shown {
 
 /// Where a version's bytes lie, as far as somebody could be asked now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whereabouts {
     /// Bytes of packs and manifest that make up the version.
     pub needed: u64,
@@ -334,6 +361,7 @@ pub struct Whereabouts {
 
 /// A device that holds something of a version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holder {
     pub device: DeviceId,
     pub name: String,
@@ -348,6 +376,7 @@ pub struct Holder {
 
 /// Whether the team's bucket has a version, as its hub says now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InBucket {
     /// Its entry is committed, and everything that the entry names is there.
@@ -361,6 +390,7 @@ pub enum InBucket {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Tag {
     pub reference: String,
     pub tag: TagName,
@@ -369,6 +399,7 @@ call!(Tag => Version, Team, "tag", names reference);
 
 /// Forgets a version: here where it is private, for the team where it is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropVersion {
     pub reference: String,
     /// What was said yes to beforehand.
@@ -378,6 +409,7 @@ pub struct DropVersion {
 call!(DropVersion => Dropped, Team, "drop", names reference);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Dropped {
     pub reference: String,
     pub version: VersionId,

@@ -9,6 +9,7 @@ use crate::{Consent, call::call};
 
 /// What is kept of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     Policy {
@@ -29,6 +30,7 @@ pub enum Rule {
 
 /// Sets the rule of one pod, or of all that have none of their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetRetention {
     pub pod: Option<PodName>,
     pub rule: Rule,
@@ -42,11 +44,13 @@ pub struct SetRetention {
 call!(SetRetention => Retention, Team, "retention/set");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetRetention {}
 call!(GetRetention => Retention, Team, "retention");
 
 /// Drops what may go and what this device may drop; a daemon does so by itself every hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApplyRetention {
     /// Only say what would go.
     #[serde(default)]
@@ -55,6 +59,7 @@ pub struct ApplyRetention {
 call!(ApplyRetention => Applied, Team, "retention/apply");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Retention {
     /// What the team's settings say, as they say it, the team's own first.
     pub rules: Vec<Said>,
@@ -63,6 +68,7 @@ pub struct Retention {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Said {
     /// None for the team's own.
     pub pod: Option<String>,
@@ -73,6 +79,7 @@ pub struct Said {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Due {
     pub reference: String,
     pub version: VersionId,
@@ -83,6 +90,7 @@ pub struct Due {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Applied {
     pub dropped: Vec<Due>,
     /// What may go too, and is for its author or an admin to drop.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The emulator's auth token, as `LOCALSTACK_AUTH_TOKEN` of the caller's environment has it: the daemon's own
 /// environment is that of whoever happened to start it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct AuthToken(String);
 

@@ -9,6 +9,7 @@ use crate::{Consent, call::call};
 
 /// What a member may do; each role includes the ones below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Reads.
@@ -30,6 +31,7 @@ impl fmt::Display for Role {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateTeam {
     pub name: TeamName,
     /// What teammates will call the person at this device.
@@ -43,6 +45,7 @@ pub struct CreateTeam {
 call!(CreateTeam => TeamCreated, Home, "teams/create");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TeamCreated {
     pub team: TeamId,
     pub name: TeamName,
@@ -51,6 +54,7 @@ pub struct TeamCreated {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Invite {
     pub role: Role,
     /// Seconds until it expires.
@@ -60,6 +64,7 @@ pub struct Invite {
 call!(Invite => Invited, Team, "invite");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Invited {
     pub ticket: String,
     pub role: Role,
@@ -72,10 +77,12 @@ pub struct Invited {
 
 /// Invites with which somebody can still join.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListInvites {}
 call!(ListInvites => Vec<OpenInvite>, Team, "invites");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OpenInvite {
     pub id: DeviceId,
     pub role: Role,
@@ -89,6 +96,7 @@ pub struct OpenInvite {
 
 /// Withdraws an invite: nobody joins with its ticket any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RevokeInvite {
     /// The beginning of its id.
     pub invite: String,
@@ -96,12 +104,14 @@ pub struct RevokeInvite {
 call!(RevokeInvite => InviteRevoked, Team, "invites/revoke");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InviteRevoked {
     pub id: DeviceId,
 }
 
 /// Enrols a robot: a reader whose key any number of CI runners share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InviteRobot {
     /// What the team calls it.
     pub name: MemberName,
@@ -109,6 +119,7 @@ pub struct InviteRobot {
 call!(InviteRobot => RobotInvited, Team, "robots/invite");
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RobotInvited {
     /// The robot's own key. Shown once and kept nowhere.
     pub token: String,
@@ -125,6 +136,7 @@ impl fmt::Debug for RobotInvited {
 /// Comes in as the robot that this daemon runs as, and waits until what is known of the team is all
 /// that some member knows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Enter {
     pub token: String,
     /// Seconds to look for a member.
@@ -139,6 +151,7 @@ impl fmt::Debug for Enter {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Entered {
     pub team: TeamId,
     pub name: TeamName,
@@ -148,6 +161,7 @@ pub struct Entered {
 
 /// Refuses a world that is older than asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckFresh {
     /// Seconds since a teammate's device last said what it knew.
     pub max_age_s: u64,
@@ -158,6 +172,7 @@ call!(CheckFresh => Fresh, Team, "fresh");
 
 /// The newest word of another device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fresh {
     pub team: TeamId,
     pub device: DeviceId,
@@ -166,6 +181,7 @@ pub struct Fresh {
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Join {
     pub ticket: String,
     pub member: MemberName,
@@ -180,6 +196,7 @@ impl fmt::Debug for Join {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Joined {
     pub team: TeamId,
     pub name: TeamName,
@@ -187,10 +204,12 @@ pub struct Joined {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListMembers {}
 call!(ListMembers => Vec<Member>, Team, "members");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Member {
     pub member: MemberName,
     pub label: String,
@@ -202,6 +221,7 @@ pub struct Member {
 
 /// Removes every device of a member, or one device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Remove {
     /// A member's name or a device id.
     pub who: String,
@@ -212,11 +232,13 @@ pub struct Remove {
 call!(Remove => Removed, Team, "remove");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Removed {
     pub devices: Vec<DeviceId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetRole {
     pub who: String,
     pub role: Role,
@@ -228,6 +250,7 @@ call!(SetRole => Member, Team, "role");
 
 /// Takes this device out of the team.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leave {
     /// What was said yes to beforehand.
     #[serde(default)]
@@ -236,6 +259,7 @@ pub struct Leave {
 call!(Leave => Left, Team, "leave");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Left {
     pub team: TeamId,
     pub name: TeamName,
@@ -243,6 +267,7 @@ pub struct Left {
 
 /// Names the team's hub, for every member; with none the team has none any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetHub {
     /// `https://HOST[:PORT]`.
     pub url: Option<String>,
@@ -250,6 +275,7 @@ pub struct SetHub {
 call!(SetHub => HubSet, Team, "hub");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HubSet {
     pub url: Option<String>,
     /// Whether it lets in who has a ticket while no member is there.
@@ -258,6 +284,7 @@ pub struct HubSet {
 
 /// Makes this device an admin by the team's recovery key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Recover {
     pub recovery_key: String,
 }

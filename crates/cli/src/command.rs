@@ -24,4 +24,5 @@ pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod tag;
 pub(crate) mod team;
+pub(crate) mod ui;
 pub(crate) mod verify;

@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create this device's key. `team create` and `team join` do this too
+    /// Create this device's key. `team create`, `team join` and `ui` do this too
     Init(command::init::Init),
     /// Create, join and manage teams
     #[command(subcommand)]
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Status(command::status::Status),
     /// List teammates' devices and their connections
     Peers(command::status::Peers),
+    /// Open podsync's page in the browser
+    Ui(command::ui::Ui),
     /// Find problems on this machine and say how to fix each
     Doctor(command::doctor::Doctor),
     /// Install the plugin that lets a community LocalStack save and load
@@ -119,6 +121,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Verify(command) => verify::run(context, command).await,
         Command::Drop(command) => drop::run(context, command).await,
         Command::Status(command) => status::run(context, &command).await,
+        Command::Ui(command) => ui::run(context, &command).await,
         Command::Doctor(command) => doctor::run(context, command).await,
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::RunHook(command) => run_hook::run(context, command).await,
@@ -161,6 +164,7 @@ impl Command {
             | Self::Verify(_)
             | Self::Status(_)
             | Self::Peers(_)
+            | Self::Ui(_)
             | Self::Daemon(_) => Use::Refuses,
         }
     }

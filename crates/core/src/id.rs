@@ -19,6 +19,9 @@ pub struct ParseIdError {
 /// In formats for people (JSON) an identifier is its text, in our own the 32 bytes.
 macro_rules! as_text_for_people {
     ($name:ident) => {
+        #[cfg(feature = "openapi")]
+        crate::schema::text_schema!($name);
+
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {

@@ -15,6 +15,8 @@ pub mod membership;
 pub mod name;
 pub mod reference;
 pub mod retention;
+#[cfg(feature = "openapi")]
+mod schema;
 pub mod seal;
 pub mod signed;
 pub mod ticket;

@@ -51,6 +51,9 @@ macro_rules! name {
         #[serde(try_from = "String", into = "String")]
         pub struct $name(String);
 
+        #[cfg(feature = "openapi")]
+        crate::schema::text_schema!($name);
+
         impl $name {
             pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
                 let name = name.into();

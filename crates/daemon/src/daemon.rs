@@ -22,6 +22,7 @@ use crate::{
         export::Export,
         holdings::Holdings,
         load::{Load, forecast::Forecaster},
+        machine::Machine,
         pull::Pull,
         retention::Retention,
         save::Save,
@@ -55,6 +56,7 @@ pub(crate) struct Parts {
 /// A daemon: its services, and what ends it.
 pub(crate) struct Daemon {
     pub(crate) status: Arc<Status>,
+    pub(crate) machine: Arc<Machine>,
     pub(crate) team: Arc<Team>,
     pub(crate) robots: Arc<Robots>,
     pub(crate) save: Arc<Save>,
@@ -88,6 +90,7 @@ impl Daemon {
         let team = Arc::new(shared.team());
         Self {
             status: Arc::new(shared.status()),
+            machine: Arc::new(shared.machine()),
             robots: Arc::new(shared.robots(&team)),
             save: Arc::new(shared.save(&share, &evictor)),
             load: Arc::new(shared.load(&pull, &evictor)),

@@ -8,10 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use podsync_api::{ApiError, AuthToken, Client, ErrorCode, TeamChoice, node, pods};
+use podsync_api::{ApiError, AuthToken, Client, ErrorCode, TeamChoice, node::{self, Finding, Verdict}, pods};
 use podsync_instance::Service;
 use podsync_store::{Blobs, Home, HomeError, Log};
-use serde::{Deserialize, Serialize};
 
 use crate::{
     emulator::connect,
@@ -30,55 +29,6 @@ const MAX_CLOCK_LAG: Duration = Duration::from_secs(10 * 60);
 const MDNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 0);
 /// How long a packet to oneself may take.
 const ECHO_PATIENCE: Duration = Duration::from_secs(1);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    Ok,
-    Warning,
-    Failure,
-}
-
-/// What one check found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    pub check: String,
-    pub verdict: Verdict,
-    pub found: String,
-    /// What to do about it.
-    pub fix: Option<String>,
-    /// Of a failure: what a command that meets it ends with.
-    pub code: Option<ErrorCode>,
-}
-
-impl Finding {
-    fn ok(check: &str, found: impl Into<String>) -> Self {
-        Self {
-            check: check.to_owned(),
-            verdict: Verdict::Ok,
-            found: found.into(),
-            fix: None,
-            code: None,
-        }
-    }
-
-    fn warning(check: &str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Warning,
-            fix: Some(fix.into()),
-            ..Self::ok(check, found)
-        }
-    }
-
-    fn failure(check: &str, error: ApiError) -> Self {
-        Self {
-            verdict: Verdict::Failure,
-            fix: error.hint,
-            code: Some(error.code),
-            ..Self::ok(check, error.message)
-        }
-    }
-}
 
 /// Looks at everything, in the order in which it is to be mended.
 pub async fn examine(

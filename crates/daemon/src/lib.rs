@@ -18,6 +18,7 @@ mod locks;
 mod meter;
 mod node;
 mod packs;
+mod page;
 mod paths;
 mod pulls;
 mod server;
@@ -28,7 +29,7 @@ mod tasks;
 mod token;
 mod versions;
 
-pub use doctor::{Finding, Verdict, examine};
+pub use doctor::examine;
 pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
 pub use init::{Initialised, adopt, holder, init, wait_until_free};
 pub use paths::{is_initialised, socket_path};

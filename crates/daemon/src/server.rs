@@ -15,7 +15,7 @@ use axum::{
 };
 use futures::stream;
 use podsync_api::{
-    ApiError, Call, ErrorCode, Scope, contents, disk, event, node, pods, retention, team,
+    ApiError, Call, ErrorCode, Scope, contents, disk, event, node, page, pods, retention, team,
 };
 use tokio::sync::mpsc;
 use tracing::{Instrument, field::Empty};
@@ -23,6 +23,7 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     call::{Context, Handle},
     daemon::Daemon,
+    page::Page,
     tasks::Tasks,
 };
 
@@ -31,7 +32,22 @@ const MAX_REQUEST_LEN: usize = 1 << 20;
 /// Progress beyond this is dropped: the next report says more.
 const PROGRESS_QUEUE: usize = 16;
 
+/// What the control socket takes: what the page may ask for too, and the call that opens the page.
 pub(crate) fn router(daemon: &Daemon) -> Router {
+    let tasks = daemon.tasks.clone();
+    let calls = calls(daemon);
+    let page = Page::new(calls.clone(), tasks.clone());
+    let routes = Routes {
+        router: calls,
+        tasks,
+    };
+    routes
+        .call::<page::OpenPage, _>(&Arc::new(page))
+        .router
+        .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
+}
+
+fn calls(daemon: &Daemon) -> Router {
     let routes = Routes {
         router: Router::new(),
         tasks: daemon.tasks.clone(),
@@ -40,6 +56,8 @@ pub(crate) fn router(daemon: &Daemon) -> Router {
         .call::<node::GetStatus, _>(&daemon.status)
         .call::<node::GetPeers, _>(&daemon.status)
         .call::<node::Stop, _>(&daemon.status)
+        .call::<node::Examine, _>(&daemon.machine)
+        .call::<node::ReadSettings, _>(&daemon.machine)
         .call::<team::CreateTeam, _>(&daemon.team)
         .call::<team::Join, _>(&daemon.team)
         .call::<team::Invite, _>(&daemon.team)

@@ -11,6 +11,7 @@ pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod holdings;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod names;
 pub(crate) mod pull;
 pub(crate) mod retention;

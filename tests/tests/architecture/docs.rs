@@ -103,6 +103,7 @@ fn every_kind_of_bad_input_has_a_test() {
 
 #[test]
 fn every_call_is_in_the_control_apis_page() {
+    let document = page("control-openapi.json");
     let page = page("control-api.md");
     let sources = sources(&["crates/api/src"]);
     let mut calls = 0;
@@ -117,9 +118,29 @@ fn every_call_is_in_the_control_apis_page() {
         };
         let row = format!("| `/v1/{scope}{path}` | `{request}` |");
         assert!(page.contains(&row), "no row {row}");
+        let path = format!("\"/v1/{scope}{path}\"");
+        assert!(
+            document.contains(&path),
+            "docs/control-openapi.json has no {path}: list the call in crates/api/src/openapi.rs"
+        );
         calls += 1;
     }
     assert!(calls > 15, "{calls} calls");
+}
+
+/// `PODSYNC_UPDATE=1` writes the document anew.
+#[test]
+fn the_control_apis_document_is_what_the_calls_say() {
+    let path = root().join("docs/control-openapi.json");
+    let said = podsync_api::openapi::document().to_pretty_json().unwrap() + "\n";
+    if std::env::var_os("PODSYNC_UPDATE").is_some() {
+        fs::write(&path, &said).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == said,
+        "docs/control-openapi.json is old: run this test with PODSYNC_UPDATE=1, then `npm run types` in crates/page/web"
+    );
 }
 
 #[test]
@@ -127,7 +148,15 @@ fn every_shape_is_in_the_control_apis_page() {
     let page = page("control-api.md");
     let shapes = page.split("## Shapes").nth(1).unwrap();
     let shapes = shapes.split("\n## ").next().unwrap();
-    let files = ["contents", "disk", "node", "pods", "retention", "team"];
+    let files = [
+        "contents",
+        "disk",
+        "node",
+        "page",
+        "pods",
+        "retention",
+        "team",
+    ];
     let calls = files.map(|file| {
         fs::read_to_string(root().join("crates/api/src").join(format!("{file}.rs"))).unwrap()
     });

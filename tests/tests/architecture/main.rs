@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value;
 
 /// Who may depend on whom among our own crates; dev-dependencies don't count.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("podsync-core", &[]),
     ("podsync-pack", &["podsync-core"]),
     ("podsync-store", &["podsync-core"]),
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("podsync-api", &["podsync-core"]),
     ("podsync-bucket", &["podsync-api", "podsync-core"]),
     ("podsync-hub", &["podsync-api", "podsync-core"]),
+    ("podsync-page", &[]),
     (
         "podsync-daemon",
         &[
@@ -35,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "podsync-instance",
             "podsync-net",
             "podsync-pack",
+            "podsync-page",
             "podsync-store",
         ],
     ),

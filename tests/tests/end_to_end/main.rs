@@ -16,6 +16,7 @@ mod lan;
 mod large;
 mod localstack;
 mod network;
+mod page;
 mod providers;
 mod retention;
 mod robots;

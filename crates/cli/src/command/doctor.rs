@@ -1,8 +1,11 @@
 //! `podsync doctor`: what keeps podsync from working here, each with its fix.
 
 use clap::Args;
-use podsync_api::{ApiError, ErrorCode};
-use podsync_daemon::{Finding, Overrides, Settings, Verdict};
+use podsync_api::{
+    ApiError, ErrorCode,
+    node::{Finding, Verdict},
+};
+use podsync_daemon::{Overrides, Settings};
 
 use crate::{
     arguments::{Endpoint, auth_token},

@@ -22,6 +22,7 @@ use crate::{
         load::{
             Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
         },
+        machine::Machine,
         pull::{Pull, fetch::Fetcher},
         retention::Retention,
         save::{
@@ -104,6 +105,12 @@ impl Shared {
     /// Whether the daemon stays for longer than a command takes, on the machine of its device.
     pub(super) fn stays(&self) -> bool {
         self.lifetime == Lifetime::Service && !self.robot
+    }
+
+    pub(super) fn machine(&self) -> Machine {
+        Machine {
+            settings: Arc::clone(&self.settings),
+        }
     }
 
     pub(super) fn status(&self) -> Status {

@@ -58,6 +58,7 @@ pub(crate) fn shared_view(
     pods::Version {
         reference: catalog.exact_reference(record),
         id,
+        parents: publication.parents.to_vec(),
         number: Some(record.number()),
         author: record.author.to_string(),
         message: publication.message.clone(),
@@ -83,9 +84,14 @@ pub(crate) fn private_view(
     team: TeamId,
     version: &PrivateVersion,
 ) -> pods::Version {
+    let held = versions.get(team, version.version);
     pods::Version {
         reference: private_reference(version),
         id: version.version,
+        parents: held
+            .as_ref()
+            .and_then(|held| Some(held.manifest().ok()?.parents))
+            .unwrap_or_default(),
         number: None,
         author: "you".to_owned(),
         message: version.message.clone(),
@@ -95,6 +101,6 @@ pub(crate) fn private_view(
         emulator: version.emulator.as_ref().map(ToString::to_string),
         tags: Vec::new(),
         tip: false,
-        held: versions.get(team, version.version).is_some(),
+        held: held.is_some(),
     }
 }

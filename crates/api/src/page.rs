@@ -1,0 +1,32 @@
+//! The call that opens the page. Only the control socket takes it: a page can't let in another one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::call;
+
+/// Makes a URL at which one browser can use the control API until its session ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OpenPage {
+    /// Where to listen on loopback; none for the usual port, or another where that is taken.
+    #[serde(default)]
+    pub port: Option<u16>,
+}
+call!(OpenPage => PageOpened, Home, "ui/open");
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PageOpened {
+    /// With a token in its fragment that is good once.
+    pub url: String,
+    /// Seconds until the token is good for nothing.
+    pub expires_s: u64,
+}
+
+impl fmt::Debug for PageOpened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageOpened { url: hidden }")
+    }
+}

@@ -1,0 +1,74 @@
+/** Calls to the daemon: the control API's, with its own shapes. */
+import type { components, paths } from './schema';
+import { ended, keyOfSession } from './session';
+import { readEvents } from './sse';
+
+export type Shapes = components['schemas'];
+export type Path = keyof paths;
+type Post<P extends Path> = paths[P] extends { post: infer O } ? O : never;
+export type Request<P extends Path> =
+  Post<P> extends { requestBody: { content: { 'application/json': infer B } } } ? B : never;
+export type Answer<P extends Path> =
+  Post<P> extends { responses: { 200: { content: { 'application/json': infer A } } } } ? A : never;
+export type Progress = Shapes['Progress'];
+export type ApiError = Shapes['ApiError'];
+
+/** What the daemon answered instead of what was asked for. */
+export class CallError extends Error {
+  constructor(readonly told: ApiError) {
+    super(told.message);
+  }
+}
+
+export interface Ways {
+  team?: string;
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+export async function call<P extends Path>(path: P, body: Request<P>, ways: Ways = {}): Promise<Answer<P>> {
+  const url = path.replace('{team}', encodeURIComponent(ways.team ?? '-'));
+  const response = await ask(url, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: ways.onProgress ? 'text/event-stream' : 'application/json',
+    },
+    body: JSON.stringify(body),
+    signal: ways.signal,
+  });
+  if (!ways.onProgress) return (await response.json()) as Answer<P>;
+  for await (const event of readEvents(response)) {
+    if (event.kind === 'progress') ways.onProgress(JSON.parse(event.data) as Progress);
+    else if (event.kind === 'answer') return JSON.parse(event.data) as Answer<P>;
+    else if (event.kind === 'error') throw new CallError(JSON.parse(event.data) as ApiError);
+  }
+  throw gone();
+}
+
+/** A request with the session's key; throws what the daemon says against it. */
+export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set('x-podsync-key', keyOfSession());
+  let response: Response;
+  try {
+    response = await fetch(url, { ...init, headers });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw gone();
+  }
+  if (response.ok) return response;
+  if (response.status === 401) ended();
+  const told = await response.json().catch(() => null);
+  throw new CallError(
+    told ?? { code: 'internal', message: `The daemon answered ${response.status}.`, hint: 'Run podsync doctor.' },
+  );
+}
+
+export function gone(): CallError {
+  return new CallError({
+    code: 'no_daemon',
+    message: 'The daemon does not answer.',
+    hint: 'Run podsync ui in a terminal: it starts the daemon and opens this page again.',
+  });
+}

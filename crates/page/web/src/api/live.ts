@@ -1,0 +1,147 @@
+/**
+ * What happens, as it happens. One tab holds the stream and tells the others: a browser opens only six connections
+ * to one server, and each stream takes one for good.
+ */
+import { changed } from '../state/ask';
+import { store } from '../state/store';
+import { ask, CallError } from './call';
+import { session } from './session';
+import { readEvents } from './sse';
+
+/** An event of the daemon; `kind` says what, and which of the rest is there. */
+export interface Happened {
+  id?: string;
+  time_ms: number;
+  kind: string;
+  team?: string;
+  pod?: string;
+  reference?: string;
+  author?: string;
+  by?: string;
+  name?: string;
+  message?: string;
+  hint?: string;
+  tag?: string;
+  endpoint?: string;
+  bytes?: number;
+  of?: number;
+  fetched?: number;
+  transfer?: number;
+  direction?: 'pull' | 'upload';
+  state?: 'running' | 'done' | 'failed';
+  connected?: boolean;
+  this_device?: boolean;
+  shared?: boolean;
+  role?: string;
+}
+
+export type Standing = 'connecting' | 'live' | 'away';
+
+export const standing = store<Standing>('connecting');
+/** The newest first. */
+export const activity = store<readonly Happened[]>([]);
+/** Transfers that run, by their number. */
+export const transfers = store<ReadonlyMap<number, Happened>>(new Map());
+
+const MOST_KEPT = 500;
+/** Events that change no answer. */
+const QUIET = new Set(['transfer']);
+/** A burst of events is one look. */
+const SETTLE_MS = 120;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 8000;
+const POLL_MS = 5000;
+
+type Word = { happened: Happened } | { standing: Standing } | { who: 'leads' };
+const channel = new BroadcastChannel('podsync');
+
+export function listen(): void {
+  channel.onmessage = ({ data }: MessageEvent<Word>) => {
+    if ('happened' in data) hear(data.happened);
+    else if ('standing' in data) stand(data.standing);
+    else if (leading) channel.postMessage({ standing: standing.get() } satisfies Word);
+  };
+  channel.postMessage({ who: 'leads' } satisfies Word);
+  // Whoever holds the lock leads; the next one takes over when its tab is closed.
+  void navigator.locks.request('podsync-events', () => lead());
+}
+
+let leading = false;
+
+async function lead(): Promise<never> {
+  leading = true;
+  let retry = FIRST_RETRY_MS;
+  let last: string | null = null;
+  for (;;) {
+    if (session.get() !== 'open') {
+      tell({ standing: 'away' });
+      await until(() => session.get() === 'open');
+    }
+    try {
+      const response = await ask('/v1/events', last ? { headers: { 'last-event-id': last } } : {});
+      retry = FIRST_RETRY_MS;
+      tell({ standing: 'live' });
+      // What happened before the stream began is seen by asking.
+      changed();
+      for await (const event of readEvents(response)) {
+        last = event.id ?? last;
+        tell({ happened: JSON.parse(event.data) as Happened });
+      }
+      tell({ standing: 'away' });
+    } catch (error) {
+      if (error instanceof CallError && error.told.code === 'internal') {
+        // A daemon without events is asked again and again.
+        tell({ standing: 'live' });
+        changed();
+        await pause(POLL_MS);
+        continue;
+      }
+      tell({ standing: 'away' });
+    }
+    await pause(retry);
+    retry = Math.min(retry * 2, LAST_RETRY_MS);
+  }
+}
+
+function tell(word: { happened: Happened } | { standing: Standing }): void {
+  if ('happened' in word) hear(word.happened);
+  else stand(word.standing);
+  channel.postMessage(word);
+}
+
+function stand(next: Standing): void {
+  if (standing.get() !== next && next === 'live') changed();
+  standing.set(next);
+}
+
+let settling: ReturnType<typeof setTimeout> | undefined;
+
+function hear(happened: Happened): void {
+  if (happened.kind === 'transfer') moved(happened);
+  else if (happened.kind !== 'missed' && happened.kind !== 'peer') {
+    activity.update((known) => [happened, ...known].slice(0, MOST_KEPT));
+  }
+  if (QUIET.has(happened.kind) && happened.state === 'running') return;
+  clearTimeout(settling);
+  settling = setTimeout(changed, SETTLE_MS);
+}
+
+function moved(transfer: Happened): void {
+  if (transfer.transfer === undefined) return;
+  const next = new Map(transfers.get());
+  if (transfer.state === 'running') next.set(transfer.transfer, transfer);
+  else next.delete(transfer.transfer);
+  transfers.set(next);
+}
+
+const pause = (ms: number) => new Promise((done) => setTimeout(done, ms));
+
+function until(true_: () => boolean): Promise<void> {
+  return new Promise((done) => {
+    const forget = session.watch(() => {
+      if (!true_()) return;
+      forget();
+      done();
+    });
+  });
+}

@@ -1,0 +1,97 @@
+/** Answers of the daemon as components need them: asked for once, again when something happened, kept meanwhile. */
+import { useEffect, useState } from 'preact/hooks';
+import { type Answer, call, CallError, gone, type Path, type Request } from '../api/call';
+import { store, useStore } from './store';
+
+/** Grows with each event that may have changed an answer. */
+export const age = store(0);
+
+export function changed(): void {
+  age.update((age) => age + 1);
+}
+
+export interface Asked<T> {
+  data: T | null;
+  error: CallError | null;
+  /** Nothing to show yet. */
+  first: boolean;
+  again: () => void;
+}
+
+/** Kept so that going back to a view shows it at once. */
+const kept = new Map<string, unknown>();
+const MOST_KEPT = 40;
+
+function keep(key: string, value: unknown): void {
+  kept.delete(key);
+  kept.set(key, value);
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value as string);
+}
+
+const keyOf = (path: Path, team: string, body: unknown) => JSON.stringify([path, team, body]);
+
+/** Answers that were asked for before the view that needs them was there, by their keys. */
+const early = new Map<string, Promise<unknown>>();
+
+/** Asks ahead. */
+export function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'): void {
+  const asked = call(path, body, { team });
+  // Who asks again is told what is wrong.
+  asked.catch(() => undefined);
+  early.set(keyOf(path, team, body), asked);
+}
+
+/** The home's only team was asked about before its name was known. */
+export function onlyTeamIs(team: string): void {
+  for (const [key, asked] of [...early]) {
+    const [path, about, body] = JSON.parse(key) as [Path, string, unknown];
+    if (about === '-' && path.includes('{team}')) early.set(keyOf(path, team, body), asked);
+  }
+}
+
+function takeEarly<T>(key: string): Promise<T> | undefined {
+  const asked = early.get(key) as Promise<T> | undefined;
+  early.delete(key);
+  return asked;
+}
+
+/** `null` as body: don't ask. With `live` it is asked again whenever something happened. */
+export function useAnswer<P extends Path>(
+  path: P,
+  body: Request<P> | null,
+  { team = '-', live = true }: { team?: string; live?: boolean } = {},
+): Asked<Answer<P>> {
+  const key = keyOf(path, team, body);
+  const now = useStore(age);
+  const [turn, setTurn] = useState(0);
+  const [state, setState] = useState<{ key: string; data: Answer<P> | null; error: CallError | null }>({
+    key,
+    data: (kept.get(key) as Answer<P>) ?? null,
+    error: null,
+  });
+  useEffect(() => {
+    if (body === null) return;
+    const stop = new AbortController();
+    if (state.key !== key) setState({ key, data: (kept.get(key) as Answer<P>) ?? null, error: null });
+    (takeEarly<Answer<P>>(key) ?? call(path, body, { team, signal: stop.signal }))
+      .then((data) => {
+        if (stop.signal.aborted) return;
+        keep(key, data);
+        setState({ key, data, error: null });
+      })
+      .catch((error: unknown) => {
+        if (stop.signal.aborted) return;
+        const told = error instanceof CallError ? error : gone();
+        // What was seen stays in sight while the daemon is away.
+        setState((old) => ({ key, data: old.key === key && told.told.code === 'no_daemon' ? old.data : null, error: told }));
+      });
+    return () => stop.abort();
+  }, [key, live ? now : 0, turn]);
+  const current = state.key === key ? state : { data: (kept.get(key) as Answer<P>) ?? null, error: null };
+  return {
+    data: current.data,
+    error: current.error,
+    first: body !== null && current.data === null && current.error === null,
+    again: () => setTurn((turn) => turn + 1),
+  };
+}

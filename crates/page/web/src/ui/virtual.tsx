@@ -1,0 +1,114 @@
+/** A list of any length: only the rows in sight are there. Rows are of one height. */
+import type { ComponentChildren } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+
+interface Props<T> {
+  items: readonly T[];
+  height: number;
+  label: string;
+  keyOf: (item: T) => string;
+  render: (item: T, index: number) => ComponentChildren;
+  /** The row that the arrow keys start from. */
+  active: number;
+  onActive: (index: number) => void;
+  /** Enter, or a click. */
+  onOpen?: (index: number) => void;
+  class?: string;
+}
+
+/** Rows beyond the edges, so that a quick scroll shows no gaps. */
+const OVERSCAN = 8;
+
+export function VirtualList<T>(props: Props<T>) {
+  const { items, height, label, keyOf, render, active, onActive, onOpen } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: 800 });
+  const name = useRef(`list-${Math.random().toString(36).slice(2, 8)}`).current;
+
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const look = () => setView({ top: element.scrollTop, height: element.clientHeight });
+    const watcher = new ResizeObserver(look);
+    watcher.observe(element);
+    element.addEventListener('scroll', look, { passive: true });
+    look();
+    return () => {
+      watcher.disconnect();
+      element.removeEventListener('scroll', look);
+    };
+  }, []);
+
+  // The active row is brought into sight, without moving more than that takes.
+  useEffect(() => {
+    const element = box.current;
+    if (!element || active < 0) return;
+    const [top, bottom] = [active * height, (active + 1) * height];
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (bottom > element.scrollTop + element.clientHeight) element.scrollTop = bottom - element.clientHeight;
+  }, [active, height, items.length > 0]);
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    const page = Math.max(1, Math.floor(view.height / height) - 1);
+    const to = {
+      ArrowDown: active + 1,
+      j: active + 1,
+      ArrowUp: active - 1,
+      k: active - 1,
+      PageDown: active + page,
+      PageUp: active - page,
+      Home: 0,
+      End: items.length - 1,
+    }[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      onActive(Math.max(0, Math.min(items.length - 1, to)));
+    } else if (event.key === 'Enter' && active >= 0) {
+      event.preventDefault();
+      onOpen?.(active);
+    }
+  };
+
+  const first = Math.max(0, Math.floor(view.top / height) - OVERSCAN);
+  const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + OVERSCAN);
+  const shown: number[] = [];
+  for (let index = first; index < last; index++) shown.push(index);
+  // Assistive technology has to find the row that it is told of.
+  if (active >= 0 && active < items.length && (active < first || active >= last)) shown.push(active);
+  return (
+    <div
+      ref={box}
+      class={`virtual ${props.class ?? ''}`}
+      role="listbox"
+      tabIndex={0}
+      aria-label={label}
+      aria-activedescendant={active >= 0 && active < items.length ? `${name}-${active}` : undefined}
+      onKeyDown={onKeyDown}
+    >
+      <div class="virtual-space" role="presentation" style={{ height: `${items.length * height}px` }}>
+        {shown.map((index) => {
+          const item = items[index] as T;
+          return (
+            <div
+              key={keyOf(item)}
+              id={`${name}-${index}`}
+              class="virtual-row"
+              role="option"
+              aria-selected={index === active}
+              aria-setsize={items.length}
+              aria-posinset={index + 1}
+              style={{ transform: `translateY(${index * height}px)`, height: `${height}px` }}
+              onClick={() => {
+                onActive(index);
+                onOpen?.(index);
+              }}
+            >
+              {render(item, index)}
+            </div>
+          );
+        })}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,8 @@
+/** The daemon's own words, with what is in backticks as code. */
+export function Words({ text }: { text: string }) {
+  return (
+    <>
+      {text.split('`').map((part, index) => (index % 2 === 1 ? <code key={index}>{part}</code> : part))}
+    </>
+  );
+}

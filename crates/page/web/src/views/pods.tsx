@@ -1,0 +1,137 @@
+/** All pods of the team, with their newest versions. */
+import { useMemo, useRef, useState } from 'preact/hooks';
+import type { Shapes } from '../api/call';
+import { dropped, SaveDialog } from '../acts/save';
+import { useAnswer } from '../state/ask';
+import { useKeys } from '../state/usekeys';
+import { go } from '../state/route';
+import { may, type TeamStatus } from '../state/teams';
+import { count, printable } from '../text';
+import { Icon } from '../ui/icon';
+import { DropZone } from '../ui/dropzone';
+import { Empty, Loading, Time, Trouble } from '../ui/parts';
+import { VirtualList } from '../ui/virtual';
+
+type Pod = Shapes['Pod'];
+const ROW = 58;
+
+export function Pods({ team }: { team: TeamStatus }) {
+  const { data, error, first, again } = useAnswer('/v1/teams/{team}/pods', {}, { team: team.name });
+  const [filter, setFilter] = useState('');
+  const [active, setActive] = useState(0);
+  const [saving, setSaving] = useState<File | true | null>(null);
+  const search = useRef<HTMLInputElement>(null);
+  const pods = useMemo(() => select(data ?? [], filter), [data, filter]);
+  const open = (index: number) => {
+    const pod = pods[index];
+    if (pod) go({ view: 'pods', pod: pod.name });
+  };
+  useKeys({ '/': () => search.current?.focus(), s: () => setSaving(true) });
+  return (
+    <DropZone class="view fill" onFile={(file) => setSaving(file)} words="Drop a .snapshot here to import it">
+      <header class="view-head">
+        <h1>Pods</h1>
+        {data && data.length > 0 && <span class="faint">{count(data.length, 'pod')}</span>}
+        <div class="grow" />
+        <label class="search">
+          <Icon name="search" />
+          <input
+            ref={search}
+            type="search"
+            aria-label="Filter pods"
+            placeholder="Filter"
+            value={filter}
+            onInput={(event) => {
+              setFilter(event.currentTarget.value);
+              setActive(0);
+            }}
+          />
+        </label>
+        <button type="button" class="primary" onClick={() => setSaving(true)}>
+          <Icon name="save" /> Save a state
+        </button>
+      </header>
+      {error && <Trouble error={error} again={again} />}
+      {first && <Loading what="pods" />}
+      {data?.length === 0 && <NoPods team={team} />}
+      {pods.length > 0 && (
+        <VirtualList
+          class="pods"
+          label="Pods"
+          items={pods}
+          height={ROW}
+          keyOf={(pod) => pod.name}
+          active={Math.min(active, pods.length - 1)}
+          onActive={setActive}
+          onOpen={open}
+          render={(pod) => <PodRow pod={pod} />}
+        />
+      )}
+      {!!data?.length && pods.length === 0 && <Empty title="No pod matches">Change the filter.</Empty>}
+      {saving && (
+        <SaveDialog
+          team={team}
+          file={saving === true ? null : dropped(saving)}
+          pods={data?.map((pod) => pod.name) ?? []}
+          onClose={() => setSaving(null)}
+        />
+      )}
+    </DropZone>
+  );
+}
+
+/** Those that match, the most recently changed first. */
+function select(pods: readonly Pod[], filter: string): Pod[] {
+  const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
+  const text = (pod: Pod) =>
+    [pod.name, ...pod.tips.flatMap((tip) => [tip.message, tip.author, ...tip.services, ...tip.tags])]
+      .join(' ')
+      .toLowerCase();
+  const found = words.length ? pods.filter((pod) => words.every((word) => text(pod).includes(word))) : [...pods];
+  const newest = (pod: Pod) => Math.max(0, ...pod.tips.map((tip) => tip.created_ms));
+  return found.sort((a, b) => newest(b) - newest(a) || a.name.localeCompare(b.name));
+}
+
+function PodRow({ pod }: { pod: Pod }) {
+  const newest = pod.tips.reduce<Shapes['Version'] | null>(
+    (newest, tip) => (newest && newest.created_ms >= tip.created_ms ? newest : tip),
+    null,
+  );
+  const forked = pod.tips.filter((tip) => tip.tip).length > 1;
+  return (
+    <div class="pod-row">
+      <div class="pod-name">
+        <strong>{pod.name}</strong>
+        <span class="faint">{count(pod.versions, 'version')}</span>
+      </div>
+      <div class="pod-newest">
+        <span class="ellipsis">{printable(newest?.message ?? '') || <span class="faint">No message</span>}</span>
+        {newest && (
+          <span class="faint ellipsis">
+            <span class="mono">{newest.reference}</span> by {newest.author}, <Time ms={newest.created_ms} />
+          </span>
+        )}
+      </div>
+      <div class="pod-flags">
+        {forked && <span class="chip warn">forked</span>}
+        {pod.private > 0 && <span class="chip">{pod.private} private</span>}
+        {newest && !newest.held && <span class="chip">not here</span>}
+      </div>
+    </div>
+  );
+}
+
+function NoPods({ team }: { team: TeamStatus }) {
+  return (
+    <Empty title={`${team.name} has no pods yet`} icon="pods">
+      <p>
+        A pod is a series of versions of your emulator's state. Start LocalStack and save its state, or drop a{' '}
+        <code>.snapshot</code> file here.
+      </p>
+      <p>
+        In a terminal: <code>podsync save orders --share</code>
+      </p>
+      {may(team, 'admin') && team.members < 2 && <p>Nobody else is in the team: invite a teammate in Team.</p>}
+    </Empty>
+  );
+}
