@@ -34,13 +34,25 @@ pub(super) struct Browser {
     program: Child,
 }
 
+/// Runs a story in a browser, and ends the browser whatever comes of it. Where there is no Chromium the reason is
+/// printed.
+pub(super) async fn in_browser(
+    look: Look,
+    story: impl AsyncFnOnce(&Browser) -> Result<()>,
+) -> Result<()> {
+    let Some((chromium, chromedriver)) = programs() else {
+        println!("NOT RUN: chromium or chromedriver isn't installed");
+        return Ok(());
+    };
+    podsync_daemon::install_crypto();
+    let browser = Browser::start(look, &chromium, &chromedriver).await?;
+    let outcome = story(&browser).await;
+    browser.end().await?;
+    outcome
+}
+
 impl Browser {
-    /// None, with the reason printed, where there is no Chromium.
-    pub(super) async fn start(look: Look) -> Result<Option<Self>> {
-        let Some((chromium, chromedriver)) = programs() else {
-            println!("NOT RUN: chromium or chromedriver isn't installed");
-            return Ok(None);
-        };
+    async fn start(look: Look, chromium: &Path, chromedriver: &Path) -> Result<Self> {
         let downloads = TempDir::with_prefix("podsync-test-")?;
         let mut program = Command::new(chromedriver)
             .arg("--port=0")
@@ -66,11 +78,11 @@ impl Browser {
         driver.set_script_timeout(PATIENCE).await?;
         // The rest of what it says is read, or it would block on a full pipe.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Ok(Some(Self {
+        Ok(Self {
             driver,
             downloads,
             program,
-        }))
+        })
     }
 
     /// Opens a home's page with a new token; the page's address without it.
@@ -129,7 +141,7 @@ impl Browser {
         Ok(())
     }
 
-    pub(super) async fn press(&self, keys: &str) -> Result<()> {
+    pub(super) async fn press(&self, keys: impl Into<TypingData>) -> Result<()> {
         let focused = self.driver.active_element().await?;
         focused.send_keys(keys).await?;
         Ok(())
@@ -203,11 +215,7 @@ impl Browser {
         Ok(())
     }
 
-    async fn wait(
-        &self,
-        looks: &str,
-        about: &str,
-    ) -> Result<thirtyfour::session::scriptret::ScriptRet> {
+    async fn wait(&self, looks: &str, about: &str) -> Result<ScriptRet> {
         let script = WAIT.replace("LOOKS", looks);
         let found = self.driver.execute_async(script, vec![json!(about)]).await;
         match found {
@@ -222,12 +230,16 @@ impl Browser {
         }
     }
 
-    /// Whoever starts one ends it.
-    pub(super) async fn end(mut self) -> Result<()> {
-        self.driver.clone().quit().await?;
-        self.program.kill()?;
-        self.program.wait()?;
-        Ok(())
+    async fn end(self) -> Result<()> {
+        let Self {
+            driver,
+            mut program,
+            ..
+        } = self;
+        let quit = driver.quit().await;
+        program.kill()?;
+        program.wait()?;
+        Ok(quit?)
     }
 }
 
@@ -249,7 +261,7 @@ const WAIT: &str = "
 const NAMED: &str = "
     const open = [...document.querySelectorAll('dialog[open]')].pop() ?? document;
     const all = open.querySelectorAll('button, a, [role=option], summary, label');
-    const name = (e) => (e.getAttribute('aria-label') ?? e.textContent).trim().replace(/\\\\s+/g, ' ');
+    const name = (e) => (e.getAttribute('aria-label') ?? e.textContent).trim().replace(/\\s+/g, ' ');
     const seen = [...all].filter((e) => e.getClientRects().length && !e.disabled);
     return seen.find((e) => name(e) === arguments[0]) ?? seen.find((e) => name(e).includes(arguments[0])) ?? null;
 ";
