@@ -11,6 +11,7 @@ mod report;
 mod rows;
 mod servers;
 mod states;
+mod watch;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Call, Consent, disk, pods, retention, team};
+use crate::{Call, Consent, disk, follow, pods, retention, team};
 
 /// A call of which the daemon may ask for consent.
 pub trait AsksFirst: Call {
@@ -20,6 +20,7 @@ macro_rules! asks_first {
 }
 asks_first!(
     disk::Collect,
+    follow::Restore,
     pods::DropVersion,
     pods::Load,
     pods::Save,

@@ -2,11 +2,15 @@
 
 use std::{path::Path, time::Duration};
 
-use futures::StreamExt;
+use futures::{StreamExt, stream::BoxStream};
 use podsync_core::TeamName;
-use sse_stream::SseStream;
+use reqwest::Response;
+use sse_stream::{Sse, SseStream};
 
-use crate::{ApiError, Call, ErrorCode, Progress, Scope, event};
+use crate::{
+    ApiError, Call, ErrorCode, Progress, Scope, event,
+    events::{self, Event},
+};
 
 /// An answer that isn't streamed is at most this long: a list of every version there may be.
 const MAX_EVENT_LEN: usize = 64 << 20;
@@ -75,14 +79,7 @@ impl Client {
             .send()
             .await
             .map_err(unreachable)?;
-        if !response.status().is_success() {
-            let status = response.status();
-            let body = response.bytes().await.map_err(|_| gone())?;
-            return Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
-                ApiError::new(ErrorCode::Internal, format!("the daemon answered {status}"))
-                    .hint("it may be of another version: restart it")
-            }));
-        }
+        let response = checked(response).await?;
         let mut events = SseStream::from_bytes_stream(response.bytes_stream());
         while let Some(next) = events.next().await {
             let next = next.map_err(|_| gone())?;
@@ -107,6 +104,23 @@ impl Client {
         Err(gone())
     }
 
+    /// What happens from now on, or since the event of this id.
+    pub async fn events(&self, after: Option<&str>) -> Result<EventStream, ApiError> {
+        let mut request = self
+            .http
+            .get(format!("http://podsync/v1/{}", events::PATH))
+            .header("accept", "text/event-stream");
+        if let Some(id) = after {
+            request = request.header(events::LAST_EVENT_ID, id);
+        }
+        let response = checked(request.send().await.map_err(unreachable)?).await?;
+        let frames = SseStream::from_bytes_stream(response.bytes_stream());
+        Ok(EventStream {
+            frames: frames.boxed(),
+            last_id: after.map(str::to_owned),
+        })
+    }
+
     fn url<C: Call>(&self) -> String {
         // The host is never resolved: the socket is what is connected to.
         match C::SCOPE {
@@ -118,6 +132,49 @@ impl Client {
             ),
         }
     }
+}
+
+/// What happens, as the daemon tells it.
+pub struct EventStream {
+    frames: BoxStream<'static, Result<Sse, sse_stream::Error>>,
+    last_id: Option<String>,
+}
+
+impl EventStream {
+    /// The next event; none once the daemon has ended or is gone. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Event, ApiError>> {
+        loop {
+            let frame = self.frames.next().await?.ok()?;
+            if frame.id.is_some() {
+                self.last_id = frame.id;
+            }
+            // What only says where the stream is has no data.
+            match frame.data {
+                Some(data) if !data.is_empty() => {
+                    return Some(serde_json::from_str(&data).map_err(malformed));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Where to go on after a break.
+    pub fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+}
+
+/// The daemon's refusal, where it is one.
+async fn checked(response: Response) -> Result<Response, ApiError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.bytes().await.map_err(|_| gone())?;
+    Err(serde_json::from_slice(&body).unwrap_or_else(|_| {
+        ApiError::new(ErrorCode::Internal, format!("the daemon answered {status}"))
+            .hint("it may be of another version: restart it")
+    }))
 }
 
 fn unreachable(error: reqwest::Error) -> ApiError {

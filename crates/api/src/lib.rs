@@ -10,6 +10,8 @@ mod client;
 pub mod contents;
 pub mod disk;
 mod error;
+pub mod events;
+pub mod follow;
 pub mod hub;
 pub mod node;
 #[cfg(feature = "openapi")]
@@ -22,6 +24,6 @@ pub mod team;
 
 pub use asks_first::AsksFirst;
 pub use call::{Call, Progress, Scope, Stage, event};
-pub use client::{Client, TeamChoice};
+pub use client::{Client, EventStream, TeamChoice};
 pub use error::{Ambiguity, ApiError, Consent, ErrorCode};
 pub use secret::AuthToken;

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use podsync_core::{DeviceId, TeamId, TeamName};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiError, AuthToken, ErrorCode, call::call};
+use crate::{
+    ApiError, AuthToken, ErrorCode,
+    call::call,
+    follow::{Autosaved, Followed},
+};
 
 /// How the daemon is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,12 @@ pub struct Status {
     pub peers_connected: usize,
     /// Bytes of packs and manifests held.
     pub bytes_held: u64,
+    /// Pods that are followed.
+    #[serde(default)]
+    pub follows: Vec<Followed>,
+    /// Pods that an instance is saved to by itself.
+    #[serde(default)]
+    pub autosaves: Vec<Autosaved>,
     /// What deserves attention, each with what to do.
     pub warnings: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments, its call, its words.
 
+pub(crate) mod autosave;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod daemon;
@@ -9,6 +10,7 @@ pub(crate) mod disk;
 pub(crate) mod doctor;
 pub(crate) mod drop;
 pub(crate) mod export;
+pub(crate) mod follow;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod load;
@@ -26,3 +28,4 @@ pub(crate) mod tag;
 pub(crate) mod team;
 pub(crate) mod ui;
 pub(crate) mod verify;
+pub(crate) mod watch;

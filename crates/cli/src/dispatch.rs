@@ -73,6 +73,16 @@ pub(crate) enum Command {
     Status(command::status::Status),
     /// List teammates' devices and their connections
     Peers(command::status::Peers),
+    /// Pull by itself what teammates share of a pod
+    Follow(command::follow::Follow),
+    /// End that
+    Unfollow(command::follow::Unfollow),
+    /// Save the emulator's state by itself, as private versions
+    Autosave(command::autosave::Autosave),
+    /// Load the newest autosave after the emulator was restarted
+    Restore(command::autosave::Restore),
+    /// Print what happens, one line an event
+    Watch(command::watch::Watch),
     /// Open podsync's page in the browser
     Ui(command::ui::Ui),
     /// Find problems on this machine and say how to fix each
@@ -121,6 +131,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Verify(command) => verify::run(context, command).await,
         Command::Drop(command) => drop::run(context, command).await,
         Command::Status(command) => status::run(context, &command).await,
+        Command::Follow(command) => follow::run(context, command).await,
+        Command::Unfollow(command) => follow::unfollow(context, command).await,
+        Command::Autosave(command) => autosave::run(context, command).await,
+        Command::Restore(command) => autosave::restore(context, command).await,
+        Command::Watch(command) => watch::run(context, command).await,
         Command::Ui(command) => ui::run(context, &command).await,
         Command::Doctor(command) => doctor::run(context, command).await,
         Command::Plugin(command) => plugin::run(context, command).await,
@@ -164,6 +179,11 @@ impl Command {
             | Self::Verify(_)
             | Self::Status(_)
             | Self::Peers(_)
+            | Self::Watch(_)
+            | Self::Follow(_)
+            | Self::Unfollow(_)
+            | Self::Autosave(_)
+            | Self::Restore(_)
             | Self::Ui(_)
             | Self::Daemon(_) => Use::Refuses,
         }

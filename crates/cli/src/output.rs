@@ -98,6 +98,26 @@ impl Printer {
         }
     }
 
+    /// One of many results: a line of JSON, or of text. False where nobody reads any more.
+    pub(crate) fn line<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<bool, ApiError> {
+        let out = if self.json {
+            // Newlines in JSON stand between its parts only, and here there are none.
+            text::escaped(&serde_json::to_string(value).unwrap_or_default())
+        } else {
+            text::harmless(&text(value))
+        };
+        self.printed.store(true, Ordering::Relaxed);
+        match write_line(&mut io::stdout().lock(), &out) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(unwritten(&error)),
+        }
+    }
+
     /// Text on stdout that is the same with and without `--json`.
     pub(crate) fn page(&self, text: &str) -> Result<(), ApiError> {
         self.printed.store(true, Ordering::Relaxed);

@@ -104,7 +104,7 @@ fn every_command_that_may_ask_takes_the_flag_that_answers() {
 const fn asked_by(consent: Consent) -> &'static [&'static str] {
     match consent {
         Consent::Remote | Consent::NewSigner | Consent::WithoutCheckpoint => {
-            &["load", "pull", "run-hook"]
+            &["load", "pull", "restore", "run-hook"]
         }
         Consent::OnlyCopies => &["gc"],
         Consent::LastAdmin => &["team leave", "team remove", "team role"],
@@ -159,6 +159,8 @@ fn owners<'a>(program: &'a Command, path: &Path) -> Vec<&'a Command> {
         Some("list") => vec!["list".to_owned(), "versions".to_owned()],
         // Also what `pull --load` says.
         Some("load") => vec!["load".to_owned(), "pull".to_owned(), "undo".to_owned()],
+        Some("autosave") => vec!["autosave".to_owned(), "restore".to_owned()],
+        Some("follow") => vec!["follow".to_owned(), "unfollow".to_owned()],
         Some("status") => vec!["status".to_owned(), "peers".to_owned()],
         Some(name) => vec![name.replace('_', "-")],
         None => program

@@ -13,17 +13,21 @@ use podsync_store::{Blobs, Home, Log};
 
 use self::build::Shared;
 use crate::{
+    events::{Events, hooks::Hooks, notify::Notifier, serve::Streams},
     hub::{state::Hubs, upload::Uploads},
     node::handle::Node,
     service::{
+        autosave::Autosaver,
         catalog::Catalog,
         contents::Inspect,
         disk::Disk,
         export::Export,
+        follow::Follower,
         holdings::Holdings,
         load::{Load, forecast::Forecaster},
         machine::Machine,
         pull::Pull,
+        restore::Restorer,
         retention::Retention,
         save::Save,
         share::Share,
@@ -50,6 +54,7 @@ pub(crate) struct Parts {
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) hubs: Arc<Hubs>,
+    pub(crate) events: Events,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
 }
 
@@ -70,6 +75,12 @@ pub(crate) struct Daemon {
     pub(crate) retention: Arc<Retention>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) verify: Arc<Verify>,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) autosaver: Arc<Autosaver>,
+    pub(crate) restorer: Arc<Restorer>,
+    pub(crate) streams: Streams,
+    hooks: Hooks,
+    notifier: Option<Notifier>,
     uploads: Arc<Uploads>,
     holdings: Holdings,
     /// Only a daemon that stays does upkeep by the hour: a command should do what it was told.
@@ -88,12 +99,12 @@ impl Daemon {
         let pull = Arc::new(shared.pull(&evictor));
         let share = Arc::new(shared.share());
         let team = Arc::new(shared.team());
+        let save = Arc::new(shared.save(&share, &evictor));
+        let load = Arc::new(shared.load(&pull, &evictor));
         Self {
             status: Arc::new(shared.status()),
             machine: Arc::new(shared.machine()),
             robots: Arc::new(shared.robots(&team)),
-            save: Arc::new(shared.save(&share, &evictor)),
-            load: Arc::new(shared.load(&pull, &evictor)),
             forecaster: Arc::new(shared.forecaster(&pull)),
             export: Arc::new(shared.export(&pull, &evictor)),
             catalog: Arc::new(shared.catalog()),
@@ -101,7 +112,15 @@ impl Daemon {
             retention: Arc::new(shared.retention()),
             disk: Arc::new(shared.disk(&evictor)),
             verify: Arc::new(shared.verify(&pull)),
+            follower: Arc::new(shared.follower(&pull, &load)),
+            autosaver: Arc::new(shared.autosaver(&save)),
+            restorer: Arc::new(shared.restorer(&load)),
+            streams: shared.streams(),
+            hooks: shared.hooks(),
+            notifier: shared.notifier(),
             uploads: Arc::new(shared.uploads(&pull)),
+            save,
+            load,
             team,
             share,
             pull,
@@ -122,6 +141,13 @@ impl Daemon {
         if self.stays {
             self.tasks
                 .spawn(Arc::clone(&self.retention).keep_retention());
+            self.tasks
+                .spawn(Arc::clone(&self.follower).keep_following());
+            self.tasks.spawn(Arc::clone(&self.autosaver).keep_saving());
+            self.tasks.spawn(self.hooks.clone().keep_running());
+            if let Some(notifier) = self.notifier.clone() {
+                self.tasks.spawn(notifier.keep_notifying());
+            }
         }
     }
 }

@@ -16,6 +16,12 @@ pub(crate) async fn connect(url: &str, token: Option<&AuthToken>) -> Result<Inst
     Ok(Instance::connect(endpoint, token).await?)
 }
 
+/// The token in the daemon's own environment, for what it does unasked.
+pub(crate) fn own_token() -> Option<AuthToken> {
+    let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok()?;
+    (!token.is_empty()).then(|| AuthToken::new(token))
+}
+
 /// Whether the emulator at `url` can be saved, where a demo or a hook only wants to know.
 pub async fn can_be_saved(url: &str, token: Option<&AuthToken>) -> bool {
     match connect(url, token).await {

@@ -11,11 +11,12 @@ use axum::{
     extract::{DefaultBodyLimit, Path as UrlPath, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response, Sse, sse::Event},
-    routing::post,
+    routing::{get, post},
 };
 use futures::stream;
 use podsync_api::{
-    ApiError, Call, ErrorCode, Scope, contents, disk, event, node, page, pods, retention, team,
+    ApiError, Call, ErrorCode, Scope, contents, disk, event, events, follow, node, page, pods,
+    retention, team,
 };
 use tokio::sync::mpsc;
 use tracing::{Instrument, field::Empty};
@@ -51,6 +52,12 @@ fn calls(daemon: &Daemon) -> Router {
     let routes = Routes {
         router: Router::new(),
         tasks: daemon.tasks.clone(),
+    };
+    let streams = daemon.streams.clone();
+    let listen = async move |headers: HeaderMap| {
+        streams
+            .open(&headers)
+            .unwrap_or_else(|error| failure(&error))
     };
     routes
         .call::<node::GetStatus, _>(&daemon.status)
@@ -92,7 +99,14 @@ fn calls(daemon: &Daemon) -> Router {
         .call::<disk::Pin, _>(&daemon.disk)
         .call::<disk::Collect, _>(&daemon.disk)
         .call::<disk::Verify, _>(&daemon.verify)
+        .call::<follow::Follow, _>(&daemon.follower)
+        .call::<follow::Unfollow, _>(&daemon.follower)
+        .call::<follow::Autosave, _>(&daemon.autosaver)
+        .call::<follow::StopAutosave, _>(&daemon.autosaver)
+        .call::<follow::SaveBeforeStop, _>(&daemon.autosaver)
+        .call::<follow::Restore, _>(&daemon.restorer)
         .router
+        .route(&format!("/v1/{}", events::PATH), get(listen))
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
 }
 

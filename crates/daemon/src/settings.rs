@@ -12,15 +12,17 @@ use podsync_net::NetConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
-/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`. Others that begin
-/// alike (`PODSYNC_HOME`) mean something else.
-const FROM_ENVIRONMENT: [&str; 6] = [
+/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`,
+/// `PODSYNC_NOTIFY`. Others that begin alike (`PODSYNC_HOME`) mean something else.
+const FROM_ENVIRONMENT: [&str; 8] = [
     "LISTEN",
     "PEERS",
     "MDNS",
     "AUTO_SHARE",
+    "AUTO_RESTORE",
     "DISK_BUDGET",
     "MIN_FREE",
+    "NOTIFY",
 ];
 
 /// The settings in force.
@@ -38,10 +40,14 @@ pub struct Settings {
     pub(crate) mdns: bool,
     /// Pods that are shared by every save.
     pub(crate) auto_share: BTreeSet<PodName>,
+    /// Pods whose newest autosave an instance gets back when it has started.
+    pub(crate) auto_restore: BTreeSet<PodName>,
     /// Bytes of packs and manifests to hold at most; 0 for no limit.
     pub(crate) disk_budget: ByteSize,
     /// Bytes of the disk to leave free; 0 for none but what podsync needs itself.
     pub(crate) min_free: ByteSize,
+    /// Whether to show desktop notifications.
+    pub(crate) notify: bool,
 }
 
 /// A number of bytes as people write it: `20GB`, `512MiB`, `0`.
@@ -131,8 +137,10 @@ impl Default for Settings {
             peers: Vec::new(),
             mdns: true,
             auto_share: BTreeSet::new(),
+            auto_restore: BTreeSet::new(),
             disk_budget: ByteSize(0),
             min_free: ByteSize(0),
+            notify: true,
         }
     }
 }
@@ -185,7 +193,8 @@ impl Settings {
                     .list_separator(",")
                     .with_list_parse_key("listen")
                     .with_list_parse_key("peers")
-                    .with_list_parse_key("auto_share"),
+                    .with_list_parse_key("auto_share")
+                    .with_list_parse_key("auto_restore"),
             )
             .build()
             .and_then(config::Config::try_deserialize)
@@ -195,6 +204,11 @@ impl Settings {
     /// Whether a save of this pod shares it unasked.
     pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
+    }
+
+    /// Whether some instance gets its newest autosave back by itself.
+    pub fn restores_by_itself(&self) -> bool {
+        !self.auto_restore.is_empty()
     }
 
     /// The file that they can be changed in.

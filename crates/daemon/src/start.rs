@@ -30,6 +30,7 @@ use crate::{
     clock::Clock,
     daemon::{self, Daemon},
     error::{Failure, api_error},
+    events::Events,
     gate::SharedGate,
     hub::state::{Hubs, placements::Placements},
     node,
@@ -130,10 +131,12 @@ async fn try_start(
     };
     let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
     let listening = Arc::default();
+    let events = Events::new();
     let hubs = Arc::new(Hubs::new(
         DeviceSecret::from_seed(*seed.expose()),
         Placements::new(log.clone()),
         clock,
+        events.clone(),
     ));
     let (engine_stop, engine_tasks) = (CancellationToken::new(), TaskTracker::new());
     let parts = node::Parts {
@@ -146,6 +149,7 @@ async fn try_start(
         blobs: blobs.clone(),
         gate,
         clock,
+        told: events.clone(),
         listening: Arc::clone(&listening),
         cancel: engine_stop.clone(),
     };
@@ -165,6 +169,7 @@ async fn try_start(
         blobs,
         versions,
         hubs,
+        events,
         listening,
     });
     daemon.begin_upkeep();

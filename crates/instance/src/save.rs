@@ -52,6 +52,8 @@ pub struct SavedState {
 pub struct SavingState {
     /// What the instance says is within, sorted; empty where it doesn't say.
     pub services: Vec<Service>,
+    /// The instance says that nothing is within.
+    pub is_empty: bool,
     pub emulator: Emulator,
     /// As [`SavedState::failed`].
     pub failed: Vec<SaveFailure>,
@@ -130,6 +132,7 @@ impl Instance {
                 services: services.to_vec(),
             });
         }
+        let is_empty = told.as_ref().is_some_and(Vec::is_empty) && failed.is_empty();
         let services = told.unwrap_or_default();
         if services.is_empty() && !failed.is_empty() {
             let endpoint = self.endpoint().clone();
@@ -141,6 +144,7 @@ impl Instance {
         }
         Ok(SavingState {
             services,
+            is_empty,
             emulator,
             failed,
             under_way,

@@ -37,6 +37,8 @@ struct Shared {
     /// By the beginning of `METHOD /path`.
     conduct: Mutex<BTreeMap<String, Conduct>>,
     requests: Mutex<Vec<String>>,
+    /// What it says to hold.
+    services: Mutex<String>,
     heard: Condvar,
     stopped: AtomicBool,
 }
@@ -46,7 +48,10 @@ impl FakeEmulator {
     pub fn start(state: &[u8]) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            services: Mutex::new("s3,sqs".to_owned()),
+            ..Shared::default()
+        });
         let text = |status, text: &str| Conduct::Answer(status, text.as_bytes().to_vec());
         let emulator = Self {
             port,
@@ -94,6 +99,16 @@ impl FakeEmulator {
     /// Behaves so from now on where a request begins with `line`.
     pub fn on(&self, line: &str, conduct: Conduct) {
         lock(&self.shared.conduct).insert(line.to_owned(), conduct);
+    }
+
+    /// Says from now on that it holds these services.
+    pub fn holds(&self, services: &str) {
+        services.clone_into(&mut lock(&self.shared.services));
+    }
+
+    /// Waits for nothing that has come so far.
+    pub fn forget(&self) {
+        lock(&self.shared.requests).clear();
     }
 
     pub fn endpoint(&self) -> String {
@@ -151,11 +166,13 @@ impl Shared {
             }
             Conduct::Answer(status, body) => {
                 io::copy(&mut reader.take(len.unwrap_or(0)), &mut io::sink())?;
-                answer(stream, status, body.len(), &body)
+                let services = lock(&self.services).clone();
+                answer(stream, status, body.len(), &services, &body)
             }
             Conduct::BreakOff { promised, sent } => {
                 io::copy(&mut reader.take(len.unwrap_or(0)), &mut io::sink())?;
-                answer(stream, 200, promised, &sent)
+                let services = lock(&self.services).clone();
+                answer(stream, 200, promised, &services, &sent)
             }
         }
     }
@@ -172,10 +189,16 @@ impl Shared {
     }
 }
 
-fn answer(mut stream: TcpStream, status: u16, len: usize, body: &[u8]) -> io::Result<()> {
+fn answer(
+    mut stream: TcpStream,
+    status: u16,
+    len: usize,
+    services: &str,
+    body: &[u8],
+) -> io::Result<()> {
     write!(
         stream,
-        "HTTP/1.1 {status} Told\r\ncontent-length: {len}\r\nx-localstack-pod-services: s3,sqs\r\n\
+        "HTTP/1.1 {status} Told\r\ncontent-length: {len}\r\nx-localstack-pod-services: {services}\r\n\
          x-localstack-pod-size: {len}\r\nconnection: close\r\n\r\n"
     )?;
     stream.write_all(body)?;

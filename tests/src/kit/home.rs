@@ -15,12 +15,14 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 15] = [
+const CLEARED: [&str; 17] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
     "PODSYNC_MDNS",
     "PODSYNC_AUTO_SHARE",
+    "PODSYNC_AUTO_RESTORE",
+    "PODSYNC_NOTIFY",
     "PODSYNC_TEAM",
     "PODSYNC_LOG",
     "AWS_ENDPOINT_URL",

@@ -3,6 +3,7 @@
 mod any_bucket;
 mod disk;
 mod emulator;
+mod events;
 mod home;
 mod hub;
 mod localstack;
@@ -15,6 +16,7 @@ mod zip;
 
 pub use any_bucket::AnyBucket;
 pub use emulator::{Conduct, FakeEmulator};
+pub use events::Events;
 pub use home::{Answer, Home, binary, finish};
 pub use hub::{FaultyHub, Hub};
 pub use localstack::{LocalStack, localstack_python, peak_memory};

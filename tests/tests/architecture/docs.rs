@@ -151,6 +151,8 @@ fn every_shape_is_in_the_control_apis_page() {
     let files = [
         "contents",
         "disk",
+        "events",
+        "follow",
         "node",
         "page",
         "pods",

@@ -1,14 +1,18 @@
 //! Real daemons, real sockets, a real LocalStack: few runs, each a story that a user would tell.
 
 mod any_bucket;
+mod autosave;
 mod away;
 mod bad_input;
 mod bucket;
 mod crash;
 mod demo;
 mod disk;
+mod events;
 mod failures;
 mod faults;
+mod follow;
+mod hooks;
 mod instances;
 mod keeping;
 mod keystrokes;
@@ -23,4 +27,5 @@ mod robots;
 mod share;
 mod states;
 mod team;
+mod watch;
 mod whereabouts;

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::{
     Setup,
     measure::{Peak, Process},
+    watch::Watch,
 };
 
 /// Settings of the person who measures must not leak in.
@@ -150,6 +151,11 @@ impl Home {
             socket.display()
         );
         Ok(Client::new(&socket, TeamChoice::Only)?)
+    }
+
+    /// What is shared, as `podsync watch` prints it.
+    pub(super) fn watch(&self) -> Result<Watch> {
+        Watch::start(self.command(&["watch", "--json", "--kinds", "shared"]))
     }
 
     pub(super) fn daemon(&self) -> Result<Process> {

@@ -6,16 +6,21 @@ use std::time::Duration;
 
 use backon::{ConstantBuilder, Retryable};
 use clap::{Args, ValueEnum};
-use podsync_api::{ApiError, pods};
+use podsync_api::{ApiError, ErrorCode, follow, pods};
 
 use crate::{
-    arguments::Endpoint,
-    call::call_agreed,
-    command::load::{self, Agree, Merge, account_for},
+    arguments::{Endpoint, auth_token},
+    call::{call, call_agreed},
+    command::{
+        autosave,
+        load::{self, Agree, Merge, account_for},
+    },
     context::{Context, Needs},
 };
 
 const POLL: Duration = Duration::from_millis(500);
+const NOTHING_TO_LOAD: &str = "PODSYNC_LOAD is not set, and the setting `auto_restore` names no pod with an autosave of \
+     this emulator, so podsync loads nothing.";
 
 #[derive(Debug, Args)]
 pub(crate) struct RunHook {
@@ -39,36 +44,108 @@ pub(crate) struct RunHook {
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Hook {
-    /// The emulator is ready: load the version
+    /// The emulator is ready: load the version, or the autosave that the setting `auto_restore` names
     Ready,
+    /// The emulator is about to stop: save what `podsync autosave --on-stop` said
+    Stopping,
 }
 
 pub(crate) async fn run(context: &Context, run: RunHook) -> Result<(), ApiError> {
-    let Hook::Ready = run.hook;
-    let Some(reference) = run.load.filter(|reference| !reference.is_empty()) else {
-        context
-            .printer
-            .note("PODSYNC_LOAD is not set, so podsync loads nothing.");
-        return Ok(());
+    match run.hook {
+        Hook::Ready => ready(context, run).await,
+        Hook::Stopping => stopping(context, run).await,
+    }
+}
+
+async fn stopping(context: &Context, run: RunHook) -> Result<(), ApiError> {
+    let request = follow::SaveBeforeStop {
+        endpoint: run.endpoint.url,
+        token: auth_token(),
     };
-    let url = run.endpoint.url;
+    let saved = call(context, Needs::Home, &request).await?;
+    context
+        .printer
+        .result(&saved, |saved| match &saved.references[..] {
+            [] => "Nothing is set to be saved when this emulator stops, or nothing is in it."
+                .to_owned(),
+            references => format!("Saved: {}.", references.join(", ")),
+        })
+}
+
+async fn ready(context: &Context, run: RunHook) -> Result<(), ApiError> {
+    match run.load.clone().filter(|reference| !reference.is_empty()) {
+        Some(reference) => {
+            wait_until_ready(&run).await;
+            load_version(context, run, reference).await
+        }
+        None if may_restore(context).await => restore(context, run).await,
+        None => {
+            context.printer.note(NOTHING_TO_LOAD);
+            Ok(())
+        }
+    }
+}
+
+/// Why it never was is told by the load itself.
+async fn wait_until_ready(run: &RunHook) {
+    let url = &run.endpoint.url;
     let tries = run.timeout.as_millis() / POLL.as_millis();
     let policy = ConstantBuilder::default()
         .with_delay(POLL)
         .with_max_times(usize::try_from(tries).unwrap_or(usize::MAX));
-    let token = crate::arguments::auth_token();
+    let token = auth_token();
     let ready = || async {
-        match podsync_daemon::instance_can_be_saved(&url, token.as_ref()).await {
+        match podsync_daemon::instance_can_be_saved(url, token.as_ref()).await {
             true => Ok(()),
             false => Err(()),
         }
     };
-    // Why it never was is told by the load itself.
     let _ = ready.retry(policy).await;
+}
+
+/// Whether there may be an autosave to give back; a hook where nothing is set up does nothing.
+async fn may_restore(context: &Context) -> bool {
+    if context.is_robot() {
+        return false;
+    }
+    let runs = context.running().await;
+    let says = |settings: podsync_daemon::Settings| settings.restores_by_itself();
+    runs.is_ok_and(|client| client.is_some()) || context.settings().is_ok_and(says)
+}
+
+/// What the settings of the daemon say is given back: this may run where only its socket is.
+async fn restore(context: &Context, run: RunHook) -> Result<(), ApiError> {
+    let request = follow::Restore {
+        pod: None,
+        endpoint: run.endpoint.url.clone(),
+        token: auth_token(),
+        merge: Merge::Overwrite.to_string(),
+        consents: run.agree.consents(),
+        once: true,
+    };
+    let ask = |request| call_agreed(context, Needs::Home, request, run.agree.is_yes());
+    let restored = match ask(request.clone()).await {
+        // Now it is known that there is something to wait for.
+        Err(error) if error.code == ErrorCode::Instance => {
+            wait_until_ready(&run).await;
+            ask(request).await?
+        }
+        outcome => outcome?,
+    };
+    let Some(loaded) = &restored.loaded else {
+        context.printer.note(NOTHING_TO_LOAD);
+        return Ok(());
+    };
+    context.printer.result(&restored, autosave::words)?;
+    account_for(&context.printer, &loaded.failed)
+}
+
+async fn load_version(context: &Context, run: RunHook, reference: String) -> Result<(), ApiError> {
+    let url = run.endpoint.url;
     let request = pods::Load {
         reference,
         endpoint: url.clone(),
-        token: token.clone(),
+        token: auth_token(),
         merge: run.merge.to_string(),
         wait_s: run.timeout.as_secs(),
         until_shared: true,

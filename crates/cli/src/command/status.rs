@@ -5,6 +5,7 @@ use podsync_api::{ApiError, node};
 
 use crate::{
     call::call,
+    command::autosave::times,
     context::{Context, Needs},
     output::{ago, bytes, count, table},
 };
@@ -71,6 +72,25 @@ fn words(status: &node::Status) -> String {
             ));
         }
     }
+    lines.extend(status.follows.iter().map(|followed| {
+        let load = followed.load.as_ref();
+        let load = load.map_or_else(String::new, |into| {
+            format!(", loaded into {}", into.endpoint)
+        });
+        format!("follows   {} of {}{load}", followed.pod, followed.team)
+    }));
+    lines.extend(status.autosaves.iter().map(|saved| {
+        let newest = saved.newest_ms.map_or_else(
+            || "none yet".to_owned(),
+            |newest| format!("newest {}", ago(newest)),
+        );
+        format!(
+            "autosaves {} to {} {}, {newest}",
+            saved.endpoint,
+            saved.pod,
+            times(saved)
+        )
+    }));
     lines.join("\n")
 }
 

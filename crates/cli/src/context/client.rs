@@ -1,6 +1,6 @@
 //! A command's connection to a daemon. Who opens one closes it: a daemon inside this process ends with it.
 
-use podsync_api::{ApiError, Call, Client, ErrorCode, node, team};
+use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, node, team};
 use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 
 use super::{
@@ -92,6 +92,11 @@ impl<'a> Connection<'a> {
             () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
                 .hint("run the command again: it continues where it stopped")),
         }
+    }
+
+    /// What happens from now on, or since the event of this id.
+    pub(crate) async fn events(&self, after: Option<&str>) -> Result<EventStream, ApiError> {
+        self.client.events(after).await
     }
 
     /// Ends a hosted daemon in good order; every command calls it last.

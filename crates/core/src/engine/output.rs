@@ -16,7 +16,7 @@ use crate::{
     },
     id::{BlobId, DeviceId, EntryHash, OpId, TeamId, VersionId},
     membership::Role,
-    name::{MemberName, PodName},
+    name::{MemberName, PodName, TagName},
     seal::SecretKey,
     ticket::{RecoveryKey, Ticket},
     wire::Protocol,
@@ -210,6 +210,23 @@ pub enum Event {
         pod: PodName,
         number: u64,
         version: VersionId,
+    },
+    /// A shared version is gone, for a device dropped it; it is on the disk.
+    VersionDropped {
+        team: TeamId,
+        pod: PodName,
+        version: VersionId,
+        /// What it was called.
+        reference: String,
+        by: DeviceId,
+    },
+    /// A device moved a tag, or took it away; it is on the disk.
+    TagMoved {
+        team: TeamId,
+        pod: PodName,
+        tag: TagName,
+        version: Option<VersionId>,
+        by: DeviceId,
     },
     MemberJoined {
         team: TeamId,

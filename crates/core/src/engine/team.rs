@@ -50,7 +50,7 @@ pub(super) struct Team {
     standings: BTreeMap<DeviceId, Standing>,
     /// Heads as they were last written.
     written: BTreeMap<DeviceId, Written>,
-    /// Publications that people were told of, however often they are counted anew.
+    /// Entries that people were told of, however often they are counted anew.
     reported: BTreeSet<EntryHash>,
     changes: Changes,
 }
@@ -359,34 +359,73 @@ impl Team {
         let Some(standing) = self.standings.get(&device) else {
             return;
         };
-        if let Body::Publish(publication) = &body
-            && self.reported.insert(entry.hash())
-        {
-            let (team, pod) = (self.id, publication.pod.clone());
-            let (number, version) = (publication.number, publication.version);
-            self.changes.events.push(match device == self.me {
-                true => Event::VersionShared {
-                    team,
-                    pod,
-                    number,
-                    version,
-                },
-                false => Event::VersionHeard {
-                    team,
-                    pod,
-                    number,
-                    version,
-                    author: device,
-                },
-            });
-        }
         let (author, admin) = (standing.member.clone(), standing.role == Role::Admin);
+        let news = match self.reported.insert(entry.hash()) {
+            true => self.news(device, &body),
+            false => None,
+        };
         self.catalog.apply(Fact {
             entry,
             body,
             author,
             admin,
         });
+        self.changes
+            .events
+            .extend(news.filter(|news| self.has_happened(news)));
+    }
+
+    /// What an entry says that wasn't counted before; the catalog doesn't know it yet.
+    fn news(&self, by: DeviceId, body: &Body) -> Option<Event> {
+        let team = self.id;
+        Some(match body {
+            Body::Publish(publication) => {
+                let pod = publication.pod.clone();
+                let (number, version) = (publication.number, publication.version);
+                match by == self.me {
+                    true => Event::VersionShared {
+                        team,
+                        pod,
+                        number,
+                        version,
+                    },
+                    false => Event::VersionHeard {
+                        team,
+                        pod,
+                        number,
+                        version,
+                        author: by,
+                    },
+                }
+            }
+            Body::Tag(change) => Event::TagMoved {
+                team,
+                pod: change.pod.clone(),
+                tag: change.tag.clone(),
+                version: change.version,
+                by,
+            },
+            Body::Drop { pod, version } => {
+                let record = self.catalog.version(pod, version)?;
+                Event::VersionDropped {
+                    team,
+                    pod: pod.clone(),
+                    version: *version,
+                    reference: self.catalog.exact_reference(record),
+                    by,
+                }
+            }
+        })
+    }
+
+    /// Not everybody may drop everything.
+    fn has_happened(&self, news: &Event) -> bool {
+        match news {
+            Event::VersionDropped { pod, version, .. } => {
+                self.catalog.version(pod, version).is_none()
+            }
+            _ => true,
+        }
     }
 
     /// Looks at what operations changed: keys, roles, removals, and what follows for the feeds.

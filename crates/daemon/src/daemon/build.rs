@@ -5,25 +5,36 @@ use std::sync::{Arc, Mutex};
 use podsync_core::DeviceId;
 use podsync_net::{Multiaddr, Net};
 use podsync_store::{Blobs, Home, Log};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::Parts;
 use crate::{
+    events::{
+        hooks::Hooks,
+        notify::{self, Notifier},
+        serve::Streams,
+        teller::Teller,
+    },
     hub::{sync::HubSync, upload::Uploads},
+    kept::Kept,
     locks::PodLocks,
     node::handle::Node,
     service::{
+        autosave::{self, Autosaver, list::Autosaves},
         catalog::Catalog,
         contents::Inspect,
         disk::{Disk, evictor::Evictor, holders::Holders, survey::Surveyor, whereabouts::Locator},
         export::Export,
         find::Finder,
+        follow::{self, Follower, list::Follows},
         holdings::Holdings,
         load::{
-            Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
+            Load, checkpoint::Checkpoints, clean::CleanStates, forecast::Forecaster,
+            last::LastLoads, signers::Signers,
         },
         machine::Machine,
         pull::{Pull, fetch::Fetcher},
+        restore::Restorer,
         retention::Retention,
         save::{
             Save,
@@ -58,6 +69,9 @@ pub(super) struct Shared {
     hubs: Arc<HubSync>,
     finder: Finder,
     pub(super) holdings: Holdings,
+    teller: Teller,
+    follows: Kept<Follows>,
+    autosaves: Kept<Autosaves>,
 }
 
 impl Shared {
@@ -81,6 +95,12 @@ impl Shared {
             blobs: parts.blobs.clone(),
             versions: Arc::clone(&parts.versions),
         };
+        let teller = Teller {
+            node: parts.node.clone(),
+            events: parts.events,
+        };
+        let root = parts.home.root();
+        let (follows, autosaves) = (follow::file(root), autosave::file(root));
         Self {
             settings: Arc::new(parts.settings),
             lifetime: parts.lifetime,
@@ -99,6 +119,9 @@ impl Shared {
             hubs,
             finder,
             holdings,
+            teller,
+            follows: Kept::open(follows),
+            autosaves: Kept::open(autosaves),
         }
     }
 
@@ -123,6 +146,8 @@ impl Shared {
             blobs: self.blobs.clone(),
             versions: Arc::clone(&self.versions),
             hubs: Arc::clone(&self.hubs),
+            follows: self.follows.clone(),
+            autosaves: self.autosaves.clone(),
             listening: Arc::clone(&self.listening),
             tasks: self.tasks.clone(),
         }
@@ -178,6 +203,7 @@ impl Shared {
             share: Arc::clone(share),
             hubs: Arc::clone(&self.hubs),
             evictor: Arc::clone(evictor),
+            teller: self.teller.clone(),
         }
     }
 
@@ -193,6 +219,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             fetcher: self.fetcher(),
             evictor: Arc::clone(evictor),
+            teller: self.teller.clone(),
             started: self.started,
         }
     }
@@ -210,7 +237,12 @@ impl Shared {
             last: LastLoads {
                 log: self.log.clone(),
             },
+            clean: CleanStates {
+                log: self.log.clone(),
+            },
+            follows: self.follows.clone(),
             evictor: Arc::clone(evictor),
+            teller: self.teller.clone(),
         }
     }
 
@@ -253,6 +285,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             inspect: self.inspect(),
             locator: self.locator(),
+            teller: self.teller.clone(),
             tasks: self.tasks.clone(),
         }
     }
@@ -294,8 +327,66 @@ impl Shared {
             sync: Arc::clone(&self.hubs),
             holdings: self.holdings.clone(),
             pull: Arc::clone(pull),
+            teller: self.teller.clone(),
             tasks: self.tasks.clone(),
         }
+    }
+
+    pub(super) fn follower(&self, pull: &Arc<Pull>, load: &Arc<Load>) -> Follower {
+        Follower {
+            device: self.device,
+            node: self.node.clone(),
+            follows: self.follows.clone(),
+            pull: Arc::clone(pull),
+            load: Arc::clone(load),
+            teller: self.teller.clone(),
+            tasks: self.tasks.clone(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn autosaver(&self, save: &Arc<Save>) -> Autosaver {
+        Autosaver {
+            node: self.node.clone(),
+            log: self.log.clone(),
+            autosaves: self.autosaves.clone(),
+            save: Arc::clone(save),
+            holdings: self.holdings.clone(),
+            teller: self.teller.clone(),
+            tasks: self.tasks.clone(),
+            turn: tokio::sync::Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    pub(super) fn restorer(&self, load: &Arc<Load>) -> Restorer {
+        Restorer {
+            settings: Arc::clone(&self.settings),
+            node: self.node.clone(),
+            autosaves: self.autosaves.clone(),
+            load: Arc::clone(load),
+        }
+    }
+
+    pub(super) fn streams(&self) -> Streams {
+        Streams::new(self.teller.events.clone(), self.tasks.clone())
+    }
+
+    pub(super) fn hooks(&self) -> Hooks {
+        Hooks {
+            home: self.home.root().to_owned(),
+            events: self.teller.events.clone(),
+            tasks: self.tasks.clone(),
+        }
+    }
+
+    /// None where nobody is there to look, or nobody wants any.
+    pub(super) fn notifier(&self) -> Option<Notifier> {
+        let is_wanted = self.settings.notify && notify::has_desktop();
+        is_wanted.then(|| Notifier {
+            events: self.teller.events.clone(),
+            tasks: self.tasks.clone(),
+        })
     }
 
     pub(super) fn evictor(&self) -> Evictor {
@@ -309,6 +400,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             surveyor: self.surveyor(),
             hubs: Arc::clone(&self.hubs),
+            teller: self.teller.clone(),
             tasks: self.tasks.clone(),
             turn: tokio::sync::Mutex::default(),
         }

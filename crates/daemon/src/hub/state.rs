@@ -8,15 +8,19 @@ use std::{
     time::Duration,
 };
 
-use podsync_api::{ApiError, ErrorCode};
+use podsync_api::{
+    ApiError, ErrorCode,
+    events::{Happened, Trouble as Told},
+};
 use podsync_bucket::{Hub, HubAddress};
-use podsync_core::{OpId, TeamId, keys::DeviceSecret};
+use podsync_core::{OpId, TeamId, TeamName, keys::DeviceSecret};
 use tokio::sync::{Notify, watch};
 
 use self::placements::Placements;
 use crate::{
     clock::Clock,
     error::{Failure, api_error},
+    events::Events,
 };
 
 /// How long somebody waits for what the hub knows before going on without it.
@@ -27,6 +31,7 @@ pub(crate) struct Hubs {
     pub(super) secret: DeviceSecret,
     pub(super) places: Placements,
     pub(super) clock: Clock,
+    pub(super) events: Events,
     pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
     /// There is something to bring, or somebody waits.
     pub(super) wake: Notify,
@@ -34,6 +39,9 @@ pub(crate) struct Hubs {
 
 /// A team's place at its hub.
 pub(crate) struct TeamHub {
+    /// Whose it is, where this home is in the team.
+    pub(super) team: Option<TeamName>,
+    pub(super) events: Events,
     pub(super) url: String,
     pub(super) client: Hub,
     /// What the hub said last; one question at a time.
@@ -140,16 +148,36 @@ impl TeamHub {
             may_pass: matches!(failure, Failure::Api(error) if error.code == ErrorCode::Unreachable),
             attempt,
         });
+        if let Some(trouble) = &trouble {
+            self.tell(&trouble.error);
+        }
         self.note(|standing| standing.trouble = trouble);
+    }
+
+    fn tell(&self, error: &ApiError) {
+        self.events.tell(Happened::Trouble(Told {
+            team: self.team.clone(),
+            pod: None,
+            reference: None,
+            code: error.code,
+            message: format!("the hub at {}: {}", self.url, error.message),
+            hint: error.hint.clone(),
+        }));
     }
 }
 
 impl Hubs {
-    pub(crate) fn new(secret: DeviceSecret, places: Placements, clock: Clock) -> Self {
+    pub(crate) fn new(
+        secret: DeviceSecret,
+        places: Placements,
+        clock: Clock,
+        events: Events,
+    ) -> Self {
         Self {
             secret,
             places,
             clock,
+            events,
             teams: Mutex::default(),
             wake: Notify::new(),
         }

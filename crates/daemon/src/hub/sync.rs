@@ -37,10 +37,12 @@ impl HubSync {
 
     /// The team's hub; none where it has none.
     pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
-        let url = self
-            .node
-            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
-        let Some(url) = url.await? else {
+        let read = self.node.read(move |engine| {
+            let name = engine.roster(&team).map(|roster| roster.name().clone());
+            (engine.hub_url(&team).map(str::to_owned), name)
+        });
+        let (url, name) = read.await?;
+        let Some(url) = url else {
             self.hubs.lock().remove(&team);
             return Ok(None);
         };
@@ -60,6 +62,8 @@ impl HubSync {
         let known = known.await??;
         self.tell_places(team, known).await?;
         let hub = Arc::new(TeamHub {
+            team: name,
+            events: self.hubs.events.clone(),
             url,
             client,
             polled: tokio::sync::Mutex::default(),

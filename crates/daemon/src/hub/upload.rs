@@ -18,6 +18,7 @@ pub(crate) use self::packs::held_blob;
 use super::{state::TeamHub, sync::HubSync};
 use crate::{
     error::Failure,
+    events::teller::Teller,
     service::{holdings::Holdings, pull::Pull},
     tasks::Tasks,
 };
@@ -30,6 +31,7 @@ pub(crate) struct Uploads {
     pub(crate) sync: Arc<HubSync>,
     pub(crate) holdings: Holdings,
     pub(crate) pull: Arc<Pull>,
+    pub(crate) teller: Teller,
     pub(crate) tasks: Tasks,
 }
 

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     addresses::{self, Addresses},
     clock::Clock,
+    events::{Events, heard},
     gate::SharedGate,
     hub::state::Hubs,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Parts {
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,
+    /// Where people hear of what happens.
+    pub(crate) told: Events,
     pub(crate) cancel: CancellationToken,
 }
 
@@ -76,6 +79,7 @@ pub(crate) fn spawn(parts: Parts, tasks: &TaskTracker) -> Result<Node, StoreErro
         net_events: parts.net_events,
         inbox,
         events,
+        told: parts.told,
         cancel: parts.cancel,
     };
     tasks.spawn(driver.run());
@@ -94,6 +98,7 @@ struct Driver {
     net_events: mpsc::Receiver<NetEvent>,
     inbox: mpsc::Receiver<Message>,
     events: broadcast::Sender<Event>,
+    told: Events,
     cancel: CancellationToken,
 }
 
@@ -216,6 +221,7 @@ impl Driver {
                 dialled,
             } => {
                 tracing::info!(peer = %device.short(), %address, "connected");
+                self.tell_of_peer(device, true, Some(address.to_string()));
                 self.address_input(addresses::Input::Connected {
                     device,
                     address,
@@ -226,6 +232,7 @@ impl Driver {
             }
             NetEvent::Disconnected { device } => {
                 tracing::info!(peer = %device.short(), "disconnected");
+                self.tell_of_peer(device, false, None);
                 self.address_input(addresses::Input::Disconnected { device });
                 self.input(Input::Disconnected { device });
             }
@@ -416,7 +423,16 @@ impl Driver {
         }
     }
 
+    fn tell_of_peer(&self, device: DeviceId, connected: bool, address: Option<String>) {
+        if let Some(what) = heard::peer(&self.engine, device, connected, address) {
+            self.told.tell(what);
+        }
+    }
+
     fn tell(&mut self, event: Event) {
+        if let Some(what) = heard::heard(&self.engine, &event) {
+            self.told.tell(what);
+        }
         match &event {
             Event::TransferProgress {
                 transfer,

@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, Consent, ErrorCode, pods};
-use podsync_core::{engine::Command, reference::Reference};
+use podsync_api::{
+    ApiError, Consent, ErrorCode,
+    events::{Happened, VersionDropped},
+    pods,
+};
+use podsync_core::{TeamId, engine::Command, reference::Reference};
 
 use crate::{
     call::{Context, Handle},
     error::Failure,
+    events::teller::Teller,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -33,6 +38,7 @@ pub(crate) struct Catalog {
     pub(crate) holdings: Holdings,
     pub(crate) inspect: Inspect,
     pub(crate) locator: Locator,
+    pub(crate) teller: Teller,
     pub(crate) tasks: Tasks,
 }
 
@@ -278,11 +284,32 @@ impl Handle<pods::DropVersion> for Catalog {
         };
         self.holdings.forget(team, version).await?;
         self.tasks.spawn(self.holdings.clone().collect_garbage());
+        if !shared {
+            self.tell_of_drop(team, &named).await;
+        }
         Ok(pods::Dropped {
             reference: named.reference,
             version,
             shared,
         })
+    }
+}
+
+impl Catalog {
+    /// Of a shared one the engine tells, whoever dropped it.
+    async fn tell_of_drop(&self, team: TeamId, named: &Named) {
+        let told = |name| {
+            Happened::Dropped(VersionDropped {
+                team: name,
+                pod: named.found.pod().clone(),
+                reference: named.reference.clone(),
+                version: named.found.version(),
+                by: named.author.clone(),
+                this_device: true,
+                shared: false,
+            })
+        };
+        self.teller.tell(team, told).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Load: a version into a running emulator, with what was there kept; undo puts that back.
 
 pub(crate) mod checkpoint;
+pub(crate) mod clean;
 pub(crate) mod fitting;
 pub(crate) mod forecast;
 pub(crate) mod last;
@@ -9,22 +10,31 @@ pub(crate) mod signers;
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, Consent, ErrorCode, pods};
-use podsync_instance::{LoadReport, Merge, ParseMergeError};
+use podsync_api::{
+    ApiError, Consent, ErrorCode,
+    events::{Happened, VersionLoaded},
+    pods,
+};
+use podsync_core::TeamId;
+use podsync_instance::{Instance, LoadReport, Merge, ParseMergeError};
 use podsync_store::Blobs;
 
 use crate::{
     call::{Context, Handle},
     emulator::connect,
     error::Failure,
+    events::teller::Teller,
+    kept::Kept,
     node::handle::Node,
     service::{
         choose::team_of,
         disk::evictor::Evictor,
         find::Patience,
+        follow::list::Follows,
         holdings::{Holdings, pack_ids},
         load::{
             checkpoint::{Checkpoints, checkpoint_reference, identity},
+            clean::CleanStates,
             fitting::Part,
             last::LastLoads,
             post::{StateLoad, post},
@@ -32,7 +42,7 @@ use crate::{
         },
         pull::{Pull, Wanted},
     },
-    versions::Versions,
+    versions::{HeldVersion, Versions},
 };
 
 /// Loads versions into instances, and puts back what was there.
@@ -47,7 +57,10 @@ pub(crate) struct Load {
     pub(crate) signers: Signers,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) last: LastLoads,
+    pub(crate) clean: CleanStates,
+    pub(crate) follows: Kept<Follows>,
     pub(crate) evictor: Arc<Evictor>,
+    pub(crate) teller: Teller,
 }
 
 impl Handle<pods::Load> for Load {
@@ -57,6 +70,27 @@ impl Handle<pods::Load> for Load {
         context: Arc<Context>,
     ) -> Result<pods::Loaded, Failure> {
         let team = team_of(&self.node, &context).await?;
+        self.load(team, call, Over::Anything, &context).await
+    }
+}
+
+/// What a load may take away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    /// Somebody said so, and there is a checkpoint.
+    Anything,
+    /// Nothing that isn't saved: nobody is there to be asked.
+    WhatIsSaved,
+}
+
+impl Load {
+    pub(crate) async fn load(
+        &self,
+        team: TeamId,
+        call: pods::Load,
+        over: Over,
+        context: &Arc<Context>,
+    ) -> Result<pods::Loaded, Failure> {
         let merge: Merge = call.merge.parse().map_err(|error: ParseMergeError| {
             ApiError::new(ErrorCode::Invalid, error.to_string())
         })?;
@@ -69,7 +103,7 @@ impl Handle<pods::Load> for Load {
                     Patience::new(call.wait_s, call.until_shared),
                     call.sources,
                 ),
-                &context,
+                context,
             )
             .await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
@@ -107,13 +141,16 @@ impl Handle<pods::Load> for Load {
                 checkpoint: None,
             });
         }
+        if over == Over::WhatIsSaved {
+            self.check_is_saved(team, &held, &instance, context).await?;
+        }
         let optional = call.consents.contains(&Consent::WithoutCheckpoint);
         // A runner's home goes with it, and so would what it kept for `undo`.
         let checkpoint = if self.robot {
             None
         } else {
             self.checkpoints
-                .take(team, &instance, optional, &context)
+                .take(team, &instance, optional, context)
                 .await?
         };
         fail::fail_point!("daemon::load::checkpointed");
@@ -124,7 +161,7 @@ impl Handle<pods::Load> for Load {
             merge,
             meant: meant.as_ref(),
         };
-        let loaded = post(&self.blobs, &instance, what, &context).await;
+        let loaded = post(&self.blobs, &instance, what, context).await;
         let report = self
             .holdings
             .doubting(team, named, loaded)
@@ -135,11 +172,12 @@ impl Handle<pods::Load> for Load {
         }
         if report.failed.is_empty() {
             self.last.note(meant.as_ref(), Some(pulled.version)).await?;
+            self.note_clean(team, &held, &instance, context).await;
         }
         drop(pins);
         self.evictor.keep_within_budget();
         let (applied, failed) = account(report);
-        Ok(pods::Loaded {
+        let loaded = pods::Loaded {
             reference: pulled.reference.clone(),
             version: pulled.version,
             pulled,
@@ -147,7 +185,9 @@ impl Handle<pods::Load> for Load {
             applied,
             failed,
             checkpoint: checkpoint.map(checkpoint_reference),
-        })
+        };
+        self.tell(team, &held, &call.endpoint, &loaded).await;
+        Ok(loaded)
     }
 }
 
@@ -193,11 +233,122 @@ impl Handle<pods::Undo> for Load {
                 .map_err(Failure::from)?
                 .map_err(Failure::from)?;
         }
-        Ok(pods::Undone {
+        let undone = pods::Undone {
             checkpoint: checkpoint_reference(checkpoint.number),
             applied,
             failed,
-        })
+        };
+        self.tell_of_undo(team, &held, &call.endpoint, &undone)
+            .await;
+        Ok(undone)
+    }
+}
+
+impl Load {
+    /// Refuses where the instance holds what neither podsync put there nor anybody saved.
+    async fn check_is_saved(
+        &self,
+        team: TeamId,
+        held: &HeldVersion,
+        instance: &Instance,
+        context: &Arc<Context>,
+    ) -> Result<(), Failure> {
+        let content = self
+            .checkpoints
+            .content_of(team, &held.pod, instance, context)
+            .await?;
+        let Some(content) = content else {
+            return Ok(());
+        };
+        let run = instance.identity().await?;
+        if self.clean.of(run.as_ref()).await? == Some(content) {
+            return Ok(());
+        }
+        for (_, version) in self.versions.of_team(team) {
+            let manifest = version.manifest().map_err(Failure::damaged)?;
+            if version.checkpoint.is_none() && manifest.content == content {
+                return Ok(());
+            }
+        }
+        let text = format!(
+            "the instance at {} holds changes that are not saved",
+            instance.endpoint()
+        );
+        Err(ApiError::new(ErrorCode::Unconfirmed, text)
+            .hint("save them with `podsync save NAME`, or load the version yourself")
+            .into())
+    }
+
+    /// Remembers what the instance holds now, where somebody follows a pod into it.
+    async fn note_clean(
+        &self,
+        team: TeamId,
+        held: &HeldVersion,
+        instance: &Instance,
+        context: &Arc<Context>,
+    ) {
+        if !self
+            .follows
+            .get()
+            .is_ok_and(|list| list.leads_to(instance.endpoint()))
+        {
+            return;
+        }
+        let noted = async {
+            let content = self
+                .checkpoints
+                .content_of(team, &held.pod, instance, context)
+                .await?;
+            let run = instance.identity().await?;
+            match content {
+                Some(content) => self.clean.note(run.as_ref(), content).await,
+                None => Ok(()),
+            }
+        };
+        if let Err(failure) = noted.await {
+            let failure: Failure = failure;
+            tracing::warn!(error = %failure.api(), "what is in the instance counts as changed");
+        }
+    }
+
+    async fn tell(&self, team: TeamId, held: &HeldVersion, endpoint: &str, loaded: &pods::Loaded) {
+        let told = |name| {
+            Happened::Loaded(VersionLoaded {
+                team: name,
+                pod: held.pod.clone(),
+                reference: loaded.reference.clone(),
+                version: loaded.version,
+                author: loaded.pulled.author.clone(),
+                endpoint: endpoint.to_owned(),
+                applied: loaded.applied.clone(),
+                failed: loaded.failed.clone(),
+                checkpoint: loaded.checkpoint.clone(),
+            })
+        };
+        self.teller.tell(team, told).await;
+    }
+
+    async fn tell_of_undo(
+        &self,
+        team: TeamId,
+        held: &HeldVersion,
+        endpoint: &str,
+        undone: &pods::Undone,
+    ) {
+        let told = |name| {
+            Happened::Loaded(VersionLoaded {
+                team: name,
+                pod: held.pod.clone(),
+                reference: undone.checkpoint.clone(),
+                version: held.id(),
+                author: "you".to_owned(),
+                endpoint: endpoint.to_owned(),
+                applied: undone.applied.clone(),
+                failed: undone.failed.clone(),
+                checkpoint: None,
+            })
+        };
+        self.teller.tell(team, told).await;
     }
 }
 

@@ -7,7 +7,11 @@ pub(crate) mod fetch;
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, ErrorCode, Progress, Stage, pods};
+use podsync_api::{
+    ApiError, ErrorCode, Progress, Stage,
+    events::{Direction, Happened, VersionPulled},
+    pods,
+};
 use podsync_core::{
     BlobId, TeamId,
     catalog::VersionRecord,
@@ -26,6 +30,7 @@ use tokio::{
 use crate::{
     call::{Context, Handle},
     error::Failure,
+    events::{teller::Teller, transfers::About},
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -54,6 +59,7 @@ pub(crate) struct Pull {
     pub(crate) holdings: Holdings,
     pub(crate) fetcher: Fetcher,
     pub(crate) evictor: Arc<Evictor>,
+    pub(crate) teller: Teller,
     /// When the daemon was.
     pub(crate) started: Instant,
 }
@@ -125,12 +131,19 @@ impl Pull {
         if let Some(held) = self.holdings.held_whole(team, version).await? {
             return pulled(held, named, Vec::new());
         }
+        let about = About {
+            direction: Direction::Pull,
+            pod: record.publication.pod.clone(),
+            reference: named.reference.clone(),
+        };
+        let transferring = self.teller.transfer(team, about).await;
         let fetching = Fetching {
             team,
             prefer: record.device(),
             sources: asked.sources,
             deadline: asked.patience.deadline,
             context,
+            told: Some(&transferring),
         };
         self.finder.check_is_member(team).await?;
         let fetched = self.fetch_version(&record, &fetching).await;
@@ -139,7 +152,20 @@ impl Pull {
             self.finder.check_is_member(team).await?;
         }
         let (held, from) = fetched?;
-        pulled(held, named, self.name_sources(from).await?)
+        transferring.done();
+        let (held, pulled) = pulled(held, named, self.name_sources(from).await?)?;
+        let told = |name| {
+            Happened::Pulled(VersionPulled {
+                team: name,
+                pod: record.publication.pod.clone(),
+                reference: pulled.reference.clone(),
+                version: pulled.version,
+                author: pulled.author.clone(),
+                fetched: pulled.fetched,
+            })
+        };
+        self.teller.tell(team, told).await;
+        Ok((held, pulled))
     }
 
     /// Where no teammate is there to say what is new, the hub is. One that doesn't answer keeps nobody from

@@ -5,7 +5,11 @@ pub(crate) mod pack;
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, ErrorCode, pods};
+use podsync_api::{
+    ApiError, Consent, ErrorCode,
+    events::{Happened, VersionSaved},
+    pods,
+};
 use podsync_core::{
     PodName, TeamId, VersionId,
     engine::{Answer, Command, SavePrivate},
@@ -13,10 +17,12 @@ use podsync_core::{
 };
 use podsync_pack::SaveStats;
 use podsync_store::Home;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     call::{Context, Handle},
     error::Failure,
+    events::teller::Teller,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -47,6 +53,7 @@ pub(crate) struct Save {
     pub(crate) share: Arc<Share>,
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) evictor: Arc<Evictor>,
+    pub(crate) teller: Teller,
 }
 
 impl Handle<pods::Save> for Save {
@@ -56,6 +63,39 @@ impl Handle<pods::Save> for Save {
         context: Arc<Context>,
     ) -> Result<pods::Saved, Failure> {
         let team = team_of(&self.node, &context).await?;
+        let (mut saved, _turn) = self.save_privately(team, &call, None, &context).await?;
+        if call.share || self.settings.shares_by_itself(&call.pod) {
+            let mut shared = self.share.share(team, &saved.reference, &context).await?;
+            shared.durable = self
+                .hubs
+                .bring_to_bucket(team, call.durable, &context)
+                .await?;
+            saved.reference.clone_from(&shared.reference);
+            saved.version = shared.version;
+            saved.shared = Some(shared);
+        }
+        self.evictor.keep_within_budget();
+        Ok(saved)
+    }
+}
+
+/// How a save goes about it that nobody asked for at the moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unasked {
+    /// A state that is still this one is no new version, whatever was pulled since.
+    pub(crate) builds_on: Option<VersionId>,
+}
+
+impl Save {
+    /// Makes a private version of a state; the pod's turn comes with it. Without being asked nothing is made of an
+    /// instance that has nothing in it.
+    pub(crate) async fn save_privately(
+        &self,
+        team: TeamId,
+        call: &pods::Save,
+        unasked: Option<Unasked>,
+        context: &Arc<Context>,
+    ) -> Result<(pods::Saved, OwnedMutexGuard<()>), Failure> {
         if call.message.len() > MAX_MESSAGE_LEN {
             return Err(ApiError::new(
                 ErrorCode::Invalid,
@@ -68,20 +108,30 @@ impl Handle<pods::Save> for Save {
             .into());
         }
         tracing::Span::current().record("pod", call.pod.as_str());
-        let _turn = self.locks.lock(team, &call.pod).await;
+        let turn = self.locks.lock(team, &call.pod).await;
         // How much of the state is new shows only while it is read; a pack is what any change takes.
         self.home
             .ensure_room(PACK_TARGET_LEN)
             .map_err(Failure::from)?;
-        let captured = Capturer {
+        let mut captured = Capturer {
             spool: self.home.tmp(),
         }
-        .capture(&call)
+        .capture(call)
         .await?;
+        if let Some(Unasked { builds_on }) = unasked {
+            if captured.is_empty {
+                let error = ApiError::unconfirmed(
+                    Consent::EmptyState,
+                    "the instance says that there is nothing in it",
+                );
+                return Err(error.into());
+            }
+            captured.builds_on = builds_on;
+        }
         let (failed, under_way) = (captured.failed.clone(), captured.under_way.clone());
         let packed = self
             .packer
-            .pack(team, &call.pod, captured, call.message.clone(), &context)
+            .pack(team, &call.pod, captured, call.message.clone(), context)
             .await?;
         let mut saved = match packed {
             Packed::Unchanged { version } => self.unchanged(team, version).await?,
@@ -100,22 +150,27 @@ impl Handle<pods::Save> for Save {
             bytes = saved.state_len,
             "saved"
         );
-        if call.share || self.settings.shares_by_itself(&call.pod) {
-            let mut shared = self.share.share(team, &saved.reference, &context).await?;
-            shared.durable = self
-                .hubs
-                .bring_to_bucket(team, call.durable, &context)
-                .await?;
-            saved.reference.clone_from(&shared.reference);
-            saved.version = shared.version;
-            saved.shared = Some(shared);
+        if !saved.unchanged {
+            self.tell(team, call, &saved).await;
         }
-        self.evictor.keep_within_budget();
-        Ok(saved)
+        Ok((saved, turn))
     }
-}
 
-impl Save {
+    async fn tell(&self, team: TeamId, call: &pods::Save, saved: &pods::Saved) {
+        let told = |name| {
+            Happened::Saved(VersionSaved {
+                team: name,
+                pod: call.pod.clone(),
+                reference: saved.reference.clone(),
+                version: saved.version,
+                message: call.message.clone(),
+                state_len: saved.state_len,
+                new_len: saved.new_len,
+            })
+        };
+        self.teller.tell(team, told).await;
+    }
+
     async fn unchanged(&self, team: TeamId, version: VersionId) -> Result<pods::Saved, Failure> {
         let held = self.versions.get(team, version).ok_or_else(|| {
             ApiError::new(

@@ -14,8 +14,14 @@ use crate::{
     call::{Context, Handle},
     error::Failure,
     hub::sync::HubSync,
+    kept::Kept,
     node::handle::Node,
-    service::{names::DeviceNames, team::role_to},
+    service::{
+        autosave::{self, list::Autosaves},
+        follow::{self, list::Follows},
+        names::DeviceNames,
+        team::role_to,
+    },
     tasks::{Lifetime, Tasks},
     versions::Versions,
 };
@@ -30,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) hubs: Arc<HubSync>,
+    pub(crate) follows: Kept<Follows>,
+    pub(crate) autosaves: Kept<Autosaves>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
     pub(crate) tasks: Tasks,
 }
@@ -95,6 +103,9 @@ impl Handle<node::GetStatus> for Status {
                 warnings.push(format!("the hub of {} ({url}): {trouble}", team.name));
             }
         }
+        let follows = told_or_warned(follow::all(&self.node, &self.follows).await, &mut warnings);
+        let saved = autosave::all(&self.node, &self.autosaves).await;
+        let autosaves = told_or_warned(saved, &mut warnings);
         Ok(node::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -105,6 +116,8 @@ impl Handle<node::GetStatus> for Status {
             teams,
             peers_connected: self.net.connections().len(),
             bytes_held,
+            follows,
+            autosaves,
             warnings,
         })
     }
@@ -143,6 +156,16 @@ impl Status {
             uploading: standing.uploading,
         }))
     }
+}
+
+/// A list that can't be read is a warning: the daemon does all else.
+fn told_or_warned<T>(list: Result<Vec<T>, Failure>, warnings: &mut Vec<String>) -> Vec<T> {
+    list.unwrap_or_else(|failure| {
+        let error = failure.api();
+        let hint = error.hint.as_deref().unwrap_or_default();
+        warnings.push(format!("{error}: {hint}"));
+        Vec::new()
+    })
 }
 
 fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {

@@ -5,6 +5,7 @@ mod invites;
 mod leave;
 mod probe;
 pub(crate) mod robot;
+pub(crate) mod roles;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +22,7 @@ use podsync_core::{
 use podsync_net::{Multiaddr, Net};
 
 use self::admins::check_admin_stays;
+pub(crate) use self::roles::role_to;
 use crate::{
     addresses::announced,
     call::{Context, Handle},
@@ -394,13 +396,5 @@ fn role_of(role: team::Role) -> Role {
         team::Role::Reader => Role::Reader,
         team::Role::Publisher => Role::Publisher,
         team::Role::Admin => Role::Admin,
-    }
-}
-
-pub(crate) fn role_to(role: Role) -> team::Role {
-    match role {
-        Role::Reader => team::Role::Reader,
-        Role::Publisher => team::Role::Publisher,
-        Role::Admin => team::Role::Admin,
     }
 }

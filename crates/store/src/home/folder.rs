@@ -167,7 +167,8 @@ fn close_within(folder: &Path) -> io::Result<()> {
             close_within(&path)?;
             0o700
         } else if kind.is_file() && entry.file_name() != LOG {
-            0o600
+            // A hook that its owner made executable stays so.
+            0o600 | entry.metadata()?.permissions().mode() & 0o100
         } else {
             continue;
         };

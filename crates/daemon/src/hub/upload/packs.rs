@@ -9,6 +9,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::{
     ApiError, ErrorCode,
+    events::Direction,
     hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement},
 };
 use podsync_bucket::{OutboardsBuilder, PackRead, Source, Upload};
@@ -24,6 +25,7 @@ use super::Uploads;
 use crate::{
     call::Context,
     error::Failure,
+    events::transfers::{About, Transferring},
     hub::state::TeamHub,
     service::{find::Patience, pull::Wanted},
     versions::HeldVersion,
@@ -56,7 +58,8 @@ impl Uploads {
         let held = self.published(team, entry).await?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let mut packs = self.packs_to_upload(team, &manifest).await?;
-        let meter = Sent::new(hub, &packs);
+        let transferring = self.transferring(team, &held).await?;
+        let meter = Sent::new(hub, &packs, transferring);
 
         let placed = hub
             .client
@@ -82,7 +85,27 @@ impl Uploads {
                 "an entry names packs that its manifest doesn't",
             )
         })?;
+        meter.done();
         Ok(Uploaded { objects, outboards })
+    }
+
+    async fn transferring(
+        &self,
+        team: TeamId,
+        held: &HeldVersion,
+    ) -> Result<Transferring, Failure> {
+        let (pod, version) = (held.pod.clone(), held.id());
+        let reference = self.sync.node.read(move |engine| {
+            let catalog = engine.catalog(&team)?;
+            Some(catalog.exact_reference(catalog.version(&pod, &version)?))
+        });
+        let reference = reference.await?;
+        let about = About {
+            direction: Direction::Upload,
+            pod: held.pod.clone(),
+            reference: reference.unwrap_or_else(|| format!("{}@{version}", held.pod)),
+        };
+        Ok(self.teller.transfer(team, about).await)
     }
 
     /// The version that an entry of the own feed published, whole on this machine again if it was not.
@@ -287,16 +310,21 @@ pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
 /// How much of an upload is sent.
 struct Sent<'a> {
     hub: &'a TeamHub,
+    told: Transferring,
     total: u64,
     objects: Mutex<BTreeMap<ObjectId, u64>>,
 }
 
 impl<'a> Sent<'a> {
-    fn new(hub: &'a TeamHub, packs: &Packs) -> Self {
+    fn new(hub: &'a TeamHub, packs: &Packs, told: Transferring) -> Self {
         let total = packs.here.iter().map(|here| here.object.size).sum();
         hub.note(|standing| standing.uploading = Some((0, total)));
+        if total > 0 {
+            told.begin_part(total);
+        }
         Self {
             hub,
+            told,
             total,
             objects: Mutex::default(),
         }
@@ -306,8 +334,13 @@ impl<'a> Sent<'a> {
         let mut objects = self.objects.lock().unwrap_or_else(PoisonError::into_inner);
         objects.insert(object, sent);
         let sent = objects.values().sum();
+        self.told.moved(sent, 1);
         self.hub
             .note(|standing| standing.uploading = Some((sent, self.total)));
+    }
+
+    fn done(&self) {
+        self.told.done();
     }
 }
 

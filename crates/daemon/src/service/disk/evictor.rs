@@ -6,13 +6,18 @@ use std::{
     sync::Arc,
 };
 
-use podsync_api::{Consent, disk, pods};
+use podsync_api::{
+    Consent, disk,
+    events::{Happened, VersionEvicted},
+    pods,
+};
 use podsync_core::{BlobId, TeamId, VersionId, engine::Command};
 use podsync_store::{Home, Log};
 
 use crate::{
     clock::now_ms,
     error::Failure,
+    events::teller::Teller,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -43,6 +48,7 @@ pub(crate) struct Evictor {
     pub(crate) holdings: Holdings,
     pub(crate) surveyor: Surveyor,
     pub(crate) hubs: Arc<HubSync>,
+    pub(crate) teller: Teller,
     pub(crate) tasks: Tasks,
     /// One eviction at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
@@ -110,8 +116,8 @@ impl Evictor {
         let root = self.home.root().to_owned();
         let measured = root.clone();
         let before = tokio::task::spawn_blocking(move || on_disk(&measured)).await?;
-        for (at, _) in &plan.evict {
-            self.give_up(&survey.candidates[*at]).await?;
+        for ((at, _), evicted) in plan.evict.iter().zip(&collected.evicted) {
+            self.give_up(&survey.candidates[*at], evicted).await?;
         }
         self.holdings.collect_now().await?;
         let after = tokio::task::spawn_blocking(move || on_disk(&root)).await?;
@@ -167,7 +173,7 @@ impl Evictor {
     }
 
     /// The version leaves this machine; the team still has it.
-    async fn give_up(&self, candidate: &Candidate) -> Result<(), Failure> {
+    async fn give_up(&self, candidate: &Candidate, evicted: &disk::Evicted) -> Result<(), Failure> {
         let (team, version) = (candidate.team, candidate.version);
         let Some(held) = self.versions.get(team, version) else {
             return Ok(());
@@ -186,6 +192,17 @@ impl Evictor {
         self.holdings.forget(team, version).await?;
         let log = self.log.clone();
         tokio::task::spawn_blocking(move || usage::forget_use(&log, team, version)).await??;
+        let told = |name| {
+            Happened::Eviction(VersionEvicted {
+                team: name,
+                pod: held.pod.clone(),
+                reference: evicted.reference.clone(),
+                version,
+                bytes: evicted.bytes,
+                elsewhere: evicted.elsewhere.clone(),
+            })
+        };
+        self.teller.tell(team, told).await;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use podsync_api::{ApiError, Consent, ErrorCode};
-use podsync_core::TeamId;
+use podsync_core::{ContentHash, PodName, TeamId};
 use podsync_instance::Instance;
 
 use crate::{
@@ -99,6 +99,23 @@ impl Checkpoints {
         })
         .await??;
         Ok(number)
+    }
+
+    /// What the instance holds now, by its content alone; none where it says that there is nothing in it.
+    pub(crate) async fn content_of(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        instance: &Instance,
+        context: &Arc<Context>,
+    ) -> Result<Option<ContentHash>, Failure> {
+        let capturer = Capturer {
+            spool: self.packer.home.tmp(),
+        };
+        let captured = capturer.capture_from(instance, &[]).await?;
+        let is_empty = captured.is_empty;
+        let content = self.packer.content_of(team, pod, captured, context).await?;
+        Ok((!is_empty).then_some(content))
     }
 }
 

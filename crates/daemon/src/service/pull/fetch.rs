@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::{
     call::Context,
     error::Failure,
+    events::transfers::Transferring,
     hub::sync::HubSync,
     node::handle::Node,
     service::{
@@ -35,6 +36,8 @@ pub(crate) struct Fetching<'a> {
     pub(crate) sources: Sources,
     pub(crate) deadline: Instant,
     pub(crate) context: &'a Arc<Context>,
+    /// Where everybody hears how far it is.
+    pub(crate) told: Option<&'a Transferring>,
 }
 
 /// What is needed of a blob.
@@ -148,6 +151,9 @@ impl Fetcher {
             sources: fetching.sources,
             patience: patience(fetching.deadline),
         };
+        if let Some(told) = fetching.told {
+            told.begin_part(total);
+        }
         let mut events = self.node.events();
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
@@ -165,6 +171,9 @@ impl Fetcher {
                 }
                 Ok(()) = progress.changed() => {
                     let seen = *progress.borrow_and_update();
+                    if let Some(told) = fetching.told {
+                        told.moved(seen.bytes, seen.providers);
+                    }
                     let providers = match seen.providers {
                         0 => Vec::new(),
                         1 => vec!["1 provider".to_owned()],

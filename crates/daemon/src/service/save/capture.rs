@@ -8,7 +8,7 @@ use std::{
 };
 
 use podsync_api::{ApiError, Consent, ErrorCode, Progress, Stage, pods};
-use podsync_core::manifest::Source as Origin;
+use podsync_core::{VersionId, manifest::Source as Origin};
 use podsync_instance::{Instance, SaveFailure, SavingState, Sending, Service, arriving};
 use podsync_pack::Source;
 use tokio::task::JoinHandle;
@@ -25,6 +25,10 @@ pub(crate) struct Captured {
     pub(crate) incoming: Option<Incoming>,
     /// Whether podsync's own secrets may be in it.
     pub(crate) allow_secrets: bool,
+    /// The version that it continues: a state that is still that one is no new version. None: the newest one.
+    pub(crate) builds_on: Option<VersionId>,
+    /// The instance says that there is nothing in it.
+    pub(crate) is_empty: bool,
 }
 
 /// A state that an emulator sends while it is packed.
@@ -83,6 +87,8 @@ impl Capturer {
                     under_way: Vec::new(),
                     incoming: None,
                     allow_secrets: call.allow_secrets,
+                    builds_on: None,
+                    is_empty: false,
                 })
             }
             pods::StateSource::Endpoint(url) => {
@@ -110,6 +116,7 @@ impl Capturer {
         services: &[Service],
     ) -> Result<Captured, Failure> {
         let saving = instance.begin_save(services).await?;
+        let is_empty = saving.is_empty;
         let failed = saving.failed.iter().map(|failure| {
             let what = failure
                 .object
@@ -141,6 +148,8 @@ impl Capturer {
                 services: services.to_vec(),
             }),
             allow_secrets: true,
+            builds_on: None,
+            is_empty,
         })
     }
 
@@ -175,6 +184,8 @@ impl Capturer {
             under_way: Vec::new(),
             incoming: None,
             allow_secrets: true,
+            builds_on: None,
+            is_empty: false,
         })
     }
 }

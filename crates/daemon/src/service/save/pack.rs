@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, Stage};
 use podsync_core::{
-    BlobId, PodName, TeamId, VersionId,
+    BlobId, ContentHash, PodName, TeamId, VersionId,
     feed::BlobRef,
     manifest::{Manifest, Source as Origin},
     seal::SALT_LEN,
@@ -41,6 +41,15 @@ pub(crate) enum Packed {
     Unchanged {
         version: VersionId,
     },
+}
+
+/// A state that was read, and what of it isn't recorded yet.
+struct Drafted {
+    parents: Vec<VersionId>,
+    origin: Origin,
+    content: ContentHash,
+    /// None where the first parent has just this state.
+    new: Option<(SavedState, NewPacks)>,
 }
 
 /// Packs states.
@@ -88,35 +97,75 @@ impl Packer {
         message: String,
         context: &Arc<Context>,
     ) -> Result<Packed, Failure> {
+        let drafted = self.draft(team, pod, captured, context).await?;
+        let Some((state, sink)) = drafted.new else {
+            let version = drafted.parents.first().copied();
+            let version = version
+                .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
+            return Ok(Packed::Unchanged { version });
+        };
+        let stats = state.stats;
+        let own_packs = state.written.clone();
+        let manifest = manifest(pod.clone(), drafted.parents, message, drafted.origin, state);
+        let recorded = self.recorder.record(team, &manifest, own_packs).await;
+        let held = sink.kept_if(recorded).await?;
+        Ok(Packed::New {
+            held: Box::new(held),
+            manifest: Box::new(manifest),
+            stats,
+        })
+    }
+
+    /// What a state is by its content alone; nothing of it is kept.
+    pub(crate) async fn content_of(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        captured: Captured,
+        context: &Arc<Context>,
+    ) -> Result<ContentHash, Failure> {
+        let drafted = self.draft(team, pod, captured, context).await?;
+        if let Some((_, sink)) = drafted.new {
+            tokio::task::spawn_blocking(move || sink.discard()).await?;
+        }
+        Ok(drafted.content)
+    }
+
+    /// Reads a state while it comes, or once it is whole where it can't be read as it comes.
+    async fn draft(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        captured: Captured,
+        context: &Arc<Context>,
+    ) -> Result<Drafted, Failure> {
         let retry = captured.incoming.as_ref().map(Incoming::retry);
-        let allow_secrets = captured.allow_secrets;
-        let packed = self
-            .pack_once(team, pod, captured, message.clone(), context)
-            .await;
-        match (packed, retry) {
+        let (allow_secrets, builds_on) = (captured.allow_secrets, captured.builds_on);
+        let drafted = self.draft_once(team, pod, captured, context).await;
+        match (drafted, retry) {
             (Err(Failure::NeedsWholeState(_)), Some(retry)) => {
                 let capturer = Capturer {
                     spool: self.home.tmp(),
                 };
                 let captured = Captured {
                     allow_secrets,
+                    builds_on,
                     ..capturer.capture_whole(retry, context).await?
                 };
-                self.pack_once(team, pod, captured, message, context).await
+                self.draft_once(team, pod, captured, context).await
             }
-            (packed, _) => packed,
+            (drafted, _) => drafted,
         }
     }
 
-    async fn pack_once(
+    async fn draft_once(
         &self,
         team: TeamId,
         pod: &PodName,
         captured: Captured,
-        message: String,
         context: &Arc<Context>,
-    ) -> Result<Packed, Failure> {
-        let bases = self.bases(team, pod)?;
+    ) -> Result<Drafted, Failure> {
+        let bases = self.bases(team, pod, captured.builds_on)?;
         let total = captured.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
@@ -138,52 +187,62 @@ impl Packer {
                 chunks: &index,
                 packs: &reader,
             };
+            let known = manifests.first().map(|manifest| manifest.content);
             let options = SaveOptions {
                 spool: &spool,
-                unless: manifests.first().map(|manifest| manifest.content),
+                unless: known,
                 allow_secrets,
             };
-            match podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter) {
-                Ok(Saved::Version(state)) => Ok((parents, Some((state, sink)))),
-                Ok(Saved::Unchanged(_)) => {
-                    sink.discard();
-                    Ok((parents, None))
+            let saved =
+                podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter);
+            match (saved, known) {
+                (Ok(Saved::Version(state)), _) => {
+                    let content = state.content;
+                    Ok((parents, content, Some((state, sink))))
                 }
-                Err(error) => {
+                (Ok(Saved::Unchanged(_)), Some(content)) => {
+                    sink.discard();
+                    Ok((parents, content, None))
+                }
+                (Ok(Saved::Unchanged(_)), None) => {
+                    sink.discard();
+                    let error = ApiError::new(ErrorCode::Internal, "unchanged from nothing");
+                    Err(Failure::from(error))
+                }
+                (Err(error), _) => {
                     sink.discard();
                     Err(Failure::from(error))
                 }
             }
         });
         let packed = receive_beside(incoming, packing, &muted, context).await;
-        let (parents, new) = self.holdings.doubting(team, Vec::new(), packed).await?;
-        let Some((state, sink)) = new else {
-            let version = parents.first().copied();
-            let version = version
-                .ok_or_else(|| ApiError::new(ErrorCode::Internal, "unchanged from nothing"))?;
-            return Ok(Packed::Unchanged { version });
-        };
-        let stats = state.stats;
-        let own_packs = state.written.clone();
-        let manifest = manifest(pod.clone(), parents, message, origin, state);
-        let recorded = self.recorder.record(team, &manifest, own_packs).await;
-        let held = sink.kept_if(recorded).await?;
-        Ok(Packed::New {
-            held: Box::new(held),
-            manifest: Box::new(manifest),
-            stats,
+        let (parents, content, new) = self.holdings.doubting(team, Vec::new(), packed).await?;
+        Ok(Drafted {
+            parents,
+            origin,
+            content,
+            new,
         })
     }
 
-    /// Versions of the pod that are listed as held, newest first.
-    fn bases(&self, team: TeamId, pod: &PodName) -> Result<Vec<(VersionId, Manifest)>, Failure> {
+    /// Versions of the pod that are listed as held, newest first; before them the one that is built on, if it is
+    /// said which that is.
+    fn bases(
+        &self,
+        team: TeamId,
+        pod: &PodName,
+        builds_on: Option<VersionId>,
+    ) -> Result<Vec<(VersionId, Manifest)>, Failure> {
         let mut bases = Vec::new();
         for (id, held) in self.versions.of_pod(team, pod) {
             if held.checkpoint.is_none() {
                 bases.push((id, held.manifest().map_err(Failure::damaged)?));
             }
         }
-        bases.sort_by_key(|(_, manifest)| std::cmp::Reverse(manifest.created_ms));
+        bases.sort_by_key(|(id, manifest)| {
+            let is_first = Some(*id) == builds_on;
+            std::cmp::Reverse((is_first, manifest.created_ms))
+        });
         bases.truncate(MAX_BASES);
         Ok(bases)
     }

@@ -208,6 +208,7 @@ impl BucketVerifier {
             sources: Sources::Peers,
             deadline,
             context,
+            told: None,
         };
         for version in looked {
             let fetching = Fetching {

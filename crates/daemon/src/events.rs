@@ -1,0 +1,169 @@
+//! What happens, as people and programs hear of it: one bounded list in memory, and any number of listeners.
+//!
+//! Telling never waits: whoever listens too slowly loses what the list has no room for, and is told so.
+
+pub(crate) mod heard;
+pub(crate) mod hooks;
+pub(crate) mod notify;
+mod ring;
+pub(crate) mod serve;
+pub(crate) mod teller;
+pub(crate) mod transfers;
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use podsync_api::events::{Event, Happened};
+use tokio::sync::watch;
+
+use self::ring::Ring;
+use crate::clock::now_ms;
+
+/// The most events that a listener takes out of the list at once.
+const BATCH: usize = 64;
+
+/// A handle; clones are about the same events.
+#[derive(Clone)]
+pub(crate) struct Events(Arc<Shared>);
+
+struct Shared {
+    ring: Mutex<Ring>,
+    /// How far the list is.
+    newest: watch::Sender<u64>,
+}
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Shared {
+            ring: Mutex::new(Ring::new(rand::random())),
+            newest: watch::Sender::new(0),
+        }))
+    }
+
+    /// Tells whoever listens. It waits for nobody.
+    pub(crate) fn tell(&self, what: Happened) {
+        let newest = self.lock().push(what, now_ms());
+        self.0.newest.send_replace(newest);
+    }
+
+    /// What happens from now on, and how far each transfer is that runs.
+    pub(crate) fn listen(&self) -> Listener {
+        let newest = self.0.newest.subscribe();
+        let (place, running) = self.lock().now();
+        self.listener(newest, place, running.into())
+    }
+
+    /// What has happened since an event that was told before; a `missed` first where that isn't known any more.
+    pub(crate) fn listen_after(&self, id: &str) -> Listener {
+        let newest = self.0.newest.subscribe();
+        let ring = self.lock();
+        let (place, mut running) = ring.now();
+        match ring.place_of(id) {
+            Some(place) => self.listener(newest, place, running.into()),
+            None => {
+                running.insert(0, ring.missed(now_ms()));
+                self.listener(newest, place, running.into())
+            }
+        }
+    }
+
+    fn listener(
+        &self,
+        newest: watch::Receiver<u64>,
+        place: u64,
+        pending: VecDeque<Arc<Event>>,
+    ) -> Listener {
+        Listener {
+            events: self.clone(),
+            newest,
+            place,
+            pending,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ring> {
+        self.0.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One that listens, at its own pace.
+pub(crate) struct Listener {
+    events: Events,
+    newest: watch::Receiver<u64>,
+    /// What it has taken out of the list.
+    place: u64,
+    pending: VecDeque<Arc<Event>>,
+}
+
+impl Listener {
+    /// The next event. Nothing is lost where this is dropped.
+    pub(crate) async fn next(&mut self) -> Arc<Event> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return event;
+            }
+            self.newest.borrow_and_update();
+            self.take();
+            if self.pending.is_empty() && self.newest.changed().await.is_err() {
+                // This listener itself keeps the events alive.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// The id of what was told last: a listener that begins there misses nothing.
+    pub(crate) fn id(&self) -> String {
+        self.events.lock().id(self.place)
+    }
+
+    fn take(&mut self) {
+        let ring = self.events.lock();
+        if ring.has_forgotten(self.place) {
+            self.pending.push_back(ring.missed(now_ms()));
+            self.place = ring.now().0;
+            return;
+        }
+        for (place, event) in ring.after(self.place, BATCH) {
+            self.place = place;
+            self.pending.push_back(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_api::events::Kind;
+
+    use super::*;
+    use crate::events::ring::{MAX_LASTING, tests::peer};
+
+    #[tokio::test]
+    async fn a_listener_that_is_slow_is_told_what_it_missed_and_goes_on() {
+        let events = Events::new();
+        let mut slow = events.listen();
+        for at in 0..=MAX_LASTING {
+            events.tell(peer(at));
+        }
+        assert_eq!(slow.next().await.what.kind(), Kind::Missed);
+        events.tell(peer(7));
+        assert_eq!(slow.next().await.what, peer(7));
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_hears_what_came_meanwhile() {
+        let events = Events::new();
+        let mut first = events.listen();
+        events.tell(peer(1));
+        let heard = first.next().await.id.clone().unwrap();
+        drop(first);
+        events.tell(peer(2));
+        let mut second = events.listen_after(&heard);
+        assert_eq!(second.next().await.what, peer(2));
+        let mut stranger = events.listen_after("0000-1");
+        assert_eq!(stranger.next().await.what.kind(), Kind::Missed);
+        events.tell(peer(3));
+        assert_eq!(stranger.next().await.what, peer(3));
+    }
+}

@@ -1,0 +1,194 @@
+//! A small file of the home: read when the daemon starts, and replaced whole, durably, with each change.
+//!
+//! One that can't be read is left as it is: nothing is made of it, and nothing is written over it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use podsync_api::{ApiError, ErrorCode};
+use podsync_store::write_atomic;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::error::Failure;
+
+/// More is no file of ours.
+const MAX_LEN: u64 = 4 << 20;
+/// The form that this podsync writes.
+const FORMAT: u32 = 1;
+
+/// A handle; clones are about the same file.
+pub(crate) struct Kept<T>(Arc<Shared<T>>);
+
+struct Shared<T> {
+    path: PathBuf,
+    /// One change at a time.
+    turn: Mutex<()>,
+    content: Mutex<Result<T, ApiError>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document<T> {
+    format: u32,
+    content: T,
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Kept<T>
+where
+    T: Serialize + DeserializeOwned + Default + Clone + Send + 'static,
+{
+    /// Reads the file, if it is there.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        let content = read(&path);
+        if let Err(error) = &content {
+            tracing::error!(%error, "a file of the home is left out");
+        }
+        Self(Arc::new(Shared {
+            path,
+            turn: Mutex::default(),
+            content: Mutex::new(content),
+        }))
+    }
+
+    /// What is in it now.
+    pub(crate) fn get(&self) -> Result<T, ApiError> {
+        self.content().clone()
+    }
+
+    /// Changes it; the change is durable when this returns.
+    pub(crate) async fn change<R: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<R, Failure> {
+        let kept = self.clone();
+        tokio::task::spawn_blocking(move || kept.change_now(change)).await?
+    }
+
+    fn change_now<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Failure> {
+        let _turn = self.0.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut content = self.get()?;
+        let result = change(&mut content);
+        let document = Document {
+            format: FORMAT,
+            content,
+        };
+        let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
+            ApiError::new(
+                ErrorCode::Internal,
+                format!("{} can't be written: {error}", self.0.path.display()),
+            )
+        })?;
+        write_atomic(&self.0.path, &bytes, 0o600)?;
+        *self.content() = Ok(document.content);
+        Ok(result)
+    }
+
+    fn content(&self) -> MutexGuard<'_, Result<T, ApiError>> {
+        self.0
+            .content
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
+    let unreadable = |what: String| {
+        let aside = path.with_extension("json.damaged");
+        ApiError::new(ErrorCode::Disk, format!("{} {what}", path.display())).hint(format!(
+            "`mv {} {}`, restart the daemon, and say again what it shall do",
+            path.display(),
+            aside.display()
+        ))
+    };
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+        Err(error) => return Err(unreadable(format!("can't be read: {error}"))),
+        Ok(file) => file
+            .take(MAX_LEN + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(format!("can't be read: {error}")))?,
+    };
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(unreadable(format!("has more than {MAX_LEN} bytes")));
+    }
+    #[derive(Deserialize)]
+    struct Formatted {
+        format: u32,
+    }
+    match serde_json::from_slice::<Formatted>(&bytes) {
+        Ok(Formatted { format }) if format > FORMAT => {
+            let text = format!("{} was written by a newer podsync", path.display());
+            return Err(ApiError::new(ErrorCode::Disk, text).hint("update podsync"));
+        }
+        _ => {}
+    }
+    serde_json::from_slice(&bytes)
+        .map(|document: Document<T>| document.content)
+        .map_err(|error| unreadable(format!("is damaged: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Names = Kept<Vec<String>>;
+
+    #[tokio::test]
+    async fn what_was_changed_is_there_at_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names.json");
+        let names = Names::open(path.clone());
+        assert!(names.get().unwrap().is_empty());
+        names
+            .change(|names| names.push("orders".to_owned()))
+            .await
+            .unwrap();
+        assert_eq!(names.get().unwrap(), ["orders"]);
+        assert_eq!(Names::open(path).get().unwrap(), ["orders"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_told_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names.json");
+        for damaged in [
+            "",
+            "{",
+            "[]",
+            r#"{"format":1}"#,
+            r#"{"format":1,"content":7}"#,
+            r#"{"format":1,"content":[],"more":1}"#,
+            r#"{"format":2,"content":[]}"#,
+            &" ".repeat(5 << 20),
+        ] {
+            std::fs::write(&path, damaged).unwrap();
+            let names = Names::open(path.clone());
+            let error = names.get().unwrap_err();
+            assert_eq!(error.code, ErrorCode::Disk);
+            assert!(error.hint.is_some(), "{error}");
+            assert!(names.change(Vec::clear).await.is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone/names.json");
+        let names = Names::open(path);
+        let change = names.change(|names| names.push("orders".to_owned()));
+        assert!(change.await.is_err());
+        assert!(names.get().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,344 @@
+//! Following: what teammates share of a pod comes to this machine by itself, and into an instance where somebody said
+//! so.
+//!
+//! Nobody is there to be asked: whatever a command would ask about is told as trouble and left to people.
+
+pub(crate) mod list;
+
+use std::{sync::Arc, time::Duration};
+
+use podsync_api::{
+    ApiError, ErrorCode,
+    events::{Event, Happened},
+    follow::{Follow, Followed, LoadInto, Unfollow, Unfollowed},
+    pods,
+};
+use podsync_core::{DeviceId, PodName, TeamId, VersionId, engine::Engine};
+use podsync_instance::{Merge, ParseMergeError};
+use tokio::sync::Notify;
+
+use self::list::{FILE, Following, Follows, MAX_FOLLOWS};
+use crate::{
+    call::{Context, Handle},
+    emulator::{connect, own_token},
+    error::{Failure, Stopped},
+    events::{Listener, teller::Teller},
+    kept::Kept,
+    node::handle::Node,
+    service::{
+        choose::team_of,
+        find::Patience,
+        load::{Load, Over},
+        pull::{Pull, Wanted},
+    },
+    tasks::Tasks,
+};
+
+/// How long a pull waits for somebody who has the version.
+const PATIENCE_S: u64 = 20;
+/// How soon what couldn't be pulled is tried again, where nobody comes who may have it.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+/// Pulls what teammates share.
+pub(crate) struct Follower {
+    pub(crate) device: DeviceId,
+    pub(crate) node: Node,
+    pub(crate) follows: Kept<Follows>,
+    pub(crate) pull: Arc<Pull>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) teller: Teller,
+    pub(crate) tasks: Tasks,
+    /// What is followed has changed.
+    pub(crate) changed: Notify,
+}
+
+impl Handle<Follow> for Follower {
+    async fn handle(
+        self: Arc<Self>,
+        call: Follow,
+        context: Arc<Context>,
+    ) -> Result<Followed, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        if let Some(into) = &call.load {
+            check_is_here(into).await?;
+        }
+        let (pod, load) = (call.pod.clone(), call.load.clone());
+        let has_room = self
+            .follows
+            .change(move |list| list.follow(team, &pod, load))
+            .await?;
+        if !has_room {
+            let text = format!("this home follows {MAX_FOLLOWS} pods already");
+            return Err(ApiError::new(ErrorCode::Invalid, text)
+                .hint("end one of them with `podsync unfollow POD`")
+                .into());
+        }
+        self.changed.notify_one();
+        let following = Following {
+            team,
+            pod: call.pod,
+            load: call.load,
+            seen: Vec::new(),
+        };
+        let followed = self.node.read(move |engine| followed(engine, following));
+        Ok(followed.await?.ok_or_else(Failure::left_team)?)
+    }
+}
+
+impl Handle<Unfollow> for Follower {
+    async fn handle(
+        self: Arc<Self>,
+        call: Unfollow,
+        context: Arc<Context>,
+    ) -> Result<Unfollowed, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let pod = call.pod.clone();
+        let was_followed = self
+            .follows
+            .change(move |list| list.unfollow(team, &pod))
+            .await?;
+        if !was_followed {
+            let text = format!("{} is not followed", call.pod);
+            return Err(ApiError::new(ErrorCode::NotFound, text)
+                .hint("`podsync status` lists what is followed")
+                .into());
+        }
+        let name = self.teller.team_name(team).await;
+        Ok(Unfollowed {
+            team: name.ok_or_else(Failure::left_team)?,
+            pod: call.pod,
+        })
+    }
+}
+
+/// Whether loads may go there unasked: only into an instance on this machine.
+async fn check_is_here(into: &LoadInto) -> Result<(), Failure> {
+    let _: Merge = into
+        .merge
+        .parse()
+        .map_err(|error: ParseMergeError| ApiError::new(ErrorCode::Invalid, error.to_string()))?;
+    let instance = connect(&into.endpoint, None).await?;
+    if instance.is_loopback() {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is not on this machine, and podsync loads by itself only into an instance that is",
+        into.endpoint
+    );
+    Err(ApiError::new(ErrorCode::Invalid, text)
+        .hint("follow it without --load, and load each version with `podsync load REF --remote`")
+        .into())
+}
+
+/// What is followed, as people are told it.
+pub(crate) async fn all(node: &Node, follows: &Kept<Follows>) -> Result<Vec<Followed>, Failure> {
+    let list = follows.get()?;
+    let read = node.read(move |engine| {
+        let named = |following| followed(engine, following);
+        list.pods.into_iter().filter_map(named).collect()
+    });
+    Ok(read.await?)
+}
+
+/// None where this home has left the team.
+fn followed(engine: &Engine, following: Following) -> Option<Followed> {
+    let catalog = engine.catalog(&following.team)?;
+    Some(Followed {
+        team: engine.roster(&following.team)?.name().clone(),
+        known: catalog.pods().contains(&following.pod),
+        pod: following.pod,
+        load: following.load,
+    })
+}
+
+/// What there is of a pod that wasn't dealt with yet.
+#[derive(Default)]
+struct News {
+    /// Tips that others made.
+    versions: Vec<VersionId>,
+    /// All tips by their exact references, where there are several.
+    forked: Option<Vec<String>>,
+}
+
+impl Follower {
+    /// Pulls and loads until the daemon stops. Only a daemon that stays does: a command does what it was told.
+    pub(crate) async fn keep_following(self: Arc<Self>) {
+        let mut events = self.teller.events.listen();
+        let stop = self.tasks.stopping().clone();
+        let following = async {
+            loop {
+                let is_whole = self.round().await?;
+                self.wait_for_news(&mut events, is_whole).await;
+            }
+        };
+        // It ends with the engine alone.
+        let _: Option<Result<(), Stopped>> = stop.run_until_cancelled(following).await;
+    }
+
+    async fn wait_for_news(&self, events: &mut Listener, is_whole: bool) {
+        loop {
+            tokio::select! {
+                event = events.next() => {
+                    if self.is_news(&event, is_whole) {
+                        return;
+                    }
+                }
+                () = self.changed.notified() => return,
+                () = tokio::time::sleep(AGAIN_AFTER), if !is_whole => return,
+            }
+        }
+    }
+
+    fn is_news(&self, event: &Event, is_whole: bool) -> bool {
+        match &event.what {
+            Happened::Shared(shared) => {
+                let is_followed = |list: Follows| list.pods.iter().any(|it| it.pod == shared.pod);
+                !shared.this_device && self.follows.get().is_ok_and(is_followed)
+            }
+            Happened::Missed(_) => true,
+            // Whoever came may have what couldn't be pulled.
+            Happened::Peer(peer) => peer.connected && !is_whole,
+            _ => false,
+        }
+    }
+
+    /// Looks at every pod that is followed; false where something is to be tried again.
+    async fn round(&self) -> Result<bool, Stopped> {
+        // That the list can't be read is told at the start and in the status.
+        let list = self.follows.get().unwrap_or_default();
+        let mut is_whole = true;
+        for following in list.pods {
+            is_whole &= self.catch_up(&following).await?;
+        }
+        Ok(is_whole)
+    }
+
+    async fn catch_up(&self, following: &Following) -> Result<bool, Stopped> {
+        let (team, pod) = (following.team, &following.pod);
+        let news = self.news(following).await?;
+        if news.versions.is_empty() {
+            return Ok(true);
+        }
+        for version in &news.versions {
+            if let Err(failure) = self.fetch(team, pod, *version).await {
+                let reference = format!("{pod}@{}", version.short());
+                let error = ApiError::from(failure);
+                tracing::warn!(%reference, %error, "what is followed was not pulled");
+                self.teller
+                    .trouble(team, Some(pod), Some(&reference), &error)
+                    .await;
+                return Ok(false);
+            }
+        }
+        if let Some(into) = &following.load {
+            self.load(following, into, &news).await;
+        }
+        let (pod, versions) = (pod.clone(), news.versions);
+        let noted = self
+            .follows
+            .change(move |list| list.note_seen(team, &pod, &versions));
+        if let Err(failure) = noted.await {
+            tracing::warn!(error = %failure.api(), "what was pulled is looked at again at the next start");
+        }
+        Ok(true)
+    }
+
+    async fn news(&self, following: &Following) -> Result<News, Stopped> {
+        let (me, team) = (self.device, following.team);
+        let (pod, seen) = (following.pod.clone(), following.seen.clone());
+        let news = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team)?;
+            let tips = catalog.tips(&pod);
+            let new = tips
+                .iter()
+                .filter(|tip| tip.device() != me && !seen.contains(&tip.version()));
+            Some(News {
+                versions: new.map(|tip| tip.version()).collect(),
+                forked: (tips.len() > 1).then(|| {
+                    let exact = tips.iter().map(|tip| catalog.exact_reference(tip));
+                    exact.collect()
+                }),
+            })
+        });
+        Ok(news.await?.unwrap_or_default())
+    }
+
+    async fn fetch(&self, team: TeamId, pod: &PodName, version: VersionId) -> Result<(), Failure> {
+        let reference = format!("{pod}@{version}");
+        let wanted = Wanted::new(
+            &reference,
+            Patience::new(PATIENCE_S, false),
+            pods::Sources::Any,
+        );
+        let (_, pulled) = self.pull.pull(team, wanted, &self.context()).await?;
+        self.pull.evictor.used(team, pulled.version).await;
+        self.pull.evictor.keep_within_budget();
+        tracing::info!(reference = pulled.reference, "pulled what is followed");
+        Ok(())
+    }
+
+    /// Nobody waits for it; it ends with the daemon.
+    fn context(&self) -> Arc<Context> {
+        let cancel = self.tasks.stopping().child_token();
+        Arc::new(Context::new(String::new(), None, cancel))
+    }
+
+    /// Loads what was pulled; where that is nothing to be done unasked, people are told.
+    async fn load(&self, following: &Following, into: &LoadInto, news: &News) {
+        let (team, pod) = (following.team, &following.pod);
+        let outcome = match (&news.forked, news.versions.first()) {
+            (None, Some(version)) => {
+                let reference = format!("{pod}@{version}");
+                self.load_one(team, reference, into).await
+            }
+            (Some(exact), _) => Err(ApiError::new(
+                ErrorCode::Ambiguous,
+                format!("{pod} has several newest versions: {}", exact.join(", ")),
+            )),
+            (None, None) => return,
+        };
+        let Err(error) = outcome else { return };
+        let error = error.hint(format!(
+            "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
+        ));
+        tracing::warn!(%pod, %error, "what is followed was not loaded");
+        self.teller.trouble(team, Some(pod), None, &error).await;
+    }
+
+    async fn load_one(
+        &self,
+        team: TeamId,
+        reference: String,
+        into: &LoadInto,
+    ) -> Result<(), ApiError> {
+        let call = pods::Load {
+            reference,
+            endpoint: into.endpoint.clone(),
+            token: own_token(),
+            merge: into.merge.clone(),
+            wait_s: 0,
+            until_shared: false,
+            sources: pods::Sources::Any,
+            services: Vec::new(),
+            consents: Default::default(),
+            // Where the daemon ended after the load, and before it was noted.
+            once: true,
+        };
+        let loaded = self
+            .load
+            .load(team, call, Over::WhatIsSaved, &self.context())
+            .await?;
+        match loaded.failed.first() {
+            None => Ok(()),
+            Some((service, why)) => Err(ApiError::new(
+                ErrorCode::Instance,
+                format!("{} was loaded without {service}: {why}", loaded.reference),
+            )),
+        }
+    }
+}
+
+/// Where a home's list is.
+pub(crate) fn file(home: &std::path::Path) -> std::path::PathBuf {
+    home.join(FILE)
+}

@@ -1,0 +1,12 @@
+//! The membership's roles in the API's words.
+
+use podsync_api::team;
+use podsync_core::membership::Role;
+
+pub(crate) fn role_to(role: Role) -> team::Role {
+    match role {
+        Role::Reader => team::Role::Reader,
+        Role::Publisher => team::Role::Publisher,
+        Role::Admin => team::Role::Admin,
+    }
+}
