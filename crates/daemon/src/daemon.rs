@@ -14,6 +14,7 @@ use podsync_store::{Blobs, Home, Log};
 use self::build::Shared;
 use crate::{
     hub::{state::Hubs, upload::Uploads},
+    metrics::Metrics,
     node::handle::Node,
     service::{
         catalog::Catalog,
@@ -23,6 +24,7 @@ use crate::{
         holdings::Holdings,
         load::{Load, forecast::Forecaster},
         machine::Machine,
+        pause::Pause,
         pull::Pull,
         retention::Retention,
         save::Save,
@@ -51,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) versions: Arc<Versions>,
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    pub(crate) pause: Arc<Pause>,
 }
 
 /// A daemon: its services, and what ends it.
@@ -70,6 +73,8 @@ pub(crate) struct Daemon {
     pub(crate) retention: Arc<Retention>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) verify: Arc<Verify>,
+    pub(crate) pause: Arc<Pause>,
+    pub(crate) metrics: Arc<Metrics>,
     uploads: Arc<Uploads>,
     holdings: Holdings,
     /// Only a daemon that stays does upkeep by the hour: a command should do what it was told.
@@ -106,6 +111,8 @@ impl Daemon {
             share,
             pull,
             stays: shared.stays(),
+            pause: shared.pause,
+            metrics: Arc::default(),
             holdings: shared.holdings,
             tasks: shared.tasks,
             _home: shared.home,
@@ -119,6 +126,8 @@ impl Daemon {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
         self.tasks
             .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
+        let stop = self.tasks.stopping().clone();
+        self.tasks.spawn(Arc::clone(&self.pause).keep(stop));
         if self.stays {
             self.tasks
                 .spawn(Arc::clone(&self.retention).keep_retention());

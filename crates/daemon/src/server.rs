@@ -3,7 +3,7 @@
 //! A call lives as long as its connection: when the client goes away, the call's token is cancelled
 //! and its future dropped.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
@@ -11,7 +11,7 @@ use axum::{
     extract::{DefaultBodyLimit, Path as UrlPath, rejection::BytesRejection},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response, Sse, sse::Event},
-    routing::post,
+    routing::{get, post},
 };
 use futures::stream;
 use podsync_api::{
@@ -23,7 +23,9 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     call::{Context, Handle},
     daemon::Daemon,
+    metrics::{CONTENT_TYPE, Metrics},
     page::Page,
+    service::status::Status,
     tasks::Tasks,
 };
 
@@ -37,9 +39,11 @@ pub(crate) fn router(daemon: &Daemon) -> Router {
     let tasks = daemon.tasks.clone();
     let calls = calls(daemon);
     let page = Page::new(calls.clone(), tasks.clone());
+    let (status, metrics) = (Arc::clone(&daemon.status), Arc::clone(&daemon.metrics));
     let routes = Routes {
-        router: calls,
+        router: calls.route("/metrics", get(move || scrape(status, metrics))),
         tasks,
+        metrics: Arc::clone(&daemon.metrics),
     };
     routes
         .call::<page::OpenPage, _>(&Arc::new(page))
@@ -51,11 +55,14 @@ fn calls(daemon: &Daemon) -> Router {
     let routes = Routes {
         router: Router::new(),
         tasks: daemon.tasks.clone(),
+        metrics: Arc::clone(&daemon.metrics),
     };
     routes
         .call::<node::GetStatus, _>(&daemon.status)
         .call::<node::GetPeers, _>(&daemon.status)
         .call::<node::Stop, _>(&daemon.status)
+        .call::<node::Pause, _>(&daemon.pause)
+        .call::<node::Resume, _>(&daemon.pause)
         .call::<node::Examine, _>(&daemon.machine)
         .call::<node::ReadSettings, _>(&daemon.machine)
         .call::<team::CreateTeam, _>(&daemon.team)
@@ -91,14 +98,24 @@ fn calls(daemon: &Daemon) -> Router {
         .call::<retention::ApplyRetention, _>(&daemon.retention)
         .call::<disk::Pin, _>(&daemon.disk)
         .call::<disk::Collect, _>(&daemon.disk)
+        .call::<disk::GetUsage, _>(&daemon.disk)
         .call::<disk::Verify, _>(&daemon.verify)
         .router
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
 }
 
+/// Prometheus asks by a `GET`, as it asks everybody.
+async fn scrape(status: Arc<Status>, metrics: Arc<Metrics>) -> Response {
+    match status.metrics(&metrics).await {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => failure(&error.into()),
+    }
+}
+
 struct Routes {
     router: Router,
     tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 impl Routes {
@@ -107,6 +124,7 @@ impl Routes {
         let carrier = Carrier {
             service: Arc::clone(service),
             tasks: self.tasks.clone(),
+            metrics: Arc::clone(&self.metrics),
         };
         let (path, carry_out) = match C::SCOPE {
             Scope::Home => (
@@ -131,6 +149,7 @@ impl Routes {
 struct Carrier<S> {
     service: Arc<S>,
     tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> Clone for Carrier<S> {
@@ -138,6 +157,7 @@ impl<S> Clone for Carrier<S> {
         Self {
             service: Arc::clone(&self.service),
             tasks: self.tasks.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }
@@ -148,7 +168,11 @@ async fn answer<C: Call, S: Handle<C>>(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let Carrier { service, tasks } = carrier;
+    let Carrier {
+        service,
+        tasks,
+        metrics,
+    } = carrier;
     let Ok(body) = body else {
         let text = format!(
             "{}: the request has more than {MAX_REQUEST_LEN} bytes",
@@ -166,6 +190,10 @@ async fn answer<C: Call, S: Handle<C>>(
         }
     };
     let span = span_of(&mut call);
+    let begun = Instant::now();
+    let note = move |failed: Option<ErrorCode>| {
+        metrics.note_call(C::PATH, outcome_of(failed), begun.elapsed());
+    };
     let streams = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
@@ -175,9 +203,11 @@ async fn answer<C: Call, S: Handle<C>>(
         let context = Arc::new(Context::new(team, None, cancel));
         let outcome = service.handle(call, context).instrument(span).await;
         drop(guard);
+        let outcome = outcome.map_err(ApiError::from);
+        note(outcome.as_ref().err().map(|error| error.code));
         return match outcome {
             Ok(value) => Json(value).into_response(),
-            Err(error) => failure(&error.into()),
+            Err(error) => failure(&error),
         };
     }
     let (events, queue) = mpsc::channel(PROGRESS_QUEUE);
@@ -189,6 +219,7 @@ async fn answer<C: Call, S: Handle<C>>(
                 Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
             }
         };
+        note(outcome.as_ref().err().map(|error| error.code));
         let event = match &outcome {
             Ok(value) => Event::default().event(event::ANSWER).json_data(value),
             Err(error) => Event::default().event(event::ERROR).json_data(error),
@@ -205,6 +236,15 @@ async fn answer<C: Call, S: Handle<C>>(
             .map(|event| (Ok::<_, Infallible>(event), (queue, guard)))
     });
     Sse::new(events).into_response()
+}
+
+/// `ok`, or the kind of error as the API writes it.
+fn outcome_of(failed: Option<ErrorCode>) -> String {
+    let Some(code) = failed else {
+        return "ok".to_owned();
+    };
+    let code = serde_json::to_value(code).unwrap_or_default();
+    code.as_str().unwrap_or("internal").to_owned()
 }
 
 /// What is logged while the call runs says which call, pod and version it is about. The last two are

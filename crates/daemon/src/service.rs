@@ -13,6 +13,7 @@ pub(crate) mod holdings;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod names;
+pub(crate) mod pause;
 pub(crate) mod pull;
 pub(crate) mod retention;
 pub(crate) mod save;

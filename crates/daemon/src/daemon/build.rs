@@ -11,7 +11,9 @@ use super::Parts;
 use crate::{
     hub::{sync::HubSync, upload::Uploads},
     locks::PodLocks,
+    metered::Metered,
     node::handle::Node,
+    program::Program,
     service::{
         catalog::Catalog,
         contents::Inspect,
@@ -23,6 +25,7 @@ use crate::{
             Load, checkpoint::Checkpoints, forecast::Forecaster, last::LastLoads, signers::Signers,
         },
         machine::Machine,
+        pause::Pause,
         pull::{Pull, fetch::Fetcher},
         retention::Retention,
         save::{
@@ -58,6 +61,7 @@ pub(super) struct Shared {
     hubs: Arc<HubSync>,
     finder: Finder,
     pub(super) holdings: Holdings,
+    pub(super) pause: Arc<Pause>,
 }
 
 impl Shared {
@@ -68,6 +72,7 @@ impl Shared {
             lifetime: parts.lifetime,
             node: parts.node.clone(),
             hubs: parts.hubs,
+            traffic: parts.net.traffic().clone(),
         });
         let finder = Finder {
             device: parts.device,
@@ -99,6 +104,7 @@ impl Shared {
             hubs,
             finder,
             holdings,
+            pause: parts.pause,
         }
     }
 
@@ -125,6 +131,10 @@ impl Shared {
             hubs: Arc::clone(&self.hubs),
             listening: Arc::clone(&self.listening),
             tasks: self.tasks.clone(),
+            program: Program::of_this_process(),
+            pause: Arc::clone(&self.pause),
+            settings: Arc::clone(&self.settings),
+            metered: Metered::default(),
         }
     }
 
@@ -134,6 +144,7 @@ impl Shared {
             node: self.node.clone(),
             net: self.net.clone(),
             hubs: Arc::clone(&self.hubs),
+            versions: Arc::clone(&self.versions),
             listening: Arc::clone(&self.listening),
         }
     }
@@ -354,6 +365,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             hubs: Arc::clone(&self.hubs),
             finder: self.finder.clone(),
+            pause: Arc::clone(&self.pause),
         }
     }
 
