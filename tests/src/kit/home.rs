@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 15] = [
+const CLEARED: [&str; 17] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
@@ -28,6 +28,8 @@ const CLEARED: [&str; 15] = [
     "PODSYNC_TOKEN",
     "PODSYNC_DISK_BUDGET",
     "PODSYNC_MIN_FREE",
+    "PODSYNC_LIMIT_UP",
+    "PODSYNC_LIMIT_DOWN",
     "PODSYNC_TICKET",
     "PODSYNC_LOAD",
     "PODSYNC_TEST_CLOCK_S",
@@ -141,7 +143,7 @@ impl Answer {
 
 /// The subcommand among what is typed: `team invite list`.
 fn subcommand(arguments: &[&str]) -> Vec<String> {
-    let groups = ["team", "retention"];
+    let groups = ["team", "retention", "service", "config"];
     let words = arguments.iter().take_while(|word| !word.starts_with('-'));
     let depth = match arguments {
         [first, "invite", "list" | "revoke", ..] if groups.contains(first) => 3,

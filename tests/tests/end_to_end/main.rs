@@ -15,6 +15,7 @@ mod keystrokes;
 mod lan;
 mod large;
 mod localstack;
+mod machine;
 mod network;
 mod page;
 mod providers;
