@@ -10,10 +10,21 @@ const GROUPS: [(&str, &[&str]); 4] = [
         "Daily",
         &[
             "save", "share", "pull", "load", "undo", "list", "versions", "show", "diff", "tag",
-            "drop", "export", "lock", "run-hook",
+            "drop", "export", "lock", "restore", "autosave", "run-hook",
         ],
     ),
-    ("Team", &["team", "peers", "retention"]),
+    (
+        "Team",
+        &[
+            "team",
+            "peers",
+            "watch",
+            "follow",
+            "unfollow",
+            "retention",
+            "ui",
+        ],
+    ),
     ("Storage", &["du", "pin", "unpin", "gc", "verify"]),
     (
         "Machine",
@@ -29,6 +40,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
             "resume",
             "logs",
             "config",
+            "plugin",
+            "mcp",
             "demo",
             "man",
             "completions",
@@ -151,8 +164,11 @@ pub(crate) fn groups(program: &Command) -> String {
     for (title, names) in GROUPS {
         text.push_str(&format!("{title}:\n"));
         for name in names {
-            let about = program.find_subcommand(name).and_then(Command::get_about);
-            let about = about.map(ToString::to_string).unwrap_or_default();
+            let Some(command) = program.find_subcommand(name) else {
+                continue;
+            };
+            let about = command.get_about().map(ToString::to_string);
+            let about = about.unwrap_or_default();
             text.push_str(&format!("  {name:NAME_WIDTH$}{about}\n"));
         }
         text.push('\n');
@@ -191,7 +207,8 @@ mod tests {
             .get_subcommands()
             .filter(|command| !command.is_hide_set());
         let there: BTreeSet<_> = there.map(Command::get_name).collect();
-        assert_eq!(once, there);
+        let missing: Vec<_> = there.difference(&once).collect();
+        assert!(missing.is_empty(), "in no group: {missing:?}");
     }
 
     #[test]
