@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use podsync_core::{PodName, TeamName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Consent, call::call, pods::Version};
@@ -72,6 +73,62 @@ pub struct Evicted {
     /// Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
     /// with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
     /// where it has all of it, and was asked because nobody else keeps it.
+    pub elsewhere: Vec<String>,
+}
+
+/// What each pod and version takes of this machine's disk, of all teams.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetUsage {
+    /// Only this pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodName>,
+}
+call!(GetUsage => Usage, Home, "du");
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The largest first.
+    pub pods: Vec<PodUsage>,
+    /// Bytes of packs and manifests held, of all pods.
+    pub held: u64,
+    /// Of them those that could be given up now: others have them.
+    pub evictable: u64,
+    /// Bytes that are left on the disk.
+    pub free: u64,
+    /// The budget of the settings; none where there is none.
+    pub budget: Option<u64>,
+    /// Why the bucket could not be asked what it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket_unknown: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodUsage {
+    /// None of one that this device is in no more.
+    pub team: Option<TeamName>,
+    pub pod: PodName,
+    /// Bytes that no other pod here needs.
+    pub own: u64,
+    /// Bytes that another pod here needs too.
+    pub shared: u64,
+    /// Of its own bytes those that could be given up now.
+    pub evictable: u64,
+    pub versions: Vec<VersionUsage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionUsage {
+    pub reference: String,
+    /// Bytes that no other version here needs.
+    pub own: u64,
+    /// Bytes that another version here needs too.
+    pub shared: u64,
+    /// Whether it could be given up now: it isn't pinned, and others have it.
+    pub evictable: bool,
+    pub pinned: bool,
+    /// Unix milliseconds.
+    pub last_used_ms: u64,
+    /// Who says that it has some of it, or all.
     pub elsewhere: Vec<String>,
 }
 

@@ -23,6 +23,12 @@ pub struct Status {
     /// podsync's version.
     pub version: String,
     pub pid: u32,
+    /// The program file that the daemon was started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<PathBuf>,
+    /// Whether another program lies there since: an upgrade that this daemon doesn't run yet.
+    #[serde(default)]
+    pub replaced: bool,
     pub home: PathBuf,
     pub device: DeviceId,
     /// Whether this process only lives for one command.
@@ -31,6 +37,17 @@ pub struct Status {
     pub listening: Vec<String>,
     pub teams: Vec<TeamStatus>,
     pub peers_connected: usize,
+    /// A pause, while there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
+    /// Bytes a second that may be sent and received; 0 for no limit.
+    #[serde(default)]
+    pub limit_up: u64,
+    #[serde(default)]
+    pub limit_down: u64,
+    /// Whether this machine says that its link to the network costs by the byte; then nothing is fetched unasked.
+    #[serde(default)]
+    pub metered: bool,
     /// Bytes of packs and manifests held.
     pub bytes_held: u64,
     /// Pods that are followed.
@@ -101,6 +118,32 @@ pub struct Peer {
     /// Bytes served to and fetched from it since the daemon started.
     pub sent: u64,
     pub received: u64,
+}
+
+/// Serves, fetches and uploads nothing for a while; a restart doesn't end it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Seconds; none for until it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<u64>,
+}
+call!(Pause => Paused, Home, "pause");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Unix milliseconds at which the pause ends; none for until it is ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+}
+
+/// Ends a pause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {}
+call!(Resume => Resumed, Home, "resume");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    pub was_paused: bool,
 }
 
 /// Asks the daemon to finish: it stops taking calls, drains and exits.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt};
 use podsync_core::{DeviceId, MemberName, TeamId, TeamName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Consent, call::call};
+use crate::{Consent, call::call, pods::Version};
 
 /// What a member may do; each role includes the ones below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -201,6 +201,15 @@ pub struct Joined {
     pub team: TeamId,
     pub name: TeamName,
     pub role: Role,
+    /// Who this device is in the team: `bob/laptop`.
+    #[serde(default)]
+    pub you: String,
+    /// How many members the team has now.
+    #[serde(default)]
+    pub members: usize,
+    /// The version that was shared last, as far as that is known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<Version>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

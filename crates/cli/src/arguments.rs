@@ -3,10 +3,11 @@
 use std::{convert::Infallible, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, AuthToken, ErrorCode, pods};
 use podsync_core::TeamName;
 
-use crate::lstk;
+use crate::{complete, lstk};
 
 /// Where LocalStack listens unless it is told otherwise.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
@@ -19,7 +20,13 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "PODSYNC_HOME", value_name = "FOLDER")]
     pub(crate) home: Option<PathBuf>,
     /// Team to use; needed only if this device is in several teams
-    #[arg(long, global = true, env = "PODSYNC_TEAM", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "PODSYNC_TEAM",
+        value_name = "NAME",
+        add = ArgValueCandidates::new(complete::teams)
+    )]
     pub(crate) team: Option<TeamName>,
     /// Act as a robot with this token. Safer: set PODSYNC_TOKEN, or pass `-` to read it from stdin
     #[arg(long, global = true, value_name = "TOKEN")]

@@ -7,6 +7,7 @@ mod client;
 mod home;
 mod hosting;
 pub(crate) mod robot;
+mod upkeep;
 
 use podsync_api::TeamChoice;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 use self::robot::Robot;
 use crate::{arguments::Global, output::Printer};
 
-pub(crate) use self::client::{Connection, Needs};
+pub(crate) use self::{
+    client::{Connection, Needs},
+    home::{home_at, home_of},
+    upkeep::is_outdated,
+};
 
 pub(crate) struct Context {
     pub(crate) global: Global,

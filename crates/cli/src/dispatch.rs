@@ -6,7 +6,8 @@ use podsync_api::ApiError;
 use crate::{
     arguments::Global,
     command::{self, *},
-    context::{Context, robot::Use},
+    context::{Context, home_of, robot::Use},
+    log::rolling::{self, Rolling},
 };
 
 /// Save the state of your AWS emulator, share it with teammates, load theirs.
@@ -21,23 +22,23 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create this device's key. `team create`, `team join` and `ui` do this too
+    /// Create this device's key, as `team create`, `team join` and `ui` do
     Init(command::init::Init),
     /// Create, join and manage teams
     #[command(subcommand)]
     Team(command::team::Team),
-    /// Save the emulator's state, a folder or a file as a version of a pod
+    /// Save the emulator's state, a folder or a file as a version
     Save(command::save::Save),
     /// Share a saved version with the team
     Share(command::share::Share),
     /// Download a version from teammates
     Pull(command::pull::Pull),
-    /// Load a version into the running emulator. Downloads it first if needed
+    /// Load a version into the running emulator. Pulls it if needed
     Load(command::load::Load),
     /// Restore the emulator's state from before the last load
     Undo(command::load::Undo),
@@ -65,7 +66,9 @@ pub(crate) enum Command {
     Pin(command::disk::Pin),
     /// Let the disk budget evict a version again
     Unpin(command::disk::Pin),
-    /// Free disk space: delete versions that teammates or the bucket also have
+    /// Show what pods and versions take of this machine's disk
+    Du(command::du::Du),
+    /// Free disk space: delete versions that others also have
     Gc(command::disk::Gc),
     /// Check every stored byte against its hash
     Verify(command::verify::Verify),
@@ -90,25 +93,43 @@ pub(crate) enum Command {
     /// Install the plugin that lets a community LocalStack save and load
     #[command(subcommand)]
     Plugin(command::plugin::Plugin),
-    /// For hook scripts: load a chosen version once the emulator is ready
+    /// For hook scripts: load a version once the emulator is ready
     RunHook(command::run_hook::RunHook),
     /// Stop the background daemon
     Stop(command::stop::Stop),
+    /// Restart the daemon that runs in the background or as a service
+    Restart(command::restart::Restart),
+    /// Keep the daemon running as a service of this machine
+    #[command(subcommand)]
+    Service(command::service::Command),
+    /// Show the daemon's log
+    Logs(command::logs::Logs),
+    /// Stop fetching, serving and uploading for a while
+    Pause(command::pause::Pause),
+    /// End a pause
+    Resume(command::pause::Resume),
     /// Run the daemon in the foreground
     Daemon(command::daemon::Daemon),
-    /// Print the current settings
+    /// Print or change the settings
     Config(command::config::Config),
     /// Watch a demo: a whole team and its hub on this machine
     Demo(command::demo::Demo),
-    /// Print a shell's completion script
+    /// Write the manual: a page for each command
+    Man(command::man::Man),
+    /// Print or install a shell's completion script
     Completions(command::completions::Completions),
+    /// What is shown to whoever names no command.
+    #[command(skip)]
+    Dashboard,
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiError> {
     match command {
+        Command::Dashboard => dashboard::run(context).await,
         Command::Init(command) => init::run(context, &command).await,
-        Command::Config(command) => config::run(context, &command),
-        Command::Completions(command) => completions::run(context, &command, Arguments::command()),
+        Command::Config(command) => config::run(context, command).await,
+        Command::Completions(command) => completions::run(context, &command),
+        Command::Man(command) => man::run(context, command, Arguments::command()),
         Command::Daemon(command) => daemon::run(context, command).await,
         Command::Demo(command) => demo::run(&context.printer, &command).await,
         Command::Team(command) => team::run(context, command).await,
@@ -127,6 +148,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Retention(command) => retention::run(context, command).await,
         Command::Pin(command) => disk::pin(context, command, true).await,
         Command::Unpin(command) => disk::pin(context, command, false).await,
+        Command::Du(command) => du::run(context, command).await,
         Command::Gc(command) => disk::gc(context, command).await,
         Command::Verify(command) => verify::run(context, command).await,
         Command::Drop(command) => drop::run(context, command).await,
@@ -141,6 +163,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Plugin(command) => plugin::run(context, command).await,
         Command::RunHook(command) => run_hook::run(context, command).await,
         Command::Stop(command) => stop::run(context, &command).await,
+        Command::Restart(command) => restart::run(context, &command).await,
+        Command::Pause(command) => pause::run(context, command).await,
+        Command::Resume(command) => pause::resume(context, &command).await,
+        Command::Service(command) => service::run(context, command).await,
+        Command::Logs(command) => logs::run(context, command).await,
         Command::Peers(command) => status::peers(context, &command).await,
     }
 }
@@ -148,6 +175,16 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
 impl Command {
     pub(crate) fn is_daemon(&self) -> bool {
         matches!(self, Self::Daemon(_))
+    }
+
+    /// The log of a daemon whose stderr nobody reads.
+    pub(crate) fn log_file(&self, global: &Global) -> Option<Rolling> {
+        match self {
+            Self::Daemon(daemon) if daemon.log_file => {
+                Some(Rolling::new(rolling::path(&home_of(global).ok()?)))
+            }
+            _ => None,
+        }
     }
 
     /// What it does with a token.
@@ -163,8 +200,13 @@ impl Command {
             | Self::Doctor(_)
             | Self::Plugin(_)
             | Self::Stop(_)
+            | Self::Restart(_)
+            | Self::Service(_)
+            | Self::Logs(_)
             | Self::Config(_)
             | Self::Demo(_)
+            | Self::Man(_)
+            | Self::Dashboard
             | Self::Completions(_) => Use::Ignores,
             Self::Team(_)
             | Self::Save(_)
@@ -175,6 +217,7 @@ impl Command {
             | Self::Retention(_)
             | Self::Pin(_)
             | Self::Unpin(_)
+            | Self::Du(_)
             | Self::Gc(_)
             | Self::Verify(_)
             | Self::Status(_)
@@ -185,6 +228,8 @@ impl Command {
             | Self::Autosave(_)
             | Self::Restore(_)
             | Self::Ui(_)
+            | Self::Pause(_)
+            | Self::Resume(_)
             | Self::Daemon(_) => Use::Refuses,
         }
     }

@@ -6,15 +6,22 @@
 mod arguments;
 mod call;
 mod command;
+mod complete;
 mod context;
 mod dispatch;
+mod files;
+mod help;
 mod lockfile;
+mod log;
 mod lstk;
 mod output;
 #[cfg(test)]
 mod reference;
 mod requirements;
 mod secret;
+mod service;
+#[cfg(test)]
+mod snapshots;
 
 use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
 
@@ -23,7 +30,6 @@ use podsync_api::{ApiError, ErrorCode};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    arguments::{Global, LogFormat},
     context::{Context, robot},
     dispatch::{Arguments, Command},
     output::Printer,
@@ -36,11 +42,15 @@ fn main() -> ExitCode {
     podsync_daemon::install_crypto();
     #[cfg(feature = "failpoints")]
     plant_failpoint();
+    // A shell asks what could come next, and this process ends with the answer.
+    clap_complete::CompleteEnv::with_factory(Arguments::command)
+        .var(complete::VARIABLE)
+        .complete();
     let caller = match lstk::caller() {
         Ok(caller) => caller,
         Err(error) => return Printer::new(false).fail(&error),
     };
-    let matches = caller.defaults(Arguments::command()).try_get_matches();
+    let matches = help::laid_out(caller.defaults(Arguments::command())).try_get_matches();
     let Arguments {
         mut global,
         command,
@@ -48,13 +58,14 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return help_or_mistake(&error),
     };
+    let command = command.unwrap_or(Command::Dashboard);
     global.json |= caller.wants_json();
     let printer = Printer::new(global.json);
     let printer = match caller.answers_questions() {
         true => printer,
         false => printer.for_programs(),
     };
-    init_logs(&global, command.is_daemon());
+    log::init(&global, command.is_daemon(), command.log_file(&global));
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
         Ok(Some((robot, scratch))) => (Some(robot), scratch),
         Ok(None) => (None, None),
@@ -151,35 +162,5 @@ async fn interrupted(drains: bool) {
     tokio::select! {
         Ok(()) = tokio::signal::ctrl_c() => {}
         Some(()) = terminate.recv() => {}
-    }
-}
-
-fn init_logs(global: &Global, is_daemon: bool) {
-    use tracing_subscriber::{
-        EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
-    };
-    let (ours, others) = match (is_daemon, global.verbose) {
-        (_, 2..) => ("trace", "info"),
-        (_, 1) => ("debug", "warn"),
-        (true, _) => ("info", "warn"),
-        (false, _) => ("off", "off"),
-    };
-    let rooms = [
-        "api", "bucket", "core", "daemon", "instance", "net", "pack", "store",
-    ];
-    let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
-    let filter = EnvFilter::try_from_env("PODSYNC_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
-    // A presigned URL is as good as a key: no log has one, whatever PODSYNC_LOG asks for.
-    let quiet = filter_fn(|log| {
-        !podsync_daemon::is_talkative(log.target()) || *log.level() <= tracing::Level::WARN
-    });
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .with_writer(std::io::stderr);
-    match global.log_format {
-        LogFormat::Text => logs.finish().with(quiet).init(),
-        LogFormat::Json => logs.json().finish().with(quiet).init(),
     }
 }

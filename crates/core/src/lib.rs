@@ -13,6 +13,7 @@ pub mod keys;
 pub mod manifest;
 pub mod membership;
 pub mod name;
+pub mod nearest;
 pub mod reference;
 pub mod retention;
 #[cfg(feature = "openapi")]

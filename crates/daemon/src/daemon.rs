@@ -15,6 +15,7 @@ use self::build::Shared;
 use crate::{
     events::{Events, hooks::Hooks, notify::Notifier, serve::Streams},
     hub::{state::Hubs, upload::Uploads},
+    metrics::Metrics,
     node::handle::Node,
     service::{
         autosave::Autosaver,
@@ -26,6 +27,7 @@ use crate::{
         holdings::Holdings,
         load::{Load, forecast::Forecaster},
         machine::Machine,
+        pause::Pause,
         pull::Pull,
         restore::Restorer,
         retention::Retention,
@@ -56,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) events: Events,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
+    pub(crate) pause: Arc<Pause>,
 }
 
 /// A daemon: its services, and what ends it.
@@ -81,6 +84,8 @@ pub(crate) struct Daemon {
     pub(crate) streams: Streams,
     hooks: Hooks,
     notifier: Option<Notifier>,
+    pub(crate) pause: Arc<Pause>,
+    pub(crate) metrics: Arc<Metrics>,
     uploads: Arc<Uploads>,
     holdings: Holdings,
     /// Only a daemon that stays does upkeep by the hour: a command should do what it was told.
@@ -125,6 +130,8 @@ impl Daemon {
             share,
             pull,
             stays: shared.stays(),
+            pause: shared.pause,
+            metrics: Arc::default(),
             holdings: shared.holdings,
             tasks: shared.tasks,
             _home: shared.home,
@@ -138,6 +145,8 @@ impl Daemon {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
         self.tasks
             .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
+        let stop = self.tasks.stopping().clone();
+        self.tasks.spawn(Arc::clone(&self.pause).keep(stop));
         if self.stays {
             self.tasks
                 .spawn(Arc::clone(&self.retention).keep_retention());

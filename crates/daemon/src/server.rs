@@ -3,7 +3,7 @@
 //! A call lives as long as its connection: when the client goes away, the call's token is cancelled
 //! and its future dropped.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Instant};
 
 use axum::{
     Json, Router,
@@ -24,7 +24,9 @@ use tracing::{Instrument, field::Empty};
 use crate::{
     call::{Context, Handle},
     daemon::Daemon,
+    metrics::{CONTENT_TYPE, Metrics},
     page::Page,
+    service::status::Status,
     tasks::Tasks,
 };
 
@@ -38,9 +40,11 @@ pub(crate) fn router(daemon: &Daemon) -> Router {
     let tasks = daemon.tasks.clone();
     let calls = calls(daemon);
     let page = Page::new(calls.clone(), tasks.clone());
+    let (status, metrics) = (Arc::clone(&daemon.status), Arc::clone(&daemon.metrics));
     let routes = Routes {
-        router: calls,
+        router: calls.route("/metrics", get(move || scrape(status, metrics))),
         tasks,
+        metrics: Arc::clone(&daemon.metrics),
     };
     routes
         .call::<page::OpenPage, _>(&Arc::new(page))
@@ -52,6 +56,7 @@ fn calls(daemon: &Daemon) -> Router {
     let routes = Routes {
         router: Router::new(),
         tasks: daemon.tasks.clone(),
+        metrics: Arc::clone(&daemon.metrics),
     };
     let streams = daemon.streams.clone();
     let listen = async move |headers: HeaderMap| {
@@ -63,6 +68,8 @@ fn calls(daemon: &Daemon) -> Router {
         .call::<node::GetStatus, _>(&daemon.status)
         .call::<node::GetPeers, _>(&daemon.status)
         .call::<node::Stop, _>(&daemon.status)
+        .call::<node::Pause, _>(&daemon.pause)
+        .call::<node::Resume, _>(&daemon.pause)
         .call::<node::Examine, _>(&daemon.machine)
         .call::<node::ReadSettings, _>(&daemon.machine)
         .call::<team::CreateTeam, _>(&daemon.team)
@@ -98,6 +105,7 @@ fn calls(daemon: &Daemon) -> Router {
         .call::<retention::ApplyRetention, _>(&daemon.retention)
         .call::<disk::Pin, _>(&daemon.disk)
         .call::<disk::Collect, _>(&daemon.disk)
+        .call::<disk::GetUsage, _>(&daemon.disk)
         .call::<disk::Verify, _>(&daemon.verify)
         .call::<follow::Follow, _>(&daemon.follower)
         .call::<follow::Unfollow, _>(&daemon.follower)
@@ -110,9 +118,18 @@ fn calls(daemon: &Daemon) -> Router {
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
 }
 
+/// Prometheus asks by a `GET`, as it asks everybody.
+async fn scrape(status: Arc<Status>, metrics: Arc<Metrics>) -> Response {
+    match status.metrics(&metrics).await {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => failure(&error.into()),
+    }
+}
+
 struct Routes {
     router: Router,
     tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 impl Routes {
@@ -121,6 +138,7 @@ impl Routes {
         let carrier = Carrier {
             service: Arc::clone(service),
             tasks: self.tasks.clone(),
+            metrics: Arc::clone(&self.metrics),
         };
         let (path, carry_out) = match C::SCOPE {
             Scope::Home => (
@@ -145,6 +163,7 @@ impl Routes {
 struct Carrier<S> {
     service: Arc<S>,
     tasks: Tasks,
+    metrics: Arc<Metrics>,
 }
 
 impl<S> Clone for Carrier<S> {
@@ -152,6 +171,7 @@ impl<S> Clone for Carrier<S> {
         Self {
             service: Arc::clone(&self.service),
             tasks: self.tasks.clone(),
+            metrics: Arc::clone(&self.metrics),
         }
     }
 }
@@ -162,7 +182,11 @@ async fn answer<C: Call, S: Handle<C>>(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let Carrier { service, tasks } = carrier;
+    let Carrier {
+        service,
+        tasks,
+        metrics,
+    } = carrier;
     let Ok(body) = body else {
         let text = format!(
             "{}: the request has more than {MAX_REQUEST_LEN} bytes",
@@ -180,6 +204,10 @@ async fn answer<C: Call, S: Handle<C>>(
         }
     };
     let span = span_of(&mut call);
+    let begun = Instant::now();
+    let note = move |failed: Option<ErrorCode>| {
+        metrics.note_call(C::PATH, outcome_of(failed), begun.elapsed());
+    };
     let streams = headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
@@ -189,9 +217,11 @@ async fn answer<C: Call, S: Handle<C>>(
         let context = Arc::new(Context::new(team, None, cancel));
         let outcome = service.handle(call, context).instrument(span).await;
         drop(guard);
+        let outcome = outcome.map_err(ApiError::from);
+        note(outcome.as_ref().err().map(|error| error.code));
         return match outcome {
             Ok(value) => Json(value).into_response(),
-            Err(error) => failure(&error.into()),
+            Err(error) => failure(&error),
         };
     }
     let (events, queue) = mpsc::channel(PROGRESS_QUEUE);
@@ -203,6 +233,7 @@ async fn answer<C: Call, S: Handle<C>>(
                 Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
             }
         };
+        note(outcome.as_ref().err().map(|error| error.code));
         let event = match &outcome {
             Ok(value) => Event::default().event(event::ANSWER).json_data(value),
             Err(error) => Event::default().event(event::ERROR).json_data(error),
@@ -219,6 +250,15 @@ async fn answer<C: Call, S: Handle<C>>(
             .map(|event| (Ok::<_, Infallible>(event), (queue, guard)))
     });
     Sse::new(events).into_response()
+}
+
+/// `ok`, or the kind of error as the API writes it.
+fn outcome_of(failed: Option<ErrorCode>) -> String {
+    let Some(code) = failed else {
+        return "ok".to_owned();
+    };
+    let code = serde_json::to_value(code).unwrap_or_default();
+    code.as_str().unwrap_or("internal").to_owned()
 }
 
 /// What is logged while the call runs says which call, pod and version it is about. The last two are

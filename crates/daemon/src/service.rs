@@ -15,6 +15,7 @@ pub(crate) mod holdings;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod names;
+pub(crate) mod pause;
 pub(crate) mod pull;
 pub(crate) mod restore;
 pub(crate) mod retention;

@@ -1,5 +1,7 @@
 //! Settings: default < `config.toml` in the home < environment < flag. Unknown keys are refused.
 
+mod size;
+
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -7,14 +9,17 @@ use std::{
 };
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_core::PodName;
-use podsync_net::NetConfig;
+use podsync_core::{DeviceId, PodName};
+use podsync_net::{Multiaddr, NetConfig};
 use serde::{Deserialize, Serialize};
+
+pub use self::size::{ByteSize, Rate};
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
 /// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`,
-/// `PODSYNC_NOTIFY`. Others that begin alike (`PODSYNC_HOME`) mean something else.
-const FROM_ENVIRONMENT: [&str; 8] = [
+/// `PODSYNC_NOTIFY`, `PODSYNC_LIMIT_UP`, `PODSYNC_LIMIT_DOWN`. Others that begin alike (`PODSYNC_HOME`) mean
+/// something else.
+const FROM_ENVIRONMENT: [&str; 10] = [
     "LISTEN",
     "PEERS",
     "MDNS",
@@ -23,6 +28,8 @@ const FROM_ENVIRONMENT: [&str; 8] = [
     "DISK_BUDGET",
     "MIN_FREE",
     "NOTIFY",
+    "LIMIT_UP",
+    "LIMIT_DOWN",
 ];
 
 /// The settings in force.
@@ -48,85 +55,10 @@ pub struct Settings {
     pub(crate) min_free: ByteSize,
     /// Whether to show desktop notifications.
     pub(crate) notify: bool,
-}
-
-/// A number of bytes as people write it: `20GB`, `512MiB`, `0`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "String")]
-pub struct ByteSize(pub u64);
-
-/// A bare number is one too, as the environment gives it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Number(u64),
-    Text(String),
-}
-
-/// Units by their names in lower case; none is bytes.
-const UNITS: [(&str, u64); 10] = [
-    ("", 1),
-    ("b", 1),
-    ("kb", 1000),
-    ("mb", 1_000_000),
-    ("gb", 1_000_000_000),
-    ("tb", 1_000_000_000_000),
-    ("kib", 1 << 10),
-    ("mib", 1 << 20),
-    ("gib", 1 << 30),
-    ("tib", 1 << 40),
-];
-
-impl std::str::FromStr for ByteSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size; write it as 20GB, 512MiB or 0");
-        let text = text.trim();
-        let end = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let unit = unit.trim().to_ascii_lowercase();
-        let (_, factor) = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(wrong)?;
-        let bytes = number.parse::<u64>().ok().ok_or_else(wrong)?;
-        bytes.checked_mul(*factor).map(Self).ok_or_else(wrong)
-    }
-}
-
-impl TryFrom<Written> for ByteSize {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, String> {
-        match written {
-            Written::Number(bytes) => Ok(Self(bytes)),
-            Written::Text(text) => text.parse(),
-        }
-    }
-}
-
-/// In the largest unit that says it exactly.
-impl From<ByteSize> for String {
-    fn from(ByteSize(bytes): ByteSize) -> Self {
-        const LARGEST_FIRST: [(&str, u64); 6] = [
-            ("TB", 1_000_000_000_000),
-            ("GiB", 1 << 30),
-            ("GB", 1_000_000_000),
-            ("MiB", 1 << 20),
-            ("MB", 1_000_000),
-            ("KiB", 1 << 10),
-        ];
-        let fits = LARGEST_FIRST
-            .iter()
-            .find(|(_, unit)| bytes > 0 && bytes.is_multiple_of(*unit));
-        match fits {
-            Some((name, unit)) => format!("{}{name}", bytes / unit),
-            None => bytes.to_string(),
-        }
-    }
+    /// What may be sent to peers and the bucket together; 0 for no limit.
+    pub(crate) limit_up: Rate,
+    /// What may be fetched from them.
+    pub(crate) limit_down: Rate,
 }
 
 impl Default for Settings {
@@ -141,6 +73,8 @@ impl Default for Settings {
             disk_budget: ByteSize(0),
             min_free: ByteSize(0),
             notify: true,
+            limit_up: Rate(0),
+            limit_down: Rate(0),
         }
     }
 }
@@ -201,6 +135,36 @@ impl Settings {
             .map_err(wrong)
     }
 
+    /// Reads the text of a file alone, and refuses what a daemon couldn't start with.
+    pub fn parse(text: &str) -> Result<Self, ApiError> {
+        let settings: Self = config::Config::builder()
+            .add_source(config::File::from_str(text, config::FileFormat::Toml))
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|error| {
+                ApiError::new(ErrorCode::Invalid, format!("settings: {error}"))
+                    .hint("docs/operations.md lists every key")
+            })?;
+        settings.pinned()?;
+        Ok(settings)
+    }
+
+    /// The devices that are to be connected to always.
+    pub(crate) fn pinned(&self) -> Result<Vec<(DeviceId, Multiaddr)>, ApiError> {
+        let parsed = self.peers.iter().map(|peer| {
+            let wrong = |what: String| {
+                ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} {what}"))
+                    .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
+            };
+            let address: Multiaddr = peer
+                .parse()
+                .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+            podsync_net::split_address(address)
+                .ok_or_else(|| wrong("names no device at its end".to_owned()))
+        });
+        parsed.collect()
+    }
+
     /// Whether a save of this pod shares it unasked.
     pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
@@ -209,6 +173,11 @@ impl Settings {
     /// Whether some instance gets its newest autosave back by itself.
     pub fn restores_by_itself(&self) -> bool {
         !self.auto_restore.is_empty()
+    }
+
+    /// Bytes to hold at most; none for no limit.
+    pub(crate) fn budget(&self) -> Option<u64> {
+        (self.disk_budget.0 > 0).then_some(self.disk_budget.0)
     }
 
     /// The file that they can be changed in.
@@ -287,6 +256,32 @@ mod tests {
         for bytes in [0, 1, 1024, 20_000_000_000, 3 << 30, 12_345] {
             let text = String::from(ByteSize(bytes));
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_written_as_people_do() {
+        let settings = layered("limit_up = '5 MB/s'", &[("LIMIT_DOWN", "1MiB")]).unwrap();
+        assert_eq!(settings.limit_up, Rate(5_000_000));
+        assert_eq!(settings.limit_down, Rate(1 << 20));
+        assert_eq!(String::from(settings.limit_up), "5MB/s");
+        assert_eq!(layered("limit_up = '0'", &[]).unwrap().limit_up, Rate(0));
+        for nonsense in ["fast", "5MB/h", "-1", "1KB/s"] {
+            let error = layered(&format!("limit_up = '{nonsense}'"), &[]).unwrap_err();
+            assert!(error.message.contains(nonsense), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_no_daemon_could_start_with_is_no_setting() {
+        assert!(Settings::parse("mdns = false").is_ok());
+        for wrong in [
+            "mdns = 7",
+            "peers = ['/ip4/1.2.3.4']",
+            "mdsn = true",
+            "mdns = ",
+        ] {
+            assert!(Settings::parse(wrong).is_err(), "{wrong}");
         }
     }
 

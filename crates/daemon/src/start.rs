@@ -13,12 +13,11 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{
-    DeviceId,
     engine::{Engine, Record},
     keys::DeviceSecret,
     seal::SecretKey,
 };
-use podsync_net::{Multiaddr, Net, NetConfig};
+use podsync_net::{Net, NetConfig, Traffic};
 use podsync_store::{Blobs, Home, Log};
 use tokio::{
     net::UnixListener,
@@ -37,6 +36,7 @@ use crate::{
     packs::held_inputs,
     paths::socket_path,
     server,
+    service::pause::Pause,
     settings::Settings,
     tasks::Lifetime,
     token::Token,
@@ -119,7 +119,7 @@ async fn try_start(
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
-    let pinned = pinned(&settings.peers)?;
+    let pinned = settings.pinned()?;
     let engine = restored(secret, &log, &blobs, &versions, clock)?;
 
     let gate = Arc::new(SharedGate::default());
@@ -129,7 +129,14 @@ async fn try_start(
     } else {
         settings.listen_addresses()
     };
-    let (net, net_events) = listen(&settings, doors, *seed.expose(), &blobs, &gate, &net_stop)?;
+    let traffic = Traffic::limited(settings.limit_up.0, settings.limit_down.0);
+    let pause = Arc::new(Pause::load(log.clone(), traffic.clone())?);
+    let config = NetConfig {
+        listen: doors.0,
+        mdns: settings.mdns,
+        traffic,
+    };
+    let (net, net_events) = listen(&config, doors.1, *seed.expose(), &blobs, &gate, &net_stop)?;
     let listening = Arc::default();
     let events = Events::new();
     let hubs = Arc::new(Hubs::new(
@@ -171,6 +178,7 @@ async fn try_start(
         hubs,
         events,
         listening,
+        pause,
     });
     daemon.begin_upkeep();
     let server = serve(&daemon, &socket, &root)?;
@@ -254,34 +262,14 @@ fn hold(
     Ok(())
 }
 
-/// The devices that the settings name, to be connected to always.
-fn pinned(peers: &[String]) -> Result<Vec<(DeviceId, Multiaddr)>, Failure> {
-    let parsed = peers.iter().map(|peer| {
-        let wrong = |what: String| {
-            ApiError::new(ErrorCode::Invalid, format!("peer {peer:?} {what}"))
-                .hint("write it as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo...")
-        };
-        let address: Multiaddr = peer
-            .parse()
-            .map_err(|error| wrong(format!("is not a multiaddress: {error}")))?;
-        podsync_net::split_address(address)
-            .ok_or_else(|| wrong("names no device at its end".to_owned()).into())
-    });
-    parsed.collect()
-}
-
 fn listen(
-    settings: &Settings,
-    (listen, any_port): (Vec<std::net::SocketAddr>, bool),
+    config: &NetConfig,
+    any_port: bool,
     seed: [u8; 32],
     blobs: &Blobs,
     gate: &Arc<SharedGate>,
     stop: &CancellationToken,
 ) -> Result<(Net, tokio::sync::mpsc::Receiver<podsync_net::NetEvent>), Failure> {
-    let config = NetConfig {
-        listen,
-        mdns: settings.mdns,
-    };
     let spawn = |config: &NetConfig| {
         Net::spawn(
             config,
@@ -291,7 +279,7 @@ fn listen(
             stop.clone(),
         )
     };
-    match spawn(&config) {
+    match spawn(config) {
         Err(podsync_net::SpawnError::Listen { addr, .. }) if any_port => {
             tracing::info!(%addr, "the address is in use; podsync listens on another port");
             let listen = config
@@ -299,7 +287,10 @@ fn listen(
                 .iter()
                 .map(|addr| (addr.ip(), 0).into())
                 .collect();
-            spawn(&NetConfig { listen, ..config })
+            spawn(&NetConfig {
+                listen,
+                ..config.clone()
+            })
         }
         other => other,
     }
@@ -354,21 +345,25 @@ fn remove_socket(socket: &Path) -> io::Result<()> {
 }
 
 impl Running {
-    /// Serves until SIGTERM, SIGINT or a stop call, then ends in good order.
-    pub async fn until_stopped(self) {
+    /// Resolves at SIGTERM, SIGINT or a stop call.
+    pub async fn told_to_stop(&self) {
         let (Ok(mut terminate), Ok(mut interrupt)) = (
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
         ) else {
             tracing::error!("podsync can't listen for signals and stops");
-            return self.stop().await;
+            return;
         };
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
             () = self.daemon.tasks.stopping().cancelled() => tracing::info!("asked to stop"),
         }
-        self.stop().await;
+    }
+
+    /// Whether the engine still answers: a daemon whose loop hangs serves nobody.
+    pub async fn responds(&self) -> bool {
+        self.daemon.status.node.read(|_| ()).await.is_ok()
     }
 
     /// Ends the daemon; returns once everything is on the disk and the home is free.

@@ -23,7 +23,9 @@ impl Runtime {
             Self::MiniStack => {
                 "stop it, and save or load the folder that it keeps with PERSIST_STATE=1 (`podsync save --from FOLDER`, `podsync export REF FOLDER`), or use LocalStack"
             }
-            Self::Moto => "use LocalStack; `podsync plugin install` lets a community LocalStack save and load",
+            Self::Moto => {
+                "use LocalStack; `podsync plugin install` lets a community LocalStack save and load"
+            }
         }
     }
 

@@ -131,7 +131,7 @@ impl Actor {
         let (had_exchange_sender, had_exchange) = mpsc::channel(HAD_EXCHANGE_QUEUE);
         let door = Door {
             gate: Arc::clone(&gate),
-            provider: Provider::new(store, Arc::clone(&gate)),
+            provider: Provider::new(store, Arc::clone(&gate), config.traffic.clone()),
             answerer: Answerer::new(events.clone()),
             peers: peers.clone(),
             events: events.clone(),

@@ -9,6 +9,8 @@ use std::{
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
+use crate::limit::Traffic;
+
 /// The port that a daemon listens on unless told otherwise, the same every time so that firewalls
 /// and static peers can name it.
 pub const DEFAULT_PORT: u16 = 7637;
@@ -19,6 +21,8 @@ pub struct NetConfig {
     pub listen: Vec<SocketAddr>,
     /// Whether to look for peers, and be found, on the local network.
     pub mdns: bool,
+    /// What may pass in each direction.
+    pub traffic: Traffic,
 }
 
 impl Default for NetConfig {
@@ -26,6 +30,7 @@ impl Default for NetConfig {
         Self {
             listen: NetConfig::everywhere(DEFAULT_PORT),
             mdns: true,
+            traffic: Traffic::default(),
         }
     }
 }
@@ -44,6 +49,7 @@ impl NetConfig {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
             mdns: false,
+            traffic: Traffic::default(),
         }
     }
 

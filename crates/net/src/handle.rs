@@ -29,6 +29,7 @@ use crate::{
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
+    limit::Traffic,
     peer_id::peer_of,
     peers::{PeerInfo, Peers},
 };
@@ -52,6 +53,7 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     streams: libp2p_stream::Control,
     peers: Peers,
+    traffic: Traffic,
     tasks: TaskTracker,
 }
 
@@ -93,11 +95,17 @@ impl Net {
             commands,
             streams: actor.streams(),
             peers,
+            traffic: config.traffic.clone(),
             tasks: tasks.clone(),
         };
         tasks.spawn(actor.run());
         tasks.close();
         Ok((net, received))
+    }
+
+    /// What may pass in each direction.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// This device.
@@ -236,7 +244,7 @@ impl Net {
             self.peers.update(device, |peer| peer.fetched += len);
             progress(len);
         };
-        blobs::fetch::fetch(device, stream, want, sink, count).await
+        blobs::fetch::fetch(device, (stream, self.traffic.clone()), want, sink, count).await
     }
 
     /// The peers connected now.

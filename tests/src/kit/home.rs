@@ -30,6 +30,8 @@ const CLEARED: [&str; 17] = [
     "PODSYNC_TOKEN",
     "PODSYNC_DISK_BUDGET",
     "PODSYNC_MIN_FREE",
+    "PODSYNC_LIMIT_UP",
+    "PODSYNC_LIMIT_DOWN",
     "PODSYNC_TICKET",
     "PODSYNC_LOAD",
     "PODSYNC_TEST_CLOCK_S",
@@ -143,7 +145,7 @@ impl Answer {
 
 /// The subcommand among what is typed: `team invite list`.
 fn subcommand(arguments: &[&str]) -> Vec<String> {
-    let groups = ["team", "retention"];
+    let groups = ["team", "retention", "service", "config"];
     let words = arguments.iter().take_while(|word| !word.starts_with('-'));
     let depth = match arguments {
         [first, "invite", "list" | "revoke", ..] if groups.contains(first) => 3,

@@ -19,6 +19,7 @@ mod keystrokes;
 mod lan;
 mod large;
 mod localstack;
+mod machine;
 mod network;
 mod page;
 mod providers;

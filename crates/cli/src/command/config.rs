@@ -1,17 +1,137 @@
-//! `podsync config`: the settings in force and where they can be changed.
+//! `podsync config`: the settings in force, and changes to the file that they can be made in.
 
-use clap::Args;
-use podsync_api::ApiError;
+mod edit;
 
-use crate::context::Context;
+use clap::{Args, Subcommand};
+use podsync_api::{ApiError, ErrorCode};
+use podsync_core::nearest::nearest;
+use podsync_daemon::Settings;
+
+use crate::{context::Context, files::write_whole};
 
 #[derive(Debug, Args)]
-pub(crate) struct Config {}
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
 
-pub(crate) fn run(context: &Context, _: &Config) -> Result<(), ApiError> {
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Print one setting, as it is in force
+    Get(Key),
+    /// Change a setting in config.toml. Comments and everything else stay
+    Set(Set),
+    /// Take a setting out of config.toml, so that its default counts
+    Unset(Key),
+}
+
+#[derive(Debug, Args)]
+struct Key {
+    /// Name of the setting, as `podsync config` prints it
+    key: String,
+}
+
+#[derive(Debug, Args)]
+struct Set {
+    /// Name of the setting, as `podsync config` prints it
+    key: String,
+    /// Its new value; several for a setting that is a list
+    #[arg(required = true)]
+    value: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, config: Config) -> Result<(), ApiError> {
+    match config.action {
+        None => print(context),
+        Some(Action::Get(Key { key })) => get(context, &key),
+        Some(Action::Set(Set { key, value })) => {
+            let default = setting(&Settings::default(), &key)?;
+            let value =
+                edit::parse(&default, &value).map_err(|what| invalid(format!("`{key}` {what}")))?;
+            change(context, |text| edit::set(text, &key, value)).await
+        }
+        Some(Action::Unset(Key { key })) => {
+            setting(&Settings::default(), &key)?;
+            change(context, |text| edit::unset(text, &key)).await
+        }
+    }
+}
+
+fn print(context: &Context) -> Result<(), ApiError> {
     let settings = context.settings()?;
     context.printer.result(&settings, |settings| {
         let file = settings.file();
         format!("# {}\n{}", file.display(), settings.to_toml())
     })
+}
+
+fn get(context: &Context, key: &str) -> Result<(), ApiError> {
+    let value = setting(&context.settings()?, key)?;
+    context.printer.result(&value, |value| match value {
+        toml::Value::Array(values) => {
+            let each = values.iter().map(plain);
+            each.collect::<Vec<_>>().join("\n")
+        }
+        value => plain(value),
+    })
+}
+
+fn plain(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
+}
+
+/// One of the settings by its name.
+fn setting(settings: &Settings, key: &str) -> Result<toml::Value, ApiError> {
+    let mut all: toml::Table = settings
+        .to_toml()
+        .parse()
+        .map_err(|error| ApiError::new(ErrorCode::Internal, format!("settings: {error}")))?;
+    if let Some(value) = all.remove(key) {
+        return Ok(value);
+    }
+    let error = invalid(format!("no setting is called `{key}`"));
+    let near = nearest(key, all.keys().map(String::as_str));
+    Err(match near.first() {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("`podsync config` prints all of them"),
+    })
+}
+
+/// Writes the file as `edit` has it, if podsync can start with that.
+async fn change(
+    context: &Context,
+    edit: impl FnOnce(&str) -> Result<String, String>,
+) -> Result<(), ApiError> {
+    let home = context.home()?;
+    let file = home.join("config.toml");
+    let failed = |what: &str, error: std::io::Error| {
+        let text = format!("podsync cannot {what} {}: {error}", file.display());
+        ApiError::new(ErrorCode::Disk, text).hint("check the file and its disk")
+    };
+    let before = match std::fs::read_to_string(&file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| failed("read", error))?,
+    };
+    let after = edit(&before).map_err(|what| {
+        invalid(format!("{}: {what}", file.display())).hint("mend the file with an editor")
+    })?;
+    let settings = Settings::parse(&after)?;
+    write_whole(&file, after.as_bytes()).map_err(|error| failed("write", error))?;
+    context
+        .printer
+        .result(&settings, |_| format!("Changed {}.", file.display()))?;
+    if context.status().await?.is_some() {
+        context
+            .printer
+            .note("The daemon uses it from its next start on: `podsync restart`.");
+    }
+    Ok(())
+}
+
+fn invalid(text: String) -> ApiError {
+    ApiError::new(ErrorCode::Invalid, text).hint("docs/operations.md lists every setting")
 }

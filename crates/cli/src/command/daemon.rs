@@ -4,7 +4,7 @@ use clap::Args;
 use podsync_api::ApiError;
 use podsync_daemon::{Lifetime, Overrides, Settings};
 
-use crate::context::Context;
+use crate::{context::Context, service::notify};
 
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
@@ -17,6 +17,9 @@ pub(crate) struct Daemon {
     /// Do not look for teammates on the local network (mDNS)
     #[arg(long)]
     no_mdns: bool,
+    /// Write the log to daemon.log in the home instead of stderr. podsync begins a new file at 8 MiB and keeps four
+    #[arg(long)]
+    pub(crate) log_file: bool,
 }
 
 pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiError> {
@@ -33,6 +36,12 @@ pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiErro
         env!("CARGO_PKG_VERSION"),
         home.display()
     ));
-    running.until_stopped().await;
+    notify::ready();
+    tokio::select! {
+        () = running.told_to_stop() => {}
+        () = notify::keep_watchdog(&running) => {}
+    }
+    notify::stopping();
+    running.stop().await;
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! `podsync pin`, `unpin` and `gc`: what stays on this machine.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, Consent, disk};
 use podsync_daemon::ByteSize;
 
 use crate::{
     arguments::{Wait, Yes},
     call::call,
+    complete,
     context::{Context, Needs},
     output::{ago, ask::confirm, bytes, count, printable, table},
 };
@@ -14,6 +16,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Pin {
     /// Version, such as `orders:3`, `orders:baseline` or `orders:+1`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     #[command(flatten)]
     wait: Wait,

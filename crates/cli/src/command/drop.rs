@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::Yes,
     call::call_agreed,
+    complete,
     context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Drop {
     /// Version, such as `orders:3` or `orders:+1`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     #[command(flatten)]
     agree: Yes,

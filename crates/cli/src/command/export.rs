@@ -3,17 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::{Wait, absolute},
     call::call,
+    complete,
     context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     /// New `.snapshot` or `.zip` file, or new folder
     path: PathBuf,

@@ -1,11 +1,13 @@
 //! `podsync list` and `podsync versions`.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
 use crate::{
     call::call,
+    complete,
     context::{Context, Needs},
     output::{ago, bytes, table},
 };
@@ -16,6 +18,7 @@ pub(crate) struct List {}
 #[derive(Debug, Args)]
 pub(crate) struct Versions {
     /// Name of the pod
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: PodName,
 }
 
@@ -26,15 +29,17 @@ pub(crate) async fn run(context: &Context, _: &List) -> Result<(), ApiError> {
             .printer
             .note("There are no pods yet. `podsync save NAME` saves the first one.");
     }
-    context.printer.result(&pods, |pods| {
-        if pods.is_empty() {
-            return String::new();
-        }
-        table(
-            ["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
-            pods.iter().flat_map(|pod| pod.tips.iter().map(line)),
-        )
-    })
+    context.printer.result(&pods, |pods| newest(pods))
+}
+
+pub(crate) fn newest(pods: &[pods::Pod]) -> String {
+    if pods.is_empty() {
+        return String::new();
+    }
+    table(
+        ["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
+        pods.iter().flat_map(|pod| pod.tips.iter().map(line)),
+    )
 }
 
 pub(crate) async fn versions(context: &Context, versions: Versions) -> Result<(), ApiError> {

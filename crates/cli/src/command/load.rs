@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
 
 use crate::{
     arguments::{Endpoint, Wait, Yes, auth_token},
     call::{call, call_agreed_over, call_over},
     command::diff,
+    complete,
     context::{Connection, Context, Needs},
     output::{Printer, count, printable},
     requirements::Requirements,
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     #[command(flatten)]
     how: How,

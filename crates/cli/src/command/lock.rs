@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, ErrorCode, pods};
 
 use crate::{
     arguments::Wait,
     call::call_over,
+    complete,
     context::{Connection, Context, Needs},
     lockfile::{LockFile, lockable},
     output::{ago, table},
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Lock {
     /// Names to lock, such as `orders` or `orders:baseline` [default: all names in the file]
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     references: Vec<String>,
     /// Lock file. Other names in it stay unchanged
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE)]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{
     ApiError, ErrorCode,
     retention::{self, Due, Rule},
@@ -12,6 +13,7 @@ use podsync_core::{PodName, retention::DEFAULT_GRACE};
 use crate::{
     arguments::Yes,
     call::{call, call_agreed},
+    complete,
     context::{Context, Needs},
     output::{ago, count, table},
 };
@@ -29,6 +31,7 @@ pub(crate) enum Retention {
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Pod [default: all pods without their own rule]
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: Option<PodName>,
     /// Keep the newest N versions
     #[arg(long, value_name = "N")]

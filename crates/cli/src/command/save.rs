@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, pods};
 use podsync_core::PodName;
 
@@ -10,6 +11,7 @@ use crate::{
     arguments::{Endpoint, Yes, absolute, auth_token},
     call::call_agreed,
     command::share,
+    complete,
     context::{Connection, Context, Needs},
     output::{bytes, printable},
 };
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Save {
     /// Name of the pod
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: PodName,
     /// Message for teammates: what this version is
     #[arg(short, long, default_value = "")]

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::Yes,
     call::call_agreed,
+    complete,
     context::{Context, Needs},
     output::Printer,
 };
@@ -15,6 +17,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Share {
     /// Version, such as `orders:+1`, or a pod: its newest version that is not shared yet
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     /// Wait until the version is in the team's bucket
     #[arg(long)]

@@ -1,6 +1,7 @@
 //! `podsync show`: what a version is and where it lies.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{
     ApiError,
     pods::{self, Holder, InBucket, Whereabouts},
@@ -9,6 +10,7 @@ use podsync_api::{
 use crate::{
     call::call,
     command::diff::row,
+    complete,
     context::{Context, Needs},
     output::{ago, bytes, printable, table},
 };
@@ -16,6 +18,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Show {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
     /// List the contents: resources by service, account and region, or files
     #[arg(long)]

@@ -6,6 +6,7 @@ use podsync_api::{ApiError, node};
 use crate::{
     call::call,
     command::autosave::times,
+    command::pause::how_long,
     context::{Context, Needs},
     output::{ago, bytes, count, table},
 };
@@ -24,7 +25,7 @@ pub(crate) async fn run(context: &Context, _: &Status) -> Result<(), ApiError> {
     context.printer.result(&status, words)
 }
 
-fn words(status: &node::Status) -> String {
+pub(crate) fn words(status: &node::Status) -> String {
     let daemon = if status.transient {
         "not running".to_owned()
     } else {
@@ -37,6 +38,17 @@ fn words(status: &node::Status) -> String {
         format!("peers     {} connected", status.peers_connected),
         format!("disk      {} used", bytes(status.bytes_held)),
     ];
+    if let Some(paused) = &status.paused {
+        lines.push(format!("paused    {}", how_long(paused)));
+    }
+    for (limit, what) in [(status.limit_up, "sent"), (status.limit_down, "fetched")] {
+        if limit > 0 {
+            lines.push(format!("limit     {}/s {what}", bytes(limit)));
+        }
+    }
+    if status.metered {
+        lines.push("link      metered: nothing is fetched that you did not ask for".to_owned());
+    }
     if !status.transient {
         lines.extend(
             status
@@ -64,7 +76,7 @@ fn words(status: &node::Status) -> String {
             ));
         }
         if let Some(hub) = &team.hub {
-            lines.push(format!("hub       {}", words_of_hub(hub)));
+            lines.extend(words_of_hub(hub));
         }
         for device in &team.quarantined {
             lines.push(format!(
@@ -94,21 +106,25 @@ fn words(status: &node::Status) -> String {
     lines.join("\n")
 }
 
-fn words_of_hub(hub: &node::HubStatus) -> String {
+fn words_of_hub(hub: &node::HubStatus) -> Vec<String> {
     let heard = match hub.heard_ms {
         Some(heard) => format!("last contact {}", ago(heard)),
         None => "no contact yet".to_owned(),
     };
     let waiting = match (hub.waiting, hub.uploading) {
         (_, Some((sent, total))) => {
-            format!(", uploading {} of {}", bytes(sent), bytes(total))
+            format!("uploading {} of {}", bytes(sent), bytes(total))
         }
-        (Some(0), _) => ", everything shared here is in the bucket".to_owned(),
-        (Some(1), _) => ", 1 change is waiting for upload".to_owned(),
-        (Some(n), _) => format!(", {n} changes are waiting for upload"),
+        (Some(0), _) => "everything shared here is in the bucket".to_owned(),
+        (Some(1), _) => "1 change is waiting for upload".to_owned(),
+        (Some(n), _) => format!("{n} changes are waiting for upload"),
         (None, _) => String::new(),
     };
-    format!("{}, {heard}{waiting}", hub.url)
+    let mut lines = vec![format!("hub       {}, {heard}", hub.url)];
+    if !waiting.is_empty() {
+        lines.push(format!("          {waiting}"));
+    }
+    lines
 }
 
 pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> {
@@ -118,40 +134,74 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
             .printer
             .note("There are no teammates yet. `podsync team invite` prints a ticket for one.");
     }
-    context.printer.result(&peers, |peers| {
-        if peers.is_empty() {
-            return String::new();
-        }
-        table(
+    let whole = context.global.verbose > 0;
+    context
+        .printer
+        .result(&peers, |peers| connections(peers, whole))
+}
+
+pub(crate) fn connections(peers: &[node::Peer], whole: bool) -> String {
+    if peers.is_empty() {
+        return String::new();
+    }
+    if whole {
+        let head = [
+            "PEER",
+            "STATE",
+            "LAST CONTACT",
+            "ROUND TRIP",
+            "SENT",
+            "RECEIVED",
+            "DEVICE",
+            "ADDRESS",
+        ];
+        let rows = peers.iter().map(|peer| {
+            let [name, state, heard, trip, sent, received, _] = row(peer);
+            let address = peer.address.clone().unwrap_or_default();
             [
-                "PEER",
-                "STATE",
-                "LAST CONTACT",
-                "ROUND TRIP",
-                "SENT",
-                "RECEIVED",
-                "ADDRESS",
-                "DEVICE",
-            ],
-            peers.iter().map(|peer| {
-                [
-                    peer.name.clone().unwrap_or_else(|| peer.device.short()),
-                    if peer.connected {
-                        "connected"
-                    } else {
-                        "offline"
-                    }
-                    .to_owned(),
-                    peer.heard_ms.map(ago).unwrap_or_default(),
-                    peer.round_trip_us
-                        .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
-                        .unwrap_or_default(),
-                    bytes(peer.sent),
-                    bytes(peer.received),
-                    peer.address.clone().unwrap_or_default(),
-                    peer.device.to_string(),
-                ]
-            }),
-        )
-    })
+                name,
+                state,
+                heard,
+                trip,
+                sent,
+                received,
+                peer.device.to_string(),
+                address,
+            ]
+        });
+        return table(head, rows);
+    }
+    let head = [
+        "PEER", "STATE", "HEARD", "TRIP", "SENT", "RECEIVED", "ADDRESS",
+    ];
+    table(head, peers.iter().map(row))
+}
+
+fn row(peer: &node::Peer) -> [String; 7] {
+    let state = if peer.connected {
+        "connected"
+    } else {
+        "offline"
+    };
+    [
+        peer.name.clone().unwrap_or_else(|| peer.device.short()),
+        state.to_owned(),
+        peer.heard_ms.map(ago).unwrap_or_default(),
+        peer.round_trip_us
+            .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
+            .unwrap_or_default(),
+        bytes(peer.sent),
+        bytes(peer.received),
+        peer.address.as_deref().map(brief).unwrap_or_default(),
+    ]
+}
+
+/// `192.168.1.7:7637` of `/ip4/192.168.1.7/udp/7637/quic-v1`; an address of another form as it is.
+fn brief(address: &str) -> String {
+    let parts: Vec<_> = address.split('/').collect();
+    match parts[..] {
+        ["", "ip4", ip, _, port, ..] => format!("{ip}:{port}"),
+        ["", "ip6", ip, _, port, ..] => format!("[{ip}]:{port}"),
+        _ => address.to_owned(),
+    }
 }

@@ -1,7 +1,7 @@
 //! `podsync team`: who is in, who may come in, who goes.
 
 mod invite;
-mod membership;
+pub(crate) mod membership;
 
 use clap::Subcommand;
 use podsync_api::ApiError;

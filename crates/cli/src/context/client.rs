@@ -6,8 +6,9 @@ use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 use super::{
     Context,
     home::{answers, initialised},
-    hosting::{start_in_background, start_robot_in},
+    hosting::start_robot_in,
     robot::Robot,
+    upkeep::is_outdated,
 };
 use crate::output::progress::Bar;
 
@@ -40,7 +41,7 @@ impl<'a> Connection<'a> {
             hosted,
         };
         if let Some(status) = answers(&client).await {
-            if status.version == env!("CARGO_PKG_VERSION") {
+            if !is_outdated(&status) {
                 return Ok(over(client, None));
             }
             initialised(&home)?;
@@ -49,13 +50,14 @@ impl<'a> Connection<'a> {
                 status.version,
                 env!("CARGO_PKG_VERSION")
             ));
+            context.refuse_other_program(&status)?;
             client.call(&node::Stop {}).await?;
             podsync_daemon::wait_until_free(&home).await?;
         }
         initialised(&home)?;
         let global = &context.global;
         if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
-            start_in_background(&home, &client, printer).await?;
+            context.start_daemon(&client).await?;
             return Ok(over(client, None));
         }
         let settings = Settings::load(&home, Overrides::default())?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use backon::{ConstantBuilder, Retryable};
-use podsync_api::{ApiError, Client, ErrorCode};
+use podsync_api::{ApiError, Client, ErrorCode, node};
 use podsync_daemon::{Overrides, Running, Settings};
 use tokio::{
     io::AsyncReadExt,
@@ -18,7 +18,7 @@ use super::{
     home::answers,
     robot::{MAX_SLOTS, Place, Robot},
 };
-use crate::{lstk, output::Printer};
+use crate::{log::rolling, lstk, output::Printer};
 
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -63,8 +63,8 @@ pub(super) async fn start_in_background(
     home: &Path,
     client: &Client,
     printer: &Printer,
-) -> Result<(), ApiError> {
-    let log = home.join("daemon.log");
+) -> Result<node::Status, ApiError> {
+    let log = rolling::path(home);
     let mut daemon = spawn(home, &log).map_err(|error| {
         ApiError::new(
             ErrorCode::NoDaemon,
@@ -99,7 +99,7 @@ pub(super) async fn start_in_background(
         status.pid,
         log.display()
     ));
-    Ok(())
+    Ok(status)
 }
 
 fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
@@ -109,10 +109,10 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
         .open(log)?;
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command
-        .args(["--json", "daemon", "--home"])
+        .args(["--json", "daemon", "--log-file", "--home"])
         .arg(home)
         .stdin(Stdio::null())
-        // It prints one thing: why it can't start.
+        // It prints one thing: why it can't start. What is no log at all goes where the log is.
         .stdout(Stdio::piped())
         .stderr(log)
         .current_dir(home);

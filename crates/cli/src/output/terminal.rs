@@ -14,12 +14,35 @@ use rustix::termios::{
 const MAX_LEN: usize = 16 << 10;
 /// More than anybody pastes.
 const MAX_PASTE_LEN: usize = 1 << 20;
+/// No table is squeezed below this.
+const MIN_WIDTH: u16 = 40;
 /// The parts of a paste come faster after each other than this, in tenths of a second.
 const PASTE_PAUSE: u8 = 1;
 
 /// Whether somebody could type something.
 pub(crate) fn is_there() -> bool {
     io::stdin().is_terminal()
+}
+
+/// How many characters fit on a line of the output; none where that is no terminal and nobody says.
+pub(crate) fn width() -> Option<u16> {
+    #[cfg(test)]
+    if let Some(width) = TEST_WIDTH.get() {
+        return Some(width);
+    }
+    let said = std::env::var("COLUMNS").ok();
+    let said = said.and_then(|columns| columns.parse().ok());
+    let is = || {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (size.ws_col > 0).then_some(size.ws_col)
+    };
+    said.or_else(is).map(|columns: u16| columns.max(MIN_WIDTH))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// The terminal that a test pretends to have.
+    pub(crate) static TEST_WIDTH: std::cell::Cell<Option<u16>> = const { std::cell::Cell::new(None) };
 }
 
 /// Asks for a line.

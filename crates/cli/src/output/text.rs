@@ -2,20 +2,47 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 
-/// A borderless table; none of its own lines where there are no rows.
+/// A borderless table; none of its own lines where there are no rows. On a terminal the last column, which is the
+/// one for long texts, takes what the others leave.
 pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    table_within(super::terminal::width(), head, rows)
+}
+
+/// The same for a width; none for as wide as it comes.
+pub(crate) fn table_within<const N: usize>(
+    width: Option<u16>,
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(head);
+    table.load_style(presets::NOTHING).set_header(head);
     for row in rows {
-        table.add_row(row.map(|cell| printable(&cell)));
+        let mut row = Row::from(row.map(|cell| printable(&cell)));
+        if width.is_some() {
+            row.max_height(1);
+        }
+        table.add_row(row);
+    }
+    match width {
+        None => {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        Some(width) => {
+            table
+                .set_content_arrangement(ContentArrangement::Dynamic)
+                // Each line begins and ends with a space that is not shown.
+                .set_width(width.saturating_add(2))
+                .set_truncation_indicator("…")
+                .set_constraints([ColumnConstraint::ContentWidth; N]);
+            if let Some(last) = table.column_mut(N - 1) {
+                last.remove_constraint();
+            }
+        }
     }
     let lines = table.lines().map(|line| {
         // The cells of the first column are set in by a space.
@@ -96,6 +123,29 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_make_room_for_the_rest() {
+        let row = [
+            "orders:12",
+            "alice",
+            "a message that is much longer than the line it has to stand on, by far",
+        ];
+        let rows = || [row.map(str::to_owned)];
+        let head = ["VERSION", "BY", "MESSAGE"];
+        let whole = table_within(None, head, rows());
+        assert!(whole.ends_with("by far"), "{whole}");
+        for width in [40, 80] {
+            let shown = table_within(Some(width), head, rows());
+            assert_eq!(shown.lines().count(), 2, "{shown}");
+            let longest = shown.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(width.into()), "{longest:?} {shown}");
+            assert!(
+                shown.contains("orders:12") && shown.ends_with('…'),
+                "{shown}"
+            );
+        }
+    }
 
     /// `gpj.exe` seems to end in `.jpg` where the override reaches the terminal.
     #[test]

@@ -3,6 +3,8 @@
 //! Because these tests run it, cargo builds it together with the tests of the whole workspace, with the same
 //! features: the end-to-end tests need no build of their own.
 
+mod service;
+
 use std::process::{Command, Output};
 
 fn podsync(arguments: &[&str]) -> Output {

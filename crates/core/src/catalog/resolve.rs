@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use super::{Catalog, PrivateVersion, VersionRecord};
 use crate::{
     name::{MemberName, PodName, TagName},
+    nearest::{MAX_SUGGESTIONS, nearest},
     reference::Reference,
 };
 
-/// The most suggestions for a name that isn't known.
-const MAX_SUGGESTIONS: usize = 3;
 /// Digits of a version id in an exact reference.
 const EXACT_HASH_DIGITS: usize = 12;
 
@@ -181,33 +180,4 @@ impl Catalog {
             near,
         }
     }
-}
-
-/// Names within a third of their length of `wanted`, the nearest first.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let limit = (wanted.len() / 3).max(1);
-    let mut near: Vec<_> = names
-        .map(|name| (edit_distance(wanted, name), name))
-        .filter(|(distance, _)| *distance <= limit)
-        .collect();
-    near.sort_unstable();
-    near.into_iter()
-        .take(MAX_SUGGESTIONS)
-        .map(|(_, name)| name)
-        .collect()
-}
-
-/// Letters to change, add or take away to get from one to the other. Names are ASCII.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }

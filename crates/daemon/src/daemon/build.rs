@@ -18,7 +18,9 @@ use crate::{
     hub::{sync::HubSync, upload::Uploads},
     kept::Kept,
     locks::PodLocks,
+    metered::Metered,
     node::handle::Node,
+    program::Program,
     service::{
         autosave::{self, Autosaver, list::Autosaves},
         catalog::Catalog,
@@ -33,6 +35,7 @@ use crate::{
             last::LastLoads, signers::Signers,
         },
         machine::Machine,
+        pause::Pause,
         pull::{Pull, fetch::Fetcher},
         restore::Restorer,
         retention::Retention,
@@ -72,6 +75,7 @@ pub(super) struct Shared {
     teller: Teller,
     follows: Kept<Follows>,
     autosaves: Kept<Autosaves>,
+    pub(super) pause: Arc<Pause>,
 }
 
 impl Shared {
@@ -82,6 +86,7 @@ impl Shared {
             lifetime: parts.lifetime,
             node: parts.node.clone(),
             hubs: parts.hubs,
+            traffic: parts.net.traffic().clone(),
         });
         let finder = Finder {
             device: parts.device,
@@ -122,6 +127,7 @@ impl Shared {
             teller,
             follows: Kept::open(follows),
             autosaves: Kept::open(autosaves),
+            pause: parts.pause,
         }
     }
 
@@ -150,6 +156,10 @@ impl Shared {
             autosaves: self.autosaves.clone(),
             listening: Arc::clone(&self.listening),
             tasks: self.tasks.clone(),
+            program: Program::of_this_process(),
+            pause: Arc::clone(&self.pause),
+            settings: Arc::clone(&self.settings),
+            metered: Metered::default(),
         }
     }
 
@@ -159,6 +169,7 @@ impl Shared {
             node: self.node.clone(),
             net: self.net.clone(),
             hubs: Arc::clone(&self.hubs),
+            versions: Arc::clone(&self.versions),
             listening: Arc::clone(&self.listening),
         }
     }
@@ -446,6 +457,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             hubs: Arc::clone(&self.hubs),
             finder: self.finder.clone(),
+            pause: Arc::clone(&self.pause),
         }
     }
 

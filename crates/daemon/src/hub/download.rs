@@ -1,10 +1,11 @@
 //! A range of a blob from the bucket into the store, verified as it comes.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
+use bao_tree::io::BaoContentItem;
 use podsync_bucket::{Location, TransferError, Want};
 use podsync_core::{TeamId, engine::FetchFailed};
-use podsync_net::BlobRange;
+use podsync_net::{BlobRange, Traffic};
 use podsync_store::Blobs;
 
 use super::state::{
@@ -20,17 +21,19 @@ pub(crate) struct BucketDownload {
     pub(crate) places: Placements,
     pub(crate) blobs: Blobs,
     pub(crate) team: TeamId,
+    pub(crate) traffic: Traffic,
 }
 
 impl BucketDownload {
     /// What downloading from a team's bucket takes; none before its hub was looked up.
-    pub(crate) fn of(hubs: &Hubs, team: TeamId, blobs: &Blobs) -> Option<Self> {
+    pub(crate) fn of(hubs: &Hubs, team: TeamId, blobs: &Blobs, traffic: &Traffic) -> Option<Self> {
         let hub = Arc::clone(hubs.lock().get(&team)?);
         Some(Self {
             hub,
             places: hubs.places.clone(),
             blobs: blobs.clone(),
             team,
+            traffic: traffic.clone(),
         })
     }
 
@@ -84,16 +87,34 @@ impl BucketDownload {
             .outboard(&placed.outboards(), want.blob, want.blob_len)
             .await?;
         let arriving = Arriving::begin(&self.blobs, want.blob, want.blob_len).await;
-        let mut arriving = arriving.map_err(|error| local(&error))?;
+        let mut slowed = Slowed {
+            arriving: arriving.map_err(|error| local(&error))?,
+            traffic: &self.traffic,
+        };
         let want = Want {
             location,
             ranges: vec![want.range.clone()],
             outboard,
         };
-        let came = client.download(&want, &mut arriving, progress).await;
-        let stored = arriving.finish().await;
+        let came = client.download(&want, &mut slowed, progress).await;
+        let stored = slowed.arriving.finish().await;
         came?;
         stored.map_err(|error| local(&error))
+    }
+}
+
+/// Takes no more than this device may receive, and with it reads no more.
+struct Slowed<'a> {
+    arriving: Arriving,
+    traffic: &'a Traffic,
+}
+
+impl podsync_bucket::Sink for Slowed<'_> {
+    async fn take(&mut self, item: BaoContentItem) -> io::Result<()> {
+        if let BaoContentItem::Leaf(leaf) = &item {
+            self.traffic.received(leaf.data.len()).await?;
+        }
+        podsync_bucket::Sink::take(&mut self.arriving, item).await
     }
 }
 

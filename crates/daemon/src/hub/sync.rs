@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use podsync_bucket::Hub;
 use podsync_core::{DeviceId, TeamId};
+use podsync_net::Traffic;
 use tokio::sync::watch;
 
 use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
@@ -22,6 +23,7 @@ pub(crate) struct HubSync {
     pub(crate) lifetime: Lifetime,
     pub(crate) node: Node,
     pub(crate) hubs: Arc<Hubs>,
+    pub(crate) traffic: Traffic,
 }
 
 impl HubSync {

@@ -79,6 +79,9 @@ impl Uploads {
                     tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
                     return;
                 }
+                if uploads.sync.traffic.is_paused() {
+                    return;
+                }
                 let Some(_turn) = hub.uploading.take().await else { return };
                 let attempt = hub.begin();
                 let outcome = uploads.bring(team, &hub).await;

@@ -218,7 +218,12 @@ impl Effects {
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
             },
-            Provider::Bucket => Source::Bucket(BucketDownload::of(&self.hubs, team, &self.blobs)),
+            Provider::Bucket => Source::Bucket(BucketDownload::of(
+                &self.hubs,
+                team,
+                &self.blobs,
+                self.net.traffic(),
+            )),
         }
     }
 

@@ -1,5 +1,6 @@
 //! What stays on this machine: pins, the disk budget, and giving up what others have.
 
+mod account;
 pub(crate) mod evictor;
 pub(crate) mod holders;
 mod plan;
@@ -7,9 +8,9 @@ pub(crate) mod survey;
 pub(crate) mod usage;
 pub(crate) mod whereabouts;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use podsync_api::{disk, pods};
+use podsync_api::{ApiError, ErrorCode, disk, pods};
 use podsync_store::Log;
 
 use crate::{
@@ -58,6 +59,41 @@ impl Handle<disk::Pin> for Disk {
         view.await
             .map_err(Failure::from)?
             .ok_or_else(Failure::left_team)
+    }
+}
+
+impl Handle<disk::GetUsage> for Disk {
+    async fn handle(
+        self: Arc<Self>,
+        call: disk::GetUsage,
+        _: Arc<Context>,
+    ) -> Result<disk::Usage, Failure> {
+        let (survey, plan) = self.evictor.look().await?;
+        let teams = self.node.read(|engine| {
+            let named = engine.teams().filter_map(|team| {
+                let roster = engine.membership(&team)?.state();
+                Some((team, roster.name().clone()))
+            });
+            named.collect::<BTreeMap<_, _>>()
+        });
+        let mut pods = account::account(&survey, &plan, &teams.await?);
+        if let Some(pod) = &call.pod {
+            pods.retain(|usage| usage.pod == *pod);
+            if pods.is_empty() {
+                let text = format!("no version of {pod} is on this machine");
+                return Err(ApiError::new(ErrorCode::NotFound, text)
+                    .hint("`podsync list` shows the pods, `podsync pull` brings one here")
+                    .into());
+            }
+        }
+        Ok(disk::Usage {
+            pods,
+            held: plan.before,
+            evictable: plan.before - plan.after,
+            free: self.evictor.free()?,
+            budget: self.evictor.settings.budget(),
+            bucket_unknown: survey.bucket_unknown,
+        })
     }
 }
 

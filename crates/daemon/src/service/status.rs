@@ -15,13 +15,18 @@ use crate::{
     error::Failure,
     hub::sync::HubSync,
     kept::Kept,
+    metered::Metered,
+    metrics::Metrics,
     node::handle::Node,
+    program::Program,
     service::{
         autosave::{self, list::Autosaves},
         follow::{self, list::Follows},
         names::DeviceNames,
+        pause::Pause,
         team::role_to,
     },
+    settings::Settings,
     tasks::{Lifetime, Tasks},
     versions::Versions,
 };
@@ -40,6 +45,10 @@ pub(crate) struct Status {
     pub(crate) autosaves: Kept<Autosaves>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
     pub(crate) tasks: Tasks,
+    pub(crate) program: Option<Program>,
+    pub(crate) pause: Arc<Pause>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) metered: Metered,
 }
 
 impl Status {
@@ -61,6 +70,19 @@ impl Handle<node::GetStatus> for Status {
         _: node::GetStatus,
         _: Arc<Context>,
     ) -> Result<node::Status, Failure> {
+        self.look().await
+    }
+}
+
+impl Status {
+    /// What Prometheus reads.
+    pub(crate) async fn metrics(&self, metrics: &Metrics) -> Result<String, Failure> {
+        let status = self.look().await?;
+        let free = podsync_store::free_bytes(self.home.root())?;
+        Ok(metrics.text(&status, self.net.traffic(), free))
+    }
+
+    async fn look(&self) -> Result<node::Status, Failure> {
         let device = self.device;
         let mut teams = self
             .node
@@ -109,12 +131,22 @@ impl Handle<node::GetStatus> for Status {
         Ok(node::Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
+            program: self
+                .program
+                .as_ref()
+                .map(|program| program.path().to_owned()),
+            replaced: self.program.as_ref().is_some_and(Program::was_replaced),
             home: self.home.root().to_owned(),
             device,
             transient: self.lifetime == Lifetime::Transient,
             listening: self.listening().iter().map(ToString::to_string).collect(),
             teams,
             peers_connected: self.net.connections().len(),
+            paused: self.pause.state(),
+            limit_up: self.settings.limit_up.0,
+            limit_down: self.settings.limit_down.0,
+            // A command is over before it matters.
+            metered: self.lifetime == Lifetime::Service && self.metered.is_metered().await,
             bytes_held,
             follows,
             autosaves,

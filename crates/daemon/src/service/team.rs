@@ -2,15 +2,13 @@
 
 mod admins;
 mod invites;
+mod join;
 mod leave;
 mod probe;
 pub(crate) mod robot;
 pub(crate) mod roles;
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use podsync_api::{ApiError, Consent, ErrorCode, team};
 use podsync_core::{
@@ -30,11 +28,9 @@ use crate::{
     error::{Failure, Stopped, api_error},
     hub::sync::HubSync,
     node::handle::Node,
-    service::{choose::team_of, team::probe::probe},
+    service::choose::team_of,
+    versions::Versions,
 };
-
-/// How long a newcomer dials before it gives up.
-const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Who is in a team.
 pub(crate) struct Team {
@@ -42,6 +38,7 @@ pub(crate) struct Team {
     pub(crate) node: Node,
     pub(crate) net: Net,
     pub(crate) hubs: Arc<HubSync>,
+    pub(crate) versions: Arc<Versions>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
 }
 
@@ -109,54 +106,6 @@ impl Handle<team::Invite> for Team {
             }),
             other => Err(Failure::unexpected(&other)),
         }
-    }
-}
-
-impl Handle<team::Join> for Team {
-    async fn handle(
-        self: Arc<Self>,
-        call: team::Join,
-        _: Arc<Context>,
-    ) -> Result<team::Joined, Failure> {
-        let ticket = Ticket::parse(&call.ticket)
-            .map_err(|error| api_error(ErrorCode::Ticket, &error, error.hint()))?;
-        let command = Command::Join {
-            ticket: Box::new(ticket.clone()),
-            member: call.member,
-            label: label(&call.label)?,
-            patience: JOIN_PATIENCE,
-        };
-        let answer = tokio::select! {
-            answer = self.node.command(command) => answer??,
-            () = probe(&self.net, &ticket) => return Err(Stopped.into()),
-        };
-        let team = match answer {
-            Answer::Joined { team } => team,
-            other => return Err(Failure::unexpected(&other)),
-        };
-        // Where nobody is there to tell what the team has, the hub does.
-        let alone = self
-            .node
-            .read(move |engine| engine.connected(&team).is_empty());
-        if alone.await.map_err(Failure::from)?
-            && let Err(failure) = self.hubs.poll_now(team).await
-        {
-            tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
-        }
-        let device = self.device;
-        let joined = self.node.read(move |engine| {
-            let roster = engine.membership(&team)?.state();
-            let me = roster.member(&device)?;
-            Some((roster.name().clone(), me.role))
-        });
-        let (name, role) = joined.await.map_err(Failure::from)?.ok_or_else(|| {
-            ApiError::new(ErrorCode::Internal, "joined, but the team isn't there")
-        })?;
-        Ok(team::Joined {
-            team,
-            name,
-            role: role_to(role),
-        })
     }
 }
 
@@ -370,10 +319,14 @@ fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRec
     let fits =
         |record: &&MemberRecord| record.member.as_str() == who || Some(record.device) == device;
     let found: Vec<_> = records.iter().filter(fits).collect();
-    if found.is_empty() {
-        Err(unknown(who))
-    } else {
-        Ok(found)
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    // As `team members` shows it. What would mean two devices means none.
+    let by_short = records.iter().filter(|record| record.device.short() == who);
+    match by_short.collect::<Vec<_>>() {
+        found if found.len() == 1 => Ok(found),
+        _ => Err(unknown(who)),
     }
 }
 

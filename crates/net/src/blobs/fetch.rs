@@ -24,7 +24,7 @@ use super::{
     CHUNK, GROUP, Status, hash_of,
     wire::{Reader, in_time},
 };
-use crate::framing::send;
+use crate::{framing::send, limit::Traffic};
 
 /// Takes verified items in their order: parents of the tree, and leaves of 16 KiB.
 pub trait Sink: Send {
@@ -103,7 +103,7 @@ pub enum FetchError {
 /// Fetches `want` over a fresh stream; `progress` hears of each verified group's length.
 pub(crate) async fn fetch(
     device: DeviceId,
-    mut stream: Stream,
+    (mut stream, traffic): (Stream, Traffic),
     want: &BlobRange,
     sink: &mut impl Sink,
     progress: impl Fn(u64),
@@ -120,7 +120,7 @@ pub(crate) async fn fetch(
         .await
         .map_err(|error| failed.read(&error))?;
 
-    let mut reader = Reader(stream);
+    let mut reader = Reader { stream, traffic };
     let [status] = reader.read().await.map_err(|error| failed.read(&error))?;
     failed.check_status(status)?;
     let size = reader

@@ -19,6 +19,7 @@ use super::{Status, blob_of, hash_of, wire::Writer};
 use crate::{
     framing::receive,
     gate::Gate,
+    limit::Traffic,
     places::{Place, Places},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Provider {
     store: Store,
     gate: Arc<dyn Gate>,
     places: Places,
+    traffic: Traffic,
 }
 
 /// What a stream was used for.
@@ -47,16 +49,20 @@ pub(crate) struct Sent {
 }
 
 impl Provider {
-    pub(crate) fn new(store: Store, gate: Arc<dyn Gate>) -> Self {
+    pub(crate) fn new(store: Store, gate: Arc<dyn Gate>, traffic: Traffic) -> Self {
         Self {
             store,
             gate,
             places: Places::new(MAX_STREAMS, MAX_STREAMS_PER_PEER),
+            traffic,
         }
     }
 
-    /// A place among the streams that are served; none where all are taken.
+    /// A place among the streams that are served; none where all are taken, and while this device is paused.
     pub(crate) fn place(&self, device: DeviceId) -> Option<Place> {
+        if self.traffic.is_paused() {
+            return None;
+        }
         if self.gate.is_robot(device) {
             return self.places.take_for_robot(device);
         }
@@ -78,7 +84,7 @@ impl Provider {
                 return None;
             }
         };
-        let mut writer = Writer::new(stream);
+        let mut writer = Writer::new(stream, self.traffic.clone());
         match self.send(blob, ranges, &mut writer).await {
             Ok(()) => {
                 let bytes = writer.sent;

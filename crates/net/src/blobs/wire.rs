@@ -12,29 +12,34 @@ use libp2p::Stream;
 use tokio::time::timeout;
 
 use super::STALLED_AFTER;
+use crate::limit::Traffic;
 
 /// What yamux puts into one frame: writes of this size and more go past the buffer.
 const FRAME: usize = 16 * 1024;
 
-pub(super) struct Reader(pub(super) Stream);
+pub(super) struct Reader {
+    pub(super) stream: Stream,
+    pub(super) traffic: Traffic,
+}
 
 impl AsyncStreamReader for Reader {
     async fn read_bytes(&mut self, len: usize) -> io::Result<Bytes> {
         let mut bytes = vec![0; len];
         let mut filled = 0;
         while filled < len {
-            match in_time(self.0.read(&mut bytes[filled..])).await? {
+            match in_time(self.stream.read(&mut bytes[filled..])).await? {
                 0 => break,
                 n => filled += n,
             }
         }
         bytes.truncate(filled);
+        self.traffic.received(filled).await?;
         Ok(bytes.into())
     }
 
     async fn read<const L: usize>(&mut self) -> io::Result<[u8; L]> {
         let mut bytes = [0; L];
-        in_time(self.0.read_exact(&mut bytes)).await?;
+        in_time(self.stream.read_exact(&mut bytes)).await?;
         Ok(bytes)
     }
 }
@@ -43,13 +48,15 @@ impl AsyncStreamReader for Reader {
 /// the peer doesn't take a broken answer for a whole one.
 pub(super) struct Writer {
     stream: BufWriter<Stream>,
+    traffic: Traffic,
     pub(super) sent: u64,
 }
 
 impl Writer {
-    pub(super) fn new(stream: Stream) -> Self {
+    pub(super) fn new(stream: Stream, traffic: Traffic) -> Self {
         Self {
             stream: BufWriter::with_capacity(FRAME, stream),
+            traffic,
             sent: 0,
         }
     }
@@ -61,6 +68,7 @@ impl Writer {
 
 impl AsyncStreamWriter for Writer {
     async fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.traffic.sent(data.len()).await?;
         in_time(self.stream.write_all(data)).await?;
         self.sent += data.len() as u64;
         Ok(())

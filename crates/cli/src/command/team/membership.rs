@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{MemberName, TeamName, ticket::Ticket};
 
 use crate::{
     arguments::Yes,
     call::{call, call_agreed},
+    complete,
     context::{Context, Needs},
-    output::{NotOnStdout, table},
+    output::{NotOnStdout, count, table},
     secret::{RECOVERY_KEY, TICKET},
 };
 
@@ -63,6 +65,7 @@ pub(crate) struct Leave {
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// Name of the member, or id of the device
+    #[arg(add = ArgValueCandidates::new(complete::members))]
     who: String,
     #[command(flatten)]
     agree: Yes,
@@ -71,6 +74,7 @@ pub(crate) struct Remove {
 #[derive(Debug, Args)]
 pub(crate) struct SetRole {
     /// Name of the member, or id of the device
+    #[arg(add = ArgValueCandidates::new(complete::members))]
     who: String,
     /// The new role
     #[arg(value_enum)]
@@ -143,9 +147,30 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
     };
     context.ensure_key().await?;
     let joined = call(context, Needs::Network, &request).await?;
-    context.printer.result(&joined, |joined| {
-        format!("Joined team {} as {}.", joined.name, joined.role)
-    })
+    context.printer.result(&joined, welcome)
+}
+
+/// Who the newcomer is, what there is, and what to do with it.
+pub(crate) fn welcome(joined: &team::Joined) -> String {
+    let members = count(joined.members, "member");
+    let mut lines = vec![format!(
+        "Joined: you are {} in {} ({members}), as {}.",
+        joined.you, joined.name, joined.role
+    )];
+    match &joined.newest {
+        Some(newest) => {
+            lines.push(format!(
+                "newest    {}, from {}",
+                newest.reference, newest.author
+            ));
+            lines.push(format!("next      `podsync load {}`", newest.reference));
+        }
+        None => {
+            lines.push("newest    nothing is shared yet".to_owned());
+            lines.push("next      `podsync save NAME --share`".to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 pub(super) async fn leave(context: &Context, leave: Leave) -> Result<(), ApiError> {
@@ -162,15 +187,20 @@ pub(super) async fn leave(context: &Context, leave: Leave) -> Result<(), ApiErro
 
 pub(super) async fn list(context: &Context) -> Result<(), ApiError> {
     let members = call(context, Needs::Home, &team::ListMembers {}).await?;
-    context.printer.result(&members, |members| {
-        table(
-            ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
-            members.iter().map(row),
-        )
-    })
+    let whole = context.global.verbose > 0;
+    context
+        .printer
+        .result(&members, |members| listed(members, whole))
 }
 
-fn row(member: &team::Member) -> [String; 5] {
+pub(crate) fn listed(members: &[team::Member], whole: bool) -> String {
+    table(
+        ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
+        members.iter().map(|member| row(member, whole)),
+    )
+}
+
+fn row(member: &team::Member, whole: bool) -> [String; 5] {
     let state = match (member.this_device, member.connected) {
         (true, _) => "this device",
         (_, true) => "connected",
@@ -181,7 +211,11 @@ fn row(member: &team::Member) -> [String; 5] {
         member.label.clone(),
         member.role.to_string(),
         state.to_owned(),
-        member.device.to_string(),
+        if whole {
+            member.device.to_string()
+        } else {
+            member.device.short()
+        },
     ]
 }
 

@@ -13,6 +13,7 @@ use crate::{
         state::{Standing, TeamHub},
         sync::HubSync,
     },
+    service::pause::is_paused,
     tasks::Lifetime,
 };
 
@@ -76,6 +77,9 @@ impl HubSync {
             } = standing.borrow_and_update().clone();
             if self.waiting(team, hub).await? == 0 {
                 return Ok(());
+            }
+            if self.traffic.is_paused() {
+                return Err(is_paused().into());
             }
             let trouble = trouble.filter(|trouble| trouble.attempt > begun);
             if let Some(trouble) = &trouble

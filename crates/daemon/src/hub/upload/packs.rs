@@ -19,6 +19,7 @@ use podsync_core::{
     feed::{Body, Entry, Publication},
     manifest::{Manifest, PackRef},
 };
+use podsync_net::Traffic;
 use podsync_store::{Blobs, StoreError};
 
 use super::Uploads;
@@ -160,6 +161,7 @@ impl Uploads {
             read: Vec::new(),
             unread: Vec::new(),
             blobs: self.holdings.blobs.clone(),
+            traffic: self.sync.traffic.clone(),
         };
         let mut new = Vec::new();
         for pack in &manifest.packs {
@@ -271,6 +273,7 @@ struct Packs {
     /// Packs that lie in the bucket and need outboards anew.
     unread: Vec<Here>,
     blobs: Blobs,
+    traffic: Traffic,
 }
 
 /// A pack of which all is on this machine.
@@ -288,7 +291,7 @@ impl Packs {
     fn upload(&self, here: &Here) -> Upload {
         Upload {
             id: here.object,
-            source: held_blob(&self.blobs, here.pack),
+            source: sent_blob(&self.blobs, here.pack, &self.traffic),
         }
     }
 }
@@ -302,6 +305,24 @@ pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
             let reader = blobs.reader(id).await.map_err(io::Error::other)?;
             Ok(move |offset: u64, into: &mut [u8]| {
                 reader.read_at(offset, into).map_err(io::Error::other)
+            })
+        }
+    })
+}
+
+/// The same for one that goes over the network: no faster than this device may send.
+fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
+    let (blobs, traffic) = (blobs.clone(), traffic.clone());
+    Source::opened_by(move || {
+        let (blobs, traffic) = (blobs.clone(), traffic.clone());
+        async move {
+            let reader = blobs.reader(id).await.map_err(io::Error::other)?;
+            let runtime = tokio::runtime::Handle::current();
+            Ok(move |offset: u64, into: &mut [u8]| {
+                let read = reader.read_at(offset, into).map_err(io::Error::other)?;
+                // Bodies are read on a thread that may wait.
+                runtime.block_on(traffic.sent(into.len()))?;
+                Ok(read)
             })
         }
     })

@@ -125,10 +125,25 @@ impl Evictor {
         Ok(collected)
     }
 
+    /// What is here, and a plan that gives up all that may be given up; nothing is.
+    pub(crate) async fn look(&self) -> Result<(Survey, Plan), Failure> {
+        let mut survey = self.surveyor.survey().await?;
+        let mut plan = plan::plan(&survey.candidates, 0, false);
+        if self.ask_the_bucket(&mut survey, &plan).await? {
+            plan = plan::plan(&survey.candidates, 0, false);
+        }
+        Ok((survey, plan))
+    }
+
+    /// Bytes that are left on the disk.
+    pub(crate) fn free(&self) -> Result<u64, Failure> {
+        Ok(podsync_store::free_bytes(self.home.root())?)
+    }
+
     /// What may be held: the settings' budget, less where the disk has too little left.
     fn budget(&self, said: Option<u64>, held: u64) -> Result<Option<u64>, Failure> {
         let settings = &self.settings;
-        let budget = said.or((settings.disk_budget.0 > 0).then_some(settings.disk_budget.0));
+        let budget = said.or(settings.budget());
         let min_free = settings.min_free.0;
         if min_free == 0 {
             return Ok(budget);

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use podsync_core::{BlobId, DeviceId, TeamId, VersionId, feed::BlobRef};
+use podsync_core::{BlobId, DeviceId, PodName, TeamId, VersionId, feed::BlobRef};
 use podsync_store::{Blobs, Holding, Log};
 
 use crate::{
@@ -41,6 +41,7 @@ struct HeldBy {
 pub(crate) struct Survey {
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) names: Vec<String>,
+    pub(crate) pods: Vec<PodName>,
     pub(crate) elsewhere: Vec<Vec<String>>,
     pub(crate) checkpoints: BTreeSet<usize>,
     /// Why a bucket couldn't be asked.
@@ -152,6 +153,7 @@ impl Surveyor {
             blobs,
         });
         survey.names.push(name);
+        survey.pods.push(held.pod.clone());
         survey.elsewhere.push(who.into_iter().collect());
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::{
         find::Finder,
         holdings::Holdings,
         names::{DeviceNames, bytes},
+        pause::{Pause, is_paused},
     },
 };
 
@@ -66,6 +67,7 @@ pub(crate) struct Fetcher {
     pub(crate) holdings: Holdings,
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) finder: Finder,
+    pub(crate) pause: Arc<Pause>,
 }
 
 impl Fetcher {
@@ -78,6 +80,7 @@ impl Fetcher {
         let mut from = Vec::new();
         let wanted = self.missing(parts).await?;
         if !wanted.is_empty() {
+            self.pause.check()?;
             let total = wanted.iter().map(|want| want.missing.byte_len(want.len));
             let total = total.sum();
             self.home.ensure_room(total)?;
@@ -158,6 +161,7 @@ impl Fetcher {
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
             tokio::select! {
+                () = self.pause.begun() => return Err(is_paused().into()),
                 Ok(event) = events.recv() => {
                     // Of whichever transfer: who is absent here is absent there.
                     let seen = *progress.borrow();

@@ -1,0 +1,175 @@
+//! `podsync service`: this home's daemon as a service of this machine.
+
+use clap::{Args, Subcommand};
+use podsync_api::{ApiError, ErrorCode, node};
+
+use crate::{
+    arguments::Yes,
+    context::{Context, is_outdated},
+    output::ask::confirm,
+    service::{self, Service, State},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the daemon at login and after a crash. A daemon that runs already is taken over
+    Install(Install),
+    /// Stop the service and remove it. The home stays
+    Uninstall,
+    /// Start the service
+    Start,
+    /// Stop the service until its next start
+    Stop,
+    /// Restart the service
+    Restart,
+    /// Show whether the service is installed and runs
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    #[command(flatten)]
+    agree: Yes,
+}
+
+pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiError> {
+    let service = context.service()?;
+    match command {
+        Command::Install(install) => self::install(context, &service, install.agree.yes).await,
+        Command::Uninstall => uninstall(context, &service).await,
+        Command::Start => {
+            installed(&service)?;
+            service.start().await?;
+            context.await_daemon().await?;
+            tell(context, &service).await
+        }
+        Command::Stop => {
+            installed(&service)?;
+            service.stop().await?;
+            podsync_daemon::wait_until_free(&context.home()?).await?;
+            tell(context, &service).await
+        }
+        Command::Restart => {
+            installed(&service)?;
+            service.restart().await?;
+            context.await_daemon().await?;
+            tell(context, &service).await
+        }
+        Command::Status => tell(context, &service).await,
+    }
+}
+
+async fn install(context: &Context, service: &Service, yes: bool) -> Result<(), ApiError> {
+    context.ensure_key().await?;
+    let changed = service.install(&service::this_program()?).await?;
+    let runs = context.status().await?;
+    let state = service.state().await?;
+    let is_ours = runs
+        .as_ref()
+        .is_some_and(|status| state.pid == Some(status.pid));
+    match &runs {
+        Some(status) if is_ours && !changed && !is_outdated(status) => {}
+        Some(_) if is_ours => service.restart().await?,
+        Some(status) => {
+            take_over(context, status).await?;
+            service.restart().await?;
+        }
+        None => service.restart().await?,
+    }
+    context.await_daemon().await?;
+    tell(context, service).await?;
+    offer_to_linger(context, service, yes).await
+}
+
+/// Ends a daemon that a command or a person started.
+async fn take_over(context: &Context, status: &node::Status) -> Result<(), ApiError> {
+    let Some(client) = context.running().await? else {
+        return Ok(());
+    };
+    context.printer.note(format_args!(
+        "The service takes over from the daemon with pid {}.",
+        status.pid
+    ));
+    client.call(&node::Stop {}).await?;
+    podsync_daemon::wait_until_free(&context.home()?).await
+}
+
+/// systemd ends a user's services at the last logout, which a server that nobody is logged in to doesn't survive.
+async fn offer_to_linger(context: &Context, service: &Service, yes: bool) -> Result<(), ApiError> {
+    if service.state().await?.lingers != Some(false) {
+        return Ok(());
+    }
+    let statement =
+        "The service ends when you log out of this machine, and starts at your next login.";
+    let printer = &context.printer;
+    let wanted =
+        yes || confirm(printer, statement, "Keep it running after the logout?").await == Some(true);
+    if wanted {
+        service.linger().await?;
+        printer.note("The service goes on after a logout, and starts with the machine.");
+    } else {
+        printer.note(format_args!(
+            "{statement} `loginctl enable-linger` keeps it running."
+        ));
+    }
+    Ok(())
+}
+
+async fn uninstall(context: &Context, service: &Service) -> Result<(), ApiError> {
+    installed(service)?;
+    service.uninstall().await?;
+    podsync_daemon::wait_until_free(&context.home()?).await?;
+    let state = service.state().await?;
+    context.printer.result(&state, |state| {
+        format!("Removed the service {}. The home stays.", state.name)
+    })
+}
+
+fn installed(service: &Service) -> Result<(), ApiError> {
+    if service.is_installed() {
+        return Ok(());
+    }
+    let text = format!(
+        "no service is installed for this home: {} isn't there",
+        service.file().display()
+    );
+    Err(ApiError::new(ErrorCode::NotFound, text).hint("`podsync service install` installs it"))
+}
+
+async fn tell(context: &Context, service: &Service) -> Result<(), ApiError> {
+    let state = service.state().await?;
+    context.printer.result(&state, words)
+}
+
+fn words(state: &State) -> String {
+    if !state.installed {
+        return format!(
+            "service   {} is not installed\nnext      `podsync service install`",
+            state.name
+        );
+    }
+    let runs = match (state.running, state.pid, &state.failure) {
+        (true, Some(pid), _) => format!("running, pid {pid}"),
+        (true, None, _) => "running".to_owned(),
+        (false, _, Some(failure)) => format!("not running: {failure}"),
+        (false, _, None) => "not running".to_owned(),
+    };
+    let starts = if state.enabled {
+        "at login"
+    } else {
+        "only by hand"
+    };
+    let mut lines = vec![
+        format!("service   {}, {runs}", state.name),
+        format!("starts    {starts}"),
+    ];
+    if let Some(lingers) = state.lingers {
+        let ends = if lingers { "goes on" } else { "ends" };
+        lines.push(format!("logout    {ends} after your last logout"));
+    }
+    if let Some(program) = &state.program {
+        lines.push(format!("program   {}", program.display()));
+    }
+    lines.push(format!("file      {}", state.file.display()));
+    lines.join("\n")
+}

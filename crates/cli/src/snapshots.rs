@@ -1,0 +1,178 @@
+//! What people see at 80 and at 120 columns, kept in files beside this one.
+//!
+//! `PODSYNC_BLESS=1 cargo test -p podsync snapshots` writes them anew.
+
+use std::{fs, path::Path, time::SystemTime};
+
+use clap::CommandFactory;
+use podsync_api::{disk, node, pods, team};
+use serde_json::json;
+
+use crate::{
+    command::{
+        dashboard::{self, Dashboard, TeamNow},
+        du, list, status,
+        team::membership,
+    },
+    dispatch::Arguments,
+    help,
+    output::terminal::TEST_WIDTH,
+};
+
+const HOUR_MS: u64 = 3_600_000;
+const DEVICE: &str = "12D3KooWAGnpfA8ovjQKkyvSLNVv1x6RNLpn8Mow6qFCbCEBZzwA";
+const LONG: &str = "everything that the payments team needs to reproduce the dead letters of Tuesday, with the queue";
+
+fn ago(ms: u64) -> u64 {
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    u64::try_from(now.as_millis()).unwrap() - ms
+}
+
+/// As a daemon would write it.
+fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn version(reference: &str, author: &str, message: &str, hours: u64) -> pods::Version {
+    read(json!({
+        "reference": reference, "id": "ab".repeat(32), "number": 3, "author": author, "message": message,
+        "created_ms": ago(hours * HOUR_MS), "state_len": 12_345_678, "services": [], "emulator": null,
+        "tags": [], "tip": true, "held": true,
+    }))
+}
+
+fn pods() -> Vec<pods::Pod> {
+    let tips = [
+        ("orders", version("orders:3", "alice", LONG, 3)),
+        (
+            "billing-of-the-second-quarter",
+            version(
+                "billing-of-the-second-quarter:12@robert",
+                "robert",
+                "small",
+                50,
+            ),
+        ),
+    ];
+    tips.map(|(name, tip)| {
+        read(json!({ "name": name, "tips": [tip], "versions": 3, "private": 1 }))
+    })
+    .into()
+}
+
+fn members() -> Vec<team::Member> {
+    let member = |name: &str, this: bool| {
+        read(json!({
+            "member": name, "label": "laptop-of-the-office", "role": "publisher", "device": DEVICE,
+            "this_device": this, "connected": true, "robot": false,
+        }))
+    };
+    vec![member("bob", true), member("alice", false)]
+}
+
+fn peers() -> Vec<node::Peer> {
+    vec![read(json!({
+        "device": DEVICE, "name": "alice/laptop", "connected": true, "heard_ms": ago(2 * HOUR_MS),
+        "address": "/ip4/192.168.100.120/udp/7637/quic-v1", "round_trip_us": 1234, "sent": 1_200_000_000,
+        "received": 34_000,
+    }))]
+}
+
+fn usage() -> disk::Usage {
+    let version = |reference: &str, evictable: bool| {
+        json!({ "reference": reference, "own": 1_000_000, "shared": 5_000_000, "evictable": evictable,
+                "pinned": !evictable, "last_used_ms": ago(5 * HOUR_MS), "elsewhere": ["alice/laptop"] })
+    };
+    read(json!({
+        "pods": [{ "team": "payments", "pod": "orders", "own": 7_000_000, "shared": 0, "evictable": 1_000_000,
+                   "versions": [version("orders:1", true), version("orders:2", false)] }],
+        "held": 7_000_000, "evictable": 1_000_000, "free": 900_000_000_000_u64, "budget": null,
+    }))
+}
+
+fn status() -> node::Status {
+    read(json!({
+        "version": "0.1.0", "pid": 4242, "home": "/home/bob/.local/share/podsync", "device": DEVICE,
+        "transient": false, "listening": ["/ip4/192.168.100.120/udp/7637/quic-v1"],
+        "teams": [{ "id": "ab".repeat(32), "name": "payments", "role": "publisher", "members": 3, "admins": 1,
+                    "pods": 2, "heard_ms": ago(HOUR_MS), "quarantined": [],
+                    "hub": { "url": "https://hub.example", "heard_ms": ago(HOUR_MS), "trouble": null,
+                             "waiting": 2, "uploading": null } }],
+        "peers_connected": 2, "paused": {}, "limit_up": 5_000_000, "limit_down": 0, "metered": true,
+        "bytes_held": 7_000_000, "warnings": [],
+    }))
+}
+
+fn dashboard() -> Dashboard {
+    let team = TeamNow {
+        name: "payments".to_owned(),
+        you: Some("bob/laptop".to_owned()),
+        members: 3,
+        connected: 2,
+        pods: 2,
+        new: vec![version("orders:3", "alice", LONG, 3)],
+        waiting: vec!["billing:+1 is on this machine only".to_owned()],
+    };
+    let mut dashboard = Dashboard {
+        last_look_ms: Some(ago(26 * HOUR_MS)),
+        daemon: "daemon running, pid 4242".to_owned(),
+        teams: vec![team],
+        wrong: vec!["payments has one admin".to_owned()],
+        next: String::new(),
+    };
+    dashboard.next = dashboard::next(&dashboard);
+    dashboard
+}
+
+fn joined() -> team::Joined {
+    read(json!({
+        "team": "ab".repeat(32), "name": "payments", "role": "publisher", "you": "bob/laptop", "members": 3,
+        "newest": version("orders:1", "alice", "first", 3),
+    }))
+}
+
+fn screens(width: u16) -> String {
+    let program = Arguments::command().term_width(width.into());
+    let mut program = help::laid_out(program);
+    let load = program.find_subcommand("load").cloned();
+    let load = load.map(|load| load.term_width(width.into()).render_help().to_string());
+    let screens = [
+        ("podsync", dashboard::words(&dashboard())),
+        ("podsync --help", program.render_help().to_string()),
+        ("podsync load -h", load.unwrap_or_default()),
+        ("podsync team join", membership::welcome(&joined())),
+        (
+            "podsync team members",
+            membership::listed(&members(), false),
+        ),
+        ("podsync list", list::newest(&pods())),
+        ("podsync peers", status::connections(&peers(), false)),
+        ("podsync status", status::words(&status())),
+        ("podsync du", du::words(&usage(), false)),
+        ("podsync du orders", du::words(&usage(), true)),
+    ];
+    let text = screens.map(|(command, shown)| format!("$ {command}\n{}\n", shown.trim_end()));
+    text.join("\n")
+}
+
+#[test]
+fn screens_are_as_kept_and_fit_the_terminal() {
+    for width in [80, 120] {
+        TEST_WIDTH.set(Some(width));
+        let shown = screens(width);
+        for line in shown.lines() {
+            assert!(line.chars().count() <= width.into(), "{width}: {line}");
+        }
+        let file = format!("src/snapshots/{width}.txt");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        if std::env::var_os("PODSYNC_BLESS").is_some() {
+            fs::write(&file, &shown).unwrap();
+        }
+        let kept = fs::read_to_string(&file).unwrap_or_default();
+        assert!(
+            kept == shown,
+            "{} is not current: PODSYNC_BLESS=1 cargo test -p podsync snapshots\n{shown}",
+            file.display()
+        );
+    }
+}
