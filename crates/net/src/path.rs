@@ -146,6 +146,13 @@ impl Paths {
         }
     }
 
+    /// Whether full packets over TCP vanish on the way to this address, with no way to have them cut.
+    pub(crate) fn swallows(&self, address: &Multiaddr) -> bool {
+        tcp_socket(address).is_some_and(|remote| {
+            remote.is_ipv6() && self.lock().fragments.wanted(remote.ip(), Instant::now())
+        })
+    }
+
     /// The peer at this address has lost the connection: nobody reads it any more.
     pub(crate) fn replaced(&self, remote: &Multiaddr) {
         let remote = tcp_socket(remote);
