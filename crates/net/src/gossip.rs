@@ -189,7 +189,6 @@ fn gossipsub(key: &Keypair) -> Result<Gossipsub, SpawnError> {
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
-        .heartbeat_interval(Duration::from_millis(700))
         .mesh_n_low(1)
         .mesh_n(4)
         .mesh_n_high(8)
