@@ -17,8 +17,8 @@ use podsync_core::{DeviceId, TeamId};
 pub use podsync_net::Multiaddr;
 
 use self::announced::best_first;
+use self::peer::{Next, Peer};
 pub use self::{announced::announced, known::REACHED_KEPT};
-use self::{known::Route, peer::Peer};
 
 /// Devices that are remembered at once.
 const MAX_DEVICES: usize = 256;
@@ -237,7 +237,7 @@ impl Addresses {
     fn connected(&mut self, device: DeviceId, address: Multiaddr, dialled: bool, now: Duration) {
         let peer = self.peers.entry(device);
         let peer = peer.or_insert_with(|| Peer::away(now));
-        peer.connected(now);
+        peer.connected(&address, now);
         if !dialled {
             peer.known.dialled_from(&address);
         } else if peer.known.reached_at(address) {
@@ -260,15 +260,15 @@ impl Addresses {
         let Some(peer) = self.peers.get_mut(&device) else {
             return;
         };
-        match peer.attempt_failed(now) {
-            Some(Route::Quic) => {
-                let addresses = peer.known.over(Route::Quic, near);
+        match peer.attempt_failed(near, now) {
+            Some(Next::Over(route)) => {
+                let addresses = peer.known.over(route, near);
                 self.outputs.push_back(Output::Dial { device, addresses });
             }
-            Some(Route::Tcp) if std::mem::take(&mut peer.wanted) => {
+            Some(Next::Pause) if std::mem::take(&mut peer.wanted) => {
                 self.outputs.push_back(Output::Unreachable { device });
             }
-            Some(Route::Tcp) | None => {}
+            Some(Next::Pause) | None => {}
         }
     }
 
@@ -349,7 +349,7 @@ impl Addresses {
             let Some(peer) = self.peers.get_mut(&device) else {
                 continue;
             };
-            let addresses = peer.begin_attempt(near);
+            let addresses = peer.begin_attempt(near, now);
             if addresses.is_empty() {
                 if std::mem::take(&mut peer.wanted) {
                     self.outputs.push_back(Output::Unreachable { device });

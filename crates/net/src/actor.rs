@@ -21,7 +21,7 @@ use libp2p::{
 use podsync_core::{DeviceId, TeamId};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::interval,
+    time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -172,6 +172,7 @@ impl Actor {
         let cancel = self.cancel.clone();
         let events = self.events.clone();
         let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -186,7 +187,7 @@ impl Actor {
                 Some(device) = self.had_exchange.recv() => self.had_exchange(device),
                 change = self.interfaces.next() => self.network_changed(change),
                 event = self.swarm.select_next_some() => self.handle(event),
-                _ = tick.tick() => self.dismiss_overdue(),
+                _ = tick.tick(), if !self.strangers.is_empty() => self.dismiss_overdue(),
             }
         }
         self.cancel.cancel();

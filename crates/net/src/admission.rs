@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -27,7 +28,7 @@ use libp2p::{
 
 use crate::{
     gate::Gate,
-    peer_id::{device_of, is_quic},
+    peer_id::{device_of, ip_of, is_quic},
 };
 
 /// Inbound connections of peers that no team lists, so that strangers cannot take every slot.
@@ -61,8 +62,12 @@ pub(crate) enum Refused {
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     id: ConnectionId,
+    dialled_by_us: bool,
     dialled_by_smaller: bool,
+    remote: Option<IpAddr>,
     since: Instant,
+    /// The peer has lost the one before.
+    is_again: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -72,12 +77,23 @@ enum Winner {
 }
 
 fn winner(standing: &Connection, newcomer: &Connection) -> Winner {
-    let together = newcomer.since.duration_since(standing.since) < SIMULTANEOUS;
-    if together && standing.dialled_by_smaller && !newcomer.dialled_by_smaller {
-        Winner::Standing
-    } else {
+    if is_lost(standing, newcomer) || newcomer.dialled_by_smaller || !standing.dialled_by_smaller {
         Winner::Newcomer
+    } else {
+        Winner::Standing
     }
+}
+
+/// Whether the peer wouldn't have dialled if it still had the standing one: long after that, or from another
+/// address, for a machine that has just moved dials at once. A machine with two addresses may lose both
+/// connections here if it dials at the same time as this side; it dials again.
+fn is_lost(standing: &Connection, newcomer: &Connection) -> bool {
+    let together = newcomer.since.duration_since(standing.since) < SIMULTANEOUS;
+    let is_elsewhere = match (standing.remote, newcomer.remote) {
+        (Some(before), Some(now)) => before.is_ipv4() == now.is_ipv4() && before != now,
+        _ => false,
+    };
+    !together || (is_elsewhere && !newcomer.dialled_by_us)
 }
 
 /// The behaviour that turns connections away. It must come before those that keep account of
@@ -108,21 +124,26 @@ impl Behaviour {
         id: ConnectionId,
         peer: PeerId,
         dialled_by_us: bool,
+        remote: &Multiaddr,
     ) -> Result<(), Refused> {
         let device = device_of(&peer).ok_or(Refused::ForeignKey)?;
         if !dialled_by_us && self.gate.is_robot(device) {
             return self.admit_runner(id, peer);
         }
-        let newcomer = Connection {
+        let mut newcomer = Connection {
             id,
+            dialled_by_us,
             dialled_by_smaller: dialled_by_us == (self.local < peer),
+            remote: ip_of(remote),
             since: Instant::now(),
+            is_again: false,
         };
         match self.standing.get(&peer) {
             Some(standing) => {
                 if winner(standing, &newcomer) == Winner::Standing {
                     return Err(Refused::Duplicate);
                 }
+                newcomer.is_again = is_lost(standing, &newcomer);
                 self.closing.push_back((peer, standing.id));
             }
             None => {
@@ -144,6 +165,13 @@ impl Behaviour {
         }
         self.runners.insert(id, peer);
         Ok(())
+    }
+
+    /// Whether the peer's connection has taken the place of one that the peer had lost.
+    pub(crate) fn is_again(&self, peer: &PeerId) -> bool {
+        self.standing
+            .get(peer)
+            .is_some_and(|standing| standing.is_again)
     }
 
     fn strangers(&self) -> usize {
@@ -176,10 +204,11 @@ impl NetworkBehaviour for Behaviour {
         id: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.quic_handshakes.remove(&id);
-        self.admit(id, peer, false).map_err(ConnectionDenied::new)?;
+        self.admit(id, peer, false, remote)
+            .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -187,11 +216,12 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         id: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.admit(id, peer, true).map_err(ConnectionDenied::new)?;
+        self.admit(id, peer, true, remote)
+            .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
     }
 
@@ -243,8 +273,11 @@ mod tests {
     fn connection(id: usize, dialled_by_smaller: bool, since: Instant) -> Connection {
         Connection {
             id: ConnectionId::new_unchecked(id),
+            dialled_by_us: false,
             dialled_by_smaller,
+            remote: Some([10, 0, 0, 1].into()),
             since,
+            is_again: false,
         }
     }
 
@@ -265,6 +298,26 @@ mod tests {
         assert_eq!(
             winner(&standing, &connection(2, false, now + SIMULTANEOUS)),
             Winner::Newcomer
+        );
+    }
+
+    #[test]
+    fn who_comes_from_another_address_has_lost_the_first_however_young() {
+        let now = Instant::now();
+        let standing = connection(1, true, now);
+        let moved = Connection {
+            remote: Some([10, 0, 0, 2].into()),
+            ..connection(2, false, now)
+        };
+        assert_eq!(winner(&standing, &moved), Winner::Newcomer);
+        let dialled_by_us = Connection {
+            dialled_by_us: true,
+            ..moved
+        };
+        assert_eq!(
+            winner(&standing, &dialled_by_us),
+            Winner::Standing,
+            "the peer may have two addresses"
         );
     }
 
@@ -307,12 +360,15 @@ mod tests {
         let mut admission = Behaviour::new(peer(0), Arc::new(Robots));
         for n in 1..=MAX_RUNNERS {
             let id = ConnectionId::new_unchecked(n);
-            assert_eq!(admission.admit(id, peer(1), false), Ok(()));
+            assert_eq!(
+                admission.admit(id, peer(1), false, &Multiaddr::empty()),
+                Ok(())
+            );
         }
         assert!(admission.closing.is_empty(), "none replaces another");
         let one_more = ConnectionId::new_unchecked(100);
         assert_eq!(
-            admission.admit(one_more, peer(2), false),
+            admission.admit(one_more, peer(2), false, &Multiaddr::empty()),
             Err(Refused::Runners)
         );
         admission.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
@@ -325,7 +381,10 @@ mod tests {
             cause: None,
             remaining_established: MAX_RUNNERS - 1,
         }));
-        assert_eq!(admission.admit(one_more, peer(2), false), Ok(()));
+        assert_eq!(
+            admission.admit(one_more, peer(2), false, &Multiaddr::empty()),
+            Ok(())
+        );
     }
 
     #[test]
@@ -333,15 +392,18 @@ mod tests {
         let mut admission = Behaviour::new(peer(0), Arc::new(Nobody));
         for seed in 1..=MAX_STRANGERS as u8 {
             let id = ConnectionId::new_unchecked(seed.into());
-            assert_eq!(admission.admit(id, peer(seed), false), Ok(()));
+            assert_eq!(
+                admission.admit(id, peer(seed), false, &Multiaddr::empty()),
+                Ok(())
+            );
         }
         let id = ConnectionId::new_unchecked(100);
         assert_eq!(
-            admission.admit(id, peer(100), false),
+            admission.admit(id, peer(100), false, &Multiaddr::empty()),
             Err(Refused::Strangers)
         );
         assert_eq!(
-            admission.admit(id, peer(100), true),
+            admission.admit(id, peer(100), true, &Multiaddr::empty()),
             Ok(()),
             "we chose to dial this one"
         );

@@ -16,6 +16,7 @@ mod event;
 mod exchange;
 mod framing;
 mod gate;
+mod gossip;
 mod handle;
 mod interfaces;
 mod limit;

@@ -22,6 +22,7 @@ use libp2p::{Multiaddr, core::ConnectedPoint, multiaddr::Protocol, tcp};
 
 pub(crate) use self::stream::Path;
 use self::{fragments::Fragments, stream::Ended};
+use crate::peer_id::ip_of;
 
 /// How often a side pings.
 pub(crate) const PING_EVERY: Duration = Duration::from_millis(1500);
@@ -64,6 +65,8 @@ enum Why {
     AddressGone = 1,
     /// Others' handshakes need the room.
     NoRoom = 2,
+    /// The peer has lost it, and has another one.
+    Replaced = 3,
 }
 
 /// Tells a stream that its path is ended.
@@ -83,6 +86,7 @@ impl Cut {
         match self.why.load(Ordering::Acquire) {
             1 => Some(Why::AddressGone),
             2 => Some(Why::NoRoom),
+            3 => Some(Why::Replaced),
             _ => None,
         }
     }
@@ -142,6 +146,23 @@ impl Paths {
         }
     }
 
+    /// Whether full packets over TCP vanish on the way to this address, with no way to have them cut.
+    pub(crate) fn swallows(&self, address: &Multiaddr) -> bool {
+        tcp_socket(address).is_some_and(|remote| {
+            remote.is_ipv6() && self.lock().fragments.wanted(remote.ip(), Instant::now())
+        })
+    }
+
+    /// The peer at this address has lost the connection: nobody reads it any more.
+    pub(crate) fn replaced(&self, remote: &Multiaddr) {
+        let remote = tcp_socket(remote);
+        for open in self.lock().open.values() {
+            if Some(open.remote) == remote {
+                open.cut.cut(Why::Replaced);
+            }
+        }
+    }
+
     fn closed(&self, id: u64, ended: Option<Ended>) {
         let mut table = self.lock();
         let Some(open) = table.open.remove(&id) else {
@@ -186,13 +207,8 @@ impl Table {
 
 /// The socket address of a TCP address.
 fn tcp_socket(address: &Multiaddr) -> Option<SocketAddr> {
-    let mut parts = address.iter();
-    let ip: IpAddr = match parts.next()? {
-        Protocol::Ip4(ip) => ip.into(),
-        Protocol::Ip6(ip) => ip.into(),
-        _ => return None,
-    };
-    match parts.next()? {
+    let ip = ip_of(address)?;
+    match address.iter().nth(1)? {
         Protocol::Tcp(port) => Some((ip, port).into()),
         _ => None,
     }

@@ -2,6 +2,8 @@
 //!
 //! A libp2p peer may hold a key that isn't ed25519: such a peer has no device id and is turned away.
 
+use std::net::IpAddr;
+
 use libp2p::{Multiaddr, PeerId, multiaddr};
 use podsync_core::DeviceId;
 
@@ -30,6 +32,15 @@ pub(crate) fn bare_address(device: DeviceId, addr: Multiaddr) -> Option<Multiadd
             split_address(addr).and_then(|(named, bare)| (named == device).then_some(bare))
         }
         _ => Some(addr),
+    }
+}
+
+/// The IP address that an address begins with.
+pub(crate) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
+    match addr.iter().next()? {
+        multiaddr::Protocol::Ip4(ip) => Some(ip.into()),
+        multiaddr::Protocol::Ip6(ip) => Some(ip.into()),
+        _ => None,
     }
 }
 

@@ -46,6 +46,11 @@ impl Peers {
         self.lock().values().cloned().collect()
     }
 
+    /// Where a peer is connected.
+    pub(crate) fn address(&self, device: DeviceId) -> Option<Multiaddr> {
+        self.lock().get(&device).map(|peer| peer.addr.clone())
+    }
+
     /// Records the connection that is used from now on; counters go on where one replaces another.
     pub(crate) fn connected(&self, device: DeviceId, addr: Multiaddr) {
         let transport = if is_quic(&addr) {

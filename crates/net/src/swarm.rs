@@ -12,20 +12,18 @@ use libp2p::{
         transport::{Boxed, timeout::TransportTimeout},
         upgrade,
     },
-    dns,
-    gossipsub::{self, AllowAllSubscriptionFilter, MaxCountSubscriptionFilter},
-    identify,
+    dns, identify,
     identity::Keypair,
     mdns, noise, ping, quic,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
-use podsync_core::wire::MAX_GOSSIP_LEN;
 
 use crate::{
     admission,
     config::{NetConfig, SpawnError},
     gate::Gate,
+    gossip,
     path::{self, Paths},
 };
 
@@ -37,26 +35,12 @@ const MAX_CONNECTIONS_PER_PEER: u32 = admission::MAX_RUNNERS as u32;
 /// How often to ask the local network who is there: a lost packet costs no more than this.
 const MDNS_QUERY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// What a gossiped message needs around its payload: signature, key, sequence number, topic.
-const GOSSIP_ENVELOPE: usize = 1024;
-
-/// Messages waiting for one peer: at 64 KiB each, 8 MiB for a peer that doesn't read.
-const GOSSIP_QUEUE: usize = 128;
-
-/// Topics that a peer may subscribe to: one for each team that it shares with us.
-const MAX_TOPICS: usize = 64;
-
-pub(crate) type Gossip = gossipsub::Behaviour<
-    gossipsub::IdentityTransform,
-    MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>,
->;
-
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     limits: connection_limits::Behaviour,
-    admission: admission::Behaviour,
+    pub(crate) admission: admission::Behaviour,
     pub(crate) streams: libp2p_stream::Behaviour,
-    pub(crate) gossip: Gossip,
+    pub(crate) gossip: gossip::Behaviour,
     mdns_v4: Toggle<mdns::tokio::Behaviour>,
     mdns_v6: Toggle<mdns::tokio::Behaviour>,
     identify: identify::Behaviour,
@@ -75,49 +59,13 @@ impl Behaviour {
             limits: connection_limits::Behaviour::new(limits),
             admission: admission::Behaviour::new(local, gate),
             streams: libp2p_stream::Behaviour::new(),
-            gossip: gossip(key)?,
+            gossip: gossip::Behaviour::new(key)?,
             mdns_v4: discovery(mdns, false, local).into(),
             mdns_v6: discovery(mdns, true, local).into(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new().with_interval(path::PING_EVERY)),
         })
     }
-}
-
-fn gossip(key: &Keypair) -> Result<Gossip, SpawnError> {
-    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(format!("gossip: {error}"));
-    // A team is 2 to 24 peers: everybody may be in everybody's mesh.
-    let config = gossipsub::ConfigBuilder::default()
-        .validation_mode(gossipsub::ValidationMode::Strict)
-        .validate_messages()
-        .heartbeat_interval(Duration::from_millis(700))
-        .mesh_n_low(1)
-        .mesh_n(4)
-        .mesh_n_high(8)
-        .mesh_outbound_min(0)
-        .flood_publish(true)
-        .max_transmit_size(MAX_GOSSIP_LEN + GOSSIP_ENVELOPE)
-        .connection_handler_queue_len(GOSSIP_QUEUE)
-        .duplicate_cache_time(Duration::from_secs(120))
-        .build()
-        .map_err(|error| setup(&error))?;
-    let filter = MaxCountSubscriptionFilter {
-        filter: AllowAllSubscriptionFilter {},
-        max_subscribed_topics: MAX_TOPICS,
-        max_subscriptions_per_request: MAX_TOPICS,
-    };
-    let author = gossipsub::MessageAuthenticity::Signed(key.clone());
-    let mut gossip = Gossip::new_with_subscription_filter(author, config, filter)
-        .map_err(|error| setup(&error))?;
-    // Whole teams sit behind one address.
-    let score = gossipsub::PeerScoreParams {
-        ip_colocation_factor_weight: 0.0,
-        ..Default::default()
-    };
-    gossip
-        .with_peer_score(score, gossipsub::PeerScoreThresholds::default())
-        .map_err(|error| setup(&error))?;
-    Ok(gossip)
 }
 
 /// Discovery is a hint: without it pinned peers and the hub still work. Each behaviour speaks one family.

@@ -20,7 +20,7 @@ pub use events::Events;
 pub use home::{Answer, Home, binary, finish};
 pub use hub::{FaultyHub, Hub};
 pub use localstack::{LocalStack, localstack_python, peak_memory};
-pub use namespace::Lan;
+pub use namespace::{Family, Lan};
 pub use proxy::{EXPIRED, Fault, Proxy, SLOW_DOWN};
 pub use replicas::Replicas;
 pub use runner::Runner;

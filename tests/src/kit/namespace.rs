@@ -19,6 +19,52 @@ pub struct Lan {
     bridge: bool,
 }
 
+/// Of addresses.
+#[derive(Debug, Clone, Copy)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    fn address(self, network: u8, last: u8) -> String {
+        match self {
+            Self::V4 => format!("10.77.{network}.{last}"),
+            Self::V6 if last == 0 => format!("fd77:{network}::"),
+            Self::V6 => format!("fd77:{network}::{last}"),
+        }
+    }
+
+    fn mask(self) -> &'static str {
+        match self {
+            Self::V4 => "/24",
+            Self::V6 => "/64",
+        }
+    }
+
+    /// Behind an address that is given to a machine: its network, and that nobody is asked whether it is free.
+    fn options(self) -> &'static str {
+        match self {
+            Self::V4 => "/24",
+            Self::V6 => "/64 nodad",
+        }
+    }
+
+    /// Keeps a router from saying that a packet was too large.
+    fn silence(self) -> &'static str {
+        match self {
+            Self::V4 => {
+                "table ip f { chain o { type filter hook output priority 0; \
+                 icmp type destination-unreachable drop; }; }"
+            }
+            Self::V6 => {
+                "table ip6 f { chain o { type filter hook output priority 0; \
+                 icmpv6 type packet-too-big drop; }; }"
+            }
+        }
+    }
+}
+
 /// Networks made by this process so far.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -80,9 +126,9 @@ impl Lan {
         Ok(Some(lan))
     }
 
-    /// Two machines, `10.77.1.2` and `10.77.2.2`, with two routers between them whose wire takes packets of
-    /// `mtu` bytes, and which don't say so.
-    pub fn through_a_narrow_wire(mtu: u16) -> Result<Option<Self>> {
+    /// Two machines, `10.77.1.2` and `10.77.2.2`, or `fd77:1::2` and `fd77:2::2`, with two routers between them
+    /// whose wire takes packets of `mtu` bytes, and which don't say so.
+    pub fn through_a_narrow_wire(mtu: u16, family: Family) -> Result<Option<Self>> {
         let Some(mut lan) = Self::begin()? else {
             return Ok(None);
         };
@@ -93,21 +139,26 @@ impl Lan {
             let host = lan.host(number)?;
             let inner = format!("v{host}");
             wire((&host, &inner), (router, "lan"))?;
-            ip(&format!("-n {router} addr add 10.77.{number}.1/24 dev lan"))?;
+            let at = |network, last| family.address(network, last);
+            let (gateway, there) = (at(number, 1), at(9, other));
+            let options = family.options();
+            ip(&format!("-n {router} addr add {gateway}{options} dev lan"))?;
             ip(&format!(
-                "-n {host} addr add 10.77.{number}.2/24 dev {inner}"
+                "-n {host} addr add {}{options} dev {inner}",
+                at(number, 2)
             ))?;
-            ip(&format!("-n {host} route add default via 10.77.{number}.1"))?;
+            ip(&format!("-n {host} route add default via {gateway}"))?;
             ip(&format!(
-                "-n {router} addr add 10.77.9.{number}/24 dev m{number}"
+                "-n {router} addr add {}{options} dev m{number}",
+                at(9, number)
             ))?;
             ip(&format!("-n {router} link set m{number} mtu {mtu}"))?;
             ip(&format!(
-                "-n {router} route add 10.77.{other}.0/24 via 10.77.9.{other}"
+                "-n {router} route add {}{} via {there}",
+                at(other, 0),
+                family.mask()
             ))?;
-            let rules = "table ip f { chain o { type filter hook output priority 0; \
-                         icmp type destination-unreachable drop; }; }";
-            nft(router, rules)?;
+            nft(router, family.silence())?;
         }
         Ok(Some(lan))
     }
@@ -249,9 +300,10 @@ impl Lan {
         ip(&format!("netns add {router}"))?;
         self.routers.push(router.clone());
         ip(&format!("-n {router} link set lo up"))?;
+        let forward = "for f in ipv4/ip_forward ipv6/conf/all/forwarding; do \
+                       [ ! -e /proc/sys/net/$f ] || echo 1 > /proc/sys/net/$f; done";
         let forwards = Command::new("ip")
-            .args(["netns", "exec", &router, "sh", "-c"])
-            .arg("echo 1 > /proc/sys/net/ipv4/ip_forward")
+            .args(["netns", "exec", &router, "sh", "-c", forward])
             .status()?;
         ensure!(forwards.success(), "{router} doesn't forward");
         Ok(router)

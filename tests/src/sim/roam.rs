@@ -22,6 +22,9 @@ use super::{
 const CONNECT: Duration = Duration::from_secs(3);
 /// How long nothing may come before a connection is dead.
 const SILENCE: Duration = Duration::from_millis(4200);
+/// Daemons listen here, and connections leave from there.
+const LISTEN_PORT: &str = "/tcp/7637";
+const FLEETING_PORT: &str = "/tcp/40000";
 
 impl World {
     /// Puts a node into a network, from where it finds others by itself; `pinned` are in its settings.
@@ -266,15 +269,29 @@ impl World {
             self.notice(other, me, stale.session)?;
         }
         self.connect(node, other)?;
-        for (at, of, dialled) in [(node, device, true), (other, me, false)] {
+        let from = self.fleeting_address(node);
+        let ends = [
+            (node, device, Some(address), true),
+            (other, me, from, false),
+        ];
+        for (at, of, address, dialled) in ends {
+            let Some(address) = address else {
+                continue;
+            };
             let connected = Input::Connected {
                 device: of,
-                address: address.clone(),
+                address,
                 dialled,
             };
             self.tell(at, connected)?;
         }
         Ok(())
+    }
+
+    /// Where a node dials from: its address, at a port that nobody listens at.
+    fn fleeting_address(&self, node: NodeId) -> Option<Multiaddr> {
+        let here = self.node(node).roaming.as_ref()?.here.to_string();
+        here.replace(LISTEN_PORT, FLEETING_PORT).parse().ok()
     }
 
     fn who_answers(
@@ -294,7 +311,7 @@ impl World {
     fn free_address(&mut self, network: u8) -> Multiaddr {
         self.given += 1;
         let [.., high, low] = self.given.to_be_bytes();
-        format!("/ip4/10.{network}.{high}.{low}/tcp/7637")
+        format!("/ip4/10.{network}.{high}.{low}{LISTEN_PORT}")
             .parse()
             .expect("that is an address")
     }

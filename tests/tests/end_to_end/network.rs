@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, Lan, fill, finish, same_tree};
+use podsync_tests::kit::{Family, Home, Lan, fill, finish, same_tree};
 use serde_json::Value;
 
 const MB: usize = 1_000_000;
@@ -152,6 +152,12 @@ fn sees(home: &Home, name: &str, connected: bool) -> Result<bool> {
     Ok(peer(home, name)?["connected"] == connected)
 }
 
+/// Whether `home` is connected to a teammate that is at this address.
+fn sees_at(home: &Home, name: &str, address: &str) -> Result<bool> {
+    let peer = peer(home, name)?;
+    Ok(peer["connected"] == true && peer["address"].to_string().contains(address))
+}
+
 fn listens_at(home: &Home, address: &str) -> Result<bool> {
     let status = home.run(&["status"])?.ok()?;
     Ok(status["listening"].to_string().contains(address))
@@ -183,9 +189,7 @@ fn the_receivers_address_changes() -> Result<()> {
             Ok(listens_at(&scene.bob, "10.77.0.102")? && !listens_at(&scene.bob, "10.77.0.2/")?)
         })?;
         told("alice sees bob there", || {
-            let bob = peer(&scene.alice, "bob")?;
-            let there = bob["address"].to_string().contains("10.77.0.102");
-            Ok(bob["connected"] == true && there)
+            sees_at(&scene.alice, "bob", "10.77.0.102")
         })?;
         see_each_other(scene)
     })?;
@@ -200,9 +204,7 @@ fn the_senders_address_changes() -> Result<()> {
     scene.pull(|scene| {
         scene.lan.readdress(1, 101)?;
         told("bob sees alice there", || {
-            let alice = peer(&scene.bob, "alice")?;
-            let there = alice["address"].to_string().contains("10.77.0.101");
-            Ok(alice["connected"] == true && there)
+            sees_at(&scene.bob, "alice", "10.77.0.101")
         })?;
         see_each_other(scene)
     })?;
@@ -285,9 +287,65 @@ fn a_machine_goes_into_another_network() -> Result<()> {
         told("bob's new address is told", || {
             Ok(listens_at(&scene.bob, "10.77.4.2")? && !listens_at(&scene.bob, "10.77.2.2")?)
         })?;
-        see_each_other(scene)
+        told("alice sees bob there", || {
+            sees_at(&scene.alice, "bob", "10.77.4.2")
+        })
     })?;
+    // And both within seconds: each finds the other where it is by then.
+    scene.lan.move_to(2, 6)?;
+    told("alice sees bob in the next network", || {
+        sees_at(&scene.alice, "bob", "10.77.6.2")
+    })?;
+    scene.lan.move_to(1, 5)?;
+    told("bob sees alice in another network", || {
+        sees_at(&scene.bob, "alice", "10.77.5.2")
+    })?;
+    see_each_other(&scene)?;
     scene.nobody_is_accused()
+}
+
+/// Neither knows where the other one is now: multicast says it.
+#[test]
+fn both_addresses_change_at_once_on_one_network() -> Result<()> {
+    let Some(mut scene) = bridged()? else {
+        return Ok(());
+    };
+    scene.pull(|scene| {
+        scene.lan.readdress(1, 101)?;
+        scene.lan.readdress(2, 102)?;
+        told("bob sees alice there", || {
+            sees_at(&scene.bob, "alice", "10.77.0.101")
+        })?;
+        told("alice sees bob there", || {
+            sees_at(&scene.alice, "bob", "10.77.0.102")
+        })
+    })?;
+    Ok(())
+}
+
+/// Neither knows where the other one is now, and no multicast passes: a third that both know says it.
+#[test]
+fn both_go_into_other_networks_at_once_and_a_third_stays() -> Result<()> {
+    let Some(lan) = Lan::apart(3)? else {
+        return Ok(());
+    };
+    let mut scene = Scene::on(lan)?;
+    let mut carol = Home::within("carol", scene.lan.prefix(3))?;
+    carol.start_with(&["daemon"], &[])?;
+    carol.join(&scene.alice.invite(&[])?)?.ok()?;
+    told("carol sees bob", || sees(&carol, "bob", true))?;
+    scene.lan.limit(1, RATE)?;
+    scene.pull(|scene| {
+        scene.lan.move_to(1, 4)?;
+        scene.lan.move_to(2, 5)?;
+        told("bob sees alice there", || {
+            sees_at(&scene.bob, "alice", "10.77.4.2")
+        })?;
+        told("alice sees bob there", || {
+            sees_at(&scene.alice, "bob", "10.77.5.2")
+        })
+    })?;
+    Ok(())
 }
 
 /// No multicast passes between the networks, and bob and carol know alice alone.
@@ -328,7 +386,19 @@ fn there_is_only_ipv6() -> Result<()> {
 /// Full packets vanish on the way, and nobody says so.
 #[test]
 fn the_path_takes_small_packets_only() -> Result<()> {
-    let Some(lan) = Lan::through_a_narrow_wire(1280)? else {
+    let Some(lan) = Lan::through_a_narrow_wire(1280, Family::V4)? else {
+        return Ok(());
+    };
+    let mut scene = Scene::on(lan)?;
+    scene.lan.limit(1, RATE)?;
+    scene.pull(|_| Ok(()))?;
+    Ok(())
+}
+
+/// There routers cut no packet, whoever would let them.
+#[test]
+fn the_path_takes_small_packets_only_and_there_is_only_ipv6() -> Result<()> {
+    let Some(lan) = Lan::through_a_narrow_wire(1280, Family::V6)? else {
         return Ok(());
     };
     let mut scene = Scene::on(lan)?;

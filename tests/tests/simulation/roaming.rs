@@ -118,3 +118,40 @@ fn who_was_away_while_others_moved_finds_them() {
         Ok(world.figures())
     });
 }
+
+/// A pair with nobody else to ask: who moves is looked for where it dials from, even if its own record has not
+/// come yet.
+#[test]
+fn two_who_move_one_right_after_the_other_find_each_other() {
+    with_seeds(400..440, |seed| {
+        let mut world = acquainted(seed, Climate::fair(), 2)?;
+        world.run_until(Duration::from_secs(15), all_are_connected)?;
+        for step in 0..10 {
+            world.run_for(Duration::from_secs(20))?;
+            for (number, node) in world.nodes().enumerate() {
+                world.move_to(node, 3 + 2 * step + number as u8)?;
+                let met = world.run_until(SOON, all_are_connected)?;
+                assert!(met, "seed {seed}, step {step}: {node:?} has nobody");
+            }
+        }
+        Ok(world.figures())
+    });
+}
+
+/// Neither knows where the other one went, but multicast is heard where both are.
+#[test]
+fn two_who_move_at_once_meet_in_the_network_that_both_went_to() {
+    with_seeds(500..530, |seed| {
+        let mut world = acquainted(seed, Climate::fair(), 2)?;
+        world.run_until(Duration::from_secs(15), all_are_connected)?;
+        for step in 0..5 {
+            world.run_for(Duration::from_secs(60))?;
+            for node in world.nodes() {
+                world.move_to(node, 3 + step)?;
+            }
+            let met = world.run_until(2 * SOON, all_are_connected)?;
+            assert!(met, "seed {seed}, step {step}: they have not met");
+        }
+        Ok(world.figures())
+    });
+}

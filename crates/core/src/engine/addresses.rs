@@ -40,6 +40,8 @@ impl Engine {
         {
             return;
         }
+        let mut there = self.connected.keys();
+        state.addresses_unheard = !there.any(|device| state.gated.contains(device));
         let record = AddressRecord {
             time_ms: self.now.wall_ms,
             addresses: Bounded::first(self.listening.iter().cloned()),
@@ -53,6 +55,16 @@ impl Engine {
             team,
             bytes: message.encode(),
         });
+    }
+
+    /// A member came: it passes on to others what nobody heard when it was said.
+    pub(super) fn say_addresses_to_first(&mut self, team: TeamId) {
+        let at = self.now.mono + GATHERED_FOR;
+        if let Some(state) = self.teams.get_mut(&team)
+            && std::mem::take(&mut state.addresses_unheard)
+        {
+            state.addresses_at.get_or_insert(at);
+        }
     }
 
     /// Keeps a record if it is the newest of its device, by that device's clock: it may be hours off.

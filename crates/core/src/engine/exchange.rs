@@ -108,6 +108,7 @@ impl Engine {
         for team in &teams {
             self.exchange(*team, device);
             self.ask_haves_of(*team, device);
+            self.say_addresses_to_first(*team);
         }
         if teams.is_empty() {
             self.receive_stranger(device);

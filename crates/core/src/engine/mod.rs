@@ -108,6 +108,8 @@ struct TeamState {
     rotation_at: Option<Duration>,
     /// When this device says where it can be reached.
     addresses_at: Option<Duration>,
+    /// Nobody was there when it said so last.
+    addresses_unheard: bool,
     /// The newest entry of this device's own feed that people know of.
     own_seq: u64,
 }
@@ -301,6 +303,7 @@ impl Engine {
             next_liveness: self.now.mono + FIRST_LIVENESS_AFTER,
             rotation_at: None,
             addresses_at: (!self.listening.is_empty()).then_some(self.now.mono),
+            addresses_unheard: false,
             own_seq: 0,
         };
         self.teams.insert(id, state);

@@ -109,7 +109,8 @@ impl Known {
         let announced = self.announced.iter();
         let announced = announced.filter(|address| near || !is_loopback(address));
         let all = self.pinned.iter().chain(&self.reached);
-        let all = all.chain(&self.discovered).chain(announced);
+        // What was discovered may be of networks that it has left.
+        let all = all.chain(announced).chain(&self.discovered);
         let mut over: Vec<Multiaddr> = Vec::new();
         for address in all.filter(|address| is_tcp(address) == (route == Route::Tcp)) {
             let moved = self.seen_at.map(|seen| at_ip(address, seen));
@@ -154,6 +155,10 @@ pub(super) fn is_link_local(address: &Multiaddr) -> bool {
 
 pub(super) fn is_tcp(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::Tcp(_)))
+}
+
+pub(super) fn is_v6(address: &Multiaddr) -> bool {
+    ip(address).is_some_and(|ip| ip.is_ipv6())
 }
 
 /// An IP address with TCP or QUIC on it: no name to look up, no relay.

@@ -1,13 +1,14 @@
 //! One device: connected, being dialled, or away and due to be dialled again.
 //!
 //! TCP is tried before QUIC, for it moves bytes at nearly twice the speed; QUIC is what is left where
-//! TCP doesn't get through.
+//! TCP doesn't get through. Over IPv6 that may show only once it carries something: where a link takes less
+//! than a full packet and nobody is told, TCP goes on sending full ones. QUIC begins with small ones.
 
 use std::time::Duration;
 
 use podsync_net::Multiaddr;
 
-use super::known::{Known, Route};
+use super::known::{Known, Route, is_tcp, is_v6};
 
 /// Between attempts: doubled each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -19,6 +20,12 @@ const LOST_LATELY: Duration = Duration::from_secs(300);
 const LASTED: Duration = Duration::from_secs(10);
 /// Where TCP got through before, QUIC is tried in each third attempt only.
 const QUIC_EVERY: u32 = 3;
+
+/// A connection over TCP and IPv6 that ends sooner may have died of full packets.
+const YOUNG: Duration = Duration::from_secs(60);
+/// How many of them put QUIC first, and for how long after the last one.
+const ENOUGH_DIED_YOUNG: u32 = 2;
+const QUIC_FIRST_FOR: Duration = Duration::from_secs(600);
 
 /// Attempts at one device at once, each of another network.
 const MAX_ATTEMPTS: u32 = 3;
@@ -33,6 +40,18 @@ pub(super) struct Peer {
     failures: u32,
     /// When a connection that had lasted ended.
     lost: Option<Duration>,
+    /// Connections over TCP and IPv6 that ended young, and when the last one did.
+    died_young: u32,
+    died_young_at: Duration,
+}
+
+/// What follows an attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// One over this, now.
+    Over(Route),
+    /// Nothing, until a pause is over.
+    Pause,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +66,8 @@ enum Link {
     },
     Connected {
         since: Duration,
+        /// Over TCP and IPv6.
+        may_die_of_full_packets: bool,
     },
 }
 
@@ -58,6 +79,8 @@ impl Peer {
             link: Link::Away { due },
             failures: 0,
             lost: None,
+            died_young: 0,
+            died_young_at: Duration::ZERO,
         }
     }
 
@@ -88,6 +111,7 @@ impl Peer {
     /// Has it dialled now, whatever became of earlier attempts; what to dial beside one that is under way.
     pub(super) fn begin_anew(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
         self.failures = 0;
+        self.died_young = 0;
         match &mut self.link {
             Link::Away { due } => {
                 *due = now;
@@ -103,8 +127,8 @@ impl Peer {
     }
 
     /// What to dial; nothing where no address is known, and then it is away until there is news.
-    pub(super) fn begin_attempt(&mut self, near: bool) -> Vec<Multiaddr> {
-        for route in [Route::Tcp, Route::Quic] {
+    pub(super) fn begin_attempt(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
+        for route in self.routes(now) {
             let addresses = self.known.over(route, near);
             if !addresses.is_empty() {
                 self.link = Link::Dialled { attempts: 1, route };
@@ -115,8 +139,8 @@ impl Peer {
         Vec::new()
     }
 
-    /// What the next attempt runs over: QUIC means now, TCP means later. None where nothing follows.
-    pub(super) fn attempt_failed(&mut self, now: Duration) -> Option<Route> {
+    /// None where another attempt runs, or none did.
+    pub(super) fn attempt_failed(&mut self, near: bool, now: Duration) -> Option<Next> {
         let Link::Dialled { attempts, route } = self.link else {
             return None;
         };
@@ -127,31 +151,56 @@ impl Peer {
             };
             return None;
         }
-        let has_quic = !self.known.over(Route::Quic, true).is_empty();
-        let quics_turn =
-            !self.known.is_reached_over_tcp() || (self.failures + 1).is_multiple_of(QUIC_EVERY);
-        if route == Route::Tcp && has_quic && quics_turn {
+        let [first, second] = self.routes(now);
+        let has_second = !self.known.over(second, near).is_empty();
+        let seconds_turn = second == Route::Tcp
+            || !self.known.is_reached_over_tcp()
+            || (self.failures + 1).is_multiple_of(QUIC_EVERY);
+        if route == first && has_second && seconds_turn {
             self.link = Link::Dialled {
                 attempts: 1,
-                route: Route::Quic,
+                route: second,
             };
-            return Some(Route::Quic);
+            return Some(Next::Over(second));
         }
         self.fail(now);
-        Some(Route::Tcp)
+        Some(Next::Pause)
     }
 
-    pub(super) fn connected(&mut self, now: Duration) {
-        self.link = Link::Connected { since: now };
+    fn routes(&self, now: Duration) -> [Route; 2] {
+        let is_lately = now.saturating_sub(self.died_young_at) < QUIC_FIRST_FOR;
+        if self.died_young >= ENOUGH_DIED_YOUNG && is_lately {
+            [Route::Quic, Route::Tcp]
+        } else {
+            [Route::Tcp, Route::Quic]
+        }
+    }
+
+    pub(super) fn connected(&mut self, address: &Multiaddr, now: Duration) {
+        self.link = Link::Connected {
+            since: now,
+            may_die_of_full_packets: is_tcp(address) && is_v6(address),
+        };
         self.wanted = false;
     }
 
     /// `turn` is when this side dials one that both sides have just lost.
     pub(super) fn disconnected(&mut self, turn: Duration, now: Duration) {
-        let Link::Connected { since } = self.link else {
+        let Link::Connected {
+            since,
+            may_die_of_full_packets,
+        } = self.link
+        else {
             return;
         };
-        if now.saturating_sub(since) < LASTED {
+        let lasted = now.saturating_sub(since);
+        if may_die_of_full_packets && lasted < YOUNG {
+            self.died_young = self.died_young.saturating_add(1);
+            self.died_young_at = now;
+        } else if may_die_of_full_packets {
+            self.died_young = 0;
+        }
+        if lasted < LASTED {
             self.fail(now);
         } else {
             self.failures = 0;

@@ -214,6 +214,68 @@ fn another_network_means_that_all_are_dialled_at_once() {
 }
 
 #[test]
+fn what_dies_young_over_ipv6_is_followed_by_quic_and_only_there() {
+    let v6 = [at("/ip6/fd77::1/tcp/1"), at("/ip6/fd77::1/udp/1/quic-v1")];
+    let v4 = [tcp(), quic()];
+    for ([over_tcp, over_quic], quic_comes_first) in [(v6, true), (v4, false)] {
+        let mut addresses = member(SMALL, &[LARGE]);
+        addresses.handle(
+            discovered(LARGE, vec![over_quic.clone(), over_tcp.clone()]),
+            LATER,
+        );
+        let mut now = LATER;
+        for _ in 0..2 {
+            assert_eq!(dialled(&mut addresses), [(LARGE, vec![over_tcp.clone()])]);
+            addresses.handle(connected(LARGE, over_tcp.clone()), now);
+            now += seconds(5);
+            addresses.handle(Input::Disconnected { device: LARGE }, now);
+            outputs(&mut addresses);
+            now = addresses.poll_timeout();
+            addresses.handle(Input::Tick, now);
+        }
+        let (first, second) = if quic_comes_first {
+            (&over_quic, &over_tcp)
+        } else {
+            (&over_tcp, &over_quic)
+        };
+        assert_eq!(dialled(&mut addresses), [(LARGE, vec![first.clone()])]);
+        addresses.handle(Input::DialFailed { device: LARGE }, now);
+        assert_eq!(dialled(&mut addresses), [(LARGE, vec![second.clone()])]);
+        // In another network it may be otherwise.
+        addresses.handle(connected(LARGE, second.clone()), now);
+        addresses.handle(Input::Disconnected { device: LARGE }, now);
+        addresses.handle(Input::NetworkChanged, now + seconds(1));
+        assert!(dialled(&mut addresses).contains(&(LARGE, vec![over_tcp])));
+    }
+}
+
+/// Its announcement may not have come yet, and then both move on.
+#[test]
+fn who_came_again_from_elsewhere_is_dialled_there_after_a_change() {
+    let mut addresses = member(SMALL, &[LARGE]);
+    let announced = Input::Announced {
+        device: LARGE,
+        addresses: vec!["/ip4/10.77.2.2/tcp/7637".to_owned()],
+    };
+    addresses.handle(announced, LATER);
+    for from in ["/ip4/10.77.2.2/tcp/40123", "/ip4/10.77.4.2/tcp/40124"] {
+        addresses.handle(Input::Disconnected { device: LARGE }, LATER);
+        let accepted = Input::Connected {
+            device: LARGE,
+            address: at(from),
+            dialled: false,
+        };
+        addresses.handle(accepted, LATER);
+    }
+    outputs(&mut addresses);
+    addresses.handle(Input::Disconnected { device: LARGE }, LATER + seconds(20));
+    addresses.handle(Input::NetworkChanged, LATER + seconds(20));
+    let there = at("/ip4/10.77.4.2/tcp/7637");
+    let dials = dialled(&mut addresses);
+    assert!(dials.iter().any(|(_, at)| at.contains(&there)), "{dials:?}");
+}
+
+#[test]
 fn expired_addresses_are_announced_no_more() {
     let mut addresses = member(SMALL, &[LARGE]);
     let (home, office) = (at("/ip4/192.168.1.5/tcp/1"), at("/ip4/10.9.0.5/tcp/1"));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroU8,
     time::{Duration, Instant},
 };
 
@@ -28,6 +29,9 @@ use crate::{
 
 /// How long a peer that no team lists may stay connected.
 const STRANGER_STAY: Duration = Duration::from_secs(10);
+
+/// Addresses of one peer that are tried at once: one that swallows packets holds up none that answers.
+const AT_ONCE: NonZeroU8 = NonZeroU8::new(16).expect("it isn't zero");
 
 /// Peers that one batch of discoveries may bring.
 const MAX_DISCOVERED: usize = 64;
@@ -57,6 +61,7 @@ impl Actor {
         let dial = DialOpts::peer_id(peer_of(device))
             .addresses(addrs)
             .condition(PeerCondition::Disconnected)
+            .override_dial_concurrency_factor(AT_ONCE)
             .allocate_new_port()
             .build();
         let id = dial.connection_id();
@@ -91,10 +96,14 @@ impl Actor {
         let addr = endpoint.get_remote_address().clone();
         self.paths.established(&addr);
         let addr = bare_address(device, addr.clone()).unwrap_or(addr);
+        let is_again = !is_first && self.swarm.behaviour().admission.is_again(peer);
+        if is_again {
+            self.lost(device);
+        }
         self.peers.connected(device, addr.clone());
         // Before the peer's first message: the swarm is not polled in between.
         self.score(device);
-        if is_first {
+        if is_first || is_again {
             if !self.gate.is_member(device) {
                 let stranger = Stranger {
                     since: Instant::now(),
@@ -109,6 +118,16 @@ impl Actor {
                 dialled: endpoint.is_dialer(),
             });
         }
+    }
+
+    /// The peer knows that its connection is gone, and has another one: what was said on the one before
+    /// may not have reached it.
+    fn lost(&mut self, device: DeviceId) {
+        if let Some(before) = self.peers.address(device) {
+            self.paths.replaced(&before);
+        }
+        tracing::debug!(peer = device.short(), "the peer is here again");
+        self.outbox.push(NetEvent::Disconnected { device });
     }
 
     pub(super) fn closed(&mut self, peer: &PeerId, cause: Option<String>) {

@@ -73,6 +73,10 @@ impl Path {
                     io::ErrorKind::ConnectionAborted,
                     "too many handshakes at once",
                 ),
+                Why::Replaced => io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "the peer has another connection",
+                ),
             });
         }
         while self.timer.as_mut().poll(context).is_ready() {

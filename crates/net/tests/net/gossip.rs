@@ -64,6 +64,33 @@ async fn gossip_goes_on_from_member_to_member() {
     assert_eq!(from, b.device(), "it came by way of the one in the middle");
 }
 
+/// Of the two connections one goes, and what was said on that one with it: subscriptions too.
+#[tokio::test]
+async fn who_dial_each_other_at_once_hear_each_other() {
+    for seed in (10..30).step_by(2) {
+        let (mut a, mut b) = (Peer::start(seed).await, Peer::start(seed + 1).await);
+        for (one, other) in [(&a, &b), (&b, &a)] {
+            one.gate.add(other.device());
+            one.net.subscribe(TEAM).await.unwrap();
+        }
+        let (to_b, to_a) = tokio::join!(
+            a.net.dial(b.device(), vec![b.tcp.clone()]),
+            b.net.dial(a.device(), vec![a.tcp.clone()]),
+        );
+        to_b.unwrap();
+        to_a.unwrap();
+        let (a_net, b_net) = (a.net.clone(), b.net.clone());
+        tokio::select! {
+            _ = hear(&mut b) => {}
+            never = keep_saying(&a_net, b"from a") => never,
+        }
+        tokio::select! {
+            _ = hear(&mut a) => {}
+            never = keep_saying(&b_net, b"from b") => never,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_stranger_neither_hears_nor_is_heard_until_it_is_a_member() {
     let (mut host, mut newcomer) = (Peer::start(1).await, Peer::start(2).await);

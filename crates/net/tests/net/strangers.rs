@@ -9,7 +9,7 @@ use libp2p::{
 use crate::kit::Peer;
 
 /// More than have places at once, whichever bound it is.
-const STRANGERS: usize = 300;
+const STRANGERS: usize = 500;
 
 #[tokio::test]
 async fn who_stalls_after_noise_keeps_no_member_out() {
