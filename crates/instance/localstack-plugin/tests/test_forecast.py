@@ -8,10 +8,12 @@ import zipfile
 import pytest
 import worlds
 
+from podsync_localstack import resource_kinds
+
 # One world for each case; `PODSYNC_TEST_WORLDS` may ask for more of them.
 WORLDS = int(os.environ.get("PODSYNC_TEST_WORLDS", "1"))
 MERGES = ["overwrite", "account-region-merge", "service-merge"]
-PARTS = {"all": "", "some": "events,iam,logs,s3,sns,sqs"}
+PARTS = {"all": "", "some": "ec2,events,iam,logs,s3,sns,sqs"}
 # The state is of an even world, and lands in an odd one.
 CASES = [
     (merge, part, 6 * world + 3 * number + position)
@@ -62,11 +64,23 @@ def state_of(source):
     def state(world, services):
         if world not in made:
             source.reset()
-            worlds.fill(source, world)
+            worlds.fill(source, world, full=True)
             made[world] = {part: source.save(part) for part in PARTS.values()}
         return made[world][services]
 
     return state
+
+
+def test_a_world_has_every_kind_of_resource_that_an_index_names(state_of):
+    with zipfile.ZipFile(io.BytesIO(state_of(0, ""))) as archive:
+        listed = json.loads(archive.read("podsync/index.json"))["resources"]
+    made = {(resource["service"], resource["type"]) for resource in listed if "name" in resource}
+    kinds = {
+        (service, kind.type)
+        for (service, _), of_attribute in resource_kinds.KINDS.items()
+        for kind in of_attribute
+    }
+    assert kinds - made == set()
 
 
 @pytest.mark.parametrize(("merge", "part", "seed"), CASES)

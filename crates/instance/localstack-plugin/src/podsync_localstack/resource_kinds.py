@@ -121,6 +121,14 @@ def _function_essence(function: Any) -> Any:
     return versions, {k: v for k, v in vars(function).items() if k not in _OF_THE_INSTANCE}
 
 
+# What is known of a cluster, that starts by itself after a load.
+_OF_THE_CLUSTER = frozenset({"DomainProcessingStatus", "Endpoint", "Endpoints", "Processing"})
+
+
+def _domain_essence(domain: Any) -> Any:
+    return {name: held for name, held in domain.items() if name not in _OF_THE_CLUSTER}
+
+
 def _queue(queue: Any) -> Counts:
     return (
         ("delayed", queue.approximate_number_of_messages_delayed),
@@ -231,7 +239,7 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("lambda", "event_source_mappings"): (Kind("event-source-mapping"),),
     ("lambda", "layers"): (Kind("layer", counts=_length("versions", "layer_versions")),),
     ("logs", "groups"): (Kind("log-group", counts=_length("streams", "streams")),),
-    ("opensearch", "opensearch_domains"): (Kind("domain"),),
+    ("opensearch", "opensearch_domains"): (Kind("domain", essence=_domain_essence),),
     ("redshift", "clusters"): (Kind("cluster"),),
     ("redshift", "parameter_groups"): (
         Kind("parameter-group", skip=lambda name, _: name.startswith("default.")),
