@@ -8,7 +8,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use podsync_api::{ApiError, AuthToken, Client, ErrorCode, TeamChoice, node::{self, Finding, Verdict}, pods};
+use podsync_api::{
+    ApiError, AuthToken, Client, ErrorCode, TeamChoice,
+    node::{self, Finding, Verdict},
+    pods,
+};
 use podsync_instance::Service;
 use podsync_store::{Blobs, Home, HomeError, Log};
 
