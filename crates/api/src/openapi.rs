@@ -74,7 +74,7 @@ impl Document {
         A: ToSchema,
     {
         let answer = self.named::<A>();
-        self.add::<C>(answer)
+        self.add::<C>(RefOr::Ref(answer))
     }
 
     /// A call whose answer is a list.
@@ -89,24 +89,24 @@ impl Document {
     }
 
     /// Keeps a shape with those that it is made of.
-    fn named<T: ToSchema>(&mut self) -> RefOr<Schema> {
+    fn named<T: ToSchema>(&mut self) -> Ref {
         let mut parts = Vec::new();
         T::schemas(&mut parts);
         self.schemas.extend(parts);
         self.schemas
             .insert(T::name().into_owned(), <T as PartialSchema>::schema());
-        RefOr::Ref(Ref::from_schema_name(T::name()))
+        Ref::from_schema_name(T::name())
     }
 
     fn add<C: Call + ToSchema>(mut self, answer: RefOr<Schema>) -> Self {
         let request = self.named::<C>();
         let error = self.named::<ApiError>();
-        let json = |schema| ContentBuilder::new().schema(Some(schema)).build();
+        let json = |schema: RefOr<Schema>| ContentBuilder::new().schema(Some(schema)).build();
         let mut operation = OperationBuilder::new()
             .operation_id(Some(C::name()))
             .request_body(Some(
                 RequestBodyBuilder::new()
-                    .content("application/json", json(request))
+                    .content("application/json", json(RefOr::Ref(request)))
                     .required(Some(Required::True))
                     .build(),
             ))
@@ -116,7 +116,7 @@ impl Document {
             )
             .response(
                 "default",
-                ResponseBuilder::new().content("application/json", json(error)),
+                ResponseBuilder::new().content("application/json", json(RefOr::Ref(error))),
             );
         let path = match C::SCOPE {
             Scope::Home => format!("/v1/{}", C::PATH),

@@ -206,7 +206,7 @@ async fn fetch(
     };
     // The folder goes when the last piece has been handed on.
     let pieces = ReaderStream::with_capacity(file, PIECE_LEN).inspect_ok(move |_| {
-        let _ = &folder;
+        let _held = &folder;
     });
     let attachment = format!("attachment; filename=\"{}\"", plain(&name));
     let headers = [

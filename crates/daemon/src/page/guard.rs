@@ -72,7 +72,6 @@ impl Guard {
 
     /// Why a request isn't the page's own, if it isn't.
     fn stranger(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
-        let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = (hosts.next(), hosts.next());
         let (Some(host), None) = host else {
@@ -82,7 +81,8 @@ impl Guard {
             return Some("the page answers under 127.0.0.1 and localhost only");
         }
         let changes = !matches!(*method, Method::GET | Method::HEAD);
-        match text(&header::ORIGIN) {
+        let origin = headers.get(header::ORIGIN);
+        match origin.map(|origin| origin.to_str().unwrap_or("?")) {
             Some(origin) => {
                 let ours = origin.strip_prefix("http://");
                 (!ours.is_some_and(|host| self.is_ours(host)))
@@ -131,7 +131,7 @@ async fn while_it_lasts(session: InUse, answering: impl Future<Output = Response
     response.map(|body| {
         let ended = session.ended.clone();
         let pieces = body.into_data_stream().inspect(move |_| {
-            let _ = &session;
+            let _held = &session;
         });
         Body::from_stream(pieces.take_until(ended.cancelled_owned()))
     })

@@ -37,7 +37,7 @@ impl Listener for Places {
         let place = Arc::clone(&self.free).acquire_owned().await;
         let (stream, from) = Listener::accept(&mut self.listener).await;
         let keep = Box::new(move |_: &[u8]| {
-            let _ = &place;
+            let _held = &place;
         });
         (InspectReader::new(stream, keep), from)
     }
