@@ -9,7 +9,7 @@ use podsync_api::{Call, Client, TeamChoice, node, pods, team};
 use podsync_core::{PodName, TeamName};
 use podsync_daemon::socket_path;
 
-use crate::context::home_at;
+use crate::place::home_at;
 
 /// The variable by which a shell says that it wants names, not a command.
 pub(crate) const VARIABLE: &str = "PODSYNC_COMPLETE";

@@ -17,7 +17,7 @@ use crate::{arguments::Global, output::Printer};
 
 pub(crate) use self::{
     client::{Connection, Needs},
-    home::{home_at, home_of},
+    home::home_of,
     upkeep::is_outdated,
 };
 

@@ -15,6 +15,7 @@ mod lockfile;
 mod log;
 mod lstk;
 mod output;
+mod place;
 #[cfg(test)]
 mod reference;
 mod requirements;

@@ -20,7 +20,7 @@ use crate::{
 };
 
 const HOUR_MS: u64 = 3_600_000;
-const DEVICE: &str = "12D3KooWAGnpfA8ovjQKkyvSLNVv1x6RNLpn8Mow6qFCbCEBZzwA";
+const DEVICE: &str = "12D3KooWMQD1kdRGK5ZNoKecbvXwTjbWwYx6ktG8E2hVLz3jsW2M";
 const LONG: &str = "everything that the payments team needs to reproduce the dead letters of Tuesday, with the queue";
 
 fn ago(ms: u64) -> u64 {

@@ -137,7 +137,7 @@ impl Metrics {
         self.held.set(whole(status.bytes_held));
         self.free.set(whole(free));
         self.paused.set(i64::from(status.paused.is_some()));
-        for team in [
+        for family in [
             &self.members,
             &self.pods,
             &self.waiting,
@@ -145,7 +145,7 @@ impl Metrics {
             &self.hub_heard,
         ] {
             // A team that was left is gone.
-            team.clear();
+            family.clear();
         }
         for team in &status.teams {
             let label = OfTeam {

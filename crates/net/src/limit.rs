@@ -127,7 +127,7 @@ impl Direction {
         let mut paid = self.paid.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         *paid = (*paid).max(now) + cost;
-        let due = *paid - BURST;
+        let due = paid.checked_sub(BURST)?;
         (due > now).then_some(due)
     }
 }

@@ -39,7 +39,7 @@ fn nothing_moves_while_a_device_is_paused() -> Result<()> {
     alice
         .run(&["save", "orders", "--share", "--from", &from])?
         .ok()?;
-    bob.run(&["pause", "--for", "3s"])?.ok()?;
+    bob.run(&["pause", "--for", "8s"])?.ok()?;
     let message = bob.run(&["pull", "orders:2"])?.failed(UNREACHABLE)?;
     ensure!(message.contains("podsync resume"), "{message}");
     // It ends by itself.

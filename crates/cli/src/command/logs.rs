@@ -42,7 +42,10 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
     };
     // What is followed is opened first: nothing is written between the two that neither shows.
     let mut tail = Tail::at_end(&log).map_err(failed)?;
-    let since = logs.since.map(|ago| SystemTime::now() - ago);
+    let since = logs.since.map(|ago| {
+        let now = SystemTime::now();
+        now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)
+    });
     let shown = match since {
         Some(since) => written_since(&log, since, tail.end()),
         None => newest(&log, tail.end()),

@@ -2,12 +2,14 @@
 //! world that is new enough, where that is asked for.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, ErrorCode, pods};
 
 use crate::{
     arguments::Wait,
     call::call_over,
     command::load::{self, How},
+    complete,
     context::{Connection, Context, Needs},
     output::{bytes, printable},
     requirements::Requirements,
@@ -17,6 +19,7 @@ use crate::{
 pub(crate) struct Pull {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`. Optional with
     /// --frozen if the lock file has only one name
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: Option<String>,
     /// Also load the version into the running emulator
     #[arg(long)]

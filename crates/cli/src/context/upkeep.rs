@@ -9,10 +9,13 @@ use podsync_daemon::socket_path;
 
 use super::{
     Context,
-    home::{answers, default_home, initialised},
+    home::{answers, initialised},
     hosting::start_in_background,
 };
-use crate::service::{self, Service};
+use crate::{
+    place::default_home,
+    service::{self, Service},
+};
 
 /// How long a daemon that a supervisor started may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -33,6 +36,11 @@ impl Context {
     /// The service of the home that is meant, installed or not.
     pub(crate) fn service(&self) -> Result<Service, ApiError> {
         Service::of(&self.home()?, default_home().ok().as_deref())
+    }
+
+    /// Whether this machine keeps the daemon running.
+    pub(super) fn has_service(&self) -> bool {
+        self.service().is_ok_and(|service| service.is_installed())
     }
 
     /// How the daemon is that runs; none where none does.

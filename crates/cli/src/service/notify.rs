@@ -16,7 +16,7 @@ pub(crate) fn stopping() {
 /// Says over and over that the daemon answers. A supervisor that hears nothing for its time kills it and starts
 /// another.
 pub(crate) async fn keep_watchdog(running: &Running) {
-    let Some(limit) = sd_notify::watchdog_enabled() else {
+    let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return std::future::pending().await;
     };
     let mut due = tokio::time::interval(limit / 2);

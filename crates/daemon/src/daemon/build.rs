@@ -76,6 +76,7 @@ pub(super) struct Shared {
     follows: Kept<Follows>,
     autosaves: Kept<Autosaves>,
     pub(super) pause: Arc<Pause>,
+    metered: Arc<Metered>,
 }
 
 impl Shared {
@@ -128,6 +129,7 @@ impl Shared {
             follows: Kept::open(follows),
             autosaves: Kept::open(autosaves),
             pause: parts.pause,
+            metered: Arc::default(),
         }
     }
 
@@ -159,7 +161,7 @@ impl Shared {
             program: Program::of_this_process(),
             pause: Arc::clone(&self.pause),
             settings: Arc::clone(&self.settings),
-            metered: Metered::default(),
+            metered: Arc::clone(&self.metered),
         }
     }
 
@@ -352,6 +354,8 @@ impl Shared {
             load: Arc::clone(load),
             teller: self.teller.clone(),
             tasks: self.tasks.clone(),
+            pause: Arc::clone(&self.pause),
+            metered: Arc::clone(&self.metered),
             changed: Notify::new(),
         }
     }

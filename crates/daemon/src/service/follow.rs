@@ -24,11 +24,13 @@ use crate::{
     error::{Failure, Stopped},
     events::{Listener, teller::Teller},
     kept::Kept,
+    metered::Metered,
     node::handle::Node,
     service::{
         choose::team_of,
         find::Patience,
         load::{Load, Over},
+        pause::Pause,
         pull::{Pull, Wanted},
     },
     tasks::Tasks,
@@ -48,6 +50,8 @@ pub(crate) struct Follower {
     pub(crate) load: Arc<Load>,
     pub(crate) teller: Teller,
     pub(crate) tasks: Tasks,
+    pub(crate) pause: Arc<Pause>,
+    pub(crate) metered: Arc<Metered>,
     /// What is followed has changed.
     pub(crate) changed: Notify,
 }
@@ -206,11 +210,19 @@ impl Follower {
     async fn round(&self) -> Result<bool, Stopped> {
         // That the list can't be read is told at the start and in the status.
         let list = self.follows.get().unwrap_or_default();
+        if !list.pods.is_empty() && self.holds_back().await {
+            return Ok(false);
+        }
         let mut is_whole = true;
         for following in list.pods {
             is_whole &= self.catch_up(&following).await?;
         }
         Ok(is_whole)
+    }
+
+    /// Nothing is fetched unasked during a pause, nor where bytes cost.
+    async fn holds_back(&self) -> bool {
+        self.pause.state().is_some() || self.metered.is_metered().await
     }
 
     async fn catch_up(&self, following: &Following) -> Result<bool, Stopped> {

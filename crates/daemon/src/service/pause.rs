@@ -77,13 +77,17 @@ impl Pause {
                 Some(end) if end != OPEN_END => Duration::from_millis(end.saturating_sub(now_ms())),
                 _ => LOOK,
             };
-            if left.is_zero()
-                && let Err(failure) = self.set(None).await
-            {
-                tracing::warn!(error = %failure.api(), "podsync could not end the pause");
+            if left.is_zero() {
+                match self.set(None).await {
+                    Ok(()) => continue,
+                    Err(failure) => {
+                        tracing::warn!(error = %failure.api(), "podsync could not end the pause");
+                    }
+                }
             }
+            let wait = if left.is_zero() { LOOK } else { left.min(LOOK) };
             tokio::select! {
-                () = tokio::time::sleep(left.clamp(Duration::from_millis(1), LOOK)) => {}
+                () = tokio::time::sleep(wait) => {}
                 Ok(()) = until.changed() => {}
                 () = stop.cancelled() => return,
             }

@@ -48,7 +48,7 @@ pub(crate) struct Status {
     pub(crate) program: Option<Program>,
     pub(crate) pause: Arc<Pause>,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) metered: Metered,
+    pub(crate) metered: Arc<Metered>,
 }
 
 impl Status {
