@@ -78,6 +78,7 @@ pub struct Evicted {
 
 /// What each pod and version takes of this machine's disk, of all teams.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetUsage {
     /// Only this pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,6 +87,7 @@ pub struct GetUsage {
 call!(GetUsage => Usage, Home, "du");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// The largest first.
     pub pods: Vec<PodUsage>,
@@ -103,6 +105,7 @@ pub struct Usage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PodUsage {
     /// None of one that this device is in no more.
     pub team: Option<TeamName>,
@@ -117,6 +120,7 @@ pub struct PodUsage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionUsage {
     pub reference: String,
     /// Bytes that no other version here needs.

@@ -17,6 +17,7 @@ pub const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Its place among the events of one run of the daemon. None where it is never told a second time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +31,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Happened {
     Shared(VersionShared),
@@ -53,6 +55,7 @@ pub enum Happened {
 
 /// A version is the team's: of a teammate, or of this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionShared {
     pub team: TeamName,
     pub pod: PodName,
@@ -69,6 +72,7 @@ pub struct VersionShared {
 
 /// A version came to this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionPulled {
     pub team: TeamName,
     pub pod: PodName,
@@ -81,6 +85,7 @@ pub struct VersionPulled {
 
 /// A state became a private version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionSaved {
     pub team: TeamName,
     pub pod: PodName,
@@ -94,6 +99,7 @@ pub struct VersionSaved {
 
 /// A version was loaded into an instance, or a checkpoint was put back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionLoaded {
     pub team: TeamName,
     pub pod: PodName,
@@ -111,6 +117,7 @@ pub struct VersionLoaded {
 
 /// A version was dropped: for the team where it was shared, here where it was private.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionDropped {
     pub team: TeamName,
     pub pod: PodName,
@@ -124,6 +131,7 @@ pub struct VersionDropped {
 
 /// A tag stands at another version, or at none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagMoved {
     pub team: TeamName,
     pub pod: PodName,
@@ -137,6 +145,7 @@ pub struct TagMoved {
 
 /// A device is in the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberJoined {
     pub team: TeamName,
     pub member: MemberName,
@@ -149,6 +158,7 @@ pub struct MemberJoined {
 
 /// A device is out of the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberRemoved {
     pub team: TeamName,
     pub device: DeviceId,
@@ -158,6 +168,7 @@ pub struct MemberRemoved {
 
 /// A device's feed contradicts itself: what it shares counts for nothing until an admin removes the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedForked {
     pub team: TeamName,
     pub device: DeviceId,
@@ -169,6 +180,7 @@ pub struct FeedForked {
 
 /// Something that the daemon does by itself did not work, or somebody has to look at. The same is told once an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trouble {
     pub team: Option<TeamName>,
     pub pod: Option<PodName>,
@@ -181,6 +193,7 @@ pub struct Trouble {
 
 /// A version left this machine to keep within the disk budget.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionEvicted {
     pub team: TeamName,
     pub pod: PodName,
@@ -194,6 +207,7 @@ pub struct VersionEvicted {
 
 /// How far a pull or an upload is. It is told a few times a second at most, and the newest word alone counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransferMoved {
     /// The same number as long as it runs.
     pub transfer: u64,
@@ -211,6 +225,7 @@ pub struct TransferMoved {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// To this machine.
@@ -220,6 +235,7 @@ pub enum Direction {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TransferState {
     Running,
@@ -229,6 +245,7 @@ pub enum TransferState {
 
 /// A teammate's device is connected, or is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PeerChanged {
     pub device: DeviceId,
     pub name: String,
@@ -238,6 +255,7 @@ pub struct PeerChanged {
 
 /// Events are lost to this client: it reads the state anew. The next ones follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missed {}
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::{AuthToken, Consent, call::call, pods};
 
 /// Pulls what teammates share of a pod, from now on and by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Follow {
     pub pod: PodName,
     /// Also load it.
@@ -20,6 +21,7 @@ call!(Follow => Followed, Team, "follow");
 
 /// An instance on this machine that what is shared is loaded into.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LoadInto {
     pub endpoint: String,
@@ -29,6 +31,7 @@ pub struct LoadInto {
 
 /// A pod that is followed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Followed {
     pub team: TeamName,
     pub pod: PodName,
@@ -40,12 +43,14 @@ pub struct Followed {
 
 /// Ends that. What was pulled stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unfollow {
     pub pod: PodName,
 }
 call!(Unfollow => Unfollowed, Team, "unfollow");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unfollowed {
     pub team: TeamName,
     pub pod: PodName,
@@ -53,6 +58,7 @@ pub struct Unfollowed {
 
 /// Saves what an instance holds as private versions of a pod, by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Autosave {
     pub pod: PodName,
     pub endpoint: String,
@@ -70,6 +76,7 @@ call!(Autosave => Autosaved, Team, "autosave");
 
 /// A pod that an instance is saved to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Autosaved {
     pub team: TeamName,
     pub pod: PodName,
@@ -87,12 +94,14 @@ pub struct Autosaved {
 
 /// Ends that. What was saved stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StopAutosave {
     pub pod: PodName,
 }
 call!(StopAutosave => AutosaveStopped, Team, "autosave/off");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AutosaveStopped {
     pub team: TeamName,
     pub pod: PodName,
@@ -102,6 +111,7 @@ pub struct AutosaveStopped {
 
 /// Saves at once what is set to be saved when this instance stops: it is about to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SaveBeforeStop {
     pub endpoint: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +120,7 @@ pub struct SaveBeforeStop {
 call!(SaveBeforeStop => SavedBeforeStop, Home, "autosave/now");
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SavedBeforeStop {
     /// The versions that hold the state now.
     pub references: Vec<String>,
@@ -117,6 +128,7 @@ pub struct SavedBeforeStop {
 
 /// Loads the newest autosave that an earlier run of the instance left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Restore {
     /// None: the pod that the setting `auto_restore` names, if it names one.
     #[serde(default)]
@@ -134,6 +146,7 @@ pub struct Restore {
 call!(Restore => Restored, Team, "restore");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Restored {
     /// When the state was saved, Unix milliseconds; none where no pod is set to be restored, or there is no autosave
     /// of it yet.

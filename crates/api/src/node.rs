@@ -25,10 +25,12 @@ pub struct Status {
     pub pid: u32,
     /// The program file that the daemon was started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub program: Option<PathBuf>,
     /// Whether another program lies there since: an upgrade that this daemon doesn't run yet.
     #[serde(default)]
     pub replaced: bool,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub home: PathBuf,
     pub device: DeviceId,
     /// Whether this process only lives for one command.
@@ -122,6 +124,7 @@ pub struct Peer {
 
 /// Serves, fetches and uploads nothing for a while; a restart doesn't end it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pause {
     /// Seconds; none for until it is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +133,7 @@ pub struct Pause {
 call!(Pause => Paused, Home, "pause");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Paused {
     /// Unix milliseconds at which the pause ends; none for until it is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,10 +142,12 @@ pub struct Paused {
 
 /// Ends a pause.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resume {}
 call!(Resume => Resumed, Home, "resume");
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resumed {
     pub was_paused: bool,
 }
@@ -231,6 +237,7 @@ call!(ReadSettings => SettingsInForce, Home, "settings");
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SettingsInForce {
     /// The file that they can be changed in.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub file: PathBuf,
     /// All of them with their values, as TOML.
     pub toml: String,

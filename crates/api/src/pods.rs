@@ -15,11 +15,23 @@ use crate::{
 
 /// Where the state to save is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StateSource {
     /// A folder, a `.snapshot` or `.zip`, or any file; absolute.
     Path(PathBuf),
+    /// A running emulator.
+    Endpoint(String),
+}
+
+/// The same for a schema, which knows no paths.
+#[cfg(feature = "openapi")]
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = StateSource)]
+#[expect(dead_code, reason = "only its form is looked at")]
+enum StateSourceSchema {
+    /// A folder, a `.snapshot` or `.zip`, or any file; absolute.
+    Path(String),
     /// A running emulator.
     Endpoint(String),
 }
@@ -29,6 +41,7 @@ pub enum StateSource {
 pub struct Save {
     pub pod: PodName,
     pub message: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = StateSourceSchema))]
     pub from: StateSource,
     /// What the emulator wants to hear of the caller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -229,6 +242,7 @@ pub struct Export {
     pub reference: String,
     /// Absolute; must not exist. A name with `.zip` or `.snapshot` becomes a file, else what the
     /// version was saved from.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub to: PathBuf,
     pub wait_s: u64,
     /// Wait for it to be shared, even where everybody who is there knows of no such version.
@@ -243,6 +257,7 @@ call!(Export => Exported, Team, "export", names reference);
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Exported {
     pub reference: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub path: PathBuf,
     pub pulled: Pulled,
 }

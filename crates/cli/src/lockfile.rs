@@ -257,6 +257,7 @@ mod tests {
             services: Vec::new(),
             emulator: None,
             tags: Vec::new(),
+            parents: Vec::new(),
             tip: true,
             held: false,
         }

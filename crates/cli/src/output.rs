@@ -127,21 +127,6 @@ impl Printer {
         }
     }
 
-    /// One of many lines, each a document of its own with `--json`; whether anybody still reads them.
-    pub(crate) fn line(&self, line: &str) -> Result<bool, ApiError> {
-        self.printed.store(true, Ordering::Relaxed);
-        let out = if self.json {
-            text::escaped(&serde_json::json!({ "line": line }).to_string())
-        } else {
-            text::harmless(line)
-        };
-        match write_line(&mut io::stdout().lock(), &out) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(unwritten(&error)),
-        }
-    }
-
     fn shown<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> String {
         if self.json {
             json(value)

@@ -10,7 +10,7 @@ use std::{
 
 use podsync_api::{
     ApiError, AuthToken, Client, ErrorCode, TeamChoice,
-    node::{self, Finding, Verdict},
+    node::{self, Finding},
     pods,
 };
 use podsync_instance::Service;
@@ -321,6 +321,8 @@ async fn instance(endpoint: &str, token: Option<&AuthToken>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use podsync_api::node::Verdict;
+
     use super::*;
 
     #[tokio::test]

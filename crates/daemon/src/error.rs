@@ -93,7 +93,7 @@ impl From<HubClientError> for Failure {
         if error.may_pass() {
             return shown.into();
         }
-        Self::Lasting(error)
+        Self::Lasting(shown)
     }
 }
 
@@ -141,7 +141,7 @@ impl From<TransferError> for Failure {
         };
         let shown = api_error(code, &error, error.hint());
         if lasts {
-            return Self::Lasting(error);
+            return Self::Lasting(shown);
         }
         shown.into()
     }
@@ -184,8 +184,8 @@ impl From<SourceError> for Failure {
         };
         let shown = api_error(code, &error, Some(hint));
         match error {
-            SourceError::NotAsItCame => Self::NeedsWholeState(error),
-            _ => Self::Api(error),
+            SourceError::NotAsItCame => Self::NeedsWholeState(shown),
+            _ => Self::Api(shown),
         }
     }
 }
@@ -220,7 +220,7 @@ impl From<ReadError> for Failure {
         let shown = api_error(code, &error, error.hint());
         match error {
             ReadError::Damaged { pack, .. } => Self::DamagedPack { pack, error: shown },
-            _ => Self::Api(error),
+            _ => Self::Api(shown),
         }
     }
 }

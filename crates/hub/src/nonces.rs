@@ -16,7 +16,7 @@ const MAX_NONCES: usize = 1 << 16;
 
 /// The nonces of the last minutes, in two halves of which the older one is forgotten.
 #[derive(Debug, Default)]
-pub struct Nonces(Mutex<Halves>);
+pub(crate) struct Nonces(Mutex<Halves>);
 
 #[derive(Debug, Default)]
 struct Halves {

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 17] = [
+const CLEARED: [&str; 19] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",

@@ -59,13 +59,13 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
         return Ok(());
     }
     for line in shown {
-        if !context.printer.line(&line)? {
+        if !shown_line(context, &line)? {
             return Ok(());
         }
     }
     while logs.follow {
         for line in tail.more(&log).map_err(failed)? {
-            if !context.printer.line(&line)? {
+            if !shown_line(context, &line)? {
                 return Ok(());
             }
         }
@@ -275,4 +275,10 @@ mod tests {
         append(&log, "first\n");
         assert_eq!(tail.more(&log).unwrap(), ["first"]);
     }
+}
+
+/// Prints a line of the log; whether anybody still reads.
+fn shown_line(context: &Context, line: &str) -> Result<bool, ApiError> {
+    let document = serde_json::json!({ "line": line });
+    context.printer.line(&document, |_| line.to_owned())
 }

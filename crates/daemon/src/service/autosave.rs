@@ -96,7 +96,7 @@ impl Handle<Autosave> for Autosaver {
         };
         self.changed.notify_one();
         let told = self.node.read(move |engine| told(engine, autosaving));
-        Ok(told.await?.ok_or_else(Failure::left_team)?)
+        told.await?.ok_or_else(Failure::left_team)
     }
 }
 

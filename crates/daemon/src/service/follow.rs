@@ -85,7 +85,7 @@ impl Handle<Follow> for Follower {
             seen: Vec::new(),
         };
         let followed = self.node.read(move |engine| followed(engine, following));
-        Ok(followed.await?.ok_or_else(Failure::left_team)?)
+        followed.await?.ok_or_else(Failure::left_team)
     }
 }
 

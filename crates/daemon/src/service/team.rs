@@ -15,7 +15,7 @@ use podsync_core::{
     DeviceId, DeviceLabel, TeamId, TeamName,
     engine::{Answer, Command, Engine, EngineError, InviteOptions},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
-    ticket::{RecoveryKey, Ticket, has_room_for},
+    ticket::{RecoveryKey, has_room_for},
 };
 use podsync_net::{Multiaddr, Net};
 
@@ -25,7 +25,7 @@ use crate::{
     addresses::announced,
     call::{Context, Handle},
     clock::now_ms,
-    error::{Failure, Stopped, api_error},
+    error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
     service::choose::team_of,

@@ -319,10 +319,10 @@ fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
             let reader = blobs.reader(id).await.map_err(io::Error::other)?;
             let runtime = tokio::runtime::Handle::current();
             Ok(move |offset: u64, into: &mut [u8]| {
-                let read = reader.read_at(offset, into).map_err(io::Error::other)?;
+                reader.read_at(offset, into).map_err(io::Error::other)?;
                 // Bodies are read on a thread that may wait.
                 runtime.block_on(traffic.sent(into.len()))?;
-                Ok(read)
+                Ok(())
             })
         }
     })

@@ -94,7 +94,10 @@ mod tests {
     use super::*;
     use crate::service::disk::plan::{self, Candidate};
 
-    fn survey(versions: &[(&str, bool, &[(u8, u64)])]) -> Survey {
+    /// A version's pod, whether it is an only copy, and its blobs with their lengths.
+    type Made<'a> = (&'a str, bool, &'a [(u8, u64)]);
+
+    fn survey(versions: &[Made<'_>]) -> Survey {
         let mut survey = Survey::default();
         for (n, (pod, only_copy, blobs)) in (1u8..).zip(versions) {
             survey.candidates.push(Candidate {
