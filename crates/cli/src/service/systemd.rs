@@ -148,7 +148,7 @@ impl Systemd {
         if said.ok {
             return Ok(said.out);
         }
-        let command = format!("systemctl --user {}", arguments.join(" "));
+        let command = [&["systemctl", "--user"], arguments].concat().join(" ");
         let hint = if said.err.contains("to bus") {
             "log in on this machine with a session of your own, not by `su` or `sudo`; or run `podsync daemon`"
         } else {
