@@ -154,7 +154,7 @@ pub(crate) fn laid_out(mut program: Command) -> Command {
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
     );
     program.help_template(template).after_help(
-        "`podsync` alone shows what is new and what to do next. `podsync help COMMAND` has examples.",
+        "`podsync` alone shows what is new and what to do next. The help of each command has examples.",
     )
 }
 

@@ -19,6 +19,8 @@ use crate::{
     output::terminal::TEST_WIDTH,
 };
 
+/// Help is no wider than this, whatever the terminal.
+const MAX_HELP_WIDTH: usize = 100;
 const HOUR_MS: u64 = 3_600_000;
 const DEVICE: &str = "12D3KooWMQD1kdRGK5ZNoKecbvXwTjbWwYx6ktG8E2hVLz3jsW2M";
 const LONG: &str = "everything that the payments team needs to reproduce the dead letters of Tuesday, with the queue";
@@ -132,10 +134,11 @@ fn joined() -> team::Joined {
 }
 
 fn screens(width: u16) -> String {
-    let program = Arguments::command().term_width(width.into());
-    let mut program = help::laid_out(program);
+    let width = usize::from(width).min(MAX_HELP_WIDTH);
+    let mut program = help::laid_out(Arguments::command().term_width(width));
+    program.build();
     let load = program.find_subcommand("load").cloned();
-    let load = load.map(|load| load.term_width(width.into()).render_help().to_string());
+    let load = load.map(|mut load| load.render_help().to_string());
     let screens = [
         ("podsync", dashboard::words(&dashboard())),
         ("podsync --help", program.render_help().to_string()),

@@ -37,7 +37,7 @@ impl Metered {
 async fn ask() -> Option<String> {
     const MANAGER: &str = "org.freedesktop.NetworkManager";
     let asked = Command::new("busctl")
-        .args(["--system", "--auto-start=no", "get-property", MANAGER])
+        .args(["--system", "--auto-start", "no", "get-property", MANAGER])
         .args(["/org/freedesktop/NetworkManager", MANAGER, "Metered"])
         .stdin(Stdio::null())
         .stderr(Stdio::null())

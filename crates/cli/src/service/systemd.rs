@@ -99,9 +99,9 @@ impl Systemd {
     }
 
     pub(super) async fn look(&self, mut state: State) -> Result<State, ApiError> {
-        let properties = "--property=ActiveState,SubState,MainPID,UnitFileState,Result";
+        let properties = "ActiveState,SubState,MainPID,UnitFileState,Result";
         let shown = self
-            .systemctl(&["show", &unit(&state.name), properties])
+            .systemctl(&["show", &unit(&state.name), "--property", properties])
             .await?;
         let property = |key: &str| {
             let mut lines = shown.lines().filter_map(|line| line.split_once('='));
@@ -123,7 +123,7 @@ impl Systemd {
     /// None where no logind says.
     async fn lingers(&self) -> Option<bool> {
         let user = whoami::username().ok()?;
-        let asked = ["show-user", &user, "--property=Linger", "--value"];
+        let asked = ["show-user", &user, "--property", "Linger", "--value"];
         let said = self.loginctl.ask(asked).await.ok()?;
         match said.out.as_str() {
             "yes" => Some(true),
@@ -148,7 +148,7 @@ impl Systemd {
         if said.ok {
             return Ok(said.out);
         }
-        let command = format!("systemctl --user {}", arguments.join(" "));
+        let command = [&["systemctl", "--user"], arguments].concat().join(" ");
         let hint = if said.err.contains("to bus") {
             "log in on this machine with a session of your own, not by `su` or `sudo`; or run `podsync daemon`"
         } else {
