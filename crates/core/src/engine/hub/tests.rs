@@ -125,6 +125,7 @@ impl Home {
             state_len: 1,
             entry_count: 1,
             tags: Vec::new(),
+            is_older: false,
             replaces: None,
         };
         self.must(Command::Publish(Box::new(publish)));
