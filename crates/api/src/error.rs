@@ -176,6 +176,10 @@ pub struct ApiError {
     /// With [`ErrorCode::Ambiguous`], where a reference is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ambiguity: Option<Box<Ambiguity>>,
+    /// With [`ErrorCode::Unreachable`]: somebody was asked and has not answered. It may be done all the same, and the
+    /// same device finds out by asking again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_be_done: bool,
 }
 
 impl ApiError {
@@ -186,6 +190,7 @@ impl ApiError {
             hint: None,
             consent: None,
             ambiguity: None,
+            may_be_done: false,
         }
     }
 

@@ -73,6 +73,10 @@ pub struct Invited {
     pub uses: u32,
     /// The invite's own key, by which it can be revoked.
     pub invite: DeviceId,
+    /// The URL of the team's hub, where the ticket has no room for it. Whoever joins while no member is there has to
+    /// be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_left_out: Option<String>,
 }
 
 /// Invites with which somebody can still join.
@@ -186,6 +190,9 @@ pub struct Join {
     pub ticket: String,
     pub member: MemberName,
     pub label: String,
+    /// The URL of the team's hub, where the ticket does not say it.
+    #[serde(default)]
+    pub hub: Option<String>,
 }
 call!(Join => Joined, Home, "teams/join");
 

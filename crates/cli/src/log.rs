@@ -13,7 +13,10 @@ use tracing_subscriber::{
 };
 
 use self::rolling::Rolling;
-use crate::arguments::{Global, LogFormat};
+use crate::{
+    arguments::{Global, LogFormat},
+    output::logs::Logs,
+};
 
 /// Begins to log. `file` is for a daemon whose stderr nobody reads.
 pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
@@ -41,12 +44,7 @@ pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
             ansi,
             BoxMakeWriter::new(Mutex::new(file)),
         ),
-        None => start(
-            global.log_format,
-            filter,
-            ansi,
-            BoxMakeWriter::new(std::io::stderr),
-        ),
+        None => start(global.log_format, filter, ansi, BoxMakeWriter::new(|| Logs)),
     }
 }
 

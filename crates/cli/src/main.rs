@@ -33,7 +33,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     context::{Context, robot},
     dispatch::{Arguments, Command},
-    output::Printer,
+    output::{Printer, is_harmless},
 };
 
 /// A runner's daemon ends within this time.
@@ -116,10 +116,15 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
             Err(error) => printer.fail(&error),
         };
     }
-    if !json {
-        error.exit();
-    }
     let text = error.render().to_string();
+    if !json {
+        if is_harmless(&text) {
+            error.exit();
+        }
+        // Somebody else may have chosen an argument: it is shown without what moves or reorders letters.
+        printer.note(text.trim_end());
+        return ExitCode::from(ErrorCode::Invalid.exit_code());
+    }
     let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     let error = ApiError::new(ErrorCode::Invalid, text);
     printer.fail(&error.hint("add --help to see what the command takes"))

@@ -3,6 +3,7 @@
 //! A reader that went away (`podsync list | head -1`) is no failure. A stdout that takes nothing is one.
 
 pub(crate) mod ask;
+pub(crate) mod logs;
 pub(crate) mod progress;
 pub(crate) mod terminal;
 mod text;
@@ -17,7 +18,7 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use serde::Serialize;
 
-pub(crate) use self::text::{ago, bytes, count, duration, printable, table};
+pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable, table};
 
 pub(crate) struct Printer {
     json: bool,

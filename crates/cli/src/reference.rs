@@ -112,7 +112,7 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
         Consent::NotExact => &["drop"],
         Consent::LetGo => &["retention set"],
         Consent::Leave => &["team leave"],
-        Consent::OlderState => &["share"],
+        Consent::OlderState => &["save", "share"],
         Consent::EmptyState => &["save"],
     }
 }

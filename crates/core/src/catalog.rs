@@ -155,9 +155,14 @@ impl Catalog {
         self.pods.get(pod).map(Pod::versions).unwrap_or_default()
     }
 
-    /// The versions of a pod that nothing was made of: one, unless it is forked.
+    /// The newest version of a pod, or several where it is forked. An older state that was shared late is none.
     pub fn tips(&self, pod: &PodName) -> Vec<&VersionRecord> {
         self.pods.get(pod).map(Pod::tips).unwrap_or_default()
+    }
+
+    /// The versions of a pod that nothing was made of: its tips, and older states that were shared late.
+    pub fn leaves(&self, pod: &PodName) -> Vec<&VersionRecord> {
+        self.pods.get(pod).map(Pod::leaves).unwrap_or_default()
     }
 
     pub fn version(&self, pod: &PodName, version: &VersionId) -> Option<&VersionRecord> {
@@ -285,3 +290,6 @@ fn pod_of(body: &Body) -> &PodName {
         Body::Drop { pod, .. } => pod,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::{
     seal::SecretKey,
 };
 
-/// The most characters of a ticket's text.
+/// The most characters of a ticket's text, where it is for people.
 pub const MAX_TEXT_LEN: usize = 200;
 /// The most addresses in a ticket.
 pub const MAX_ADDRESSES: usize = 8;
@@ -110,8 +110,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket that the operation `made_by` has put into force. It keeps the hub, and of the addresses those that
-    /// fit, the first ones. None where the hub's URL doesn't fit: see [`has_room_for`].
+    /// A ticket that the operation `made_by` has put into force. It keeps the hub where that [`has_room_for`] it, as
+    /// a robot's token always has, and of the addresses those that fit, the first ones.
     pub fn new(
         kind: TicketKind,
         secret: TicketSecret,
@@ -119,9 +119,17 @@ impl Ticket {
         made_by: &OpId,
         hub: Option<&str>,
         addresses: &[String],
-    ) -> Option<Self> {
-        let compact = Compact::new(kind, secret, team, OpPrefix::of(made_by), hub)?;
-        Some(compact.with(addresses).into())
+    ) -> Self {
+        let compact = Compact::new(kind, secret, team, OpPrefix::of(made_by), hub);
+        compact.with(addresses).into()
+    }
+
+    /// The same ticket, whose bearer was told of this hub besides.
+    pub fn with_hub(mut self, hub: String) -> Self {
+        if !self.addresses.contains(&hub) {
+            self.addresses.insert(0, hub);
+        }
+        self
     }
 
     /// The invite's key, or the robot's.
@@ -150,7 +158,7 @@ impl Ticket {
             .filter(|address| !is_hub(address))
     }
 
-    /// The text to pass on, at most [`MAX_TEXT_LEN`] characters. It is a secret.
+    /// The text to pass on, at most [`MAX_TEXT_LEN`] characters where it is for people. It is a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
         TICKET.write(&self.bytes)
     }
@@ -174,9 +182,10 @@ impl Ticket {
     }
 }
 
-/// Whether a ticket has room for the URL of a hub.
+/// Whether a ticket has room for the URL of a hub. Whoever joins by one without it learns the URL from a member, or
+/// is told it beside the ticket.
 pub fn has_room_for(hub: &str) -> bool {
-    compact::PackedUrl::new(hub).is_some()
+    compact::PackedUrl::new(hub).is_some_and(|url| url.is_short())
 }
 
 /// A multiaddress begins with a slash, a URL never does.

@@ -106,10 +106,7 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         (Err(error @ HomeError::InUse { .. }), None) => {
             let told = ApiError::from(Failure::from(error));
             let error = ApiError::new(told.code, format!("{}, which doesn't answer", told.message));
-            Finding::failure(
-                CHECK,
-                error.hint("end it by its process id, then try again"),
-            )
+            Finding::failure(CHECK, error.hint("`podsync stop` ends it"))
         }
         (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
     }

@@ -292,6 +292,13 @@ impl From<EngineError> for Failure {
             EngineError::Cancelled => ErrorCode::Cancelled,
         };
         let mut shown = api_error(code, &error, error.hint());
+        shown.may_be_done = matches!(
+            error,
+            EngineError::NobodyWitnessed {
+                may_be_in: true,
+                ..
+            }
+        );
         shown.hint.get_or_insert_with(|| {
             "`podsync status` and `podsync team members` show the state of the team".to_owned()
         });

@@ -1,9 +1,6 @@
-//! A home before and between daemons: its key, and whether somebody holds it.
+//! A home before it has a daemon: its key.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, seal::SecretKey};
@@ -11,10 +8,6 @@ use podsync_store::Home;
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Failure, paths::is_initialised};
-
-/// An old daemon has this long to let go of the home.
-const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
-const RELEASE_POLL: Duration = Duration::from_millis(50);
 
 /// What `init` made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,37 +65,18 @@ fn device(seed: &SecretKey) -> DeviceId {
     podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id()
 }
 
-/// Who holds `home`, where somebody does; nothing is made or changed.
-pub fn holder(home: &Path) -> Result<Option<String>, ApiError> {
-    if !is_initialised(home) {
-        return Ok(None);
-    }
-    match Home::open(home, "podsync: looking for the process that holds the home") {
-        Err(podsync_store::HomeError::InUse { holder, .. }) => Ok(Some(holder)),
-        // What else is wrong with it is for those to tell who need it.
-        Ok(_) | Err(_) => Ok(None),
-    }
-}
+/// A home that may be taken back once it turns out that it was made for nothing.
+#[derive(Debug)]
+pub struct NewHome(podsync_store::NewHome);
 
-/// Waits until the process that holds `home` has let go of it.
-pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
-    let deadline = tokio::time::Instant::now() + RELEASE_PATIENCE;
-    loop {
-        match Home::open(home, "podsync: waiting for the old daemon") {
-            Ok(_) => return Ok(()),
-            // A file lock can be tried or waited for without end, but not watched.
-            Err(podsync_store::HomeError::InUse { .. })
-                if tokio::time::Instant::now() < deadline =>
-            {
-                tokio::time::sleep(RELEASE_POLL).await;
-            }
-            Err(podsync_store::HomeError::InUse { holder, .. }) => {
-                return Err(
-                    ApiError::new(ErrorCode::Busy, format!("{holder} does not end"))
-                        .hint("end it by its process id, then try again"),
-                );
-            }
-            Err(error) => return Err(Failure::from(error).into()),
-        }
+impl NewHome {
+    /// None where a home is there already.
+    pub fn at(home: &Path) -> Option<Self> {
+        podsync_store::NewHome::at(home).map(Self)
+    }
+
+    /// Removes the home that was made there since, which nobody holds any more.
+    pub fn take_back(self) -> Result<(), ApiError> {
+        Ok(self.0.take_back().map_err(Failure::from)?)
     }
 }

@@ -13,6 +13,7 @@ mod emulator;
 mod error;
 mod events;
 mod gate;
+mod holder;
 mod hub;
 mod init;
 mod kept;
@@ -37,7 +38,8 @@ mod versions;
 
 pub use doctor::examine;
 pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
-pub use init::{Initialised, adopt, holder, init, wait_until_free};
+pub use holder::{end_daemon, wait_until_free};
+pub use init::{Initialised, NewHome, adopt, init};
 pub use paths::{is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_instance::companion;

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 /// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
 const MAX_SOCKET_PATH: usize = 100;
 
-/// Whether `init` was run for this home.
+/// Whether `init` was run for this home. Where its key is gone the file beside it tells so: that is damage, and no new
+/// home.
 pub fn is_initialised(home: &Path) -> bool {
-    home.join("identity").exists()
+    home.join("identity").exists() || home.join("device").exists()
 }
 
 /// Where the daemon of `home` listens: in the home, or where that path is too long for a socket, in

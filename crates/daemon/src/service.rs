@@ -3,6 +3,7 @@
 //! A service is a struct of handles; it carries out calls as a [`Handle`](crate::call::Handle). Services build on
 //! each other in one direction: `find` and `holdings` stand below all others.
 
+pub(crate) mod absent;
 pub(crate) mod autosave;
 pub(crate) mod catalog;
 pub(crate) mod choose;

@@ -86,11 +86,7 @@ struct Opened {
 }
 
 fn open_home(settings: &Settings, lifetime: Lifetime) -> Result<Opened, Failure> {
-    let purpose = match lifetime {
-        Lifetime::Service => "podsync daemon",
-        Lifetime::Transient => "a podsync command",
-    };
-    let home = Home::open(&settings.home, purpose)?;
+    let home = Home::open(&settings.home, lifetime.purpose())?;
     let Some(seed) = home.identity()? else {
         return Err(ApiError::new(
             ErrorCode::NotFound,

@@ -12,6 +12,16 @@ pub enum Lifetime {
     Transient,
 }
 
+impl Lifetime {
+    /// What a second process is told that this one does.
+    pub(crate) const fn purpose(self) -> &'static str {
+        match self {
+            Self::Service => "podsync daemon",
+            Self::Transient => "a podsync command",
+        }
+    }
+}
+
 /// A handle; clones are about the same tasks.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {

@@ -64,8 +64,8 @@ pub enum Remedy {
     Holdings,
     /// What the store of blobs knows of its files.
     Blobs,
-    /// What podsync notes about the folder.
-    Home,
+    /// What podsync notes about the folder or the key, and can note again.
+    Note,
 }
 
 impl Remedy {
@@ -93,7 +93,9 @@ impl Remedy {
                      the same command again; what was pulled is fetched again by `podsync pull`"
                 )
             }
-            Self::Home => "restore it from a backup".to_owned(),
+            Self::Note => {
+                format!("say `rm {file}`, then the same command again: podsync writes it anew")
+            }
         }
     }
 }

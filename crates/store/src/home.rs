@@ -7,6 +7,7 @@ mod folder;
 mod identity;
 mod lock;
 mod mark;
+mod new;
 
 use std::{
     fs::{self, File},
@@ -17,9 +18,9 @@ use std::{
 
 use podsync_core::seal::SecretKey;
 
-pub use self::folder::is_home;
 use self::folder::make_folder;
 pub(crate) use self::folder::{close_all, close_file};
+pub use self::{folder::is_home, lock::Holder, new::NewHome};
 
 use crate::{
     StoreError,
@@ -43,7 +44,7 @@ const RESERVE: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
     #[error("{} is in use by {holder}", path.display())]
-    InUse { path: PathBuf, holder: String },
+    InUse { path: PathBuf, holder: Holder },
     #[error("{} was copied or moved, and teammates would take two devices with one key for a forgery", path.display())]
     CopiedHome { path: PathBuf },
     #[error("{} was written by a newer podsync (format {found}, this one knows {FORMAT})", path.display())]
@@ -65,6 +66,8 @@ pub enum HomeError {
     Nested { path: PathBuf, outer: PathBuf },
     #[error("{} is a symbolic link, and podsync deletes only in folders that it made itself", path.display())]
     Link { path: PathBuf },
+    #[error("{} is no folder, and podsync keeps one there", path.display())]
+    InTheWay { path: PathBuf },
     #[error("{} already has a key", path.display())]
     IdentityExists { path: PathBuf },
     #[error(transparent)]
@@ -75,7 +78,10 @@ impl HomeError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::InUse { .. } => "stop it, or choose another home with --home".to_owned(),
+            Self::InUse { .. } => {
+                "`podsync stop` ends a daemon, and a command ends by itself; or choose another home with --home"
+                    .to_owned()
+            }
             Self::CopiedHome { path } => format!(
                 "if the old one never runs again, run `podsync init --moved --home {}`; else make a new home and join again from there",
                 path.display()
@@ -87,6 +93,10 @@ impl HomeError {
             }
             Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
             Self::Link { .. } => "put a folder in its place".to_owned(),
+            Self::InTheWay { path } => format!(
+                "move it away with `mv {0} {0}.old`, then say the same command again",
+                path.display()
+            ),
             Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
             Self::Store(error) => return error.hint(),
         })
@@ -117,6 +127,18 @@ impl Home {
         mark::write(&home.root)?;
         home.prepare()?;
         Ok(home)
+    }
+
+    /// Who holds the home at `root`; none where nobody does. Nothing is made or changed there.
+    pub fn holder(root: &Path) -> Result<Option<Holder>, HomeError> {
+        lock::current(&root.join("lock"))
+    }
+
+    /// Whether this holder's process surely is the one that holds the home at `root`, now.
+    pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
+        let lock = root.join("lock");
+        let again = lock::current(&lock);
+        holder.has_open(&lock) && again.is_ok_and(|now| now.as_ref() == Some(holder))
     }
 
     /// An absolute path without links.
@@ -163,7 +185,7 @@ impl Home {
 
     fn prepare(&self) -> Result<(), HomeError> {
         for name in FOLDERS {
-            folder::refuse_link(&self.root.join(name))?;
+            folder::refuse_other(&self.root.join(name))?;
         }
         folder::close_to_others(&self.root)?;
         let tmp = self.folder("tmp")?;
@@ -195,8 +217,8 @@ pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
 }
 
 fn check_format(path: &Path) -> Result<(), HomeError> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_atomic(path, format!("{FORMAT}\n").as_bytes(), 0o600)?);
         }
@@ -214,7 +236,7 @@ fn check_format(path: &Path) -> Result<(), HomeError> {
                 "it says {:?} instead of a format number",
                 text.chars().take(20).collect::<String>()
             ),
-            remedy: Remedy::Home,
+            remedy: Remedy::Note,
         }
         .into()),
     }

@@ -388,6 +388,12 @@ impl Home {
         Ok(())
     }
 
+    /// The exit code of a daemon that was told to end by something else.
+    pub fn stopped(&mut self) -> Result<Option<i32>> {
+        let mut daemon = self.daemon.take().context("no daemon runs")?;
+        Ok(daemon.wait()?.code())
+    }
+
     /// SIGTERM; the exit code.
     pub fn stop(&mut self) -> Result<Option<i32>> {
         let Some(mut daemon) = self.daemon.take() else {

@@ -195,6 +195,7 @@ impl World {
             created_ms: self.clock().wall_ms,
             entry_count: 1,
             tags: Vec::new(),
+            is_older: false,
             replaces: None,
         }))
     }

@@ -1,6 +1,11 @@
 //! What failed is what is said: each row of the table in docs/operations.md has its test, here or lower down.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, Hub, Runner, binary};
@@ -10,6 +15,7 @@ use crate::share::alice_and_bob;
 const INVALID: i32 = 2;
 const NOT_FOUND: i32 = 3;
 const UNREACHABLE: i32 = 7;
+const DISK: i32 = 10;
 const BUSY: i32 = 11;
 const NO_DAEMON: i32 = 14;
 
@@ -129,23 +135,58 @@ fn a_daemon_that_is_killed_in_mid_call_is_told_as_that() -> Result<()> {
 }
 
 #[test]
-fn stop_tells_of_a_daemon_whose_socket_is_gone() -> Result<()> {
+fn stop_ends_a_daemon_whose_socket_is_gone() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
     alice.start(&[])?;
     std::fs::remove_file(alice.path().join("run/podsync.sock"))?;
-    let pid = alice.daemon_id().context("no daemon")?.to_string();
-    let told = alice.run(&["stop"])?.failed(BUSY)?;
-    ensure!(told.contains(&pid), "{told}");
+    let pid = alice.daemon_id().context("no daemon")?;
+    let stopped = alice.run(&["stop"])?.ok()?;
+    ensure!(stopped["pid"] == pid, "{stopped}");
+    // It ended by itself, in good order: there is nothing to kill.
+    ensure!(alice.stopped()? == Some(0), "it did not end well");
+    let again = alice.run(&["stop"])?;
+    ensure!(again.stderr.contains("No daemon is running"), "{again:?}");
     Ok(())
 }
 
+#[test]
+fn stop_ends_no_process_that_may_be_another() -> Result<()> {
+    if !Path::new("/proc/self/fd").exists() {
+        eprintln!(
+            "NOT RUN: this system shows no open files in /proc, so a lock is taken at its word"
+        );
+        return Ok(());
+    }
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    std::fs::remove_file(alice.path().join("run/podsync.sock"))?;
+    // As it is read where process ids mean something else: this test's own.
+    let me = std::process::id();
+    let said = format!("process {me} (podsync daemon)\n");
+    std::fs::write(alice.path().join("lock"), said)?;
+    let told = alice.run(&["stop"])?.failed(BUSY)?;
+    ensure!(told.contains(&format!("ps -p {me}")), "{told}");
+    // A command is no daemon, and one that has only just begun has not said who it is.
+    for (said, hint) in [
+        (format!("process {me} (a podsync command)\n"), "wait until"),
+        (String::new(), "again"),
+    ] {
+        std::fs::write(alice.path().join("lock"), said)?;
+        let told = alice.run(&["stop"])?.failed(BUSY)?;
+        ensure!(told.contains(hint), "{told}");
+    }
+    alice.kill()
+}
+
 /// As a person runs it: a daemon is started in the background, or can't be.
-fn in_the_background(home: &Home, variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
+fn in_the_background(home: &Path, variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
     let output = Command::new(binary()?)
         .args(["share", "orders", "--home"])
-        .arg(home.path())
+        .arg(home)
         .env_remove("CI")
+        .env("PODSYNC_LISTEN", "127.0.0.1:0")
         .env("PODSYNC_MDNS", "false")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
@@ -154,16 +195,32 @@ fn in_the_background(home: &Home, variables: &[(&str, &str)]) -> Result<(Option<
     Ok((output.status.code(), told))
 }
 
+/// Nobody holds the home: whatever was started has ended.
+fn nobody_is_left(home: &Home) -> Result<()> {
+    let answer = home.run(&["stop"])?;
+    ensure!(answer.stderr.contains("No daemon is running"), "{answer:?}");
+    Ok(())
+}
+
 #[test]
 fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
     save_orders(&alice, false)?;
-    let (code, told) = in_the_background(&alice, &[("PODSYNC_LISTEN", "nonsense")])?;
-    ensure!(
-        code == Some(INVALID) && told.contains("settings"),
-        "{code:?} {told}"
-    );
+    let started = |home: &Home, variables: &[(&str, &str)], code, words: [&str; 2]| {
+        let (found, told) = in_the_background(&home.path(), variables)?;
+        ensure!(found == Some(code), "{found:?} {told}");
+        ensure!(words.iter().all(|word| told.contains(word)), "{told}");
+        nobody_is_left(home)
+    };
+    let nonsense = [("PODSYNC_LISTEN", "nonsense")];
+    started(&alice, &nonsense, INVALID, ["settings", "listen"])?;
+
+    // Another program listens there.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.to_string();
+    let words = ["the daemon cannot start", &port];
+    started(&alice, &[("PODSYNC_LISTEN", &port)], BUSY, words)?;
 
     // A copy of the home: its mark says that it lies elsewhere.
     let copy = Home::new("copy")?;
@@ -174,10 +231,91 @@ fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
         .arg(copy.path())
         .status()?;
     ensure!(copied.success(), "cp failed");
-    let (code, told) = in_the_background(&copy, &[("PODSYNC_LISTEN", "127.0.0.1:0")])?;
+    let words = ["the daemon cannot start", "was copied or moved"];
+    started(&copy, &[], INVALID, words)?;
+
+    for (file, hint) in [("log.redb", "podsync team join"), ("held.redb", "mv ")] {
+        let whole = std::fs::read(alice.path().join(file))?;
+        for damage in [Vec::new(), vec![0x5a; whole.len()]] {
+            std::fs::write(alice.path().join(file), damage)?;
+            let damaged = format!("{file} is damaged");
+            started(&alice, &[], DISK, [&damaged, hint])?;
+        }
+        std::fs::write(alice.path().join(file), whole)?;
+    }
+
+    // Once nothing is wrong any more it starts.
+    let (code, told) = in_the_background(&alice.path(), &[])?;
+    ensure!(code == Some(0), "{code:?} {told}");
+    alice.run(&["stop"])?.ok()?;
+    nobody_is_left(&alice)
+}
+
+#[test]
+fn a_home_whose_path_is_not_text_is_refused_before_anything_is_made() -> Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    let alice = Home::uninitialised("alice")?;
+    std::fs::create_dir_all(alice.scratch(""))?;
+    let home = alice
+        .scratch("")
+        .join(std::ffi::OsStr::from_bytes(b"home-\xff"));
+    let (code, told) = in_the_background(&home, &[])?;
+    ensure!(code == Some(INVALID), "{code:?} {told}");
     ensure!(
-        code == Some(INVALID) && told.contains("was copied or moved"),
-        "{code:?} {told}"
+        told.contains("not UTF-8") && told.contains("--home"),
+        "{told}"
+    );
+    ensure!(!home.exists(), "it made a folder");
+    Ok(())
+}
+
+/// The first line that says for whom a call waits.
+fn waits_for(home: &Home, path: &str, call: &serde_json::Value) -> Result<String> {
+    let mut socket = UnixStream::connect(home.path().join("run/podsync.sock"))?;
+    let body = call.to_string();
+    write!(
+        socket,
+        "POST /v1/{path} HTTP/1.1\r\nhost: podsync\r\ncontent-type: application/json\r\n\
+         accept: text/event-stream\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    for line in BufReader::new(socket).lines() {
+        let line = line?;
+        let progress: Option<serde_json::Value> = line
+            .strip_prefix("data:")
+            .and_then(|data| serde_json::from_str(data).ok());
+        let waiting = progress.and_then(|it| it["waiting"].as_str().map(str::to_owned));
+        if let Some(waiting) = waiting {
+            return Ok(waiting);
+        }
+    }
+    anyhow::bail!("it never said for whom it waits")
+}
+
+#[test]
+fn a_command_that_waits_says_for_whom_and_since_when() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    save_orders(&alice, true)?;
+    while bob.run(&["list"])?.ok()?.as_array().map_or(0, Vec::len) != 1 {}
+    alice.stop()?;
+    while bob.run(&["peers"])?.ok()?[0]["connected"] == true {}
+    let call = serde_json::json!({
+        "reference": "orders:1", "wait_s": 60, "until_shared": false, "sources": "any",
+    });
+    let waiting = waits_for(&bob, "teams/-/pull", &call)?;
+    let (who, since) = waiting
+        .split_once(" (offline since ")
+        .with_context(|| waiting.clone())?;
+    ensure!(who.starts_with("waiting for alice/"), "{waiting}");
+    let time = since
+        .trim_end_matches(')')
+        .rsplit(' ')
+        .next()
+        .unwrap_or_default();
+    let (hour, minute) = time.split_once(':').with_context(|| waiting.clone())?;
+    ensure!(
+        hour.parse::<u8>()? < 24 && minute.parse::<u8>()? < 60 && minute.len() == 2,
+        "{waiting}"
     );
     Ok(())
 }

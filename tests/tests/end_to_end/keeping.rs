@@ -263,9 +263,17 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
     let identity = alice.path().join("identity");
     let mut key = fs::read(&identity)?;
     key[7] ^= 1;
-    for damage in [key, Vec::new()] {
-        fs::write(&identity, damage)?;
-        for command in [&["list"][..], &["init"]] {
+    for damage in [Some(key), Some(Vec::new()), None] {
+        match damage {
+            Some(bytes) => fs::write(&identity, bytes)?,
+            None => fs::remove_file(&identity)?,
+        }
+        for command in [
+            &["list"][..],
+            &["init"],
+            &["team", "create", "others"],
+            &["status"],
+        ] {
             let told = alice.run(command)?.failed(10)?;
             ensure!(told.contains("identity is damaged"), "{told}");
         }
@@ -276,6 +284,42 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What podsync only notes comes back by itself once it is out of the way.
+#[test]
+fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    for (file, garbage) in [
+        ("format", &b"\xff\xfe"[..]),
+        ("format", b""),
+        ("device", b"\xff\xfe"),
+        ("device", b""),
+    ] {
+        let path = alice.path().join(file);
+        fs::write(&path, garbage)?;
+        let told = alice.run(&["list"])?.failed(10)?;
+        ensure!(told.contains(&format!("{file} is damaged")), "{told}");
+        ensure!(told.contains(&format!("rm {}", path.display())), "{told}");
+        fs::remove_file(&path)?;
+        alice.run(&["list"])?.ok()?;
+        ensure!(path.is_file(), "{file} was not written anew");
+    }
+    for folder in ["run", "tmp", "packs", "blobs"] {
+        let path = alice.path().join(folder);
+        let aside = alice.path().join("aside");
+        fs::rename(&path, &aside)?;
+        fs::write(&path, "a file")?;
+        let told = alice.run(&["list"])?.failed(2)?;
+        ensure!(
+            told.contains("is no folder") && told.contains(&format!("mv {}", path.display())),
+            "{told}"
+        );
+        fs::remove_file(&path)?;
+        fs::rename(&aside, &path)?;
+    }
+    alice.run(&["list"])?.ok().map(drop)
 }
 
 /// No static peer and no multicast: what the ticket says leads to its issuer.

@@ -3,13 +3,18 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node};
-use podsync_daemon::{Overrides, Settings, socket_path};
+use podsync_daemon::{NewHome, Overrides, Settings, socket_path};
+use tokio::time::timeout;
 
 use super::Context;
 use crate::{arguments::Global, place::home_at};
+
+/// A daemon that takes longer to say how it is hangs, or was stopped.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 
 impl Context {
     /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
@@ -20,6 +25,15 @@ impl Context {
     /// The settings of the home that is meant.
     pub(crate) fn settings(&self) -> Result<Settings, ApiError> {
         Settings::load(&self.home()?, Overrides::default())
+    }
+
+    /// What takes the home back that a command is about to make; none where there is one, or nothing is made.
+    pub(crate) async fn new_home(&self) -> Result<Option<NewHome>, ApiError> {
+        let home = self.home()?;
+        if self.is_robot() || running(&home).await?.is_some() {
+            return Ok(None);
+        }
+        Ok(NewHome::at(&home))
     }
 
     /// Makes this device's key where a new machine's first command needs it.
@@ -65,6 +79,18 @@ impl Context {
     pub(crate) async fn running(&self) -> Result<Option<Client>, ApiError> {
         running(&self.home()?).await
     }
+
+    /// Ends the home's daemon and waits for that. Its process; none where none runs.
+    pub(crate) async fn stop_daemon(&self) -> Result<Option<u32>, ApiError> {
+        let home = self.home()?;
+        let Some(client) = running(&home).await? else {
+            // Its socket may be gone while it still runs: the lock on the home tells.
+            return podsync_daemon::end_daemon(&home).await;
+        };
+        let stopping = client.call(&node::Stop {}).await?;
+        podsync_daemon::wait_until_free(&home).await?;
+        Ok(Some(stopping.pid))
+    }
 }
 
 /// The home that arguments mean.
@@ -78,7 +104,8 @@ async fn running(home: &Path) -> Result<Option<Client>, ApiError> {
 }
 
 pub(super) async fn answers(client: &Client) -> Option<node::Status> {
-    client.call(&node::GetStatus {}).await.ok()
+    let status = timeout(ANSWER_PATIENCE, client.call(&node::GetStatus {})).await;
+    status.ok()?.ok()
 }
 
 /// Only what runs a daemon needs the key.

@@ -73,8 +73,10 @@ impl Context {
         if let Some(status) = answers(&client).await {
             self.refuse_other_program(&status)?;
             client.call(&node::Stop {}).await?;
+            podsync_daemon::wait_until_free(&home).await?;
+        } else {
+            podsync_daemon::end_daemon(&home).await?;
         }
-        podsync_daemon::wait_until_free(&home).await?;
         self.start_daemon(&client).await
     }
 

@@ -74,6 +74,16 @@ pub(super) fn harmless(text: &str) -> String {
         .collect()
 }
 
+pub(crate) fn is_harmless(text: &str) -> bool {
+    harmless(text) == text
+}
+
+/// Lines of a log, which has its own colours and has escaped others' controls.
+pub(super) fn in_order(text: &str) -> String {
+    let reorders = |c: char| is_unsafe(c) && !c.is_control();
+    text.replace(reorders, "\u{FFFD}")
+}
+
 /// JSON that means the same and is as harmless.
 pub(super) fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
@@ -164,6 +174,10 @@ mod tests {
         assert_eq!(same, [hostile]);
         assert_eq!(harmless("two\nlines\tof text"), "two\nlines\tof text");
         assert_eq!(printable("two\nlines"), "two\u{FFFD}lines");
+        assert!(!is_harmless(hostile) && is_harmless("two\nlines"));
+        let coloured = "\u{1B}[32m INFO\u{1B}[0m gpj.exe\n";
+        assert_eq!(in_order(coloured), coloured);
+        assert_eq!(in_order("a\u{202E}b\u{2066}"), "a\u{FFFD}b\u{FFFD}");
         assert_eq!(printable("Zoë, 東京, שלום"), "Zoë, 東京, שלום");
     }
 }

@@ -159,9 +159,47 @@ impl Pod {
         records
     }
 
+    /// What stands for the pod: its leaves, but no older state that was shared late.
+    pub(super) fn tips(&self) -> Vec<&VersionRecord> {
+        let leaves = self.leaves();
+        let (late, tips): (Vec<_>, Vec<_>) =
+            leaves.into_iter().partition(|record| self.is_late(record));
+        // Times are said by their authors: no set of them leaves a pod without a newest version.
+        let newest = late
+            .into_iter()
+            .max_by_key(|record| (record.publication.created_ms, rank(record)));
+        match newest {
+            Some(newest) if tips.is_empty() => vec![newest],
+            _ => tips,
+        }
+    }
+
+    /// Whether a version is an older state that was shared after a newer one. Its number shows which versions its
+    /// author knew of, its parents which of these it follows, and the times which it should have followed.
+    fn is_late(&self, record: &VersionRecord) -> bool {
+        let publication = &record.publication;
+        let mut newest_parent = 0;
+        for parent in publication.parents.iter() {
+            let known = self
+                .publications
+                .values()
+                .filter(|record| record.version() == *parent);
+            match known.map(VersionRecord::number).max() {
+                Some(number) => newest_parent = newest_parent.max(number),
+                // What it follows is not heard of yet.
+                None => return false,
+            }
+        }
+        let passed_over = newest_parent.saturating_add(1)..publication.number;
+        self.visible_records().any(|other| {
+            passed_over.contains(&other.number())
+                && other.publication.created_ms > publication.created_ms
+        })
+    }
+
     /// Visible versions that no visible version descends from. A dropped version still hands its
     /// ancestors on, but doesn't hide them if nothing came after it.
-    pub(super) fn tips(&self) -> Vec<&VersionRecord> {
+    pub(super) fn leaves(&self) -> Vec<&VersionRecord> {
         let mut parents: BTreeMap<VersionId, Vec<&VersionId>> = BTreeMap::new();
         for record in self.publications.values() {
             parents
@@ -179,9 +217,9 @@ impl Pod {
                 open.extend(parents.get(version).into_iter().flatten());
             }
         }
-        let mut tips = self.versions();
-        tips.retain(|record| !superseded.contains(&record.version()));
-        tips
+        let mut leaves = self.versions();
+        leaves.retain(|record| !superseded.contains(&record.version()));
+        leaves
     }
 
     pub(super) fn tags(&self) -> BTreeMap<&TagName, VersionId> {

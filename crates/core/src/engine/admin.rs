@@ -28,16 +28,13 @@ use crate::{
     },
     name::{DeviceLabel, MemberName, TeamName},
     signed::{self, Verified},
-    ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret, has_room_for},
+    ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret},
 };
 
 /// How long an admin leaves a rotation that is due to each admin before it in line.
 const ROTATION_TURN: Duration = Duration::from_secs(10);
 /// How long the first one waits: operations that came apart may be followed by others.
 const ROTATION_AFTER: Duration = Duration::from_secs(2);
-
-const NO_ROOM_FOR_HUB: &str = "the URL of the team's hub is longer than a ticket has room for; give the hub a shorter \
-    name, then set it with `podsync team set-hub URL`";
 
 impl Engine {
     pub(super) fn create_team(
@@ -207,10 +204,6 @@ impl Engine {
         let secret = TicketSecret::from_seed(&secret);
         let author = self.author(team)?;
         let hub = self.hub_url(&team);
-        let no_room = AuthorError::OutOfBounds(NO_ROOM_FOR_HUB);
-        if hub.is_some_and(|hub| !has_room_for(hub)) {
-            return Err(no_room.into());
-        }
         let key = secret.key(&team);
         let (kind, bytes) = match options.robot {
             Some(robot) => {
@@ -229,7 +222,6 @@ impl Engine {
         };
         let made_by = OpId::of(&bytes);
         let ticket = Ticket::new(kind, secret, team, &made_by, hub, &options.addresses);
-        let ticket = ticket.ok_or(no_room)?;
         Ok((
             bytes,
             Answer::Invited {

@@ -37,6 +37,8 @@ pub enum EngineError {
         seconds: u64,
         /// Why the hub that the ticket names was not reached.
         hub: Option<String>,
+        /// Somebody was asked and did not answer: this device may be a member without knowing it.
+        may_be_in: bool,
     },
     #[error("this is not the recovery key of team {0}")]
     WrongRecoveryKey(TeamName),

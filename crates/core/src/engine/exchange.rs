@@ -103,6 +103,7 @@ impl Engine {
             exchanges: BTreeMap::new(),
         };
         self.connected.insert(device, connection);
+        self.left_ms.remove(&device);
         self.witness_came(device);
         let teams = self.teams_of(&device);
         for team in &teams {
@@ -116,7 +117,10 @@ impl Engine {
     }
 
     pub(super) fn on_disconnected(&mut self, device: DeviceId) {
-        self.connected.remove(&device);
+        let was_connected = self.connected.remove(&device).is_some();
+        if was_connected && !self.teams_of(&device).is_empty() {
+            self.left_ms.insert(device, self.now.wall_ms);
+        }
         // Answers that still come are of a connection that is gone. Operations speak for themselves, and
         // whoever turns this device away closes the connection right behind them.
         let stale = self.asked.extract_if(.., |_, asked| {

@@ -365,6 +365,9 @@ pub struct Publish {
     pub state_len: u64,
     pub entry_count: u64,
     pub tags: Vec<TagName>,
+    /// Whether it is shared on purpose although versions that were saved later are the team's already. It is made
+    /// of none of those.
+    pub is_older: bool,
     /// The private version that this one is made of: forgotten in the same write.
     pub replaces: Option<VersionId>,
 }

@@ -5,7 +5,7 @@
 //! founding that the ticket names, over the operations that it names, to this device being a member.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
     command::operation_record,
     exchange::Asked,
     input::{CommandId, HubJoinFailure, RequestFailed},
-    output::{Answer, HubJoin, Output, Record},
+    output::{Answer, Event, HubJoin, Output, Record},
     team::Team,
     writes::OwnWrite,
 };
@@ -60,6 +60,8 @@ pub(super) struct PendingJoin {
     again: BTreeMap<DeviceId, Duration>,
     /// What the team looks like so far, as each asked device shows it.
     shown: BTreeMap<Witness, Shown>,
+    /// Who was asked and has not said no: each may have written the join all the same.
+    unanswered: BTreeSet<Witness>,
     refused: Option<RefusedReason>,
     /// When the hub is asked; none while it is being asked, or where there is none.
     ask_hub: Option<Duration>,
@@ -124,6 +126,7 @@ impl Engine {
             ask_next: None,
             again: BTreeMap::new(),
             shown: BTreeMap::new(),
+            unanswered: BTreeSet::new(),
             refused: None,
             ask_hub,
             hub_failed: None,
@@ -177,6 +180,7 @@ impl Engine {
             return;
         };
         join.ask_next = Some(now + ASK_NEXT_AFTER);
+        join.unanswered.insert(Witness::Member(device));
         let request = join.request(&self.secret);
         self.ask(
             Asked::Join { team, device },
@@ -221,7 +225,10 @@ impl Engine {
                     );
                 }
             }
-            Ok(ResponseIn::MembershipRefused(why)) => join.refused = Some(why),
+            Ok(ResponseIn::MembershipRefused(why)) => {
+                join.refused = Some(why);
+                join.unanswered.remove(&by);
+            }
             // Of two connections that were made at once one goes, and takes what was asked over it along.
             Err(RequestFailed::TimedOut | RequestFailed::NotConnected)
                 if self.connected.contains_key(&device) =>
@@ -262,6 +269,9 @@ impl Engine {
         };
         if join.deadline.is_some() {
             let is_final = matches!(why, HubJoinFailure::Refused(_));
+            if !matches!(why, HubJoinFailure::NotReached(_)) {
+                join.unanswered.remove(&Witness::Hub);
+            }
             join.hub_failed = Some(why);
             join.shown.remove(&Witness::Hub);
             join.ask_hub = (!is_final).then_some(again);
@@ -278,6 +288,7 @@ impl Engine {
         if !due {
             return;
         }
+        join.unanswered.insert(Witness::Hub);
         let request = match join.request(&self.secret) {
             MembershipRequest::Join { request, .. } => HubJoin::Witness(request.into_vec()),
             MembershipRequest::Fetch { known, .. } => HubJoin::Fetch { known },
@@ -332,7 +343,22 @@ impl Engine {
         }
         match join.finally_refused() {
             Some(why) if !self.is_asked_to_witness(team) => self.end_join(team, why),
-            _ => self.ask_a_witness(team),
+            _ => {
+                self.ask_a_witness(team);
+                self.tell_not_let_in(team);
+            }
+        }
+    }
+
+    /// Whoever else the ticket leads to need not wait for those who are connected any longer.
+    fn tell_not_let_in(&mut self, team: TeamId) {
+        let nobody_is_left = self
+            .joins
+            .get(&team)
+            .is_some_and(|join| join.deadline.is_some() && join.waiting.is_empty());
+        if nobody_is_left && !self.is_asked_to_witness(team) {
+            self.outputs
+                .push_back(Output::Event(Event::NotLetIn { team }));
         }
     }
 
@@ -445,15 +471,17 @@ impl PendingJoin {
             return EngineError::JoinRefused(why);
         }
         let seconds = self.patience.as_secs();
-        match &self.hub_failed {
+        let hub = match &self.hub_failed {
             Some(HubJoinFailure::Refused(why) | HubJoinFailure::NotYet(why)) => {
-                EngineError::NotLetInByHub(why.clone())
+                return EngineError::NotLetInByHub(why.clone());
             }
-            Some(HubJoinFailure::NotReached(why)) => EngineError::NobodyWitnessed {
-                seconds,
-                hub: Some(why.clone()),
-            },
-            None => EngineError::NobodyWitnessed { seconds, hub: None },
+            Some(HubJoinFailure::NotReached(why)) => Some(why.clone()),
+            None => None,
+        };
+        EngineError::NobodyWitnessed {
+            seconds,
+            hub,
+            may_be_in: !self.unanswered.is_empty(),
         }
     }
 

@@ -79,6 +79,8 @@ pub struct Engine {
     entropy: Entropy,
     teams: BTreeMap<TeamId, TeamState>,
     connected: BTreeMap<DeviceId, Connection>,
+    /// When members' connections ended, in Unix milliseconds, for those that are not connected again.
+    left_ms: BTreeMap<DeviceId, u64>,
     /// Where this device can be reached.
     listening: Vec<String>,
     /// Requests to peers that wait for their answer.
@@ -132,6 +134,7 @@ impl Engine {
             entropy: Entropy::new(seed),
             teams: BTreeMap::new(),
             connected: BTreeMap::new(),
+            left_ms: BTreeMap::new(),
             listening: Vec::new(),
             asked: BTreeMap::new(),
             requests_minted: 0,

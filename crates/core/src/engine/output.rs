@@ -266,6 +266,10 @@ pub enum Event {
     CaughtUp {
         team: TeamId,
     },
+    /// Everybody who is connected was asked to let this device in, and nobody does so far.
+    NotLetIn {
+        team: TeamId,
+    },
     /// A member's device says where it can be reached.
     AddressesHeard {
         device: DeviceId,

@@ -54,10 +54,10 @@ impl Engine {
             .tags
             .iter()
             .flat_map(|tag| catalog.tag_words(&publish.pod, tag));
-        let parents = catalog
-            .tips(&publish.pod)
-            .into_iter()
-            .map(|record| record.version());
+        let leaves = catalog.leaves(&publish.pod).into_iter();
+        let parents = leaves
+            .filter(|leaf| !publish.is_older || leaf.publication.created_ms <= publish.created_ms)
+            .map(VersionRecord::version);
         let (number, version) = (catalog.next_number(&publish.pod), publish.version);
         let body = Body::Publish(Publication {
             number,

@@ -76,6 +76,16 @@ impl Engine {
         connected.copied().collect()
     }
 
+    /// Since when a member is offline, in Unix milliseconds: since its connection ended, or else since it was last
+    /// heard. None where neither is known.
+    pub fn offline_since(&self, team: &TeamId, device: &DeviceId) -> Option<u64> {
+        let heard = || {
+            let liveness = self.teams.get(team)?.team.liveness.get(device)?;
+            Some(liveness.value().time_ms)
+        };
+        self.left_ms.get(device).copied().or_else(heard)
+    }
+
     /// Whether a device's key is a robot's.
     pub(super) fn is_robot(&self, team: TeamId, device: &DeviceId) -> bool {
         self.roster(&team)

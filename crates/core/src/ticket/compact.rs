@@ -1,4 +1,4 @@
-//! The form of a ticket that is written, `podsync2-`: what fits into 200 characters.
+//! The form of a ticket that is written, `podsync2-`: what fits into 200 characters. A robot's token may be longer.
 //!
 //! It names no device: whoever answers at one of the addresses proves by the floor that it knows the team.
 
@@ -26,7 +26,7 @@ pub(super) struct Compact {
 impl Format for Compact {
     const NAME: &'static str = "ticket";
     const VERSION: u8 = 2;
-    const MAX_LEN: usize = text::MAX_TICKET_BYTES;
+    const MAX_LEN: usize = text::MAX_TOKEN_BYTES;
 }
 
 impl Compact {
@@ -36,25 +36,22 @@ impl Compact {
         team: TeamId,
         floor: OpPrefix,
         hub: Option<&str>,
-    ) -> Option<Self> {
-        let hub = match hub {
-            Some(url) => Some(PackedUrl::new(url)?),
-            None => None,
-        };
-        let places = Vec::new();
-        Some(Self {
+    ) -> Self {
+        let has_room = |url: &PackedUrl| kind == TicketKind::Robot || url.is_short();
+        Self {
             kind,
             secret,
             team,
             floor,
-            hub,
-            places,
-        })
+            hub: hub.and_then(PackedUrl::new).filter(has_room),
+            places: Vec::new(),
+        }
     }
 
     /// Adds the first addresses for which there is room.
     pub(super) fn with(mut self, addresses: &[String]) -> Self {
-        let mut room = Self::MAX_LEN - Zeroizing::new(self.encode()).len();
+        let len = Zeroizing::new(self.encode()).len();
+        let mut room = text::MAX_TICKET_BYTES.saturating_sub(len);
         for place in Place::of_all(addresses) {
             let len = place.len();
             if len <= room && self.places.len() < MAX_PLACES {
@@ -191,10 +188,15 @@ const IS_RAW: u8 = 2;
 
 /// What a ticket has left for it, with the length before it and the count of places behind it.
 const MAX_PACKED_LEN: usize = 46;
+/// The most characters of a hub's URL.
+const MAX_URL_LEN: usize = 512;
 
 impl PackedUrl {
-    /// None where it doesn't fit, or is no URL of a hub.
+    /// None where it is no URL of a hub.
     pub(super) fn new(url: &str) -> Option<Self> {
+        if url.len() > MAX_URL_LEN {
+            return None;
+        }
         let (scheme, rest) = match url.split_once("://")? {
             ("https", rest) => (0, rest),
             ("http", rest) => (IS_HTTP, rest),
@@ -204,7 +206,12 @@ impl PackedUrl {
             Some(packed) => [&[scheme][..], &packed].concat(),
             None => [&[scheme | IS_RAW][..], rest.as_bytes()].concat(),
         };
-        (bytes.len() <= MAX_PACKED_LEN).then_some(Self(bytes))
+        Some(Self(bytes))
+    }
+
+    /// Whether a ticket for people has room for it.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.len() <= MAX_PACKED_LEN
     }
 
     pub(super) fn unpack(&self) -> Option<String> {

@@ -2,10 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn made(hub: Option<&str>, addresses: &[&str]) -> Option<Ticket> {
+fn made(hub: Option<&str>, addresses: &[&str]) -> Ticket {
+    made_for(TicketKind::Invite, hub, addresses)
+}
+
+fn made_for(kind: TicketKind, hub: Option<&str>, addresses: &[&str]) -> Ticket {
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     Ticket::new(
-        TicketKind::Invite,
+        kind,
         TicketSecret::from_seed(&[7; 32]),
         TeamId::of(b"team"),
         &OpId::of(b"head"),
@@ -22,7 +26,6 @@ fn ticket() -> Ticket {
             "/ip4/192.168.1.5/udp/7637/quic-v1",
         ],
     )
-    .unwrap()
 }
 
 fn not_one() -> TicketError {
@@ -187,21 +190,49 @@ fn every_mistyped_character_is_noticed() {
 #[test]
 fn a_ticket_has_at_most_two_hundred_characters() {
     let longest = format!("https://{}", "h".repeat(66));
-    let full = made(Some(&longest), &["/ip4/10.0.0.1/tcp/1"]).unwrap();
+    let full = made(Some(&longest), &["/ip4/10.0.0.1/tcp/1"]);
     assert!(full.expose_text().len() <= MAX_TEXT_LEN);
     assert_eq!(Ticket::parse(&full.expose_text()), Ok(full.clone()));
     assert_eq!(full.addresses, [longest], "the hub comes first");
-    assert!(!has_room_for(&format!("https://{}", "h".repeat(67))));
-    assert!(made(Some(&format!("https://{}", "h".repeat(67))), &[]).is_none());
+    let longer = format!("https://{}", "h".repeat(67));
+    assert!(!has_room_for(&longer));
+    let without = made(Some(&longer), &["/ip4/10.0.0.1/tcp/1"]);
+    assert!(without.expose_text().len() <= MAX_TEXT_LEN);
+    assert_eq!(without.hubs().next(), None, "it is told beside the ticket");
+    assert_eq!(without.dialled().count(), 1);
     assert!(!has_room_for("ftp://hub.example") && !has_room_for("hub.example"));
 
     let many: Vec<_> = (0..20)
         .map(|n| format!("/ip6/fd00::{n}/tcp/65535"))
         .collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let full = made(None, &many).unwrap();
+    let full = made(None, &many);
     assert!(full.expose_text().len() <= MAX_TEXT_LEN);
     assert_eq!(full.addresses, many[..2], "those that fit, the first ones");
+}
+
+#[test]
+fn a_robots_token_has_its_hub_whatever_the_length() {
+    for url in [
+        format!("https://{}", "h".repeat(67)),
+        format!("https://{}:8443", "Hub.example/".repeat(40)),
+    ] {
+        let token = made_for(TicketKind::Robot, Some(&url), &["/ip4/10.0.0.1/tcp/1"]);
+        let read = Ticket::parse(&token.expose_text()).unwrap();
+        assert_eq!(read.hubs().collect::<Vec<_>>(), [url]);
+        assert_eq!(read, token);
+    }
+    let endless = format!("https://{}", "h".repeat(505));
+    let token = made_for(TicketKind::Robot, Some(&endless), &[]);
+    assert_eq!(token.hubs().next(), None, "no hub has such an address");
+}
+
+#[test]
+fn a_hub_that_is_told_beside_a_ticket_is_asked_first() {
+    let hub = "https://hub.example".to_owned();
+    let ticket = made(None, &["/ip4/10.0.0.1/tcp/1"]).with_hub(hub.clone());
+    assert_eq!(ticket.hubs().collect::<Vec<_>>(), [&hub]);
+    assert_eq!(ticket.clone().with_hub(hub), ticket, "once");
 }
 
 #[test]
@@ -211,9 +242,9 @@ fn addresses_of_every_kind_travel() {
         "/ip4/10.0.0.2/udp/2/quic-v1",
         "/dns4/build/tcp/3",
     ];
-    assert_eq!(made(None, &all).unwrap().addresses, all);
+    assert_eq!(made(None, &all).addresses, all);
     let odd = ["/ip6/FD00:0:0::1/tcp/1"];
-    assert_eq!(made(None, &odd).unwrap().addresses, odd, "kept as spelled");
+    assert_eq!(made(None, &odd).addresses, odd, "kept as spelled");
 }
 
 #[test]
@@ -260,7 +291,6 @@ proptest! {
         let kind = if is_robot { TicketKind::Robot } else { TicketKind::Invite };
         let (secret, team) = (TicketSecret::from_seed(&secret), TeamId::of(&secret));
         let made = Ticket::new(kind, secret, team, &OpId::of(b"op"), hub.as_deref(), &addresses);
-        let made = made.expect("there is room for each of these URLs");
         let text = made.expose_text();
         prop_assert!(text.len() <= MAX_TEXT_LEN);
         prop_assert_eq!(made.hubs().next(), hub.as_deref());

@@ -23,6 +23,9 @@ const CHECK_LEN: usize = 4;
 pub(super) const MAX_TICKET_BYTES: usize =
     (super::MAX_TEXT_LEN - "podsync2-".len()) * 5 / 8 - CHECK_LEN;
 
+/// A robot's token has the whole URL of its hub in it: nobody types it, and its runners find the team by it alone.
+pub(super) const MAX_TOKEN_BYTES: usize = 700;
+
 /// More than anybody pastes with a secret in it.
 const MAX_PASTED_LEN: usize = 16 << 10;
 /// How many that seem to begin in it are read.

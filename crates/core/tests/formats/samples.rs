@@ -216,7 +216,6 @@ pub(crate) fn ticket() -> Ticket {
         Some("https://hub.example"),
         &addresses.map(str::to_owned),
     )
-    .unwrap()
 }
 
 /// Every sample's name and bytes, in the order of `testdata/formats.txt`.

@@ -88,6 +88,7 @@ pub(crate) fn heard(engine: &Engine, event: &Event) -> Option<Happened> {
         | Event::KeyRotated { .. }
         | Event::OwnFeedAdopted { .. }
         | Event::CaughtUp { .. }
+        | Event::NotLetIn { .. }
         | Event::AddressesHeard { .. }
         | Event::TransferProgress { .. }
         | Event::TransferStarved { .. }

@@ -475,6 +475,9 @@ impl Driver {
                 tracing::error!(team = %team.short(), peer = %device.short(), seq, "a feed contradicts itself and is quarantined");
             }
             Event::CaughtUp { team } => tracing::debug!(team = %team.short(), "caught up"),
+            Event::NotLetIn { team } => {
+                tracing::debug!(team = %team.short(), "nobody who is connected lets this device in");
+            }
             other => tracing::info!(event = ?other),
         }
         // Nobody may be listening.

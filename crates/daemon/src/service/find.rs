@@ -16,11 +16,10 @@ use tokio::{
 
 use crate::{
     call::Context,
-    clock::now_ms,
     error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
-    service::names::duration,
+    service::absent::Absent,
 };
 
 /// A version that a reference came to.
@@ -55,8 +54,6 @@ pub(crate) struct Named {
 
 /// How long after its start a daemon may still be about to hear what was shared while it was away.
 pub(crate) const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
-/// The most devices that a line names.
-const MAX_NAMED: usize = 4;
 
 /// How long somebody waits for a version.
 #[derive(Debug, Clone, Copy)]
@@ -87,70 +84,6 @@ struct Asked {
 impl Asked {
     fn has_answered(self) -> bool {
         self.members > 0 || self.hub == Some(true)
-    }
-}
-
-/// The devices of a team that aren't connected.
-#[derive(Debug)]
-pub(crate) struct Absent {
-    /// The team is this device alone, and has no hub.
-    is_nobody_else: bool,
-    away: Vec<Away>,
-}
-
-#[derive(Debug)]
-struct Away {
-    name: String,
-    /// Unix milliseconds of what it said last.
-    heard_ms: Option<u64>,
-}
-
-impl Absent {
-    /// `waiting for bob/laptop (offline, last heard 14 min ago), hub asked`; none where all are there.
-    pub(crate) fn line(&self, hub: Option<bool>) -> Option<String> {
-        let for_whom = self.away.iter().map(|away| match away.heard_ms {
-            Some(heard_ms) => {
-                let ago = duration(now_ms().saturating_sub(heard_ms) / 1000);
-                format!("{} (offline, last heard {ago} ago)", away.name)
-            }
-            None => format!("{} (offline)", away.name),
-        });
-        let mut for_whom: Vec<_> = for_whom.take(MAX_NAMED).collect();
-        if for_whom.is_empty() {
-            return None;
-        }
-        if self.away.len() > MAX_NAMED {
-            for_whom.push(format!("{} more", self.away.len() - MAX_NAMED));
-        }
-        let hub = match hub {
-            Some(true) => ", hub asked",
-            Some(false) => ", hub not reached",
-            None => "",
-        };
-        Some(format!("waiting for {}{hub}", for_whom.join(", ")))
-    }
-
-    /// Who isn't there may know of it.
-    fn explain(&self, error: ApiError) -> ApiError {
-        let names: Vec<_> = self
-            .away
-            .iter()
-            .take(MAX_NAMED)
-            .map(|away| &*away.name)
-            .collect();
-        let who = match (&names[..], self.away.len()) {
-            ([], _) => return error,
-            ([one], 1) => format!("{one} is"),
-            (names, count) if count > names.len() => {
-                format!("{} and {} more are", names.join(", "), count - names.len())
-            }
-            (names, _) => format!("{} are", names.join(", ")),
-        };
-        let hint = match &error.hint {
-            Some(hint) => format!("{hint}; {who} offline and may know of it: --wait TIME waits"),
-            None => format!("{who} offline and may know of it: --wait TIME waits"),
-        };
-        error.hint(hint)
     }
 }
 
@@ -201,7 +134,7 @@ impl Finder {
             };
             // A removal may have been told before anybody listened here.
             self.check_is_member(team).await?;
-            let absent = self.absent(team).await?;
+            let absent = Absent::read(&self.node, self.device, team).await?;
             let nobody_else = absent.is_nobody_else;
             let has_told = asked.is_some_and(|asked: Asked| {
                 asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
@@ -251,36 +184,6 @@ impl Finder {
             other => return Err(Failure::unexpected(&other)),
         };
         Ok(Asked { members, hub: hub? })
-    }
-
-    /// Who of the team isn't connected.
-    pub(crate) async fn absent(&self, team: TeamId) -> Result<Absent, Failure> {
-        let me = self.device;
-        let absent = self.node.read(move |engine| {
-            let connected = engine.connected(&team);
-            let heard = engine.last_heard(&team);
-            let roster = engine.roster(&team);
-            let devices = roster.into_iter().flat_map(|roster| roster.devices());
-            let others: Vec<_> = devices
-                .filter(|record| record.device != me && !record.robot)
-                .collect();
-            let is_nobody_else = others.is_empty() && engine.hub_url(&team).is_none();
-            let away = others
-                .into_iter()
-                .filter(|record| !connected.contains(&record.device));
-            let away = away.map(|record| {
-                let heard = heard.iter().find(|heard| heard.device == record.device);
-                Away {
-                    name: format!("{}/{}", record.member, record.label),
-                    heard_ms: heard.map(|heard| heard.time_ms),
-                }
-            });
-            Absent {
-                is_nobody_else,
-                away: away.collect(),
-            }
-        });
-        Ok(absent.await?)
     }
 
     /// Fails where this device was removed from the team.

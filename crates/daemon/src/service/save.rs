@@ -34,7 +34,7 @@ use crate::{
             capture::Capturer,
             pack::{Packed, Packer},
         },
-        share::Share,
+        share::{Newer, Share},
         skew,
     },
     settings::Settings,
@@ -65,7 +65,12 @@ impl Handle<pods::Save> for Save {
         let team = team_of(&self.node, &context).await?;
         let (mut saved, _turn) = self.save_privately(team, &call, None, &context).await?;
         if call.share || self.settings.shares_by_itself(&call.pod) {
-            let mut shared = self.share.share(team, &saved.reference, &context).await?;
+            let newer = self.newer_than(team, &saved, &call).await?;
+            let mut shared = self
+                .share
+                .share(team, &saved.reference, newer.is_some(), &context)
+                .await?;
+            saved.warnings.extend(newer.map(|newer| newer.warning()));
             shared.durable = self
                 .hubs
                 .bring_to_bucket(team, call.durable, &context)
@@ -169,6 +174,22 @@ impl Save {
             })
         };
         self.teller.tell(team, told).await;
+    }
+
+    /// A state that is the same as in an earlier version was saved then, and the team may have a later one.
+    async fn newer_than(
+        &self,
+        team: TeamId,
+        saved: &pods::Saved,
+        call: &pods::Save,
+    ) -> Result<Option<Newer>, Failure> {
+        if !saved.unchanged {
+            return Ok(None);
+        }
+        let same = self.share.finder.resolve(team, &saved.reference).await?;
+        self.share
+            .newer_than(team, &same.found, &call.consents)
+            .await
     }
 
     async fn unchanged(&self, team: TeamId, version: VersionId) -> Result<pods::Saved, Failure> {

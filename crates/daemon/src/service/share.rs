@@ -63,11 +63,13 @@ impl Handle<pods::Share> for Share {
         let team = team_of(&self.node, &context).await?;
         let reference = self.newest_private(team, &call.reference).await?;
         let found = self.finder.resolve(team, &reference).await?.found;
-        self.check_is_newest(team, &found, &call).await?;
-        let pod = found.pod().clone();
-        let _turn = self.locks.lock(team, &pod).await;
-        let mut shared = self.share(team, &reference, &context).await?;
+        let newer = self.newer_than(team, &found, &call.consents).await?;
+        let _turn = self.locks.lock(team, found.pod()).await;
+        let mut shared = self
+            .share(team, &reference, newer.is_some(), &context)
+            .await?;
         shared.warnings = skew::warnings(&self.node, team).await?;
+        shared.warnings.extend(newer.map(|newer| newer.warning()));
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, &context)
@@ -77,38 +79,41 @@ impl Handle<pods::Share> for Share {
 }
 
 impl Share {
-    /// Teammates would take an older state for the newest: not shared unasked.
-    async fn check_is_newest(
+    /// The newest version of the team where it was saved after this one. Nobody gets an older state for the
+    /// newest, and it is not shared unasked either.
+    pub(crate) async fn newer_than(
         &self,
         team: TeamId,
         found: &Found,
-        call: &pods::Share,
-    ) -> Result<(), Failure> {
+        consents: &BTreeSet<Consent>,
+    ) -> Result<Option<Newer>, Failure> {
         let Found::Private(private) = found else {
-            return Ok(());
+            return Ok(None);
         };
-        if call.consents.contains(&Consent::OlderState) {
-            return Ok(());
-        }
         let (pod, created_ms) = (private.pod.clone(), private.created_ms);
         let newer = self.node.read(move |engine| {
             let catalog = engine.catalog(&team)?;
             let tips = catalog.tips(&pod).into_iter();
             let newest = tips.max_by_key(|record| record.publication.created_ms)?;
-            let newer = newest.publication.created_ms > created_ms;
-            newer.then(|| (catalog.exact_reference(newest), newest.author.to_string()))
+            (newest.publication.created_ms > created_ms).then(|| Newer {
+                reference: catalog.exact_reference(newest),
+                author: newest.author.to_string(),
+            })
         });
-        match newer.await? {
-            None => Ok(()),
-            Some((newest, author)) => Err(ApiError::unconfirmed(
-                Consent::OlderState,
-                format!(
-                    "{author} shared {newest} after {} was saved, and teammates would get the older state as \
-                     the newest version",
-                    private_reference(private)
-                ),
-            )
-            .into()),
+        let newer = newer.await?;
+        match &newer {
+            Some(Newer { reference, author }) if !consents.contains(&Consent::OlderState) => {
+                Err(ApiError::unconfirmed(
+                    Consent::OlderState,
+                    format!(
+                        "{author} shared {reference}, which was saved after {}. It stays the newest version, and \
+                         teammates get the older state only by its own number",
+                        private_reference(private)
+                    ),
+                )
+                .into())
+            }
+            _ => Ok(newer),
         }
     }
 
@@ -124,11 +129,12 @@ impl Share {
         Ok(newest.await?.unwrap_or_else(|| text.to_owned()))
     }
 
-    /// Shares one version; the caller holds the pod's turn.
+    /// Shares one version, which `is_older` than what the team has; the caller holds the pod's turn.
     pub(crate) async fn share(
         &self,
         team: TeamId,
         reference: &str,
+        is_older: bool,
         context: &Arc<Context>,
     ) -> Result<pods::Shared, Failure> {
         let named = self.finder.resolve(team, reference).await?;
@@ -151,7 +157,7 @@ impl Share {
         let held = held.ok_or_else(|| bytes_gone(reference))?;
         let held = self.without_private_packs(team, held, context).await?;
         fail::fail_point!("daemon::share::packs");
-        let (number, version, already) = self.publish(team, held, &private).await?;
+        let (number, version, already) = self.publish(team, held, &private, is_older).await?;
         let reference = self
             .finder
             .resolve(team, &format!("{}@{version}", private.pod))
@@ -283,6 +289,7 @@ impl Share {
         team: TeamId,
         mut held: HeldVersion,
         private: &PrivateVersion,
+        is_older: bool,
     ) -> Result<(u64, VersionId, bool), Failure> {
         let manifest = held.manifest().map_err(Failure::damaged)?;
         for _ in 0..MAX_RESEALS {
@@ -308,6 +315,7 @@ impl Share {
                 state_len: private.state_len,
                 entry_count: private.entry_count,
                 tags: Vec::new(),
+                is_older,
                 replaces: Some(private.version),
             };
             match self
@@ -350,5 +358,20 @@ impl Share {
     async fn forget_held(&self, team: TeamId, version: VersionId) -> Result<(), Failure> {
         let versions: Arc<Versions> = Arc::clone(&self.versions);
         Ok(tokio::task::spawn_blocking(move || versions.remove(team, version)).await??)
+    }
+}
+
+/// A version of the team that was saved after the one that is to be shared.
+pub(crate) struct Newer {
+    reference: String,
+    author: String,
+}
+
+impl Newer {
+    pub(crate) fn warning(&self) -> String {
+        format!(
+            "{}, which {} shared, was saved later and stays the newest version",
+            self.reference, self.author
+        )
     }
 }

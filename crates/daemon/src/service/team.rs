@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use podsync_api::{ApiError, Consent, ErrorCode, team};
 use podsync_core::{
     DeviceId, DeviceLabel, TeamId, TeamName,
-    engine::{Answer, Command, Engine, EngineError, InviteOptions},
+    engine::{Answer, Command, Engine, EngineError},
     membership::{HUB_KEY, HUB_URL, MemberRecord, Role},
-    ticket::{RecoveryKey, has_room_for},
+    ticket::RecoveryKey,
 };
 use podsync_net::{Multiaddr, Net};
 
@@ -24,7 +24,6 @@ pub(crate) use self::roles::role_to;
 use crate::{
     addresses::announced,
     call::{Context, Handle},
-    clock::now_ms,
     error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
@@ -71,38 +70,6 @@ impl Handle<team::CreateTeam> for Team {
                 team,
                 name: call.name,
                 recovery_key: recovery.expose_text().to_string(),
-            }),
-            other => Err(Failure::unexpected(&other)),
-        }
-    }
-}
-
-impl Handle<team::Invite> for Team {
-    async fn handle(
-        self: Arc<Self>,
-        call: team::Invite,
-        context: Arc<Context>,
-    ) -> Result<team::Invited, Failure> {
-        let team = team_of(&self.node, &context).await?;
-        let expires_ms = now_ms().saturating_add(call.expires_s.saturating_mul(1000));
-        let options = InviteOptions {
-            team,
-            role: role_of(call.role),
-            member: None,
-            expires_ms,
-            uses: call.uses,
-            robot: None,
-            addresses: self.ticket_addresses(),
-        };
-        let answer = self.node.command(Command::Invite(options)).await??;
-        self.hubs.tell_hub(team).await;
-        match answer {
-            Answer::Invited { ticket } => Ok(team::Invited {
-                ticket: ticket.expose_text().to_string(),
-                role: call.role,
-                expires_ms,
-                uses: call.uses,
-                invite: ticket.secret().id(),
             }),
             other => Err(Failure::unexpected(&other)),
         }
@@ -208,12 +175,6 @@ impl Handle<team::SetHub> for Team {
         let team = team_of(&self.node, &context).await?;
         let witness = match &call.url {
             // One that doesn't answer would only be found out by everybody else.
-            Some(url) if !has_room_for(url) => {
-                let text = format!("the URL {url} does not fit into a ticket");
-                let hint = "give the hub a name of at most 66 characters, port included; behind https:// or http:// it \
-                            may have small letters, digits, dots and hyphens, or any 45 characters";
-                return Err(ApiError::new(ErrorCode::Invalid, text).hint(hint).into());
-            }
             Some(url) => {
                 let client = self.hubs.client(team, url)?;
                 client.team_info().await.map_err(Failure::from)?.witness

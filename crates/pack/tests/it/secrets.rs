@@ -14,7 +14,7 @@ fn ticket() -> String {
     let secret = TicketSecret::from_seed(&[7; 32]);
     let (team, op) = (TeamId::of(b"team"), OpId::of(b"op"));
     let ticket = Ticket::new(TicketKind::Invite, secret, team, &op, None, &[]);
-    ticket.unwrap().expose_text().to_string()
+    ticket.expose_text().to_string()
 }
 
 fn save(path: &Path, allow_secrets: bool) -> Result<(), SaveError> {

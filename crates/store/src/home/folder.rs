@@ -14,7 +14,7 @@ use super::{HomeError, atomic, lock};
 use crate::StoreError;
 
 /// What a folder may have in it that is to become a home: put there for it, or by the system.
-const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
+pub(super) const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
 
 /// Files that every home gets. Two of them side by side are no accident.
 const MARKS: [&str; 6] = [
@@ -107,10 +107,13 @@ pub(super) fn refuse_writable(root: &Path) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// Refuses a link where a folder of ours should be: files are deleted there.
-pub(super) fn refuse_link(folder: &Path) -> Result<(), HomeError> {
+/// Refuses a link or a file where a folder of ours should be: files are deleted there.
+pub(super) fn refuse_other(folder: &Path) -> Result<(), HomeError> {
     match folder.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => Err(HomeError::Link {
+            path: folder.to_owned(),
+        }),
+        Ok(metadata) if !metadata.is_dir() => Err(HomeError::InTheWay {
             path: folder.to_owned(),
         }),
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

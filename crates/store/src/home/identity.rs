@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use podsync_core::{keys::DeviceSecret, seal::SecretKey};
+use podsync_core::{DeviceId, keys::DeviceSecret, seal::SecretKey};
 use zeroize::Zeroizing;
 
 use super::HomeError;
@@ -19,27 +19,45 @@ use crate::{StoreError, atomic, error::Remedy};
 const SEED_LEN: usize = 32;
 const SEED: &str = "identity";
 const DEVICE: &str = "device";
+/// More than a device's id has.
+const MAX_NOTED_LEN: usize = 80;
 
 pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
-    let Some(seed) = load_seed(&root.join(SEED))? else {
-        return Ok(None);
-    };
-    let (path, made) = (root.join(DEVICE), device(&seed));
-    match fs::read(&path) {
-        Ok(bytes) if bytes.trim_ascii() == made.trim_ascii().as_bytes() => Ok(Some(seed)),
-        Ok(bytes) => {
-            let noted = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
-            let what = format!(
-                "its key belongs to device {}, and the file `{DEVICE}` beside it names {:?}",
-                made.trim_end(),
-                noted.trim_end()
-            );
-            Err(damaged(&root.join(SEED), what))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            atomic::write_atomic(&path, made.as_bytes(), 0o600)?;
+    let (path, noted) = (root.join(DEVICE), noted_device(root)?);
+    match (load_seed(&root.join(SEED))?, noted) {
+        (Some(seed), None) => {
+            atomic::write_atomic(&path, device(&seed).as_bytes(), 0o600)?;
             Ok(Some(seed))
         }
+        (Some(seed), Some(noted)) if noted == device(&seed).trim_end() => Ok(Some(seed)),
+        (_, Some(noted)) if noted.parse::<DeviceId>().is_err() => {
+            let what = format!("it says {noted:?} instead of a device");
+            Err(damaged(&path, what, Remedy::Note))
+        }
+        (Some(seed), Some(noted)) => {
+            let what = format!(
+                "its key belongs to device {}, and the file `{DEVICE}` beside it names {noted}",
+                device(&seed).trim_end()
+            );
+            Err(damaged(&root.join(SEED), what, Remedy::Identity))
+        }
+        (None, Some(noted)) => {
+            let what = format!("it is gone, and it was the key of the device {noted}");
+            Err(damaged(&root.join(SEED), what, Remedy::Identity))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// What the file beside the key says, at most a line of it.
+fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
+    let path = root.join(DEVICE);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let noted = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_NOTED_LEN)]);
+            Ok(Some(noted.trim().to_owned()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }
@@ -101,16 +119,16 @@ fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
         Ok(seed) => Ok(Some(SecretKey::from_bytes(*seed))),
         Err(_) => {
             let what = format!("a key has {SEED_LEN} bytes, and this file has another length");
-            Err(damaged(path, what))
+            Err(damaged(path, what, Remedy::Identity))
         }
     }
 }
 
-fn damaged(path: &Path, what: String) -> HomeError {
+fn damaged(path: &Path, what: String, remedy: Remedy) -> HomeError {
     StoreError::Damaged {
         path: path.to_owned(),
         what,
-        remedy: Remedy::Identity,
+        remedy,
     }
     .into()
 }

@@ -1,9 +1,10 @@
 //! The lock that keeps a home to one process.
 
 use std::{
+    fmt,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -12,6 +13,84 @@ use crate::StoreError;
 
 /// The most that is read of what a holder wrote about itself.
 const MAX_HOLDER_LEN: u64 = 200;
+/// Where Linux shows the open files of a process.
+const PROCESSES: &str = "/proc";
+
+/// Who holds a home, as it says itself. It may have only just taken it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process; none where it has not said so yet.
+    pub process: Option<u32>,
+    pub purpose: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.process {
+            Some(id) => write!(f, "process {id} ({})", self.purpose),
+            None => f.write_str("another process"),
+        }
+    }
+}
+
+impl Holder {
+    fn read(file: &File) -> Self {
+        let mut text = String::new();
+        let read = file.take(MAX_HOLDER_LEN).read_to_string(&mut text);
+        read.ok()
+            .and_then(|_| Self::parse(text.trim()))
+            .unwrap_or(Self {
+                process: None,
+                purpose: String::new(),
+            })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (id, purpose) = text.strip_prefix("process ")?.split_once(" (")?;
+        Some(Self {
+            process: Some(id.parse().ok()?),
+            purpose: purpose.strip_suffix(')')?.to_owned(),
+        })
+    }
+
+    /// Whether the process that it names has the lock open. What a lock says may be of a process before, or of
+    /// another machine or container that sees the same folder.
+    pub(super) fn has_open(&self, path: &Path) -> bool {
+        let Some(id) = self.process else {
+            return false;
+        };
+        let open = Path::new(PROCESSES).join(id.to_string()).join("fd");
+        if !Path::new(PROCESSES).join("self/fd").exists() {
+            // No such folder on this system: it is taken at its word.
+            return true;
+        }
+        let (Ok(lock), Ok(files)) = (path.metadata(), open.read_dir()) else {
+            return false;
+        };
+        let is_lock = |file: io::Result<std::fs::DirEntry>| {
+            let metadata = file.and_then(|file| file.path().metadata());
+            metadata.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
+        };
+        files.into_iter().any(is_lock)
+    }
+}
+
+/// Who holds the lock at `path` now; none where nobody does. Nothing is made or changed.
+pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::read(path)(error).into()),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(Some(Holder::read(&file))),
+        Err(TryLockError::Error(source)) => Err(HomeError::NoLocks {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
 
 /// Locks `path` and writes into it who holds it.
 pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
@@ -31,7 +110,7 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
         Err(TryLockError::WouldBlock) => {
             return Err(HomeError::InUse {
                 path: path.parent().unwrap_or(path).to_owned(),
-                holder: holder(&file),
+                holder: Holder::read(&file),
             });
         }
         Err(TryLockError::Error(source)) => {
@@ -63,13 +142,4 @@ pub(super) fn is_one(path: &Path) -> bool {
     let mut text = String::new();
     let read = file.take(MAX_HOLDER_LEN).read_to_string(&mut text);
     read.is_ok() && (text.is_empty() || text.starts_with("process "))
-}
-
-/// Who holds the lock, as it says itself; it may have only just taken it.
-fn holder(file: &File) -> String {
-    let mut text = String::new();
-    match file.take(MAX_HOLDER_LEN).read_to_string(&mut text) {
-        Ok(_) if !text.trim().is_empty() => text.trim().to_owned(),
-        _ => "another process".to_owned(),
-    }
 }

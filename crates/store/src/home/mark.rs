@@ -16,8 +16,8 @@ const CONTEXT: &str = "podsync 2026 home mark 1";
 /// Compares the mark in `root` with the one it should have; a new home gets its mark.
 pub(super) fn check(root: &Path) -> Result<(), HomeError> {
     let path = root.join("machine");
-    match fs::read_to_string(&path) {
-        Ok(found) if found.trim() == of(root)? => Ok(()),
+    match fs::read(&path) {
+        Ok(found) if found.trim_ascii() == of(root)?.as_bytes() => Ok(()),
         Ok(_) => Err(HomeError::CopiedHome {
             path: root.to_owned(),
         }),

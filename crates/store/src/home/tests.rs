@@ -72,10 +72,19 @@ fn a_second_one_is_told_who_holds_it() {
         panic!("{error}")
     };
     assert_eq!(
-        *holder,
+        holder.to_string(),
         format!("process {} (podsync daemon)", std::process::id())
     );
+    assert_eq!(Home::holder(folder.path()).unwrap().as_ref(), Some(holder));
+    assert!(Home::is_held_by(folder.path(), holder));
+    let other = Holder {
+        process: Some(1),
+        ..holder.clone()
+    };
+    assert!(!Home::is_held_by(folder.path(), &other));
     drop(guard);
+    assert_eq!(Home::holder(folder.path()).unwrap(), None);
+    assert!(!Home::is_held_by(folder.path(), holder), "it has let go");
     Home::open(folder.path(), "podsync save").unwrap();
 }
 
@@ -337,4 +346,66 @@ fn a_home_that_cannot_be_written_is_told_as_such() {
         matches!(error, HomeError::Store(StoreError::Io { .. })),
         "{error}"
     );
+}
+
+#[test]
+fn what_a_lock_says_of_a_process_that_has_it_not_open_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "podsync daemon").unwrap();
+    // As it is read in another container: the number means another process there.
+    let parent = std::os::unix::process::parent_id();
+    let says = format!("process {parent} (podsync daemon)\n");
+    fs::write(folder.path().join("lock"), says).unwrap();
+    let holder = Home::holder(folder.path()).unwrap().unwrap();
+    assert_eq!(holder.process, Some(parent));
+    if Path::new("/proc/self/fd").exists() {
+        assert!(!Home::is_held_by(folder.path(), &holder));
+    }
+    for nonsense in [
+        "",
+        "process",
+        "process x (y)",
+        "process 1",
+        "1 (podsync daemon)",
+    ] {
+        fs::write(folder.path().join("lock"), nonsense).unwrap();
+        let holder = Home::holder(folder.path()).unwrap().unwrap();
+        assert_eq!(holder.process, None, "{nonsense:?}");
+        assert!(!Home::is_held_by(folder.path(), &holder));
+    }
+    drop(home);
+}
+
+#[test]
+fn a_new_home_is_taken_back_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    let make = |root: &Path| {
+        let home = Home::open(root, "a test").unwrap();
+        home.create_identity(&seed()).unwrap();
+        fs::write(home.tmp().join("pack-1"), "half").unwrap();
+        fs::create_dir_all(root.join("blobs/data")).unwrap();
+    };
+    let new = NewHome::at(&root).unwrap();
+    make(&root);
+    assert_eq!(NewHome::at(&root), None, "there is a home");
+    new.take_back().unwrap();
+    assert!(!root.exists());
+
+    // What lay there beforehand stays.
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("config.toml"), "mdns = false\n").unwrap();
+    fs::write(root.join("daemon.log"), "of before").unwrap();
+    let new = NewHome::at(&root).unwrap();
+    make(&root);
+    new.take_back().unwrap();
+    let left: Vec<_> = root
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+
+    fs::write(root.join("notes"), "mine").unwrap();
+    assert_eq!(NewHome::at(&root), None, "somebody else's");
 }

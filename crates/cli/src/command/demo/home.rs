@@ -95,6 +95,7 @@ impl DemoHome {
             ticket: ticket.to_owned(),
             member: member(self.name)?,
             label: "laptop".to_owned(),
+            hub: None,
         };
         self.client.call(&join).await.map(drop)
     }

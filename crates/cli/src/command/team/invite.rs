@@ -87,6 +87,12 @@ async fn ticket(context: &Context, offer: Offer) -> Result<(), ApiError> {
         invited.role,
         duration(offer.expires)
     ));
+    if let Some(hub) = &invited.hub_left_out {
+        context.printer.note(format_args!(
+            "The ticket has no room for the URL of the team's hub. If no member is online, the other person runs \
+             `podsync team join --hub {hub}`."
+        ));
+    }
     Ok(())
 }
 

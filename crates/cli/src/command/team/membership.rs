@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode, team};
-use podsync_core::{MemberName, TeamName, ticket::Ticket};
+use podsync_core::{
+    MemberName, TeamName,
+    ticket::{Ticket, has_room_for},
+};
+use podsync_daemon::NewHome;
 
 use crate::{
     arguments::Yes,
@@ -52,6 +56,10 @@ pub(super) enum Role {
 pub(crate) struct Join {
     /// The ticket. Safer: enter it at the prompt, pass `-` to read it from stdin, or set PODSYNC_TICKET
     ticket: Option<String>,
+    /// URL of the team's hub, if the ticket has no room for it: `team invite` says so. Needed only if no
+    /// member is online
+    #[arg(long, value_name = "URL")]
+    hub: Option<String>,
     #[command(flatten)]
     me: Me,
 }
@@ -144,9 +152,16 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
         ticket,
         member: join.me.member()?,
         label: join.me.label(),
+        hub: join.hub,
     };
+    let new = context.new_home().await?;
     context.ensure_key().await?;
-    let joined = call(context, Needs::Network, &request).await?;
+    let joined = match (call(context, Needs::Network, &request).await, new) {
+        (Err(error), Some(new)) if error.code != ErrorCode::Cancelled => {
+            return Err(give_up(context, new, error).await);
+        }
+        (joined, _) => joined?,
+    };
     context.printer.result(&joined, welcome)
 }
 
@@ -171,6 +186,22 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// What was made for a join that came to nothing goes: the daemon, and the key unless a team may know it already.
+async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
+    let ended = match context.stop_daemon().await {
+        Ok(_) if error.may_be_done => return error,
+        Ok(_) => new.take_back(),
+        Err(error) => Err(error),
+    };
+    if let Err(left) = ended {
+        context.printer.warn(format_args!(
+            "podsync could not remove what it made for this join: {}",
+            left.message
+        ));
+    }
+    error
 }
 
 pub(super) async fn leave(context: &Context, leave: Leave) -> Result<(), ApiError> {
@@ -248,6 +279,11 @@ pub(super) async fn set_role(context: &Context, set: SetRole) -> Result<(), ApiE
 pub(super) async fn set_hub(context: &Context, set: SetHub) -> Result<(), ApiError> {
     let request = team::SetHub { url: set.url };
     let set = call(context, Needs::Network, &request).await?;
+    if let Some(url) = set.url.as_deref().filter(|url| !has_room_for(url)) {
+        context.printer.warn(format_args!(
+            "tickets have no room for {url}. Who joins while no member is online adds --hub {url}"
+        ));
+    }
     context.printer.result(&set, |set| match &set.url {
         None => "The team has no hub now.".to_owned(),
         Some(url) if set.witnesses => {

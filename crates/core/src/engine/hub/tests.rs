@@ -125,6 +125,7 @@ impl Home {
             state_len: 1,
             entry_count: 1,
             tags: Vec::new(),
+            is_older: false,
             replaces: None,
         };
         self.must(Command::Publish(Box::new(publish)));
@@ -371,6 +372,41 @@ fn a_hub_that_fails_is_asked_again_and_one_that_refuses_is_not() {
     assert!(matches!(reply(&end), Some(Err(EngineError::NotLetInByHub(said))) if said == why));
 }
 
+/// Whoever else a ticket leads to is tried once those who are connected have all said no.
+#[test]
+fn it_is_told_when_nobody_who_is_connected_lets_a_newcomer_in() {
+    let (_, _, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let strangers = [8, 9].map(|n| DeviceSecret::from_seed([n; 32]).id());
+    for device in strangers {
+        newcomer.give(Input::Connected { device });
+    }
+    let mut outputs = newcomer.join(&ticket);
+    let told = |outputs: &[Output]| {
+        let is_told = |output: &Output| matches!(output, Output::Event(Event::NotLetIn { .. }));
+        outputs.iter().any(is_told)
+    };
+    for _ in strangers {
+        assert!(!told(&outputs), "somebody is still being asked");
+        let asked = outputs.iter().find_map(|output| match output {
+            Output::Request { id, .. } => Some(*id),
+            _ => None,
+        });
+        let refused = ResponseIn::MembershipRefused(RefusedReason::UnknownTeam);
+        outputs = newcomer.give(Input::Response {
+            id: asked.unwrap(),
+            result: Ok(refused),
+        });
+    }
+    assert!(told(&outputs));
+    // Both have said no, and the hub was never reached: nobody can have written the join.
+    let end = newcomer.pass(Duration::from_secs(30));
+    assert!(matches!(
+        reply(&end),
+        Some(Err(EngineError::NobodyWitnessed { .. }))
+    ));
+}
+
 #[test]
 fn a_hub_that_was_never_reached_has_refused_nothing() {
     let (_, team, ticket) = founder();
@@ -387,8 +423,9 @@ fn a_hub_that_was_never_reached_has_refused_nothing() {
         let end = newcomer.pass(Duration::from_secs(30));
         match reply(&end) {
             Some(Err(EngineError::NotLetInByHub(_))) => assert!(is_refusal),
-            Some(Err(error @ EngineError::NobodyWitnessed { .. })) => {
+            Some(Err(error @ EngineError::NobodyWitnessed { may_be_in, .. })) => {
                 assert!(!is_refusal);
+                assert!(may_be_in, "the hub may have written the join");
                 assert!(error.to_string().ends_with("connection refused"), "{error}");
             }
             other => panic!("{other:?}"),

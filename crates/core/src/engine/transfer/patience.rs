@@ -1,6 +1,6 @@
 //! When nobody has what is missing: how long that is borne, and who failed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{Account, Action, INTERRUPTION, Provider, STARVED_AFTER, Slots, Transfer};
 use crate::engine::error::EngineError;
@@ -30,7 +30,7 @@ impl Transfer {
                 why: EngineError::NoProvider {
                     missing,
                     blob,
-                    failed: self.those(Account::has_failed),
+                    failed: self.who_went_away(),
                     lied: self.those(Account::has_lied),
                 },
             });
@@ -66,6 +66,15 @@ impl Transfer {
                 .providers
                 .values()
                 .any(|account| account.promises() && self.is_of_use(account))
+    }
+
+    /// Who stopped sending, or sent something and is gone: that is nobody's fault.
+    fn who_went_away(&self) -> Vec<Provider> {
+        let mut away: BTreeSet<_> = self.those(Account::has_failed).into_iter().collect();
+        let gone = self.interrupted.iter().copied();
+        let lied = self.those(Account::has_lied);
+        away.extend(gone.filter(|provider| !lied.contains(provider)));
+        away.into_iter().collect()
     }
 
     fn those(&self, matches: fn(&Account) -> bool) -> Vec<Provider> {

@@ -131,17 +131,28 @@ fn who_sent_something_and_vanished_is_waited_for() {
 }
 
 #[test]
-fn who_sent_something_and_stays_away_is_given_up_in_the_end() {
+fn who_sent_something_and_stays_away_is_given_up_in_the_end_and_not_called_a_liar() {
     let mut slots = Slots::default();
     let mut transfer = transfer(Units::whole(LEN));
     transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    transfer.provider_has(peer(2), BLOB, Units::whole(1 << 20));
     let fetches = asked(&transfer.poll(Duration::ZERO, &mut slots));
-    transfer.fetch_progress(fetches[0].0, 3 << 20, SECOND, &mut slots);
+    let of = |peer| fetches.iter().find(|(_, provider, _)| *provider == peer);
+    transfer.fetch_progress(of(peer(1)).unwrap().0, 3 << 20, SECOND, &mut slots);
     transfer.provider_gone(&peer(1), &mut slots);
     transfer.provider_may_return(peer(1));
+    // It was asked and has never sent anything.
+    transfer.provider_gone(&peer(2), &mut slots);
+    transfer.provider_may_return(peer(2));
     transfer.poll(SECOND, &mut slots);
     let end = transfer.poll(SECOND + INTERRUPTION, &mut slots);
-    assert!(matches!(end.last(), Some(Action::Failed { .. })), "{end:?}");
+    let Some(Action::Failed {
+        why: EngineError::NoProvider { failed, lied, .. },
+    }) = end.last()
+    else {
+        panic!("{end:?}")
+    };
+    assert_eq!((&failed[..], &lied[..]), (&[peer(1)][..], &[][..]));
 }
 
 /// The fetches among what a transfer wants: at whom, and of which bytes.

@@ -22,6 +22,7 @@ use crate::{
     hub::sync::HubSync,
     node::handle::Node,
     service::{
+        absent::Absent,
         find::Finder,
         holdings::Holdings,
         names::{DeviceNames, bytes},
@@ -196,7 +197,7 @@ impl Fetcher {
         done: u64,
         total: u64,
     ) -> Result<(), Failure> {
-        let absent = self.finder.absent(fetching.team).await?;
+        let absent = Absent::read(&self.node, self.finder.device, fetching.team).await?;
         let hub = match self.hubs.hub(fetching.team).await {
             Ok(None) => None,
             Ok(Some(_)) => Some(self.hubs.trouble(fetching.team).await?.is_none()),
@@ -258,22 +259,47 @@ impl Fetcher {
         }
         let author = names.name(&fetching.prefer);
         let trouble = self.hubs.trouble(fetching.team).await?;
-        let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
-        let text = match failed.is_empty() {
-            true => format!("no connected device has the {missing} that are missing{trouble}"),
-            false => format!(
-                "{missing} are missing: {} went away or stopped sending{trouble}",
-                named(failed)
-            ),
-        };
-        Ok(ApiError::new(ErrorCode::Unreachable, text)
-            .hint(format!(
-                "what arrived is kept: try again when {author}, who made the version, or someone who pulled it, is online"
-            ))
-            .into())
+        Ok(not_there(&missing, &named(failed), trouble, &author).into())
     }
+}
+
+/// Nobody who was reached has what is missing; `gone` are those who sent something before.
+fn not_there(missing: &str, gone: &str, trouble: Option<String>, author: &str) -> ApiError {
+    let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
+    let text = match gone {
+        "" => format!("no connected device has the {missing} that are missing{trouble}"),
+        gone => format!("{missing} are missing: {gone} went away or stopped sending{trouble}"),
+    };
+    ApiError::new(ErrorCode::Unreachable, text).hint(format!(
+        "what arrived is kept: try again when {author}, who made the version, or someone who pulled it, is online"
+    ))
 }
 
 fn patience(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_that_goes_away_is_told_as_that_and_not_as_damage() {
+        let gone = not_there("1.5 MB", "bob/laptop", None, "alice/desk");
+        assert_eq!(gone.code, ErrorCode::Unreachable);
+        assert_eq!(
+            gone.message,
+            "1.5 MB are missing: bob/laptop went away or stopped sending"
+        );
+        let hint = gone.hint.unwrap();
+        assert!(hint.contains("what arrived is kept") && hint.contains("alice/desk"));
+        assert!(!hint.contains("verify") && !hint.contains("disk"), "{hint}");
+
+        let trouble = Some("the hub at https://hub.example does not answer".to_owned());
+        let never = not_there("1.5 MB", "", trouble, "alice/desk");
+        assert_eq!(
+            never.message,
+            "no connected device has the 1.5 MB that are missing; the hub at https://hub.example does not answer"
+        );
+    }
 }

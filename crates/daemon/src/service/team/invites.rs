@@ -1,20 +1,55 @@
-//! Invites that are open, and how one is taken back.
+//! Invites: how one is made, which are open, and how one is taken back.
 
 use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
-    engine::{Command, Engine},
+    TeamId,
+    engine::{Answer, Command, Engine, InviteOptions},
     membership::{InviteRecord, Roster},
+    ticket::Ticket,
 };
 
-use super::{Team, role_to};
+use super::{Team, role_of, role_to};
 use crate::{
     call::{Context, Handle},
     clock::now_ms,
     error::Failure,
     service::choose::team_of,
 };
+
+impl Handle<team::Invite> for Team {
+    async fn handle(
+        self: Arc<Self>,
+        call: team::Invite,
+        context: Arc<Context>,
+    ) -> Result<team::Invited, Failure> {
+        let team = team_of(&self.node, &context).await?;
+        let expires_ms = now_ms().saturating_add(call.expires_s.saturating_mul(1000));
+        let options = InviteOptions {
+            team,
+            role: role_of(call.role),
+            member: None,
+            expires_ms,
+            uses: call.uses,
+            robot: None,
+            addresses: self.ticket_addresses(),
+        };
+        let answer = self.node.command(Command::Invite(options)).await??;
+        self.hubs.tell_hub(team).await;
+        match answer {
+            Answer::Invited { ticket } => Ok(team::Invited {
+                ticket: ticket.expose_text().to_string(),
+                role: call.role,
+                expires_ms,
+                uses: call.uses,
+                invite: ticket.secret().id(),
+                hub_left_out: self.hub_left_out(team, &ticket).await?,
+            }),
+            other => Err(Failure::unexpected(&other)),
+        }
+    }
+}
 
 impl Handle<team::ListInvites> for Team {
     async fn handle(
@@ -89,5 +124,16 @@ fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
         uses_left: invite.uses_left(),
         expires_ms: invite.expires_ms,
         by,
+    }
+}
+
+impl Team {
+    /// The team's hub, where the ticket does not say it.
+    async fn hub_left_out(&self, team: TeamId, ticket: &Ticket) -> Result<Option<String>, Failure> {
+        let hub = self
+            .node
+            .read(move |engine| engine.hub_url(&team).map(str::to_owned));
+        let is_in = |hub: &String| ticket.hubs().any(|named| named == hub);
+        Ok(hub.await?.filter(|hub| !is_in(hub)))
     }
 }

@@ -13,7 +13,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Team, label, probe::probe, role_to};
+use super::{
+    Team, label,
+    probe::{probe, say_for_whom},
+    role_to,
+};
 use crate::{
     call::{Context, Handle},
     error::{Failure, Stopped, api_error},
@@ -29,10 +33,15 @@ impl Handle<team::Join> for Team {
     async fn handle(
         self: Arc<Self>,
         call: team::Join,
-        _: Arc<Context>,
+        context: Arc<Context>,
     ) -> Result<team::Joined, Failure> {
-        let ticket = Ticket::parse(&call.ticket)
+        let mut ticket = Ticket::parse(&call.ticket)
             .map_err(|error| api_error(ErrorCode::Ticket, &error, error.hint()))?;
+        if let Some(hub) = call.hub {
+            // One that can't be a hub's is told before anybody waits for it.
+            self.hubs.client(ticket.team, &hub)?;
+            ticket = ticket.with_hub(hub);
+        }
         let command = Command::Join {
             ticket: Box::new(ticket.clone()),
             member: call.member,
@@ -42,7 +51,8 @@ impl Handle<team::Join> for Team {
         let events = self.node.events();
         let answer = tokio::select! {
             answer = self.node.command(command) => answer??,
-            () = probe(&self.net, &ticket) => return Err(Stopped.into()),
+            () = probe(&self.net, self.node.events(), &ticket) => return Err(Stopped.into()),
+            () = say_for_whom(&ticket, &context) => return Err(Stopped.into()),
         };
         let team = match answer {
             Answer::Joined { team } => team,

@@ -115,9 +115,10 @@ impl Handle<team::Enter> for Robots {
         let ticket = token.ticket();
         let wait = Duration::from_secs(call.wait_s);
         context.report(&Progress::new(Stage::Finding, 0, None));
+        let events = self.node.events();
         let entered = tokio::select! {
             entered = self.come_in(ticket, wait) => entered,
-            () = probe(&self.net, ticket) => return Err(crate::error::Stopped.into()),
+            () = probe(&self.net, events, ticket) => return Err(crate::error::Stopped.into()),
         };
         entered.map_err(told)?;
         let (team, device) = (ticket.team, self.device);
@@ -211,6 +212,7 @@ impl Robots {
                         let error = EngineError::NobodyWitnessed {
                             seconds: wait.as_secs(),
                             hub: self.hubs.trouble(team).await?,
+                            may_be_in: false,
                         };
                         return Err(error.into());
                     }
