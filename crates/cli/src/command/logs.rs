@@ -63,7 +63,10 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
             return Ok(());
         }
     }
-    while logs.follow {
+    if !logs.follow {
+        return Ok(());
+    }
+    loop {
         for line in tail.more(&log).map_err(failed)? {
             if !shown_line(context, &line)? {
                 return Ok(());
@@ -212,6 +215,12 @@ fn time_of(line: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text).ok()
 }
 
+/// Prints a line of the log; whether anybody still reads.
+fn shown_line(context: &Context, line: &str) -> Result<bool, ApiError> {
+    let document = serde_json::json!({ "line": line });
+    context.printer.line(&document, |_| line.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use std::{io::Write, time::UNIX_EPOCH};
@@ -275,10 +284,4 @@ mod tests {
         append(&log, "first\n");
         assert_eq!(tail.more(&log).unwrap(), ["first"]);
     }
-}
-
-/// Prints a line of the log; whether anybody still reads.
-fn shown_line(context: &Context, line: &str) -> Result<bool, ApiError> {
-    let document = serde_json::json!({ "line": line });
-    context.printer.line(&document, |_| line.to_owned())
 }

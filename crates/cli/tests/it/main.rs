@@ -3,6 +3,11 @@
 //! Because these tests run it, cargo builds it together with the tests of the whole workspace, with the same
 //! features: the end-to-end tests need no build of their own.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says by panicking what went wrong"
+)]
+
 mod service;
 
 use std::process::{Command, Output};

@@ -204,7 +204,7 @@ pub(super) fn that_listens(port: u16) -> Option<PathBuf> {
             files
                 .flatten()
                 .filter_map(|file| std::fs::read_link(file.path()).ok())
-                .any(|target| sockets.iter().any(|socket| target == *socket))
+                .any(|target| sockets.contains(&target))
         })?;
     // The executable is the system's own: the command line has the path in the virtual environment.
     let typed = std::fs::read(process.join("cmdline")).ok()?;
