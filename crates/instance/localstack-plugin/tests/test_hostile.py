@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from podsync_localstack import archive, loading
+from podsync_localstack import archive, loading, pickling
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.merging import Strategy
 
@@ -133,46 +133,88 @@ def changed(state: bytes, metadata: dict) -> bytes:
 
 def replaced(state: bytes, change) -> bytes:
     with zipfile.ZipFile(io.BytesIO(state)) as old:
-        return zipped([(name, change(name, old.read(name))) for name in old.namelist()])
+        changed = ((name, change(name, old.read(name))) for name in old.namelist())
+        return zipped([(name, data) for name, data in changed if data is not None])
 
 
-@pytest.mark.parametrize("merge", ["overwrite", "service-merge"])
-def test_an_index_that_promises_more_leaves_its_service_whole(source, merge):
+@pytest.fixture
+def cut(source):
+    """A state that was changed is refused, by a load and by its plan, and changes nothing."""
+    source.reset()
+    source.client("sqs").create_queue(QueueName="jobs")
+    source.client("s3").create_bucket(Bucket="held")
+    for key in ("there", "not there"):
+        source.client("s3").put_object(Bucket="held", Key=key, Body=b"body")
+    topic = source.client("sns").create_topic(Name="orders")["TopicArn"]
+    source.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:000000000000:jobs"
+    )
+    state = source.save("s3,sns,sqs")
     source.reset()
     source.client("sqs").create_queue(QueueName="mine")
-    state = source.save("sqs")
+    before = source.save()
 
+    def refused(service, told, merge, change):
+        changed = replaced(state, change)
+        _, _, body = source.call("POST", f"/_localstack/pods/plan?merge={merge}", changed)
+        plan = json.loads(body)
+        assert plan["changes"] == []
+        status, _, body = source.call("POST", f"/_localstack/pods?merge={merge}", changed)
+        events = {event["service"]: event for event in map(json.loads, body.splitlines())}
+        assert status == 201 and {event["status"] for event in events.values()} == {"error"}
+        assert events.keys() == {"s3", "sns", "sqs"}
+        assert told in events[service]["message"]
+        assert {it["service"]: it["message"] for it in plan["failed"]} == {
+            name: event["message"] for name, event in events.items()
+        }
+        assert source.save() == before
+
+    return refused
+
+
+def without(service, attribute):
+    def change(name, data):
+        if name == "podsync/index.json":
+            return json.dumps({"format_version": 1, "resources": []}).encode()
+        if name.startswith(f"api_states/{service}/store/"):
+            held = pickling.loads(data)
+            held.pop(attribute, None)
+            return pickling.dumps(held)
+        return data
+
+    return change
+
+
+MERGES = ["overwrite", "account-region-merge", "service-merge"]
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_an_index_that_promises_more_leaves_the_instance_whole(cut, merge):
     def promise(name, data):
         if name != "podsync/index.json":
             return data
         document = json.loads(data)
-        document["resources"].append(document["resources"][0] | {"name": "promised"})
+        (queue,) = (it for it in document["resources"] if it["service"] == "sqs")
+        document["resources"].append(queue | {"name": "promised"})
         return json.dumps(document).encode()
 
-    status, _, body = source.call(
-        "POST", f"/_localstack/pods?merge={merge}", replaced(state, promise)
-    )
-    (event,) = map(json.loads, body.splitlines())
-    assert status == 201 and event["status"] == "error" and "promised" in event["message"]
-    assert source.save("sqs") == state
-    status, _, body = source.call(
-        "POST", f"/_localstack/pods/plan?merge={merge}", replaced(state, promise)
-    )
-    (failed,) = json.loads(body)["failed"]
-    assert status == 200 and "promised" in failed["message"] and json.loads(body)["changes"] == []
+    cut("sqs", "promised", merge, promise)
 
 
-def test_objects_without_their_bodies_leave_their_service_whole(source):
-    source.reset()
-    source.client("s3").create_bucket(Bucket="mine")
-    for key in ("there", "not there"):
-        source.client("s3").put_object(Bucket="mine", Key=key, Body=b"body")
-    state = source.save("s3")
-    with zipfile.ZipFile(io.BytesIO(state)) as old:
-        kept = [name for name in old.namelist() if "not%20there" not in name]
-        cut = zipped([(name, old.read(name)) for name in kept])
-    status, _, body = source.call("POST", "/_localstack/pods?merge=overwrite", cut)
-    (event,) = map(json.loads, body.splitlines())
-    assert status == 201 and event["status"] == "error"
-    assert "s3://mine/not there" in event["message"]
-    assert source.save("s3") == state
+@pytest.mark.parametrize("merge", MERGES)
+def test_objects_without_their_bodies_leave_the_instance_whole(cut, merge):
+    cut("s3", "s3://held/not there", merge, lambda name, data: data if "%20" not in name else None)
+
+
+@pytest.mark.parametrize("merge", MERGES)
+@pytest.mark.parametrize(
+    ("service", "attribute", "told"),
+    [
+        ("sns", "attr_subscriptions", "the topic arn:aws:sns:us-east-1:000000000000:orders names"),
+        ("s3", "buckets", "names held"),
+    ],
+)
+def test_a_store_that_names_what_is_not_there_leaves_the_instance_whole(
+    cut, merge, service, attribute, told
+):
+    cut(service, told, merge, without(service, attribute))

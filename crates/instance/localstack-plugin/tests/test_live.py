@@ -149,7 +149,8 @@ def test_a_mapping_whose_function_the_state_lacks_is_not_placed(source, target):
     mapped(source)
     state = without(source.save("iam,lambda,s3,sqs,sts"), "lambda", "functions")
     events = loaded(target, state)
-    assert "worker" in events["lambda"]["message"] and events["sqs"]["status"] == "ok"
+    assert "worker" in events["lambda"]["message"]
+    assert {event["status"] for event in events.values()} == {"error"}
     assert target.client("lambda").list_event_source_mappings()["EventSourceMappings"] == []
 
 
@@ -336,35 +337,6 @@ def test_a_run_of_the_instance_goes_on_where_it_stays_and_ends_where_it_goes(sou
     until(lambda: target.threads("_execution_logic") == 2)
     loaded(target, state)
     until(lambda: target.threads("_execution_logic") == 0)
-
-
-# ---------------------------------------------------------------- timers of rules
-
-
-def each_minute(instance, calls):
-    """A rule whose targets were put one by one: LocalStack makes a timer in each call."""
-    events = instance.client("events")
-    events.put_rule(Name="each-minute", ScheduleExpression="rate(1 minute)")
-    arn = queue_arn(instance.client("sqs"), "due")
-    for number in range(calls):
-        events.put_targets(Rule="each-minute", Targets=[{"Id": f"{number}", "Arn": arn}])
-
-
-@pytest.mark.parametrize("merge", ["overwrite", "account-region-merge", "service-merge"])
-def test_a_rule_has_one_timer_after_a_load_whatever_was_there(source, target, merge):
-    each_minute(source, 1)
-    state = source.save("events,sqs")
-    each_minute(target, 3)
-    assert target.pass_a_minute() == 3
-    for _ in range(2):
-        loaded(target, state, merge)
-        target.client("sqs").purge_queue(
-            QueueUrl=target.client("sqs").get_queue_url(QueueName="due")["QueueUrl"]
-        )
-        assert target.pass_a_minute() == 1
-        assert json.loads(received(target.client("sqs"), "due"))["source"] == "aws.events"
-    target.reset()
-    assert target.pass_a_minute() == 0
 
 
 # ---------------------------------------------------------------- mail

@@ -28,7 +28,7 @@ from podsync_localstack import (
 from podsync_localstack.archive import ArchiveReader, BrokenArchive
 from podsync_localstack.beside import Scopes
 from podsync_localstack.changing import Change
-from podsync_localstack.claims import Claims
+from podsync_localstack.claims import Claims, CutState
 from podsync_localstack.containers import Container, Scope, ServiceState, provider, running
 from podsync_localstack.environment import IncompatibleState
 from podsync_localstack.merging import Strategy
@@ -72,15 +72,21 @@ class PreparedLoad:
     def apply(self) -> Iterator[Event]:
         """Loads all services; one that fails doesn't keep the others back.
 
-        Each is read whole before the first is changed: one that can't be read stays as it is.
+        Each is read whole before the first is changed: one that can't be read stays as it is, and
+        all of them where the state doesn't have what it says.
         """
         changes: list[Change] = []
+        unreadable: list[Event] = []
         for name in self.services:
             try:
                 changes.append(self._change(name))
+            except CutState as e:
+                yield from self._refused(name, e)
+                return
             except Exception as e:
                 LOG.exception("Could not read %s", name)
-                yield _event(name, [reason(e)])
+                unreadable.append(_event(name, [reason(e)]))
+        yield from unreadable
         if self._strategy is Strategy.OVERWRITE:
             others = set(SERVICE_PLUGINS.list_active_services()) - set(self.services)
             changes += [resetting.change(name) for name in sorted(others)]
@@ -101,12 +107,26 @@ class PreparedLoad:
             try:
                 state = ServiceState(SERVICE_PLUGINS.require(name))
                 incoming = [] if name in reset else self._read_scopes(name, state)
+                self._claims.bodies(incoming if name == "s3" else [])
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     changes += planning.plan(self._strategy, name, state, incoming).changes()
+            except CutState as e:
+                told = self._refused(name, e)
+                return planning.document(
+                    [], [{"service": it["service"], "message": it["message"]} for it in told]
+                )
             except Exception as e:
                 LOG.exception("Could not plan to load %s", name)
                 failed.append({"service": name, "message": reason(e)})
         return planning.document(changes, failed)
+
+    def _refused(self, service: str, error: CutState) -> list[Event]:
+        """For each service, in words, where nothing is loaded because of one of them."""
+        LOG.error("Nothing was loaded: %s", error)
+        others = f"nothing of this state is loaded, because of its {service}"
+        return [
+            _event(name, [reason(error) if name == service else others]) for name in self.services
+        ]
 
     def close(self) -> None:
         for staged in self._staged:
@@ -163,6 +183,7 @@ class PreparedLoad:
                 f"of {name} than the one that saved the state"
             )
         self._claims.require_resources(name, incoming)
+        self._claims.require_named(name, incoming)
         return incoming
 
     def _scopes(self, service: str, container: Container) -> Iterator[tuple[str, Scope]]:
