@@ -120,19 +120,9 @@ async fn try_start(
 
     let gate = Arc::new(SharedGate::default());
     let net_stop = CancellationToken::new();
-    let doors = if robot {
-        (Vec::new(), false)
-    } else {
-        settings.listen_addresses()
-    };
-    let traffic = Traffic::limited(settings.limit_up.0, settings.limit_down.0);
-    let pause = Arc::new(Pause::load(log.clone(), traffic.clone())?);
-    let config = NetConfig {
-        listen: doors.0,
-        mdns: settings.mdns,
-        traffic,
-    };
-    let (net, net_events) = listen(&config, doors.1, *seed.expose(), &blobs, &gate, &net_stop)?;
+    let (config, any_port) = net_config(&settings, robot);
+    let pause = Arc::new(Pause::load(log.clone(), config.traffic.clone())?);
+    let (net, net_events) = listen(&config, any_port, *seed.expose(), &blobs, &gate, &net_stop)?;
     let listening = Arc::default();
     let events = Events::new();
     let hubs = Arc::new(Hubs::new(
@@ -186,6 +176,21 @@ async fn try_start(
         engine_stop,
         net_stop,
     })
+}
+
+/// How the network is set up, and whether another port does where these are taken. A robot listens nowhere.
+fn net_config(settings: &Settings, robot: bool) -> (NetConfig, bool) {
+    let (listen, any_port) = if robot {
+        (Vec::new(), false)
+    } else {
+        settings.listen_addresses()
+    };
+    let config = NetConfig {
+        listen,
+        mdns: settings.mdns,
+        traffic: Traffic::limited(settings.limit_up.0, settings.limit_down.0),
+    };
+    (config, any_port)
 }
 
 /// The engine, with what the disk holds.

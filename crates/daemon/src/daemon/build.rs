@@ -1,5 +1,7 @@
 //! How each service is built: one function a service, which names what it uses and nothing else.
 
+mod parts;
+
 use std::sync::{Arc, Mutex};
 
 use podsync_core::DeviceId;
@@ -25,28 +27,22 @@ use crate::{
         autosave::{self, Autosaver, list::Autosaves},
         catalog::Catalog,
         contents::Inspect,
-        disk::{Disk, evictor::Evictor, holders::Holders, survey::Surveyor, whereabouts::Locator},
+        disk::{Disk, evictor::Evictor},
         export::Export,
         find::Finder,
         follow::{self, Follower, list::Follows},
         holdings::Holdings,
-        load::{
-            Load, checkpoint::Checkpoints, clean::CleanStates, forecast::Forecaster,
-            last::LastLoads, signers::Signers,
-        },
+        load::{Load, clean::CleanStates, forecast::Forecaster, last::LastLoads},
         machine::Machine,
         pause::Pause,
-        pull::{Pull, fetch::Fetcher},
+        pull::Pull,
         restore::Restorer,
         retention::Retention,
-        save::{
-            Save,
-            pack::{Packer, Recorder},
-        },
+        save::Save,
         share::Share,
         status::Status,
         team::{Team, robot::Robots},
-        verify::{Verify, bucket::BucketVerifier},
+        verify::Verify,
     },
     settings::Settings,
     tasks::{Lifetime, Tasks},
@@ -418,97 +414,6 @@ impl Shared {
             teller: self.teller.clone(),
             tasks: self.tasks.clone(),
             turn: tokio::sync::Mutex::default(),
-        }
-    }
-}
-
-/// What services are built of in turn.
-impl Shared {
-    fn surveyor(&self) -> Surveyor {
-        Surveyor {
-            device: self.device,
-            node: self.node.clone(),
-            log: self.log.clone(),
-            blobs: self.blobs.clone(),
-            versions: Arc::clone(&self.versions),
-            holders: self.holders(),
-        }
-    }
-
-    fn holders(&self) -> Holders {
-        Holders {
-            device: self.device,
-            node: self.node.clone(),
-            net: self.net.clone(),
-        }
-    }
-
-    fn locator(&self) -> Locator {
-        Locator {
-            device: self.device,
-            node: self.node.clone(),
-            blobs: self.blobs.clone(),
-            holders: self.holders(),
-            hubs: Arc::clone(&self.hubs),
-        }
-    }
-
-    fn fetcher(&self) -> Fetcher {
-        Fetcher {
-            node: self.node.clone(),
-            home: Arc::clone(&self.home),
-            blobs: self.blobs.clone(),
-            holdings: self.holdings.clone(),
-            hubs: Arc::clone(&self.hubs),
-            finder: self.finder.clone(),
-            pause: Arc::clone(&self.pause),
-        }
-    }
-
-    fn recorder(&self) -> Recorder {
-        Recorder {
-            node: self.node.clone(),
-            blobs: self.blobs.clone(),
-            versions: Arc::clone(&self.versions),
-        }
-    }
-
-    fn packer(&self) -> Packer {
-        Packer {
-            home: Arc::clone(&self.home),
-            blobs: self.blobs.clone(),
-            versions: Arc::clone(&self.versions),
-            holdings: self.holdings.clone(),
-            recorder: self.recorder(),
-            tasks: self.tasks.clone(),
-        }
-    }
-
-    fn signers(&self) -> Signers {
-        Signers {
-            device: self.device,
-            node: self.node.clone(),
-            log: self.log.clone(),
-            finder: self.finder.clone(),
-        }
-    }
-
-    fn checkpoints(&self) -> Checkpoints {
-        Checkpoints {
-            versions: Arc::clone(&self.versions),
-            locks: Arc::clone(&self.locks),
-            packer: self.packer(),
-        }
-    }
-
-    fn bucket_verifier(&self) -> BucketVerifier {
-        BucketVerifier {
-            device: self.device,
-            node: self.node.clone(),
-            blobs: self.blobs.clone(),
-            finder: self.finder.clone(),
-            fetcher: self.fetcher(),
-            hubs: Arc::clone(&self.hubs),
         }
     }
 }

@@ -15,7 +15,7 @@ use podsync_api::{
     events::{Happened, VersionLoaded},
     pods,
 };
-use podsync_core::TeamId;
+use podsync_core::{DeviceId, TeamId};
 use podsync_instance::{Instance, LoadReport, Merge, ParseMergeError};
 use podsync_store::Blobs;
 
@@ -109,37 +109,15 @@ impl Load {
         let manifest = held.manifest().map_err(Failure::damaged)?;
         fitting::loadable(&manifest, &pulled.reference)?;
         let part = fitting::part(&manifest, &call.services, merge)?;
-        let signer = self.signers.signer(team, &pulled.reference).await?;
-        // A runner has no memory of signers: who gave it the token trusts the team.
-        if let Some(signer) = signer
-            && !self.robot
-            && !call.consents.contains(&Consent::NewSigner)
-        {
-            self.signers.check(team, signer, &pulled.reference).await?;
-        }
+        let signer = self
+            .checked_signer(team, &pulled.reference, &call.consents)
+            .await?;
         let instance = connect(&call.endpoint, call.token.as_ref()).await?;
-        if !instance.is_loopback() && !call.consents.contains(&Consent::Remote) {
-            return Err(ApiError::unconfirmed(
-                Consent::Remote,
-                format!(
-                    "{} is not on this machine, and loading runs what is in the state there",
-                    call.endpoint
-                ),
-            )
-            .into());
-        }
+        check_is_here(&instance, &call)?;
         fitting::fits(&manifest, &part, &instance).await?;
         let meant = instance.identity().await.map_err(Failure::from)?;
         if call.once && self.last.holds(meant.as_ref(), pulled.version).await? {
-            return Ok(pods::Loaded {
-                reference: pulled.reference.clone(),
-                version: pulled.version,
-                pulled,
-                already: true,
-                applied: Vec::new(),
-                failed: Vec::new(),
-                checkpoint: None,
-            });
+            return Ok(loaded_before(pulled));
         }
         if over == Over::WhatIsSaved {
             self.check_is_saved(team, &held, &instance, context).await?;
@@ -154,17 +132,14 @@ impl Load {
                 .await?
         };
         fail::fail_point!("daemon::load::checkpointed");
-        let named = pack_ids(&manifest);
         let what = StateLoad {
             manifest,
             part,
             merge,
             meant: meant.as_ref(),
         };
-        let loaded = post(&self.blobs, &instance, what, context).await;
         let report = self
-            .holdings
-            .doubting(team, named, loaded)
+            .post(team, &instance, what, context)
             .await
             .map_err(|failure| undoable(failure, checkpoint))?;
         if let Some(signer) = signer {
@@ -188,6 +163,60 @@ impl Load {
         };
         self.tell(team, &held, &call.endpoint, &loaded).await;
         Ok(loaded)
+    }
+
+    /// Who made the version, where it was another device; an error if the user has to agree to it first.
+    async fn checked_signer(
+        &self,
+        team: TeamId,
+        reference: &str,
+        consents: &[Consent],
+    ) -> Result<Option<DeviceId>, Failure> {
+        let signer = self.signers.signer(team, reference).await?;
+        // A runner has no memory of signers: who gave it the token trusts the team.
+        if let Some(signer) = signer
+            && !self.robot
+            && !consents.contains(&Consent::NewSigner)
+        {
+            self.signers.check(team, signer, reference).await?;
+        }
+        Ok(signer)
+    }
+
+    async fn post(
+        &self,
+        team: TeamId,
+        instance: &Instance,
+        what: StateLoad<'_>,
+        context: &Arc<Context>,
+    ) -> Result<LoadReport, Failure> {
+        let named = pack_ids(&what.manifest);
+        let loaded = post(&self.blobs, instance, what, context).await;
+        self.holdings.doubting(team, named, loaded).await
+    }
+}
+
+fn check_is_here(instance: &Instance, call: &pods::Load) -> Result<(), Failure> {
+    if instance.is_loopback() || call.consents.contains(&Consent::Remote) {
+        return Ok(());
+    }
+    let text = format!(
+        "{} is not on this machine, and an emulator there would run what is in the state",
+        call.endpoint
+    );
+    Err(ApiError::unconfirmed(Consent::Remote, text).into())
+}
+
+/// The version is in this run of the instance already.
+fn loaded_before(pulled: pods::Pulled) -> pods::Loaded {
+    pods::Loaded {
+        reference: pulled.reference.clone(),
+        version: pulled.version,
+        pulled,
+        already: true,
+        applied: Vec::new(),
+        failed: Vec::new(),
+        checkpoint: None,
     }
 }
 
