@@ -33,7 +33,7 @@ fn what_a_team_does_is_told_to_whoever_listens() -> Result<()> {
     let (mut at_alice, mut at_bob) = (alice.listen(None)?, bob.listen(None)?);
 
     share(&alice, "orders", 3)?;
-    let orders = |more: &[(&str, Value)]| {
+    let orders = |more: &[(&'static str, Value)]| {
         [
             &[
                 ("team", Value::from("payments")),
