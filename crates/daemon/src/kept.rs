@@ -111,14 +111,13 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
         ))
     };
     let mut bytes = Vec::new();
-    match File::open(path) {
+    let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
-        Err(error) => return Err(unreadable(format!("can't be read: {error}"))),
-        Ok(file) => file
-            .take(MAX_LEN + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(format!("can't be read: {error}")))?,
+        opened => opened.map_err(|error| unreadable(format!("can't be read: {error}")))?,
     };
+    file.take(MAX_LEN + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(format!("can't be read: {error}")))?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(unreadable(format!("has more than {MAX_LEN} bytes")));
     }

@@ -94,7 +94,7 @@ fn what_teammates_share_is_shown_on_the_desktop() -> Result<()> {
     let daemon = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer"];
     let address = alice.address()?;
     bob.start_with(
-        &[&daemon[..], &[&address]].concat(),
+        &[&daemon[..], &[address.as_str()]].concat(),
         &[
             ("CI", ""),
             ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere"),

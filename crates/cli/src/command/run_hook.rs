@@ -123,7 +123,8 @@ async fn restore(context: &Context, run: RunHook) -> Result<(), ApiError> {
         consents: run.agree.consents(),
         once: true,
     };
-    let ask = |request| call_agreed(context, Needs::Home, request, run.agree.is_yes());
+    let ask =
+        |request: follow::Restore| call_agreed(context, Needs::Home, request, run.agree.is_yes());
     let restored = match ask(request.clone()).await {
         // Now it is known that there is something to wait for.
         Err(error) if error.code == ErrorCode::Instance => {

@@ -59,7 +59,7 @@ impl Hooks {
 
     async fn run(&self, event: &Event) -> Result<(), ApiError> {
         let kind = event.what.kind();
-        let Some((_, name)) = SCRIPTS.iter().find(|(of, _)| *of == kind) else {
+        let Some((_, name)) = SCRIPTS.into_iter().find(|(of, _)| *of == kind) else {
             return Ok(());
         };
         let home = self.home.clone();

@@ -150,7 +150,8 @@ impl Handle<SaveBeforeStop> for Autosaver {
 }
 
 fn endpoint(url: &str) -> Result<Endpoint, Failure> {
-    Ok(url.parse().map_err(podsync_instance::Error::from)?)
+    let parsed = url.parse::<Endpoint>();
+    Ok(parsed.map_err(podsync_instance::Error::from)?)
 }
 
 fn sound(call: &Autosave) -> Result<How, ApiError> {
@@ -192,7 +193,7 @@ pub(crate) async fn all(
     let list = autosaves.get()?;
     let read = node.read(move |engine| {
         let named = |autosaving| told(engine, autosaving);
-        list.pods.into_iter().filter_map(named).collect()
+        list.pods.into_iter().filter_map(named).collect::<Vec<_>>()
     });
     Ok(read.await?)
 }

@@ -139,7 +139,7 @@ pub(crate) async fn all(node: &Node, follows: &Kept<Follows>) -> Result<Vec<Foll
     let list = follows.get()?;
     let read = node.read(move |engine| {
         let named = |following| followed(engine, following);
-        list.pods.into_iter().filter_map(named).collect()
+        list.pods.into_iter().filter_map(named).collect::<Vec<_>>()
     });
     Ok(read.await?)
 }
@@ -167,16 +167,17 @@ struct News {
 impl Follower {
     /// Pulls and loads until the daemon stops. Only a daemon that stays does: a command does what it was told.
     pub(crate) async fn keep_following(self: Arc<Self>) {
-        let mut events = self.teller.events.listen();
         let stop = self.tasks.stopping().clone();
-        let following = async {
-            loop {
-                let is_whole = self.round().await?;
-                self.wait_for_news(&mut events, is_whole).await;
-            }
-        };
-        // It ends with the engine alone.
-        let _: Option<Result<(), Stopped>> = stop.run_until_cancelled(following).await;
+        let _ = stop.run_until_cancelled(self.follow()).await;
+    }
+
+    /// It ends with the engine alone.
+    async fn follow(&self) -> Result<(), Stopped> {
+        let mut events = self.teller.events.listen();
+        loop {
+            let is_whole = self.round().await?;
+            self.wait_for_news(&mut events, is_whole).await;
+        }
     }
 
     async fn wait_for_news(&self, events: &mut Listener, is_whole: bool) {

@@ -171,7 +171,8 @@ fn close_within(folder: &Path) -> io::Result<()> {
             0o700
         } else if kind.is_file() && entry.file_name() != LOG {
             // A hook that its owner made executable stays so.
-            0o600 | entry.metadata()?.permissions().mode() & 0o100
+            let runs = |metadata: fs::Metadata| metadata.permissions().mode() & 0o100;
+            0o600 | entry.metadata().map_or(0, runs)
         } else {
             continue;
         };
