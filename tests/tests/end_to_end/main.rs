@@ -17,6 +17,7 @@ mod instances;
 mod keeping;
 mod keystrokes;
 mod lan;
+mod lanes;
 mod large;
 mod localstack;
 mod machine;
