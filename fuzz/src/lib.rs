@@ -56,7 +56,7 @@ impl Target {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 26] = [
     Target {
         name: "operation",
         run: |bytes| drop(verify::<Operation>(bytes)),
@@ -146,6 +146,16 @@ pub const TARGETS: [Target; 25] = [
         max_len: MAX_MESSAGE_LEN,
         memory: 4 * MIB,
         seeds: &["wire-"],
+    },
+    Target {
+        name: "lane",
+        run: |bytes| {
+            podsync_net::decoders::lane_answer(bytes);
+            podsync_net::decoders::blob_request(bytes);
+        },
+        max_len: 16 * KIB,
+        memory: MIB,
+        seeds: &["lane-", "blob-request"],
     },
     Target {
         name: "entry",

@@ -81,6 +81,9 @@ fn made() -> Vec<(String, Vec<u8>)> {
             seed("text-of:ticket", text.into_bytes());
         }
     }
+    seed("lane-offer", [&[0, 0x1d, 0xd6][..], &[0xab; 16]].concat());
+    let ranges = [2, 0, 2, 0x10, 0x20, 1, 0];
+    seed("blob-request", [&[0; 1][..], &[0xab; 32], &ranges].concat());
     seed("entry-table", entry_table());
     seed("outboards", outboards());
     seed("abilities", abilities());

@@ -120,6 +120,9 @@ pub struct Peer {
     /// Bytes served to and fetched from it since the daemon started.
     pub sent: u64,
     pub received: u64,
+    /// Those of them that came over a connection of their own.
+    #[serde(default)]
+    pub received_over_lane: u64,
 }
 
 /// Serves, fetches and uploads nothing for a while; a restart doesn't end it.

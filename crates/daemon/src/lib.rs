@@ -31,6 +31,7 @@ mod reaction;
 mod server;
 mod service;
 mod settings;
+mod shelf;
 mod start;
 mod tasks;
 mod token;

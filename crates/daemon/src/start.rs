@@ -38,6 +38,7 @@ use crate::{
     server,
     service::pause::Pause,
     settings::Settings,
+    shelf,
     tasks::Lifetime,
     token::Token,
     versions::Versions,
@@ -275,7 +276,7 @@ fn listen(
         Net::spawn(
             config,
             seed,
-            blobs.store().clone(),
+            shelf::source(blobs),
             Arc::clone(gate) as _,
             stop.clone(),
         )

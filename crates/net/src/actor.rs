@@ -10,7 +10,6 @@ mod probe;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use iroh_blobs::api::Store;
 use libp2p::{
     Multiaddr, Swarm,
     gossipsub::{self, TopicHash},
@@ -27,18 +26,26 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::probe::{Answered, Probes};
 use crate::{
-    blobs::provide::Provider,
+    blobs::{files::Source, provide::Provider},
     config::{NetConfig, SpawnError},
     error::DialError,
     event::{GossipId, NetEvent, Verdict},
     exchange::Answerer,
     gate::Gate,
     interfaces::Interfaces,
+    lane::{
+        host::{Host, HostParts},
+        pool::Pool,
+        sockets,
+        tls::Identity,
+    },
     outbox::Outbox,
     path::Paths,
     peer_id::device_of,
     peers::Peers,
     serve::Door,
+    served::Served,
+    streams::Streams,
     swarm::{self, Behaviour, BehaviourEvent},
 };
 
@@ -106,6 +113,7 @@ pub(crate) struct Actor {
     commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<NetEvent>,
     peers: Peers,
+    lanes: Pool,
     cancel: CancellationToken,
 }
 
@@ -113,7 +121,7 @@ impl Actor {
     pub(crate) fn new(
         config: &NetConfig,
         key: &Keypair,
-        store: Store,
+        source: Source,
         gate: Arc<dyn Gate>,
         wiring: Wiring,
     ) -> Result<Self, SpawnError> {
@@ -129,17 +137,35 @@ impl Actor {
         let local = device_of(swarm.local_peer_id()).expect("our own key is ed25519");
         swarm::listen(&mut swarm, config)?;
         let (had_exchange_sender, had_exchange) = mpsc::channel(HAD_EXCHANGE_QUEUE);
-        let door = Door {
-            gate: Arc::clone(&gate),
-            provider: Provider::new(store, Arc::clone(&gate), config.traffic.clone()),
-            answerer: Answerer::new(events.clone()),
+        let control = || swarm.behaviour().streams.new_control();
+        let identity = Identity::new(key)?;
+        let streams = Streams::new(control(), peers.clone());
+        let lanes = Pool::new(identity.clone(), streams, peers.clone(), paths.clone());
+        let provider = Provider::new(source, Arc::clone(&gate), config.traffic.clone());
+        let served = Served {
             peers: peers.clone(),
             events: events.clone(),
+        };
+        let host = HostParts {
+            identity,
+            gate: Arc::clone(&gate),
+            provider: provider.clone(),
+            served: served.clone(),
+            paths: paths.clone(),
+            tasks: tasks.clone(),
+            cancel: cancel.clone(),
+        };
+        let door = Door {
+            gate: Arc::clone(&gate),
+            provider,
+            answerer: Answerer::new(events.clone()),
+            lanes: Host::start(host, sockets::listen(&config.listen)),
+            served,
             had_exchange: had_exchange_sender,
             tasks,
             cancel: cancel.clone(),
         };
-        door.open(&mut swarm.behaviour().streams.new_control())?;
+        door.open(&mut control())?;
         Ok(Self {
             local,
             swarm,
@@ -155,6 +181,7 @@ impl Actor {
             commands,
             events,
             peers,
+            lanes,
             cancel,
         })
     }
@@ -163,8 +190,15 @@ impl Actor {
         self.local
     }
 
-    pub(crate) fn streams(&self) -> libp2p_stream::Control {
-        self.swarm.behaviour().streams.new_control()
+    pub(crate) fn streams(&self) -> Streams {
+        Streams::new(
+            self.swarm.behaviour().streams.new_control(),
+            self.peers.clone(),
+        )
+    }
+
+    pub(crate) fn lanes(&self) -> Pool {
+        self.lanes.clone()
     }
 
     /// Runs until cancelled, until the last handle is dropped, or until nobody hears the events.
@@ -187,7 +221,10 @@ impl Actor {
                 Some(device) = self.had_exchange.recv() => self.had_exchange(device),
                 change = self.interfaces.next() => self.network_changed(change),
                 event = self.swarm.select_next_some() => self.handle(event),
-                _ = tick.tick(), if !self.strangers.is_empty() => self.dismiss_overdue(),
+                _ = tick.tick(), if !self.strangers.is_empty() || self.lanes.has_idle() => {
+                    self.dismiss_overdue();
+                    self.lanes.sweep();
+                }
             }
         }
         self.cancel.cancel();

@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use iroh_blobs::api::Store;
-use libp2p::{Multiaddr, Stream, StreamProtocol, identity::Keypair};
+use libp2p::{Multiaddr, StreamProtocol, identity::Keypair};
 use podsync_core::{
     DeviceId, TeamId,
     wire::{MAX_GOSSIP_LEN, Protocol},
@@ -22,16 +21,18 @@ use crate::{
     actor::{Actor, Command, Wiring},
     blobs::{
         self,
-        fetch::{BlobRange, FetchError, FetchStats, Sink},
+        fetch::{Asking, BlobRange, FetchError, FetchStats, Sink},
+        files::Source,
     },
     config::{NetConfig, SpawnError},
     error::{DialError, NetGone, PublishError},
     event::{GossipId, NetEvent, Verdict},
     exchange::{self, RequestError},
     gate::Gate,
+    lane::pool::Pool,
     limit::Traffic,
-    peer_id::peer_of,
     peers::{PeerInfo, Peers},
+    streams::{OpenError, Streams},
 };
 
 /// Events that wait for the daemon.
@@ -39,9 +40,6 @@ const EVENT_QUEUE: usize = 256;
 
 /// Commands that wait for the actor: callers wait with them.
 const COMMAND_QUEUE: usize = 64;
-
-/// For a connected peer to accept a stream.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an address is tried alone.
 const KNOCK_NEXT_AFTER: Duration = Duration::from_secs(2);
@@ -51,7 +49,8 @@ const KNOCK_NEXT_AFTER: Duration = Duration::from_secs(2);
 pub struct Net {
     device: DeviceId,
     commands: mpsc::Sender<Command>,
-    streams: libp2p_stream::Control,
+    streams: Streams,
+    lanes: Pool,
     peers: Peers,
     traffic: Traffic,
     tasks: TaskTracker,
@@ -68,12 +67,12 @@ async fn first_of(waiting: &mut FuturesUnordered<oneshot::Receiver<DeviceId>>) -
 }
 
 impl Net {
-    /// Starts listening under the key of `seed`. Ends when `cancel` is cancelled; see
+    /// Starts listening under the key of `seed`, and serves what `source` has. Ends when `cancel` is cancelled; see
     /// [`stopped`](Self::stopped). The process must have called [`install_crypto`](crate::install_crypto).
     pub fn spawn(
         config: &NetConfig,
         seed: [u8; 32],
-        store: Store,
+        source: Source,
         gate: Arc<dyn Gate>,
         cancel: CancellationToken,
     ) -> Result<(Self, mpsc::Receiver<NetEvent>), SpawnError> {
@@ -89,11 +88,12 @@ impl Net {
             tasks: tasks.clone(),
             cancel,
         };
-        let actor = Actor::new(config, &key, store, gate, wiring)?;
+        let actor = Actor::new(config, &key, source, gate, wiring)?;
         let net = Self {
             device: actor.device(),
             commands,
             streams: actor.streams(),
+            lanes: actor.lanes(),
             peers,
             traffic: config.traffic.clone(),
             tasks: tasks.clone(),
@@ -188,10 +188,8 @@ impl Net {
                 len: request.len(),
             });
         }
-        let stream = match self
-            .open(device, StreamProtocol::new(protocol.name()))
-            .await
-        {
+        let name = StreamProtocol::new(protocol.name());
+        let stream = match self.streams.open(device, name).await {
             Ok(stream) => stream,
             Err(OpenError::NotConnected) => return Err(RequestError::NotConnected { device }),
             Err(OpenError::TimedOut) => return Err(RequestError::Timeout { device, protocol }),
@@ -223,7 +221,17 @@ impl Net {
         sink: &mut impl Sink,
         progress: impl Fn(u64),
     ) -> Result<FetchStats, FetchError> {
-        let stream = match self.open(device, blobs::PROTOCOL).await {
+        let Some(asking) = Asking::new(device, want, &self.traffic) else {
+            return Ok(FetchStats::default());
+        };
+        let count = |len| {
+            self.peers.update(device, |peer| peer.fetched += len);
+            progress(len);
+        };
+        if let Some(fetched) = self.fetch_over_lane(device, &asking, sink, &count).await {
+            return fetched;
+        }
+        let stream = match self.streams.open(device, blobs::PROTOCOL).await {
             Ok(stream) => stream,
             Err(OpenError::NotConnected) => return Err(FetchError::NotConnected { device }),
             Err(OpenError::TimedOut) => return Err(FetchError::Stalled { device }),
@@ -233,18 +241,47 @@ impl Net {
                     blob: want.blob,
                 });
             }
-            Err(OpenError::Io(error)) => {
-                return Err(FetchError::Cut {
-                    device,
-                    reason: error.to_string(),
-                });
+            Err(OpenError::Io(error)) => return Err(asking.cut(&error)),
+        };
+        asking.fetch(stream, sink, count).await
+    }
+
+    /// None where there is no lane to the device: nothing came then.
+    async fn fetch_over_lane(
+        &self,
+        device: DeviceId,
+        asking: &Asking<'_>,
+        sink: &mut impl Sink,
+        progress: &impl Fn(u64),
+    ) -> Option<Result<FetchStats, FetchError>> {
+        loop {
+            let mut taken = self.lanes.take(device).await?;
+            let lane = taken.lane()?;
+            let (ends, proof) = (lane.ends(), taken.proof());
+            let begun = match ends.run_until_cancelled(asking.begin(lane)).await {
+                Some(Ok(begun)) => begun,
+                Some(Err(error)) => {
+                    taken.ended_early(error);
+                    continue;
+                }
+                None => return Some(Err(asking.cut(&ended()))),
+            };
+            let progress = |len| {
+                proof.give();
+                self.peers
+                    .update(device, |peer| peer.fetched_over_lane += len);
+                progress(len);
+            };
+            let finished = ends.run_until_cancelled(asking.finish(begun, sink, progress));
+            let (fetched, lane) = match finished.await {
+                Some(finished) => finished,
+                None => return Some(Err(asking.cut(&ended()))),
+            };
+            if let Some(lane) = lane {
+                taken.give_back(lane);
             }
-        };
-        let count = |len| {
-            self.peers.update(device, |peer| peer.fetched += len);
-            progress(len);
-        };
-        blobs::fetch::fetch(device, (stream, self.traffic.clone()), want, sink, count).await
+            return Some(fetched);
+        }
     }
 
     /// The peers connected now.
@@ -265,28 +302,9 @@ impl Net {
     async fn command(&self, command: Command) -> Result<(), NetGone> {
         self.commands.send(command).await.map_err(|_| NetGone)
     }
-
-    /// A fresh stream. libp2p-stream would dial a peer that isn't connected: ask first.
-    async fn open(&self, device: DeviceId, protocol: StreamProtocol) -> Result<Stream, OpenError> {
-        if !self.peers.is_connected(device) {
-            return Err(OpenError::NotConnected);
-        }
-        let mut streams = self.streams.clone();
-        match timeout(OPEN_TIMEOUT, streams.open_stream(peer_of(device), protocol)).await {
-            Err(_) => Err(OpenError::TimedOut),
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(libp2p_stream::OpenStreamError::UnsupportedProtocol(_))) => {
-                Err(OpenError::Unsupported)
-            }
-            Ok(Err(libp2p_stream::OpenStreamError::Io(error))) => Err(OpenError::Io(error)),
-            Ok(Err(error)) => Err(OpenError::Io(std::io::Error::other(error.to_string()))),
-        }
-    }
 }
 
-enum OpenError {
-    NotConnected,
-    TimedOut,
-    Unsupported,
-    Io(std::io::Error),
+/// A lane that ended with the connection that it was agreed on over.
+fn ended() -> std::io::Error {
+    std::io::Error::other("the connection to it ended")
 }

@@ -11,6 +11,7 @@ mod actor;
 mod admission;
 mod blobs;
 mod config;
+pub mod decoders;
 mod error;
 mod event;
 mod exchange;
@@ -19,6 +20,7 @@ mod gate;
 mod gossip;
 mod handle;
 mod interfaces;
+mod lane;
 mod limit;
 mod outbox;
 mod path;
@@ -26,9 +28,14 @@ mod peer_id;
 mod peers;
 mod places;
 mod serve;
+mod served;
+mod streams;
 mod swarm;
 
-pub use blobs::fetch::{BlobRange, FetchError, FetchStats, Sink};
+pub use blobs::{
+    fetch::{BlobRange, FetchError, FetchStats, Sink},
+    files::{BlobFiles, Shelf, Source},
+};
 pub use config::{DEFAULT_PORT, NetConfig, SpawnError};
 pub use error::{DialError, NetGone, PublishError};
 pub use event::{GossipId, NetEvent, Responder, ResponseTooLarge, Verdict};

@@ -68,6 +68,11 @@ impl Traffic {
         self.pass(&self.0.down, len).await
     }
 
+    /// Whether what is sent has to wait for its turn.
+    pub(crate) fn limits_sending(&self) -> bool {
+        self.0.up.rate.is_some()
+    }
+
     /// Ends every transfer, or lets new ones begin.
     pub fn set_paused(&self, paused: bool) {
         self.0.paused.send_replace(paused);

@@ -21,7 +21,10 @@ use futures::task::AtomicWaker;
 use libp2p::{Multiaddr, core::ConnectedPoint, multiaddr::Protocol, tcp};
 
 pub(crate) use self::stream::Path;
-use self::{fragments::Fragments, stream::Ended};
+use self::{
+    fragments::Fragments,
+    stream::{Ended, Signs},
+};
 use crate::peer_id::ip_of;
 
 /// How often a side pings.
@@ -56,6 +59,26 @@ struct Open {
     /// Since when the connection stands; none during the handshake.
     established: Option<Instant>,
     cut: Arc<Cut>,
+    beside: Beside,
+}
+
+/// Tells a path that its peer was heard on a connection beside it: what fills the link there may keep pings
+/// waiting here.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beside(Arc<Mutex<Option<tokio::time::Instant>>>);
+
+impl Beside {
+    pub(crate) fn heard(&self) {
+        *self.lock() = Some(tokio::time::Instant::now());
+    }
+
+    fn last(&self) -> Option<tokio::time::Instant> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<tokio::time::Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a path is ended from here.
@@ -104,7 +127,7 @@ impl Paths {
         if table.fragments.wanted(remote.ip(), Instant::now()) {
             fragments::allow(&stream.0);
         }
-        let cut = Arc::new(Cut::default());
+        let (cut, beside) = (Arc::new(Cut::default()), Beside::default());
         if accepted {
             table.make_room();
         }
@@ -118,23 +141,36 @@ impl Paths {
                 accepted,
                 established: None,
                 cut: Arc::clone(&cut),
+                beside: beside.clone(),
             },
         );
         drop(table);
-        Path::new(stream, id, cut, self.clone())
+        Path::new(stream, id, Signs { cut, beside }, self.clone())
     }
 
-    /// The handshake at this address succeeded.
-    pub(crate) fn established(&self, remote: &Multiaddr) {
+    /// Readies a connection beside those that are watched.
+    pub(crate) fn prepare(&self, stream: &tokio::net::TcpStream) {
+        let remote = stream.peer_addr().map(|addr| addr.ip());
+        let wanted = |ip| self.lock().fragments.wanted(ip, Instant::now());
+        if remote.is_ok_and(wanted) {
+            fragments::allow(stream);
+        }
+    }
+
+    /// The handshake at this address succeeded. What comes back is for connections beside it.
+    pub(crate) fn established(&self, remote: &Multiaddr) -> Beside {
+        let mut beside = Beside::default();
         let Some(remote) = tcp_socket(remote) else {
-            return;
+            return beside;
         };
         let now = Instant::now();
         for open in self.lock().open.values_mut() {
             if open.remote == remote {
                 open.established.get_or_insert(now);
+                beside = open.beside.clone();
             }
         }
+        beside
     }
 
     /// This machine has no longer this address: what leaves from there is dead.

@@ -10,8 +10,9 @@ use std::{
 
 use libp2p::Multiaddr;
 use podsync_core::DeviceId;
+use tokio_util::sync::CancellationToken;
 
-use crate::peer_id::is_quic;
+use crate::{path::Beside, peer_id::is_quic};
 
 /// A connected peer.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct PeerInfo {
     pub served: u64,
     /// Verified blob bytes received from this peer over this connection.
     pub fetched: u64,
+    /// Those of them that came over a lane, beside this connection.
+    pub fetched_over_lane: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,27 @@ pub enum Transport {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Peers(Arc<Mutex<BTreeMap<DeviceId, PeerInfo>>>);
+pub(crate) struct Peers(Arc<Mutex<BTreeMap<DeviceId, Connected>>>);
+
+#[derive(Debug)]
+struct Connected {
+    info: PeerInfo,
+    /// Cancelled when its lanes may stand no longer.
+    lanes: CancellationToken,
+    beside: Beside,
+}
+
+/// What a lane is bound to.
+#[derive(Debug, Clone)]
+pub(crate) struct LaneOf {
+    pub(crate) device: DeviceId,
+    /// Where libp2p reaches the device.
+    pub(crate) addr: Multiaddr,
+    /// Cancelled when the device is disconnected or not trusted any more.
+    pub(crate) ends: CancellationToken,
+    /// Hears of what comes over the lane.
+    pub(crate) beside: Beside,
+}
 
 impl Peers {
     pub(crate) fn is_connected(&self, device: DeviceId) -> bool {
@@ -43,16 +66,17 @@ impl Peers {
     }
 
     pub(crate) fn list(&self) -> Vec<PeerInfo> {
-        self.lock().values().cloned().collect()
+        let peers = self.lock();
+        peers.values().map(|peer| peer.info.clone()).collect()
     }
 
     /// Where a peer is connected.
     pub(crate) fn address(&self, device: DeviceId) -> Option<Multiaddr> {
-        self.lock().get(&device).map(|peer| peer.addr.clone())
+        self.lock().get(&device).map(|peer| peer.info.addr.clone())
     }
 
     /// Records the connection that is used from now on; counters go on where one replaces another.
-    pub(crate) fn connected(&self, device: DeviceId, addr: Multiaddr) {
+    pub(crate) fn connected(&self, device: DeviceId, addr: Multiaddr, beside: Beside) {
         let transport = if is_quic(&addr) {
             Transport::Quic
         } else {
@@ -61,31 +85,60 @@ impl Peers {
         self.lock()
             .entry(device)
             .and_modify(|peer| {
-                peer.addr = addr.clone();
-                peer.transport = transport;
+                peer.info.addr = addr.clone();
+                peer.info.transport = transport;
+                peer.beside = beside.clone();
             })
-            .or_insert_with(|| PeerInfo {
-                device,
-                addr,
-                transport,
-                since: SystemTime::now(),
-                rtt: None,
-                served: 0,
-                fetched: 0,
+            .or_insert_with(|| {
+                let info = PeerInfo {
+                    device,
+                    addr,
+                    transport,
+                    since: SystemTime::now(),
+                    rtt: None,
+                    served: 0,
+                    fetched: 0,
+                    fetched_over_lane: 0,
+                };
+                let lanes = CancellationToken::new();
+                Connected {
+                    info,
+                    lanes,
+                    beside: beside.clone(),
+                }
             });
     }
 
     pub(crate) fn disconnected(&self, device: DeviceId) {
-        self.lock().remove(&device);
+        if let Some(peer) = self.lock().remove(&device) {
+            peer.lanes.cancel();
+        }
+    }
+
+    /// What a lane of a connected device is bound to from now on.
+    pub(crate) fn lane_of(&self, device: DeviceId) -> Option<LaneOf> {
+        self.lock().get(&device).map(|peer| LaneOf {
+            device,
+            addr: peer.info.addr.clone(),
+            ends: peer.lanes.clone(),
+            beside: peer.beside.clone(),
+        })
+    }
+
+    /// Ends all lanes to and from a device; its connection stands.
+    pub(crate) fn cut_lanes(&self, device: DeviceId) {
+        if let Some(peer) = self.lock().get_mut(&device) {
+            std::mem::take(&mut peer.lanes).cancel();
+        }
     }
 
     pub(crate) fn update(&self, device: DeviceId, change: impl FnOnce(&mut PeerInfo)) {
         if let Some(peer) = self.lock().get_mut(&device) {
-            change(peer);
+            change(&mut peer.info);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, PeerInfo>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Connected>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,22 +14,33 @@ use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    blobs::{self, provide::Provider},
+    blobs::{
+        self,
+        provide::{Answered, Provider, close},
+    },
     config::SpawnError,
-    event::NetEvent,
     exchange::{self, Answerer},
     gate::Gate,
+    lane::{host::Host, offer},
     peer_id::device_of,
-    peers::Peers,
+    places::Places,
+    served::Served,
 };
+
+/// What yamux puts into one frame: writes of this size and more go past the buffer.
+const FRAME: usize = 16 * 1024;
+
+/// Members that are being offered a lane, which takes a moment.
+const LANE_OFFERS: usize = 32;
+const LANE_OFFERS_PER_PEER: usize = 16;
 
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) provider: Provider,
     pub(crate) answerer: Answerer,
-    pub(crate) peers: Peers,
-    pub(crate) events: mpsc::Sender<NetEvent>,
+    pub(crate) lanes: Host,
+    pub(crate) served: Served,
     /// Hears of unlisted peers that have had their exchange.
     pub(crate) had_exchange: mpsc::Sender<DeviceId>,
     pub(crate) tasks: TaskTracker,
@@ -40,6 +51,7 @@ impl Door {
     pub(crate) fn open(self, streams: &mut Control) -> Result<(), SpawnError> {
         let taken = |error: libp2p_stream::AlreadyRegistered| SpawnError::Setup(error.to_string());
         let blobs = streams.accept(blobs::PROTOCOL).map_err(taken)?;
+        let lanes = streams.accept(offer::PROTOCOL).map_err(taken)?;
         let mut exchanges = SelectAll::new();
         for protocol in Protocol::ALL {
             let incoming = streams
@@ -52,6 +64,7 @@ impl Door {
             );
         }
         self.track(self.clone().take_blobs(blobs));
+        self.track(self.clone().take_lanes(lanes));
         self.track(self.clone().take_exchanges(exchanges));
         Ok(())
     }
@@ -71,16 +84,42 @@ impl Door {
             };
             let door = self.clone();
             self.track(async move {
-                if let Some(sent) = door.provider.serve(device, stream).await {
-                    door.peers.update(device, |peer| peer.served += sent.bytes);
-                    // A count: where the daemon falls behind, it is dropped.
-                    let served = NetEvent::Served {
-                        device,
-                        blob: sent.blob,
-                        bytes: sent.bytes,
-                    };
-                    let _ = door.events.try_send(served);
-                }
+                door.serve_blob(device, stream).await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn serve_blob(&self, device: DeviceId, mut stream: Stream) {
+        let answered = self.provider.answer(device, &mut stream, FRAME).await;
+        let (Answered::Whole(sent) | Answered::Broken(sent)) = answered;
+        if matches!(answered, Answered::Whole(_))
+            && let Err(error) = close(stream).await
+        {
+            tracing::debug!(peer = device.short(), %error, "stream cut at its end");
+        }
+        if let Some(sent) = sent {
+            self.served.note(device, sent);
+        }
+    }
+
+    async fn take_lanes(self, mut incoming: IncomingStreams) {
+        let places = Places::new(LANE_OFFERS, LANE_OFFERS_PER_PEER);
+        while let Some((peer, stream)) = incoming.next().await {
+            let Some(device) = device_of(&peer) else {
+                continue;
+            };
+            if !self.gate.is_member(device) {
+                turn_away(stream, offer::REFUSED);
+                continue;
+            }
+            let Some(place) = places.take(device) else {
+                turn_away(stream, offer::BUSY);
+                continue;
+            };
+            let lanes = self.lanes.clone();
+            self.track(async move {
+                lanes.offer(device, stream).await;
                 drop(place);
             });
         }

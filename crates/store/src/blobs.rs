@@ -43,13 +43,14 @@ use podsync_core::{
     units::{Units, byte_range},
 };
 
-use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 pub use self::{
+    folders::BlobFiles,
     import::Import,
     pack::{PackFile, PackWriter},
     pin::Pin,
     reader::BlobReader,
 };
+use self::{folders::Folders, pin::Pins, sweep::Sweeper};
 use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all};
 
 /// How long closing waits for blobs in use.
@@ -263,6 +264,16 @@ impl Blobs {
             .await
             .map_err(|_| StoreError::Corrupt { id })?;
         Ok(BlobReader::memory(id, bytes))
+    }
+
+    /// The files of a blob that is held whole, past the store. They are as they lie on the disk, and it blocks.
+    /// None where it is small, or here in part.
+    pub fn files(&self, id: BlobId) -> Option<BlobFiles> {
+        let holding = self.held(id).ok()??;
+        match holding.is_whole() {
+            true => self.folders.files(&id, holding.len),
+            false => None,
+        }
     }
 
     /// Reads what is held of a blob, and its hash tree, and checks every byte of both.

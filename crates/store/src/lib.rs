@@ -14,7 +14,7 @@ mod log;
 mod writeback;
 
 pub use atomic::write_atomic;
-pub use blobs::{BlobReader, Blobs, Import, PackFile, PackWriter, Pin};
+pub use blobs::{BlobFiles, BlobReader, Blobs, Import, PackFile, PackWriter, Pin};
 pub use error::{Remedy, StoreError};
 pub use holdings::Holding;
 pub use home::{Holder, Home, HomeError, NewHome, free_bytes, is_home};

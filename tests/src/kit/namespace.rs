@@ -212,6 +212,15 @@ impl Lan {
         )
     }
 
+    /// Has a machine's firewall drop what comes to a TCP port.
+    pub fn close(&self, number: usize, port: u16) -> Result<()> {
+        let (host, _) = self.host_and_wire(number);
+        let rules = format!(
+            "table inet c {{ chain i {{ type filter hook input priority 0; tcp dport {port} drop; }}; }}"
+        );
+        nft(host, &rules)
+    }
+
     /// Loses one packet in `1000 / per_mille` of those that a machine is sent.
     pub fn lose(&self, number: usize, per_mille: u32) -> Result<()> {
         let (host, inner) = self.host_and_wire(number);

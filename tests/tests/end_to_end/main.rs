@@ -18,6 +18,7 @@ mod joins;
 mod keeping;
 mod keystrokes;
 mod lan;
+mod lanes;
 mod large;
 mod localstack;
 mod machine;

@@ -283,6 +283,7 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
             .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
         sent: info.map_or(0, |info| info.served),
         received: info.map_or(0, |info| info.fetched),
+        received_over_lane: info.map_or(0, |info| info.fetched_over_lane),
     }
 }
 

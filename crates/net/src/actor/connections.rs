@@ -94,13 +94,13 @@ impl Actor {
             return;
         };
         let addr = endpoint.get_remote_address().clone();
-        self.paths.established(&addr);
+        let beside = self.paths.established(&addr);
         let addr = bare_address(device, addr.clone()).unwrap_or(addr);
         let is_again = !is_first && self.swarm.behaviour().admission.is_again(peer);
         if is_again {
             self.lost(device);
         }
-        self.peers.connected(device, addr.clone());
+        self.peers.connected(device, addr.clone(), beside);
         // Before the peer's first message: the swarm is not polled in between.
         self.score(device);
         if is_first || is_again {
@@ -126,6 +126,8 @@ impl Actor {
         if let Some(before) = self.peers.address(device) {
             self.paths.replaced(&before);
         }
+        self.peers.cut_lanes(device);
+        self.lanes.forget(device);
         tracing::debug!(peer = device.short(), "the peer is here again");
         self.outbox.push(NetEvent::Disconnected { device });
     }
@@ -136,6 +138,7 @@ impl Actor {
         };
         tracing::debug!(peer = device.short(), cause, "disconnected");
         self.peers.disconnected(device);
+        self.lanes.forget(device);
         self.strangers.remove(&device);
         self.outbox.push(NetEvent::Disconnected { device });
     }
@@ -154,6 +157,8 @@ impl Actor {
                 self.strangers.remove(&device);
             } else if !self.strangers.contains_key(&device) {
                 // It was a member: as a stranger it may come again and hear what happened.
+                self.peers.cut_lanes(device);
+                self.lanes.forget(device);
                 self.close(device);
             }
         }

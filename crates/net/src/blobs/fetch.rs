@@ -12,12 +12,12 @@ use bao_tree::{
         fsm::{ResponseDecoder, ResponseDecoderNext},
     },
 };
+use futures::{AsyncRead, AsyncWrite};
 use iroh_blobs::{
     protocol::{ChunkRanges, GetRequest, Request},
     store::IROH_BLOCK_SIZE,
 };
 use iroh_io::AsyncStreamReader;
-use libp2p::Stream;
 use podsync_core::{BlobId, DeviceId};
 
 use super::{
@@ -100,67 +100,128 @@ pub enum FetchError {
     Local { blob: BlobId, reason: String },
 }
 
-/// Fetches `want` over a fresh stream; `progress` hears of each verified group's length.
-pub(crate) async fn fetch(
-    device: DeviceId,
-    (mut stream, traffic): (Stream, Traffic),
-    want: &BlobRange,
-    sink: &mut impl Sink,
-    progress: impl Fn(u64),
-) -> Result<FetchStats, FetchError> {
-    let failed = Failure {
-        device,
-        blob: want.blob,
-    };
-    let chunks = want.chunks();
-    if chunks.is_empty() {
-        return Ok(FetchStats::default());
-    }
-    send_request(&mut stream, want.blob, chunks.clone())
-        .await
-        .map_err(|error| failed.read(&error))?;
+/// A range to be asked for, of a device.
+pub(crate) struct Asking<'a> {
+    want: &'a BlobRange,
+    chunks: ChunkRanges,
+    traffic: &'a Traffic,
+    failed: Failure,
+}
 
-    let mut reader = Reader { stream, traffic };
-    let [status] = reader.read().await.map_err(|error| failed.read(&error))?;
-    failed.check_status(status)?;
-    let size = reader
-        .read()
-        .await
-        .map(u64::from_le_bytes)
-        .map_err(|error| failed.read(&error))?;
-    if size != want.blob_len {
-        return Err(failed.lie("its length is not the announced one"));
+/// A request was sent, and the first byte of its answer has come.
+pub(crate) struct Begun<S> {
+    status: u8,
+    reader: Reader<S>,
+}
+
+impl<'a> Asking<'a> {
+    /// None where there is nothing to ask for.
+    pub(crate) fn new(device: DeviceId, want: &'a BlobRange, traffic: &'a Traffic) -> Option<Self> {
+        let chunks = want.chunks();
+        let blob = want.blob;
+        (!chunks.is_empty()).then_some(Self {
+            want,
+            chunks,
+            traffic,
+            failed: Failure { device, blob },
+        })
     }
-    let tree = BaoTree::new(size, IROH_BLOCK_SIZE);
-    let mut decoder = ResponseDecoder::new(hash_of(want.blob).into(), chunks, tree, reader);
-    let mut stats = FetchStats::default();
-    loop {
-        match decoder.next().await {
-            ResponseDecoderNext::Done(_) => return Ok(stats),
-            ResponseDecoderNext::More((_, Err(error))) => return Err(failed.decode(&error)),
-            ResponseDecoderNext::More((rest, Ok(item))) => {
-                decoder = rest;
-                let payload = match &item {
-                    BaoContentItem::Leaf(leaf) => leaf.data.len() as u64,
-                    BaoContentItem::Parent(_) => 0,
-                };
-                let taken = sink.take(item).await;
-                taken.map_err(|error| failed.local(error))?;
-                if payload > 0 {
-                    stats.payload += payload;
-                    progress(payload);
-                } else {
-                    stats.proof += 64;
+
+    /// Fetches it over a stream that is for nothing else; `progress` hears of each verified group's length.
+    pub(crate) async fn fetch<S>(
+        &self,
+        stream: S,
+        sink: &mut impl Sink,
+        progress: impl Fn(u64),
+    ) -> Result<FetchStats, FetchError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let begun = self.begin(stream).await;
+        let begun = begun.map_err(|error| self.failed.read(&error))?;
+        self.finish(begun, sink, progress).await.0
+    }
+
+    /// Sends the request, and waits for the first byte of the answer.
+    pub(crate) async fn begin<S>(&self, mut stream: S) -> io::Result<Begun<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let ranges = GetRequest::blob_ranges(hash_of(self.want.blob), self.chunks.clone());
+        let request = postcard::to_allocvec(&Request::Get(ranges)).map_err(io::Error::other)?;
+        in_time(send(&mut stream, &request)).await?;
+        let traffic = self.traffic.clone();
+        let mut reader = Reader { stream, traffic };
+        let [status] = reader.read().await?;
+        Ok(Begun { status, reader })
+    }
+
+    /// Takes the rest of the answer. The stream comes back where the next request can be sent on it.
+    pub(crate) async fn finish<S>(
+        &self,
+        begun: Begun<S>,
+        sink: &mut impl Sink,
+        progress: impl Fn(u64),
+    ) -> (Result<FetchStats, FetchError>, Option<S>)
+    where
+        S: AsyncRead + Unpin + Send,
+    {
+        let Begun { status, reader } = begun;
+        if let Err(error) = self.failed.check_status(status) {
+            let in_step = Status::from_byte(status).is_some();
+            return (Err(error), in_step.then_some(reader.stream));
+        }
+        match self.receive(reader, sink, progress).await {
+            Ok((stats, stream)) => (Ok(stats), Some(stream)),
+            Err(error) => (Err(error), None),
+        }
+    }
+
+    async fn receive<S>(
+        &self,
+        mut reader: Reader<S>,
+        sink: &mut impl Sink,
+        progress: impl Fn(u64),
+    ) -> Result<(FetchStats, S), FetchError>
+    where
+        S: AsyncRead + Unpin + Send,
+    {
+        let failed = &self.failed;
+        let size = reader.read().await.map(u64::from_le_bytes);
+        let size = size.map_err(|error| failed.read(&error))?;
+        if size != self.want.blob_len {
+            return Err(failed.lie("its length is not the announced one"));
+        }
+        let (root, tree) = (hash_of(self.want.blob), BaoTree::new(size, IROH_BLOCK_SIZE));
+        let mut decoder = ResponseDecoder::new(root.into(), self.chunks.clone(), tree, reader);
+        let mut stats = FetchStats::default();
+        loop {
+            match decoder.next().await {
+                ResponseDecoderNext::Done(reader) => return Ok((stats, reader.stream)),
+                ResponseDecoderNext::More((_, Err(error))) => return Err(failed.decode(&error)),
+                ResponseDecoderNext::More((rest, Ok(item))) => {
+                    decoder = rest;
+                    let payload = match &item {
+                        BaoContentItem::Leaf(leaf) => leaf.data.len() as u64,
+                        BaoContentItem::Parent(_) => 0,
+                    };
+                    let taken = sink.take(item).await;
+                    taken.map_err(|error| failed.local(error))?;
+                    if payload > 0 {
+                        stats.payload += payload;
+                        progress(payload);
+                    } else {
+                        stats.proof += 64;
+                    }
                 }
             }
         }
     }
-}
 
-async fn send_request(stream: &mut Stream, blob: BlobId, chunks: ChunkRanges) -> io::Result<()> {
-    let request = Request::Get(GetRequest::blob_ranges(hash_of(blob), chunks));
-    let bytes = postcard::to_allocvec(&request).map_err(io::Error::other)?;
-    in_time(send(stream, &bytes)).await
+    /// The error of a stream that failed before its answer began.
+    pub(crate) fn cut(&self, error: &io::Error) -> FetchError {
+        self.failed.read(error)
+    }
 }
 
 /// Says of a failure whose it is: the peer's, the path's or this machine's.

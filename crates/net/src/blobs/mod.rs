@@ -6,6 +6,7 @@
 //! tells a provider that its stream was dropped only if the asker had not closed its side.
 
 pub(crate) mod fetch;
+pub(crate) mod files;
 pub(crate) mod provide;
 mod wire;
 

@@ -5,17 +5,21 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::AsyncWriteExt;
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use iroh_blobs::{
-    api::{Store, blobs::BlobStatus},
+    api::blobs::BlobStatus,
     protocol::{ChunkRanges, GetRequest, Request},
 };
 use iroh_io::AsyncStreamWriter;
-use libp2p::Stream;
 use podsync_core::{BlobId, DeviceId};
 use tokio::time::timeout;
 
-use super::{Status, blob_of, hash_of, wire::Writer};
+use super::{
+    Status, blob_of,
+    files::{self, Source},
+    hash_of,
+    wire::{Writer, in_time},
+};
 use crate::{
     framing::receive,
     gate::Gate,
@@ -35,10 +39,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Provider {
-    store: Store,
+    source: Source,
     gate: Arc<dyn Gate>,
     places: Places,
     traffic: Traffic,
+}
+
+/// How an answer ended, and what it brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answered {
+    Whole(Option<Sent>),
+    Broken(Option<Sent>),
 }
 
 /// What a stream was used for.
@@ -49,9 +60,9 @@ pub(crate) struct Sent {
 }
 
 impl Provider {
-    pub(crate) fn new(store: Store, gate: Arc<dyn Gate>, traffic: Traffic) -> Self {
+    pub(crate) fn new(source: Source, gate: Arc<dyn Gate>, traffic: Traffic) -> Self {
         Self {
-            store,
+            source,
             gate,
             places: Places::new(MAX_STREAMS, MAX_STREAMS_PER_PEER),
             traffic,
@@ -69,46 +80,62 @@ impl Provider {
         self.places.take(device)
     }
 
-    /// Serves one stream of a member; none where it got nothing.
-    pub(crate) async fn serve(&self, device: DeviceId, mut stream: Stream) -> Option<Sent> {
-        let granted = timeout(REQUEST_TIMEOUT, self.admit(device, &mut stream)).await;
+    /// Answers the next request on a stream of a member. What is longer than `frame` is written at once.
+    ///
+    /// Where the answer is not whole, the stream must be dropped unclosed, so that the peer doesn't take what
+    /// it has for all.
+    pub(crate) async fn answer<S>(&self, device: DeviceId, stream: &mut S, frame: usize) -> Answered
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let granted = timeout(REQUEST_TIMEOUT, self.admit(device, stream)).await;
         let (blob, ranges) = match granted {
             Ok(Ok(Some(granted))) => granted,
-            Ok(Ok(None)) => return None,
+            Ok(Ok(None)) => return Answered::Whole(None),
             Ok(Err(error)) => {
                 tracing::debug!(peer = device.short(), %error, "no request on a blob stream");
-                return None;
+                return Answered::Broken(None);
             }
             Err(_) => {
                 tracing::debug!(peer = device.short(), "no request on a blob stream in time");
-                return None;
+                return Answered::Broken(None);
             }
         };
-        let mut writer = Writer::new(stream, self.traffic.clone());
-        match self.send(blob, ranges, &mut writer).await {
-            Ok(()) => {
-                let bytes = writer.sent;
-                if let Err(error) = writer.finish().await {
-                    tracing::debug!(peer = device.short(), blob = blob.short(), %error, "stream cut at its end");
-                }
-                Some(Sent { blob, bytes })
-            }
+        let mut writer = Writer::new(stream, frame, self.traffic.clone());
+        let outcome = self.send(blob, ranges, &mut writer).await;
+        let bytes = writer.sent;
+        let sent = Some(Sent { blob, bytes });
+        match outcome {
+            Ok(()) => Answered::Whole(sent),
             Err(error) => {
                 tracing::debug!(peer = device.short(), blob = blob.short(), %error, "stream cut");
-                Some(Sent {
-                    blob,
-                    bytes: writer.sent,
-                })
+                Answered::Broken(sent)
             }
         }
     }
 
+    /// Reads the next request, and says that there is no place for it.
+    pub(crate) async fn say_busy<S>(&self, stream: &mut S) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let busy = async {
+            receive(stream, MAX_REQUEST_LEN).await?;
+            decline::<_, ()>(stream, Status::Busy).await
+        };
+        timeout(REQUEST_TIMEOUT, busy).await??;
+        Ok(())
+    }
+
     /// What to send; none where the peer was told that it gets nothing.
-    async fn admit(
+    async fn admit<S>(
         &self,
         device: DeviceId,
-        stream: &mut Stream,
-    ) -> io::Result<Option<(BlobId, ChunkRanges)>> {
+        stream: &mut S,
+    ) -> io::Result<Option<(BlobId, ChunkRanges)>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let Some(bytes) = receive(stream, MAX_REQUEST_LEN).await? else {
             return decline(stream, Status::Refused).await;
         };
@@ -119,6 +146,7 @@ impl Provider {
             return decline(stream, Status::Refused).await;
         }
         let status = self
+            .source
             .store
             .blobs()
             .status(hash_of(blob))
@@ -130,14 +158,28 @@ impl Provider {
         Ok(Some((blob, ranges)))
     }
 
-    async fn send(&self, blob: BlobId, ranges: ChunkRanges, writer: &mut Writer) -> io::Result<()> {
+    async fn send<S>(
+        &self,
+        blob: BlobId,
+        ranges: ChunkRanges,
+        writer: &mut Writer<S>,
+    ) -> io::Result<()>
+    where
+        S: AsyncWrite + Unpin + Send,
+    {
         writer.write(&[Status::Granted as u8]).await?;
-        let export = self.store.blobs().export_bao(hash_of(blob), ranges);
-        export.write(writer).await.map_err(io::Error::other)
+        match files::open(&self.source, blob).await {
+            Some(opened) => files::send(opened, blob, ranges, writer).await?,
+            None => {
+                let export = self.source.store.export_bao(hash_of(blob), ranges);
+                export.write(writer).await.map_err(io::Error::other)?;
+            }
+        }
+        writer.sync().await
     }
 }
 
-fn parse(request: &[u8]) -> Option<(BlobId, ChunkRanges)> {
+pub(crate) fn parse(request: &[u8]) -> Option<(BlobId, ChunkRanges)> {
     match postcard::take_from_bytes(request) {
         Ok((Request::Get(GetRequest { hash, ranges }), [])) if ranges.is_blob() => {
             Some((blob_of(hash), ranges.iter().next()?.clone()))
@@ -146,10 +188,18 @@ fn parse(request: &[u8]) -> Option<(BlobId, ChunkRanges)> {
     }
 }
 
-async fn decline<T>(stream: &mut Stream, status: Status) -> io::Result<Option<T>> {
+async fn decline<S, T>(stream: &mut S, status: Status) -> io::Result<Option<T>>
+where
+    S: AsyncWrite + Unpin,
+{
     stream.write_all(&[status as u8]).await?;
-    stream.close().await?;
+    stream.flush().await?;
     Ok(None)
+}
+
+/// Ends a stream whose last answer is whole.
+pub(crate) async fn close(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
+    in_time(stream.close()).await
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A libp2p stream as what iroh-blobs reads from and writes to, one direction at a time.
+//! A stream as what iroh-blobs reads from and writes to, one direction at a time.
 //!
 //! Leaves pass without a buffer of ours in between: a read goes straight into the leaf's memory,
 //! and only what is smaller than a frame is gathered before it is written.
@@ -6,23 +6,23 @@
 use std::{future::Future, io};
 
 use bytes::Bytes;
-use futures::{AsyncReadExt, AsyncWriteExt, io::BufWriter};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, io::BufWriter};
 use iroh_io::{AsyncStreamReader, AsyncStreamWriter};
-use libp2p::Stream;
 use tokio::time::timeout;
 
 use super::STALLED_AFTER;
 use crate::limit::Traffic;
 
-/// What yamux puts into one frame: writes of this size and more go past the buffer.
-const FRAME: usize = 16 * 1024;
+/// What is written at once where the rate is limited.
+const PACED: usize = 16 * 1024;
 
-pub(super) struct Reader {
-    pub(super) stream: Stream,
+/// Takes what it reads at the rate that is allowed.
+pub(super) struct Reader<S> {
+    pub(super) stream: S,
     pub(super) traffic: Traffic,
 }
 
-impl AsyncStreamReader for Reader {
+impl<S: AsyncRead + Unpin> AsyncStreamReader for Reader<S> {
     async fn read_bytes(&mut self, len: usize) -> io::Result<Bytes> {
         let mut bytes = vec![0; len];
         let mut filled = 0;
@@ -44,33 +44,38 @@ impl AsyncStreamReader for Reader {
     }
 }
 
-/// Counts what it sends. Dropped without [`finish`](Self::finish), it resets the stream, so that
-/// the peer doesn't take a broken answer for a whole one.
-pub(super) struct Writer {
-    stream: BufWriter<Stream>,
+/// Counts what it sends, and gathers what is small.
+pub(super) struct Writer<S: AsyncWrite> {
+    stream: BufWriter<S>,
+    frame: usize,
     traffic: Traffic,
     pub(super) sent: u64,
 }
 
-impl Writer {
-    pub(super) fn new(stream: Stream, traffic: Traffic) -> Self {
+impl<S: AsyncWrite + Unpin> Writer<S> {
+    /// What is as long as `frame` goes past the buffer. Where the rate is limited, everything goes at once, so
+    /// that the peer sees something move.
+    pub(super) fn new(stream: S, frame: usize, traffic: Traffic) -> Self {
+        let frame = match traffic.limits_sending() {
+            true => PACED,
+            false => frame,
+        };
         Self {
-            stream: BufWriter::with_capacity(FRAME, stream),
+            stream: BufWriter::with_capacity(frame, stream),
+            frame,
             traffic,
             sent: 0,
         }
     }
-
-    pub(super) async fn finish(mut self) -> io::Result<()> {
-        in_time(self.stream.close()).await
-    }
 }
 
-impl AsyncStreamWriter for Writer {
+impl<S: AsyncWrite + Unpin + Send> AsyncStreamWriter for Writer<S> {
     async fn write(&mut self, data: &[u8]) -> io::Result<()> {
-        self.traffic.sent(data.len()).await?;
-        in_time(self.stream.write_all(data)).await?;
-        self.sent += data.len() as u64;
+        for part in data.chunks(self.frame) {
+            self.traffic.sent(part.len()).await?;
+            in_time(self.stream.write_all(part)).await?;
+            self.sent += part.len() as u64;
+        }
         Ok(())
     }
 

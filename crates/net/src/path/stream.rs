@@ -14,7 +14,7 @@ use tokio::{
     time::{Duration, Instant, Sleep, sleep_until},
 };
 
-use super::{Cut, Paths, SILENCE, Why};
+use super::{Beside, Cut, Paths, SILENCE, Why};
 
 /// A timer that goes off so late says that this process slept, not the peer.
 const OVERSLEPT: Duration = Duration::from_secs(1);
@@ -28,10 +28,16 @@ pub(super) enum Ended {
     Cut,
 }
 
+/// What a path is told from elsewhere.
+pub(super) struct Signs {
+    pub(super) cut: Arc<Cut>,
+    pub(super) beside: Beside,
+}
+
 pub(crate) struct Path {
     stream: tcp::tokio::TcpStream,
     id: u64,
-    cut: Arc<Cut>,
+    signs: Signs,
     paths: Paths,
     /// When bytes came last.
     heard: Instant,
@@ -41,12 +47,12 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    pub(super) fn new(stream: tcp::tokio::TcpStream, id: u64, cut: Arc<Cut>, paths: Paths) -> Self {
+    pub(super) fn new(stream: tcp::tokio::TcpStream, id: u64, signs: Signs, paths: Paths) -> Self {
         let heard = Instant::now();
         Self {
             stream,
             id,
-            cut,
+            signs,
             paths,
             heard,
             timer: Box::pin(sleep_until(heard + SILENCE)),
@@ -61,8 +67,8 @@ impl Path {
 
     /// Fails if the path is dead; otherwise it has the task woken when it may be.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        self.cut.task.register(context.waker());
-        if let Some(why) = self.cut.why() {
+        self.signs.cut.task.register(context.waker());
+        if let Some(why) = self.signs.cut.why() {
             self.ended = Some(Ended::Cut);
             return Err(match why {
                 Why::AddressGone => io::Error::new(
@@ -88,6 +94,9 @@ impl Path {
             if overslept || self.stream.0.poll_peek(context, &mut byte).is_ready() {
                 self.heard = now;
             }
+            self.heard = self
+                .heard
+                .max(self.signs.beside.last().unwrap_or(self.heard));
             let dead_at = self.heard + SILENCE;
             if dead_at <= now {
                 self.ended = Some(Ended::Lost);

@@ -48,6 +48,24 @@ async fn silence_ends_a_path_and_any_byte_keeps_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_is_heard_beside_a_path_keeps_it() {
+    let (paths, listener) = (Paths::default(), listener().await);
+    let (mut path, peer) = connect(&paths, &listener).await;
+    let beside = paths.established(&address_of(&peer));
+    let hearing = async {
+        for _ in 0..5 {
+            tokio::time::sleep(SILENCE - Duration::from_millis(100)).await;
+            beside.heard();
+        }
+        tokio::time::Instant::now()
+    };
+    let mut byte = [0];
+    let (read, heard) = tokio::join!(path.read_exact(&mut byte), hearing);
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
+    assert!(heard.elapsed() <= SILENCE);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_cannot_write_and_hears_nothing_is_cut_too() {
     let (paths, listener) = (Paths::default(), listener().await);
     let (mut path, _peer) = connect(&paths, &listener).await;
@@ -118,6 +136,7 @@ fn whoever_has_most_handshakes_makes_room() {
         accepted: true,
         established: None,
         cut: Arc::default(),
+        beside: Beside::default(),
     };
     // A member's comes first, so it is the oldest.
     table.open.insert(0, open([10, 0, 0, 9], 1));

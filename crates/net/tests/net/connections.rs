@@ -135,7 +135,7 @@ async fn a_port_in_use_is_an_error_that_names_it() {
         listen: vec![addr],
         ..NetConfig::loopback()
     };
-    let store = (*a.store).clone();
+    let store = (*a.store).clone().into();
     let gate = std::sync::Arc::new(TestGate::default());
     match Net::spawn(&config, [2; 32], store, gate, a.cancel.clone()).map(|_| ()) {
         Err(SpawnError::Listen { addr: named, .. }) => assert_eq!(named, addr),

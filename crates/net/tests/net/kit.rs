@@ -74,8 +74,14 @@ impl Peer {
         let store = MemStore::new();
         let cancel = CancellationToken::new();
         let shared: Arc<dyn Gate> = gate.clone();
-        let (net, mut events) =
-            Net::spawn(config, [seed; 32], (*store).clone(), shared, cancel.clone()).unwrap();
+        let (net, mut events) = Net::spawn(
+            config,
+            [seed; 32],
+            (*store).clone().into(),
+            shared,
+            cancel.clone(),
+        )
+        .unwrap();
         let (mut tcp, mut quic) = (None, None);
         while tcp.is_none() || quic.is_none() {
             match events.recv().await.unwrap() {

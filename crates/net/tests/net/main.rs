@@ -7,7 +7,9 @@ mod connections;
 mod exchanges;
 mod gossip;
 mod grafts;
+mod hand;
 mod kit;
+mod lanes;
 mod liar;
 mod strangers;
 

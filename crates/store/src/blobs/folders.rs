@@ -10,7 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use iroh_blobs::store::fs::options::PathOptions;
+use bao_tree::BaoTree;
+use iroh_blobs::store::{IROH_BLOCK_SIZE, fs::options::PathOptions};
 use podsync_core::BlobId;
 
 use super::{BlobReader, hash};
@@ -19,6 +20,15 @@ use crate::{
     atomic::{self, sync_folder},
     home::close_file,
 };
+
+/// A whole blob as files.
+#[derive(Debug)]
+pub struct BlobFiles {
+    pub data: File,
+    pub len: u64,
+    /// Its hash tree: nodes in pre-order, over groups of 16 KiB.
+    pub tree: Vec<u8>,
+}
 
 #[derive(Debug)]
 pub(super) struct Folders {
@@ -106,6 +116,22 @@ impl Folders {
             }
         }
         Ok(None)
+    }
+
+    /// The files of a whole blob; none where it lies elsewhere, or is not as long as it should be.
+    pub(super) fn files(&self, id: &BlobId, len: u64) -> Option<BlobFiles> {
+        let tree = fs::read(self.store.outboard_path(&hash(*id))).ok()?;
+        let expected = BaoTree::new(len, IROH_BLOCK_SIZE).outboard_size();
+        if tree.len() as u64 != expected {
+            return None;
+        }
+        let mut files = self.candidates(id).into_iter().filter_map(|path| {
+            let file = File::open(path).ok()?;
+            let found = file.metadata().ok()?.len();
+            (found == len).then_some(file)
+        });
+        let data = files.next()?;
+        Some(BlobFiles { data, len, tree })
     }
 
     /// Removes packs saved here; the store leaves them alone.

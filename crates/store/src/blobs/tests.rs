@@ -103,6 +103,45 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
+/// What peers get from a blob's files is what the store itself would send.
+#[tokio::test]
+async fn a_whole_blob_has_files_that_say_what_the_store_says() {
+    use bao_tree::io::{outboard::PreOrderOutboard, sync::encode_ranges_validated};
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let (saved, pulled) = (bytes(1, 9 * MIB + 5), bytes(2, 9 * MIB + 5));
+    let _pin = home.adopt(&saved).await;
+    home.download(&pulled, ChunkRanges::all()).await;
+    let pulled_id = BlobId::of(&pulled);
+    let held = home.blobs.mark_held(pulled_id, pulled.len() as u64).await;
+    held.unwrap();
+    let ranges = ChunkRanges::bytes(MIB as u64..3 * MIB as u64);
+    for blob in [BlobId::of(&saved), pulled_id] {
+        let files = home.blobs.files(blob).expect("it is whole and large");
+        let outboard = PreOrderOutboard {
+            root: hash(blob).into(),
+            tree: bao_tree::BaoTree::new(files.len, iroh_blobs::store::IROH_BLOCK_SIZE),
+            data: files.tree,
+        };
+        let mut said = files.len.to_le_bytes().to_vec();
+        encode_ranges_validated(&files.data, outboard, &ranges, &mut said).unwrap();
+        let store = home.blobs.store().export_bao(hash(blob), ranges.clone());
+        assert!(said == store.bao_to_vec().await.unwrap());
+    }
+    let part = bytes(3, 9 * MIB);
+    home.download(&part, ranges).await;
+    let part_id = BlobId::of(&part);
+    home.blobs
+        .mark_held(part_id, part.len() as u64)
+        .await
+        .unwrap();
+    let small = home.blobs.put_bytes(Bytes::from_static(b"small")).await;
+    for blob in [part_id, small.unwrap().0, BlobId::of(b"unknown")] {
+        assert!(home.blobs.files(blob).is_none());
+    }
+    home.close().await;
+}
+
 #[tokio::test]
 async fn an_adopted_pack_is_held_and_reads_back_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
