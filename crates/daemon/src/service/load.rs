@@ -8,7 +8,7 @@ pub(crate) mod last;
 pub(crate) mod post;
 pub(crate) mod signers;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use podsync_api::{
     ApiError, Consent, ErrorCode,
@@ -170,7 +170,7 @@ impl Load {
         &self,
         team: TeamId,
         reference: &str,
-        consents: &[Consent],
+        consents: &BTreeSet<Consent>,
     ) -> Result<Option<DeviceId>, Failure> {
         let signer = self.signers.signer(team, reference).await?;
         // A runner has no memory of signers: who gave it the token trusts the team.
