@@ -195,11 +195,14 @@ async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
         Ok(_) => new.take_back(),
         Err(error) => Err(error),
     };
-    if let Err(left) = ended {
-        context.printer.warn(format_args!(
+    match ended {
+        Ok(()) => context
+            .printer
+            .note("Nothing of this join is left: podsync removed the new key again."),
+        Err(left) => context.printer.warn(format_args!(
             "podsync could not remove what it made for this join: {}",
             left.message
-        ));
+        )),
     }
     error
 }
