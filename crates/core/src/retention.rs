@@ -112,7 +112,7 @@ impl Policy {
     ) -> Vec<&'a VersionRecord> {
         let versions = catalog.versions(pod);
         let mut kept: BTreeSet<VersionId> = catalog
-            .tips(pod)
+            .leaves(pod)
             .into_iter()
             .map(VersionRecord::version)
             .collect();
