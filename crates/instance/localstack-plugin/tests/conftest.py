@@ -57,6 +57,7 @@ class Instance:
         self.home = home
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._clients = {}
         self._log = (home / "log").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-c", _TAKES_SIGNALS, LAUNCHER],
@@ -81,6 +82,13 @@ class Instance:
         raise RuntimeError(f"the instance didn't start; see {self._log.name}")
 
     def client(self, service: str, account: str = "000000000000", region: str = "us-east-1"):
+        """The same one each time: tests ask for thousands, and making one takes milliseconds."""
+        wanted = service, account, region
+        if wanted not in self._clients:
+            self._clients[wanted] = self._new_client(*wanted)
+        return self._clients[wanted]
+
+    def _new_client(self, service: str, account: str, region: str):
         return boto3.client(
             service,
             endpoint_url=self.url,

@@ -50,6 +50,9 @@ def test_defaults_of_an_account_are_nobodys():
     )
     (entry,) = found("ec2", vpcs=networks, subnets=subnets)
     assert (entry["name"], entry["label"]) == ("vpc-2", "10.1.0.0/16")
+    own = SimpleNamespace(default_for_az=True, cidr_block="10.1.1.0/24")
+    (entry,) = found("ec2", subnets=defaultdict(dict, {None: {"subnet-2": own}}))
+    assert entry["name"] == "subnet-2"
 
 
 def test_the_document_is_bounded_and_says_what_is_not_in_it(monkeypatch):

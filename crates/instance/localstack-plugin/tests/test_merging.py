@@ -344,9 +344,19 @@ def cluster_in_default_network(client):
     )
 
 
+def subnet_in_default_network(client):
+    ec2 = client("ec2")
+    zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneId"]
+    vpc = defaults(client)
+    ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.200.0/24", AvailabilityZoneId=zone)
+
+
 @pytest.mark.parametrize(
     "name",
-    [group_in_default_network, instance_in_default_network, cluster_in_default_network],
+    [
+        *(group_in_default_network, instance_in_default_network, cluster_in_default_network),
+        subnet_in_default_network,
+    ],
 )
 def test_a_default_network_that_something_needs_stays_as_one_of_many(source, target, name):
     source.reset()

@@ -23,6 +23,8 @@ NAMING = (
 # What a network is made of, by id: in maps by zone or network, and in one map for all.
 _IN_MAPS = ("subnets", "groups")
 _IN_ONE = ("route_tables", "network_acls")
+# A thousand of each, and none of them names a network.
+_NAMES_NONE = frozenset({"amis", "snapshots", "managed_prefix_lists"})
 _EVERYWHERE = frozenset({"aws", "global", None})
 
 
@@ -52,7 +54,11 @@ class _Network:
 
     def is_as_made(self) -> bool:
         single = all(len(self._in(attribute)) == 1 for attribute in ("groups", *_IN_ONE))
-        return single and all(subnet.default_for_az for subnet in self._in("subnets"))
+        # By the id of its zone somebody made it, though it is called a default as well.
+        by_zone_id = self._merged["subnets"].get(None, {})
+        return single and all(
+            subnet.default_for_az and subnet.id not in by_zone_id for subnet in self._in("subnets")
+        )
 
     def is_named_in(self, others: Iterable[Any]) -> bool:
         names = [name.encode() for name in self.parts]
@@ -113,6 +119,8 @@ def _with(item: Any, replaced: Replaced, **attributes: Any) -> Any:
 def _others(scope: Scope, merged: Attributes, network: _Network) -> Iterator[Any]:
     """All that may name a network, and isn't part of it."""
     for name, held in merged.items():
+        if name in _NAMES_NONE:
+            continue
         if isinstance(held, dict):
             maps = held.values() if name in _IN_MAPS else [held]
             for inner in maps:

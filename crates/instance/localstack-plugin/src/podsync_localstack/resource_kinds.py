@@ -69,6 +69,15 @@ def _is_default(name: str, item: Any) -> bool:
     return any(getattr(item, flag, None) not in (None, False, "", "false") for flag in flags)
 
 
+_OF_DEFAULT_NETWORKS = "172.31."
+
+
+def _is_default_subnet(name: str, item: Any) -> bool:
+    """moto says it of the first subnet that is made by the id of a zone, too, wherever it lies."""
+    block = str(getattr(item, "cidr_block", _OF_DEFAULT_NETWORKS))
+    return _is_default(name, item) and block.startswith(_OF_DEFAULT_NETWORKS)
+
+
 def _children(attribute: str) -> Each:
     """Of resources that lie inside of another, by both names."""
 
@@ -197,7 +206,9 @@ KINDS: dict[tuple[str, str], tuple[Kind, ...]] = {
     ("dynamodb", "tables"): (Kind("table", counts=_table),),
     ("dynamodb", "table_definitions"): (Kind("table"),),
     ("ec2", "vpcs"): (Kind("vpc", skip=_is_default, label=_own("cidr_block")),),
-    ("ec2", "subnets"): (Kind("subnet", _within, skip=_is_default, label=_own("cidr_block")),),
+    ("ec2", "subnets"): (
+        Kind("subnet", _within, skip=_is_default_subnet, label=_own("cidr_block")),
+    ),
     ("ec2", "groups"): (
         Kind(
             "security-group",
