@@ -3,11 +3,12 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { LoadDialog } from '../acts/load';
 import { dropped, SaveDialog } from '../acts/save';
 import { pull } from '../acts/version';
+import { act } from '../state/acts';
 import { useAnswer } from '../state/ask';
 import { rows as rowsOf, type Row, type Version } from '../state/graph';
 import { go, href, route } from '../state/route';
 import { useStore } from '../state/store';
-import type { TeamStatus } from '../state/teams';
+import { type TeamStatus, useStatus } from '../state/teams';
 import { useKeys } from '../state/usekeys';
 import { count, printable } from '../text';
 import { DropZone } from '../ui/dropzone';
@@ -73,6 +74,7 @@ export function PodView({ team, pod }: { team: TeamStatus; pod: string }) {
             onInput={(event) => setFilter(event.currentTarget.value)}
           />
         </label>
+        <FollowButton team={team} pod={pod} />
         <button type="button" onClick={() => setDialog('save')}>
           <Icon name="save" /> Save
         </button>
@@ -168,5 +170,32 @@ function VersionRow({ row, lanes }: { row: Row; lanes: number }) {
         <span class="mono faint">{version.number === null || version.number === undefined ? 'private' : version.number}</span>
       </div>
     </div>
+  );
+}
+
+/** Whether this machine pulls by itself what teammates share of the pod. */
+function FollowButton({ team, pod }: { team: TeamStatus; pod: string }) {
+  const status = useStatus();
+  const follows = status.data?.follows?.some((followed) => followed.team === team.name && followed.pod === pod);
+  const change = () =>
+    follows
+      ? act(
+          '/v1/teams/{team}/unfollow',
+          { pod },
+          { title: `Unfollow ${pod}`, team: team.name, done: () => `${pod} is not pulled by itself any more.` },
+        )
+      : act(
+          '/v1/teams/{team}/follow',
+          { pod },
+          {
+            title: `Follow ${pod}`,
+            team: team.name,
+            done: () => `What teammates share of ${pod} comes to this machine by itself.`,
+          },
+        );
+  return (
+    <button type="button" aria-pressed={follows ?? false} onClick={() => void change()}>
+      <Icon name={follows ? 'check' : 'pull'} /> {follows ? 'Following' : 'Follow'}
+    </button>
   );
 }

@@ -22,9 +22,8 @@ export function Storage({ team, status }: { team: TeamStatus; status: Status }) 
 }
 
 function Disk({ team }: { team: TeamStatus }) {
-  // Only what would go: nothing is deleted by looking.
-  const { data, error, again } = useAnswer('/v1/gc', { budget: 0, dry_run: true, consents: [] }, { live: false });
-  const now = useAnswer('/v1/gc', { dry_run: true, consents: [] }, { live: false });
+  // Teammates and the hub are asked who else has it: not with each event, but when somebody looks.
+  const { data, error, again } = useAnswer('/v1/du', {}, { live: false });
   const free = async () => {
     await act(
       '/v1/gc',
@@ -32,76 +31,57 @@ function Disk({ team }: { team: TeamStatus }) {
       { title: 'Free disk space', team: team.name, done: (freed) => `Freed ${bytes(freed.freed)}.` },
     );
     again();
-    now.again();
   };
   return (
     <section aria-label="Disk">
-      <h2>Disk</h2>
+      <div class="section-head">
+        <h2>Disk</h2>
+        <div class="grow" />
+        <button type="button" onClick={() => void free()}>
+          Free disk space
+        </button>
+      </div>
       {error && <Trouble error={error} again={again} />}
       {!data && !error && <Loading what="the disk" />}
-      {data && now.data && <Budget all={data} now={now.data} onFree={() => void free()} />}
+      {data && <Usage usage={data} />}
     </section>
   );
 }
 
-function Budget({ all, now, onFree }: { all: Answer<'/v1/gc'>; now: Answer<'/v1/gc'>; onFree: () => void }) {
-  const others = all.evicted.reduce((sum, version) => sum + version.bytes, 0);
-  const only = all.only_copies.reduce((sum, version) => sum + version.bytes, 0);
-  const used = Math.max(1, all.before);
-  const rest = Math.max(0, used - others - only);
+function Usage({ usage }: { usage: Answer<'/v1/du'> }) {
+  const { held, evictable, free, budget } = usage;
+  const stays = Math.max(0, held - evictable);
   return (
     <>
-      <div class="bar" role="img" aria-label={`${bytes(others)} also elsewhere, ${bytes(only)} only here`}>
-        <span class="bar-others" style={{ flexGrow: others / used }} />
-        <span class="bar-only" style={{ flexGrow: only / used }} />
-        <span class="bar-rest" style={{ flexGrow: rest / used }} />
+      <div class="bar" role="img" aria-label={`${bytes(evictable)} also elsewhere, ${bytes(stays)} that stays`}>
+        <span class="bar-others" style={{ flexGrow: evictable }} />
+        <span class="bar-only" style={{ flexGrow: stays }} />
+        {budget != null && <span class="bar-none" style={{ flexGrow: Math.max(0, budget - held) }} />}
       </div>
       <ul class="legend">
         <li>
-          <span class="swatch bar-others" /> {bytes(others)} in {count(all.evicted.length, 'version')} that others have
-          too
+          <span class="swatch bar-others" /> {bytes(evictable)} that others have too
         </li>
         <li>
-          <span class="swatch bar-only" /> {bytes(only)} in {count(all.only_copies.length, 'version')} that only this
-          machine is known to have
+          <span class="swatch bar-only" /> {bytes(stays)} that stays: only copies, pinned, or needed by those
         </li>
-        <li>
-          <span class="swatch bar-rest" /> {bytes(rest)} shared between versions, or pinned
-        </li>
+        <li class="faint">{bytes(free)} free on the disk</li>
       </ul>
       <p class="faint">
-        {now.budget ? `The disk budget is ${bytes(now.budget)}.` : 'There is no disk budget: nothing is evicted by itself.'}{' '}
-        {now.freed > 0 || now.evicted.length > 0
-          ? `${bytes(now.freed)} can be freed now.`
-          : 'Nothing has to go now.'}
+        {budget != null
+          ? `The disk budget is ${bytes(budget)}.`
+          : 'There is no disk budget: nothing is evicted by itself.'}
+        {usage.bucket_unknown && ` The bucket could not be asked: ${usage.bucket_unknown}`}
       </p>
-      {(now.freed > 0 || now.evicted.length > 0) && (
-        <button type="button" onClick={onFree}>
-          Free {bytes(now.freed)}
-        </button>
-      )}
-      <ByPod all={all} />
+      <ByPod usage={usage} />
     </>
   );
 }
 
-/** By pod, the largest first. */
-function ByPod({ all }: { all: Answer<'/v1/gc'> }) {
-  const pods = new Map<string, { others: number; only: number; versions: number }>();
-  const add = (list: Shapes['Evicted'][], which: 'others' | 'only') => {
-    for (const { reference, bytes } of list) {
-      const name = reference.split(/[:@]/)[0] ?? reference;
-      const pod = pods.get(name) ?? { others: 0, only: 0, versions: 0 };
-      pod[which] += bytes;
-      pod.versions += 1;
-      pods.set(name, pod);
-    }
-  };
-  add(all.evicted, 'others');
-  add(all.only_copies, 'only');
-  const rows = [...pods].sort(([, a], [, b]) => b.others + b.only - a.others - a.only);
-  const most = Math.max(1, ...rows.map(([, pod]) => pod.others + pod.only));
-  if (rows.length === 0) {
+/** By pod, the largest first; a pod opens into its versions. */
+function ByPod({ usage }: { usage: Answer<'/v1/du'> }) {
+  const most = Math.max(1, ...usage.pods.map((pod) => pod.own));
+  if (usage.pods.length === 0) {
     return (
       <Empty title="Nothing is stored here" icon="storage">
         What you save or pull is listed here by pod.
@@ -118,35 +98,67 @@ function ByPod({ all }: { all: Answer<'/v1/gc'> }) {
               Versions here
             </th>
             <th scope="col" class="number">
-              Their own bytes
+              Its own bytes
             </th>
             <th scope="col" class="number">
-              Only here
+              With other pods
+            </th>
+            <th scope="col" class="number">
+              Others have too
             </th>
             <th scope="col" class="wide-cell">
               <span class="hidden">Share</span>
             </th>
           </tr>
         </thead>
-        <tbody>
-          {rows.slice(0, 200).map(([name, pod]) => (
-            <tr key={name}>
-              <th scope="row">{name}</th>
-              <td class="number">{pod.versions}</td>
-              <td class="number">{bytes(pod.others + pod.only)}</td>
-              <td class="number">{pod.only ? bytes(pod.only) : ''}</td>
-              <td>
-                <div class="bar thin" aria-hidden="true">
-                  <span class="bar-others" style={{ flexGrow: pod.others / most }} />
-                  <span class="bar-only" style={{ flexGrow: pod.only / most }} />
-                  <span class="bar-none" style={{ flexGrow: 1 - (pod.others + pod.only) / most }} />
-                </div>
-              </td>
-            </tr>
-          ))}
-        </tbody>
+        {usage.pods.slice(0, MOST_PODS).map((pod) => (
+          <PodRows key={`${pod.team}/${pod.pod}`} pod={pod} most={most} />
+        ))}
       </table>
     </div>
+  );
+}
+
+/** Rows that are drawn at once; the largest come first. */
+const MOST_PODS = 300;
+
+function PodRows({ pod, most }: { pod: Shapes['PodUsage']; most: number }) {
+  const [open, setOpen] = useState(false);
+  return (
+    <tbody>
+      <tr>
+        <th scope="row">
+          <button type="button" class="quiet expand" aria-expanded={open} onClick={() => setOpen(!open)}>
+            {pod.pod}
+          </button>
+        </th>
+        <td class="number">{pod.versions.length}</td>
+        <td class="number">{bytes(pod.own)}</td>
+        <td class="number">{pod.shared ? bytes(pod.shared) : ''}</td>
+        <td class="number">{pod.evictable ? bytes(pod.evictable) : ''}</td>
+        <td>
+          <div class="bar thin" aria-hidden="true">
+            <span class="bar-others" style={{ flexGrow: pod.evictable / most }} />
+            <span class="bar-only" style={{ flexGrow: (pod.own - pod.evictable) / most }} />
+            <span class="bar-none" style={{ flexGrow: 1 - pod.own / most }} />
+          </div>
+        </td>
+      </tr>
+      {open &&
+        pod.versions.map((version) => (
+          <tr key={version.reference} class="version-usage">
+            <td class="mono">{version.reference}</td>
+            <td />
+            <td class="number">{bytes(version.own)}</td>
+            <td class="number">{version.shared ? bytes(version.shared) : ''}</td>
+            <td class="number">{version.evictable ? 'all' : version.pinned ? 'pinned' : ''}</td>
+            <td class="faint">
+              used <Time ms={version.last_used_ms} />
+              {version.elsewhere.length > 0 && `; ${version.elsewhere.join(', ')}`}
+            </td>
+          </tr>
+        ))}
+    </tbody>
   );
 }
 
