@@ -15,8 +15,7 @@ use utoipa::{
 };
 
 use crate::{
-    ApiError, Call, Progress, Scope, contents, disk, events, follow, node, page, pods, retention,
-    team,
+    ApiError, Call, Progress, Scope, contents, disk, follow, node, page, pods, retention, team,
 };
 
 pub fn document() -> OpenApi {
@@ -148,9 +147,7 @@ impl Document {
     }
 
     fn build(mut self) -> OpenApi {
-        // What streams tell.
         self.named::<Progress>();
-        self.named::<events::Event>();
         let paths = self
             .paths
             .into_iter()

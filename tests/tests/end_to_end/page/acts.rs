@@ -183,7 +183,7 @@ async fn a_teammate_is_invited_given_a_role_and_removed_in_the_page() -> Result<
         browser.click("Remove it").await?;
         browser.sees("Removed 1 device of carol").await?;
         browser.sees("2 members").await?;
-        let left = alice.run(&["team", "list"])?.ok()?;
+        let left = alice.run(&["team", "members"])?.ok()?;
         ensure!(left.as_array().map(Vec::len) == Some(2), "{left}");
         Ok(())
     })

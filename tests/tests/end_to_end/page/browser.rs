@@ -325,7 +325,7 @@ fn on_path(name: &str) -> Option<PathBuf> {
 fn port_said(said: &mut impl BufRead) -> Result<u16> {
     let mut line = String::new();
     while said.read_line(&mut line)? > 0 {
-        if let Some((_, port)) = line.rsplit_once("on port ") {
+        if let Some((_, port)) = line.rsplit_once("successfully on port ") {
             let port = port.trim_end().trim_end_matches('.');
             if let Ok(port) = port.parse() {
                 return Ok(port);

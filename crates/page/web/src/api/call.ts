@@ -49,7 +49,8 @@ export async function call<P extends Path>(path: P, body: Request<P>, ways: Ways
 /** A request with the session's key; throws what the daemon says against it. */
 export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
-  headers.set('x-podsync-key', keyOfSession());
+  const key = keyOfSession();
+  headers.set('x-podsync-key', key);
   let response: Response;
   try {
     response = await fetch(url, { ...init, headers });
@@ -58,7 +59,11 @@ export async function ask(url: string, init: RequestInit = {}): Promise<Response
     throw gone();
   }
   if (response.ok) return response;
-  if (response.status === 401) ended();
+  if (response.status === 401) {
+    // A new session may have begun meanwhile, here or in another tab.
+    if (keyOfSession() !== key) return ask(url, init);
+    ended();
+  }
   const told = await response.json().catch(() => null);
   throw new CallError(
     told ?? { code: 'internal', message: `The daemon answered ${response.status}.`, hint: 'Run podsync doctor.' },

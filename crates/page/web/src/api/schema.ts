@@ -1,178 +1,3587 @@
-export interface Schemas {
-  Progress: { stage: Schemas["Stage"]; done: number; total?: number | null; providers?: (string)[]; service?: [string, string | null] | null; waiting?: string | null };
-  Stage: "reading" | "packing" | "sharing" | "finding" | "pulling" | "uploading" | "rebuilding" | "loading" | "verifying";
-  Resource: { service: string; account?: string | null; region?: string | null; kind: string; name?: string | null; label?: string | null; counts: {[key: string]: number} };
-  EntryLine: { name: string; len: number };
-  Change: { difference: Schemas["Difference"]; subject: Schemas["Subject"] };
-  Changes: { added: number; changed: number; removed: number; list: (Schemas["Change"])[] };
-  Diff: { before: string; after: string };
-  Differences: { before: string; after: string; changes: Schemas["Changes"] };
-  ForecastLoad: { reference: string; endpoint: string; token?: string | null; merge: string; services: (string)[]; wait_s: number; until_shared?: boolean };
-  Forecast: { reference: string; endpoint: string; emulator: string; merge: string; services: (string)[]; planned?: boolean; failed?: ([string, string])[]; changes?: Schemas["Changes"] | null };
-  Difference: "added" | "changed" | "removed";
-  Subject: { resource: Schemas["Resource"] } | { entry: Schemas["EntryLine"] };
-  Pin: { reference: string; pinned: boolean; wait_s?: number; until_shared?: boolean };
-  Collect: { budget?: number | null; dry_run?: boolean; consents?: (Schemas["Consent"])[] };
-  Collected: { evicted: (Schemas["Evicted"])[]; before: number; after: number; freed: number; budget?: number | null; only_copies: (Schemas["Evicted"])[]; pinned: number; over: number; bucket_unknown?: string | null };
-  Evicted: { reference: string; bytes: number; last_used_ms: number; elsewhere: (string)[] };
-  GetUsage: { pod?: string | null };
-  Usage: { pods: (Schemas["PodUsage"])[]; held: number; evictable: number; free: number; budget?: number | null; bucket_unknown?: string | null };
-  PodUsage: { team?: string | null; pod: string; own: number; shared: number; evictable: number; versions: (Schemas["VersionUsage"])[] };
-  VersionUsage: { reference: string; own: number; shared: number; evictable: boolean; pinned: boolean; last_used_ms: number; elsewhere: (string)[] };
-  Verify: { reference?: string | null; repair?: boolean; bucket?: boolean; wait_s?: number };
-  Verified: { versions: number; blobs: number; bytes: number; broken: (Schemas["Broken"])[]; not_yet?: number };
-  Broken: { reference: string; damaged: (string)[]; missing: (string)[]; repaired: boolean; why?: string | null };
-  Ambiguity: { reference: string; exact: (string)[] };
-  ApiError: { code: Schemas["ErrorCode"]; message: string; hint?: string | null; consent?: Schemas["Consent"] | null; ambiguity?: Schemas["Ambiguity"] | null; may_be_done?: boolean };
-  ErrorCode: "internal" | "invalid" | "not_found" | "ambiguous" | "forbidden" | "untrusted" | "unreachable" | "instance" | "incompatible" | "disk" | "busy" | "bad_state" | "ticket" | "cancelled" | "no_daemon" | "unconfirmed" | "stale";
-  Consent: "remote" | "new-signer" | "without-checkpoint" | "only-copies" | "last-admin" | "same-name" | "not-exact" | "let-go" | "leave" | "older-state" | "empty-state";
-  Follow: { pod: string; load?: Schemas["LoadInto"] | null };
-  LoadInto: { endpoint: string; merge: string };
-  Followed: { team: string; pod: string; load?: Schemas["LoadInto"] | null; known: boolean };
-  Unfollow: { pod: string };
-  Unfollowed: { team: string; pod: string };
-  Autosave: { pod: string; endpoint: string; every_s?: number | null; on_stop?: boolean; keep?: number | null };
-  Autosaved: { team: string; pod: string; endpoint: string; every_s?: number | null; on_stop: boolean; keep: number; versions: number; newest_ms?: number | null };
-  StopAutosave: { pod: string };
-  AutosaveStopped: { team: string; pod: string; versions: number };
-  SaveBeforeStop: { endpoint: string; token?: string | null };
-  SavedBeforeStop: { references: (string)[] };
-  Restore: { pod?: string | null; endpoint: string; token?: string | null; merge: string; consents?: (Schemas["Consent"])[]; once?: boolean };
-  Restored: { saved_ms?: number | null; version?: string | null; loaded?: Schemas["Loaded"] | null };
-  GetStatus: Record<string, never>;
-  Status: { version: string; pid: number; program?: string | null; replaced?: boolean; home: string; device: string; transient: boolean; listening: (string)[]; teams: (Schemas["TeamStatus"])[]; peers_connected: number; paused?: Schemas["Paused"] | null; limit_up?: number; limit_down?: number; metered?: boolean; bytes_held: number; follows?: (Schemas["Followed"])[]; autosaves?: (Schemas["Autosaved"])[]; warnings: (string)[] };
-  TeamStatus: { id: string; name: string; role?: Schemas["Role"] | null; members: number; admins: number; pods: number; heard_ms?: number | null; quarantined: (string)[]; hub?: Schemas["HubStatus"] | null };
-  HubStatus: { url: string; heard_ms?: number | null; trouble?: string | null; waiting?: number | null; uploading?: [number, number] | null };
-  GetPeers: Record<string, never>;
-  Peer: { device: string; name?: string | null; connected: boolean; heard_ms?: number | null; address?: string | null; round_trip_us?: number | null; sent: number; received: number };
-  Pause: { for_s?: number | null };
-  Paused: { until_ms?: number | null };
-  Resume: Record<string, never>;
-  Resumed: { was_paused: boolean };
-  Stop: Record<string, never>;
-  Stopping: { pid: number };
-  Examine: { endpoint: string; token?: string | null };
-  Finding: { check: string; verdict: Schemas["Verdict"]; found: string; fix?: string | null; code?: Schemas["ErrorCode"] | null };
-  ReadSettings: Record<string, never>;
-  SettingsInForce: { file: string; toml: string };
-  Verdict: "ok" | "warning" | "failure";
-  OpenPage: { port?: number | null };
-  PageOpened: { url: string; expires_s: number };
-  Save: { pod: string; message: string; from: Schemas["StateSource"]; token?: string | null; services: (string)[]; share: boolean; durable?: boolean; consents?: (Schemas["Consent"])[]; allow_secrets?: boolean };
-  Saved: { reference: string; version: string; unchanged: boolean; state_len: number; entries: number; new_len: number; failed: ([string, string])[]; under_way?: (Schemas["UnderWay"])[]; shared?: Schemas["Shared"] | null; warnings?: (string)[] };
-  UnderWay: { service: string; kind: string; count: number };
-  Share: { reference: string; durable?: boolean; consents?: (Schemas["Consent"])[] };
-  Shared: { reference: string; version: string; number: number; already: boolean; peers: number; durable?: boolean | null; warnings?: (string)[] };
-  Pull: { reference: string; wait_s: number; until_shared?: boolean; sources?: Schemas["Sources"] };
-  Pulled: { reference: string; version: string; author: string; state_len: number; fetched: number; sources: (Schemas["PulledFrom"])[] };
-  PulledFrom: { name: string; device?: string | null; bytes: number };
-  Load: { reference: string; endpoint: string; token?: string | null; merge: string; wait_s: number; until_shared?: boolean; services?: (string)[]; consents?: (Schemas["Consent"])[]; once?: boolean; sources?: Schemas["Sources"] };
-  Loaded: { reference: string; version: string; pulled: Schemas["Pulled"]; already: boolean; applied: (string)[]; failed: ([string, string])[]; checkpoint?: string | null };
-  Undo: { endpoint: string; token?: string | null };
-  Undone: { checkpoint: string; applied: (string)[]; failed: ([string, string])[] };
-  Export: { reference: string; to: string; wait_s: number; until_shared?: boolean; sources?: Schemas["Sources"] };
-  Exported: { reference: string; path: string; pulled: Schemas["Pulled"] };
-  Resolve: { reference: string; wait_s: number; until_shared?: boolean };
-  Resolved: { team: string; version: Schemas["Version"] };
-  ListPods: Record<string, never>;
-  Pod: { name: string; tips: (Schemas["Version"])[]; versions: number; private: number };
-  ListVersions: { pod: string };
-  Version: { reference: string; id: string; parents: (string)[]; number?: number | null; author: string; message: string; created_ms: number; state_len: number; services: (string)[]; emulator?: string | null; tags: (string)[]; tip: boolean; held: boolean };
-  Show: { reference: string; contents: boolean };
-  Shown: { version: Schemas["Version"]; parents: (string)[]; packed_len: number; packs: number; resources?: (Schemas["Resource"])[] | null; entries?: (Schemas["EntryLine"])[] | null; left_out: number; whereabouts: Schemas["Whereabouts"] };
-  Whereabouts: { needed: number; exact: boolean; devices: (Schemas["Holder"])[]; without: (string)[]; unknown: (string)[]; bucket?: Schemas["InBucket"] | null; warning?: string | null };
-  Holder: { device: string; name: string; this_device: boolean; whole: boolean; held: number; packs: number };
-  Tag: { reference: string; tag: string };
-  DropVersion: { reference: string; consents?: (Schemas["Consent"])[] };
-  Dropped: { reference: string; version: string; shared: boolean };
-  StateSource: { path: string } | { endpoint: string };
-  Sources: "any" | "peers" | "bucket";
-  InBucket: "whole" | { missing: number } | "not_yet" | { unknown: string };
-  SetRetention: { pod?: string | null; rule: Schemas["Rule"]; dry_run?: boolean; consents?: (Schemas["Consent"])[] };
-  GetRetention: Record<string, never>;
-  ApplyRetention: { dry_run?: boolean };
-  Retention: { rules: (Schemas["Said"])[]; due: (Schemas["Due"])[] };
-  Said: { pod?: string | null; policy: string; unreadable?: string | null };
-  Due: { reference: string; version: string; author: string; created_ms: number; ours: boolean };
-  Applied: { dropped: (Schemas["Due"])[]; left: (Schemas["Due"])[] };
-  Rule: { policy: { last?: number|null; daily?: number|null; tagged: boolean; grace_s: number } } | "keep_all" | "unset";
-  CreateTeam: { name: string; member: string; label: string; consents?: (Schemas["Consent"])[] };
-  TeamCreated: { team: string; name: string; recovery_key: string };
-  Invite: { role: Schemas["Role"]; expires_s: number; uses: number };
-  Invited: { ticket: string; role: Schemas["Role"]; expires_ms: number; uses: number; invite: string; hub_left_out?: string | null };
-  ListInvites: Record<string, never>;
-  OpenInvite: { id: string; role: Schemas["Role"]; uses: number; uses_left: number; expires_ms: number; by: string };
-  RevokeInvite: { invite: string };
-  InviteRevoked: { id: string };
-  InviteRobot: { name: string };
-  RobotInvited: { token: string; name: string; device: string };
-  Enter: { token: string; wait_s: number };
-  Entered: { team: string; name: string; member: string };
-  CheckFresh: { max_age_s: number; wait_s: number };
-  Fresh: { team: string; device: string; heard_ms: number };
-  Join: { ticket: string; member: string; label: string; hub?: string | null };
-  Joined: { team: string; name: string; role: Schemas["Role"]; you?: string; members?: number; newest?: Schemas["Version"] | null };
-  ListMembers: Record<string, never>;
-  Member: { member: string; label: string; role: Schemas["Role"]; device: string; this_device: boolean; connected: boolean };
-  Remove: { who: string; consents?: (Schemas["Consent"])[] };
-  Removed: { devices: (string)[] };
-  SetRole: { who: string; role: Schemas["Role"]; consents?: (Schemas["Consent"])[] };
-  Leave: { consents?: (Schemas["Consent"])[] };
-  Left: { team: string; name: string };
-  SetHub: { url?: string | null };
-  HubSet: { url?: string | null; witnesses: boolean };
-  Recover: { recovery_key: string };
-  Role: "reader" | "publisher" | "admin";
-}
-export interface components { schemas: Schemas }
+/**
+ * This file was auto-generated by openapi-typescript.
+ * Do not make direct changes to the file.
+ */
+
 export interface paths {
-  "/v1/teams/{team}/diff": { post: { requestBody: { content: { "application/json": Schemas["Diff"] } }; responses: { 200: { content: { "application/json": Schemas["Differences"] } } } } };
-  "/v1/teams/{team}/forecast": { post: { requestBody: { content: { "application/json": Schemas["ForecastLoad"] } }; responses: { 200: { content: { "application/json": Schemas["Forecast"] } } } } };
-  "/v1/teams/{team}/pin": { post: { requestBody: { content: { "application/json": Schemas["Pin"] } }; responses: { 200: { content: { "application/json": Schemas["Version"] } } } } };
-  "/v1/gc": { post: { requestBody: { content: { "application/json": Schemas["Collect"] } }; responses: { 200: { content: { "application/json": Schemas["Collected"] } } } } };
-  "/v1/du": { post: { requestBody: { content: { "application/json": Schemas["GetUsage"] } }; responses: { 200: { content: { "application/json": Schemas["Usage"] } } } } };
-  "/v1/teams/{team}/verify": { post: { requestBody: { content: { "application/json": Schemas["Verify"] } }; responses: { 200: { content: { "application/json": Schemas["Verified"] } } } } };
-  "/v1/teams/{team}/follow": { post: { requestBody: { content: { "application/json": Schemas["Follow"] } }; responses: { 200: { content: { "application/json": Schemas["Followed"] } } } } };
-  "/v1/teams/{team}/unfollow": { post: { requestBody: { content: { "application/json": Schemas["Unfollow"] } }; responses: { 200: { content: { "application/json": Schemas["Unfollowed"] } } } } };
-  "/v1/teams/{team}/autosave": { post: { requestBody: { content: { "application/json": Schemas["Autosave"] } }; responses: { 200: { content: { "application/json": Schemas["Autosaved"] } } } } };
-  "/v1/teams/{team}/autosave/off": { post: { requestBody: { content: { "application/json": Schemas["StopAutosave"] } }; responses: { 200: { content: { "application/json": Schemas["AutosaveStopped"] } } } } };
-  "/v1/autosave/now": { post: { requestBody: { content: { "application/json": Schemas["SaveBeforeStop"] } }; responses: { 200: { content: { "application/json": Schemas["SavedBeforeStop"] } } } } };
-  "/v1/teams/{team}/restore": { post: { requestBody: { content: { "application/json": Schemas["Restore"] } }; responses: { 200: { content: { "application/json": Schemas["Restored"] } } } } };
-  "/v1/status": { post: { requestBody: { content: { "application/json": Schemas["GetStatus"] } }; responses: { 200: { content: { "application/json": Schemas["Status"] } } } } };
-  "/v1/peers": { post: { requestBody: { content: { "application/json": Schemas["GetPeers"] } }; responses: { 200: { content: { "application/json": (Schemas["Peer"])[] } } } } };
-  "/v1/pause": { post: { requestBody: { content: { "application/json": Schemas["Pause"] } }; responses: { 200: { content: { "application/json": Schemas["Paused"] } } } } };
-  "/v1/resume": { post: { requestBody: { content: { "application/json": Schemas["Resume"] } }; responses: { 200: { content: { "application/json": Schemas["Resumed"] } } } } };
-  "/v1/stop": { post: { requestBody: { content: { "application/json": Schemas["Stop"] } }; responses: { 200: { content: { "application/json": Schemas["Stopping"] } } } } };
-  "/v1/doctor": { post: { requestBody: { content: { "application/json": Schemas["Examine"] } }; responses: { 200: { content: { "application/json": (Schemas["Finding"])[] } } } } };
-  "/v1/settings": { post: { requestBody: { content: { "application/json": Schemas["ReadSettings"] } }; responses: { 200: { content: { "application/json": Schemas["SettingsInForce"] } } } } };
-  "/v1/ui/open": { post: { requestBody: { content: { "application/json": Schemas["OpenPage"] } }; responses: { 200: { content: { "application/json": Schemas["PageOpened"] } } } } };
-  "/v1/teams/{team}/save": { post: { requestBody: { content: { "application/json": Schemas["Save"] } }; responses: { 200: { content: { "application/json": Schemas["Saved"] } } } } };
-  "/v1/teams/{team}/share": { post: { requestBody: { content: { "application/json": Schemas["Share"] } }; responses: { 200: { content: { "application/json": Schemas["Shared"] } } } } };
-  "/v1/teams/{team}/pull": { post: { requestBody: { content: { "application/json": Schemas["Pull"] } }; responses: { 200: { content: { "application/json": Schemas["Pulled"] } } } } };
-  "/v1/teams/{team}/load": { post: { requestBody: { content: { "application/json": Schemas["Load"] } }; responses: { 200: { content: { "application/json": Schemas["Loaded"] } } } } };
-  "/v1/teams/{team}/undo": { post: { requestBody: { content: { "application/json": Schemas["Undo"] } }; responses: { 200: { content: { "application/json": Schemas["Undone"] } } } } };
-  "/v1/teams/{team}/export": { post: { requestBody: { content: { "application/json": Schemas["Export"] } }; responses: { 200: { content: { "application/json": Schemas["Exported"] } } } } };
-  "/v1/teams/{team}/resolve": { post: { requestBody: { content: { "application/json": Schemas["Resolve"] } }; responses: { 200: { content: { "application/json": Schemas["Resolved"] } } } } };
-  "/v1/teams/{team}/pods": { post: { requestBody: { content: { "application/json": Schemas["ListPods"] } }; responses: { 200: { content: { "application/json": (Schemas["Pod"])[] } } } } };
-  "/v1/teams/{team}/versions": { post: { requestBody: { content: { "application/json": Schemas["ListVersions"] } }; responses: { 200: { content: { "application/json": (Schemas["Version"])[] } } } } };
-  "/v1/teams/{team}/show": { post: { requestBody: { content: { "application/json": Schemas["Show"] } }; responses: { 200: { content: { "application/json": Schemas["Shown"] } } } } };
-  "/v1/teams/{team}/tag": { post: { requestBody: { content: { "application/json": Schemas["Tag"] } }; responses: { 200: { content: { "application/json": Schemas["Version"] } } } } };
-  "/v1/teams/{team}/drop": { post: { requestBody: { content: { "application/json": Schemas["DropVersion"] } }; responses: { 200: { content: { "application/json": Schemas["Dropped"] } } } } };
-  "/v1/teams/{team}/retention/set": { post: { requestBody: { content: { "application/json": Schemas["SetRetention"] } }; responses: { 200: { content: { "application/json": Schemas["Retention"] } } } } };
-  "/v1/teams/{team}/retention": { post: { requestBody: { content: { "application/json": Schemas["GetRetention"] } }; responses: { 200: { content: { "application/json": Schemas["Retention"] } } } } };
-  "/v1/teams/{team}/retention/apply": { post: { requestBody: { content: { "application/json": Schemas["ApplyRetention"] } }; responses: { 200: { content: { "application/json": Schemas["Applied"] } } } } };
-  "/v1/teams/create": { post: { requestBody: { content: { "application/json": Schemas["CreateTeam"] } }; responses: { 200: { content: { "application/json": Schemas["TeamCreated"] } } } } };
-  "/v1/teams/{team}/invite": { post: { requestBody: { content: { "application/json": Schemas["Invite"] } }; responses: { 200: { content: { "application/json": Schemas["Invited"] } } } } };
-  "/v1/teams/{team}/invites": { post: { requestBody: { content: { "application/json": Schemas["ListInvites"] } }; responses: { 200: { content: { "application/json": (Schemas["OpenInvite"])[] } } } } };
-  "/v1/teams/{team}/invites/revoke": { post: { requestBody: { content: { "application/json": Schemas["RevokeInvite"] } }; responses: { 200: { content: { "application/json": Schemas["InviteRevoked"] } } } } };
-  "/v1/teams/{team}/robots/invite": { post: { requestBody: { content: { "application/json": Schemas["InviteRobot"] } }; responses: { 200: { content: { "application/json": Schemas["RobotInvited"] } } } } };
-  "/v1/teams/enter": { post: { requestBody: { content: { "application/json": Schemas["Enter"] } }; responses: { 200: { content: { "application/json": Schemas["Entered"] } } } } };
-  "/v1/teams/{team}/fresh": { post: { requestBody: { content: { "application/json": Schemas["CheckFresh"] } }; responses: { 200: { content: { "application/json": Schemas["Fresh"] } } } } };
-  "/v1/teams/join": { post: { requestBody: { content: { "application/json": Schemas["Join"] } }; responses: { 200: { content: { "application/json": Schemas["Joined"] } } } } };
-  "/v1/teams/{team}/members": { post: { requestBody: { content: { "application/json": Schemas["ListMembers"] } }; responses: { 200: { content: { "application/json": (Schemas["Member"])[] } } } } };
-  "/v1/teams/{team}/remove": { post: { requestBody: { content: { "application/json": Schemas["Remove"] } }; responses: { 200: { content: { "application/json": Schemas["Removed"] } } } } };
-  "/v1/teams/{team}/role": { post: { requestBody: { content: { "application/json": Schemas["SetRole"] } }; responses: { 200: { content: { "application/json": Schemas["Member"] } } } } };
-  "/v1/teams/{team}/leave": { post: { requestBody: { content: { "application/json": Schemas["Leave"] } }; responses: { 200: { content: { "application/json": Schemas["Left"] } } } } };
-  "/v1/teams/{team}/hub": { post: { requestBody: { content: { "application/json": Schemas["SetHub"] } }; responses: { 200: { content: { "application/json": Schemas["HubSet"] } } } } };
-  "/v1/teams/{team}/recover": { post: { requestBody: { content: { "application/json": Schemas["Recover"] } }; responses: { 200: { content: { "application/json": Schemas["Member"] } } } } };
+    "/v1/autosave/now": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["SaveBeforeStop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/doctor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Examine"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/du": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["GetUsage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/gc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Collect"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Pause"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/peers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["GetPeers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ReadSettings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/status": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["GetStatus"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/autosave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Autosave"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/autosave/off": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["StopAutosave"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Diff"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/drop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["DropVersion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/follow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Follow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/forecast": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ForecastLoad"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/fresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["CheckFresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/hub": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["SetHub"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/invite": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Invite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/invites": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ListInvites"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/invites/revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["RevokeInvite"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/leave": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Leave"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/load": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Load"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/members": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ListMembers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/pin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Pin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/pods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ListPods"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/pull": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Pull"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/recover": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Recover"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Remove"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/resolve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Resolve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Restore"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/retention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["GetRetention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/retention/apply": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ApplyRetention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/retention/set": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["SetRetention"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/robots/invite": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["InviteRobot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/role": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["SetRole"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/save": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Save"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/share": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Share"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Show"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/tag": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Tag"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Undo"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/unfollow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Unfollow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Verify"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/{team}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ListVersions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/create": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["CreateTeam"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/enter": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Enter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/teams/join": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["Join"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ui/open": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["OpenPage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description A reference that means several versions. */
+        Ambiguity: {
+            /** @description Exact references of the versions that it may mean. */
+            exact: string[];
+            /** @description As it was given. */
+            reference: string;
+        };
+        /** @description What happened, to what, and what to do next. */
+        ApiError: {
+            ambiguity?: components["schemas"]["Ambiguity"] | null;
+            code: components["schemas"]["ErrorCode"];
+            consent?: components["schemas"]["Consent"] | null;
+            hint?: string | null;
+            /**
+             * @description With [`ErrorCode::Unreachable`]: somebody was asked and has not answered. It may be done all the same, and the
+             *     same device finds out by asking again.
+             */
+            may_be_done?: boolean;
+            message: string;
+        };
+        Applied: {
+            dropped: components["schemas"]["Due"][];
+            /** @description What may go too, and is for its author or an admin to drop. */
+            left: components["schemas"]["Due"][];
+        };
+        /** @description Drops what may go and what this device may drop; a daemon does so by itself every hour. */
+        ApplyRetention: {
+            /** @description Only say what would go. */
+            dry_run?: boolean;
+        };
+        /**
+         * @description The emulator's auth token, as `LOCALSTACK_AUTH_TOKEN` of the caller's environment has it: the daemon's own
+         *     environment is that of whoever happened to start it.
+         */
+        AuthToken: string;
+        /** @description Saves what an instance holds as private versions of a pod, by itself. */
+        Autosave: {
+            endpoint: string;
+            /**
+             * Format: int64
+             * @description Seconds between two looks; none: only when the instance is about to stop.
+             */
+            every_s?: number | null;
+            /** @description How many to keep. */
+            keep?: number | null;
+            /** @description Also when the instance is about to stop. */
+            on_stop?: boolean;
+            pod: components["schemas"]["PodName"];
+        };
+        /** @description A pod that an instance is saved to. */
+        Autosaved: {
+            endpoint: string;
+            /** Format: int64 */
+            every_s?: number | null;
+            keep: number;
+            /**
+             * Format: int64
+             * @description Unix milliseconds of the newest one.
+             */
+            newest_ms?: number | null;
+            on_stop: boolean;
+            pod: components["schemas"]["PodName"];
+            team: components["schemas"]["TeamName"];
+            /** @description How many there are. */
+            versions: number;
+        };
+        AutosaveStopped: {
+            pod: components["schemas"]["PodName"];
+            team: components["schemas"]["TeamName"];
+            /** @description How many autosaves stay. */
+            versions: number;
+        };
+        Broken: {
+            /**
+             * @description Short ids of blobs whose bytes are not what they were; in the bucket an outboards object is named by
+             *     its SHA-256.
+             */
+            damaged: string[];
+            /** @description Short ids of blobs that aren't there, or not all that is needed of them. */
+            missing: string[];
+            reference: string;
+            /** @description It is whole again. */
+            repaired: boolean;
+            /** @description Why it isn't, where that was tried. */
+            why?: string | null;
+        };
+        Change: {
+            difference: components["schemas"]["Difference"];
+            subject: components["schemas"]["Subject"];
+        };
+        /** @description Changes with their numbers; the list may be cut, the numbers are of all. */
+        Changes: {
+            /** Format: int64 */
+            added: number;
+            /** Format: int64 */
+            changed: number;
+            list: components["schemas"]["Change"][];
+            /** Format: int64 */
+            removed: number;
+        };
+        /** @description Refuses a world that is older than asked. */
+        CheckFresh: {
+            /**
+             * Format: int64
+             * @description Seconds since a teammate's device last said what it knew.
+             */
+            max_age_s: number;
+            /**
+             * Format: int64
+             * @description Seconds to wait for a newer word.
+             */
+            wait_s: number;
+        };
+        /**
+         * @description Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
+         *     ago and that others have.
+         */
+        Collect: {
+            /**
+             * Format: int64
+             * @description Bytes to hold at most, in place of the settings'.
+             */
+            budget?: number | null;
+            consents?: components["schemas"]["Consent"][];
+            /** @description Only say what would go. */
+            dry_run?: boolean;
+        };
+        Collected: {
+            /** Format: int64 */
+            after: number;
+            /**
+             * Format: int64
+             * @description Bytes of packs and manifests held before and after.
+             */
+            before: number;
+            /**
+             * @description Why the bucket could not be asked whether it has the only copies too; none where it was, or there
+             *     was nothing to ask about.
+             */
+            bucket_unknown?: string | null;
+            /**
+             * Format: int64
+             * @description The budget in force; none where there is none.
+             */
+            budget?: number | null;
+            /** @description Versions that are on this machine no more (would be, in a dry run), the longest unused first. */
+            evicted: components["schemas"]["Evicted"][];
+            /**
+             * Format: int64
+             * @description Bytes that were deleted, or would be.
+             */
+            freed: number;
+            /** @description What had to stay although the budget is exceeded, for nobody else is known to have it. */
+            only_copies: components["schemas"]["Evicted"][];
+            /**
+             * Format: int64
+             * @description Bytes above the budget that are still here.
+             */
+            over: number;
+            /** @description What had to stay since it is pinned. */
+            pinned: number;
+        };
+        /**
+         * @description What is done only when somebody said so; a call that lacks it is refused with its name.
+         * @enum {string}
+         */
+        Consent: "remote" | "new-signer" | "without-checkpoint" | "only-copies" | "last-admin" | "same-name" | "not-exact" | "let-go" | "leave" | "older-state" | "empty-state";
+        CreateTeam: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            /** @description What the device is called. */
+            label: string;
+            /** @description What teammates will call the person at this device. */
+            member: components["schemas"]["MemberName"];
+            name: components["schemas"]["TeamName"];
+        };
+        DeviceId: string;
+        /** @description What differs between two versions, both of which are on this machine. */
+        Diff: {
+            after: string;
+            before: string;
+        };
+        /** @enum {string} */
+        Difference: "added" | "changed" | "removed";
+        Differences: {
+            after: string;
+            before: string;
+            changes: components["schemas"]["Changes"];
+        };
+        Dropped: {
+            reference: string;
+            /** @description Whether teammates are told. */
+            shared: boolean;
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description Forgets a version: here where it is private, for the team where it is shared. */
+        DropVersion: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            reference: string;
+        };
+        Due: {
+            author: string;
+            /** Format: int64 */
+            created_ms: number;
+            /** @description Whether this device may drop it: it is its member's own, or the member is an admin. */
+            ours: boolean;
+            reference: string;
+            version: components["schemas"]["VersionId"];
+        };
+        /**
+         * @description Comes in as the robot that this daemon runs as, and waits until what is known of the team is all
+         *     that some member knows.
+         */
+        Enter: {
+            token: string;
+            /**
+             * Format: int64
+             * @description Seconds to look for a member.
+             */
+            wait_s: number;
+        };
+        Entered: {
+            /** @description What the team calls the robot. */
+            member: components["schemas"]["MemberName"];
+            name: components["schemas"]["TeamName"];
+            team: components["schemas"]["TeamId"];
+        };
+        /** @description A file of the state. */
+        EntryLine: {
+            /** Format: int64 */
+            len: number;
+            name: string;
+        };
+        /**
+         * @description What went wrong, by what a caller can do about it. The exit codes are a promise to scripts:
+         *     never reuse one.
+         * @enum {string}
+         */
+        ErrorCode: "internal" | "invalid" | "not_found" | "ambiguous" | "forbidden" | "untrusted" | "unreachable" | "instance" | "incompatible" | "disk" | "busy" | "bad_state" | "ticket" | "cancelled" | "no_daemon" | "unconfirmed" | "stale";
+        Evicted: {
+            /**
+             * Format: int64
+             * @description Bytes that only this version needs.
+             */
+            bytes: number;
+            /**
+             * @description Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
+             *     with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
+             *     where it has all of it, and was asked because nobody else keeps it.
+             */
+            elsewhere: string[];
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            last_used_ms: number;
+            reference: string;
+        };
+        /** @description Looks for what keeps podsync from working on this machine. */
+        Examine: {
+            /** @description The emulator to look at. */
+            endpoint: string;
+            token?: components["schemas"]["AuthToken"] | null;
+        };
+        Export: {
+            reference: string;
+            sources?: components["schemas"]["Sources"];
+            /**
+             * @description Absolute; must not exist. A name with `.zip` or `.snapshot` becomes a file, else what the
+             *     version was saved from.
+             */
+            to: string;
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /** Format: int64 */
+            wait_s: number;
+        };
+        Exported: {
+            path: string;
+            pulled: components["schemas"]["Pulled"];
+            reference: string;
+        };
+        /** @description What one check found. */
+        Finding: {
+            check: string;
+            code?: components["schemas"]["ErrorCode"] | null;
+            /** @description What to do about it. */
+            fix?: string | null;
+            found: string;
+            verdict: components["schemas"]["Verdict"];
+        };
+        /** @description Pulls what teammates share of a pod, from now on and by itself. */
+        Follow: {
+            load?: components["schemas"]["LoadInto"] | null;
+            pod: components["schemas"]["PodName"];
+        };
+        /** @description A pod that is followed. */
+        Followed: {
+            /** @description Whether the team has the pod by now. */
+            known: boolean;
+            load?: components["schemas"]["LoadInto"] | null;
+            pod: components["schemas"]["PodName"];
+            team: components["schemas"]["TeamName"];
+        };
+        Forecast: {
+            changes?: components["schemas"]["Changes"] | null;
+            /** @description The emulator that answers there. */
+            emulator: string;
+            endpoint: string;
+            /** @description Services that can't be loaded and would stay as they are, and why. */
+            failed?: [
+                string,
+                string
+            ][];
+            merge: string;
+            /**
+             * @description Whether the instance made this plan, from the objects that it would place. If not, two lists of
+             *     resources were compared.
+             */
+            planned?: boolean;
+            reference: string;
+            /** @description The services that would be loaded; empty where the version doesn't tell. */
+            services: string[];
+        };
+        /** @description What a load would change, without changing it. */
+        ForecastLoad: {
+            endpoint: string;
+            /** @description LocalStack's merge strategy. */
+            merge: string;
+            reference: string;
+            /** @description Only these; all where empty. */
+            services: string[];
+            token?: components["schemas"]["AuthToken"] | null;
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /** Format: int64 */
+            wait_s: number;
+        };
+        /** @description The newest word of another device. */
+        Fresh: {
+            device: components["schemas"]["DeviceId"];
+            /**
+             * Format: int64
+             * @description Unix milliseconds, by its own clock.
+             */
+            heard_ms: number;
+            team: components["schemas"]["TeamId"];
+        };
+        /** @description Who is connected, and who could be. */
+        GetPeers: Record<string, never>;
+        GetRetention: Record<string, never>;
+        /** @description How the daemon is. */
+        GetStatus: Record<string, never>;
+        /** @description What each pod and version takes of this machine's disk, of all teams. */
+        GetUsage: {
+            pod?: components["schemas"]["PodName"] | null;
+        };
+        /** @description A device that holds something of a version. */
+        Holder: {
+            device: components["schemas"]["DeviceId"];
+            /**
+             * Format: int64
+             * @description Bytes of [`Whereabouts::needed`].
+             */
+            held: number;
+            name: string;
+            /** @description Packs of which it holds all that is needed. */
+            packs: number;
+            this_device: boolean;
+            /** @description All of it. */
+            whole: boolean;
+        };
+        HubSet: {
+            url?: string | null;
+            /** @description Whether it lets in who has a ticket while no member is there. */
+            witnesses: boolean;
+        };
+        /** @description A team's hub, as this device sees it. */
+        HubStatus: {
+            /**
+             * Format: int64
+             * @description Unix milliseconds of its last answer to this process; none before the first.
+             */
+            heard_ms?: number | null;
+            /** @description What keeps this device from it. */
+            trouble?: string | null;
+            /** @description Bytes sent and bytes to send of what is being uploaded. */
+            uploading?: [
+                number,
+                number
+            ] | null;
+            url: string;
+            /**
+             * Format: int64
+             * @description Entries of this device's feed that aren't in the bucket yet; none while that isn't known.
+             */
+            waiting?: number | null;
+        };
+        /** @description Whether the team's bucket has a version, as its hub says now. */
+        InBucket: "whole" | {
+            /** @description It is committed, and so many of its objects are gone. */
+            missing: number;
+        } | "not_yet" | {
+            /** @description The hub can't be asked; why. */
+            unknown: string;
+        };
+        Invite: {
+            /**
+             * Format: int64
+             * @description Seconds until it expires.
+             */
+            expires_s: number;
+            role: components["schemas"]["Role"];
+            /** Format: int32 */
+            uses: number;
+        };
+        Invited: {
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            expires_ms: number;
+            /**
+             * @description The URL of the team's hub, where the ticket has no room for it. Whoever joins while no member is there has to
+             *     be told.
+             */
+            hub_left_out?: string | null;
+            /** @description The invite's own key, by which it can be revoked. */
+            invite: components["schemas"]["DeviceId"];
+            role: components["schemas"]["Role"];
+            ticket: string;
+            /** Format: int32 */
+            uses: number;
+        };
+        InviteRevoked: {
+            id: components["schemas"]["DeviceId"];
+        };
+        /** @description Enrols a robot: a reader whose key any number of CI runners share. */
+        InviteRobot: {
+            /** @description What the team calls it. */
+            name: components["schemas"]["MemberName"];
+        };
+        Join: {
+            /** @description The URL of the team's hub, where the ticket does not say it. */
+            hub?: string | null;
+            label: string;
+            member: components["schemas"]["MemberName"];
+            ticket: string;
+        };
+        Joined: {
+            /** @description How many members the team has now. */
+            members?: number;
+            name: components["schemas"]["TeamName"];
+            newest?: components["schemas"]["Version"] | null;
+            role: components["schemas"]["Role"];
+            team: components["schemas"]["TeamId"];
+            /** @description Who this device is in the team: `bob/laptop`. */
+            you?: string;
+        };
+        /** @description Takes this device out of the team. */
+        Leave: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+        };
+        Left: {
+            name: components["schemas"]["TeamName"];
+            team: components["schemas"]["TeamId"];
+        };
+        /** @description Invites with which somebody can still join. */
+        ListInvites: Record<string, never>;
+        ListMembers: Record<string, never>;
+        ListPods: Record<string, never>;
+        ListVersions: {
+            pod: components["schemas"]["PodName"];
+        };
+        Load: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            endpoint: string;
+            /** @description LocalStack's merge strategy. */
+            merge: string;
+            /** @description Do nothing where this instance holds this very version from an earlier load. */
+            once?: boolean;
+            reference: string;
+            /** @description Only these; all where empty. */
+            services?: string[];
+            sources?: components["schemas"]["Sources"];
+            token?: components["schemas"]["AuthToken"] | null;
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /** Format: int64 */
+            wait_s: number;
+        };
+        Loaded: {
+            /** @description It was loaded into this instance before, and only `once` was asked for. */
+            already: boolean;
+            applied: string[];
+            /** @description What was there before, as a private version that `undo` brings back. */
+            checkpoint?: string | null;
+            failed: [
+                string,
+                string
+            ][];
+            pulled: components["schemas"]["Pulled"];
+            reference: string;
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description An instance on this machine that what is shared is loaded into. */
+        LoadInto: {
+            endpoint: string;
+            /** @description How it is combined with what is there. */
+            merge: string;
+        };
+        Member: {
+            connected: boolean;
+            device: components["schemas"]["DeviceId"];
+            label: string;
+            member: components["schemas"]["MemberName"];
+            role: components["schemas"]["Role"];
+            this_device: boolean;
+        };
+        MemberName: string;
+        OpenInvite: {
+            /** @description Who made it, by name. */
+            by: string;
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            expires_ms: number;
+            id: components["schemas"]["DeviceId"];
+            role: components["schemas"]["Role"];
+            /** Format: int32 */
+            uses: number;
+            /** Format: int32 */
+            uses_left: number;
+        };
+        /** @description Makes a URL at which one browser can use the control API until its session ends. */
+        OpenPage: {
+            /**
+             * Format: int32
+             * @description Where to listen on loopback; none for the usual port, or another where that is taken.
+             */
+            port?: number | null;
+        };
+        PageOpened: {
+            /**
+             * Format: int64
+             * @description Seconds until the token is good for nothing.
+             */
+            expires_s: number;
+            /** @description With a token in its fragment that is good once. */
+            url: string;
+        };
+        /** @description Serves, fetches and uploads nothing for a while; a restart doesn't end it. */
+        Pause: {
+            /**
+             * Format: int64
+             * @description Seconds; none for until it is ended.
+             */
+            for_s?: number | null;
+        };
+        Paused: {
+            /**
+             * Format: int64
+             * @description Unix milliseconds at which the pause ends; none for until it is ended.
+             */
+            until_ms?: number | null;
+        };
+        Peer: {
+            address?: string | null;
+            connected: boolean;
+            device: components["schemas"]["DeviceId"];
+            /**
+             * Format: int64
+             * @description Unix milliseconds of the newest statement that it signed, as far as this daemon has heard since
+             *     it started.
+             */
+            heard_ms?: number | null;
+            /** @description `alice/laptop`, where a team names the device. */
+            name?: string | null;
+            /** Format: int64 */
+            received: number;
+            /**
+             * Format: int64
+             * @description Those of them that came over a connection of their own.
+             */
+            received_over_lane?: number;
+            /**
+             * Format: int64
+             * @description Microseconds of the last ping's round trip.
+             */
+            round_trip_us?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes served to and fetched from it since the daemon started.
+             */
+            sent: number;
+        };
+        /** @description Keeps a version on this machine, whatever the disk budget; or ends that. */
+        Pin: {
+            pinned: boolean;
+            reference: string;
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /**
+             * Format: int64
+             * @description Seconds to wait for a version that isn't here yet.
+             */
+            wait_s?: number;
+        };
+        Pod: {
+            name: components["schemas"]["PodName"];
+            /** @description Versions saved here and not shared. */
+            private: number;
+            /** @description Newest versions: several where people made them side by side. */
+            tips: components["schemas"]["Version"][];
+            versions: number;
+        };
+        PodName: string;
+        PodUsage: {
+            /**
+             * Format: int64
+             * @description Of its own bytes those that could be given up now.
+             */
+            evictable: number;
+            /**
+             * Format: int64
+             * @description Bytes that no other pod here needs.
+             */
+            own: number;
+            pod: components["schemas"]["PodName"];
+            /**
+             * Format: int64
+             * @description Bytes that another pod here needs too.
+             */
+            shared: number;
+            team?: components["schemas"]["TeamName"] | null;
+            versions: components["schemas"]["VersionUsage"][];
+        };
+        /** @description How far a call has come. `total` is unknown until the source says. */
+        Progress: {
+            /**
+             * Format: int64
+             * @description Bytes done in this stage.
+             */
+            done: number;
+            /** @description Who hands over bytes right now, by name. */
+            providers?: string[];
+            /** @description The service that the emulator is done with, and why it wasn't loaded if it wasn't. */
+            service?: [
+                string,
+                string | null
+            ] | null;
+            stage: components["schemas"]["Stage"];
+            /** Format: int64 */
+            total?: number | null;
+            /** @description What keeps it from going on and may pass by itself: it is tried again until then. */
+            waiting?: string | null;
+        };
+        Pull: {
+            reference: string;
+            sources?: components["schemas"]["Sources"];
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /**
+             * Format: int64
+             * @description Seconds to wait for the version to be heard of and for someone who holds it.
+             */
+            wait_s: number;
+        };
+        Pulled: {
+            author: string;
+            /**
+             * Format: int64
+             * @description Bytes that travelled.
+             */
+            fetched: number;
+            reference: string;
+            /** @description Who they came from, most first. */
+            sources: components["schemas"]["PulledFrom"][];
+            /** Format: int64 */
+            state_len: number;
+            version: components["schemas"]["VersionId"];
+        };
+        PulledFrom: {
+            /** Format: int64 */
+            bytes: number;
+            device?: components["schemas"]["DeviceId"] | null;
+            name: string;
+        };
+        /** @description The settings that the daemon runs with. */
+        ReadSettings: Record<string, never>;
+        /** @description Makes this device an admin by the team's recovery key. */
+        Recover: {
+            recovery_key: string;
+        };
+        /** @description Removes every device of a member, or one device. */
+        Remove: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            /** @description A member's name or a device id. */
+            who: string;
+        };
+        Removed: {
+            devices: components["schemas"]["DeviceId"][];
+        };
+        /** @description The shared version that a reference means now, without its bytes. */
+        Resolve: {
+            reference: string;
+            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            until_shared?: boolean;
+            /**
+             * Format: int64
+             * @description Seconds to wait for it to be heard of.
+             */
+            wait_s: number;
+        };
+        Resolved: {
+            team: components["schemas"]["TeamId"];
+            version: components["schemas"]["Version"];
+        };
+        /** @description One resource of a state, or, without a name, the number of those of a kind. */
+        Resource: {
+            /** @description None for what all accounts share. */
+            account?: string | null;
+            counts: {
+                [key: string]: number;
+            };
+            /** @description `queue`, `bucket`, ...: `type` in docs/state-index.md. */
+            kind: string;
+            /** @description What people call it where the name is an id. */
+            label?: string | null;
+            name?: string | null;
+            /** @description None where the service has no regions. */
+            region?: string | null;
+            service: string;
+        };
+        /** @description Loads the newest autosave that an earlier run of the instance left. */
+        Restore: {
+            consents?: components["schemas"]["Consent"][];
+            endpoint: string;
+            merge: string;
+            /** @description Do nothing where this run of the instance got it last. */
+            once?: boolean;
+            pod?: components["schemas"]["PodName"] | null;
+            token?: components["schemas"]["AuthToken"] | null;
+        };
+        Restored: {
+            loaded?: components["schemas"]["Loaded"] | null;
+            /**
+             * Format: int64
+             * @description When the state was saved, Unix milliseconds; none where no pod is set to be restored, or there is no autosave
+             *     of it yet.
+             */
+            saved_ms?: number | null;
+            version?: components["schemas"]["VersionId"] | null;
+        };
+        /** @description Ends a pause. */
+        Resume: Record<string, never>;
+        Resumed: {
+            was_paused: boolean;
+        };
+        Retention: {
+            /** @description What may go by them now. */
+            due: components["schemas"]["Due"][];
+            /** @description What the team's settings say, as they say it, the team's own first. */
+            rules: components["schemas"]["Said"][];
+        };
+        /** @description Withdraws an invite: nobody joins with its ticket any more. */
+        RevokeInvite: {
+            /** @description The beginning of its id. */
+            invite: string;
+        };
+        RobotInvited: {
+            device: components["schemas"]["DeviceId"];
+            name: components["schemas"]["MemberName"];
+            /** @description The robot's own key. Shown once and kept nowhere. */
+            token: string;
+        };
+        /**
+         * @description What a member may do; each role includes the ones below it.
+         * @enum {string}
+         */
+        Role: "reader" | "publisher" | "admin";
+        /** @description What is kept of a pod. */
+        Rule: {
+            policy: {
+                /**
+                 * Format: int32
+                 * @description The newest version of each of so many days.
+                 */
+                daily?: number | null;
+                /**
+                 * Format: int64
+                 * @description Versions younger than this.
+                 */
+                grace_s: number;
+                /**
+                 * Format: int32
+                 * @description The newest so many versions.
+                 */
+                last?: number | null;
+                /** @description Versions with a tag. */
+                tagged: boolean;
+            };
+        } | "keep_all" | "unset";
+        Said: {
+            /** @description None for the team's own. */
+            pod?: string | null;
+            policy: string;
+            /** @description Why this podsync can't go by it: nothing is dropped then. */
+            unreadable?: string | null;
+        };
+        Save: {
+            /** @description Save it also with a ticket, a token or a recovery key of podsync's in it. */
+            allow_secrets?: boolean;
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            /** @description Answer when what was shared is in the team's bucket. */
+            durable?: boolean;
+            from: components["schemas"]["StateSource"];
+            message: string;
+            pod: components["schemas"]["PodName"];
+            /** @description Only these; all where empty. */
+            services: string[];
+            /** @description Share at once what was saved. */
+            share: boolean;
+            token?: components["schemas"]["AuthToken"] | null;
+        };
+        /** @description Saves at once what is set to be saved when this instance stops: it is about to. */
+        SaveBeforeStop: {
+            endpoint: string;
+            token?: components["schemas"]["AuthToken"] | null;
+        };
+        Saved: {
+            /** Format: int64 */
+            entries: number;
+            /** @description Services that could not be saved, with the reason. */
+            failed: [
+                string,
+                string
+            ][];
+            /**
+             * Format: int64
+             * @description Sealed bytes that were new.
+             */
+            new_len: number;
+            /** @description The exact reference of the version that now stands for the state. */
+            reference: string;
+            shared?: components["schemas"]["Shared"] | null;
+            /**
+             * Format: int64
+             * @description Bytes of the state.
+             */
+            state_len: number;
+            /** @description The state is what this version already holds: no new version was made. */
+            unchanged: boolean;
+            /** @description What the emulator was at work on: it has ended wherever the state is loaded. */
+            under_way?: components["schemas"]["UnderWay"][];
+            version: components["schemas"]["VersionId"];
+            /** @description What the user should know about it. */
+            warnings?: string[];
+        };
+        SavedBeforeStop: {
+            /** @description The versions that hold the state now. */
+            references: string[];
+        };
+        /** @description Names the team's hub, for every member; with none the team has none any more. */
+        SetHub: {
+            /** @description `https://HOST[:PORT]`. */
+            url?: string | null;
+        };
+        /** @description Sets the rule of one pod, or of all that have none of their own. */
+        SetRetention: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            /** @description Only say what the rule would let go of. */
+            dry_run?: boolean;
+            pod?: components["schemas"]["PodName"] | null;
+            rule: components["schemas"]["Rule"];
+        };
+        SetRole: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            role: components["schemas"]["Role"];
+            who: string;
+        };
+        SettingsInForce: {
+            /** @description The file that they can be changed in. */
+            file: string;
+            /** @description All of them with their values, as TOML. */
+            toml: string;
+        };
+        Share: {
+            /** @description What was said yes to beforehand. */
+            consents?: components["schemas"]["Consent"][];
+            /** @description Answer when it is in the team's bucket. */
+            durable?: boolean;
+            reference: string;
+        };
+        Shared: {
+            /** @description It was shared before; nothing new was announced. */
+            already: boolean;
+            /** @description Whether it is in the team's bucket by now; none where the team has no hub. */
+            durable?: boolean | null;
+            /** Format: int64 */
+            number: number;
+            /** @description Teammates connected as it was announced. */
+            peers: number;
+            reference: string;
+            version: components["schemas"]["VersionId"];
+            /** @description What the user should know about it. */
+            warnings?: string[];
+        };
+        Show: {
+            /** @description List what is inside; the version must be on this machine. */
+            contents: boolean;
+            reference: string;
+        };
+        Shown: {
+            /** @description Only with `contents`, where it has none. */
+            entries?: components["schemas"]["EntryLine"][] | null;
+            /**
+             * Format: int64
+             * @description How many more resources or entries there are than are listed.
+             */
+            left_out: number;
+            /**
+             * Format: int64
+             * @description Sealed bytes of its packs.
+             */
+            packed_len: number;
+            packs: number;
+            parents: components["schemas"]["VersionId"][];
+            /** @description Only with `contents`, where the state has an index of them. */
+            resources?: components["schemas"]["Resource"][] | null;
+            version: components["schemas"]["Version"];
+            whereabouts: components["schemas"]["Whereabouts"];
+        };
+        /**
+         * @description Where bytes may come from.
+         * @enum {string}
+         */
+        Sources: "any" | "peers" | "bucket";
+        /** @enum {string} */
+        Stage: "reading" | "packing" | "sharing" | "finding" | "pulling" | "uploading" | "rebuilding" | "loading" | "verifying";
+        /** @description The same for a schema, which knows no paths. */
+        StateSource: {
+            /** @description A folder, a `.snapshot` or `.zip`, or any file; absolute. */
+            path: string;
+        } | {
+            /** @description A running emulator. */
+            endpoint: string;
+        };
+        Status: {
+            /** @description Pods that an instance is saved to by itself. */
+            autosaves?: components["schemas"]["Autosaved"][];
+            /**
+             * Format: int64
+             * @description Bytes of packs and manifests held.
+             */
+            bytes_held: number;
+            device: components["schemas"]["DeviceId"];
+            /** @description Pods that are followed. */
+            follows?: components["schemas"]["Followed"][];
+            home: string;
+            /** Format: int64 */
+            limit_down?: number;
+            /**
+             * Format: int64
+             * @description Bytes a second that may be sent and received; 0 for no limit.
+             */
+            limit_up?: number;
+            /** @description Multiaddresses that peers can dial. */
+            listening: string[];
+            /** @description Whether this machine says that its link to the network costs by the byte; then nothing is fetched unasked. */
+            metered?: boolean;
+            paused?: components["schemas"]["Paused"] | null;
+            peers_connected: number;
+            /** Format: int32 */
+            pid: number;
+            /** @description The program file that the daemon was started from. */
+            program?: string | null;
+            /** @description Whether another program lies there since: an upgrade that this daemon doesn't run yet. */
+            replaced?: boolean;
+            teams: components["schemas"]["TeamStatus"][];
+            /** @description Whether this process only lives for one command. */
+            transient: boolean;
+            /** @description podsync's version. */
+            version: string;
+            /** @description What deserves attention, each with what to do. */
+            warnings: string[];
+        };
+        /** @description Asks the daemon to finish: it stops taking calls, drains and exits. */
+        Stop: Record<string, never>;
+        /** @description Ends that. What was saved stays. */
+        StopAutosave: {
+            pod: components["schemas"]["PodName"];
+        };
+        Stopping: {
+            /** Format: int32 */
+            pid: number;
+        };
+        /** @description What a change is about: a resource, or a file where a state has no index of resources. */
+        Subject: {
+            resource: components["schemas"]["Resource"];
+        } | {
+            entry: components["schemas"]["EntryLine"];
+        };
+        Tag: {
+            reference: string;
+            tag: components["schemas"]["TagName"];
+        };
+        TagName: string;
+        TeamCreated: {
+            name: components["schemas"]["TeamName"];
+            /** @description Brings the team back when no admin is left. Shown once and kept nowhere. */
+            recovery_key: string;
+            team: components["schemas"]["TeamId"];
+        };
+        TeamId: string;
+        TeamName: string;
+        TeamStatus: {
+            admins: number;
+            /**
+             * Format: int64
+             * @description Unix milliseconds of the newest statement of another device: how old what is known here may be.
+             */
+            heard_ms?: number | null;
+            hub?: components["schemas"]["HubStatus"] | null;
+            id: components["schemas"]["TeamId"];
+            members: number;
+            name: components["schemas"]["TeamName"];
+            pods: number;
+            /** @description Feeds that contradict themselves and are left out until their device is dealt with. */
+            quarantined: components["schemas"]["DeviceId"][];
+            role?: components["schemas"]["Role"] | null;
+        };
+        /** @description Work of one kind, such as two executions of Step Functions. */
+        UnderWay: {
+            /** Format: int64 */
+            count: number;
+            /** @description The service's own word for one of it. */
+            kind: string;
+            service: string;
+        };
+        /** @description Puts back what was in the emulator before the last load. */
+        Undo: {
+            endpoint: string;
+            token?: components["schemas"]["AuthToken"] | null;
+        };
+        Undone: {
+            applied: string[];
+            checkpoint: string;
+            failed: [
+                string,
+                string
+            ][];
+        };
+        /** @description Ends that. What was pulled stays. */
+        Unfollow: {
+            pod: components["schemas"]["PodName"];
+        };
+        Unfollowed: {
+            pod: components["schemas"]["PodName"];
+            team: components["schemas"]["TeamName"];
+        };
+        Usage: {
+            /** @description Why the bucket could not be asked what it has. */
+            bucket_unknown?: string | null;
+            /**
+             * Format: int64
+             * @description The budget of the settings; none where there is none.
+             */
+            budget?: number | null;
+            /**
+             * Format: int64
+             * @description Of them those that could be given up now: others have them.
+             */
+            evictable: number;
+            /**
+             * Format: int64
+             * @description Bytes that are left on the disk.
+             */
+            free: number;
+            /**
+             * Format: int64
+             * @description Bytes of packs and manifests held, of all pods.
+             */
+            held: number;
+            /** @description The largest first. */
+            pods: components["schemas"]["PodUsage"][];
+        };
+        /** @enum {string} */
+        Verdict: "ok" | "warning" | "failure";
+        Verified: {
+            blobs: number;
+            /** @description Versions that are not whole, or were not before they were repaired. */
+            broken: components["schemas"]["Broken"][];
+            /**
+             * Format: int64
+             * @description Bytes that were read and checked.
+             */
+            bytes: number;
+            /** @description Versions that aren't in the bucket yet, where that was looked at: nothing is wrong with them. */
+            not_yet?: number;
+            versions: number;
+        };
+        /** @description Reads what is held again and checks every byte of it; or what the team's bucket has. */
+        Verify: {
+            /** @description Look at the team's bucket instead of this machine: everything is downloaded. */
+            bucket?: boolean;
+            /** @description All versions on this machine where there is none; with `bucket` all that the team shares. */
+            reference?: string | null;
+            /** @description Fetch what is damaged or missing from whoever has it; with `bucket` put it back there. */
+            repair?: boolean;
+            /**
+             * Format: int64
+             * @description Seconds to wait for someone who has it.
+             */
+            wait_s?: number;
+        };
+        Version: {
+            author: string;
+            /** Format: int64 */
+            created_ms: number;
+            emulator?: string | null;
+            /** @description Whether all of it lies on this machine. */
+            held: boolean;
+            id: components["schemas"]["VersionId"];
+            message: string;
+            /**
+             * Format: int64
+             * @description None while private.
+             */
+            number?: number | null;
+            /** @description The versions that it was made from; they may have been dropped since. */
+            parents: components["schemas"]["VersionId"][];
+            /** @description The shortest reference that means exactly this version. */
+            reference: string;
+            services: string[];
+            /** Format: int64 */
+            state_len: number;
+            tags: components["schemas"]["TagName"][];
+            tip: boolean;
+        };
+        VersionId: string;
+        VersionUsage: {
+            /** @description Who says that it has some of it, or all. */
+            elsewhere: string[];
+            /** @description Whether it could be given up now: it isn't pinned, and others have it. */
+            evictable: boolean;
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            last_used_ms: number;
+            /**
+             * Format: int64
+             * @description Bytes that no other version here needs.
+             */
+            own: number;
+            pinned: boolean;
+            reference: string;
+            /**
+             * Format: int64
+             * @description Bytes that another version here needs too.
+             */
+            shared: number;
+        };
+        /** @description Where a version's bytes lie, as far as somebody could be asked now. */
+        Whereabouts: {
+            bucket?: components["schemas"]["InBucket"] | null;
+            /** @description Devices that hold something of it, who holds most first; this one among them. */
+            devices: components["schemas"]["Holder"][];
+            /**
+             * @description `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
+             *     the version isn't on this machine: a device that holds less may have all of it.
+             */
+            exact: boolean;
+            /**
+             * Format: int64
+             * @description Bytes of packs and manifest that make up the version.
+             */
+            needed: number;
+            /** @description Devices that are not connected or didn't answer, by name: what they hold isn't known. */
+            unknown: string[];
+            /** @description Why it may be lost, and what helps. */
+            warning?: string | null;
+            /** @description Devices that were asked and hold nothing of it, by name. */
+            without: string[];
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+    SaveBeforeStop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaveBeforeStop"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedBeforeStop"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Examine: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Examine"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Finding"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    GetUsage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GetUsage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Collect: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Collect"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Collected"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Pause: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Pause"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Paused"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    GetPeers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GetPeers"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Peer"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Resume"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resumed"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ReadSettings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReadSettings"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SettingsInForce"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    GetStatus: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GetStatus"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Status"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Stop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Stop"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stopping"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Autosave: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Autosave"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Autosaved"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    StopAutosave: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StopAutosave"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AutosaveStopped"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Diff: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Diff"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Differences"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    DropVersion: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DropVersion"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dropped"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Export"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exported"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Follow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Follow"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Followed"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ForecastLoad: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ForecastLoad"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Forecast"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    CheckFresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CheckFresh"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fresh"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    SetHub: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetHub"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HubSet"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Invite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Invite"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Invited"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ListInvites: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListInvites"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OpenInvite"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    RevokeInvite: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RevokeInvite"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["InviteRevoked"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Leave: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Leave"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Left"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Load: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Load"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Loaded"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ListMembers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListMembers"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Pin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Pin"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ListPods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListPods"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Pull: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Pull"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pulled"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Recover: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Recover"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Remove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Remove"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Removed"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Resolve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Resolve"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Resolved"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Restore: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Restore"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restored"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    GetRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GetRetention"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ApplyRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApplyRetention"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Applied"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    SetRetention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRetention"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Retention"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    InviteRobot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InviteRobot"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RobotInvited"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    SetRole: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetRole"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Member"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Save: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Save"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Saved"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Share: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Share"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shared"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Show"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shown"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Tag: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Tag"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Undo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Undo"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Undone"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Unfollow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Unfollow"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unfollowed"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Verify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Verify"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verified"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    ListVersions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ListVersions"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Version"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    CreateTeam: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateTeam"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamCreated"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Enter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Enter"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Entered"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Join: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Join"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Joined"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    OpenPage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OpenPage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageOpened"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
 }

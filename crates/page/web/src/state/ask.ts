@@ -45,7 +45,9 @@ export function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'):
 export function onlyTeamIs(team: string): void {
   for (const [key, asked] of [...early]) {
     const [path, about, body] = JSON.parse(key) as [Path, string, unknown];
-    if (about === '-' && path.includes('{team}')) early.set(keyOf(path, team, body), asked);
+    if (about !== '-' || !path.includes('{team}')) continue;
+    early.delete(key);
+    early.set(keyOf(path, team, body), asked);
   }
 }
 
