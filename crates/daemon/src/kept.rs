@@ -51,7 +51,7 @@ where
     pub(crate) fn open(path: PathBuf) -> Self {
         let content = read(&path);
         if let Err(error) = &content {
-            tracing::error!(%error, "a file of the home is left out");
+            tracing::error!(%error, "podsync leaves out a file of the home");
         }
         Self(Arc::new(Shared {
             path,
@@ -105,7 +105,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
     let unreadable = |what: String| {
         let aside = path.with_extension("json.damaged");
         ApiError::new(ErrorCode::Disk, format!("{} {what}", path.display())).hint(format!(
-            "`mv {} {}`, restart the daemon, and say again what it shall do",
+            "`mv {} {}`, restart the daemon, and set up again what it did",
             path.display(),
             aside.display()
         ))

@@ -111,7 +111,7 @@ fn judged(name: &str, event: &Event, ended: io::Result<ExitStatus>) -> Result<()
     let text = match ended {
         Ok(status) if status.success() => return Ok(()),
         Ok(status) => format!("{name} failed for `{kind}`: {status}"),
-        Err(error) => format!("{name} was lost sight of for `{kind}`: {error}"),
+        Err(error) => format!("podsync lost track of {name} for `{kind}`: {error}"),
     };
     Err(ApiError::new(ErrorCode::Invalid, text)
         .hint("its own output says why; the event itself has happened all the same"))

@@ -158,7 +158,7 @@ impl Settings {
             };
             let address: Multiaddr = peer
                 .parse()
-                .map_err(|error| wrong(format!("is no multiaddress: {error}")))?;
+                .map_err(|error| wrong(format!("is not a multiaddress: {error}")))?;
             podsync_net::split_address(address)
                 .ok_or_else(|| wrong("names no device at its end".to_owned()))
         });
@@ -251,7 +251,7 @@ mod tests {
         for nonsense in ["much", "-1GB", "1.5GB", "20GBs", "99999999999TB", "GB"] {
             let text = format!("disk_budget = '{nonsense}'");
             let error = layered(&text, &[]).unwrap_err();
-            assert!(error.message.contains("is no size"), "{error}");
+            assert!(error.message.contains("is not a size"), "{error}");
         }
         for bytes in [0, 1, 1024, 20_000_000_000, 3 << 30, 12_345] {
             let text = String::from(ByteSize(bytes));

@@ -82,19 +82,19 @@ impl Remedy {
                  join` with a new ticket brings back all that was shared, and `podsync pull` the versions"
             ),
             Self::Holdings => format!(
-                "say `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
+                "run `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
                  anew what is whole"
             ),
             Self::Blobs => {
                 let home = path.parent().and_then(Path::parent).unwrap_or(path);
                 let home = home.display();
                 format!(
-                    "say `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
+                    "run `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
                      the same command again; what was pulled is fetched again by `podsync pull`"
                 )
             }
             Self::Note => {
-                format!("say `rm {file}`, then the same command again: podsync writes it anew")
+                format!("run `rm {file}`, then the same command again: podsync writes it again")
             }
         }
     }

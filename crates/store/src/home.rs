@@ -66,7 +66,7 @@ pub enum HomeError {
     Nested { path: PathBuf, outer: PathBuf },
     #[error("{} is a symbolic link, and podsync deletes only in folders that it made itself", path.display())]
     Link { path: PathBuf },
-    #[error("{} is no folder, and podsync keeps one there", path.display())]
+    #[error("{} is not a folder, and podsync keeps one there", path.display())]
     InTheWay { path: PathBuf },
     #[error("{} already has a key", path.display())]
     IdentityExists { path: PathBuf },
@@ -94,7 +94,7 @@ impl HomeError {
             Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
             Self::Link { .. } => "put a folder in its place".to_owned(),
             Self::InTheWay { path } => format!(
-                "move it away with `mv {0} {0}.old`, then say the same command again",
+                "move it away with `mv {0} {0}.old`, then run the same command again",
                 path.display()
             ),
             Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),

@@ -313,7 +313,7 @@ fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
         fs::write(&path, "a file")?;
         let told = alice.run(&["list"])?.failed(2)?;
         ensure!(
-            told.contains("is no folder") && told.contains(&format!("mv {}", path.display())),
+            told.contains("is not a folder") && told.contains(&format!("mv {}", path.display())),
             "{told}"
         );
         fs::remove_file(&path)?;

@@ -150,7 +150,7 @@ fn trouble(engine: &Engine, event: &Event) -> Option<Trouble> {
         Event::PersistFailed { why } => (
             None,
             ErrorCode::Disk,
-            format!("what was heard could not be written: {why}"),
+            format!("podsync could not write what it heard: {why}"),
             "free some space; podsync tries again every few seconds",
         ),
         Event::LiarFound { provider, blob } => {
@@ -164,7 +164,7 @@ fn trouble(engine: &Engine, event: &Event) -> Option<Trouble> {
                 None,
                 ErrorCode::Untrusted,
                 format!("{who} sent bytes of {} that fail their hash", blob.short()),
-                "nothing wrong was kept; `podsync verify` there tells what is damaged",
+                "podsync kept no wrong bytes; `podsync verify` there shows what is damaged",
             )
         }
         _ => return None,

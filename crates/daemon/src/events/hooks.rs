@@ -120,7 +120,7 @@ fn own_script(home: &Path, name: &str) -> Result<Option<PathBuf>, ApiError> {
     let around = folder.symlink_metadata().map_err(unreadable)?;
     if !around.is_dir() || !metadata.is_file() {
         let hint = format!("put a folder {} and a file in it there", folder.display());
-        return Err(refused(&script, "is a link or no file", hint));
+        return Err(refused(&script, "is a link or not a file", hint));
     }
     for (path, metadata) in [(&folder, &around), (&script, &metadata)] {
         if metadata.uid() != owner {

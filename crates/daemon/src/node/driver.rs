@@ -476,7 +476,7 @@ impl Driver {
             }
             Event::CaughtUp { team } => tracing::debug!(team = %team.short(), "caught up"),
             Event::NotLetIn { team } => {
-                tracing::debug!(team = %team.short(), "nobody who is connected lets this device in");
+                tracing::debug!(team = %team.short(), "no connected member lets this device in");
             }
             other => tracing::info!(event = ?other),
         }

@@ -158,7 +158,7 @@ fn sound(call: &Autosave) -> Result<How, ApiError> {
     let wrong = |what: String, hint: &str| Err(ApiError::new(ErrorCode::Invalid, what).hint(hint));
     if call.every_s.is_none() && !call.on_stop {
         return wrong(
-            format!("nothing says when {} is to be saved", call.pod),
+            format!("podsync doesn't know when to save {}", call.pod),
             "add --every TIME, or --on-stop",
         );
     }
@@ -166,14 +166,14 @@ fn sound(call: &Autosave) -> Result<How, ApiError> {
         && !(MIN_EVERY_S..=MAX_EVERY_S).contains(&every)
     {
         return wrong(
-            format!("{every} s is no time between two saves"),
+            format!("podsync can't save every {every} s"),
             "give --every between 1s and 30days",
         );
     }
     let keep = call.keep.unwrap_or(KEPT);
     if !(1..=MAX_KEPT).contains(&keep) {
         return wrong(
-            format!("{keep} is no number of autosaves to keep"),
+            format!("podsync can't keep {keep} autosaves"),
             "give --keep between 1 and 1000",
         );
     }

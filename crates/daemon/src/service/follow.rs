@@ -236,7 +236,7 @@ impl Follower {
             if let Err(failure) = self.fetch(team, pod, *version).await {
                 let reference = format!("{pod}@{}", version.short());
                 let error = ApiError::from(failure);
-                tracing::warn!(%reference, %error, "what is followed was not pulled");
+                tracing::warn!(%reference, %error, "podsync could not pull a pod that it follows");
                 self.teller
                     .trouble(team, Some(pod), Some(&reference), &error)
                     .await;
@@ -251,7 +251,7 @@ impl Follower {
             .follows
             .change(move |list| list.note_seen(team, &pod, &versions));
         if let Err(failure) = noted.await {
-            tracing::warn!(error = %failure.api(), "what was pulled is looked at again at the next start");
+            tracing::warn!(error = %failure.api(), "podsync looks at the pulled version again at the next start");
         }
         Ok(true)
     }
@@ -286,7 +286,10 @@ impl Follower {
         let (_, pulled) = self.pull.pull(team, wanted, &self.context()).await?;
         self.pull.evictor.used(team, pulled.version).await;
         self.pull.evictor.keep_within_budget();
-        tracing::info!(reference = pulled.reference, "pulled what is followed");
+        tracing::info!(
+            reference = pulled.reference,
+            "pulled a version of a pod that podsync follows"
+        );
         Ok(())
     }
 
@@ -314,7 +317,7 @@ impl Follower {
         let error = error.hint(format!(
             "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
         ));
-        tracing::warn!(%pod, %error, "what is followed was not loaded");
+        tracing::warn!(%pod, %error, "podsync could not load a pod that it follows");
         self.teller.trouble(team, Some(pod), None, &error).await;
     }
 

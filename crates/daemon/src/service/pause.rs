@@ -145,7 +145,7 @@ impl Handle<node::Resume> for Pause {
 pub(crate) fn is_paused() -> ApiError {
     ApiError::new(
         ErrorCode::Unreachable,
-        "podsync is paused on this machine: nothing is fetched, served or uploaded",
+        "podsync is paused on this machine: it fetches, serves and uploads nothing",
     )
     .hint("`podsync resume` ends the pause; `podsync status` says until when it lasts")
 }

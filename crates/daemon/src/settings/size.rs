@@ -34,7 +34,7 @@ impl std::str::FromStr for ByteSize {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no size; write it as 20GB, 512MiB or 0");
+        let wrong = || format!("`{text}` is not a size; write it as 20GB, 512MiB or 0");
         let text = text.trim();
         let end = text
             .find(|c: char| !c.is_ascii_digit())
@@ -95,7 +95,7 @@ impl TryFrom<Written> for Rate {
             Written::Number(bytes) => *bytes,
             Written::Text(text) => {
                 let size = text.strip_suffix("/s").unwrap_or(text).parse::<ByteSize>();
-                let wrong = |_| format!("`{text}` is no rate; write it as 5MB/s, 512KiB/s or 0");
+                let wrong = |_| format!("`{text}` is not a rate; write it as 5MB/s, 512KiB/s or 0");
                 size.map_err(wrong)?.0
             }
         };
