@@ -14,13 +14,17 @@ use utoipa::{
     },
 };
 
-use crate::{ApiError, Call, Progress, Scope, contents, disk, node, page, pods, retention, team};
+use crate::{
+    ApiError, Call, Progress, Scope, contents, disk, follow, node, page, pods, retention, team,
+};
 
 pub fn document() -> OpenApi {
     Document::default()
         .call::<node::GetStatus, _>()
         .list::<node::GetPeers, _>()
         .call::<node::Stop, _>()
+        .call::<node::Pause, _>()
+        .call::<node::Resume, _>()
         .list::<node::Examine, _>()
         .call::<node::ReadSettings, _>()
         .call::<page::OpenPage, _>()
@@ -57,7 +61,14 @@ pub fn document() -> OpenApi {
         .call::<retention::ApplyRetention, _>()
         .call::<disk::Pin, _>()
         .call::<disk::Collect, _>()
+        .call::<disk::GetUsage, _>()
         .call::<disk::Verify, _>()
+        .call::<follow::Follow, _>()
+        .call::<follow::Unfollow, _>()
+        .call::<follow::Autosave, _>()
+        .call::<follow::StopAutosave, _>()
+        .call::<follow::SaveBeforeStop, _>()
+        .call::<follow::Restore, _>()
         .build()
 }
 
