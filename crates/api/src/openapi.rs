@@ -25,6 +25,8 @@ pub fn document() -> OpenApi {
         .call::<node::Pause, _>()
         .call::<node::Resume, _>()
         .call::<node::Stop, _>()
+        .call::<node::Pause, _>()
+        .call::<node::Resume, _>()
         .list::<node::Examine, _>()
         .call::<node::ReadSettings, _>()
         .call::<page::OpenPage, _>()

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create this device's key, as `team create`, `team join` and `ui` do
+    /// Create this device's key, as `team create`, `join` and `ui` do
     Init(command::init::Init),
     /// Create, join and manage teams
     #[command(subcommand)]

@@ -37,7 +37,7 @@ fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
 
 fn version(reference: &str, author: &str, message: &str, hours: u64) -> pods::Version {
     read(json!({
-        "reference": reference, "id": "ab".repeat(32), "number": 3, "author": author, "message": message,
+        "reference": reference, "id": "ab".repeat(32), "parents": [], "number": 3, "author": author, "message": message,
         "created_ms": ago(hours * HOUR_MS), "state_len": 12_345_678, "services": [], "emulator": null,
         "tags": [], "tip": true, "held": true,
     }))
@@ -141,7 +141,7 @@ fn screens(width: u16) -> String {
     let load = load.map(|mut load| load.render_help().to_string());
     let screens = [
         ("podsync", dashboard::words(&dashboard())),
-        ("podsync --help", program.render_help().to_string()),
+        ("podsync -h", program.render_help().to_string()),
         ("podsync load -h", load.unwrap_or_default()),
         ("podsync team join", membership::welcome(&joined())),
         (

@@ -54,9 +54,9 @@ fn settings_are_changed_by_command_and_their_comments_stay() -> Result<()> {
     let file = home.path().join("config.toml");
     std::fs::write(&file, "# mine\nmdns = false # at work\n")?;
     let message = home
-        .run(&["config", "set", "mdsn", "true"])?
+        .run(&["config", "set", "disk_budgt", "1GB"])?
         .failed(INVALID)?;
-    ensure!(message.contains("did you mean mdns?"), "{message}");
+    ensure!(message.contains("did you mean disk_budget?"), "{message}");
     home.run(&["config", "set", "disk_budget", "much"])?
         .failed(INVALID)?;
     home.run(&["config", "set", "peers", "/ip4/1.2.3.4"])?

@@ -97,7 +97,10 @@ fn setting(settings: &Settings, key: &str) -> Result<toml::Value, ApiError> {
     let near = nearest(key, all.keys().map(String::as_str));
     Err(match near.first() {
         Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("`podsync config` prints all of them"),
+        None => {
+            let all: Vec<_> = all.keys().map(String::as_str).collect();
+            error.hint(format!("the settings are {}", all.join(", ")))
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! Starting a daemon: in the background, or in this process for a robot.
 
 use std::{
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -106,6 +107,7 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
+        .mode(0o600)
         .open(log)?;
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command

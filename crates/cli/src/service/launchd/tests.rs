@@ -20,7 +20,6 @@ const DOCUMENTED: [(&str, &str); 9] = [
 /// Keys with the kinds of their values, and every text of the file.
 fn read(plist: &str) -> (Vec<(String, String)>, Vec<String>) {
     let mut reader = Reader::from_str(plist);
-    reader.config_mut().trim_text(true);
     let (mut kinds, mut texts, mut key, mut text) = (Vec::new(), Vec::new(), None, String::new());
     loop {
         let tag = match reader.read_event().unwrap() {
