@@ -277,7 +277,7 @@ impl Addresses {
         if let Some(peer) = self.entry(device)
             && peer.known.discovered_at(addresses)
         {
-            peer.dial_by(due);
+            self.dial_by_news(device, due);
         }
     }
 
@@ -287,7 +287,17 @@ impl Addresses {
             && let Some(peer) = self.entry(device)
             && peer.known.announced_at(addresses)
         {
-            peer.dial_by(due);
+            self.dial_by_news(device, due);
+        }
+    }
+
+    fn dial_by_news(&mut self, device: DeviceId, due: Duration) {
+        let near = self.is_near();
+        if let Some(peer) = self.peers.get_mut(&device) {
+            let addresses = peer.dial_by_news(due, near);
+            if !addresses.is_empty() {
+                self.outputs.push_back(Output::Dial { device, addresses });
+            }
         }
     }
 

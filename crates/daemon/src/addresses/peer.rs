@@ -27,7 +27,7 @@ const YOUNG: Duration = Duration::from_secs(60);
 const ENOUGH_DIED_YOUNG: u32 = 2;
 const QUIC_FIRST_FOR: Duration = Duration::from_secs(600);
 
-/// Attempts at one device at once, each of another network.
+/// Attempts at one device at once, each of another network or begun with newer addresses.
 const MAX_ATTEMPTS: u32 = 3;
 
 #[derive(Debug)]
@@ -108,22 +108,33 @@ impl Peer {
         }
     }
 
-    /// Has it dialled now, whatever became of earlier attempts; what to dial beside one that is under way.
-    pub(super) fn begin_anew(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
-        self.failures = 0;
-        self.died_young = 0;
+    /// There is news of where it is: has it dialled by this time, or gives what to dial beside an attempt that
+    /// was begun without the news.
+    pub(super) fn dial_by_news(&mut self, at: Duration, near: bool) -> Vec<Multiaddr> {
+        self.dial_by(at);
+        self.beside(near)
+    }
+
+    /// What to dial beside an attempt that is under way; nothing where there is none.
+    fn beside(&mut self, near: bool) -> Vec<Multiaddr> {
         match &mut self.link {
-            Link::Away { due } => {
-                *due = now;
-                Vec::new()
-            }
             Link::Dialled { attempts, route } if *attempts < MAX_ATTEMPTS => {
                 let addresses = self.known.over(*route, near);
                 *attempts += u32::from(!addresses.is_empty());
                 addresses
             }
-            Link::Dialled { .. } | Link::Connected { .. } => Vec::new(),
+            Link::Away { .. } | Link::Dialled { .. } | Link::Connected { .. } => Vec::new(),
         }
+    }
+
+    /// Has it dialled now, whatever became of earlier attempts; what to dial beside one that is under way.
+    pub(super) fn begin_anew(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
+        self.failures = 0;
+        self.died_young = 0;
+        if let Link::Away { due } = &mut self.link {
+            *due = now;
+        }
+        self.beside(near)
     }
 
     /// What to dial; nothing where no address is known, and then it is away until there is news.

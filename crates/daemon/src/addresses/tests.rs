@@ -275,6 +275,31 @@ fn who_came_again_from_elsewhere_is_dialled_there_after_a_change() {
     assert!(dials.iter().any(|(_, at)| at.contains(&there)), "{dials:?}");
 }
 
+/// An attempt at addresses that swallow packets takes seconds.
+#[test]
+fn news_of_an_address_does_not_wait_for_the_attempt_that_was_begun_without_it() {
+    let mut addresses = member(SMALL, &[LARGE]);
+    addresses.handle(discovered(LARGE, vec![tcp()]), LATER);
+    assert_eq!(dialled(&mut addresses), [(LARGE, vec![tcp()])]);
+    let there = "/ip4/10.77.4.2/tcp/7637";
+    let announced = Input::Announced {
+        device: LARGE,
+        addresses: vec![there.to_owned()],
+    };
+    addresses.handle(announced.clone(), LATER + seconds(1));
+    assert_eq!(dialled(&mut addresses), [(LARGE, vec![at(there), tcp()])]);
+    addresses.handle(announced, LATER + seconds(1));
+    assert_eq!(dialled(&mut addresses), [], "that is no news");
+    // One of the two fails: the other one may still succeed.
+    addresses.handle(Input::DialFailed { device: LARGE }, LATER + seconds(3));
+    assert_eq!(addresses.peers[&LARGE].due(), None);
+    for port in 1..20 {
+        let elsewhere = vec![at(&format!("/ip4/10.77.4.9/tcp/{port}"))];
+        addresses.handle(discovered(LARGE, elsewhere), LATER + seconds(3));
+    }
+    assert_eq!(dialled(&mut addresses).len(), 2, "attempts are bounded");
+}
+
 #[test]
 fn expired_addresses_are_announced_no_more() {
     let mut addresses = member(SMALL, &[LARGE]);
