@@ -72,7 +72,11 @@ fn check(said: &str) -> Result<(), &str> {
             if !arguments.any(|argument| argument.get_long() == Some(flag)) {
                 return Err(word);
             }
-        } else if command.has_subcommands() && word.bytes().all(|byte| byte.is_ascii_lowercase()) {
+        } else if command.has_subcommands()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        {
             command = command.find_subcommand(word).ok_or(word)?;
         }
     }

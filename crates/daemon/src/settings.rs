@@ -276,7 +276,7 @@ mod tests {
     fn what_no_daemon_could_start_with_is_no_setting() {
         assert!(Settings::parse("mdns = false").is_ok());
         for wrong in [
-            "mdns = 7",
+            "mdns = 'perhaps'",
             "peers = ['/ip4/1.2.3.4']",
             "mdsn = true",
             "mdns = ",
