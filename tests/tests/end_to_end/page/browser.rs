@@ -187,16 +187,16 @@ impl Browser {
         Ok(std::fs::read(path)?)
     }
 
-    /// A picture for the documentation, where it is to be made anew.
+    /// A picture that the documentation shows, where it is to be made anew.
     pub(super) async fn picture(&self, name: &str) -> Result<()> {
-        if std::env::var_os("PODSYNC_UPDATE").is_none() {
+        let image = format!("images/{name}.png");
+        let docs = root().join("docs");
+        let shown = std::fs::read_to_string(docs.join("page.md"))?.contains(&image);
+        if !shown || std::env::var_os("PODSYNC_UPDATE").is_none() {
             return Ok(());
         }
-        let folder = root().join("docs/images");
-        std::fs::create_dir_all(&folder)?;
-        self.driver
-            .screenshot(&folder.join(format!("{name}.png")))
-            .await?;
+        std::fs::create_dir_all(docs.join("images"))?;
+        self.driver.screenshot(&docs.join(image)).await?;
         Ok(())
     }
 
