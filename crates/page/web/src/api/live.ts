@@ -51,6 +51,7 @@ const SETTLE_MS = 120;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
 const POLL_MS = 5000;
+const FIRST_LOOK_MS = 1000;
 
 type Word = { happened: Happened } | { standing: Standing } | { who: 'leads' };
 const channel = new BroadcastChannel('podsync');
@@ -81,8 +82,6 @@ async function lead(): Promise<never> {
       const response = await ask('/v1/events', last ? { headers: { 'last-event-id': last } } : {});
       retry = FIRST_RETRY_MS;
       tell({ standing: 'live' });
-      // What happened before the stream began is seen by asking.
-      changed();
       for await (const event of readEvents(response)) {
         last = event.id ?? last;
         tell({ happened: JSON.parse(event.data) as Happened });
@@ -109,9 +108,13 @@ function tell(word: { happened: Happened } | { standing: Standing }): void {
   channel.postMessage(word);
 }
 
+/** What happened before a stream began is seen by asking; a first view that is being drawn goes before that. */
 function stand(next: Standing): void {
-  if (standing.get() !== next && next === 'live') changed();
+  const last = standing.get();
   standing.set(next);
+  if (next !== 'live' || last === 'live') return;
+  if (last === 'connecting') setTimeout(changed, FIRST_LOOK_MS);
+  else changed();
 }
 
 let settling: ReturnType<typeof setTimeout> | undefined;
