@@ -246,7 +246,7 @@ async fn an_unlicensed_one_is_told_from_both() {
     assert!(error.is_err(), "{error:?}");
     let said = error.unwrap_err().hint().unwrap();
     assert!(
-        said.contains("LOCALSTACK_AUTH_TOKEN") && said.contains("podsync-localstack"),
+        said.contains("LOCALSTACK_AUTH_TOKEN") && said.contains("podsync plugin install"),
         "{said}"
     );
     assert!(server.posts().is_empty());
