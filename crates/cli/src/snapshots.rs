@@ -169,6 +169,7 @@ fn screens_are_as_kept_and_fit_the_terminal() {
         let file = format!("src/snapshots/{width}.txt");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         if std::env::var_os("PODSYNC_BLESS").is_some() {
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(&file, &shown).unwrap();
         }
         let kept = fs::read_to_string(&file).unwrap_or_default();
