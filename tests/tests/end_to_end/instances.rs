@@ -394,7 +394,7 @@ fn the_doctor_names_what_fails_and_its_fix() -> Result<()> {
         "{answer:?}"
     );
     ensure!(
-        answer.json.to_string().contains("podsync-localstack"),
+        answer.json.to_string().contains("podsync plugin install"),
         "a bare 404 is explained: {answer:?}"
     );
 
