@@ -145,7 +145,7 @@ impl Answer {
 
 /// The subcommand among what is typed: `team invite list`.
 fn subcommand(arguments: &[&str]) -> Vec<String> {
-    let groups = ["team", "retention", "service", "config"];
+    let groups = ["team", "retention", "service", "config", "plugin"];
     let words = arguments.iter().take_while(|word| !word.starts_with('-'));
     let depth = match arguments {
         [first, "invite", "list" | "revoke", ..] if groups.contains(first) => 3,

@@ -25,6 +25,7 @@ mod machine;
 mod network;
 mod outputs;
 mod page;
+mod plugin;
 mod providers;
 mod retention;
 mod robots;

@@ -188,6 +188,18 @@ async fn engine_that_runs(name: &str) -> Result<&'static str, ApiError> {
                     .hint(format!("start it first: `{engine} start {name}`")),
                 );
             }
+            (false, _) if problem.is_none() && !answers(engine).await => {
+                problem = Some(
+                    ApiError::new(
+                        ErrorCode::Instance,
+                        format!(
+                            "{engine} is installed, but its engine does not answer: {}",
+                            last_words(&output)
+                        ),
+                    )
+                    .hint(format!("start the engine; `{engine} ps` has to work")),
+                );
+            }
             (false, _) if problem.is_none() => {
                 problem = Some(
                     ApiError::new(
@@ -210,6 +222,12 @@ async fn engine_that_runs(name: &str) -> Result<&'static str, ApiError> {
         )
         .hint("install one of them, or give the Python that runs LocalStack with --python")
     }))
+}
+
+/// Whether the engine behind the command line runs.
+async fn answers(engine: &str) -> bool {
+    let listed = call(engine, &["ps", "--quiet"]).await;
+    listed.is_ok_and(|output| output.status.success())
 }
 
 fn silent(engine: &str, error: &io::Error) -> ApiError {
