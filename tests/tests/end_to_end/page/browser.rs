@@ -31,7 +31,18 @@ pub(super) enum Look {
 pub(super) struct Browser {
     pub(super) driver: WebDriver,
     downloads: TempDir,
-    program: Child,
+    program: Program,
+}
+
+/// Ends with its test, however that ends.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Runs a story in a browser, and ends the browser whatever comes of it. Where there is no Chromium the reason is
@@ -54,13 +65,14 @@ pub(super) async fn in_browser(
 impl Browser {
     async fn start(look: Look, chromium: &Path, chromedriver: &Path) -> Result<Self> {
         let downloads = TempDir::with_prefix("podsync-test-")?;
-        let mut program = Command::new(chromedriver)
+        let program = Command::new(chromedriver)
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut said = BufReader::new(program.stdout.take().context("no stdout")?);
+        let mut program = Program(program);
+        let mut said = BufReader::new(program.0.stdout.take().context("no stdout")?);
         let port = port_said(&mut said)?;
         let mut capabilities = DesiredCapabilities::chrome();
         capabilities.set_binary(&chromium.to_string_lossy())?;
@@ -232,13 +244,10 @@ impl Browser {
 
     async fn end(self) -> Result<()> {
         let Self {
-            driver,
-            mut program,
-            ..
+            driver, program, ..
         } = self;
         let quit = driver.quit().await;
-        program.kill()?;
-        program.wait()?;
+        drop(program);
         Ok(quit?)
     }
 }
