@@ -296,7 +296,7 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
     let message = runner
         .run(&["pull", "orders", "--max-age", "0s", "--wait", "1s"])?
         .failed(STALE)?;
-    ensure!(message.contains("at most"), "{message}");
+    ensure!(message.contains("allows 0 s"), "{message}");
     // Bob hears of Alice while she is there.
     bob.run(&["pull", "orders", "--max-age", "24h"])?.ok()?;
     let status = bob.run(&["status"])?.ok()?;
