@@ -60,7 +60,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
             ),
             (
                 "podsync save orders --services sqs,s3 --share",
-                "two services, for the team at once",
+                "two services, shared",
             ),
             ("podsync save orders --from ./state", "a folder"),
         ],

@@ -150,6 +150,8 @@ fn a_load_and_a_drop_of_what_is_private_are_told() -> Result<()> {
 fn who_comes_back_hears_what_it_missed() -> Result<()> {
     let (alice, mut bob) = alice_and_bob()?;
     share(&alice, "orders", 1)?;
+    // Bob has heard of it before he listens.
+    bob.run(&["pull", "orders"])?.ok()?;
     let mut first = bob.listen(None)?;
     // One that was cut off before anything happened knows where it was too.
     let begin = first.last_id().to_owned();

@@ -105,7 +105,7 @@ fn what_teammates_share_is_shown_on_the_desktop() -> Result<()> {
     share(&alice, "orders", 1)?;
     let heard = fs::read_to_string(&said)?;
     ensure!(
-        heard == "--app-name=podsync -- podsync alice shared orders:1: see here\n",
+        heard == "-a podsync -- podsync alice shared orders:1: see here\n",
         "{heard}"
     );
     Ok(())

@@ -87,14 +87,13 @@ fn versions(usage: &disk::Usage) -> String {
 }
 
 fn total(usage: &disk::Usage) -> String {
-    let budget = match usage.budget {
-        Some(budget) => format!("of {}", bytes(budget)),
-        None => "without a disk budget".to_owned(),
+    let (held, evictable) = (bytes(usage.held), bytes(usage.evictable));
+    let in_use = match usage.budget {
+        Some(budget) => format!("{held} of {} in use", bytes(budget)),
+        None => format!("{held} in use (no disk budget)"),
     };
     format!(
-        "{} in use {budget}, {} of it evictable; {} free on the disk.",
-        bytes(usage.held),
-        bytes(usage.evictable),
+        "{in_use}, {evictable} of it evictable, {} free.",
         bytes(usage.free)
     )
 }

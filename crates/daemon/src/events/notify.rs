@@ -118,7 +118,7 @@ async fn show(text: &str) -> std::io::Result<()> {
         osascript
     } else {
         let mut notify_send = Command::new("notify-send");
-        notify_send.args(["--app-name=podsync", "--", "podsync", text]);
+        notify_send.args(["-a", "podsync", "--", "podsync", text]);
         notify_send
     };
     program
