@@ -19,6 +19,7 @@ pub(crate) mod load;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod mcp;
 pub(crate) mod pause;
 pub(crate) mod plugin;
 pub(crate) mod pull;

@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Daemon(command::daemon::Daemon),
     /// Print or change the settings
     Config(command::config::Config),
+    /// Serve an agent with tools, over the Model Context Protocol
+    Mcp(command::mcp::Mcp),
     /// Watch a demo: a whole team and its hub on this machine
     Demo(command::demo::Demo),
     /// Write the manual: a page for each command
@@ -131,6 +133,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Completions(command) => completions::run(context, &command),
         Command::Man(command) => man::run(context, command, Arguments::command()),
         Command::Daemon(command) => daemon::run(context, command).await,
+        Command::Mcp(command) => mcp::run(context, command).await,
         Command::Demo(command) => demo::run(&context.printer, &command).await,
         Command::Team(command) => team::run(context, command).await,
         Command::Save(command) => save::run(context, command).await,
@@ -228,6 +231,7 @@ impl Command {
             | Self::Autosave(_)
             | Self::Restore(_)
             | Self::Ui(_)
+            | Self::Mcp(_)
             | Self::Pause(_)
             | Self::Resume(_)
             | Self::Daemon(_) => Use::Refuses,

@@ -22,6 +22,7 @@ mod lanes;
 mod large;
 mod localstack;
 mod machine;
+mod mcp;
 mod network;
 mod outputs;
 mod page;

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, Consent, ErrorCode, contents, pods};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::{
     arguments::{Endpoint, Wait, Yes, auth_token},
@@ -65,7 +67,9 @@ pub(super) struct Agree {
 
 /// LocalStack's merge strategies.
 #[expect(clippy::enum_variant_names, reason = "the names are LocalStack's")]
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
 pub(crate) enum Merge {
     /// Reset the emulator, then load
     Overwrite,

@@ -1,0 +1,82 @@
+//! `podsync mcp`: tools for a program's agent, over the Model Context Protocol on stdin and stdout.
+//!
+//! Nobody sits at this terminal: what asks a person is refused, unless whoever started the server allowed it. The
+//! emulator is the server's, never a tool's: its token goes to no address that an agent made up.
+
+mod arguments;
+mod calls;
+mod consents;
+mod schema;
+mod server;
+mod tools;
+mod turn;
+
+use std::time::Duration;
+
+use clap::Args;
+use podsync_api::{ApiError, Consent, ErrorCode};
+use rmcp::{
+    service::{ServerInitializeError, serve_server_with_ct},
+    transport::async_rw::AsyncRwTransport,
+};
+
+use self::server::Server;
+use crate::{arguments::Endpoint, context::Context, output::Printer};
+
+/// A message to the server: names, a text of 4 KiB and what JSON adds.
+const MAX_MESSAGE_LEN: usize = 1 << 20;
+/// What a call still does when its client is gone ends within this time.
+const GRACE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(crate) struct Mcp {
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Let the agent do this without asking a person; repeat for several
+    #[arg(long, value_name = "CONSENT", value_parser = consents::parser())]
+    allow: Vec<Consent>,
+}
+
+pub(crate) async fn run(context: &Context, mcp: Mcp) -> Result<(), ApiError> {
+    // Stdout is the protocol's.
+    let printer = Printer::new(true).for_programs();
+    let mut own = Context::new(context.global.clone(), printer, None);
+    own.stop = context.stop.child_token();
+    let stop = own.stop.clone();
+    let server = Server::new(own, mcp.endpoint.url, mcp.allow.into_iter().collect());
+    let calls = server.calls();
+    let transport = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
+        .with_max_line_length(MAX_MESSAGE_LEN);
+    let running = match serve_server_with_ct(server, transport, stop.clone()).await {
+        Ok(running) => running,
+        // A client that says nothing, or leaves at once, is no failure.
+        Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => {
+            return Ok(());
+        }
+        Err(error) => return Err(unstarted(&error)),
+    };
+    let ended = running.waiting().await;
+    stop.cancel();
+    // A daemon inside this process ends in good order.
+    let _ = tokio::time::timeout(GRACE, calls.over()).await;
+    match ended {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ApiError::new(
+            ErrorCode::Internal,
+            format!("the server broke off: {error}"),
+        )
+        .hint("start it again")),
+    }
+}
+
+fn unstarted(error: &ServerInitializeError) -> ApiError {
+    let what = match error {
+        ServerInitializeError::ExpectedInitializeRequest(_) => {
+            "what came on stdin does not begin the Model Context Protocol"
+        }
+        ServerInitializeError::TransportError { .. } => "stdout takes nothing",
+        _ => "the client and podsync could not agree how to talk",
+    };
+    ApiError::new(ErrorCode::Invalid, what)
+        .hint("have a client of the Model Context Protocol start `podsync mcp`")
+}

@@ -1,0 +1,58 @@
+//! What the tools may be refused for want of a person's word, by the names that `--allow` takes.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use podsync_api::{ApiError, Consent};
+
+/// Every consent that one of the tools may ask for.
+const ASKED: [(&str, Consent); 5] = [
+    ("remote", Consent::Remote),
+    ("new-signer", Consent::NewSigner),
+    ("without-checkpoint", Consent::WithoutCheckpoint),
+    ("older-state", Consent::OlderState),
+    ("empty-state", Consent::EmptyState),
+];
+
+pub(super) fn parser() -> impl TypedValueParser<Value = Consent> {
+    let names = ASKED.map(|(name, _)| name);
+    PossibleValuesParser::new(names).try_map(|given: String| {
+        let found = ASKED.into_iter().find(|(name, _)| *name == given);
+        found.map(|(_, consent)| consent).ok_or("it is no consent")
+    })
+}
+
+/// An error as an agent needs it: it has no flag to add, somebody else has to start its server otherwise.
+pub(super) fn for_agent(error: ApiError) -> ApiError {
+    let Some(consent) = error.consent else {
+        return error;
+    };
+    let hint = match ASKED.into_iter().find(|(_, asked)| *asked == consent) {
+        Some((name, _)) => format!(
+            "ask the person you work for: they run the command themselves, or start `podsync mcp --allow {name}`"
+        ),
+        None => "ask the person you work for to run the command themselves".to_owned(),
+    };
+    error.hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_api::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn names_are_the_consents_own() {
+        for (name, consent) in ASKED {
+            assert_eq!(serde_json::to_value(consent).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn an_agent_is_told_what_would_have_to_be_allowed() {
+        let asked = for_agent(ApiError::unconfirmed(Consent::NewSigner, "who is this?"));
+        assert_eq!(asked.code, ErrorCode::Unconfirmed);
+        assert!(asked.hint.unwrap().contains("--allow new-signer"));
+        let other = ApiError::new(ErrorCode::NotFound, "no").hint("look");
+        assert_eq!(for_agent(other.clone()), other);
+    }
+}
