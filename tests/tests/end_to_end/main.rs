@@ -1,5 +1,6 @@
 //! Real daemons, real sockets, a real LocalStack: few runs, each a story that a user would tell.
 
+mod action;
 mod any_bucket;
 mod autosave;
 mod away;
