@@ -7,6 +7,7 @@ use rmcp::{
     model::{JsonObject, Tool, ToolAnnotations},
 };
 use schemars::JsonSchema;
+use serde_json::json;
 
 use super::{
     arguments::{Diff, Forecast, List, Load, Save, Share, Show, Undo},
@@ -90,7 +91,10 @@ fn tool<T: JsonSchema + Any>(
         .read_only(matches!(touches, Touches::Nothing))
         .destructive(matches!(touches, Touches::Replaces))
         .open_world(false);
-    let takes = schema_for_input::<T>().unwrap_or_default();
+    let mut takes = schema_for_input::<T>().unwrap_or_default();
+    // Clients look for it also where a tool takes nothing.
+    let properties = Arc::make_mut(&mut takes).entry("properties");
+    properties.or_insert_with(|| json!({}));
     Tool::new(name, what, takes)
         .with_raw_output_schema(answer)
         .with_annotations(hints)
