@@ -19,7 +19,7 @@ pub(crate) struct Requirements {
     /// Lock file
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE, requires = "frozen")]
     lock_file: PathBuf,
-    /// Fail unless a teammate's device signed what it knows within this time. Each does so once an hour
+    /// Fail if the newest hourly word of a teammate's device is older
     #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     max_age: Option<Duration>,
 }
