@@ -74,10 +74,11 @@ const UNKNOWN_ISSUER: &str = "UnknownIssuer";
 /// What went wrong, without the URL: it may be as good as a key.
 pub(crate) fn why(error: reqwest::Error) -> String {
     let error = error.without_url();
+    // The causes around the first one only say that a request, a client or a connection failed.
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        words = format!("{words}: {cause}");
+        words = cause.to_string();
         source = cause.source();
     }
     if words.contains(UNKNOWN_ISSUER) {

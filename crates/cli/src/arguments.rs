@@ -64,7 +64,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Args)]
 pub(crate) struct Wait {
     /// How long to wait for the version to be shared and for a teammate who has it [default: 20s for the teammate]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     wait: Option<Duration>,
     /// Where to download from
     #[arg(long, value_enum, default_value_t)]

@@ -23,6 +23,7 @@ mod secret;
 mod service;
 #[cfg(test)]
 mod snapshots;
+mod time;
 
 use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
 
@@ -147,7 +148,7 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
         () = interrupted(false) => {}
     }
     Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-        .hint("run the command again: it continues where it stopped"))
+        .hint("run the command again: podsync keeps what it has fetched"))
 }
 
 /// Ends the process without a word at the place that a test names, as `kill -9` would.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use podsync_api::{ApiError, ErrorCode, pods, team};
+use podsync_api::{ApiError, ErrorCode, node, pods, team};
 
 use crate::{context::Connection, lockfile::LockFile};
 
@@ -19,8 +19,8 @@ pub(crate) struct Requirements {
     /// Lock file
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE, requires = "frozen")]
     lock_file: PathBuf,
-    /// Fail if no teammate's device was in contact within this time
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Fail if the newest hourly word of a teammate's device is older
+    #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     max_age: Option<Duration>,
 }
 
@@ -70,6 +70,12 @@ impl Requirements {
                 format!("{} belongs to another team", self.lock_file.display()),
             )
             .hint("choose the team with --team, or write the file again with `podsync lock`")),
+            Err(error)
+                if error.code == ErrorCode::NotFound
+                    && connection.watch(&node::GetStatus {}).await?.teams.is_empty() =>
+            {
+                Err(error)
+            }
             Err(error) if error.code == ErrorCode::NotFound => Err(ApiError::new(
                 ErrorCode::NotFound,
                 format!(

@@ -38,7 +38,7 @@ fn read<T: serde::de::DeserializeOwned>(value: serde_json::Value) -> T {
 fn version(reference: &str, author: &str, message: &str, hours: u64) -> pods::Version {
     read(json!({
         "reference": reference, "id": "ab".repeat(32), "parents": [], "number": 3, "author": author, "message": message,
-        "created_ms": ago(hours * HOUR_MS), "state_len": 12_345_678, "services": [], "emulator": null,
+        "created_ms": ago(hours * HOUR_MS), "state_len": 12_345_678, "services": ["s3"], "emulator": null,
         "tags": [], "tip": true, "held": true,
     }))
 }

@@ -46,7 +46,7 @@ pub use podsync_bucket::is_talkative;
 pub use podsync_instance::companion;
 pub use podsync_net::install_crypto;
 pub use reaction::{Reaction, Says};
-pub use settings::{ByteSize, Overrides, Rate, Settings};
+pub use settings::{ByteSize, Overrides, Rate, Settings, form as setting_form};
 pub use start::{Running, start, start_robot};
 pub use tasks::Lifetime;
 pub use token::Token;

@@ -108,6 +108,9 @@ impl Settings {
     }
 
     fn layered(file: &Path, environment: config::Map<String, String>) -> Result<Self, ApiError> {
+        for (key, value) in &environment {
+            Self::check_variable(key, value)?;
+        }
         let wrong = |error: config::ConfigError| {
             ApiError::new(ErrorCode::Invalid, format!("settings: {error}")).hint(format!(
                 "mend {}; docs/operations.md lists every key",
@@ -120,19 +123,29 @@ impl Settings {
                     .format(config::FileFormat::Toml)
                     .required(false),
             )
-            .add_source(
-                config::Environment::default()
-                    .source(Some(environment))
-                    .try_parsing(true)
-                    .list_separator(",")
-                    .with_list_parse_key("listen")
-                    .with_list_parse_key("peers")
-                    .with_list_parse_key("auto_share")
-                    .with_list_parse_key("auto_restore"),
-            )
+            .add_source(source(environment))
             .build()
             .and_then(config::Config::try_deserialize)
             .map_err(wrong)
+    }
+
+    /// Refuses a variable by its own name: nobody would look for its value in a file.
+    fn check_variable(key: &str, value: &str) -> Result<(), ApiError> {
+        let alone = config::Map::from([(key.to_owned(), value.to_owned())]);
+        let read: Result<Self, _> = config::Config::builder()
+            .add_source(source(alone))
+            .build()
+            .and_then(config::Config::try_deserialize);
+        if read.is_ok_and(|settings| settings.pinned().is_ok()) {
+            return Ok(());
+        }
+        let text = format!("the environment variable PODSYNC_{key} cannot be `{value}`");
+        Err(
+            ApiError::new(ErrorCode::Invalid, text).hint(match form(&key.to_lowercase()) {
+                Some(form) => format!("set it to {form}, or unset it"),
+                None => "docs/operations.md lists every setting".to_owned(),
+            }),
+        )
     }
 
     /// Reads the text of a file alone, and refuses what a daemon couldn't start with.
@@ -198,6 +211,32 @@ impl Settings {
     }
 }
 
+fn source(environment: config::Map<String, String>) -> config::Environment {
+    config::Environment::default()
+        .source(Some(environment))
+        .try_parsing(true)
+        .list_separator(",")
+        .with_list_parse_key("listen")
+        .with_list_parse_key("peers")
+        .with_list_parse_key("auto_share")
+        .with_list_parse_key("auto_restore")
+}
+
+/// What form the value of a setting has, for people.
+pub fn form(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "listen" => "IP:PORT, such as 0.0.0.0:7637, with commas between several",
+        "peers" => {
+            "a multiaddress such as /ip4/10.0.0.7/tcp/7637/p2p/12D3Koo..., with commas between several"
+        }
+        "mdns" | "notify" => "true or false",
+        "auto_share" | "auto_restore" => "names of pods, with commas between them",
+        "disk_budget" | "min_free" => "a size such as 20GB or 512MiB, or 0",
+        "limit_up" | "limit_down" => "a rate of at least 32KB/s, such as 5MB/s, or 0 for no limit",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,6 +267,35 @@ mod tests {
                 "127.0.0.1:3".parse().unwrap()
             ]
         );
+    }
+
+    #[test]
+    fn a_wrong_variable_is_told_by_its_name_and_value_with_the_form_it_takes() {
+        let wrong = [
+            ("LISTEN", "banana"),
+            ("PEERS", "banana"),
+            ("MDNS", "perhaps"),
+            ("AUTO_SHARE", "../x"),
+            ("AUTO_RESTORE", "../x"),
+            ("DISK_BUDGET", "much"),
+            ("MIN_FREE", "much"),
+            ("NOTIFY", "perhaps"),
+            ("LIMIT_UP", "1KB/s"),
+            ("LIMIT_DOWN", "fast"),
+        ];
+        assert_eq!(wrong.map(|(key, _)| key), FROM_ENVIRONMENT);
+        for (key, value) in wrong {
+            let error = layered("", &[(key, value)]).unwrap_err();
+            let told = format!("PODSYNC_{key} cannot be `{value}`");
+            assert!(error.message.contains(&told), "{error}");
+            let hint = error.hint.unwrap();
+            assert!(hint.contains(form(&key.to_lowercase()).unwrap()), "{hint}");
+        }
+    }
+
+    #[test]
+    fn the_least_rate_is_what_its_form_says() {
+        assert_eq!(podsync_net::MIN_RATE / 1000, 32);
     }
 
     #[test]

@@ -296,7 +296,13 @@ fn listen(
         }
         other => other,
     }
-    .map_err(|error| api_error(ErrorCode::Busy, &error, error.hint()).into())
+    .map_err(|error| {
+        let code = match error {
+            podsync_net::SpawnError::NoSuchAddress { .. } => ErrorCode::Invalid,
+            _ => ErrorCode::Busy,
+        };
+        api_error(code, &error, error.hint()).into()
+    })
 }
 
 fn serve(

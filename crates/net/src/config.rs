@@ -84,6 +84,8 @@ fn ip(socket: &SocketAddr) -> Multiaddr {
 pub enum SpawnError {
     #[error("cannot listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
+    #[error("cannot listen on {addr}: this machine has no address {}", .addr.ip())]
+    NoSuchAddress { addr: SocketAddr },
     #[error("cannot set up the network: {0}")]
     Setup(String),
 }
@@ -95,6 +97,10 @@ impl SpawnError {
             Self::Listen { .. } => {
                 Some("stop what uses the port, or choose another one with `listen`")
             }
+            Self::NoSuchAddress { .. } => Some(
+                "name an address of this machine, or 0.0.0.0 for all: with --listen, in PODSYNC_LISTEN, or with \
+                 `podsync config set listen IP:PORT`",
+            ),
             Self::Setup(..) => None,
         }
     }

@@ -116,6 +116,9 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
             tracing::info!(%addr, error = %source, "this machine has no IPv6");
             continue;
         }
+        if source.kind() == io::ErrorKind::AddrNotAvailable {
+            return Err(SpawnError::NoSuchAddress { addr });
+        }
         return Err(SpawnError::Listen { addr, source });
     }
     Ok(())

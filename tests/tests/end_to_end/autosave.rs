@@ -48,7 +48,7 @@ fn a_state_is_saved_while_it_changes_and_comes_back_after_a_restart() -> Result<
         "autosave",
         "orders",
         "--every",
-        "1s",
+        "5s",
         "--keep",
         "2",
         "--endpoint",
@@ -152,7 +152,7 @@ fn an_instance_that_is_gone_or_has_nothing_in_it_is_not_saved() -> Result<()> {
             "autosave",
             "orders",
             "--every",
-            "1s",
+            "5s",
             "--endpoint",
             &endpoint,
         ])?
@@ -176,6 +176,7 @@ fn an_instance_that_is_gone_or_has_nothing_in_it_is_not_saved() -> Result<()> {
     for wrong in [
         &["autosave", "orders"][..],
         &["autosave", "orders", "--every", "0s"],
+        &["autosave", "orders", "--every", "1s"],
         &["autosave", "orders", "--every", "10m", "--keep", "0"],
         &["autosave", "orders", "--every", "10m", "--off"],
         &["autosave", "orders", "--every", "10m", "--endpoint", "x"],

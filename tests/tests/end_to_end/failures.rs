@@ -64,6 +64,59 @@ fn what_nobody_connected_knows_is_told_with_what_was_meant() -> Result<()> {
     Ok(())
 }
 
+/// Nobody said that there is no such pod.
+#[test]
+fn a_name_that_nobody_could_be_asked_about_is_an_outage() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    save_orders(&alice, true)?;
+    bob.run(&["pull", "orders", "--wait", "60s"])?.ok()?;
+    alice.stop()?;
+    let answer = bob.run(&["pull", "ordres", "--wait", "1s"])?;
+    let advice = hint(&answer).to_owned();
+    ensure!(advice.contains("did you mean orders?"), "{advice}");
+    ensure!(!advice.contains("--wait"), "{advice}");
+    let message = answer.failed(UNREACHABLE)?;
+    ensure!(message.contains("nobody could be asked"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
+    let home = Home::uninitialised("alice")?;
+    let (code, told) = with_listen(&home, "banana", &["team", "create", "payments"])?;
+    ensure!(code == Some(INVALID), "{code:?} {told}");
+    ensure!(told.contains("PODSYNC_LISTEN cannot be `banana`"), "{told}");
+    ensure!(!home.path().join("identity").exists(), "a key was made");
+    Ok(())
+}
+
+/// 192.0.2.1 is for documentation: no machine has it.
+#[test]
+fn an_address_of_another_machine_is_no_taken_port() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let (code, told) = with_listen(&alice, "192.0.2.1:0", &["peers"])?;
+    ensure!(code == Some(INVALID), "{code:?} {told}");
+    ensure!(
+        told.contains("this machine has no address 192.0.2.1"),
+        "{told}"
+    );
+    Ok(())
+}
+
+fn with_listen(home: &Home, listen: &str, command: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = Command::new(binary()?)
+        .arg("--home")
+        .arg(home.path())
+        .args(command)
+        .arg("--no-daemon")
+        .env("PODSYNC_MDNS", "false")
+        .env("PODSYNC_LISTEN", listen)
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    Ok((output.status.code(), told))
+}
+
 /// A port on which nothing listens, for a hub that is away.
 fn away() -> Result<(Hub, Home, String)> {
     let mut hub = Hub::start()?;
@@ -214,7 +267,7 @@ fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
         nobody_is_left(home)
     };
     let nonsense = [("PODSYNC_LISTEN", "nonsense")];
-    started(&alice, &nonsense, INVALID, ["settings", "listen"])?;
+    started(&alice, &nonsense, INVALID, ["PODSYNC_LISTEN", "`nonsense`"])?;
 
     // Another program listens there.
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;

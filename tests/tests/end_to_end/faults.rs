@@ -268,7 +268,11 @@ fn packs_that_vanished_from_the_bucket_are_named_and_a_teammate_has_them() -> Re
     let message = bob
         .run(&["pull", "orders", "--wait", "2s"])?
         .failed(UNREACHABLE)?;
-    ensure!(message.contains("are missing"), "{message}");
+    ensure!(
+        message.contains("nobody who is online has orders:1 (")
+            && message.contains("the team's bucket lacks"),
+        "{message}"
+    );
     let message = bob
         .run(&["pull", "orders", "--source", "bucket", "--wait", "2s"])?
         .failed(UNREACHABLE)?;

@@ -45,7 +45,7 @@ fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
     alice.start(&[])?;
-    let ticket = alice.invite(&["--expires", "0s"])?;
+    let ticket = alice.invite(&["--expires", "1ms"])?;
     let mut bob = Home::new("bob")?;
     bob.start(&[&alice])?;
     bob.join(&ticket)?.failed(TICKET)?;

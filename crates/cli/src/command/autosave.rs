@@ -19,7 +19,7 @@ pub(crate) struct Autosave {
     /// Pod that gets the private versions
     pod: PodName,
     /// Save this often while the emulator's state changes
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, required_unless_present_any = ["on_stop", "off"])]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::some_length, required_unless_present_any = ["on_stop", "off"])]
     every: Option<Duration>,
     /// Save when `podsync run-hook stopping` says that the emulator is about to stop
     #[arg(long)]

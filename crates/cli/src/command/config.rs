@@ -49,6 +49,7 @@ pub(crate) async fn run(context: &Context, config: Config) -> Result<(), ApiErro
             let default = setting(&Settings::default(), &key)?;
             let value =
                 edit::parse(&default, &value).map_err(|what| invalid(format!("`{key}` {what}")))?;
+            accepted(&key, value.clone())?;
             change(context, |text| edit::set(text, &key, value)).await
         }
         Some(Action::Unset(Key { key })) => {
@@ -82,6 +83,22 @@ fn plain(value: &toml::Value) -> String {
         toml::Value::String(text) => text.clone(),
         value => value.to_string(),
     }
+}
+
+/// Refuses a value that podsync could not start with, whatever else is in the file.
+fn accepted(key: &str, value: toml_edit::Value) -> Result<(), ApiError> {
+    let shown = value.to_string();
+    let alone = edit::set("", key, value).map_err(invalid)?;
+    Settings::parse(&alone).map(drop).map_err(|error| {
+        let Some(form) = podsync_daemon::setting_form(key) else {
+            return error;
+        };
+        ApiError::new(
+            ErrorCode::Invalid,
+            format!("`{key}` cannot be {}", shown.trim()),
+        )
+        .hint(format!("set it to {form}"))
+    })
 }
 
 /// One of the settings by its name.

@@ -27,7 +27,7 @@ pub(crate) struct Logs {
     #[arg(long, short)]
     follow: bool,
     /// Show what was written in this time, such as 1h [default: the newest 200 lines]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     since: Option<Duration>,
 }
 

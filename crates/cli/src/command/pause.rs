@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// End the pause by itself after this time, such as 1h
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = crate::time::some_length)]
     time: Option<Duration>,
 }
 

@@ -5,10 +5,13 @@ use std::{collections::BTreeSet, time::Duration};
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 use podsync_api::{
-    ApiError, ErrorCode,
+    ApiError, ErrorCode, pods,
     retention::{self, Due, Rule},
 };
-use podsync_core::{PodName, retention::DEFAULT_GRACE};
+use podsync_core::{
+    PodName,
+    retention::{DEFAULT_GRACE, MAX_KEPT},
+};
 
 use crate::{
     arguments::Yes,
@@ -34,10 +37,10 @@ pub(crate) struct Set {
     #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: Option<PodName>,
     /// Keep the newest N versions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_KEPT)))]
     keep_last: Option<u32>,
     /// Keep one version a day, the newest, for the last N days with versions
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_KEPT)))]
     keep_daily: Option<u32>,
     /// Keep all versions with a tag (default)
     #[arg(long, conflicts_with = "drop_tagged")]
@@ -46,7 +49,7 @@ pub(crate) struct Set {
     #[arg(long)]
     drop_tagged: bool,
     /// Keep all versions younger than this [default: 24h]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     grace: Option<Duration>,
     /// Keep all versions
     #[arg(long, conflicts_with_all = ["keep_last", "keep_daily", "keep_tagged", "drop_tagged", "grace", "unset"])]
@@ -78,6 +81,9 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
                 consents: BTreeSet::new(),
             };
             let retention = call_agreed(context, Needs::Network, request, set.agree.yes).await?;
+            if let Some(pod) = &set.pod {
+                warn_of_slip(context, pod).await?;
+            }
             context.printer.result(&retention, words)
         }
         Retention::Show => {
@@ -109,6 +115,17 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
             })
         }
     }
+}
+
+/// A rule may come before its pod, but a name that no pod has is more often a slip.
+async fn warn_of_slip(context: &Context, pod: &PodName) -> Result<(), ApiError> {
+    let pods = call(context, Needs::Home, &pods::ListPods {}).await?;
+    if pods.iter().all(|known| known.name != *pod) {
+        context.printer.warn(format_args!(
+            "no pod is called {pod} yet. `podsync list` shows all pods"
+        ));
+    }
+    Ok(())
 }
 
 impl Set {

@@ -36,7 +36,7 @@ pub(crate) struct RunHook {
     #[arg(long, value_enum, default_value_t)]
     merge: Merge,
     /// How long to wait for the emulator, and then for the version
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::time::length)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     agree: Agree,

@@ -13,7 +13,7 @@ use crate::{
     command::share,
     complete,
     context::{Connection, Context, Needs},
-    output::{bytes, printable},
+    output::{bytes, count, printable},
 };
 
 #[derive(Debug, Args)]
@@ -97,9 +97,9 @@ pub(crate) async fn run(context: &Context, save: Save) -> Result<(), ApiError> {
             )
         } else {
             format!(
-                "Saved {} ({} files, {}, {} new).",
+                "Saved {} ({}, {}, {} new).",
                 saved.reference,
-                saved.entries,
+                count(saved.entries as usize, "file"),
                 bytes(saved.state_len),
                 bytes(saved.new_len)
             )

@@ -69,7 +69,9 @@ pub(crate) fn words(status: &node::Status) -> String {
             count(team.admins, "admin"),
             count(team.pods, "pod")
         ));
-        if let Some(heard) = team.heard_ms {
+        if status.teams.len() == 1 && status.peers_connected > 0 {
+            lines.push("          last contact with a teammate now".to_owned());
+        } else if let Some(heard) = team.heard_ms {
             lines.push(format!(
                 "          last contact with a teammate {}",
                 ago(heard)
@@ -116,15 +118,21 @@ fn words_of_hub(hub: &node::HubStatus) -> Vec<String> {
             format!("uploading {} of {}", bytes(sent), bytes(total))
         }
         (Some(0), _) => "everything shared here is in the bucket".to_owned(),
-        (Some(1), _) => "1 change is waiting for upload".to_owned(),
-        (Some(n), _) => format!("{n} changes are waiting for upload"),
-        (None, _) => String::new(),
+        (Some(n), _) => {
+            let changes = match n {
+                1 => "1 change that waits".to_owned(),
+                n => format!("{n} changes that wait"),
+            };
+            let why = hub.trouble.as_ref();
+            let why = why.map_or_else(String::new, |why| format!(": {why}"));
+            format!("the bucket lacks {changes} for upload{why}")
+        }
+        (None, _) => "what the bucket lacks is not known yet: the hub has not answered".to_owned(),
     };
-    let mut lines = vec![format!("hub       {}, {heard}", hub.url)];
-    if !waiting.is_empty() {
-        lines.push(format!("          {waiting}"));
-    }
-    lines
+    vec![
+        format!("hub       {}, {heard}", hub.url),
+        format!("          {waiting}"),
+    ]
 }
 
 pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> {

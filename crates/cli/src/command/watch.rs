@@ -31,7 +31,7 @@ pub(crate) struct Watch {
     #[arg(long, value_name = "CMD")]
     exec: Option<String>,
     /// End CMD if it takes longer
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::time::length)]
     exec_limit: Duration,
 }
 

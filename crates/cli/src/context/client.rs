@@ -97,7 +97,7 @@ impl<'a> Connection<'a> {
         tokio::select! {
             answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
             () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-                .hint("run the command again: it continues where it stopped")),
+                .hint("run the command again: podsync keeps what it has fetched")),
         }
     }
 

@@ -45,6 +45,8 @@ impl Context {
         {
             return Ok(());
         }
+        // Settings that no daemon can start with leave no key behind.
+        self.settings()?;
         let made = podsync_daemon::init(&home)?;
         self.printer.note(format_args!(
             "Created this device's key in {}.",

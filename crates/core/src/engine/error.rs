@@ -60,9 +60,9 @@ pub enum EngineError {
     },
     #[error("pod {pod} has no version {version}")]
     UnknownVersion { pod: PodName, version: VersionId },
-    #[error("only the author of a version or an admin can drop it, and {version} is {author}'s")]
+    #[error("only the author of a version or an admin can drop it, and {reference} is {author}'s")]
     NotYours {
-        version: VersionId,
+        reference: String,
         author: MemberName,
     },
     #[error(
@@ -100,7 +100,7 @@ impl EngineError {
             Self::UnknownTeam(..) => "`podsync team join` with a ticket, or create one".to_owned(),
             Self::AlreadyMember(..) => "nothing to join".to_owned(),
             Self::Expelled(..) => "ask an admin for a new invite and join as a new device".to_owned(),
-            Self::RoleTooLow { .. } => "ask an admin".to_owned(),
+            Self::RoleTooLow { .. } => "ask an admin; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Membership(error) => return error.hint(),
             Self::RobotTicket => "use it as the identity of a home of its own, not to join this one".to_owned(),
             Self::NobodyWitnessed { .. } => "check that a member of the team is online and that its address in the ticket can be reached".to_owned(),

@@ -142,7 +142,7 @@ impl Engine {
         let is_admin = roster.role(&me) == Some(Role::Admin);
         if own != Some(&record.author) && !is_admin {
             return Err(EngineError::NotYours {
-                version,
+                reference: state.team.catalog.exact_reference(record),
                 author: record.author.clone(),
             });
         }

@@ -86,7 +86,8 @@ impl Absent {
     }
 
     /// Who isn't there may know of it.
-    pub(crate) fn explain(&self, error: ApiError) -> ApiError {
+    /// Whoever has `waited` already is not told how to.
+    pub(crate) fn explain(&self, error: ApiError, waited: bool) -> ApiError {
         let names: Vec<_> = self
             .away
             .iter()
@@ -101,9 +102,14 @@ impl Absent {
             }
             (names, _) => format!("{} are", names.join(", ")),
         };
+        let next = if waited {
+            "try again when they are online"
+        } else {
+            "--wait TIME waits"
+        };
         let hint = match &error.hint {
-            Some(hint) => format!("{hint}; {who} offline and may know of it: --wait TIME waits"),
-            None => format!("{who} offline and may know of it: --wait TIME waits"),
+            Some(hint) => format!("{hint}; {who} offline and may know of it: {next}"),
+            None => format!("{who} offline and may know of it: {next}"),
         };
         error.hint(hint)
     }
@@ -171,6 +177,18 @@ mod tests {
             is_nobody_else: false,
             away: away.collect(),
         }
+    }
+
+    #[test]
+    fn who_has_waited_is_not_told_to_wait() {
+        let absent = away(&["bob/laptop"], "2026-11-29T10:31:00+02:00");
+        let hint = |waited| {
+            let error = ApiError::new(podsync_api::ErrorCode::NotFound, "no pod");
+            absent.explain(error, waited).hint.unwrap()
+        };
+        assert!(hint(false).contains("--wait"));
+        assert!(!hint(true).contains("--wait"), "{}", hint(true));
+        assert!(hint(true).contains("bob/laptop is offline"));
     }
 
     #[test]

@@ -48,7 +48,8 @@ const KEPT: usize = 10;
 /// The most that somebody may keep.
 const MAX_KEPT: usize = 1000;
 /// An instance is looked at so often at most: each look reads its whole state.
-const MIN_EVERY_S: u64 = 1;
+/// More often an emulator would do little else than export its state.
+const MIN_EVERY_S: u64 = 5;
 const MAX_EVERY_S: u64 = 30 * 24 * 60 * 60;
 /// What an autosave says of itself.
 const MESSAGE: &str = "autosave";
@@ -167,7 +168,7 @@ fn sound(call: &Autosave) -> Result<How, ApiError> {
     {
         return wrong(
             format!("podsync can't save every {every} s"),
-            "give --every between 1s and 30days",
+            &format!("give --every between {MIN_EVERY_S}s and 30days"),
         );
     }
     let keep = call.keep.unwrap_or(KEPT);

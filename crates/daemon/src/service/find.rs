@@ -85,6 +85,23 @@ impl Asked {
     fn has_answered(self) -> bool {
         self.members > 0 || self.hub == Some(true)
     }
+
+    /// Nobody was heard, so nobody said that there is no such version: that is an outage.
+    fn nobody(self, error: ApiError) -> ApiError {
+        let who = match self.hub {
+            Some(_) => "no teammate and no hub answered",
+            None => "no teammate answered",
+        };
+        let message = format!(
+            "nobody could be asked: {who}, and as far as this device knows {}",
+            error.message
+        );
+        ApiError {
+            code: ErrorCode::Unreachable,
+            message,
+            ..error
+        }
+    }
 }
 
 /// Finds versions in the catalogs of this home's teams.
@@ -140,7 +157,7 @@ impl Finder {
                 asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
             });
             if nobody_else || has_told && !patience.until_shared {
-                return Err(absent.explain(error).into());
+                return Err(absent.explain(error, patience.until_shared).into());
             }
             context.report(&Progress {
                 waiting: asked.and_then(|asked| absent.line(asked.hub)),
@@ -168,7 +185,11 @@ impl Finder {
                     }
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Closed)) | Err(_) => {
-                        return Err(absent.explain(error).into());
+                        let error = match asked {
+                            Some(asked) if asked.has_answered() => error,
+                            asked => asked.unwrap_or_default().nobody(error),
+                        };
+                        return Err(absent.explain(error, patience.until_shared).into());
                     }
                 }
             }
@@ -270,4 +291,31 @@ pub(crate) fn private_reference(version: &PrivateVersion) -> String {
         number: version.number,
     }
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_was_heard_it_is_an_outage_and_no_refusal() {
+        let unknown = || {
+            ApiError::new(ErrorCode::NotFound, "no pod is called ord").hint("did you mean orders?")
+        };
+        let away = Asked {
+            members: 0,
+            hub: Some(false),
+        };
+        assert!(!away.has_answered());
+        let told = away.nobody(unknown());
+        assert_eq!(told.code, ErrorCode::Unreachable);
+        assert_eq!(
+            told.message,
+            "nobody could be asked: no teammate and no hub answered, and as far as this device knows no pod is called \
+             ord"
+        );
+        assert_eq!(told.hint.as_deref(), Some("did you mean orders?"));
+        let told = Asked::default().nobody(unknown());
+        assert!(!told.message.contains("hub"), "{told}");
+    }
 }

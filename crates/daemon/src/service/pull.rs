@@ -41,7 +41,7 @@ use crate::{
         disk::evictor::Evictor,
         find::{CATCHES_UP_WITHIN, Finder, Found, Named, Patience},
         holdings::{Holdings, pack_ids},
-        names::DeviceNames,
+        names::{DeviceNames, bytes},
         pull::fetch::{Fetcher, Fetching, Part, Sent},
     },
     versions::{HeldVersion, Sealed, Versions},
@@ -137,8 +137,12 @@ impl Pull {
             reference: named.reference.clone(),
         };
         let transferring = self.teller.transfer(team, about).await;
+        let packs = record.packs().iter().map(|pack| pack.len);
+        let len = packs.sum::<u64>() + record.manifest().len;
+        let wanted = format!("{} ({})", named.reference, bytes(len));
         let fetching = Fetching {
             team,
+            wanted: &wanted,
             prefer: record.device(),
             sources: asked.sources,
             deadline: asked.patience.deadline,

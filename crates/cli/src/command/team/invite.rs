@@ -49,7 +49,7 @@ struct Offer {
     #[arg(long, value_enum, default_value_t)]
     role: Role,
     /// How long the ticket is valid
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = crate::time::some_length)]
     expires: Duration,
     /// How many devices may join with the ticket
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]

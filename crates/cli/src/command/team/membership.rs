@@ -145,8 +145,11 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
     let ticket = TICKET.read(join.ticket, &context.printer).await?;
     // Looked at before anything is made: a slip of the hand leaves no key and no daemon.
     Ticket::parse(&ticket).map_err(|error| {
-        ApiError::new(ErrorCode::Ticket, error.to_string())
-            .hint("ask an admin for a new ticket: `podsync team invite` prints one")
+        ApiError::new(ErrorCode::Ticket, error.to_string()).hint(
+            error
+                .hint()
+                .unwrap_or("ask an admin for a new ticket: `podsync team invite` prints one"),
+        )
     })?;
     let request = team::Join {
         ticket,
@@ -178,7 +181,14 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
                 "newest    {}, from {}",
                 newest.reference, newest.author
             ));
-            lines.push(format!("next      `podsync load {}`", newest.reference));
+            // A folder's state fits no emulator.
+            let is_folder = newest.emulator.is_none() && newest.services.is_empty();
+            let next = if is_folder {
+                format!("podsync export {} FOLDER", newest.reference)
+            } else {
+                format!("podsync load {}", newest.reference)
+            };
+            lines.push(format!("next      `{next}`"));
         }
         None => {
             lines.push("newest    nothing is shared yet".to_owned());

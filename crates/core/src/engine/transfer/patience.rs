@@ -12,11 +12,9 @@ impl Transfer {
             return;
         }
         let (since, said) = self.starved.unwrap_or((now, false));
-        let missing = self
-            .blobs
-            .values()
-            .map(|work| work.pending.byte_len(work.len))
-            .sum();
+        // What is under way at somebody who sends nothing has not arrived either.
+        let (arrived, total) = self.progress();
+        let missing = total - arrived;
         if now.saturating_sub(since) >= self.patience() {
             let mut blobs = self.blobs.iter();
             let lacking = blobs.find(|(_, work)| !work.pending.is_empty());

@@ -369,6 +369,26 @@ fn a_transfer_that_only_the_bucket_could_end_says_who_lied() {
 }
 
 #[test]
+fn what_is_under_way_at_somebody_who_sends_nothing_is_missing_too() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, Duration::ZERO, &mut slots);
+    }
+    transfer.poll(Duration::ZERO, &mut slots);
+    let end = transfer.poll(PATIENCE, &mut slots);
+    assert!(!asked(&end).is_empty(), "it is asked again: {end:?}");
+    let Some(Action::Failed {
+        why: EngineError::NoProvider { missing, .. },
+    }) = end.last()
+    else {
+        panic!("{end:?}")
+    };
+    assert_eq!(*missing, LEN);
+}
+
+#[test]
 fn whoever_is_not_to_be_asked_is_not() {
     for (sources, of, not) in [
         (Sources::Peers, peer(1), Provider::Bucket),

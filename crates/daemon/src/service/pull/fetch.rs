@@ -34,6 +34,8 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Fetching<'a> {
     pub(crate) team: TeamId,
+    /// What it is to people: a version and its size, or packs.
+    pub(crate) wanted: &'a str,
     pub(crate) prefer: DeviceId,
     pub(crate) sources: Sources,
     pub(crate) deadline: Instant,
@@ -88,7 +90,7 @@ impl Fetcher {
             let (failure, sent) = self.transfer(fetching, wanted, total).await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(self.not_fetched(error, fetching).await?);
+                return Err(self.not_fetched(error, fetching, parts).await?);
             }
         }
         for part in parts.iter().filter(|part| !part.units.is_empty()) {
@@ -212,14 +214,29 @@ impl Fetcher {
         Ok(())
     }
 
+    /// What isn't here of the blobs that are not as they shall be, and whether anything of them is. Parts are
+    /// asked for one after the other, and who lacks the first lacks the blob.
+    async fn lacking(&self, parts: &[Part]) -> Result<(u64, bool), Failure> {
+        let (mut lacking, mut has_begun) = (0, false);
+        for Part { blob, units } in parts {
+            let here = self.blobs.resume(blob.id, blob.len).await?;
+            has_begun |= !here.is_empty();
+            if !here.contains(*units) {
+                lacking += Units::whole(blob.len).without(here).byte_len(blob.len);
+            }
+        }
+        Ok((lacking, has_begun))
+    }
+
     /// Names who was asked in vain. Nobody is blamed but for bytes that fail their hash.
     async fn not_fetched(
         &self,
         error: EngineError,
         fetching: &Fetching<'_>,
+        parts: &[Part],
     ) -> Result<Failure, Failure> {
         let EngineError::NoProvider {
-            missing,
+            missing: _,
             blob,
             failed,
             lied,
@@ -227,7 +244,8 @@ impl Fetcher {
         else {
             return Ok(error.into());
         };
-        let missing = bytes(*missing);
+        let (lacking, has_begun) = self.lacking(parts).await?;
+        let missing = bytes(lacking);
         let names = DeviceNames::read(&self.node).await?;
         let named = |providers: &[Provider]| {
             let name = |provider: &Provider| match provider {
@@ -242,15 +260,13 @@ impl Fetcher {
                 "{missing} are missing: {liars} sent bytes that fail their hash, and no other device that podsync could reach has them"
             );
             return Ok(ApiError::new(ErrorCode::Untrusted, text)
-                .hint(format!(
-                    "podsync kept no wrong bytes: try again when another device that holds the version is online; \
-                     `podsync verify` there tells what is damaged at {liars}"
-                ))
+                .hint(mending(lied, &liars))
                 .into());
         }
         if failed.is_empty() && fetching.sources == Sources::Bucket {
             let text = format!(
-                "the team's bucket lacks {missing}, those of blob {} among them",
+                "the team's bucket lacks {missing} of {}, those of blob {} among them",
+                fetching.wanted,
                 blob.short()
             );
             return Ok(ApiError::new(ErrorCode::Unreachable, text)
@@ -259,20 +275,73 @@ impl Fetcher {
         }
         let author = names.name(&fetching.prefer);
         let trouble = self.hubs.trouble(fetching.team).await?;
-        Ok(not_there(&missing, &named(failed), trouble, &author).into())
+        let has_hub = !matches!(self.hubs.hub(fetching.team).await, Ok(None));
+        let lack = Lack {
+            wanted: fetching.wanted,
+            missing: lacking,
+            has_begun,
+            bucket_lacks: has_hub && trouble.is_none() && fetching.sources != Sources::Peers,
+            trouble,
+        };
+        Ok(lack.told(&named(failed), &author).into())
     }
 }
 
-/// Nobody who was reached has what is missing; `gone` are those who sent something before.
-fn not_there(missing: &str, gone: &str, trouble: Option<String>, author: &str) -> ApiError {
-    let trouble = trouble.map_or_else(String::new, |why| format!("; {why}"));
-    let text = match gone {
-        "" => format!("no connected device has the {missing} that are missing{trouble}"),
-        gone => format!("{missing} are missing: {gone} went away or stopped sending{trouble}"),
-    };
-    ApiError::new(ErrorCode::Unreachable, text).hint(format!(
-        "what arrived is kept: try again when {author}, who made the version, or someone who pulled it, is online"
-    ))
+/// How those that sent wrong bytes get right ones again.
+fn mending(lied: &[Provider], liars: &str) -> String {
+    let mut hint = "podsync kept no wrong bytes: try again when another device that holds the version is online"
+        .to_owned();
+    if lied.contains(&Provider::Bucket) {
+        hint.push_str(
+            "; `podsync verify --bucket --repair` on a machine that holds the version puts right ones into the bucket",
+        );
+    }
+    if lied.iter().any(|provider| *provider != Provider::Bucket) {
+        hint = format!("{hint}; `podsync verify` tells what is damaged, at {liars}");
+    }
+    hint
+}
+
+/// What nobody who was reached has.
+struct Lack<'a> {
+    wanted: &'a str,
+    missing: u64,
+    /// Whether a part arrived.
+    has_begun: bool,
+    /// The hub answers, and what is missing is not in its bucket.
+    bucket_lacks: bool,
+    /// Why the hub is of no help.
+    trouble: Option<String>,
+}
+
+impl Lack<'_> {
+    /// `gone` are those who sent something before.
+    fn told(&self, gone: &str, author: &str) -> ApiError {
+        let missing = bytes(self.missing);
+        let wanted = self.wanted;
+        let mut text = match (gone, self.has_begun) {
+            ("", false) => format!("nobody who is online has {wanted}"),
+            ("", true) => format!("nobody who is online has the missing {missing} of {wanted}"),
+            (gone, _) => {
+                format!("{missing} of {wanted} are missing: {gone} went away or stopped sending")
+            }
+        };
+        let mut hint = format!(
+            "try again when {author}, who made the version, or someone who pulled it, is online"
+        );
+        if self.has_begun {
+            hint = format!("what arrived is kept: {hint}");
+        }
+        if let Some(trouble) = &self.trouble {
+            text = format!("{text}; {trouble}");
+        } else if self.bucket_lacks && gone.is_empty() {
+            text = format!("{text}; the team's bucket lacks {missing} of it");
+            hint.push_str(
+                "; `podsync verify --bucket --repair` on a machine that holds the version puts it back into the bucket",
+            );
+        }
+        ApiError::new(ErrorCode::Unreachable, text).hint(hint)
+    }
 }
 
 fn patience(deadline: Instant) -> Duration {
@@ -283,23 +352,79 @@ fn patience(deadline: Instant) -> Duration {
 mod tests {
     use super::*;
 
+    const LACK: Lack<'static> = Lack {
+        wanted: "gamma:1 (3.0 MB)",
+        missing: 1_500_000,
+        has_begun: true,
+        bucket_lacks: false,
+        trouble: None,
+    };
+
     #[test]
     fn a_provider_that_goes_away_is_told_as_that_and_not_as_damage() {
-        let gone = not_there("1.5 MB", "bob/laptop", None, "alice/desk");
+        let gone = LACK.told("bob/laptop", "alice/desk");
         assert_eq!(gone.code, ErrorCode::Unreachable);
         assert_eq!(
             gone.message,
-            "1.5 MB are missing: bob/laptop went away or stopped sending"
+            "1.5 MB of gamma:1 (3.0 MB) are missing: bob/laptop went away or stopped sending"
         );
         let hint = gone.hint.unwrap();
         assert!(hint.contains("what arrived is kept") && hint.contains("alice/desk"));
         assert!(!hint.contains("verify") && !hint.contains("disk"), "{hint}");
+    }
 
-        let trouble = Some("the hub at https://hub.example does not answer".to_owned());
-        let never = not_there("1.5 MB", "", trouble, "alice/desk");
+    #[test]
+    fn what_nobody_has_is_named_and_nothing_is_said_to_be_kept_where_nothing_arrived() {
+        let never = Lack {
+            has_begun: false,
+            trouble: Some("the hub at https://hub.example does not answer".to_owned()),
+            ..LACK
+        };
+        let never = never.told("", "alice/desk");
         assert_eq!(
             never.message,
-            "no connected device has the 1.5 MB that are missing; the hub at https://hub.example does not answer"
+            "nobody who is online has gamma:1 (3.0 MB); the hub at https://hub.example does not answer"
+        );
+        let hint = never.hint.unwrap();
+        assert!(!hint.contains("is kept"), "{hint}");
+    }
+
+    #[test]
+    fn wrong_bytes_in_the_bucket_are_mended_in_the_bucket() {
+        let hint = mending(&[Provider::Bucket], "the team's bucket");
+        assert!(
+            hint.contains("`podsync verify --bucket --repair`"),
+            "{hint}"
+        );
+        assert!(!hint.contains("`podsync verify`"), "{hint}");
+        let peer = mending(
+            &[Provider::Peer(DeviceId::from_bytes([1; 32]))],
+            "bob/laptop",
+        );
+        assert!(
+            peer.contains("`podsync verify`") && !peer.contains("--bucket"),
+            "{peer}"
+        );
+    }
+
+    #[test]
+    fn what_the_bucket_lacks_is_told_with_the_way_to_put_it_back() {
+        let lack = Lack {
+            missing: 3_003_814,
+            has_begun: false,
+            bucket_lacks: true,
+            ..LACK
+        };
+        let lack = lack.told("", "alice/desk");
+        assert!(
+            lack.message
+                .ends_with("the team's bucket lacks 3.0 MB of it"),
+            "{lack}"
+        );
+        let hint = lack.hint.unwrap();
+        assert!(
+            hint.contains("`podsync verify --bucket --repair`"),
+            "{hint}"
         );
     }
 }

@@ -344,16 +344,18 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
     let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
-            "this runner's knowledge of the team is {} old, and --max-age allows {allowed}",
+            "what a teammate's device signed last is {} old, and --max-age allows {allowed}",
             duration(age_ms / 1000)
         ),
         None => {
-            format!("no teammate's device has said what it knows, and --max-age allows {allowed}")
+            format!(
+                "no signed word of a teammate's device has come, and --max-age allows {allowed}"
+            )
         }
     };
     ApiError::new(ErrorCode::Stale, text).hint(
-        "a teammate's daemon has to be reached, and each gives its word once an hour: allow more with --max-age, or \
-         wait longer with --wait",
+        "each daemon signs what it knows once an hour, and one of a teammate has to be reached: allow more with \
+         --max-age, or wait longer with --wait",
     )
 }
 

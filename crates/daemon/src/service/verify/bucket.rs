@@ -204,6 +204,7 @@ impl BucketVerifier {
         let mut failed = BTreeMap::new();
         let fetching = Fetching {
             team,
+            wanted: "this object",
             prefer: self.device,
             sources: Sources::Peers,
             deadline,
