@@ -83,7 +83,11 @@ fn a_name_that_nobody_could_be_asked_about_is_an_outage() -> Result<()> {
 #[test]
 fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
     let home = Home::uninitialised("alice")?;
-    let (code, told) = with_listen(&home, "banana", &["team", "create", "payments"])?;
+    let (code, told) = with_listen(
+        &home,
+        "banana",
+        &["team", "create", "payments", "--as", "alice"],
+    )?;
     ensure!(code == Some(INVALID), "{code:?} {told}");
     ensure!(told.contains("PODSYNC_LISTEN cannot be `banana`"), "{told}");
     ensure!(!home.path().join("identity").exists(), "a key was made");
