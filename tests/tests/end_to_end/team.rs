@@ -59,7 +59,7 @@ fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
 #[test]
 fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     let (alice, bob) = alice_and_bob()?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     let state = alice.scratch("state");
     fill(&state, 2, 100_000, 1)?;
     alice
@@ -151,7 +151,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
     alice.run(&["pull", "before"])?.ok()?;
     bob.stop()?;
     carol.stop()?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.stop()?;
     // Neither has heard of it: between the two of them bob is a member still.
     carol.start(&[])?;
@@ -269,7 +269,7 @@ fn the_recovery_key_makes_a_member_an_admin_where_none_is_left() -> Result<()> {
     let mut carol = Home::new("carol")?;
     carol.start(&[&bob])?;
     carol.join(&ticket)?.ok()?;
-    bob.run(&["team", "remove", "alice"])?.ok()?;
+    bob.run(&["team", "remove", "alice", "--yes"])?.ok()?;
     // Whoever comes back accepts what the key did, and is told that she is out.
     alice.start(&[&bob])?;
     bob.run(&["team", "members"])?.ok()?;

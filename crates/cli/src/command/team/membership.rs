@@ -260,8 +260,7 @@ pub(super) async fn remove(context: &Context, remove: Remove) -> Result<(), ApiE
     };
     let removed = call_agreed(context, Needs::Network, request, remove.agree.yes).await?;
     context.printer.result(&removed, |removed| {
-        let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
-        format!("Removed {}.", devices.join(", "))
+        format!("Removed {}.", removed.names.join(", "))
     })?;
     context.printer.note(
         "A removed device keeps what it downloaded before. It cannot read what the team shares from now on.",

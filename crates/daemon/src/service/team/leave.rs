@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, Consent, team};
+use podsync_api::{Consent, team};
 use podsync_core::engine::{Command, EngineError};
 
-use super::{Team, admins::check_admin_stays, records};
+use super::{
+    Team,
+    admins::{check_admin_stays, leaves},
+    records,
+};
 use crate::{
     call::{Context, Handle},
     error::Failure,
@@ -33,14 +37,7 @@ impl Handle<team::Leave> for Team {
         }
         check_admin_stays(&name, &records, device, &[device], &call.consents)?;
         if !call.consents.contains(&Consent::Leave) {
-            return Err(ApiError::unconfirmed(
-                Consent::Leave,
-                format!(
-                    "this device leaves team {name} for good. It can no longer read what the team shares, \
-                     and it cannot join again with this home"
-                ),
-            )
-            .into());
+            return Err(leaves(&name).into());
         }
         self.node
             .command(Command::Remove { team, device })
