@@ -103,6 +103,23 @@ fn nobody_is_removed_without_a_yes() -> Result<()> {
 }
 
 #[test]
+fn a_team_that_was_left_is_no_question() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("foo")?;
+    alice.found("bar")?;
+    alice
+        .run(&["--team", "foo", "team", "leave", "--yes"])?
+        .ok()?;
+    alice.run(&["list"])?.ok()?;
+    save(&alice, 1, &["--share"])?;
+    let status = alice.run(&["status"])?.ok()?;
+    let warnings = status["warnings"].to_string();
+    ensure!(warnings.contains("you left foo"), "{warnings}");
+    ensure!(!warnings.contains("was removed"), "{warnings}");
+    Ok(())
+}
+
+#[test]
 fn an_invite_is_listed_and_revoked() -> Result<()> {
     let (alice, _bob) = alice_and_bob()?;
     let spent = alice.run(&["team", "invite", "list"])?.ok()?;

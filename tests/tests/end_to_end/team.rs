@@ -75,13 +75,49 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     let message = bob
         .run(&["pull", "orders", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
-    ensure!(message.contains("no longer a member of team"), "{message}");
+    ensure!(
+        message.contains("no member of team payments any more"),
+        "{message}"
+    );
     let status = bob.run(&["status"])?.ok()?;
     ensure!(status["teams"][0]["role"].is_null(), "{status}");
     bob.run(&["save", "own", "--share", "--from", &state.to_string_lossy()])?
         .failed(FORBIDDEN)?;
     let answer = alice.run(&["show", "own"])?;
     assert_eq!(answer.code, Some(NOT_FOUND), "{answer:?}");
+    // One answer everywhere, also with a good ticket and for what was shared before.
+    let ticket = alice.invite(&[])?;
+    for command in [
+        &["share", "own"][..],
+        &["share", "orders"],
+        &["team", "leave", "--yes"],
+        &["team", "invite"],
+        &["team", "join", &ticket, "--as", "bob"],
+    ] {
+        let answer = bob.run(command)?;
+        let hint = answer.json["error"]["hint"].to_string();
+        ensure!(hint.contains("--home"), "{command:?}: {answer:?}");
+        let message = answer.failed(FORBIDDEN)?;
+        ensure!(
+            message.contains("no member of team payments any more"),
+            "{command:?}: {message}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_name_of_somebody_removed_is_told_as_that() -> Result<()> {
+    let (alice, _bob) = alice_and_bob()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
+    let ticket = alice.invite(&[])?;
+    let mut another = Home::new("bob")?;
+    another.start(&[&alice])?;
+    let answer = another.run(&["team", "join", &ticket, "--as", "bob"])?;
+    let hint = answer.json["error"]["hint"].to_string();
+    ensure!(hint.contains("--as"), "{answer:?}");
+    let message = answer.failed(TICKET)?;
+    ensure!(message.contains("was removed"), "{message}");
     Ok(())
 }
 

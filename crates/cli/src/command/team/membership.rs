@@ -191,7 +191,12 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
 /// What was made for a join that came to nothing goes: the daemon, and the key unless a team may know it already.
 async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
     let ended = match context.stop_daemon().await {
-        Ok(_) if error.may_be_done => return error,
+        Ok(_) if error.may_be_done => {
+            context.printer.note(
+                "The new home stays, for a member may have let this device in. Run the same command again.",
+            );
+            return error;
+        }
         Ok(_) => new.take_back(),
         Err(error) => Err(error),
     };

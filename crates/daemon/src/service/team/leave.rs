@@ -33,7 +33,7 @@ impl Handle<team::Leave> for Team {
         let name = name.ok_or(EngineError::UnknownTeam(team))?;
         let device = self.device;
         if !records.iter().any(|record| record.device == device) {
-            return Err(EngineError::Expelled(team).into());
+            return Err(EngineError::Expelled(name).into());
         }
         check_admin_stays(&name, &records, device, &[device], &call.consents)?;
         if !call.consents.contains(&Consent::Leave) {

@@ -1827,6 +1827,8 @@ export interface components {
             heard_ms?: number | null;
             hub?: components["schemas"]["HubStatus"] | null;
             id: components["schemas"]["TeamId"];
+            /** @description This device took itself out of the team. */
+            left?: boolean;
             members: number;
             name: components["schemas"]["TeamName"];
             pods: number;
