@@ -112,6 +112,8 @@ pub enum Consent {
     LetGo,
     /// Take this device out of a team, for good.
     Leave,
+    /// Take others' devices out of a team, for good.
+    Remove,
     /// Share a state that is older than the newest shared one.
     OlderState,
     /// Save a state with nothing in it.
@@ -119,7 +121,7 @@ pub enum Consent {
 }
 
 impl Consent {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Remote,
         Self::NewSigner,
         Self::WithoutCheckpoint,
@@ -129,6 +131,7 @@ impl Consent {
         Self::NotExact,
         Self::LetGo,
         Self::Leave,
+        Self::Remove,
         Self::OlderState,
         Self::EmptyState,
     ];
@@ -145,6 +148,7 @@ impl Consent {
             | Self::NotExact
             | Self::LetGo
             | Self::Leave
+            | Self::Remove
             | Self::OlderState
             | Self::EmptyState => YES,
         }

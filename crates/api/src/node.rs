@@ -69,6 +69,9 @@ pub struct TeamStatus {
     pub name: TeamName,
     /// This device's role; none after its removal.
     pub role: Option<crate::team::Role>,
+    /// This device took itself out of the team.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
     pub members: usize,
     pub admins: usize,
     pub pods: usize,

@@ -251,6 +251,8 @@ call!(Remove => Removed, Team, "remove");
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Removed {
     pub devices: Vec<DeviceId>,
+    /// The same devices by name, `member/label`.
+    pub names: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -98,6 +98,7 @@ const fn question(consent: Consent) -> &'static str {
         Consent::NotExact => "Drop this version?",
         Consent::LetGo => "Set the rule?",
         Consent::Leave => "Leave the team?",
+        Consent::Remove => "Remove them?",
         Consent::OlderState => "Share the older state?",
         Consent::EmptyState => "Save the empty state?",
     }

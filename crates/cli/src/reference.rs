@@ -115,7 +115,8 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
         Consent::SameName => &["team create"],
         Consent::NotExact => &["drop"],
         Consent::LetGo => &["retention set"],
-        Consent::Leave => &["team leave"],
+        Consent::Leave => &["team leave", "team remove"],
+        Consent::Remove => &["team remove"],
         Consent::OlderState => &["save", "share"],
         Consent::EmptyState => &["save"],
     }

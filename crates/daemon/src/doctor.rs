@@ -19,7 +19,7 @@ use podsync_store::{Blobs, Home, HomeError, Log};
 use crate::{
     emulator::connect,
     error::Failure,
-    paths::{is_initialised, socket_path},
+    paths::{check_may_be_home, is_initialised, socket_path},
     settings::Settings,
 };
 
@@ -70,6 +70,9 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
     const CHECK: &str = "home";
     let home = &settings.home;
     if !is_initialised(home) {
+        if let Err(error) = check_may_be_home(home) {
+            return Finding::failure(CHECK, error);
+        }
         let error = ApiError::new(
             ErrorCode::NotFound,
             format!("{} is not a podsync home yet", home.display()),

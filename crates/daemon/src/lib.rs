@@ -41,7 +41,7 @@ pub use doctor::examine;
 pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
 pub use holder::{end_daemon, wait_until_free};
 pub use init::{Initialised, NewHome, adopt, init};
-pub use paths::{is_initialised, socket_path};
+pub use paths::{check_may_be_home, is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_instance::companion;
 pub use podsync_net::install_crypto;

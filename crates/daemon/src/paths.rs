@@ -2,6 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use podsync_api::ApiError;
+
+use crate::error::Failure;
+
 /// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
 const MAX_SOCKET_PATH: usize = 100;
 
@@ -9,6 +13,11 @@ const MAX_SOCKET_PATH: usize = 100;
 /// home.
 pub fn is_initialised(home: &Path) -> bool {
     home.join("identity").exists() || home.join("device").exists()
+}
+
+/// Refuses what is something else than a home and may not become one, as its making would.
+pub fn check_may_be_home(home: &Path) -> Result<(), ApiError> {
+    Ok(podsync_store::check_may_be_home(home).map_err(Failure::from)?)
 }
 
 /// Where the daemon of `home` listens: in the home, or where that path is too long for a socket, in

@@ -20,7 +20,11 @@ use podsync_core::seal::SecretKey;
 
 use self::folder::make_folder;
 pub(crate) use self::folder::{close_all, close_file};
-pub use self::{folder::is_home, lock::Holder, new::NewHome};
+pub use self::{
+    folder::{check_may_be_home, is_home},
+    lock::Holder,
+    new::NewHome,
+};
 
 use crate::{
     StoreError,

@@ -17,7 +17,7 @@ pub use atomic::write_atomic;
 pub use blobs::{BlobFiles, BlobReader, Blobs, Import, PackFile, PackWriter, Pin};
 pub use error::{Remedy, StoreError};
 pub use holdings::Holding;
-pub use home::{Holder, Home, HomeError, NewHome, free_bytes, is_home};
+pub use home::{Holder, Home, HomeError, NewHome, check_may_be_home, free_bytes, is_home};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
 
 /// The places where a test can stop the process; see the feature `failpoints`.

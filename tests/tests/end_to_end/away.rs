@@ -86,7 +86,7 @@ fn robots_need_nobody_but_the_hub() -> Result<()> {
     ensure!(message.contains("hub"), "{message}");
     hub.run()?;
     alice.start(&[])?;
-    alice.run(&["team", "remove", "ci"])?.ok()?;
+    alice.run(&["team", "remove", "ci", "--yes"])?.ok()?;
     alice.stop()?;
     runner.run(&["pull", "mauve-pod"])?.failed(TICKET)?;
     ensure!(runner.leftovers()?.is_empty(), "left behind");
@@ -118,7 +118,7 @@ fn nothing_in_the_bucket_is_in_the_clear() -> Result<()> {
     .ok()?;
     bob.run(&["drop", "mauve-pod:2"])?.ok()?;
     alice.start(&[&bob])?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.run(&["share", "mauve-pod:1", "--wait"])?.ok()?;
     // Both devices go on to tell the hub of themselves: nothing may change while all of it is read.
     hub.kill()?;

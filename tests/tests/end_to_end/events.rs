@@ -96,7 +96,7 @@ fn what_a_team_does_is_told_to_whoever_listens() -> Result<()> {
         &joined,
         &[("member", "carol".into()), ("role", "publisher".into())],
     )?;
-    alice.run(&["team", "remove", "carol"])?.ok()?;
+    alice.run(&["team", "remove", "carol", "--yes"])?.ok()?;
     has(
         &at_bob.wait_for("removed")?,
         &[("device", joined["device"].clone())],

@@ -376,3 +376,36 @@ fn a_command_that_waits_says_for_whom_and_since_when() -> Result<()> {
     );
     Ok(())
 }
+
+/// What `team create` refuses to take for a home no other command sends there.
+#[test]
+fn no_command_takes_a_folder_of_something_else_for_a_home() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let foreign = alice.scratch("foreign");
+    std::fs::create_dir_all(&foreign)?;
+    std::fs::write(foreign.join("thesis.txt"), "mine")?;
+    let file = foreign.join("thesis.txt");
+    let inside = alice.path().join("inside");
+    for (home, found) in [
+        (&foreign, "thesis.txt"),
+        (&file, "not a folder"),
+        (&inside, "cannot contain another"),
+    ] {
+        let home = home.to_string_lossy().into_owned();
+        for command in [&["status"][..], &["list"], &["team", "create", "payments"]] {
+            let output = Command::new(binary()?)
+                .args(["--home", &home])
+                .args(command)
+                .stdin(Stdio::null())
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                output.status.code() == Some(INVALID)
+                    && said.contains(found)
+                    && said.contains("choose a new or empty folder"),
+                "{command:?}: {said}"
+            );
+        }
+    }
+    Ok(())
+}

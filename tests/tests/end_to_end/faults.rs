@@ -461,7 +461,7 @@ fn who_was_removed_learns_nothing_from_the_hub() -> Result<()> {
     bob.join(&ticket)?.ok()?;
     bob.run(&["pull", "orders"])?.ok()?;
     bob.stop()?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     fill(&state, 2, MIB, 2)?;
     share(&alice, &state)?;
     bob.start(&[])?;

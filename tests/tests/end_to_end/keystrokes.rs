@@ -80,6 +80,46 @@ fn who_leaves_a_team_is_out_of_it() -> Result<()> {
 }
 
 #[test]
+fn nobody_is_removed_without_a_yes() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let why = alice.run(&["team", "remove", "bob"])?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("bob/") && why.contains("payments"), "{why}");
+    // A reader may go, and no other may.
+    alice.run(&["team", "role", "bob", "reader"])?.ok()?;
+    bob.run(&["team", "remove", "alice"])?.failed(5)?;
+    let why = bob.run(&["team", "remove", "bob"])?.failed(UNCONFIRMED)?;
+    ensure!(why.contains("this device leaves"), "{why}");
+    // With a second admin no team is lost, and a device is all the same.
+    alice.run(&["team", "role", "bob", "admin"])?.ok()?;
+    while bob.run(&["status"])?.ok()?["teams"][0]["admins"] != 2 {}
+    let why = alice
+        .run(&["team", "remove", "alice"])?
+        .failed(UNCONFIRMED)?;
+    ensure!(why.contains("this device leaves"), "{why}");
+    let removed = alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
+    let name = removed["names"][0].as_str().context("no name")?;
+    ensure!(name.starts_with("bob/"), "{removed}");
+    Ok(())
+}
+
+#[test]
+fn a_team_that_was_left_is_no_question() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("foo")?;
+    alice.found("bar")?;
+    alice
+        .run(&["--team", "foo", "team", "leave", "--yes"])?
+        .ok()?;
+    alice.run(&["list"])?.ok()?;
+    save(&alice, 1, &["--share"])?;
+    let status = alice.run(&["status"])?.ok()?;
+    let warnings = status["warnings"].to_string();
+    ensure!(warnings.contains("you left foo"), "{warnings}");
+    ensure!(!warnings.contains("was removed"), "{warnings}");
+    Ok(())
+}
+
+#[test]
 fn an_invite_is_listed_and_revoked() -> Result<()> {
     let (alice, _bob) = alice_and_bob()?;
     let spent = alice.run(&["team", "invite", "list"])?.ok()?;

@@ -192,7 +192,7 @@ fn tokens_that_are_none_and_one_that_was_taken_back() -> Result<()> {
     runner.run(&["pull", "orders", "--cache", &cache])?.ok()?;
     let other = runner.run(&["pull", "orders", "--team", "others"])?;
     other.failed(NOT_FOUND)?;
-    alice.run(&["team", "remove", "ci"])?.ok()?;
+    alice.run(&["team", "remove", "ci", "--yes"])?.ok()?;
     let message = runner.run(&["pull", "orders"])?.failed(TICKET)?;
     ensure!(message.contains("removed"), "{message}");
     // What a cache remembers doesn't help.

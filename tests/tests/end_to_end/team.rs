@@ -59,7 +59,7 @@ fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
 #[test]
 fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     let (alice, bob) = alice_and_bob()?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     let state = alice.scratch("state");
     fill(&state, 2, 100_000, 1)?;
     alice
@@ -75,13 +75,49 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
     let message = bob
         .run(&["pull", "orders", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
-    ensure!(message.contains("no longer a member of team"), "{message}");
+    ensure!(
+        message.contains("no member of team payments any more"),
+        "{message}"
+    );
     let status = bob.run(&["status"])?.ok()?;
     ensure!(status["teams"][0]["role"].is_null(), "{status}");
     bob.run(&["save", "own", "--share", "--from", &state.to_string_lossy()])?
         .failed(FORBIDDEN)?;
     let answer = alice.run(&["show", "own"])?;
     assert_eq!(answer.code, Some(NOT_FOUND), "{answer:?}");
+    // One answer everywhere, also with a good ticket and for what was shared before.
+    let ticket = alice.invite(&[])?;
+    for command in [
+        &["share", "own"][..],
+        &["share", "orders"],
+        &["team", "leave", "--yes"],
+        &["team", "invite"],
+        &["team", "join", &ticket, "--as", "bob"],
+    ] {
+        let answer = bob.run(command)?;
+        let hint = answer.json["error"]["hint"].to_string();
+        ensure!(hint.contains("--home"), "{command:?}: {answer:?}");
+        let message = answer.failed(FORBIDDEN)?;
+        ensure!(
+            message.contains("no member of team payments any more"),
+            "{command:?}: {message}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn the_name_of_somebody_removed_is_told_as_that() -> Result<()> {
+    let (alice, _bob) = alice_and_bob()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
+    let ticket = alice.invite(&[])?;
+    let mut another = Home::new("bob")?;
+    another.start(&[&alice])?;
+    let answer = another.run(&["team", "join", &ticket, "--as", "bob"])?;
+    let hint = answer.json["error"]["hint"].to_string();
+    ensure!(hint.contains("--as"), "{answer:?}");
+    let message = answer.failed(TICKET)?;
+    ensure!(message.contains("was removed"), "{message}");
     Ok(())
 }
 
@@ -151,7 +187,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
     alice.run(&["pull", "before"])?.ok()?;
     bob.stop()?;
     carol.stop()?;
-    alice.run(&["team", "remove", "bob"])?.ok()?;
+    alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.stop()?;
     // Neither has heard of it: between the two of them bob is a member still.
     carol.start(&[])?;
@@ -269,7 +305,7 @@ fn the_recovery_key_makes_a_member_an_admin_where_none_is_left() -> Result<()> {
     let mut carol = Home::new("carol")?;
     carol.start(&[&bob])?;
     carol.join(&ticket)?.ok()?;
-    bob.run(&["team", "remove", "alice"])?.ok()?;
+    bob.run(&["team", "remove", "alice", "--yes"])?.ok()?;
     // Whoever comes back accepts what the key did, and is told that she is out.
     alice.start(&[&bob])?;
     bob.run(&["team", "members"])?.ok()?;

@@ -34,7 +34,9 @@ fn a_forgers_word_counts_for_nothing() {
         let its_invite = world.ask_and_wait(forger, Command::Rotate { team })?;
         assert!(matches!(
             its_invite,
-            Err(EngineError::RoleTooLow { .. } | EngineError::Membership(_))
+            Err(EngineError::RoleTooLow { .. }
+                | EngineError::Membership(_)
+                | EngineError::Expelled(_))
         ));
         world.mend_and_agree()?;
         Ok(world.figures())

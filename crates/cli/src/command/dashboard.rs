@@ -48,6 +48,7 @@ pub(crate) struct TeamNow {
 pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
     let home = context.home()?;
     if !podsync_daemon::is_initialised(&home) {
+        podsync_daemon::check_may_be_home(&home)?;
         let next = "`podsync team create NAME` creates a team, `podsync team join` joins one with a ticket";
         let dashboard = Dashboard {
             daemon: "this machine has no podsync home yet".to_owned(),

@@ -59,7 +59,10 @@ pub(crate) fn words(status: &node::Status) -> String {
     }
     for team in &status.teams {
         let role = team.role.map_or_else(
-            || "you are not a member any more".to_owned(),
+            || match team.left {
+                true => "you left".to_owned(),
+                false => "you are not a member any more".to_owned(),
+            },
             |role| role.to_string(),
         );
         lines.push(format!(

@@ -115,6 +115,7 @@ pub(super) fn initialised(home: &Path) -> Result<(), ApiError> {
     if podsync_daemon::is_initialised(home) {
         return Ok(());
     }
+    podsync_daemon::check_may_be_home(home)?;
     Err(ApiError::new(
         ErrorCode::NotFound,
         format!("{} is not a podsync home", home.display()),

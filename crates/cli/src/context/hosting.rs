@@ -1,7 +1,6 @@
 //! Starting a daemon: in the background, or in this process for a robot.
 
 use std::{
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -104,11 +103,7 @@ pub(super) async fn start_in_background(
 }
 
 fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(log)?;
+    let log = rolling::open_file(log)?;
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command
         .args(["--json", "daemon", "--log-file", "--home"])

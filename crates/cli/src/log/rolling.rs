@@ -3,9 +3,9 @@
 //! Only the daemon that writes the log rotates it: no file moves under a writer that doesn't know of it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -77,12 +77,21 @@ impl Rolling {
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, u64)> {
+/// Opens a log to write to its end. It is its owner's alone, also where something else made the file.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
         .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let file = open_file(path)?;
     let len = file.metadata()?.len();
     Ok((file, len))
 }
@@ -141,6 +150,25 @@ mod tests {
                 .unwrap();
         }
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\nafter\n");
+    }
+
+    #[test]
+    fn no_file_of_the_log_is_open_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = path(folder.path());
+        std::fs::write(&path, "made by something else\n").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let mut log = Rolling {
+            max_len: 20,
+            ..Rolling::new(path.clone())
+        };
+        for _ in 0..3 {
+            log.write_all(b"twelve bytes").unwrap();
+        }
+        for file in files(&path).iter().filter(|file| file.exists()) {
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+        }
     }
 
     #[test]

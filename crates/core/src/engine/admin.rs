@@ -123,6 +123,11 @@ impl Engine {
             Err(EngineError::Membership(AuthorError::Void(Void::AlreadyEnrolled(_)))) => {
                 return self.welcome(team, responder);
             }
+            Err(EngineError::Membership(AuthorError::Void(Void::NameTaken(name))))
+                if !self.is_name_in_use(team, &name) =>
+            {
+                RefusedReason::NameOfRemoved
+            }
             Err(EngineError::Membership(AuthorError::Void(void))) => RefusedReason::from(&void),
             Err(EngineError::Membership(AuthorError::TeamFull)) => RefusedReason::TeamFull,
             Err(_) => RefusedReason::CannotWitness,
@@ -272,11 +277,22 @@ impl Engine {
         Ok(self.author(team)?.rotate(&key, self.now.wall_ms, &seed)?)
     }
 
+    /// Whether a member has that name who was not removed.
+    fn is_name_in_use(&self, team: TeamId, name: &MemberName) -> bool {
+        self.roster(&team)
+            .is_some_and(|roster| roster.devices().any(|record| record.member == *name))
+    }
+
     fn author(&self, team: TeamId) -> Result<Author<'_>, EngineError> {
         let state = self
             .teams
             .get(&team)
             .ok_or(EngineError::UnknownTeam(team))?;
+        let roster = state.team.membership.state();
+        let me = self.secret.id();
+        if !roster.is_member(&me) && roster.member(&me).is_some() {
+            return Err(EngineError::Expelled(roster.name().clone()));
+        }
         Ok(Author::new(
             &self.secret,
             &state.team.membership,

@@ -14,11 +14,8 @@ pub enum EngineError {
     UnknownTeam(TeamId),
     #[error("this home is already in team {}", .0.short())]
     AlreadyMember(TeamId),
-    #[error(
-        "this device is no longer a member of team {}",
-        .0.short()
-    )]
-    Expelled(TeamId),
+    #[error("this device is no member of team {0} any more")]
+    Expelled(TeamName),
     #[error("{what} needs the role {needs}, and this device is a {has}")]
     RoleTooLow {
         what: &'static str,
@@ -99,7 +96,7 @@ impl EngineError {
         Some(match self {
             Self::UnknownTeam(..) => "`podsync team join` with a ticket, or create one".to_owned(),
             Self::AlreadyMember(..) => "nothing to join".to_owned(),
-            Self::Expelled(..) => "ask an admin for a new invite and join as a new device".to_owned(),
+            Self::Expelled(..) => "to come back, ask an admin for a new invite and join with a new home: `podsync team join --home FOLDER`".to_owned(),
             Self::RoleTooLow { .. } => "ask an admin; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Membership(error) => return error.hint(),
             Self::RobotTicket => "use it as the identity of a home of its own, not to join this one".to_owned(),

@@ -91,15 +91,11 @@ impl Engine {
         patience: Duration,
     ) -> Result<(), EngineError> {
         let team = ticket.team;
-        if self
-            .teams
-            .get(&team)
-            .is_some_and(|state| state.team.is_member(&self.secret.id()))
-        {
-            return Err(EngineError::AlreadyMember(team));
-        }
-        if self.teams.contains_key(&team) {
-            return Err(EngineError::Expelled(team));
+        if let Some(state) = self.teams.get(&team) {
+            return Err(match state.team.is_member(&self.secret.id()) {
+                true => EngineError::AlreadyMember(team),
+                false => EngineError::Expelled(state.team.membership.state().name().clone()),
+            });
         }
         if ticket.kind == TicketKind::Robot && ticket.secret().id() != self.secret.id() {
             return Err(EngineError::RobotTicket);

@@ -252,7 +252,7 @@ impl Engine {
         let me = self.secret.id();
         let roster = state.team.membership.state();
         let Some(role) = roster.role(&me) else {
-            return Err(EngineError::Expelled(team));
+            return Err(EngineError::Expelled(roster.name().clone()));
         };
         if !roster.may_publish(&me) {
             return Err(EngineError::RoleTooLow {

@@ -124,6 +124,8 @@ pub enum RefusedReason {
     TeamFull,
     #[error("the other side cannot witness joins at the moment")]
     CannotWitness,
+    #[error("that name belonged to a member who was removed, and no other takes it")]
+    NameOfRemoved,
 }
 
 impl RefusedReason {
@@ -140,6 +142,7 @@ impl RefusedReason {
             Self::InviteSpent => "ask for a new one",
             Self::InvitedByAnotherName => "join under that name",
             Self::NameTaken => "choose another with --as NAME, or ask for an invite made out to it",
+            Self::NameOfRemoved => "choose another with --as NAME",
             Self::DeviceRemoved => "make a new home with `podsync init` and join from there",
             Self::TeamFull => "an admin has to remove a device first",
             Self::CannotWitness => "try another member",

@@ -293,6 +293,7 @@ pub(crate) fn membership_response() -> impl Strategy<Value = MembershipResponse>
     let reason = prop_oneof![
         Just(RefusedReason::NotListed),
         Just(RefusedReason::TeamFull),
+        Just(RefusedReason::NameOfRemoved),
         Just(RefusedReason::CannotWitness)
     ];
     prop_oneof![

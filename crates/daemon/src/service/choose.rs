@@ -8,18 +8,38 @@ use crate::{call::Context, error::Failure, node::handle::Node};
 /// The team that a path names: by name, or the only one there is.
 pub(crate) async fn team_of(node: &Node, context: &Context) -> Result<TeamId, Failure> {
     let teams = node.read(|engine| {
-        let named = |id: TeamId| Some((id, engine.membership(&id)?.state().name().clone()));
-        engine.teams().filter_map(named).collect::<Vec<_>>()
+        let known = |id: TeamId| {
+            let roster = engine.roster(&id)?;
+            Some(Known {
+                id,
+                name: roster.name().clone(),
+                is_member: roster.is_member(&engine.device()),
+            })
+        };
+        engine.teams().filter_map(known).collect::<Vec<_>>()
     });
     choose(teams.await?, &context.team).map_err(Failure::from)
 }
 
-fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, ApiError> {
+/// A team that this home knows.
+struct Known {
+    id: TeamId,
+    name: TeamName,
+    /// Not after this device left, or was removed.
+    is_member: bool,
+}
+
+fn choose(mut teams: Vec<Known>, wanted: &str) -> Result<TeamId, ApiError> {
     if wanted != podsync_api::TeamChoice::ONLY {
-        teams.retain(|(id, name)| name.as_str() == wanted || id.to_string().starts_with(wanted));
+        teams
+            .retain(|team| team.name.as_str() == wanted || team.id.to_string().starts_with(wanted));
+    }
+    if teams.iter().any(|team| team.is_member) {
+        // A team of before is meant only where it alone is named.
+        teams.retain(|team| team.is_member);
     }
     match &teams[..] {
-        [(id, _)] => Ok(*id),
+        [team] => Ok(team.id),
         [] if wanted == podsync_api::TeamChoice::ONLY => Err(ApiError::new(
             ErrorCode::NotFound,
             "this home is not in a team yet",
@@ -33,7 +53,7 @@ fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, Ap
         several => {
             let names: Vec<_> = several
                 .iter()
-                .map(|(id, name)| format!("{name} ({})", id.short()))
+                .map(|team| format!("{} ({})", team.name, team.id.short()))
                 .collect();
             Err(ApiError::new(
                 ErrorCode::Ambiguous,
@@ -41,5 +61,34 @@ fn choose(mut teams: Vec<(TeamId, TeamName)>, wanted: &str) -> Result<TeamId, Ap
             )
             .hint("say which with --team NAME, or the beginning of its id"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(id: u8, name: &str, is_member: bool) -> Known {
+        Known {
+            id: TeamId::from_bytes([id; 32]),
+            name: name.parse().unwrap(),
+            is_member,
+        }
+    }
+
+    #[test]
+    fn a_team_that_was_left_is_no_candidate() {
+        let teams = || vec![known(1, "foo", false), known(2, "bar", true)];
+        let only = podsync_api::TeamChoice::ONLY;
+        assert_eq!(choose(teams(), only).unwrap(), TeamId::from_bytes([2; 32]));
+        let left = choose(teams(), "foo").unwrap();
+        assert_eq!(left, TeamId::from_bytes([1; 32]));
+        // The one that there is answers that this device is out.
+        choose(vec![known(1, "foo", false)], only).unwrap();
+        let mut two = teams();
+        two.push(known(3, "new", true));
+        let error = choose(two, only).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Ambiguous);
+        assert!(!error.message.contains("foo"), "{error}");
     }
 }

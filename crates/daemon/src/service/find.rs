@@ -181,7 +181,7 @@ impl Finder {
                         | Err(RecvError::Lagged(_)),
                     ) => break,
                     Ok(Ok(Event::Expelled { team: of })) if of == team => {
-                        return Err(EngineError::Expelled(team).into());
+                        self.check_is_member(team).await?;
                     }
                     Ok(Ok(_)) => {}
                     Ok(Err(RecvError::Closed)) | Err(_) => {
@@ -210,15 +210,14 @@ impl Finder {
     /// Fails where this device was removed from the team.
     pub(crate) async fn check_is_member(&self, team: TeamId) -> Result<(), Failure> {
         let me = self.device;
-        let is_member = self.node.read(move |engine| {
-            engine
-                .roster(&team)
-                .is_some_and(|roster| roster.is_member(&me))
+        let checked = self.node.read(move |engine| {
+            let roster = engine.roster(&team).ok_or(EngineError::UnknownTeam(team))?;
+            match roster.is_member(&me) {
+                true => Ok(()),
+                false => Err(EngineError::Expelled(roster.name().clone())),
+            }
         });
-        match is_member.await? {
-            true => Ok(()),
-            false => Err(EngineError::Expelled(team).into()),
-        }
+        Ok(checked.await??)
     }
 }
 

@@ -61,6 +61,7 @@ impl Handle<pods::Share> for Share {
         context: Arc<Context>,
     ) -> Result<pods::Shared, Failure> {
         let team = team_of(&self.node, &context).await?;
+        self.finder.check_is_member(team).await?;
         let reference = self.newest_private(team, &call.reference).await?;
         let found = self.finder.resolve(team, &reference).await?.found;
         let newer = self.newer_than(team, &found, &call.consents).await?;
@@ -176,6 +177,7 @@ impl Share {
 
     /// Refused before any work: the engine would refuse it after.
     async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
+        self.finder.check_is_member(team).await?;
         let device = self.device;
         let may = self.node.read(move |engine| {
             engine
@@ -187,7 +189,7 @@ impl Share {
         }
         Err(ApiError::new(
             ErrorCode::Forbidden,
-            "this device may not share in the team: it is a reader, or was removed",
+            "this device may not share in the team: it is a reader",
         )
         .hint("ask an admin: `podsync team role NAME publisher`")
         .into())

@@ -101,6 +101,10 @@ impl Status {
         let mut warnings = Vec::new();
         for team in &teams {
             match team.role {
+                None if team.left => warnings.push(format!(
+                    "you left {}; to come back, join with a new invite and a new home",
+                    team.name
+                )),
                 None => warnings.push(format!(
                     "this device was removed from {}: ask an admin for a new invite and join from a new home",
                     team.name
@@ -208,6 +212,10 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
             id,
             name: roster.name().clone(),
             role: roster.role(device).map(role_to),
+            left: roster
+                .member(device)
+                .and_then(|record| record.removed)
+                .is_some_and(|removal| removal.by == *device),
             members: roster
                 .devices()
                 .map(|record| &record.member)

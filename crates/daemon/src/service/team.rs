@@ -19,7 +19,7 @@ use podsync_core::{
 };
 use podsync_net::{Multiaddr, Net};
 
-use self::admins::check_admin_stays;
+use self::admins::{check_admin_stays, check_removal_is_meant, name_of};
 pub(crate) use self::roles::role_to;
 use crate::{
     addresses::announced,
@@ -104,11 +104,14 @@ impl Handle<team::Remove> for Team {
             .read(move |engine| records(engine, &team))
             .await
             .map_err(Failure::from)?;
-        let meant = meant(&records, &call.who)?;
+        let mut meant = meant(&records, &call.who)?;
+        // Whoever goes first could remove nobody after that.
+        meant.sort_by_key(|record| record.device == self.device);
         let going: Vec<_> = meant.iter().map(|record| record.device).collect();
         let name = self.name(team).await?;
         check_admin_stays(&name, &records, self.device, &going, &call.consents)?;
-        let mut devices = Vec::new();
+        check_removal_is_meant(&name, &records, self.device, &meant, &call.consents)?;
+        let (mut devices, mut names) = (Vec::new(), Vec::new());
         for record in meant {
             self.node
                 .command(Command::Remove {
@@ -117,9 +120,10 @@ impl Handle<team::Remove> for Team {
                 })
                 .await??;
             devices.push(record.device);
+            names.push(name_of(record));
         }
         self.hubs.tell_hub(team).await;
-        Ok(team::Removed { devices })
+        Ok(team::Removed { devices, names })
     }
 }
 

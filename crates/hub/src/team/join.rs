@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use podsync_api::hub::{HubError, HubErrorCode, JoinByInvite, Operations};
 use podsync_core::{
-    DeviceId,
+    DeviceId, MemberName,
     keys::DeviceSecret,
     membership::{
-        Author, AuthorError, KeyRing, Void,
+        Author, AuthorError, KeyRing, Membership, Void,
         operation::{InviteProof, MAX_JOIN_REQUEST_LEN},
         wire::RefusedReason,
     },
@@ -45,7 +45,7 @@ impl Team {
         let author = Author::new(witness, membership, &keys);
         let operation = author
             .witness(&proof, now_ms, &rand::random())
-            .map_err(refused)?;
+            .map_err(|error| refused(error, membership))?;
         let operation = verify(&operation).map_err(|error| untrusted(error.to_string()))?;
         self.store_operations(&[Arc::new(operation)]).await?;
         let view = self.view().await?;
@@ -54,8 +54,16 @@ impl Team {
     }
 }
 
-fn refused(error: AuthorError) -> HubError {
+fn refused(error: AuthorError, membership: &Membership) -> HubError {
+    let in_use = |name: &MemberName| {
+        let mut members = membership.state().devices();
+        members.any(|record| record.member == *name)
+    };
     match error {
+        AuthorError::Void(Void::NameTaken(name)) if !in_use(&name) => HubError::new(
+            HubErrorCode::InviteRefused,
+            RefusedReason::NameOfRemoved.to_string(),
+        ),
         // Said of the hub's own key.
         AuthorError::Void(Void::NotAMember(_) | Void::RoleTooLow { .. }) => cannot_witness(),
         AuthorError::Void(void) => HubError::new(

@@ -35,6 +35,11 @@ pub fn is_home(folder: &Path) -> bool {
     marks.count() >= 2
 }
 
+/// Refuses a folder that neither is a home nor may become one. Nothing is changed in it.
+pub fn check_may_be_home(folder: &Path) -> Result<(), HomeError> {
+    refuse_foreign(folder)
+}
+
 /// Refuses what is there and is no home, before anything is changed in it.
 pub(super) fn refuse_foreign(root: &Path) -> Result<(), HomeError> {
     let path = || root.to_owned();

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
-use podsync_api::{ApiError, team};
+use podsync_api::{ApiError, Consent, team};
 use podsync_core::MemberName;
 
 use super::membership::Role;
@@ -105,7 +105,8 @@ async fn robot(context: &Context, offer: Offer) -> Result<(), ApiError> {
     if let Err(NotOnStdout::Nowhere(_)) = shown {
         let request = team::Remove {
             who: invited.device.to_string(),
-            ..team::Remove::default()
+            // Nobody has seen its token.
+            consents: [Consent::Remove].into(),
         };
         call(context, Needs::Network, &request).await?;
     }

@@ -201,7 +201,12 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
 /// What was made for a join that came to nothing goes: the daemon, and the key unless a team may know it already.
 async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
     let ended = match context.stop_daemon().await {
-        Ok(_) if error.may_be_done => return error,
+        Ok(_) if error.may_be_done => {
+            context.printer.note(
+                "The new home stays, for a member may have let this device in. Run the same command again.",
+            );
+            return error;
+        }
         Ok(_) => new.take_back(),
         Err(error) => Err(error),
     };
@@ -270,8 +275,7 @@ pub(super) async fn remove(context: &Context, remove: Remove) -> Result<(), ApiE
     };
     let removed = call_agreed(context, Needs::Network, request, remove.agree.yes).await?;
     context.printer.result(&removed, |removed| {
-        let devices: Vec<_> = removed.devices.iter().map(ToString::to_string).collect();
-        format!("Removed {}.", devices.join(", "))
+        format!("Removed {}.", removed.names.join(", "))
     })?;
     context.printer.note(
         "A removed device keeps what it downloaded before. It cannot read what the team shares from now on.",

@@ -1,4 +1,4 @@
-//! What a team must not lose unasked: its last admin.
+//! What a team must not lose unasked: its last admin, and a device for good.
 
 use std::collections::BTreeSet;
 
@@ -35,4 +35,63 @@ pub(super) fn check_admin_stays(
             names.join(", ")
         ),
     ))
+}
+
+/// Refuses to take devices out of a team unasked: none of them comes back.
+pub(super) fn check_removal_is_meant(
+    team: &TeamName,
+    records: &[MemberRecord],
+    by: DeviceId,
+    going: &[&MemberRecord],
+    consents: &BTreeSet<Consent>,
+) -> Result<(), ApiError> {
+    let goes_itself = going.iter().any(|record| record.device == by);
+    let is_admin = records
+        .iter()
+        .any(|record| record.device == by && record.role == Role::Admin);
+    let alone = goes_itself && going.len() == 1;
+    if !is_admin && !alone {
+        // The team's rules refuse that anyway.
+        return Ok(());
+    }
+    let consent = match goes_itself {
+        true => Consent::Leave,
+        false => Consent::Remove,
+    };
+    if consents.contains(&consent) {
+        return Ok(());
+    }
+    if alone {
+        return Err(leaves(team));
+    }
+    let names: Vec<_> = going.iter().map(|record| name_of(record)).collect();
+    let itself = if goes_itself {
+        ", this device included"
+    } else {
+        ""
+    };
+    Err(ApiError::unconfirmed(
+        consent,
+        format!(
+            "{} would go from team {team} for good{itself}. A removed device cannot read what the team shares \
+             from then on, and comes back only with a new invite and a new home",
+            names.join(", ")
+        ),
+    ))
+}
+
+/// What somebody has to agree to who takes this device out of a team.
+pub(super) fn leaves(team: &TeamName) -> ApiError {
+    ApiError::unconfirmed(
+        Consent::Leave,
+        format!(
+            "this device leaves team {team} for good. It can no longer read what the team shares, \
+             and it cannot join again with this home"
+        ),
+    )
+}
+
+/// `bob/laptop`.
+pub(super) fn name_of(record: &MemberRecord) -> String {
+    format!("{}/{}", record.member, record.label)
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use podsync_api::{ApiError, Consent, team};
+use podsync_api::{Consent, team};
 use podsync_core::engine::{Command, EngineError};
 
-use super::{Team, admins::check_admin_stays, records};
+use super::{
+    Team,
+    admins::{check_admin_stays, leaves},
+    records,
+};
 use crate::{
     call::{Context, Handle},
     error::Failure,
@@ -29,18 +33,11 @@ impl Handle<team::Leave> for Team {
         let name = name.ok_or(EngineError::UnknownTeam(team))?;
         let device = self.device;
         if !records.iter().any(|record| record.device == device) {
-            return Err(EngineError::Expelled(team).into());
+            return Err(EngineError::Expelled(name).into());
         }
         check_admin_stays(&name, &records, device, &[device], &call.consents)?;
         if !call.consents.contains(&Consent::Leave) {
-            return Err(ApiError::unconfirmed(
-                Consent::Leave,
-                format!(
-                    "this device leaves team {name} for good. It can no longer read what the team shares, \
-                     and it cannot join again with this home"
-                ),
-            )
-            .into());
+            return Err(leaves(&name).into());
         }
         self.node
             .command(Command::Remove { team, device })

@@ -958,7 +958,7 @@ export interface components {
          * @description What is done only when somebody said so; a call that lacks it is refused with its name.
          * @enum {string}
          */
-        Consent: "remote" | "new-signer" | "without-checkpoint" | "only-copies" | "last-admin" | "same-name" | "not-exact" | "let-go" | "leave" | "older-state" | "empty-state";
+        Consent: "remote" | "new-signer" | "without-checkpoint" | "only-copies" | "last-admin" | "same-name" | "not-exact" | "let-go" | "leave" | "remove" | "older-state" | "empty-state";
         CreateTeam: {
             /** @description What was said yes to beforehand. */
             consents?: components["schemas"]["Consent"][];
@@ -1499,6 +1499,8 @@ export interface components {
         };
         Removed: {
             devices: components["schemas"]["DeviceId"][];
+            /** @description The same devices by name, `member/label`. */
+            names: string[];
         };
         /** @description The shared version that a reference means now, without its bytes. */
         Resolve: {
@@ -1825,6 +1827,8 @@ export interface components {
             heard_ms?: number | null;
             hub?: components["schemas"]["HubStatus"] | null;
             id: components["schemas"]["TeamId"];
+            /** @description This device took itself out of the team. */
+            left?: boolean;
             members: number;
             name: components["schemas"]["TeamName"];
             pods: number;

@@ -16,6 +16,7 @@ const CONSENTS: Record<Shapes['Consent'], { title: string; yes: string; dangerou
   'not-exact': { title: 'Drop this version?', yes: 'Drop it', dangerous: true },
   'let-go': { title: 'Set this rule?', yes: 'Set the rule', dangerous: true },
   leave: { title: 'Leave the team?', yes: 'Leave', dangerous: true },
+  remove: { title: 'Remove these devices?', yes: 'Remove', dangerous: true },
   'older-state': { title: 'Share an older state?', yes: 'Share it' },
   'empty-state': { title: 'Save an empty state?', yes: 'Save it' },
 };

@@ -190,7 +190,7 @@ async function remove(team: TeamStatus, member: Member) {
   if (!yes) return;
   await act(
     '/v1/teams/{team}/remove',
-    { who: member.device, consents: [] },
+    { who: member.device, consents: ['remove'] },
     {
       title: `Remove ${member.member}`,
       team: team.name,
