@@ -53,9 +53,10 @@ fn save(home: &Home, pod: &str, seed: u8) -> Result<()> {
 /// Alice, whose team has `base` and `orders:baseline` in its bucket, and a robot's token.
 fn alice_and_a_token(hub: &Hub) -> Result<(Home, String)> {
     let alice = alice_with(hub)?;
-    save(&alice, "base", 1)?;
     save(&alice, "orders", 3)?;
     alice.run(&["tag", "orders", "baseline"])?.ok()?;
+    // It waits until the bucket has all of Alice's entries, the tag among them.
+    save(&alice, "base", 1)?;
     let token = alice.token("ci")?;
     Ok((alice, token))
 }
