@@ -116,12 +116,18 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
             tracing::info!(%addr, error = %source, "this machine has no IPv6");
             continue;
         }
-        if source.kind() == io::ErrorKind::AddrNotAvailable {
+        if !is_of_this_machine(addr.ip()) {
             return Err(SpawnError::NoSuchAddress { addr });
         }
         return Err(SpawnError::Listen { addr, source });
     }
     Ok(())
+}
+
+/// Whether the machine has this address. The transports wrap the error that would say so.
+fn is_of_this_machine(ip: std::net::IpAddr) -> bool {
+    let bound = std::net::UdpSocket::bind((ip, 0));
+    !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 fn transport(key: &Keypair, paths: &Paths) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
