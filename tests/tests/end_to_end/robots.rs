@@ -310,7 +310,10 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
     let message = bob
         .run(&["pull", "orders", "--max-age", "24h", "--wait", "1s"])?
         .failed(STALE)?;
-    ensure!(message.contains("no teammate"), "{message}");
+    ensure!(
+        message.contains("no signed word of a teammate"),
+        "{message}"
+    );
     bob.run(&["pull", "orders"])?.ok()?;
     Ok(())
 }
