@@ -75,7 +75,7 @@ fn a_state_is_saved_while_it_changes_and_comes_back_after_a_restart() -> Result<
     }
     // The oldest is let go of once the newest is noted.
     let status = alice.run(&["status"])?.ok()?;
-    ensure!(status["autosaves"][0]["every_s"] == 1, "{status}");
+    ensure!(status["autosaves"][0]["every_s"] == 5, "{status}");
     emulator.forget();
     emulator.wait_for(STATE);
     ensure!(references(&alice)? == ["orders:+2", "orders:+3"]);
