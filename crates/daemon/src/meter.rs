@@ -16,7 +16,8 @@ const STEP: u64 = 4 << 20;
 pub(crate) struct Meter {
     context: Arc<Context>,
     stage: Stage,
-    total: Option<u64>,
+    /// 0 as long as nobody knows.
+    total: Arc<AtomicU64>,
     done: AtomicU64,
     muted: Arc<AtomicBool>,
 }
@@ -26,10 +27,15 @@ impl Meter {
         Self {
             context,
             stage,
-            total,
+            total: Arc::new(AtomicU64::new(total.unwrap_or_default())),
             done: AtomicU64::new(0),
             muted: Arc::default(),
         }
+    }
+
+    /// Where a total is said that only the way shows.
+    pub(crate) fn total(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.total)
     }
 
     /// While this is set it counts, and tells nobody.
@@ -43,8 +49,9 @@ impl podsync_pack::Progress for Meter {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
         let done = before + bytes;
         if before / STEP != done / STEP && !self.muted.load(Ordering::Relaxed) {
-            self.context
-                .report(&Progress::new(self.stage, done, self.total));
+            let total = self.total.load(Ordering::Relaxed);
+            let total = (total > 0).then_some(total);
+            self.context.report(&Progress::new(self.stage, done, total));
         }
     }
 

@@ -33,6 +33,27 @@ pub(super) fn feed(
     .folder("")
 }
 
+/// The bytes of a folder's files, for a progress bar. None where it can't be read, or `stops` says so.
+pub fn folder_len(root: &Path, stops: impl Fn() -> bool) -> Option<u64> {
+    let mut len = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if stops() {
+            return None;
+        }
+        for child in fs::read_dir(folder).ok()? {
+            let child = child.ok()?;
+            let kind = child.file_type().ok()?;
+            if kind.is_dir() {
+                folders.push(child.path());
+            } else if kind.is_file() {
+                len += child.metadata().ok()?.len();
+            }
+        }
+    }
+    Some(len)
+}
+
 struct Walk<'w, 'i, 'c> {
     root: &'w Path,
     intake: &'w mut Intake<'i, 'c>,

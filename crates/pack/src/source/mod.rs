@@ -20,6 +20,7 @@ use podsync_core::manifest::Container;
 
 use arriving::Arriving;
 pub use error::SourceError;
+pub use folder::folder_len;
 use rules::Scanner;
 
 use crate::{
@@ -114,6 +115,14 @@ impl Source {
             Kind::Folder(_) | Kind::Arriving(_) => None,
             Kind::Zip { directory, .. } => Some(directory.state_len()),
             Kind::File { file, .. } => file.metadata().ok().map(|metadata| metadata.len()),
+        }
+    }
+
+    /// The folder that it is, whose length takes a walk to find out: [`folder_len`].
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Folder(root) => Some(root),
+            _ => None,
         }
     }
 

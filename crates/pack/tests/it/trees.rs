@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use podsync_pack::{Saved, Source, Version};
+use podsync_pack::{Saved, Source, Version, folder_len};
 use proptest::prelude::*;
 
 use crate::support::{Home, SaveChoice, assert_rebuilds, manifest, noise};
@@ -49,6 +49,8 @@ proptest! {
         write_tree(state.path(), &tree);
         let mut home = Home::new();
         let (folder, saved) = home.save(state.path(), &[]);
+        prop_assert_eq!(folder_len(state.path(), || false), Some(folder.state_len));
+        prop_assert_eq!(folder_len(state.path(), || true), None);
         assert_rebuilds(&folder, &home, state.path());
 
         // And through a zip: what is rebuilt from that is the same zip.

@@ -1,6 +1,13 @@
 //! From a captured state to a version whose bytes are durable, and that is listed nowhere yet.
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use podsync_api::{ApiError, ErrorCode, Stage};
 use podsync_core::{
@@ -11,6 +18,7 @@ use podsync_core::{
 };
 use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState};
 use podsync_store::{Blobs, Home};
+use tokio_util::sync::DropGuard;
 
 use crate::{
     call::Context,
@@ -29,6 +37,8 @@ use crate::{
 
 /// Earlier versions whose chunks a save looks up: the index costs 12 bytes a chunk of each.
 const MAX_BASES: usize = 4;
+/// A save that is done by then needs no total, and is not slowed by finding it out.
+const MEASURED_AFTER: Duration = Duration::from_millis(500);
 
 /// What packing came to.
 pub(crate) enum Packed {
@@ -169,6 +179,8 @@ impl Packer {
         let total = captured.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
+        let folder = captured.source.folder();
+        let _measured = folder.map(|folder| self.measure(folder, meter.total()));
         let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
         let Captured {
             source,
@@ -223,6 +235,25 @@ impl Packer {
             content,
             new,
         })
+    }
+
+    /// Finds out how long a folder is while it is packed, until the guard is dropped.
+    fn measure(&self, folder: &Path, total: Arc<AtomicU64>) -> DropGuard {
+        let stop = self.tasks.stopping().child_token();
+        let (tasks, folder, stopped) = (self.tasks.clone(), folder.to_owned(), stop.clone());
+        self.tasks.spawn(async move {
+            let is_long = tokio::time::sleep(MEASURED_AFTER);
+            if stopped.run_until_cancelled(is_long).await.is_none() {
+                return;
+            }
+            let walk = tasks.spawn_blocking(move || {
+                let len = podsync_pack::folder_len(&folder, || stopped.is_cancelled());
+                total.store(len.unwrap_or_default(), Ordering::Relaxed);
+            });
+            // A walk that fails leaves the total unknown.
+            let _ = walk.await;
+        });
+        stop.drop_guard()
     }
 
     /// Versions of the pod that are listed as held, newest first; before them the one that is built on, if it is
