@@ -50,7 +50,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
 ];
 
 /// Subcommands with what somebody would type first.
-const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
+const EXAMPLES: [(&str, &[(&str, &str)]); 15] = [
     (
         "save",
         &[
@@ -111,6 +111,33 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
             ("podsync team create payments", "a team of your own"),
             ("podsync team invite", "a ticket for a teammate"),
             ("podsync team join", "asks for the ticket"),
+        ],
+    ),
+    (
+        "watch",
+        &[
+            ("podsync watch", "everything, until Ctrl-C"),
+            (
+                "podsync watch orders --kinds shared --exec ./notify.sh",
+                "a program for each",
+            ),
+        ],
+    ),
+    (
+        "follow",
+        &[
+            ("podsync follow orders", "pulls what teammates share"),
+            ("podsync follow orders --load", "and loads it"),
+        ],
+    ),
+    (
+        "autosave",
+        &[
+            (
+                "podsync autosave orders --every 10m",
+                "while the state changes",
+            ),
+            ("podsync autosave orders --off", "no longer"),
         ],
     ),
     (
