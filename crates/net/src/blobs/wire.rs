@@ -96,7 +96,88 @@ pub(super) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io:
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{self, Poll, ready},
+        time::Duration,
+    };
+
+    use futures::{TryStreamExt, channel::mpsc};
+    use tokio::{sync::watch, time::Instant};
+
     use super::*;
+
+    const RATE: usize = 1 << 20;
+    const SECONDS: usize = 8;
+    /// What may be ahead of its time: a burst of a quarter of a second, and a piece that is under way.
+    const AHEAD: usize = RATE / 4 + PACED;
+
+    /// The sending end of a stream in memory.
+    struct Pipe(mpsc::Sender<io::Result<Vec<u8>>>);
+
+    impl AsyncWrite for Pipe {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut task::Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let ready = ready!(self.0.poll_ready(context));
+            let sent = ready.and_then(|()| self.0.start_send(Ok(data.to_vec())));
+            let sent = sent.map_err(|_| io::ErrorKind::BrokenPipe.into());
+            Poll::Ready(sent.map(|()| data.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Sends from one device to another, and counts what has come at the end of each second.
+    async fn counted(up: Traffic, down: Traffic) -> Vec<usize> {
+        let (near, far) = mpsc::channel(0);
+        let mut writer = Writer::new(Pipe(near), RATE, up);
+        let mut reader = Reader {
+            stream: far.into_async_read(),
+            traffic: down,
+        };
+        let (came, seen) = watch::channel(0);
+        tokio::spawn(async move { writer.write(&vec![7; RATE * SECONDS]).await });
+        tokio::spawn(async move {
+            while let Ok(piece) = reader.read_bytes(PACED).await
+                && !piece.is_empty()
+            {
+                came.send_modify(|sum| *sum += piece.len());
+            }
+        });
+        let begun = Instant::now();
+        let mut sums = Vec::new();
+        for second in 1..=SECONDS as u64 {
+            tokio::time::sleep_until(begun + Duration::from_secs(second)).await;
+            sums.push(*seen.borrow());
+        }
+        sums
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_second_brings_what_either_side_allows() {
+        let limited = Traffic::limited(RATE as u64, RATE as u64);
+        for (up, down) in [
+            (limited.clone(), Traffic::default()),
+            (Traffic::default(), limited),
+        ] {
+            for (second, came) in counted(up, down).await.into_iter().enumerate() {
+                let due = RATE * (second + 1);
+                assert!(
+                    (due - PACED..=due + AHEAD).contains(&came),
+                    "{came} of {due}"
+                );
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_moves_nothing_is_cut() {
