@@ -5,6 +5,7 @@
 
 mod homes;
 mod measure;
+mod page;
 mod peers;
 mod ports;
 mod report;
@@ -13,7 +14,7 @@ mod servers;
 mod states;
 mod watch;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -24,7 +25,7 @@ use crate::tools::{run, step, target};
 
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// What to measure [default: all but `large` and `build`]
+    /// What to measure [default: all but `idle`, `large` and `build`]
     #[arg(value_enum, value_name = "ROW")]
     rows: Vec<Row>,
     /// Bytes of a large state: `1GiB`, `256MiB`
@@ -36,6 +37,9 @@ pub(crate) struct Bench {
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
+    /// How many minutes `idle` looks on
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    minutes: u64,
     /// The commit that `build` is measured against
     #[arg(long, value_name = "COMMIT", default_value = "HEAD^")]
     before: String,
@@ -59,6 +63,8 @@ enum Row {
     Instance,
     /// An upload to a bucket and a download from it, beside `aws s3 cp` and rclone
     Bucket,
+    /// What a daemon takes while nothing happens; only if it is named here: it looks on for ten minutes
+    Idle,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
     /// A clean build and the size of what it makes, beside the commit before; only if it is named here
@@ -73,6 +79,8 @@ struct Setup {
     folder: TempDir,
     size: u64,
     pairs: u32,
+    /// How long an idle daemon is looked at.
+    idle: Duration,
     /// What a build is measured against.
     before: String,
 }
@@ -101,6 +109,7 @@ impl Bench {
             folder,
             size,
             pairs,
+            idle: Duration::from_secs(self.minutes * 60),
             before: self.before.clone(),
         };
 
@@ -138,7 +147,7 @@ impl Bench {
 
     fn wants(&self, row: Row) -> bool {
         if self.rows.is_empty() {
-            row != Row::Build && (row != Row::Large || self.large)
+            !matches!(row, Row::Build | Row::Idle) && (row != Row::Large || self.large)
         } else {
             self.rows.contains(&row)
         }
@@ -161,6 +170,7 @@ impl Row {
             Self::Providers => rows::providers::measure(setup),
             Self::Instance => rows::instance::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
+            Self::Idle => rows::idle::measure(setup),
             Self::Large => rows::large::measure(setup),
             Self::Build => rows::build::measure(setup),
         }

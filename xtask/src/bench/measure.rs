@@ -115,10 +115,17 @@ impl Process {
 
     /// The most memory that it had resident since it began, in bytes; `None` once it has ended.
     pub(super) fn peak(self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has resident now, in bytes; `None` once it has ended.
+    pub(super) fn resident(self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(self, name: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     }
 

@@ -4,6 +4,7 @@ pub(super) mod bucket;
 pub(super) mod build;
 pub(super) mod change;
 pub(super) mod files;
+pub(super) mod idle;
 pub(super) mod instance;
 pub(super) mod large;
 pub(super) mod latency;
