@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(&built).trim(),
             hash_of_sources(&web),
-            "crates/page/dist is old: run `npm ci && npm run build` in crates/page/web"
+            "crates/page/dist is old: run `npm install && npm run build` in crates/page/web"
         );
     }
 

@@ -1,5 +1,7 @@
 //! `podsync follow`: what teammates share comes by itself, into an instance only where that takes nothing away.
 
+use std::os::unix::fs::PermissionsExt;
+
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, zip};
 use serde_json::Value;
@@ -122,6 +124,60 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     share_state(&alice, 4)?;
     let loaded = events.wait_for("loaded")?;
     ensure!(loaded["reference"] == "orders:4", "{loaded}");
+    Ok(())
+}
+
+/// A `PATH` on which `busctl` answers as NetworkManager would.
+fn path_where_the_link_is(home: &Home, answer: &str) -> Result<String> {
+    let folder = home.scratch(&format!("link-{answer}"));
+    std::fs::create_dir(&folder)?;
+    let program = folder.join("busctl");
+    std::fs::write(&program, format!("#!/bin/sh\necho 'u {answer}'\n"))?;
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    let before = std::env::var("PATH").unwrap_or_default();
+    Ok(format!("{}:{before}", folder.display()))
+}
+
+/// NMMetered.
+const METERED: &str = "1";
+const UNMETERED: &str = "2";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn over_a_metered_link_nothing_comes_that_nobody_asked_for() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    bob.run(&["follow", "orders"])?.ok()?;
+    let address = alice.address()?;
+    let restart = |bob: &mut Home, link: &str| {
+        bob.stop()?;
+        let path = path_where_the_link_is(bob, link)?;
+        let listen = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer"];
+        bob.start_with(&[&listen[..], &[&address]].concat(), &[("PATH", &path)])?;
+        let status = bob.run(&["status"])?.ok()?;
+        ensure!(status["metered"] == (link == METERED), "{status}");
+        Ok(())
+    };
+    let comes_by_itself = "pulled a version of a pod that podsync follows";
+
+    restart(&mut bob, METERED)?;
+    let mut events = bob.listen(None)?;
+    share(&alice, "orders", 1)?;
+    let shared = events.wait_for("shared")?;
+    ensure!(
+        shared["reference"] == "orders:1",
+        "it is heard of: {shared}"
+    );
+    // What somebody asks for is fetched.
+    share(&alice, "billing", 1)?;
+    bob.run(&["pull", "billing", "--wait", "30s"])?.ok()?;
+    ensure!(bob.run(&["show", "orders:1"])?.ok()?["version"]["held"] == false);
+    ensure!(!bob.log().contains(comes_by_itself), "{}", bob.log());
+
+    restart(&mut bob, UNMETERED)?;
+    let mut events = bob.listen(None)?;
+    while bob.run(&["show", "orders:1"])?.ok()?["version"]["held"] == false {
+        events.wait_for("pulled")?;
+    }
     Ok(())
 }
 

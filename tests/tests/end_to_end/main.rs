@@ -22,6 +22,7 @@ mod lan;
 mod lanes;
 mod large;
 mod localstack;
+mod localstack_unasked;
 mod machine;
 mod mcp;
 mod network;

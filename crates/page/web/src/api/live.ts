@@ -4,36 +4,13 @@
  */
 import { changed } from '../state/ask';
 import { store } from '../state/store';
-import { ask, CallError } from './call';
+import { ask, CallError, type Shapes } from './call';
 import { session } from './session';
 import { readEvents } from './sse';
 
 /** An event of the daemon; `kind` says what, and which of the rest is there. */
-export interface Happened {
-  id?: string;
-  time_ms: number;
-  kind: string;
-  team?: string;
-  pod?: string;
-  reference?: string;
-  author?: string;
-  by?: string;
-  name?: string;
-  message?: string;
-  hint?: string;
-  tag?: string;
-  endpoint?: string;
-  bytes?: number;
-  of?: number;
-  fetched?: number;
-  transfer?: number;
-  direction?: 'pull' | 'upload';
-  state?: 'running' | 'done' | 'failed';
-  connected?: boolean;
-  this_device?: boolean;
-  shared?: boolean;
-  role?: string;
-}
+export type Happened = Shapes['Event'];
+export type Transfer = Extract<Happened, { kind: 'transfer' }>;
 
 export type Standing = 'connecting' | 'live' | 'away';
 
@@ -41,11 +18,9 @@ export const standing = store<Standing>('connecting');
 /** The newest first. */
 export const activity = store<readonly Happened[]>([]);
 /** Transfers that run, by their number. */
-export const transfers = store<ReadonlyMap<number, Happened>>(new Map());
+export const transfers = store<ReadonlyMap<number, Transfer>>(new Map());
 
 const MOST_KEPT = 500;
-/** Events that change no answer. */
-const QUIET = new Set(['transfer']);
 /** A burst of events is one look. */
 const SETTLE_MS = 120;
 const FIRST_RETRY_MS = 500;
@@ -124,13 +99,13 @@ function hear(happened: Happened): void {
   else if (happened.kind !== 'missed' && happened.kind !== 'peer') {
     activity.update((known) => [happened, ...known].slice(0, MOST_KEPT));
   }
-  if (QUIET.has(happened.kind) && happened.state === 'running') return;
+  // It changes no answer until it ends.
+  if (happened.kind === 'transfer' && happened.state === 'running') return;
   clearTimeout(settling);
   settling = setTimeout(changed, SETTLE_MS);
 }
 
-function moved(transfer: Happened): void {
-  if (transfer.transfer === undefined) return;
+function moved(transfer: Transfer): void {
   const next = new Map(transfers.get());
   if (transfer.state === 'running') next.set(transfer.transfer, transfer);
   else next.delete(transfer.transfer);
