@@ -28,9 +28,9 @@ impl World {
             }
             Output::Gossip { team, bytes } => self.gossip(node, team, bytes),
             Output::Validate { id, verdict } => {
-                let heard = self.node_mut(node).heard.remove(&id);
-                if let Some(heard) = heard.filter(|_| verdict == Verdict::Accept) {
-                    self.pass_on(node, heard.team, &heard.bytes, Some(heard.from));
+                let pending = self.node_mut(node).pending_gossip.remove(&id);
+                if let Some(gossip) = pending.filter(|_| verdict == Verdict::Accept) {
+                    self.pass_on(node, gossip.team, &gossip.bytes, Some(gossip.from));
                 }
                 Ok(())
             }

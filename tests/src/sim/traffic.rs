@@ -18,7 +18,7 @@ use super::{
     history::Violation,
     id::{Conduct, NodeId},
     invariants,
-    node::{Heard, Peer, Responder},
+    node::{Peer, PendingGossip, Responder},
     parcel::Parcel,
     world::World,
 };
@@ -244,7 +244,8 @@ impl World {
         };
         let home = self.node_mut(to);
         let id = GossipId(home.mint());
-        home.heard.insert(id, Heard { team, from, bytes });
+        home.pending_gossip
+            .insert(id, PendingGossip { team, from, bytes });
         self.note(to, "hears gossip", Some(from), 0);
         self.feed(
             to,

@@ -92,7 +92,7 @@ pub struct Engine {
     writes: Writes,
     outputs: VecDeque<Output>,
     /// What the log kept, until [`Engine::start`].
-    restored: BTreeMap<TeamId, Kept>,
+    restored: BTreeMap<TeamId, RestoredTeam>,
 }
 
 /// A team and what is going on in it.
@@ -117,7 +117,7 @@ struct TeamState {
 }
 
 #[derive(Default)]
-struct Kept {
+struct RestoredTeam {
     operations: Vec<Arc<Verified<Operation>>>,
     heads: Vec<Verified<Head>>,
     entries: Vec<Arc<Entry>>,

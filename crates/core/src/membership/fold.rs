@@ -8,9 +8,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    docket::{Docket, enrolment, struck},
     graph::{Graph, Index, Node, NodeSet},
     operation::{Kind, Operation, Role},
+    operation_index::{OperationIndex, enrolment, struck},
     rules::{Bench, Case, Seniority, Stop},
     void::Void,
 };
@@ -23,7 +23,7 @@ const MAX_CUTS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Fold {
     recovery: DeviceId,
-    docket: Docket,
+    index: OperationIndex,
     rulings: Vec<Option<bool>>,
     /// Operations and the strikes that were cut off from them.
     spared: BTreeSet<(Index, Index)>,
@@ -46,7 +46,7 @@ impl Fold {
     pub(super) fn new(recovery: DeviceId) -> Self {
         Self {
             recovery,
-            docket: Docket::default(),
+            index: OperationIndex::default(),
             rulings: Vec::new(),
             spared: BTreeSet::new(),
             knotted: false,
@@ -57,7 +57,7 @@ impl Fold {
     /// Takes in the newest node of the graph. Once it was [`Effect::Disturbed`], all are until
     /// [`Self::refold`].
     pub(super) fn enter(&mut self, graph: &Graph, at: Index) -> Effect {
-        self.docket.enter(graph, at);
+        self.index.enter(graph, at);
         self.rulings.push(None);
         if self.stale || self.disturbs(graph, at) {
             self.stale = true;
@@ -86,30 +86,30 @@ impl Fold {
         if node.past.len() == at as usize {
             return false;
         }
-        let docket = &self.docket;
+        let index = &self.index;
         let more_than_this = |list: &[Index]| list.len() > 1;
         let after = |list: &[Index]| list.last().is_some_and(|last| *last != at);
         let beside = |list: &[Index]| list.iter().any(|other| graph.concurrent(*other, at));
         if let Some(device) = struck(node.kind()) {
-            return beside(docket.signed_by(&device)) || beside(docket.joins(&device));
+            return beside(index.signed_by(&device)) || beside(index.joins(&device));
         }
         if let Some(enrolment) = enrolment(node.kind()) {
-            return more_than_this(docket.enrolments(&enrolment.device))
-                || after(docket.named(&enrolment.member))
+            return more_than_this(index.enrolments(&enrolment.device))
+                || after(index.named(&enrolment.member))
                 || matches!(node.kind(), Kind::Join(join)
-                    if after(docket.joins(&join.invite)) && self.may_be_overspent(graph, &join.invite));
+                    if after(index.joins(&join.invite)) && self.may_be_overspent(graph, &join.invite));
         }
         match node.kind() {
-            Kind::Invite(invite) => more_than_this(docket.invites(&invite.key.device)),
-            Kind::Rotate(rotate) => more_than_this(docket.epochs(&rotate.epoch)),
+            Kind::Invite(invite) => more_than_this(index.invites(&invite.key.device)),
+            Kind::Rotate(rotate) => more_than_this(index.epochs(&rotate.epoch)),
             _ => true,
         }
     }
 
     /// Whether more devices came by an invite than it is for, so that the order decides who stays.
     fn may_be_overspent(&self, graph: &Graph, invite: &DeviceId) -> bool {
-        let joins = self.docket.joins(invite).len();
-        self.docket.invites(invite).iter().any(|at| {
+        let joins = self.index.joins(invite).len();
+        self.index.invites(invite).iter().any(|at| {
             matches!(graph.node(*at).kind(), Kind::Invite(invite) if joins > invite.uses as usize)
         })
     }
@@ -274,17 +274,17 @@ impl Fold {
     pub(super) fn is_heard_of(&self, device: &DeviceId, past: &NodeSet) -> bool {
         *device == self.recovery
             || self
-                .docket
+                .index
                 .enrolments(device)
                 .iter()
-                .chain(self.docket.hubs(device))
+                .chain(self.index.hubs(device))
                 .any(|at| past.contains(*at))
     }
 
     pub(super) fn bench<'a>(&'a self, graph: &'a Graph) -> Bench<'a> {
         Bench {
             graph,
-            docket: &self.docket,
+            index: &self.index,
             recovery: self.recovery,
             rulings: &self.rulings,
             spared: &self.spared,

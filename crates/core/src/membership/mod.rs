@@ -5,11 +5,11 @@
 //! the same graph; it just does not count. Nothing here reads a clock or makes a key.
 
 pub mod author;
-mod docket;
 mod fold;
 mod graph;
 pub mod keyring;
 pub mod operation;
+mod operation_index;
 mod roster;
 mod rules;
 mod void;

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    docket::{Docket, hub_key, struck},
     graph::{Graph, Index, NodeSet, Order},
     operation::{Add, Invite, Join, Kind, Operation, Role, SetRole},
+    operation_index::{OperationIndex, hub_key, struck},
     roster::HUB_KEY,
     void::Void,
 };
@@ -45,7 +45,7 @@ pub(super) type Seniority = (u32, bool, DeviceId);
 /// What rulings are made from.
 pub(super) struct Bench<'a> {
     pub(super) graph: &'a Graph,
-    pub(super) docket: &'a Docket,
+    pub(super) index: &'a OperationIndex,
     pub(super) recovery: DeviceId,
     /// By node: whether it counts, none while that is open.
     pub(super) rulings: &'a [Option<bool>],
@@ -72,7 +72,7 @@ impl Bench<'_> {
             Kind::Invite(invite) => self.check_invite(case, invite),
             Kind::Join(join) => self.check_join(case, join),
             Kind::Rotate(rotate) => {
-                let taken = self.first_counting(self.docket.epochs(&rotate.epoch), case.past)?;
+                let taken = self.first_counting(self.index.epochs(&rotate.epoch), case.past)?;
                 taken.map_or(Ok(()), |_| void(Void::EpochTaken))
             }
             Kind::Settings(_) | Kind::Found(_) => Ok(()),
@@ -88,7 +88,7 @@ impl Bench<'_> {
         };
         let mut open = None;
         for device in std::iter::once(case.signer).chain(invite) {
-            for &strike in self.docket.strikes(&device) {
+            for &strike in self.index.strikes(&device) {
                 if self.ruling(strike) == Some(false) || !self.strikes(strike, at, &device) {
                     continue;
                 }
@@ -136,7 +136,7 @@ impl Bench<'_> {
         if *device == self.recovery {
             return Ok((0, false, *device));
         }
-        let first = self.first_counting(self.docket.enrolments(device), past)?;
+        let first = self.first_counting(self.index.enrolments(device), past)?;
         let depth = first.map_or(u32::MAX, |at| self.graph.node(at).order.depth);
         Ok((depth, true, *device))
     }
@@ -166,13 +166,13 @@ impl Bench<'_> {
 
     /// Whether the last settings within `past` name this as the hub's key, and it was not removed there.
     fn is_hub(&self, key: &DeviceId, past: &NodeSet) -> Result<bool, Stop> {
-        for &at in self.docket.hub_settings().iter().rev() {
+        for &at in self.index.hub_settings().iter().rev() {
             if past.contains(at) && self.decided(at)? {
                 let Kind::Settings(settings) = self.graph.node(at).kind() else {
                     continue;
                 };
                 let value = settings.changes.get(HUB_KEY).and_then(Option::as_deref);
-                let removed = self.first_counting(self.docket.strikes(key), past)?;
+                let removed = self.first_counting(self.index.strikes(key), past)?;
                 return Ok(hub_key(value) == Some(*key) && removed.is_none());
             }
         }
@@ -198,7 +198,7 @@ impl Bench<'_> {
             Standing::Removed => void(Void::DeviceRemoved(*device)),
             Standing::Unknown => match self.invite(device, case.past) {
                 Err(Stop::Void(Void::NoSuchInvite(_))) => {
-                    match self.first_counting(self.docket.hubs(device), case.past)? {
+                    match self.first_counting(self.index.hubs(device), case.past)? {
                         Some(_) => Ok(()),
                         None => void(Void::UnknownDevice(*device)),
                     }
@@ -256,7 +256,7 @@ impl Bench<'_> {
     }
 
     fn check_key_is_free(&self, key: &DeviceId, past: &NodeSet) -> Result<(), Stop> {
-        let invite = self.first_counting(self.docket.invites(key), past)?;
+        let invite = self.first_counting(self.index.invites(key), past)?;
         if *key == self.recovery || invite.is_some() {
             return void(Void::KeyInUse(*key));
         }
@@ -265,8 +265,8 @@ impl Bench<'_> {
 
     /// Of several that take one name at once, the first in order has it.
     fn check_name(&self, case: &Case<'_>, join: &Join) -> Result<(), Stop> {
-        for &other in self.earlier(self.docket.named(&join.newcomer.member), case) {
-            let same = super::docket::enrolment(self.graph.node(other).kind())
+        for &other in self.earlier(self.index.named(&join.newcomer.member), case) {
+            let same = super::operation_index::enrolment(self.graph.node(other).kind())
                 .is_some_and(|enrolment| enrolment.device == join.newcomer.device);
             if !same && self.decided(other)? {
                 return void(Void::NameTaken(join.newcomer.member.clone()));
@@ -277,7 +277,7 @@ impl Bench<'_> {
 
     /// Uses count devices, not joins: two witnesses of one newcomer spend one.
     fn check_uses(&self, case: &Case<'_>, join: &Join, uses: u32) -> Result<(), Stop> {
-        let earlier = self.earlier(self.docket.joins(&join.invite), case);
+        let earlier = self.earlier(self.index.joins(&join.invite), case);
         if earlier.len() < uses as usize {
             return Ok(());
         }
@@ -305,12 +305,12 @@ impl Bench<'_> {
 
     /// The invite of this key, if it stands within `past`.
     fn invite(&self, key: &DeviceId, past: &NodeSet) -> Result<&Invite, Stop> {
-        let at = self.first_counting(self.docket.invites(key), past)?;
+        let at = self.first_counting(self.index.invites(key), past)?;
         let Some(Kind::Invite(invite)) = at.map(|at| self.graph.node(at).kind()) else {
             return Err(Stop::Void(Void::NoSuchInvite(*key)));
         };
         if self
-            .first_counting(self.docket.strikes(key), past)?
+            .first_counting(self.index.strikes(key), past)?
             .is_some()
         {
             return Err(Stop::Void(Void::InviteWithdrawn));
@@ -329,7 +329,7 @@ impl Bench<'_> {
         let Some((role, robot)) = self.role_held(device, past)? else {
             return Ok(Standing::Unknown);
         };
-        for &at in self.docket.strikes(device) {
+        for &at in self.index.strikes(device) {
             let removal = matches!(self.graph.node(at).kind(), Kind::Remove(_));
             if removal && past.contains(at) && self.decided(at)? {
                 return Ok(Standing::Removed);
@@ -347,7 +347,7 @@ impl Bench<'_> {
     ) -> Result<Option<(Role, bool)>, Stop> {
         let mut given = Vec::new();
         let mut robot = false;
-        for &at in self.docket.enrolments(device) {
+        for &at in self.index.enrolments(device) {
             if past.contains(at) && self.decided(at)? {
                 let (role, is_robot) = self.enrolled_as(at)?;
                 robot |= is_robot;
@@ -357,7 +357,7 @@ impl Bench<'_> {
         if given.is_empty() {
             return Ok(None);
         }
-        for &at in self.docket.strikes(device) {
+        for &at in self.index.strikes(device) {
             if let Kind::SetRole(set) = self.graph.node(at).kind()
                 && past.contains(at)
                 && self.decided(at)?
@@ -375,7 +375,7 @@ impl Bench<'_> {
             Kind::Add(add) => (add.role, add.robot),
             Kind::Join(join) => {
                 // It counts, so the invite did too at the join.
-                let at = self.first_counting(self.docket.invites(&join.invite), &node.past)?;
+                let at = self.first_counting(self.index.invites(&join.invite), &node.past)?;
                 match at.map(|at| self.graph.node(at).kind()) {
                     Some(Kind::Invite(invite)) => (invite.role, false),
                     _ => (Role::Reader, false),

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Docket {
+pub(super) struct OperationIndex {
     signed: Lists<DeviceId>,
     enrolments: Lists<DeviceId>,
     strikes: Lists<DeviceId>,
@@ -28,7 +28,7 @@ pub(super) struct Docket {
     hubs: Lists<DeviceId>,
 }
 
-impl Docket {
+impl OperationIndex {
     pub(super) fn enter(&mut self, graph: &Graph, at: Index) {
         let node = graph.node(at);
         self.signed.enter(graph, node.signer(), at);
