@@ -1,9 +1,11 @@
-//! The fold: rulings on all operations, the same on every replica whatever the order of arrival.
+//! The fold: decides for every operation whether it counts (a ruling). The result is the same on
+//! every replica, whatever the order of arrival.
 //!
-//! A ruling may need others, later ones in the order too: a removal reaches into what its device
-//! did beside it. So rulings are made as soon as what they need is decided, which has one outcome.
-//! What needs each other in a ring (removals that void each other through a third) is cut open
-//! where the most senior device stands. An operation that disturbs nothing is ruled on by itself.
+//! A ruling may depend on others, even on later operations: a removal also voids what its device
+//! did concurrently. So each ruling is made once its dependencies are decided, which has one
+//! outcome. If operations depend on each other in a ring (removals that void each other through a
+//! third), the ring is cut at its most senior device. An operation that changes no other ruling is
+//! judged alone.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -16,8 +18,8 @@ use super::{
 };
 use crate::id::DeviceId;
 
-/// The most cuts in one fold. Honest teams need none; a knot of more is somebody's attack on the
-/// fold, and what it leaves open does not count.
+/// The most cuts in one fold. Honest teams need none. More means an attack on the fold: what is
+/// still open then does not count.
 const MAX_CUTS: usize = 64;
 
 #[derive(Debug)]
@@ -25,15 +27,16 @@ pub(super) struct Fold {
     recovery: DeviceId,
     index: OperationIndex,
     rulings: Vec<Option<bool>>,
-    /// Operations and the strikes that were cut off from them.
+    /// Pairs of an operation and a strike (a removal or role change) that a cut made ineffective
+    /// against it.
     spared: BTreeSet<(Index, Index)>,
-    /// More cuts were needed than are made.
+    /// The limit on cuts was reached.
     knotted: bool,
-    /// All rulings are due anew.
+    /// All rulings have to be made again.
     stale: bool,
 }
 
-/// What an operation did to the rulings.
+/// The effect of an operation on the rulings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// One more ruling; the others stand.
@@ -54,8 +57,8 @@ impl Fold {
         }
     }
 
-    /// Takes in the newest node of the graph. Once it was [`Effect::Disturbed`], all are until
-    /// [`Self::refold`].
+    /// Adds the newest node of the graph. After one [`Effect::Disturbed`], all further ones are
+    /// until [`Self::refold`].
     pub(super) fn enter(&mut self, graph: &Graph, at: Index) -> Effect {
         self.index.enter(graph, at);
         self.rulings.push(None);
@@ -76,8 +79,8 @@ impl Fold {
         }
     }
 
-    /// Whether an operation may change rulings that are made, or comes amid what is counted in
-    /// order.
+    /// Whether an operation may change earlier rulings, or belongs in the middle of an
+    /// order-dependent list.
     fn disturbs(&self, graph: &Graph, at: Index) -> bool {
         let node = graph.node(at);
         if !self.is_plain() {
@@ -106,7 +109,8 @@ impl Fold {
         }
     }
 
-    /// Whether more devices came by an invite than it is for, so that the order decides who stays.
+    /// Whether more devices joined by an invite than it allows, so that the order decides which of
+    /// them stay.
     fn may_be_overspent(&self, graph: &Graph, invite: &DeviceId) -> bool {
         let joins = self.index.joins(invite).len();
         self.index.invites(invite).iter().any(|at| {
@@ -114,7 +118,7 @@ impl Fold {
         })
     }
 
-    /// Nothing had to be cut open.
+    /// Whether the fold needed no cut.
     pub(super) fn is_plain(&self) -> bool {
         self.spared.is_empty() && !self.knotted
     }
@@ -167,8 +171,8 @@ impl Fold {
         }
     }
 
-    /// Finds a ring of operations that wait for each other, and in it the operation that is spared
-    /// from the strike it waits for: a removal or demotion before others, then the most senior.
+    /// Finds a ring of operations that depend on each other. Returns the operation in it to spare,
+    /// and the strike to spare it from: removals and demotions first, then the most senior.
     fn cut(&self, graph: &Graph, from: Index) -> Option<(Index, Index)> {
         let ring = self.ring(graph, from);
         ring.into_iter()
@@ -191,7 +195,8 @@ impl Fold {
             })
     }
 
-    /// The ring that the open rulings lead into from `from`, as (operation, what it waits for).
+    /// The ring that open rulings lead to from `from`, as pairs of an operation and the one it
+    /// depends on.
     fn ring(&self, graph: &Graph, from: Index) -> Vec<(Index, Index)> {
         let bench = self.bench(graph);
         let mut walked: Vec<(Index, Index)> = Vec::new();
@@ -214,7 +219,7 @@ impl Fold {
         walked.split_off(start)
     }
 
-    /// Seniority where an enrolment that is still open is taken to count.
+    /// Seniority, assuming that an undecided enrolment counts.
     fn presumed_seniority(&self, graph: &Graph, node: &Node) -> Seniority {
         let presumed: Vec<Option<bool>> = self
             .rulings
@@ -239,7 +244,7 @@ impl Fold {
         held.ok().flatten().map_or(Role::Reader, |(role, _)| role)
     }
 
-    /// Why an operation does not count; none if it does.
+    /// Why an operation does not count. None if it does.
     pub(super) fn why_void(&self, graph: &Graph, at: Index) -> Option<Void> {
         if self.counts(at) {
             return None;
@@ -250,7 +255,7 @@ impl Fold {
         }
     }
 
-    /// Whether an operation that sees `past` would count if it were made now.
+    /// Whether an operation with this `past` would count if it were made now.
     pub(super) fn would_count(
         &self,
         graph: &Graph,
@@ -270,7 +275,7 @@ impl Fold {
         }
     }
 
-    /// Whether any operation in `past` could have given `device` a say.
+    /// Whether any operation in `past` could have given `device` a right in the team.
     pub(super) fn is_heard_of(&self, device: &DeviceId, past: &NodeSet) -> bool {
         *device == self.recovery
             || self
@@ -292,7 +297,7 @@ impl Fold {
     }
 }
 
-/// All nodes in the order in which they are counted.
+/// All nodes in counting order.
 pub(super) fn in_order(graph: &Graph) -> Vec<Index> {
     let mut order: Vec<Index> = (0..graph.nodes().len() as Index).collect();
     order.sort_unstable_by_key(|at| graph.node(*at).order);

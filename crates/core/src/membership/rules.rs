@@ -1,8 +1,8 @@
-//! The rules: whether one operation counts, given which others do.
+//! The rules: decide whether one operation counts, given the rulings on others.
 //!
-//! Authority is judged at an operation's parents, among what counts there; beside that, only a
-//! removal or demotion that its author had not seen can take it away. A rule that needs a ruling
-//! which is still open stops as [`Stop::Blocked`] and is asked again later.
+//! An author's rights are judged at the operation's parents, by the operations that count there.
+//! Only a concurrent removal or demotion can take them away afterwards. A rule that needs an open
+//! ruling stops with [`Stop::Blocked`] and runs again later.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::id::DeviceId;
 
-/// Why a rule gives no way through.
+/// Why a rule stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// This ruling is needed first.
@@ -23,7 +23,7 @@ pub(super) enum Stop {
     Void(Void),
 }
 
-/// A device as seen from an operation.
+/// A device's standing in the past of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Unknown,
@@ -31,7 +31,7 @@ pub(super) enum Standing {
     Member { role: Role, robot: bool },
 }
 
-/// An operation before the rules. Without a place in the graph it is one that might be made now.
+/// An operation to be judged. Without a place in the graph: one that might be made now.
 pub(super) struct Case<'a> {
     pub(super) at: Option<Index>,
     pub(super) signer: DeviceId,
@@ -39,17 +39,17 @@ pub(super) struct Case<'a> {
     pub(super) past: &'a NodeSet,
 }
 
-/// Who is older, for mutual removals: depth of enrolment, the recovery key first, then the id.
+/// Seniority for mutual removals: enrolment depth, the recovery key first, then the id.
 pub(super) type Seniority = (u32, bool, DeviceId);
 
-/// What rulings are made from.
+/// The data for a ruling.
 pub(super) struct Bench<'a> {
     pub(super) graph: &'a Graph,
     pub(super) index: &'a OperationIndex,
     pub(super) recovery: DeviceId,
-    /// By node: whether it counts, none while that is open.
+    /// For each node whether it counts. None while undecided.
     pub(super) rulings: &'a [Option<bool>],
-    /// Operations and the strikes that were cut off from them to undo a knot.
+    /// Pairs of an operation and a strike that a cut made ineffective against it.
     pub(super) spared: &'a BTreeSet<(Index, Index)>,
 }
 
@@ -79,7 +79,7 @@ impl Bench<'_> {
         }
     }
 
-    /// A removal or demotion beats what its device did unseen by it.
+    /// A removal or demotion voids its device's operations that it did not know of.
     fn check_strikes(&self, case: &Case<'_>) -> Result<(), Stop> {
         let Some(at) = case.at else { return Ok(()) };
         let invite = match &case.op.kind {
@@ -144,7 +144,7 @@ impl Bench<'_> {
     fn check_authority(&self, case: &Case<'_>) -> Result<(), Stop> {
         let needs = needed(&case.op.kind, &case.signer);
         match self.standing(&case.signer, case.past)? {
-            // Any holder of its token could end it for all.
+            // Any holder of its token could otherwise end it for all others.
             Standing::Member { robot: true, .. } if matches!(&case.op.kind, Kind::Remove(remove) if remove.device == case.signer) => {
                 void(Void::RobotRole)
             }
@@ -164,7 +164,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Whether the last settings within `past` name this as the hub's key, and it was not removed there.
+    /// Whether the last settings within `past` name this key as the hub's, and it was not removed there.
     fn is_hub(&self, key: &DeviceId, past: &NodeSet) -> Result<bool, Stop> {
         for &at in self.index.hub_settings().iter().rev() {
             if past.contains(at) && self.decided(at)? {
@@ -263,7 +263,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Of several that take one name at once, the first in order has it.
+    /// If several newcomers take one name concurrently, the first in counting order gets it.
     fn check_name(&self, case: &Case<'_>, join: &Join) -> Result<(), Stop> {
         for &other in self.earlier(self.index.named(&join.newcomer.member), case) {
             let same = super::operation_index::enrolment(self.graph.node(other).kind())
@@ -295,7 +295,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The part of a list that comes before the case in the order of counting.
+    /// The part of a list before the case in counting order.
     fn earlier<'l>(&self, list: &'l [Index], case: &Case<'_>) -> &'l [Index] {
         let order: Option<Order> = case.at.map(|at| self.graph.node(at).order);
         let end =
@@ -303,7 +303,7 @@ impl Bench<'_> {
         &list[..end]
     }
 
-    /// The invite of this key, if it stands within `past`.
+    /// The invite with this key, if it is valid within `past`.
     fn invite(&self, key: &DeviceId, past: &NodeSet) -> Result<&Invite, Stop> {
         let at = self.first_counting(self.index.invites(key), past)?;
         let Some(Kind::Invite(invite)) = at.map(|at| self.graph.node(at).kind()) else {
@@ -318,7 +318,7 @@ impl Bench<'_> {
         Ok(invite)
     }
 
-    /// What `device` is, as far as `past` tells.
+    /// The standing of `device` within `past`.
     pub(super) fn standing(&self, device: &DeviceId, past: &NodeSet) -> Result<Standing, Stop> {
         if *device == self.recovery {
             return Ok(Standing::Member {
@@ -338,8 +338,8 @@ impl Bench<'_> {
         Ok(Standing::Member { role, robot })
     }
 
-    /// The role of a device within `past`, whether or not it was removed there, and whether it is
-    /// a robot. Of enrolments and role changes that did not see each other the lowest role holds.
+    /// The role of a device within `past`, even if it was removed there, and whether it is a robot.
+    /// Of concurrent enrolments and role changes the lowest role wins.
     pub(super) fn role_held(
         &self,
         device: &DeviceId,
@@ -416,7 +416,7 @@ impl Bench<'_> {
     }
 }
 
-/// The least role that may do this. Whoever is in may take itself out.
+/// The lowest role that may do this. Every member may remove itself.
 fn needed(kind: &Kind, signer: &DeviceId) -> Role {
     match kind {
         Kind::Join(_) => Role::Reader,
