@@ -60,8 +60,8 @@ fn each_length(target: &Target, seed: &[u8]) -> usize {
     2 * seed.len()
 }
 
-/// Replaces each place by a length that claims as many of the smallest items as the format's bound, and
-/// one byte beyond it.
+/// Puts at each place a length that claims the largest count, followed by that many of the smallest
+/// items: up to the format's bound, and one byte beyond it.
 fn promises(target: &Target, seed: &[u8]) -> usize {
     let places = seed.len().min(400);
     for at in 0..places {
