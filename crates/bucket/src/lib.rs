@@ -5,7 +5,7 @@
 //! verified. A presigned URL is a credential: this crate never puts one into an error or a log. The creator
 //! of a [`Hub`] must have installed a rustls provider.
 //!
-//! Whoever makes a [`Hub`] has installed a rustls provider before.
+//! Install a rustls provider before making a [`Hub`].
 
 mod bucket;
 mod download;

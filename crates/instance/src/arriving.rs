@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 /// Buffers on their way from the network. hyper's are at most some 400 KiB each.
 const QUEUE_LEN: usize = 16;
 
-/// A state that is being received, for a thread that reads it meanwhile. Reading waits for what is
-/// still to come; it fails where the state breaks off, and the reason is with who receives it.
+/// A state that is being received, for a thread that reads it meanwhile. Reads wait for data still
+/// to come. They fail if the state breaks off; the receiving side reports the reason.
 #[derive(Debug)]
 pub struct Arriving {
     buffers: mpsc::Receiver<Bytes>,

@@ -27,7 +27,7 @@ pub struct PeerInfo {
     pub served: u64,
     /// Verified blob bytes received from this peer over this connection.
     pub fetched: u64,
-    /// The part of [`Self::fetched`] that came over a lane.
+    /// The part of `fetched` that came over a lane.
     pub fetched_over_lane: u64,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct LaneOf {
     pub(crate) addr: Multiaddr,
     /// Cancelled when the device is disconnected or not trusted any more.
     pub(crate) ends: CancellationToken,
-    /// Is told of traffic on the lane.
+    /// Is notified of traffic on the lane.
     pub(crate) beside: Beside,
 }
 

@@ -1,7 +1,7 @@
 //! Connections, and the messages on them.
 //!
-//! A session is one connection's life. What was sent on one is never delivered on the next; an end
-//! that has not yet noticed that its session is over sends into the void.
+//! A session is the life of one connection. Messages of one session are never delivered on the
+//! next. An end that has not noticed the end of its session sends into the void.
 
 use std::{sync::Arc, time::Duration};
 
@@ -174,7 +174,7 @@ impl World {
         );
     }
 
-    /// Hands gossip to all neighbours that take part in the team's.
+    /// Sends gossip to all neighbours in the team's topic.
     pub(super) fn pass_on(
         &mut self,
         node: NodeId,

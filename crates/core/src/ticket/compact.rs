@@ -1,7 +1,7 @@
 //! The current form of a ticket, `podsync2-`, in at most 200 characters. A robot's token may be longer. It names no
 //! device: a device that answers at one of the addresses must show the floor's operations.
 //!
-//! It names no device: whoever answers at one of the addresses proves by the floor that it knows the team.
+//! It names no device: a device that answers must prove by the floor's operations that it knows the team.
 
 use std::net::{IpAddr, SocketAddr};
 
