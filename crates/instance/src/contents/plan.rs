@@ -1,6 +1,7 @@
-//! What a load would change, as the instance itself says: made of the objects that it would place.
+//! What a load would change, by the instance's own answer: computed from the objects that it would
+//! place.
 //!
-//! Asking is a request of its own, so that an instance which doesn't know it can't take it for a load.
+//! It is a separate request, so that an instance which doesn't know it can't mistake it for a load.
 
 use std::io;
 

@@ -121,7 +121,7 @@ class PreparedLoad:
         return planning.document(changes, failed)
 
     def _refused(self, service: str, error: CutState) -> list[Event]:
-        """For each service, in words, where nothing is loaded because of one of them."""
+        """A message for each service, if one of them prevents the whole load."""
         LOG.error("Nothing was loaded: %s", error)
         others = f"nothing of this state is loaded, because of its {service}"
         return [
