@@ -7,7 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod notify;
 mod ring;
 pub(crate) mod serve;
-pub(crate) mod teller;
+pub(crate) mod team_events;
 pub(crate) mod transfers;
 
 use std::{

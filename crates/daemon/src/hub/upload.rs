@@ -18,7 +18,7 @@ pub(crate) use self::packs::held_blob;
 use super::{state::TeamHub, sync::HubSync};
 use crate::{
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     service::{holdings::Holdings, pull::Pull},
     tasks::Tasks,
 };
@@ -31,7 +31,7 @@ pub(crate) struct Uploads {
     pub(crate) sync: Arc<HubSync>,
     pub(crate) holdings: Holdings,
     pub(crate) pull: Arc<Pull>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
 }
 

@@ -27,7 +27,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{
     answer::failure,
-    secret::{Kept, Secret},
+    secret::{Secret, SecretHash},
 };
 use crate::error::Failure;
 
@@ -48,7 +48,7 @@ pub(super) struct Files {
 }
 
 struct Stay {
-    id: Kept,
+    id: SecretHash,
     /// Goes with it.
     folder: TempDir,
     ends: Instant,
@@ -86,7 +86,7 @@ impl Files {
     fn keep(&self, folder: TempDir, path: PathBuf) -> Place {
         let id = Secret::draw();
         self.living().push(Stay {
-            id: id.kept(),
+            id: id.hash(),
             folder,
             ends: Instant::now() + LIFE,
         });
@@ -97,7 +97,7 @@ impl Files {
     }
 
     fn take(&self, id: &str) -> Option<TempDir> {
-        let id = Kept::of(id);
+        let id = SecretHash::of(id);
         let mut kept = self.living();
         let place = kept.iter().position(|stay| stay.id == id)?;
         Some(kept.remove(place).folder)

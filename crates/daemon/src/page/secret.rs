@@ -7,7 +7,7 @@ pub(super) struct Secret(String);
 
 /// What is kept of one. Two are compared in constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept(blake3::Hash);
+pub(super) struct SecretHash(blake3::Hash);
 
 impl Secret {
     pub(super) fn draw() -> Self {
@@ -22,12 +22,12 @@ impl Secret {
         &self.0
     }
 
-    pub(super) fn kept(&self) -> Kept {
-        Kept::of(&self.0)
+    pub(super) fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.0)
     }
 }
 
-impl Kept {
+impl SecretHash {
     pub(super) fn of(secret: &str) -> Self {
         Self(blake3::hash(secret.as_bytes()))
     }
@@ -39,8 +39,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(hidden)")
+        f.write_str("SecretHash(hidden)")
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::secret::{Kept, Secret};
+use super::secret::{Secret, SecretHash};
 
 /// How long a token is good: a browser has to start.
 pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(120);
@@ -29,13 +29,13 @@ pub(super) struct Sessions {
 
 #[derive(Default)]
 struct Inside {
-    tokens: Vec<(Kept, Instant)>,
+    tokens: Vec<(SecretHash, Instant)>,
     sessions: Vec<Session>,
 }
 
 struct Session {
-    cookie: Kept,
-    key: Kept,
+    cookie: SecretHash,
+    key: SecretHash,
     ends: Instant,
     /// A clone of it is with each request that is being answered.
     used: Arc<()>,
@@ -69,13 +69,13 @@ impl Sessions {
         let token = Secret::draw();
         let tokens = &mut self.living().tokens;
         make_room(tokens, MAX_TOKENS);
-        tokens.push((token.kept(), Instant::now() + TOKEN_LIFE));
+        tokens.push((token.hash(), Instant::now() + TOKEN_LIFE));
         token
     }
 
     /// Spends a token; none where it is wrong, old or spent.
     pub(super) fn begin(&self, token: &str) -> Option<Begun> {
-        let shown = Kept::of(token);
+        let shown = SecretHash::of(token);
         let mut inside = self.living();
         let place = inside.tokens.iter().position(|(kept, _)| *kept == shown)?;
         inside.tokens.remove(place);
@@ -86,8 +86,8 @@ impl Sessions {
         make_room(&mut inside.sessions, MAX_SESSIONS);
         let ended = self.stopping.child_token();
         inside.sessions.push(Session {
-            cookie: begun.cookie.kept(),
-            key: begun.key.kept(),
+            cookie: begun.cookie.hash(),
+            key: begun.key.hash(),
             ends: Instant::now() + IDLE_LIFE,
             used: Arc::new(()),
             _end: ended.clone().drop_guard(),
@@ -98,7 +98,7 @@ impl Sessions {
 
     /// Whether somebody is in a session, which goes on by that. A browser that follows a link has no key to show.
     pub(super) fn admit(&self, cookie: &str, key: Option<&str>) -> Option<InUse> {
-        let (cookie, key) = (Kept::of(cookie), key.map(Kept::of));
+        let (cookie, key) = (SecretHash::of(cookie), key.map(SecretHash::of));
         let mut inside = self.living();
         let session = inside
             .sessions
@@ -112,7 +112,7 @@ impl Sessions {
     }
 
     pub(super) fn end(&self, cookie: &str) {
-        let cookie = Kept::of(cookie);
+        let cookie = SecretHash::of(cookie);
         self.living()
             .sessions
             .retain(|session| session.cookie != cookie);

@@ -31,9 +31,9 @@ use crate::{
     clock::now_ms,
     emulator::{connect, own_token},
     error::Failure,
-    events::teller::Teller,
-    kept::Kept,
+    events::team_events::TeamEvents,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         disk::usage,
@@ -58,10 +58,10 @@ const MESSAGE: &str = "autosave";
 pub(crate) struct Autosaver {
     pub(crate) node: Node,
     pub(crate) log: Log,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) save: Arc<Save>,
     pub(crate) holdings: Holdings,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
     /// One at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
@@ -120,7 +120,7 @@ impl Handle<StopAutosave> for Autosaver {
                 .into());
         };
         self.changed.notify_one();
-        let name = self.teller.team_name(team).await;
+        let name = self.team_events.team_name(team).await;
         Ok(AutosaveStopped {
             team: name.ok_or_else(Failure::left_team)?,
             pod: call.pod,
@@ -189,7 +189,7 @@ fn sound(call: &Autosave) -> Result<How, ApiError> {
 /// What is saved by itself, as people are told it.
 pub(crate) async fn all(
     node: &Node,
-    autosaves: &Kept<Autosaves>,
+    autosaves: &Persisted<Autosaves>,
 ) -> Result<Vec<Autosaved>, Failure> {
     let list = autosaves.get()?;
     let read = node.read(move |engine| {
@@ -276,7 +276,9 @@ impl Autosaver {
                 let error = ApiError::from(failure);
                 tracing::warn!(pod = %autosaving.pod, %error, "an autosave failed");
                 let (team, pod) = (autosaving.team, &autosaving.pod);
-                self.teller.trouble(team, Some(pod), None, &error).await;
+                self.team_events
+                    .trouble(team, Some(pod), None, &error)
+                    .await;
             }
             due.insert(key, Instant::now() + Duration::from_secs(every));
         }
@@ -336,7 +338,9 @@ impl Autosaver {
             let text = format!("{} lacks {service}: {why}", saved.reference);
             let error = ApiError::new(ErrorCode::Instance, text)
                 .hint("`podsync save` says all that can't be saved");
-            self.teller.trouble(team, Some(pod), None, &error).await;
+            self.team_events
+                .trouble(team, Some(pod), None, &error)
+                .await;
         }
         Ok(Some(saved.reference))
     }

@@ -12,7 +12,7 @@ use podsync_core::{TeamId, engine::Command, reference::Reference};
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -38,7 +38,7 @@ pub(crate) struct Catalog {
     pub(crate) holdings: Holdings,
     pub(crate) inspect: Inspect,
     pub(crate) locator: Locator,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
 }
 
@@ -309,7 +309,7 @@ impl Catalog {
                 shared: false,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 }
 

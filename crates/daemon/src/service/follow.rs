@@ -22,10 +22,10 @@ use crate::{
     call::{Context, Handle},
     emulator::{connect, own_token},
     error::{Failure, Stopped},
-    events::{Listener, teller::Teller},
-    kept::Kept,
+    events::{Listener, team_events::TeamEvents},
     metered::Metered,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         find::Patience,
@@ -45,10 +45,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Follower {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
-    pub(crate) follows: Kept<Follows>,
+    pub(crate) follows: Persisted<Follows>,
     pub(crate) pull: Arc<Pull>,
     pub(crate) load: Arc<Load>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
     pub(crate) pause: Arc<Pause>,
     pub(crate) metered: Arc<Metered>,
@@ -107,7 +107,7 @@ impl Handle<Unfollow> for Follower {
                 .hint("`podsync status` lists what is followed")
                 .into());
         }
-        let name = self.teller.team_name(team).await;
+        let name = self.team_events.team_name(team).await;
         Ok(Unfollowed {
             team: name.ok_or_else(Failure::left_team)?,
             pod: call.pod,
@@ -135,7 +135,10 @@ async fn check_is_here(into: &LoadInto) -> Result<(), Failure> {
 }
 
 /// What is followed, as people are told it.
-pub(crate) async fn all(node: &Node, follows: &Kept<Follows>) -> Result<Vec<Followed>, Failure> {
+pub(crate) async fn all(
+    node: &Node,
+    follows: &Persisted<Follows>,
+) -> Result<Vec<Followed>, Failure> {
     let list = follows.get()?;
     let read = node.read(move |engine| {
         let named = |following| followed(engine, following);
@@ -173,7 +176,7 @@ impl Follower {
 
     /// It ends with the engine alone.
     async fn follow(&self) -> Result<(), Stopped> {
-        let mut events = self.teller.events.listen();
+        let mut events = self.team_events.events.listen();
         loop {
             let is_whole = self.round().await?;
             self.wait_for_news(&mut events, is_whole).await;
@@ -237,7 +240,7 @@ impl Follower {
                 let reference = format!("{pod}@{}", version.short());
                 let error = ApiError::from(failure);
                 tracing::warn!(%reference, %error, "podsync could not pull a pod that it follows");
-                self.teller
+                self.team_events
                     .trouble(team, Some(pod), Some(&reference), &error)
                     .await;
                 return Ok(false);
@@ -318,7 +321,9 @@ impl Follower {
             "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
         ));
         tracing::warn!(%pod, %error, "podsync could not load a pod that it follows");
-        self.teller.trouble(team, Some(pod), None, &error).await;
+        self.team_events
+            .trouble(team, Some(pod), None, &error)
+            .await;
     }
 
     async fn load_one(

@@ -23,9 +23,9 @@ use crate::{
     call::{Context, Handle},
     emulator::connect,
     error::Failure,
-    events::teller::Teller,
-    kept::Kept,
+    events::team_events::TeamEvents,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         disk::evictor::Evictor,
@@ -58,9 +58,9 @@ pub(crate) struct Load {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) last: LastLoads,
     pub(crate) clean: CleanStates,
-    pub(crate) follows: Kept<Follows>,
+    pub(crate) follows: Persisted<Follows>,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
 }
 
 impl Handle<pods::Load> for Load {
@@ -354,7 +354,7 @@ impl Load {
                 checkpoint: loaded.checkpoint.clone(),
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 
     async fn tell_of_undo(
@@ -377,7 +377,7 @@ impl Load {
                 checkpoint: None,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 }
 

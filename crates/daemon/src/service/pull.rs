@@ -30,7 +30,7 @@ use tokio::{
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::{teller::Teller, transfers::About},
+    events::{team_events::TeamEvents, transfers::About},
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -59,7 +59,7 @@ pub(crate) struct Pull {
     pub(crate) holdings: Holdings,
     pub(crate) fetcher: Fetcher,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     /// When the daemon was.
     pub(crate) started: Instant,
 }
@@ -136,7 +136,7 @@ impl Pull {
             pod: record.publication.pod.clone(),
             reference: named.reference.clone(),
         };
-        let transferring = self.teller.transfer(team, about).await;
+        let transferring = self.team_events.transfer(team, about).await;
         let packs = record.packs().iter().map(|pack| pack.len);
         let len = packs.sum::<u64>() + record.manifest().len;
         let wanted = format!("{} ({})", named.reference, bytes(len));
@@ -168,7 +168,7 @@ impl Pull {
                 fetched: pulled.fetched,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
         Ok((held, pulled))
     }
 

@@ -14,8 +14,8 @@ use crate::{
     call::{Context, Handle},
     emulator::connect,
     error::Failure,
-    kept::Kept,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         autosave::list::{Autosave, Autosaves},
         choose::team_of,
@@ -28,7 +28,7 @@ use crate::{
 pub(crate) struct Restorer {
     pub(crate) settings: Arc<Settings>,
     pub(crate) node: Node,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) load: Arc<Load>,
 }
 

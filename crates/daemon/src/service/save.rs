@@ -22,7 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -53,7 +53,7 @@ pub(crate) struct Save {
     pub(crate) share: Arc<Share>,
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
 }
 
 impl Handle<pods::Save> for Save {
@@ -173,7 +173,7 @@ impl Save {
                 new_len: saved.new_len,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 
     /// A state that is the same as in an earlier version was saved then, and the team may have a later one.

@@ -106,7 +106,7 @@ impl Uploads {
             pod: held.pod.clone(),
             reference: reference.unwrap_or_else(|| format!("{}@{version}", held.pod)),
         };
-        Ok(self.teller.transfer(team, about).await)
+        Ok(self.team_events.transfer(team, about).await)
     }
 
     /// The version that an entry of the own feed published, whole on this machine again if it was not.

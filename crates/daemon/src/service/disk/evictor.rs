@@ -17,7 +17,7 @@ use podsync_store::{Home, Log};
 use crate::{
     clock::now_ms,
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -48,7 +48,7 @@ pub(crate) struct Evictor {
     pub(crate) holdings: Holdings,
     pub(crate) surveyor: Surveyor,
     pub(crate) hubs: Arc<HubSync>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
     /// One eviction at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
@@ -217,7 +217,7 @@ impl Evictor {
                 elsewhere: evicted.elsewhere.clone(),
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
         Ok(())
     }
 }

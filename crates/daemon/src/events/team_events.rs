@@ -14,14 +14,14 @@ use crate::node::handle::Node;
 
 /// A handle.
 #[derive(Clone)]
-pub(crate) struct Teller {
+pub(crate) struct TeamEvents {
     pub(crate) node: Node,
     pub(crate) events: Events,
 }
 
-impl Teller {
+impl TeamEvents {
     /// Tells of something in a team; of a team that this home has left there is nobody to tell.
-    pub(crate) async fn tell(&self, team: TeamId, make: impl FnOnce(TeamName) -> Happened) {
+    pub(crate) async fn publish(&self, team: TeamId, make: impl FnOnce(TeamName) -> Happened) {
         if let Some(name) = self.team_name(team).await {
             self.events.tell(make(name));
         }

@@ -21,7 +21,7 @@ const MAX_LEN: u64 = 4 << 20;
 const FORMAT: u32 = 1;
 
 /// A handle; clones are about the same file.
-pub(crate) struct Kept<T>(Arc<Shared<T>>);
+pub(crate) struct Persisted<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     path: PathBuf,
@@ -37,13 +37,13 @@ struct Document<T> {
     content: T,
 }
 
-impl<T> Clone for Kept<T> {
+impl<T> Clone for Persisted<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Kept<T>
+impl<T> Persisted<T>
 where
     T: Serialize + DeserializeOwned + Default + Clone + Send + 'static,
 {
@@ -70,8 +70,8 @@ where
         &self,
         change: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, Failure> {
-        let kept = self.clone();
-        tokio::task::spawn_blocking(move || kept.change_now(change)).await?
+        let file = self.clone();
+        tokio::task::spawn_blocking(move || file.change_now(change)).await?
     }
 
     fn change_now<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Failure> {
@@ -141,7 +141,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
 mod tests {
     use super::*;
 
-    type Names = Kept<Vec<String>>;
+    type Names = Persisted<Vec<String>>;
 
     #[tokio::test]
     async fn what_was_changed_is_there_at_the_next_start() {
