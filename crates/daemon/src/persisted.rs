@@ -1,6 +1,6 @@
-//! A small file of the home: read when the daemon starts, and replaced whole, durably, with each change.
+//! A small JSON file in the home. The daemon reads it at its start and replaces it atomically with each change.
 //!
-//! One that can't be read is left as it is: nothing is made of it, and nothing is written over it.
+//! A file that can't be read is never overwritten: `get` and `change` return the read error until it is moved away.
 
 use std::{
     fs::File,
@@ -15,17 +15,17 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Failure;
 
-/// More is no file of ours.
+/// Bytes. podsync never writes a longer file, so a longer one is refused.
 const MAX_LEN: u64 = 4 << 20;
-/// The form that this podsync writes.
+/// The format version that this podsync writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 
-/// A handle; clones are about the same file.
+/// A handle; clones share one file.
 pub(crate) struct Persisted<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     path: PathBuf,
-    /// One change at a time.
+    /// Serialises changes.
     turn: Mutex<()>,
     content: Mutex<Result<T, ApiError>>,
 }
@@ -47,7 +47,7 @@ impl<T> Persisted<T>
 where
     T: Serialize + DeserializeOwned + Default + Clone + Send + 'static,
 {
-    /// Reads the file, if it is there.
+    /// Reads the file. A missing file gives the default value.
     pub(crate) fn open(path: PathBuf) -> Self {
         let content = read(&path);
         if let Err(error) = &content {
@@ -60,12 +60,12 @@ where
         }))
     }
 
-    /// What is in it now.
+    /// Returns a copy of the content, or the error of reading the file.
     pub(crate) fn get(&self) -> Result<T, ApiError> {
         self.content().clone()
     }
 
-    /// Changes it; the change is durable when this returns.
+    /// Applies `change` and writes the file. The change is durable when this returns.
     pub(crate) async fn change<R: Send + 'static>(
         &self,
         change: impl FnOnce(&mut T) -> R + Send + 'static,

@@ -1,4 +1,4 @@
-//! How each service is built: one function a service, which names what it uses and nothing else.
+//! Builds the services. Each has one function, which names exactly what the service uses.
 
 mod parts;
 
@@ -391,7 +391,7 @@ impl Shared {
         }
     }
 
-    /// None where nobody is there to look, or nobody wants any.
+    /// `None` if there is no desktop, or the settings turn notifications off.
     pub(super) fn notifier(&self) -> Option<Notifier> {
         let is_wanted = self.settings.notify && notify::has_desktop();
         is_wanted.then(|| Notifier {

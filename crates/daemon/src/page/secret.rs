@@ -1,11 +1,11 @@
-//! Secrets of the page: drawn here, shown once, kept as hashes.
+//! Secrets of the page. The daemon generates each one, shows it once and stores only its hash.
 
 use std::fmt;
 
-/// A secret as whoever shows it has it.
+/// A secret in the clear, as the browser sends it.
 pub(super) struct Secret(String);
 
-/// What is kept of one. Two are compared in constant time.
+/// The BLAKE3 hash of a secret, which the daemon stores. Comparison takes constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct SecretHash(blake3::Hash);
 

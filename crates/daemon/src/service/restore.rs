@@ -1,4 +1,4 @@
-//! Restore: the newest autosave, back into the instance that was restarted.
+//! Restore: loads the newest autosave into an instance that was restarted.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Gives instances back what was saved of them.
+/// Restores instances from their autosaves.
 pub(crate) struct Restorer {
     pub(crate) settings: Arc<Settings>,
     pub(crate) node: Node,
@@ -82,7 +82,8 @@ impl Handle<Restore> for Restorer {
 }
 
 impl Restorer {
-    /// The pod that an instance is given back by itself; none where the setting names none that it is saved to.
+    /// The pod that is restored automatically into an instance. `None` if `auto_restore` names none of the pods
+    /// that it is saved to.
     fn by_setting(&self, team: TeamId, endpoint: &str) -> Result<Option<PodName>, Failure> {
         let started: Endpoint = endpoint.parse().map_err(podsync_instance::Error::from)?;
         let is_of = |said: &str| said.parse::<Endpoint>().is_ok_and(|said| said == started);
