@@ -46,12 +46,12 @@ pub(crate) struct How {
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
     #[command(flatten)]
-    agree: Agree,
+    consents: LoadConsents,
 }
 
 /// Agreement beforehand to what a load asks about.
 #[derive(Debug, Args)]
-pub(super) struct Agree {
+pub(super) struct LoadConsents {
     /// Load even if the emulator's current state cannot be saved completely first
     #[arg(long)]
     without_checkpoint: bool,
@@ -83,11 +83,11 @@ pub(crate) enum Merge {
 impl How {
     /// Whether anything was said that only matters to a load.
     pub(super) fn is_said(&self) -> bool {
-        self.agree.is_said() || !self.services.is_empty()
+        self.consents.is_said() || !self.services.is_empty()
     }
 }
 
-impl Agree {
+impl LoadConsents {
     pub(super) fn is_yes(&self) -> bool {
         self.all.yes
     }
@@ -156,10 +156,10 @@ pub(super) async fn into_instance(
         wait_s: wait.time().as_secs(),
         until_shared: wait.is_until_shared(),
         sources: wait.sources(),
-        consents: how.agree.consents(),
+        consents: how.consents.consents(),
         once: false,
     };
-    call_agreed_over(connection, request, how.agree.is_yes()).await
+    call_agreed_over(connection, request, how.consents.is_yes()).await
 }
 
 pub(super) fn words(loaded: &pods::Loaded) -> String {

@@ -13,7 +13,7 @@ use crate::{
     call::{call, call_agreed},
     command::{
         autosave,
-        load::{self, Agree, Merge, account_for},
+        load::{self, LoadConsents, Merge, account_for},
     },
     context::{Context, Needs},
 };
@@ -39,7 +39,7 @@ pub(crate) struct RunHook {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::time::length)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
-    agree: Agree,
+    consents: LoadConsents,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -120,11 +120,12 @@ async fn restore(context: &Context, run: RunHook) -> Result<(), ApiError> {
         endpoint: run.endpoint.url.clone(),
         token: auth_token(),
         merge: Merge::Overwrite.to_string(),
-        consents: run.agree.consents(),
+        consents: run.consents.consents(),
         once: true,
     };
-    let ask =
-        |request: follow::Restore| call_agreed(context, Needs::Home, request, run.agree.is_yes());
+    let ask = |request: follow::Restore| {
+        call_agreed(context, Needs::Home, request, run.consents.is_yes())
+    };
     let restored = match ask(request.clone()).await {
         // Now it is known that there is something to wait for.
         Err(error) if error.code == ErrorCode::Instance => {
@@ -152,10 +153,10 @@ async fn load_version(context: &Context, run: RunHook, reference: String) -> Res
         until_shared: true,
         sources: pods::Sources::Any,
         services: Vec::new(),
-        consents: run.agree.consents(),
+        consents: run.consents.consents(),
         once: true,
     };
-    let loaded = call_agreed(context, Needs::Network, request, run.agree.is_yes()).await?;
+    let loaded = call_agreed(context, Needs::Network, request, run.consents.is_yes()).await?;
     context.printer.result(&loaded, |loaded| {
         if loaded.already {
             format!("The emulator at {url} already has {}.", loaded.reference)
