@@ -24,7 +24,7 @@ pub(crate) use self::{
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) printer: Printer,
-    /// Whom the command runs as, where it has a token.
+    /// The robot that the command runs as, if it has a token.
     robot: Option<Robot>,
     /// Cancelled by a signal: a daemon inside this process ends in good order.
     pub(crate) stop: CancellationToken,

@@ -102,7 +102,7 @@ pub(crate) async fn restore(context: &Context, command: Restore) -> Result<(), A
     }
 }
 
-/// What came of it, where something did.
+/// The result, if there was something to restore.
 pub(crate) fn words(restored: &follow::Restored) -> String {
     let Some(loaded) = &restored.loaded else {
         return String::new();

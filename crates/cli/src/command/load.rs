@@ -34,7 +34,7 @@ pub(crate) struct Load {
     requirements: Requirements,
 }
 
-/// Where a version is loaded, and what was said yes to beforehand.
+/// Where a version is loaded, and the consents given beforehand.
 #[derive(Debug, Args)]
 pub(crate) struct How {
     #[command(flatten)]
@@ -49,7 +49,7 @@ pub(crate) struct How {
     consents: LoadConsents,
 }
 
-/// Agreement beforehand to what a load asks about.
+/// Consents given beforehand, so that a load doesn't ask.
 #[derive(Debug, Args)]
 pub(super) struct LoadConsents {
     /// Load even if the emulator's current state cannot be saved completely first
@@ -81,7 +81,7 @@ pub(crate) enum Merge {
 }
 
 impl How {
-    /// Whether anything was said that only matters to a load.
+    /// Whether the user gave a flag that only matters to a load.
     pub(super) fn is_said(&self) -> bool {
         self.consents.is_said() || !self.services.is_empty()
     }
@@ -140,7 +140,7 @@ async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiErr
     account_for(&connection.context.printer, &loaded.failed)
 }
 
-/// Loads, and asks for what has to be agreed to.
+/// Loads, and asks for the consents that are missing.
 pub(super) async fn into_instance(
     connection: &Connection<'_>,
     reference: String,
@@ -221,7 +221,7 @@ async fn dry_run(
     .hint("nothing was changed"))
 }
 
-/// Why a forecast may not come true to the letter.
+/// Warns that the load may change other things than the forecast says.
 const UNPLANNED: &str = "This compares two lists of resources. The instance has made no plan: it has no companion plugin, \
      it is not on this machine, or nothing of the signer's device was loaded here before.";
 

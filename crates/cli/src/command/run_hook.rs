@@ -86,7 +86,7 @@ async fn ready(context: &Context, run: RunHook) -> Result<(), ApiError> {
     }
 }
 
-/// Why it never was is told by the load itself.
+/// The load itself reports why the emulator never became ready.
 async fn wait_until_ready(run: &RunHook) {
     let url = &run.endpoint.url;
     let tries = run.timeout.as_millis() / POLL.as_millis();
@@ -113,7 +113,7 @@ async fn may_restore(context: &Context) -> bool {
     runs.is_ok_and(|client| client.is_some()) || context.settings().is_ok_and(says)
 }
 
-/// What the settings of the daemon say is given back: this may run where only its socket is.
+/// The daemon's settings decide what to restore: this command may run where only the daemon's socket is.
 async fn restore(context: &Context, run: RunHook) -> Result<(), ApiError> {
     let request = follow::Restore {
         pod: None,
