@@ -1,7 +1,7 @@
 //! Where a command runs: its home, its printer, its robot, and the way to a daemon.
 //!
-//! All daemons are reached over the same socket by the same client: one that runs, one started in the
-//! background, or one inside this process. There is no second code path.
+//! The same client reaches every daemon over the same socket: one that runs, one started in the background,
+//! or one inside this process. There is no second code path.
 
 mod client;
 mod home;

@@ -142,8 +142,8 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
         () = interrupted(drains) => context.stop.cancel(),
         outcome = &mut command => return outcome,
     }
-    // What a daemon inside this process writes has to be over: a save clears away what it wrote. Who doesn't want
-    // to wait for that interrupts once more.
+    // A daemon inside this process must finish its writes first: a save removes what it wrote. A second
+    // interrupt ends this wait.
     tokio::select! {
         _ = tokio::time::timeout(HOSTED_GRACE, command) => {}
         () = interrupted(false) => {}

@@ -57,8 +57,8 @@ async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Runnin
     .hint("remove --cache, or give some jobs another folder"))
 }
 
-/// Starts a daemon that stays. One that can't start says why, and that is told; one that doesn't answer is ended
-/// again: no process is left behind.
+/// Starts a daemon that stays. If it can't start, it says why, and the command passes that on. A daemon that
+/// doesn't answer is ended again: no process is left behind.
 pub(super) async fn start_in_background(
     home: &Path,
     client: &Client,

@@ -1,4 +1,4 @@
-//! The daemon of a home by whoever keeps it running: this machine's supervisor where a service is installed, or a
+//! A home's daemon, and what keeps it running: this machine's supervisor where a service is installed, or a
 //! process in the background.
 
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Context {
         })
     }
 
-    /// Ends the daemon where one runs, and starts one that stays.
+    /// Ends the daemon if one runs, and starts one in the background.
     pub(crate) async fn restart_daemon(&self) -> Result<node::Status, ApiError> {
         let home = self.home()?;
         initialised(&home)?;

@@ -38,7 +38,7 @@ impl Launchd {
             )
             .hint("set HOME")
         })?;
-        // The home belongs to whoever uses it; before it is made, the user's own folder does.
+        // The home belongs to its user. Before podsync makes it, look at the owner of the user's folder.
         let owner = home.metadata().or_else(|_| folder.metadata());
         let owner = owner.map_err(|error| {
             let text = format!("podsync cannot look at {}: {error}", folder.display());
