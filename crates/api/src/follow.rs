@@ -108,7 +108,7 @@ pub struct AutosaveStopped {
     pub versions: usize,
 }
 
-/// Saves an instance that is about to stop, to all pods whose autosaves are set for that.
+/// Saves this instance, which is about to stop, to all pods whose autosaves are set for that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SaveBeforeStop {
@@ -147,8 +147,8 @@ call!(Restore => Restored, Team, "restore");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Restored {
-    /// When the state was saved, in Unix milliseconds. Null if no pod is set to be restored, or it has no
-    /// autosave yet.
+    /// When the state was saved, Unix milliseconds; none where no pod is set to be restored, or there is no autosave
+    /// of it yet.
     #[serde(default)]
     pub saved_ms: Option<u64>,
     #[serde(default)]
