@@ -14,9 +14,12 @@ use tokio::process::Command;
 /// The first Python that both LocalStacks run in.
 const OLDEST: (u32, u32) = (3, 13);
 
-/// Asks a Python which packages it has, as one line of JSON.
+/// Asks a Python which packages it has, as one line of JSON. A folder `localstack` where the user happens to be is no
+/// package.
 pub(super) const LOOK: &str = r"
-import importlib.metadata, importlib.util, json, sys, sysconfig
+import sys
+sys.path = [folder for folder in sys.path if folder]
+import importlib.metadata, importlib.util, json, sysconfig
 def version(name):
     try:
         return importlib.metadata.version(name)
