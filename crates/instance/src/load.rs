@@ -8,7 +8,7 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use futures::Stream;
 use podsync_core::manifest::Emulator;
-use reqwest::{Body, Method, Response, header};
+use reqwest::{Body, Method, Response, Url, header};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -95,7 +95,8 @@ impl Instance {
                 }
             },
         };
-        let sent = self.send(PATH, state, &request, &mut on_progress).await;
+        let url = self.endpoint().at(PATH);
+        let sent = self.send(url, state, &request, &mut on_progress).await;
         let response = match sent {
             Ok(response) => response,
             Err(Unsent::Refused(error)) => return Err(error),
@@ -120,14 +121,14 @@ impl Instance {
     /// Posts a state for inspection only: a failure has changed nothing.
     pub(crate) async fn post_state<S>(
         &self,
-        path: &str,
+        url: Url,
         state: S,
         request: &LoadRequest<'_>,
     ) -> Result<Response, Error>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        self.send(path, state, request, &mut |_| {})
+        self.send(url, state, request, &mut |_| {})
             .await
             .map_err(|unsent| match unsent {
                 Unsent::Refused(error) => error,
@@ -142,7 +143,7 @@ impl Instance {
     /// Sends the state and waits for the head of the answer.
     async fn send<S>(
         &self,
-        path: &str,
+        mut url: Url,
         state: S,
         request: &LoadRequest<'_>,
         on_progress: &mut (dyn FnMut(LoadProgress) + Send),
@@ -150,7 +151,6 @@ impl Instance {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let mut url = self.endpoint().at(path);
         url.query_pairs_mut()
             .append_pair("merge", request.merge.as_str());
         let (

@@ -79,14 +79,16 @@ impl Plan {
 }
 
 impl Instance {
-    /// What loading a zip would change. It may be without the bodies of objects: they change nothing
-    /// of the answer. `None` where this instance can't say.
+    /// What loading a zip would change. The zip must be without what is under `assets/`: bodies change
+    /// nothing of the answer. `None` where this instance can't say.
     pub async fn plan<S>(&self, state: S, request: LoadRequest<'_>) -> Result<Option<Plan>, Error>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let environment = self.environment().await?;
-        let response = self.post_state(PATH, state, &request).await?;
+        let mut url = self.endpoint().at(PATH);
+        url.query_pairs_mut().append_pair("assets", "omitted");
+        let response = self.post_state(url, state, &request).await?;
         match response.status() {
             StatusCode::OK => {
                 let answer = self.collect(response).await?;

@@ -110,7 +110,8 @@ class PodRoutes:
     def plan(self, request: Request) -> Response:
         prepared, spooled = _prepared(request)
         with spooled, gate.closed():
-            return Response.for_json(prepared.plan())
+            omitted = request.args.get("assets") == "omitted"
+            return Response.for_json(prepared.plan(assets_omitted=omitted))
 
     @route("/_localstack/state/reset", methods=["POST"])
     @_refuse_pages
