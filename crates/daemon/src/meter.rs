@@ -1,4 +1,4 @@
-//! From the pack room's counts to the progress that a call reports.
+//! Converts the byte counts of the `pack` crate into a call's progress reports.
 
 use std::sync::{
     Arc,
@@ -33,12 +33,12 @@ impl Meter {
         }
     }
 
-    /// Where a total is said that only the way shows.
+    /// The total, which can be set later; 0 if it is unknown.
     pub(crate) fn total(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.total)
     }
 
-    /// While this is set it counts, and tells nobody.
+    /// While this is set, bytes are counted but not reported.
     pub(crate) fn muted(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.muted)
     }

@@ -78,7 +78,7 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
 
 struct Team {
     alice: DemoHome,
-    /// None once he was killed.
+    /// `None` once the demo has killed his daemon.
     bob: Option<DemoHome>,
     carol: DemoHome,
 }

@@ -11,15 +11,15 @@ use std::{
 use super::HomeError;
 use crate::StoreError;
 
-/// The most that is read of what a holder wrote about itself.
+/// The most bytes to read of a holder's note.
 const MAX_HOLDER_LEN: u64 = 200;
 /// Where Linux shows the open files of a process.
 const PROCESSES: &str = "/proc";
 
-/// Who holds a home, as it says itself. It may have only just taken it.
+/// The holder of a home, from its own note. It may have only just taken the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process; none where it has not said so yet.
+    /// Its process id. None if it is not written yet.
     pub process: Option<u32>,
     pub purpose: String,
 }
@@ -53,15 +53,15 @@ impl Holder {
         })
     }
 
-    /// Whether the process that it names has the lock open. What a lock says may be of a process before, or of
-    /// another machine or container that sees the same folder.
+    /// Whether the process in the note has the lock open. The note may be of an earlier process, or of another
+    /// machine or container that shares the folder.
     pub(super) fn has_open(&self, path: &Path) -> bool {
         let Some(id) = self.process else {
             return false;
         };
         let open = Path::new(PROCESSES).join(id.to_string()).join("fd");
         if !Path::new(PROCESSES).join("self/fd").exists() {
-            // No such folder on this system: it is taken at its word.
+            // This system doesn't show open files: trust the note.
             return true;
         }
         let (Ok(lock), Ok(files)) = (path.metadata(), open.read_dir()) else {
@@ -75,7 +75,7 @@ impl Holder {
     }
 }
 
-/// Who holds the lock at `path` now; none where nobody does. Nothing is made or changed.
+/// The current holder of the lock at `path`. None if it is free. Changes nothing.
 pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -92,7 +92,7 @@ pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
     }
 }
 
-/// Locks `path` and writes into it who holds it.
+/// Locks `path` and writes the holder into it.
 pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     let failed = |error| StoreError::io("lock", path, 0, error);
     let mut file = OpenOptions::new()
@@ -101,7 +101,7 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
         .read(true)
         .write(true)
         .mode(0o600)
-        // What is behind a link isn't ours to write to.
+        // Don't write through a link to a foreign file.
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
         .map_err(failed)?;
@@ -134,7 +134,7 @@ fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
     writeln!(file, "process {} ({purpose})", std::process::id())
 }
 
-/// Whether a file was written by [`hold`], or is what a crash leaves of it.
+/// Whether a file was written by [`hold`], completely or up to a crash.
 pub(super) fn is_one(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;
