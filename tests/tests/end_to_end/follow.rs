@@ -149,7 +149,7 @@ fn over_a_metered_link_nothing_comes_that_nobody_asked_for() -> Result<()> {
     let (alice, mut bob) = alice_and_bob()?;
     bob.run(&["follow", "orders"])?.ok()?;
     let address = alice.address()?;
-    let restart = |bob: &mut Home, link: &str| {
+    let restart = |bob: &mut Home, link: &str| -> Result<()> {
         bob.stop()?;
         let path = path_where_the_link_is(bob, link)?;
         let listen = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer"];

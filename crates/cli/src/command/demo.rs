@@ -49,7 +49,8 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
     save_localstack(&teller, &team).await?;
     let size = demo.size * 1_000_000;
     let made = format!("making up a state of {}", bytes(size));
-    let state = State::make(&folder.path().join("state"), size);
+    let path = folder.path().join("state");
+    let state = State::make(&path, size);
     let state = teller.during(&made, state).await?;
     let mut shared = share_and_pull(&teller, &team, &state).await?;
     shared += change(&teller, &team, &state).await?;

@@ -41,7 +41,9 @@ impl<'a> Bar<'a> {
             self.bar.set_prefix(name(progress.stage));
             self.bar.set_style(line.style());
             self.bar.reset();
-            self.bar.enable_steady_tick(TICK);
+            if !self.bar.is_hidden() {
+                self.bar.enable_steady_tick(TICK);
+            }
         } else if self.line != Some(line) {
             self.bar.set_style(line.style());
         }
@@ -98,7 +100,9 @@ impl<'a> Spinner<'a> {
     pub(crate) fn begin(&self, what: &str) {
         self.bar.set_message(printable(what));
         self.bar.reset();
-        self.bar.enable_steady_tick(TICK);
+        if self.is_seen() {
+            self.bar.enable_steady_tick(TICK);
+        }
     }
 
     /// A line above it.

@@ -52,6 +52,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["Events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/gc": {
         parameters: {
             query?: never;
@@ -927,10 +943,7 @@ export interface components {
              * @description Bytes of packs and manifests held before and after.
              */
             before: number;
-            /**
-             * @description Why the bucket could not be asked whether it has the only copies too; none where it was, or there
-             *     was nothing to ask about.
-             */
+            /** @description Why the bucket could not be asked for the only copies. Null if it was asked, or there was no need to. */
             bucket_unknown?: string | null;
             /**
              * Format: int64
@@ -981,6 +994,8 @@ export interface components {
             before: string;
             changes: components["schemas"]["Changes"];
         };
+        /** @enum {string} */
+        Direction: "pull" | "upload";
         Dropped: {
             reference: string;
             /** @description Whether the version was shared, so that the drop is announced to the team. */
@@ -1029,6 +1044,16 @@ export interface components {
          * @enum {string}
          */
         ErrorCode: "internal" | "invalid" | "not_found" | "ambiguous" | "forbidden" | "untrusted" | "unreachable" | "instance" | "incompatible" | "disk" | "busy" | "bad_state" | "ticket" | "cancelled" | "no_daemon" | "unconfirmed" | "stale";
+        /** @description Something that happened. */
+        Event: components["schemas"]["Happened"] & {
+            /** @description The event's id within one run of the daemon. Null for events that are never sent again. */
+            id?: string | null;
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            time_ms: number;
+        };
         Evicted: {
             /**
              * Format: int64
@@ -1036,9 +1061,9 @@ export interface components {
              */
             bytes: number;
             /**
-             * @description Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
-             *     with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
-             *     where it has all of it, and was asked because nobody else keeps it.
+             * @description Names of those who say they have part or all of it. Among devices with the same bytes, the one with the
+             *     lowest id keeps them and counts them as an only copy. The bucket is named only if it has all of it, and
+             *     it is asked only if no device keeps it.
              */
             elsewhere: string[];
             /**
@@ -1071,6 +1096,18 @@ export interface components {
             path: string;
             pulled: components["schemas"]["Pulled"];
             reference: string;
+        };
+        /** @description A device's feed has forked. Its shares are ignored until an admin removes the device. */
+        FeedForked: {
+            device: components["schemas"]["DeviceId"];
+            name: string;
+            /**
+             * Format: int64
+             * @description The number of which the feed has two entries.
+             */
+            seq: number;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
         };
         /** @description What one check found. */
         Finding: {
@@ -1146,6 +1183,53 @@ export interface components {
         /** @description What each pod and version takes of this machine's disk, of all teams. */
         GetUsage: {
             pod?: components["schemas"]["PodName"] | null;
+        };
+        /** @description What happened. */
+        Happened: (components["schemas"]["VersionShared"] & {
+            /** @enum {string} */
+            kind: "shared";
+        }) | (components["schemas"]["VersionPulled"] & {
+            /** @enum {string} */
+            kind: "pulled";
+        }) | (components["schemas"]["VersionSaved"] & {
+            /** @enum {string} */
+            kind: "saved";
+        }) | (components["schemas"]["VersionLoaded"] & {
+            /** @enum {string} */
+            kind: "loaded";
+        }) | (components["schemas"]["VersionDropped"] & {
+            /** @enum {string} */
+            kind: "dropped";
+        }) | (components["schemas"]["TagMoved"] & {
+            /** @enum {string} */
+            kind: "tagged";
+        }) | (components["schemas"]["MemberJoined"] & {
+            /** @enum {string} */
+            kind: "joined";
+        }) | (components["schemas"]["MemberRemoved"] & {
+            /** @enum {string} */
+            kind: "removed";
+        }) | (components["schemas"]["FeedForked"] & {
+            /** @enum {string} */
+            kind: "fork";
+        }) | (components["schemas"]["Trouble"] & {
+            /** @enum {string} */
+            kind: "trouble";
+        }) | (components["schemas"]["VersionEvicted"] & {
+            /** @enum {string} */
+            kind: "eviction";
+        }) | (components["schemas"]["TransferMoved"] & {
+            /** @enum {string} */
+            kind: "transfer";
+        }) | (components["schemas"]["PeerChanged"] & {
+            /** @enum {string} */
+            kind: "peer";
+        }) | (components["schemas"]["Missed"] & {
+            /** @enum {string} */
+            kind: "missed";
+        }) | {
+            /** @enum {string} */
+            kind: "unknown";
         };
         /** @description A device that holds something of a version. */
         Holder: {
@@ -1311,7 +1395,26 @@ export interface components {
             role: components["schemas"]["Role"];
             this_device: boolean;
         };
+        /** @description A device joined the team. */
+        MemberJoined: {
+            device: components["schemas"]["DeviceId"];
+            member: components["schemas"]["MemberName"];
+            /** @description `bob/laptop`. */
+            name: string;
+            role: components["schemas"]["Role"];
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+        };
         MemberName: string;
+        /** @description A device left the team or was removed. */
+        MemberRemoved: {
+            device: components["schemas"]["DeviceId"];
+            name: string;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+        };
+        /** @description This client has missed events, so it should read the state again. Later events follow. */
+        Missed: Record<string, never>;
         OpenInvite: {
             /** @description Who made it, by name. */
             by: string;
@@ -1388,6 +1491,13 @@ export interface components {
              * @description Bytes served to and fetched from it since the daemon started.
              */
             sent: number;
+        };
+        /** @description A teammate's device is connected, or is gone. */
+        PeerChanged: {
+            address?: string | null;
+            connected: boolean;
+            device: components["schemas"]["DeviceId"];
+            name: string;
         };
         /** @description Pins a version, so that it stays on this machine regardless of the disk budget; or unpins it. */
         Pin: {
@@ -1806,6 +1916,17 @@ export interface components {
             reference: string;
             tag: components["schemas"]["TagName"];
         };
+        /** @description A tag was moved to another version, or removed. */
+        TagMoved: {
+            /** @description Who moved it, by name. */
+            by: string;
+            pod: components["schemas"]["PodName"];
+            reference?: string | null;
+            tag: components["schemas"]["TagName"];
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version?: components["schemas"]["VersionId"] | null;
+        };
         TagName: string;
         TeamCreated: {
             name: components["schemas"]["TeamName"];
@@ -1832,6 +1953,43 @@ export interface components {
             /** @description Forked feeds. They are ignored until an admin removes their device. */
             quarantined: components["schemas"]["DeviceId"][];
             role?: components["schemas"]["Role"] | null;
+        };
+        /** @description The progress of a pull or an upload. Sent at most a few times a second; only the newest event counts. */
+        TransferMoved: {
+            /**
+             * Format: int64
+             * @description Bytes done.
+             */
+            bytes: number;
+            direction: components["schemas"]["Direction"];
+            /**
+             * Format: int64
+             * @description Bytes in all, as far as that is known: a pull learns of more while it runs.
+             */
+            of: number;
+            pod: components["schemas"]["PodName"];
+            /** @description How many peers send or receive right now. */
+            providers: number;
+            reference: string;
+            state: components["schemas"]["TransferState"];
+            team: components["schemas"]["TeamName"];
+            /**
+             * Format: int64
+             * @description The same number as long as it runs.
+             */
+            transfer: number;
+        };
+        /** @enum {string} */
+        TransferState: "running" | "done" | "failed";
+        /** @description Background work of the daemon failed, or needs a user's attention. The same failure is sent once an hour. */
+        Trouble: {
+            code: components["schemas"]["ErrorCode"];
+            /** @description What to do next. */
+            hint?: string | null;
+            message: string;
+            pod?: components["schemas"]["PodName"] | null;
+            reference?: string | null;
+            team?: components["schemas"]["TeamName"] | null;
         };
         /** @description Work in progress of one kind, such as two executions of Step Functions. */
         UnderWay: {
@@ -1941,7 +2099,94 @@ export interface components {
             tags: components["schemas"]["TagName"][];
             tip: boolean;
         };
+        /** @description A version was dropped: for the team where it was shared, here where it was private. */
+        VersionDropped: {
+            /** @description Who dropped it, by name. */
+            by: string;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            shared: boolean;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version left this machine to keep within the disk budget. */
+        VersionEvicted: {
+            /**
+             * Format: int64
+             * @description Bytes that only this version needed.
+             */
+            bytes: number;
+            /** @description Who has it, by name. */
+            elsewhere: string[];
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
         VersionId: string;
+        /** @description A version was loaded into an instance, or a checkpoint was put back. */
+        VersionLoaded: {
+            /** @description Services that were loaded. */
+            applied: string[];
+            author: string;
+            /** @description The checkpoint of the state before the load. */
+            checkpoint?: string | null;
+            endpoint: string;
+            /** @description Services that were not, each with the reason. */
+            failed: [
+                string,
+                string
+            ][];
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version was pulled to this machine. */
+        VersionPulled: {
+            author: string;
+            /**
+             * Format: int64
+             * @description Bytes that were transferred.
+             */
+            fetched: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A state was saved as a private version. */
+        VersionSaved: {
+            message: string;
+            /**
+             * Format: int64
+             * @description Sealed bytes that were new.
+             */
+            new_len: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            /** Format: int64 */
+            state_len: number;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version was shared, by a teammate or by this device. */
+        VersionShared: {
+            /** @description The member. */
+            author: string;
+            device: components["schemas"]["DeviceId"];
+            message: string;
+            /** Format: int64 */
+            number: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            /** Format: int64 */
+            state_len: number;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version: components["schemas"]["VersionId"];
+        };
         VersionUsage: {
             /** @description Names of devices that say they have part or all of it. */
             elsewhere: string[];
@@ -1971,8 +2216,8 @@ export interface components {
             /** @description Devices that hold part of the version, largest part first. Includes this device. */
             devices: components["schemas"]["Holder"][];
             /**
-             * @description `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
-             *     the version isn't on this machine: a device that holds less may have all of it.
+             * @description Whether `needed` is exactly what the version needs. Otherwise it counts whole packs, for the version
+             *     isn't on this machine: a device that holds less may still have all of it.
              */
             exact: boolean;
             /**
@@ -2077,6 +2322,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Events: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Event"];
                 };
             };
             default: {
