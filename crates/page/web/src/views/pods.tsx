@@ -102,7 +102,7 @@ function PodRow({ pod }: { pod: Pod }) {
     <div class="pod-row">
       <div class="pod-name">
         <strong>{pod.name}</strong>
-        <span class="faint">{count(pod.versions, 'version')}</span>
+        <span class="faint">{count(pod.versions + pod.private, 'version')}</span>
       </div>
       <div class="pod-newest">
         <span class="ellipsis">{printable(newest?.message ?? '') || <span class="faint">No message</span>}</span>
