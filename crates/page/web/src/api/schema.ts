@@ -927,10 +927,7 @@ export interface components {
              * @description Bytes of packs and manifests held before and after.
              */
             before: number;
-            /**
-             * @description Why the bucket could not be asked whether it has the only copies too; none where it was, or there
-             *     was nothing to ask about.
-             */
+            /** @description Why the bucket could not be asked for the only copies. Null if it was asked, or there was no need to. */
             bucket_unknown?: string | null;
             /**
              * Format: int64
@@ -1036,9 +1033,9 @@ export interface components {
              */
             bytes: number;
             /**
-             * @description Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
-             *     with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
-             *     where it has all of it, and was asked because nobody else keeps it.
+             * @description Names of those who say they have part or all of it. Among devices with the same bytes, the one with the
+             *     lowest id keeps them and counts them as an only copy. The bucket is named only if it has all of it, and
+             *     it is asked only if no device keeps it.
              */
             elsewhere: string[];
             /**
@@ -1971,8 +1968,8 @@ export interface components {
             /** @description Devices that hold part of the version, largest part first. Includes this device. */
             devices: components["schemas"]["Holder"][];
             /**
-             * @description `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
-             *     the version isn't on this machine: a device that holds less may have all of it.
+             * @description Whether `needed` is exactly what the version needs. Otherwise it counts whole packs, for the version
+             *     isn't on this machine: a device that holds less may still have all of it.
              */
             exact: boolean;
             /**
