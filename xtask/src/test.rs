@@ -1,12 +1,15 @@
 //! `cargo xtask test`: everything that has to hold before a change lands.
 
-use anyhow::Result;
-use clap::Args;
+use std::path::PathBuf;
 
-use crate::{
-    garage, localstack, manifests, s3,
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use xtask::{
+    garage, localstack,
     tools::{command, ensure_nextest, has, run, step},
 };
+
+use crate::{manifests, s3};
 
 #[derive(Args)]
 pub(crate) struct Test {
@@ -84,19 +87,41 @@ impl Test {
         if self.large {
             tests = tests.env("PODSYNC_TEST_LARGE", "1");
         }
-        for (version, python) in localstack::VERSIONS.iter().zip(&pythons) {
-            match python {
-                Ok(python) => {
-                    step(&format!("the plugin's own tests in LocalStack {version}"));
-                    localstack::test_plugin(python)?;
-                }
-                Err(reason) => step(&format!("NOT RUN: LocalStack {version}: {reason:#}")),
-            }
-        }
+        test_plugin(&pythons)?;
         step("cargo nextest run");
         tests.run()?;
         Ok(())
     }
+}
+
+/// The plugin's own tests, in every version at once: each is one process that also waits.
+fn test_plugin(pythons: &[Result<PathBuf>]) -> Result<()> {
+    let mut present = Vec::new();
+    for (version, python) in localstack::VERSIONS.iter().zip(pythons) {
+        match python {
+            Ok(python) => present.push((version, python)),
+            Err(reason) => step(&format!("NOT RUN: LocalStack {version}: {reason:#}")),
+        }
+    }
+    if present.is_empty() {
+        return Ok(());
+    }
+    let clients = localstack::clients()?;
+    std::thread::scope(|scope| {
+        let mut suites = Vec::new();
+        for (version, python) in present {
+            step(&format!("the plugin's own tests in LocalStack {version}"));
+            let clients = &clients;
+            suites.push(scope.spawn(move || {
+                localstack::test_plugin(python, clients)
+                    .with_context(|| format!("LocalStack {version}"))
+            }));
+        }
+        let panicked = |_| Err(anyhow!("a thread of these tests panicked"));
+        suites
+            .into_iter()
+            .try_for_each(|suite| suite.join().unwrap_or_else(panicked))
+    })
 }
 
 /// Which crate may use which, and their licences. cargo-deny takes minutes to build, so it is run where it
