@@ -38,6 +38,9 @@ const FORMAT: u32 = 1;
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
+/// The file that a holder claims, so that the kernel tells who it is.
+const CLAIM: &str = "run/holder";
+
 /// How packs are named while they are written.
 pub(crate) const PACK_PREFIX: &str = "pack-";
 
@@ -112,6 +115,7 @@ impl HomeError {
 pub struct Home {
     root: PathBuf,
     lock: Arc<File>,
+    _claim: Option<Arc<File>>,
 }
 
 impl Home {
@@ -120,8 +124,7 @@ impl Home {
     pub fn open(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::check(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared()
     }
 
     /// Opens a home that its owner moved here on purpose, so that from now on it counts as the
@@ -129,8 +132,7 @@ impl Home {
     pub fn open_moved(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::write(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared()
     }
 
     /// Who holds the home at `root`; none where nobody does. Nothing is made or changed there.
@@ -138,11 +140,12 @@ impl Home {
         lock::current(&root.join("lock"))
     }
 
-    /// Whether this holder's process surely is the one that holds the home at `root`, now.
+    /// Whether this holder's process surely is the one that holds the home at `root`, now. None may ask it of
+    /// itself.
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
         let lock = root.join("lock");
         let again = lock::current(&lock);
-        holder.has_open(&lock) && again.is_ok_and(|now| now.as_ref() == Some(holder))
+        holder.owns(&root.join(CLAIM)) && again.is_ok_and(|now| now.as_ref() == Some(holder))
     }
 
     /// An absolute path without links.
@@ -184,10 +187,14 @@ impl Home {
         folder::refuse_writable(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
         check_format(&root.join("format"))?;
-        Ok(Self { root, lock })
+        Ok(Self {
+            root,
+            lock,
+            _claim: None,
+        })
     }
 
-    fn prepare(&self) -> Result<(), HomeError> {
+    fn prepared(mut self) -> Result<Self, HomeError> {
         for name in FOLDERS {
             folder::refuse_other(&self.root.join(name))?;
         }
@@ -197,7 +204,11 @@ impl Home {
             atomic::sweep(folder, |name| name.starts_with(prefix))
                 .map_err(|e| StoreError::io("sweep", folder, 0, e))?;
         }
-        Ok(())
+        self.folder("run")?;
+        let claim = self.root.join(CLAIM);
+        let claimed = lock::claim(&claim).map_err(|e| StoreError::io("lock", &claim, 0, e))?;
+        self._claim = claimed.map(Arc::new);
+        Ok(self)
     }
 
     /// A folder of this home, made if it isn't there.
