@@ -11,6 +11,7 @@ mod context;
 mod dispatch;
 mod files;
 mod help;
+mod interruption;
 mod lockfile;
 mod log;
 mod lstk;
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     context::{Context, robot},
     dispatch::{Arguments, Command},
+    interruption::Interruption,
     output::{Printer, is_harmless},
 };
 
@@ -134,6 +136,7 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
 /// Runs the command, or ends it in good order at a signal.
 async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> {
     let drains = command.is_daemon();
+    let interruption = Interruption::of(&command);
     let mut command = pin!(dispatch::run(context, command));
     tokio::select! {
         // Signals are listened to before the command begins.
@@ -143,12 +146,15 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
     }
     // What a daemon inside this process writes has to be over: a save clears away what it wrote. Who doesn't want
     // to wait for that interrupts once more.
-    tokio::select! {
-        _ = tokio::time::timeout(HOSTED_GRACE, command) => {}
-        () = interrupted(false) => {}
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(HOSTED_GRACE, command) => ended.ok(),
+        () = interrupted(false) => None,
+    };
+    match ended {
+        // It was done by then, or a signal is how it ends.
+        Some(Ok(())) if interruption.may_be_success() => Ok(()),
+        _ => Err(interruption.told(context)),
     }
-    Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-        .hint("run the command again: podsync keeps what it has fetched"))
 }
 
 /// Ends the process without a word at the place that a test names, as `kill -9` would.
