@@ -26,7 +26,7 @@ const CLIENTS_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK_CLIENTS";
 
 /// The Python of a virtual environment that runs this version with the plugin, made on the first call.
 ///
-/// `Err` says in words why this machine has none; everything else can still be tested.
+/// `Err` says why this machine has none. Everything else can still be tested.
 pub(crate) fn python(version: &str) -> Result<PathBuf> {
     let environment = Environment {
         name: format!("localstack-{version}"),

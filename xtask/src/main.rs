@@ -1,4 +1,4 @@
-//! `cargo xtask`: what a newcomer's machine needs, set up and run.
+//! `cargo xtask`: sets up what a new developer's machine needs, and runs it.
 
 mod bench;
 mod fuzz;

@@ -51,7 +51,7 @@ pub(crate) enum Server {
 }
 
 impl S3 {
-    /// The suite and the whole way over it, and its row for docs/hub.md.
+    /// Runs the suite and the end-to-end test on it, and prints its row for docs/hub.md.
     pub(crate) fn run(self) -> Result<()> {
         let running = self.server.start()?;
         let description = running.describe()?;

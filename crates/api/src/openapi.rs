@@ -1,4 +1,4 @@
-//! The control API's OpenAPI document, made of the calls themselves: the page's types come from it.
+//! The control API's OpenAPI document, generated from the calls. The page's types are generated from it.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ impl Document {
         self.add::<C>(RefOr::T(answer))
     }
 
-    /// Keeps a shape with those that it is made of.
+    /// Registers a shape and the shapes that it contains.
     fn named<T: ToSchema>(&mut self) -> Ref {
         let mut parts = Vec::new();
         T::schemas(&mut parts);

@@ -9,7 +9,7 @@ use podsync_core::TeamName;
 
 use crate::{complete, lstk};
 
-/// Where LocalStack listens unless it is told otherwise.
+/// Where LocalStack listens by default.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
 /// How long to wait for the version and its holders before giving up.
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
@@ -87,7 +87,7 @@ impl Wait {
         self.wait.unwrap_or(DEFAULT_WAIT)
     }
 
-    /// Who says how long also waits for what nobody has shared yet.
+    /// With `--wait` the command also waits for a version that nobody has shared yet.
     pub(crate) fn is_until_shared(&self) -> bool {
         self.wait.is_some()
     }

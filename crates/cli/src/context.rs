@@ -1,7 +1,7 @@
 //! Where a command runs: its home, its printer, its robot, and the way to a daemon.
 //!
-//! All daemons are reached over the same socket by the same client: one that runs, one started in the
-//! background, or one inside this process. There is no second code path.
+//! The same client reaches every daemon over the same socket: one that runs, one started in the background,
+//! or one inside this process. There is no second code path.
 
 mod client;
 mod course;
@@ -28,7 +28,7 @@ pub(crate) use self::{
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) printer: Printer,
-    /// Whom the command runs as, where it has a token.
+    /// The robot that the command runs as, if it has a token.
     robot: Option<Robot>,
     /// Cancelled by a signal: a daemon inside this process ends in good order.
     pub(crate) stop: CancellationToken,

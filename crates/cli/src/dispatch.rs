@@ -120,7 +120,7 @@ pub(crate) enum Command {
     Man(command::man::Man),
     /// Print or install a shell's completion script
     Completions(command::completions::Completions),
-    /// What is shown to whoever names no command.
+    /// The output if the user names no subcommand.
     #[command(skip)]
     Dashboard,
 }
@@ -180,7 +180,7 @@ impl Command {
         matches!(self, Self::Daemon(_))
     }
 
-    /// The log of a daemon whose stderr nobody reads.
+    /// The log file of a daemon in the background.
     pub(crate) fn log_file(&self, global: &Global) -> Option<Rolling> {
         match self {
             Self::Daemon(daemon) if daemon.log_file => {
@@ -190,7 +190,7 @@ impl Command {
         }
     }
 
-    /// What it does with a token.
+    /// What the subcommand does if it gets a token.
     pub(crate) fn robot_use(&self) -> Use {
         match self {
             Self::Pull(pull) => Use::Runs(Some(pull.wait.time())),

@@ -4,7 +4,7 @@
 
 use clap::Command;
 
-/// What people do with podsync, and the subcommands for it in the order in which they meet them.
+/// Groups of subcommands by task, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Daily",
@@ -49,7 +49,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Subcommands with what somebody would type first.
+/// Subcommands with examples: the calls that a newcomer needs first.
 const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
     (
         "save",

@@ -51,7 +51,7 @@ impl Interruption {
             },
             Pull(pull) if pull.load => Self::Loads {
                 again: again("pull", pull.reference.as_deref()),
-                checkpoint: !pull.how.agree.without_checkpoint,
+                checkpoint: !pull.how.consents.without_checkpoint,
             },
             Pull(pull) => Self::Fetches {
                 again: again("pull", pull.reference.as_deref()),
@@ -68,11 +68,11 @@ impl Interruption {
             Load(load) if load.dry_run => Self::Reads,
             Load(load) => Self::Loads {
                 again: again("load", Some(&load.reference)),
-                checkpoint: !load.how.agree.without_checkpoint,
+                checkpoint: !load.how.consents.without_checkpoint,
             },
             Restore(restore) => Self::Loads {
                 again: again("restore", Some(restore.pod.as_str())),
-                checkpoint: !restore.agree.without_checkpoint,
+                checkpoint: !restore.consents.without_checkpoint,
             },
             RunHook(_) => Self::Loads {
                 again: AGAIN.to_owned(),

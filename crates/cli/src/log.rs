@@ -18,7 +18,7 @@ use crate::{
     output::logs::Logs,
 };
 
-/// Begins to log. `file` is for a daemon whose stderr nobody reads.
+/// Begins to log. A daemon in the background logs to `file`, because nobody reads its stderr.
 pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
     let (ours, others) = match (is_daemon, global.verbose) {
         (_, 2..) => ("trace", "info"),
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// A panic of a task ends no daemon, so its log has to tell of it.
+/// A panic in a task doesn't end the daemon, so the log must report it.
 fn log_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap has to say instead of arguments: a page that was asked for, or what is wrong with them.
+/// What clap returns instead of arguments: the help that the user asked for, or an error.
 fn help_or_mistake(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     let printer = Printer::new(json);
@@ -124,7 +124,8 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
         if is_harmless(&text) {
             error.exit();
         }
-        // Somebody else may have chosen an argument: it is shown without what moves or reorders letters.
+        // An argument may come from somebody else, so it is shown without characters that move or reorder
+        // letters.
         printer.note(text.trim_end());
         return ExitCode::from(ErrorCode::Invalid.exit_code());
     }
@@ -144,20 +145,20 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
         () = interrupted(drains) => context.stop.cancel(),
         outcome = &mut command => return outcome,
     }
-    // What a daemon inside this process writes has to be over: a save clears away what it wrote. Who doesn't want
-    // to wait for that interrupts once more.
+    // A daemon inside this process must finish its writes first: a save removes what it wrote. A second
+    // interrupt ends this wait.
     let ended = tokio::select! {
         ended = tokio::time::timeout(HOSTED_GRACE, command) => ended.ok(),
         () = interrupted(false) => None,
     };
     match ended {
-        // It was done by then, or a signal is how it ends.
+        // It was done already, or a signal is its normal end.
         Some(Ok(())) if interruption.may_be_success() => Ok(()),
         _ => Err(interruption.told(context)),
     }
 }
 
-/// Ends the process without a word at the place that a test names, as `kill -9` would.
+/// Ends the process silently at the place that a test names, as `kill -9` would.
 #[cfg(feature = "failpoints")]
 fn plant_failpoint() {
     if let Ok(place) = std::env::var("PODSYNC_ABORT_AT") {

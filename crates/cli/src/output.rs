@@ -22,16 +22,16 @@ pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable,
 
 pub(crate) struct Printer {
     json: bool,
-    /// Whoever started the command answers no questions, terminal or not.
+    /// The command must not ask questions, even on a terminal.
     for_programs: bool,
-    /// A result was printed: stdout has its one document.
+    /// A result was printed. stdout may have only one document.
     printed: AtomicBool,
 }
 
 /// A secret that stdout did not take. It counts as a failure either way.
 pub(crate) enum NotOnStdout {
     OnStderr(ApiError),
-    /// Nobody has seen it.
+    /// The user has not seen it.
     Nowhere(ApiError),
 }
 
@@ -68,7 +68,7 @@ impl Printer {
         !self.json && !self.for_programs && io::stderr().is_terminal()
     }
 
-    /// The result: as JSON, or as `text` says it.
+    /// Prints the result: as JSON, or as the text that `text` makes.
     pub(crate) fn result<T: Serialize>(
         &self,
         value: &T,
@@ -81,7 +81,7 @@ impl Printer {
         self.page(&out)
     }
 
-    /// A result with a secret that is shown once: stderr has it where stdout takes nothing.
+    /// Prints a result with a secret that is shown only once. If stdout fails, the secret goes to stderr.
     pub(crate) fn secret<T: Serialize>(
         &self,
         value: &T,
@@ -99,14 +99,14 @@ impl Printer {
         }
     }
 
-    /// One of many results: a line of JSON, or of text. False where nobody reads any more.
+    /// Prints one of many results: a line of JSON, or of text. False if the reader has closed stdout.
     pub(crate) fn line<T: Serialize>(
         &self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<bool, ApiError> {
         let out = if self.json {
-            // Newlines in JSON stand between its parts only, and here there are none.
+            // This JSON is compact, so it has no newline.
             text::escaped(&serde_json::to_string(value).unwrap_or_default())
         } else {
             text::harmless(&text(value))
@@ -138,7 +138,7 @@ impl Printer {
 
     /// Something on the way to the result.
     pub(crate) fn note(&self, text: impl Display) {
-        // Where stderr is gone there is nobody to tell.
+        // If stderr is closed, no warning can reach anybody.
         let _ = write_line(&mut io::stderr().lock(), &text::harmless(&text.to_string()));
     }
 
@@ -180,7 +180,7 @@ fn unwritten(error: &io::Error) -> ApiError {
 }
 
 fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
-    // One write: a result is never half there because of a lock in between.
+    // One write, so that no lock in between can leave half a result.
     out.write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes())?;
     out.flush()
 }

@@ -38,7 +38,7 @@ fn the_page_is_what_the_program_says() {
     );
 }
 
-/// Errors and hints tell people what to type: it has to exist.
+/// Errors and hints name commands to type. These commands must exist.
 #[test]
 fn every_command_that_a_message_names_exists() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -62,7 +62,7 @@ fn every_command_that_a_message_names_exists() {
     assert!(found > 20, "only {found} commands were found in messages");
 }
 
-/// Follows what is said through the program's commands; what it doesn't have.
+/// Looks the words up among the program's commands, and returns what doesn't exist.
 fn check(said: &str) -> Result<(), &str> {
     let program = Arguments::command();
     let mut command = &program;
@@ -83,7 +83,7 @@ fn check(said: &str) -> Result<(), &str> {
     Ok(())
 }
 
-/// Who is asked can say yes beforehand, to this question or to all.
+/// A user can say yes beforehand, to one question or to all.
 #[test]
 fn every_command_that_may_ask_takes_the_flag_that_answers() {
     let program = Arguments::command();

@@ -1,4 +1,4 @@
-//! What a version must be besides its name: the one that a lock file says, of a team that was heard of lately.
+//! What a version must fulfil besides its name: it matches the lock file, and the view of the team is recent.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{context::Connection, lockfile::LockFile};
 /// Where `podsync lock` writes.
 pub(crate) const LOCK_FILE: &str = "podsync.lock";
 
-/// What a version has to be, beside being called so.
+/// What a version must fulfil besides its name.
 #[derive(Debug, Args)]
 pub(crate) struct Requirements {
     /// Use exactly the version from the lock file
@@ -25,7 +25,7 @@ pub(crate) struct Requirements {
 }
 
 impl Requirements {
-    /// The reference to take: what was typed, or exactly what the lock file says that it is.
+    /// The reference to use: the typed one, or the exact one in the lock file.
     pub(crate) async fn meant(
         &self,
         connection: &Connection<'_>,

@@ -1,6 +1,6 @@
-//! One call as it is carried out: what it knows beside its request, and what carries it out.
+//! One call in progress: its context beside the request, and the trait of the services that carry it out.
 //!
-//! A call lives as long as somebody waits for its answer: then its token is cancelled.
+//! A call's token is cancelled once nobody waits for its answer any more.
 
 use axum::response::sse::Event;
 use podsync_api::{Call, Progress, event};
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
 
-/// What a call knows beside its request.
+/// A call's context beside its request.
 pub(crate) struct Context {
     /// The team part of the path; `-` for the only one.
     pub(crate) team: String,
@@ -20,7 +20,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// With `progress` as the way to tell how far the call is.
+    /// Sends the call's progress to `progress`.
     pub(crate) fn new(
         team: String,
         progress: Option<mpsc::Sender<Event>>,
@@ -33,7 +33,7 @@ impl Context {
         }
     }
 
-    /// For what the daemon does unasked: nobody is told how far it is.
+    /// For background work of the daemon. Its progress goes nowhere.
     pub(crate) fn silent() -> Self {
         Self::new(String::new(), None, CancellationToken::new())
     }
@@ -42,7 +42,7 @@ impl Context {
         if let Some(queue) = &self.progress
             && let Ok(event) = Event::default().event(event::PROGRESS).json_data(progress)
         {
-            // A full queue means that the reader is behind: it needs no older news.
+            // If the queue is full the reader is behind, and a later report replaces this one.
             let _ = queue.try_send(event);
         }
     }

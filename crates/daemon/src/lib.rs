@@ -1,7 +1,6 @@
 //! The composition root: runs the engine, carries out its outputs, serves the control API.
 //!
-//! It decides nothing that the engine could: rules live in core, bytes in the other rooms, and here
-//! is only what ties them together.
+//! The rules are in `core`; storage, network and packing are in their own crates. This crate only connects them.
 
 pub mod addresses;
 mod arriving;
@@ -16,7 +15,6 @@ mod gate;
 mod holder;
 mod hub;
 mod init;
-mod kept;
 mod locks;
 mod meter;
 mod metered;
@@ -25,6 +23,7 @@ mod node;
 mod packs;
 mod page;
 mod paths;
+mod persisted;
 mod program;
 mod pulls;
 mod reaction;

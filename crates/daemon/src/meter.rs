@@ -1,4 +1,4 @@
-//! From the pack room's counts to the progress that a call reports.
+//! Converts the byte counts of the `pack` crate into a call's progress reports.
 
 use std::sync::{
     Arc,
@@ -32,7 +32,7 @@ impl Meter {
         }
     }
 
-    /// While this is set it counts, and tells nobody.
+    /// While this is set, bytes are counted but not reported.
     pub(crate) fn muted(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.muted)
     }

@@ -15,10 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::size::{ByteSize, Rate};
 
-/// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
-/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`,
-/// `PODSYNC_NOTIFY`, `PODSYNC_LIMIT_UP`, `PODSYNC_LIMIT_DOWN`. Others that begin alike (`PODSYNC_HOME`) mean
-/// something else.
+/// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`, `PODSYNC_MDNS`,
+/// `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`, `PODSYNC_NOTIFY`,
+/// `PODSYNC_LIMIT_UP`, `PODSYNC_LIMIT_DOWN`. Other `PODSYNC_` variables, such as `PODSYNC_HOME`, are not settings.
 const FROM_ENVIRONMENT: [&str; 10] = [
     "LISTEN",
     "PEERS",
@@ -38,8 +37,7 @@ const FROM_ENVIRONMENT: [&str; 10] = [
 pub struct Settings {
     #[serde(skip)]
     pub(crate) home: PathBuf,
-    /// Where to listen for peers. Empty: the default port on every interface, another where it is
-    /// taken.
+    /// Where to listen for peers. Empty: the default port on every interface, or another port if it is taken.
     pub(crate) listen: Vec<SocketAddr>,
     /// Peers that are always tried, as multiaddresses that end in `/p2p/ID`.
     pub(crate) peers: Vec<String>,
@@ -51,13 +49,13 @@ pub struct Settings {
     pub(crate) auto_restore: BTreeSet<PodName>,
     /// Bytes of packs and manifests to hold at most; 0 for no limit.
     pub(crate) disk_budget: ByteSize,
-    /// Bytes of the disk to leave free; 0 for none but what podsync needs itself.
+    /// Bytes of the disk to leave free; 0 for only what podsync itself needs.
     pub(crate) min_free: ByteSize,
     /// Whether to show desktop notifications.
     pub(crate) notify: bool,
-    /// What may be sent to peers and the bucket together; 0 for no limit.
+    /// Bytes a second sent to peers and the bucket together; 0 for no limit.
     pub(crate) limit_up: Rate,
-    /// What may be fetched from them.
+    /// Bytes a second fetched from them; 0 for no limit.
     pub(crate) limit_down: Rate,
 }
 
@@ -79,7 +77,7 @@ impl Default for Settings {
     }
 }
 
-/// What flags say.
+/// Settings given as flags.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub listen: Option<Vec<SocketAddr>>,
@@ -129,7 +127,7 @@ impl Settings {
             .map_err(wrong)
     }
 
-    /// Refuses a variable by its own name: nobody would look for its value in a file.
+    /// Checks each variable alone, so that an error names the variable and not the file.
     fn check_variable(key: &str, value: &str) -> Result<(), ApiError> {
         let alone = config::Map::from([(key.to_owned(), value.to_owned())]);
         let read: Result<Self, _> = config::Config::builder()
@@ -148,7 +146,7 @@ impl Settings {
         )
     }
 
-    /// Reads the text of a file alone, and refuses what a daemon couldn't start with.
+    /// Parses a file's text alone, and refuses settings that a daemon couldn't start with.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let settings: Self = config::Config::builder()
             .add_source(config::File::from_str(text, config::FileFormat::Toml))
@@ -162,7 +160,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The devices that are to be connected to always.
+    /// The devices to always stay connected to.
     pub(crate) fn pinned(&self) -> Result<Vec<(DeviceId, Multiaddr)>, ApiError> {
         let parsed = self.peers.iter().map(|peer| {
             let wrong = |what: String| {
@@ -178,7 +176,7 @@ impl Settings {
         parsed.collect()
     }
 
-    /// Whether a save of this pod shares it unasked.
+    /// Whether every save of this pod shares it.
     pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
     }
@@ -188,7 +186,7 @@ impl Settings {
         !self.auto_restore.is_empty()
     }
 
-    /// Bytes to hold at most; none for no limit.
+    /// Most bytes to hold. `None` for no limit.
     pub(crate) fn budget(&self) -> Option<u64> {
         (self.disk_budget.0 > 0).then_some(self.disk_budget.0)
     }
@@ -222,7 +220,7 @@ fn source(environment: config::Map<String, String>) -> config::Environment {
         .with_list_parse_key("auto_restore")
 }
 
-/// What form the value of a setting has, for people.
+/// Describes the form of a setting's value, for error messages.
 pub fn form(key: &str) -> Option<&'static str> {
     Some(match key {
         "listen" => "IP:PORT, such as 0.0.0.0:7637, with commas between several",

@@ -44,7 +44,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Everything must have ended this long after it was told to.
+/// The grace period: how long a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 
 /// A daemon and what it takes to end it.
@@ -65,9 +65,9 @@ pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, Ap
         .map_err(ApiError::from)
 }
 
-/// Starts a runner of a robot for one command: it listens nowhere, and its home has no key in it.
+/// Starts a robot's runner for one command. It doesn't listen, and its home contains no key.
 pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, ApiError> {
-    // A cache that was carried from machine to machine is no copied device: a robot keeps no feed.
+    // Robots keep no feed. So a cache that moves between machines isn't a copied device.
     let home = Home::open_moved(&settings.home, "a podsync runner").map_err(Failure::from)?;
     let opened = Opened {
         home,
@@ -79,7 +79,7 @@ pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, A
         .map_err(ApiError::from)
 }
 
-/// A home, and whose it is.
+/// An opened home, with its device's identity.
 struct Opened {
     home: Home,
     seed: SecretKey,
@@ -179,7 +179,7 @@ async fn try_start(
     })
 }
 
-/// How the network is set up, and whether another port does where these are taken. A robot listens nowhere.
+/// The network's configuration, and whether another port may be used if these are taken. A robot doesn't listen.
 fn net_config(settings: &Settings, robot: bool) -> (NetConfig, bool) {
     let (listen, any_port) = if robot {
         (Vec::new(), false)
@@ -194,7 +194,7 @@ fn net_config(settings: &Settings, robot: bool) -> (NetConfig, bool) {
     (config, any_port)
 }
 
-/// The engine, with what the disk holds.
+/// Creates the engine with what the disk holds.
 fn restored(
     secret: DeviceSecret,
     log: &Log,
@@ -209,7 +209,7 @@ fn restored(
     Ok(engine)
 }
 
-/// Replays the log into the engine: operations first, they say who counts.
+/// Replays the log into the engine. Operations come first: they decide who is a member.
 fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
     for team in log.teams()? {
         for stored in node::stored(log, team)? {
@@ -217,7 +217,7 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
                 Ok(Some(record)) => engine.restore(record),
                 Ok(None) => {}
                 Err(error) => {
-                    // The log is ours, but a disk can lie: what doesn't verify isn't believed.
+                    // We wrote the log, but the disk may have damaged it. Records that don't verify are skipped.
                     tracing::error!(team = %team.short(), %error, "podsync leaves out a damaged record of the log");
                 }
             }
@@ -245,7 +245,7 @@ fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the engine what of each blob can be served.
+/// Tells the engine which parts of each blob can be served.
 fn hold(
     engine: &mut Engine,
     blobs: &Blobs,
@@ -332,7 +332,8 @@ fn serve(
     }))
 }
 
-/// Makes a folder that is ours alone: it may lie where others can put one of that name, or a link.
+/// Makes a folder that only we can use. Its parent may be writable by others, who could put a folder or link there
+/// first.
 fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let metadata = folder.symlink_metadata()?;
@@ -343,7 +344,8 @@ fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
 }
 
-/// The lock on the home is ours: whoever left a socket is gone. Anything else of that name is not ours to remove.
+/// We hold the home's lock, so the process that left this socket is gone. Any other kind of file is not ours to
+/// remove.
 fn remove_socket(socket: &Path) -> io::Result<()> {
     match socket.symlink_metadata() {
         Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(socket),
@@ -404,7 +406,7 @@ impl Running {
                 "some tasks did not end in time; everything that podsync acknowledged is on the disk"
             );
         }
-        // Left over where this fails; the next daemon removes it.
+        // If this fails the socket stays, and the next daemon removes it.
         let _ = remove_socket(&socket);
     }
 }

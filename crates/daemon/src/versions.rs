@@ -1,8 +1,8 @@
 //! Versions whose bytes are on this machine: saved here, pulled, and checkpoints.
 //!
-//! A record is written once all that the version needs of its packs is durable. It says nothing of
-//! what was lost since, to damage say: whether a version is whole is the store's holdings to tell.
-//! Whether it is shared is the catalog's; a checkpoint is in no catalog.
+//! A record is written once all that the version needs of its packs is durable. Damage may destroy bytes later:
+//! only the store's holdings say whether a version is complete. The catalog says whether it is shared; a checkpoint
+//! is in no catalog.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +23,7 @@ use serde_bytes::ByteBuf;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HeldVersion {
     pub(crate) pod: PodName,
-    /// Where it is a checkpoint: of which instance.
+    /// For a checkpoint: its instance.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The sealed manifest, and the epoch whose key sealed it.
     pub(crate) sealed: Sealed,
@@ -37,7 +37,7 @@ pub(crate) struct HeldVersion {
 pub(crate) struct Checkpoint {
     /// Counts from 1, per home.
     pub(crate) number: u64,
-    /// What the instance says it is, or its endpoint where it says nothing.
+    /// The instance's own id, or its endpoint if it has none.
     pub(crate) instance: String,
 }
 
@@ -139,7 +139,7 @@ impl Versions {
         Ok(id)
     }
 
-    /// Forgets a version, durably. It blocks. Its packs go with the next collection.
+    /// Removes a version's record, durably. Blocks. The next garbage collection deletes its packs.
     pub(crate) fn remove(&self, team: TeamId, id: VersionId) -> Result<(), StoreError> {
         self.log.commit(&[Record::delete(key(team, id))])?;
         self.lock().remove(&(team, id));
@@ -205,7 +205,7 @@ impl Versions {
 mod tests {
     use super::*;
 
-    /// Fails where this podsync no longer reads the versions that it recorded.
+    /// Guards the format: fails if this podsync can no longer read records of earlier ones.
     #[test]
     fn records_keep_their_bytes() {
         let sealed = Sealed {

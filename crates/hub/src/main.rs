@@ -305,7 +305,7 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the buckets of a settings file's teams, or of the one that is named, and says what came of it.
+/// Asks the buckets of a settings file's teams, or of the named team, and prints the result.
 async fn operate<F: Future<Output = Outcome>>(
     config: &Path,
     only: Option<TeamId>,
@@ -353,7 +353,7 @@ fn dev_bucket(team: TeamId) -> String {
     format!("podsync-{}", &team.to_string()[..40])
 }
 
-/// Tells whoever reads standard output. That nobody does any more is no reason to stop.
+/// Prints to standard output. A closed output is no reason to stop.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }

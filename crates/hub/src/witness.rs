@@ -66,7 +66,7 @@ pub fn create(path: &Path) -> Result<DeviceSecret, WitnessError> {
     Ok(DeviceSecret::from_seed(seed))
 }
 
-/// Reads a key, or makes one where there is none.
+/// Reads a key, or makes one if there is none.
 pub fn open(path: &Path) -> Result<DeviceSecret, WitnessError> {
     match read(path) {
         Err(WitnessError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {

@@ -1,7 +1,7 @@
-//! What can go wrong with the disk, by what the caller can do about it.
+//! Errors of the disk, grouped by what the caller can do about them.
 //!
-//! A full disk hides at many depths (`std`, redb, iroh-blobs, each wrapped differently): whoever
-//! builds an error goes through [`StoreError::io`] and its kin, which find it.
+//! A full disk appears at different depths (`std`, redb, iroh-blobs, each wrapped differently).
+//! Build errors with [`StoreError::io`] and its siblings, which detect it.
 
 use std::{
     error::Error,
@@ -53,18 +53,18 @@ pub enum StoreError {
     Closed,
 }
 
-/// The way back from a damaged file.
+/// How to repair a damaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// The device's key is nowhere else.
+    /// The device's key, which exists nowhere else.
     Identity,
-    /// Teammates have what was signed.
+    /// The log. Teammates have the signed records.
     Log,
-    /// What is held can be found out by reading it.
+    /// The holdings. Reading the blobs rebuilds them.
     Holdings,
-    /// What the store of blobs knows of its files.
+    /// The blob store's records about its files.
     Blobs,
-    /// What podsync notes about the folder or the key, and can note again.
+    /// A note about the folder or the key, which podsync can rewrite.
     Note,
 }
 
@@ -119,7 +119,7 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// An I/O error while doing `action` to `path`; `needed` is what was to be written.
+    /// An I/O error while doing `action` to `path`; `needed` is the number of bytes to write.
     pub(crate) fn io(action: &'static str, path: &Path, needed: u64, source: io::Error) -> Self {
         if is_disk_full(&source) {
             return Self::DiskFull {
@@ -152,7 +152,7 @@ impl StoreError {
         };
         match error.into() {
             redb::Error::Corrupted(what) => damaged(what),
-            // What redb says of a file that is no database, or ends too early.
+            // redb's error for a file that is no database or ends too early.
             redb::Error::Io(source) if is_malformed(&source) => damaged(source.to_string()),
             error @ (redb::Error::TableTypeMismatch { .. }
             | redb::Error::TypeDefinitionChanged { .. }
@@ -180,7 +180,7 @@ fn is_malformed(error: &io::Error) -> bool {
     )
 }
 
-/// Whether `error` or whatever caused it says that no space or no quota is left.
+/// Whether `error` or one of its causes means that no space or quota is left.
 fn is_disk_full(error: &io::Error) -> bool {
     let full = |error: &io::Error| {
         matches!(
@@ -202,7 +202,7 @@ fn is_disk_full(error: &io::Error) -> bool {
     false
 }
 
-/// redb doesn't name its I/O errors as their source.
+/// redb doesn't expose its I/O errors as a source.
 fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(redb::Error::Io(inner)), _) | (_, Some(redb::StorageError::Io(inner))) => Some(inner),

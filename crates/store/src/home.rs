@@ -1,7 +1,7 @@
-//! A home: the folder of one install, held by one process at a time.
+//! A home: the folder of one install, locked by one process at a time.
 //!
-//! The lock lives as long as the [`Home`] and everything opened from it: it is the open file that
-//! is locked, so nothing is left behind by a crash and a stale `lock` file means nothing.
+//! The lock lasts as long as the [`Home`] and everything opened from it. The open file is locked,
+//! so a crash leaves nothing locked and a stale `lock` file means nothing.
 
 mod folder;
 mod identity;
@@ -38,13 +38,13 @@ const FORMAT: u32 = 1;
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
-/// The file that a holder claims, so that the kernel tells who it is.
+/// The file that a holder locks, so that the kernel names the holder's process.
 const CLAIM: &str = "run/holder";
 
-/// How packs are named while they are written.
+/// The name prefix of packs while they are written.
 pub(crate) const PACK_PREFIX: &str = "pack-";
 
-/// What is never filled up: an index that fails to grow takes the blob store down with it.
+/// Disk space that is always left free: an index that fails to grow takes the blob store down.
 const RESERVE: u64 = 16 << 20;
 
 /// Why a home cannot be used.
@@ -119,29 +119,28 @@ pub struct Home {
 }
 
 impl Home {
-    /// Opens `root`, making it if it isn't there, and holds it; `purpose` is what a second process
-    /// is told that this one does.
+    /// Opens and locks `root`, and makes it if needed. `purpose` describes this process to a second
+    /// one that finds the lock taken.
     pub fn open(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::check(&home.root)?;
         home.prepared()
     }
 
-    /// Opens a home that its owner moved here on purpose, so that from now on it counts as the
-    /// original.
+    /// Opens a home that its owner moved on purpose, and marks it as the original.
     pub fn open_moved(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::write(&home.root)?;
         home.prepared()
     }
 
-    /// Who holds the home at `root`; none where nobody does. Nothing is made or changed there.
+    /// The process that holds the home at `root`. None if it is free. Changes nothing there.
     pub fn holder(root: &Path) -> Result<Option<Holder>, HomeError> {
         lock::current(&root.join("lock"))
     }
 
-    /// Whether this holder's process surely is the one that holds the home at `root`, now. None may ask it of
-    /// itself.
+    /// Whether this holder's process certainly holds the home at `root` now. Always false for the caller's own
+    /// process.
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
         let lock = root.join("lock");
         let again = lock::current(&lock);
@@ -153,7 +152,7 @@ impl Home {
         &self.root
     }
 
-    /// This device's key; none before `podsync init`.
+    /// This device's key. None before `podsync init`.
     pub fn identity(&self) -> Result<Option<SecretKey>, HomeError> {
         identity::load(&self.root)
     }
@@ -163,7 +162,7 @@ impl Home {
         identity::create(&self.root, seed)
     }
 
-    /// Where files are written that a crash may leave; what podsync left there is swept at every open.
+    /// The folder for temporary files. podsync's leftovers are removed at every open.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -218,7 +217,7 @@ impl Home {
         Ok(folder)
     }
 
-    /// Keeps the home held for as long as the returned value lives.
+    /// A guard that keeps the home locked.
     pub(crate) fn guard(&self) -> Arc<File> {
         self.lock.clone()
     }

@@ -20,7 +20,7 @@ pub use holdings::Holding;
 pub use home::{Holder, Home, HomeError, NewHome, check_may_be_home, free_bytes, is_home};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
 
-/// The places where a test can stop the process; see the feature `failpoints`.
+/// The points at which a test can stop the process; see the feature `failpoints`.
 pub const FAILPOINTS: [&str; 6] = [
     "store::identity::renamed",
     "store::log::commit",

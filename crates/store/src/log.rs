@@ -1,7 +1,7 @@
-//! The log: what was signed, heard and decided, as bytes.
+//! The log: signed, received and decided records, as bytes.
 //!
-//! One [`Log::commit`] is one fsync and all or nothing; when it returns, the engine may be told
-//! `Persisted`. The log never looks into values: what reads them defines and checks them.
+//! One [`Log::commit`] is one fsync, all or nothing. When it returns, the engine may get
+//! `Persisted`. The log never interprets values: the code that reads them defines and checks them.
 
 mod key;
 
@@ -16,7 +16,7 @@ use crate::{Home, StoreError, database::Database, error::Remedy};
 
 /// The most bytes of one record's value: a roster or a team's whole chain of operations is far less.
 const MAX_RECORD_LEN: usize = 4 << 20;
-/// What is kept of the file in memory: the engine holds its own index, so a log is read once.
+/// The page cache. Small, since the engine has its own index and reads a log once.
 const CACHE_LEN: usize = 8 << 20;
 
 const FILE: &str = "log.redb";
@@ -41,7 +41,7 @@ impl Log {
         })
     }
 
-    /// Reads all of a log that nobody has open; one that isn't there yet is sound.
+    /// Reads and checks a log that is not open. A missing one is valid.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         let path = home.root().join(FILE);
         match path.exists() {
@@ -92,7 +92,8 @@ impl Log {
         let table = self.database.table(table(Kind::Operation))?;
         let mut teams: Vec<TeamId> = Vec::new();
         loop {
-            // The first operation beyond the last team found: one step a team, not one an operation.
+            // Seek the first operation beyond the last team found: one step per team, not per
+            // operation.
             let after = teams
                 .last()
                 .map(|team| [&team.as_bytes()[..], &[0xff; 33]].concat());
@@ -125,7 +126,7 @@ impl Log {
         self.rows(Kind::Version, team.as_bytes())
     }
 
-    /// Transfers that a restart goes on with.
+    /// Transfers to resume after a restart.
     pub fn transfers(&self, team: TeamId) -> Result<Rows<VersionId>, StoreError> {
         self.rows(Kind::Transfer, team.as_bytes())
     }
@@ -148,7 +149,7 @@ impl Log {
     }
 }
 
-/// Rows of the log as they were when it was asked, read as they are taken.
+/// Rows of a snapshot of the log, read on demand.
 pub struct Rows<T> {
     range: OwnedRange<&'static [u8], &'static [u8]>,
     prefix: Vec<u8>,

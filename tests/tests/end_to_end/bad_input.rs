@@ -1,4 +1,4 @@
-//! What goes wrong, and that it says so: exit code, message, nothing lost.
+//! Bad input: exit code, message, and nothing lost.
 
 use std::{fs, path::Path, process::Command};
 

@@ -1,5 +1,5 @@
-//! Between a device and its hub or bucket everything goes wrong: each ends well by itself or with an error that
-//! says what to do, nothing is lost, and the next try works.
+//! Faults between a device and its hub or bucket: each ends well by itself or with an error that says what to
+//! do, nothing is lost, and the next try works.
 
 use std::{
     io::{BufRead, BufReader},
@@ -107,7 +107,7 @@ fn a_pull_from_a_hub_that_fails_says_so_and_the_next_one_works() -> Result<()> {
     let bob = alone("bob")?;
     bob.join(&ticket)?.ok()?;
     let pull = ["pull", "orders", "--source", "bucket"];
-    // The last one is a hub that is slow beyond bearing.
+    // The last one is an extremely slow hub.
     for fault in [Fault::HangUp, BROKEN, Fault::StallDown(0)] {
         faulty.to_hub.fail(fault);
         let message = bob.run(&pull)?.failed(UNREACHABLE)?;
@@ -477,7 +477,7 @@ fn who_was_removed_learns_nothing_from_the_hub() -> Result<()> {
     fill(&his, 1, MIB, 3)?;
     let before = hub.objects("packs")?.len();
     let from = his.to_string_lossy().into_owned();
-    // He may not know of it yet: then he shares with himself.
+    // He may not know of it yet. Then his versions stay local.
     bob.run(&["save", "orders", "--share", "--from", &from])?;
     bob.run(&["share", "orders", "--wait"])?.failed(FORBIDDEN)?;
     ensure!(hub.objects("packs")?.len() == before, "he uploaded");
@@ -504,7 +504,7 @@ fn what_somebody_else_dropped_first_holds_up_nothing() -> Result<()> {
         Ok(list.as_array().is_some_and(Vec::is_empty))
     };
     while !listed()? {}
-    // What nobody lists is forgotten at a start at the latest.
+    // Unlisted data is deleted at a start at the latest.
     alice.stop()?;
     alice.start(&[&bob])?;
     alice.run(&["gc"])?.ok()?;

@@ -1,4 +1,5 @@
-//! `podsync follow`: what teammates share comes by itself, into an instance only where that takes nothing away.
+//! `podsync follow`: teammates' versions arrive by themselves, and are loaded into an instance only if nothing
+//! is lost by it.
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, zip};
@@ -87,7 +88,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     bob.run(&["follow", "orders", "--load", "--endpoint", &endpoint])?
         .ok()?;
 
-    // Nobody has said yes to alice's states yet.
+    // Nobody has approved alice's states yet.
     let trouble = events.wait_for("trouble")?;
     let says = |trouble: &Value, what: &str| -> Result<()> {
         let said = trouble["message"].as_str().context("no message")?;
@@ -99,7 +100,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     says(&trouble, "nothing of that device was loaded here before")?;
     ensure!(loads(&emulator) == 0);
 
-    // Said once by hand, and from then on the instance holds what podsync put there.
+    // Approved once by hand: from then on the instance holds podsync's data.
     bob.run(&["load", "orders", "--new-signer", "--endpoint", &endpoint])?
         .ok()?;
     events.wait_for("loaded")?;
@@ -109,7 +110,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     ensure!(loaded["checkpoint"].is_string(), "{loaded}");
     ensure!(loads(&emulator) == 2);
 
-    // Somebody works in it: nothing is taken away unasked.
+    // The instance was changed by hand: nothing is overwritten without a question.
     emulator.on(STATE, Conduct::Answer(200, state(8)));
     share_state(&alice, 3)?;
     let trouble = events.wait_for("trouble")?;

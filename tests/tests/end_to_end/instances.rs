@@ -1,4 +1,5 @@
-//! Emulators that aren't there, aren't one, or fail half way: told apart, and nothing is lost.
+//! Emulators that are missing, are other programs, or fail midway: each gets its own error, and
+//! nothing is lost.
 
 use std::process::Command;
 
@@ -156,7 +157,7 @@ fn answers_that_are_no_state() -> Result<()> {
     nothing_saved(&alice)
 }
 
-/// An instance that is silent is given its time; who doesn't want to wait interrupts.
+/// A silent instance gets its time; users may interrupt.
 #[test]
 fn waiting_for_a_silent_one_can_be_interrupted() -> Result<()> {
     let alice = alice()?;

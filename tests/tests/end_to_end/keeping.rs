@@ -1,4 +1,4 @@
-//! Nothing is lost by a slip of the hand, by a disk that fails, or by a save that comes to nothing.
+//! Nothing is lost by a mistake, a failing disk, or a failed save.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::share::alice_and_bob;
 const MIB: usize = 1 << 20;
 /// What databases may grow by, of which something is always in use.
 const RECORDS_LEN: u64 = 8 << 20;
-/// How long what was let go of may take to leave the disk.
+/// How long released data may take to leave the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn text(path: &Path) -> String {
@@ -181,7 +181,7 @@ fn a_home_and_secrets_never_enter_a_version() -> Result<()> {
     Ok(())
 }
 
-/// Damage is told as such by each command, and the commands that it names bring the team back.
+/// Each command reports damage as such, and the commands that it names bring the team back.
 #[test]
 fn a_damaged_log_is_fetched_again_from_the_team() -> Result<()> {
     let (alice, mut bob) = alice_and_bob()?;
@@ -286,7 +286,7 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
     Ok(())
 }
 
-/// What podsync only notes comes back by itself once it is out of the way.
+/// podsync's notes are rewritten once they are removed.
 #[test]
 fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
     let alice = Home::new("alice")?;

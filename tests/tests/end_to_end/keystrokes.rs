@@ -1,4 +1,4 @@
-//! Nothing is lost by a keystroke: what can't be taken back is asked about, and what could not be shown is a failure.
+//! Nothing is lost by one keystroke: irreversible actions ask first, and output that can't be shown is a failure.
 
 use std::{
     fs::{self, File},
@@ -203,7 +203,7 @@ fn a_rule_that_lets_go_of_something_is_set_after_a_yes() -> Result<()> {
     ensure!(rules["rules"] == serde_json::json!([]), "{rules}");
     let set = alice.run(&[&rule[..], &["--yes"]].concat())?.ok()?;
     ensure!(set["due"].as_array().map_or(0, Vec::len) == 2, "{set}");
-    // What may go already is no news.
+    // Versions that may already be dropped need no question.
     alice.run(&rule)?.ok()?;
     alice
         .run(&["retention", "set", "orders", "--keep-all"])?

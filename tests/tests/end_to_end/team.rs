@@ -1,4 +1,4 @@
-//! Who is in and who isn't.
+//! Members and removed devices.
 
 use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, fill};
@@ -98,7 +98,7 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
             &state.to_string_lossy(),
         ])?
         .ok()?;
-    // Whoever turns him away shows him why.
+    // The device that refuses him shows him why.
     let message = bob
         .run(&["pull", "orders", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
@@ -194,7 +194,7 @@ fn three() -> Result<(Home, Home, Home)> {
     Ok((alice, bob, carol))
 }
 
-/// Who `home` thinks is in.
+/// The members of the team as `home` knows them.
 fn members(home: &Home) -> Result<Vec<String>> {
     let members = home.run(&["team", "members"])?.ok()?;
     let names = members.as_array().into_iter().flatten();
@@ -216,7 +216,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
     carol.stop()?;
     alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.stop()?;
-    // Neither has heard of it: between the two of them bob is a member still.
+    // Neither knows of the removal: to the two of them bob is still a member.
     carol.start(&[])?;
     bob.start(&[&carol])?;
     bob.run(&["save", "after", "--share", "--from", &from])?
@@ -231,7 +231,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
         .run(&["save", "secret", "--share", "--from", &from])?
         .ok()?;
     carol.run(&["pull", "secret"])?.ok()?;
-    // Whichever of them bob calls shows him his removal.
+    // Any of them that bob connects to shows him his removal.
     bob.run(&["pull", "secret", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
     Ok(())
@@ -333,7 +333,7 @@ fn the_recovery_key_makes_a_member_an_admin_where_none_is_left() -> Result<()> {
     carol.start(&[&bob])?;
     carol.join(&ticket)?.ok()?;
     bob.run(&["team", "remove", "alice", "--yes"])?.ok()?;
-    // Whoever comes back accepts what the key did, and is told that she is out.
+    // A returning device accepts the key's actions, and learns that she was removed.
     alice.start(&[&bob])?;
     bob.run(&["team", "members"])?.ok()?;
     Ok(())

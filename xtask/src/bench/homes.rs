@@ -1,7 +1,7 @@
 //! Homes with real daemons on loopback, driven through the `podsync` program as its user does.
 //!
-//! A daemon is never stopped for a measurement alone: its peak memory counts from its start, so
-//! [`Home::restart`] comes before whatever the peak is to be of.
+//! A daemon is never stopped for a measurement alone: its peak memory counts from its start, so Call
+//! [`Home::restart`] before the work whose peak you measure.
 
 use std::{
     fs::File,

@@ -1,4 +1,4 @@
-//! Sending a call to the hub until it is answered: signed anew for each try, by the hub's clock.
+//! Sends a call to the hub until it is answered. Each attempt is signed anew, by the hub's clock.
 
 use std::{
     fmt::Display,
@@ -68,14 +68,14 @@ impl Call {
     }
 }
 
-/// What came back of a call that went well.
+/// The answer of a successful call.
 pub(super) struct Reply {
     pub(super) not_modified: bool,
     pub(super) etag: Option<String>,
     pub(super) body: Bytes,
 }
 
-/// Refused by the hub: its word, and when it wants to be asked again.
+/// A refusal by the hub: its error, and when to try again.
 struct Refusal {
     error: HubError,
     retry_after: Option<Duration>,
@@ -86,7 +86,7 @@ enum Outcome {
     Refusal(Refusal),
 }
 
-/// The way to one hub.
+/// The connection to one hub.
 pub(crate) struct Line {
     http: Client,
     address: HubAddress,
@@ -94,7 +94,7 @@ pub(crate) struct Line {
     patience: Patience,
     /// Seconds that the hub's clock is ahead of this machine's.
     ahead: AtomicI64,
-    /// Why the last try failed, while another is to come.
+    /// Why the last attempt failed, while another is to come.
     failing: Mutex<Option<String>>,
 }
 
@@ -132,7 +132,7 @@ impl Line {
         &self.patience
     }
 
-    /// For who gives up while a call is still being tried.
+    /// The last failure, for a caller that gives up before the call ends.
     pub(super) fn failing(&self) -> Option<String> {
         self.lock().clone()
     }
@@ -173,7 +173,7 @@ impl Line {
 
     pub(super) fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, HubClientError> {
         serde_json::from_slice(body).map_err(|error| {
-            // Not the error's own words: they may quote a URL.
+            // Not the error's own text: it may quote a URL.
             self.garbled(format!(
                 "its JSON is wrong in column {} ({:?})",
                 error.column(),
@@ -189,7 +189,7 @@ impl Line {
         }
     }
 
-    /// One try. It is two where the hub doesn't like when or with what nonce it was signed.
+    /// One attempt. It sends a second request if the hub rejects the signature's time or nonce.
     async fn attempt(&self, call: &Call) -> Result<Reply, HubClientError> {
         let refusal = match self.once(call).await? {
             Outcome::Reply(reply) => return Ok(reply),
@@ -297,7 +297,7 @@ impl Line {
         here().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Takes the hub's clock for signatures, and for nothing else. False where it names none.
+    /// Adopts the hub's clock, for signatures only. False if the error names no time.
     fn learn_time(&self, error: &HubError) -> bool {
         let Some(time_ms) = error.time_ms else {
             return false;
@@ -322,7 +322,7 @@ impl Line {
         }
     }
 
-    /// A status without a hub's error beside it: of a proxy in front of it, or of something else.
+    /// The error for a status without a hub's error body: from a proxy, or from another server.
     fn unspoken(&self, status: StatusCode, retry_after: Option<Duration>) -> HubClientError {
         let reason = format!("it answers with status {}", status.as_u16());
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {

@@ -1,6 +1,6 @@
 //! `podsync` alone: who this is, what is new since the last look, what waits, what is wrong, and what to do next.
 //!
-//! What counts as new is told by the authors' clocks, and by when this was looked at last.
+//! A version is new if its author's clock puts it after the user's last look.
 
 use std::{
     path::Path,
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
     let looked = look(&connection, &home).await;
     connection.close().await;
     context.printer.result(&looked?, words)?;
-    // Who can't write it sees the same again.
+    // If the write fails, the next look shows the same again.
     let _ = write_whole(&home.join(LOOKED), now_ms().to_string().as_bytes());
     Ok(())
 }

@@ -84,7 +84,7 @@ impl Teller<'_> {
 
 struct Team {
     alice: DemoHome,
-    /// None once he was killed.
+    /// `None` once the demo has killed his daemon.
     bob: Option<DemoHome>,
     carol: DemoHome,
 }

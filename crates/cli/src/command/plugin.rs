@@ -73,11 +73,11 @@ enum Home {
     Python(Python),
     Container(Container),
     Compose(PathBuf),
-    /// It answers, but nothing on this machine says where it runs.
+    /// The emulator answers, but podsync can't find out where it runs.
     Unknown,
 }
 
-/// What became of an installation or a removal.
+/// The result of an installation or a removal.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "result")]
 pub(super) enum Outcome {
@@ -209,9 +209,9 @@ async fn remove(context: &Context, remove: Remove) -> Result<Outcome, ApiError> 
 #[derive(Debug, Serialize)]
 struct Status {
     carried: String,
-    /// What answers at the endpoint; none where nothing was asked.
+    /// What answers at the endpoint; `None` if podsync asked nothing.
     running: Option<Answering>,
-    /// The version that is installed in the named place; none where none is, or no place was named.
+    /// The version installed in the named place; `None` if there is none, or the user named no place.
     installed: Option<String>,
     place: Option<String>,
 }

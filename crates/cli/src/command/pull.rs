@@ -1,5 +1,5 @@
-//! `podsync pull`: a version's bytes, from whoever holds them; exactly the one that was locked, of a
-//! world that is new enough, where that is asked for.
+//! `podsync pull`: fetches a version's bytes from any provider. On request it takes exactly the locked
+//! version, and fails if its view of the team is too old.
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;

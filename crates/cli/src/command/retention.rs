@@ -117,7 +117,7 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
     }
 }
 
-/// A rule may come before its pod, but a name that no pod has is more often a slip.
+/// A rule may come before its pod, but an unknown name is more often a typing error.
 async fn warn_of_slip(context: &Context, pod: &PodName) -> Result<(), ApiError> {
     let pods = call(context, Needs::Home, &pods::ListPods {}).await?;
     if pods.iter().all(|known| known.name != *pod) {

@@ -1,4 +1,4 @@
-//! `podsync share`: what is private becomes the team's.
+//! `podsync share`: shares a private version with the team.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ pub(super) fn words(shared: &pods::Shared) -> String {
     text
 }
 
-/// Says what the daemon noticed on the way.
+/// Prints what the daemon noticed on the way.
 pub(super) fn warn(printer: &Printer, warnings: &[String]) {
     for warning in warnings {
         printer.warn(warning);

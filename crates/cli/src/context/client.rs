@@ -1,4 +1,5 @@
-//! A command's connection to a daemon. Who opens one closes it: a daemon inside this process ends with it.
+//! A command's connection to a daemon. The function that opens a connection must close it: a daemon inside
+//! this process ends with it.
 
 use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, Progress, node, team};
 use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
@@ -24,7 +25,7 @@ pub(crate) enum Needs {
 pub(crate) struct Connection<'a> {
     pub(crate) context: &'a Context,
     client: Client,
-    /// The daemon inside this process, where there is one.
+    /// The daemon inside this process, if there is one.
     hosted: Option<Running>,
 }
 
@@ -54,7 +55,7 @@ impl<'a> Connection<'a> {
             client.call(&node::Stop {}).await?;
             podsync_daemon::wait_until_free(&home).await?;
             if context.has_service() {
-                // It goes on as what it was, whatever this command needs.
+                // The daemon keeps running as before, whatever this command needs.
                 context.start_daemon(&client).await?;
                 return Ok(over(client, None));
             }
@@ -108,7 +109,7 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// What happens from now on, or since the event of this id.
+    /// The events from now on, or since the event with this id.
     pub(crate) async fn events(&self, after: Option<&str>) -> Result<EventStream, ApiError> {
         self.client.events(after).await
     }

@@ -1,4 +1,5 @@
-//! The home that a command is about. A command may also sit where there is nothing of it but its daemon's socket.
+//! The home that a command is about. A command may also run in a place that has only the socket of the home's
+//! daemon.
 
 use std::{
     io::Write,
@@ -27,7 +28,7 @@ impl Context {
         Settings::load(&self.home()?, Overrides::default())
     }
 
-    /// What takes the home back that a command is about to make; none where there is one, or nothing is made.
+    /// Removes the home that a command is about to make. `None` if a home exists, or the command makes none.
     pub(crate) async fn new_home(&self) -> Result<Option<NewHome>, ApiError> {
         let home = self.home()?;
         if self.is_robot() || running(&home).await?.is_some() {
@@ -77,16 +78,16 @@ impl Context {
         })
     }
 
-    /// A client of the daemon that runs; none where none does.
+    /// A client of the running daemon; `None` if no daemon runs.
     pub(crate) async fn running(&self) -> Result<Option<Client>, ApiError> {
         running(&self.home()?).await
     }
 
-    /// Ends the home's daemon and waits for that. Its process; none where none runs.
+    /// Ends the home's daemon, waits for the end, and returns its process id; `None` if no daemon runs.
     pub(crate) async fn stop_daemon(&self) -> Result<Option<u32>, ApiError> {
         let home = self.home()?;
         let Some(client) = running(&home).await? else {
-            // Its socket may be gone while it still runs: the lock on the home tells.
+            // Its socket may be gone while it still runs, so look at the lock on the home.
             return podsync_daemon::end_daemon(&home).await;
         };
         let stopping = client.call(&node::Stop {}).await?;

@@ -23,7 +23,7 @@ use crate::{log::rolling, lstk, output::Printer};
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_POLL: Duration = Duration::from_millis(50);
-/// The most that is read of what a daemon says before it ends: one error.
+/// How many bytes to read of a daemon's last output: one error.
 const MAX_SAID_LEN: u64 = 64 << 10;
 
 /// A robot's daemon in this process, and its home.
@@ -57,8 +57,8 @@ async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Runnin
     .hint("remove --cache, or give some jobs another folder"))
 }
 
-/// Starts a daemon that stays. One that can't start says why, and that is told; one that doesn't answer is ended
-/// again: no process is left behind.
+/// Starts a daemon that stays. If it can't start, it says why, and the command passes that on. A daemon that
+/// doesn't answer is ended again: no process is left behind.
 pub(super) async fn start_in_background(
     home: &Path,
     client: &Client,
@@ -83,7 +83,7 @@ pub(super) async fn start_in_background(
         _ = daemon.wait() => return Err(why_it_ended(said, &log).await),
     };
     let Ok(status) = answered else {
-        // It is ours and nobody has spoken to it yet.
+        // This process started it, and no client has used it yet.
         let _ = daemon.kill().await;
         let text = format!(
             "the daemon was started and did not answer within {} s, so it was ended again",
@@ -109,7 +109,7 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
         .args(["--json", "daemon", "--log-file", "--home"])
         .arg(home)
         .stdin(Stdio::null())
-        // It prints one thing: why it can't start. What is no log at all goes where the log is.
+        // It prints only why it can't start. Anything else goes to the log file.
         .stdout(Stdio::piped())
         .stderr(log)
         .current_dir(home);
@@ -122,7 +122,7 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// What a daemon said before it ended, with its own exit code.
+/// The daemon's last error, with its own exit code.
 async fn why_it_ended(said: Option<ChildStdout>, log: &Path) -> ApiError {
     #[derive(serde::Deserialize)]
     struct Failed {

@@ -26,7 +26,7 @@ const MAX_TOKEN_LEN: u64 = 16 << 10;
 pub(crate) const MAX_SLOTS: usize = 64;
 /// How long to look for a teammate where the command doesn't say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
-/// What is still being written when the command ends is removed with the rest a moment later.
+/// When the command ends, something may still be writing. It is removed with the rest a moment later.
 const REMOVALS: usize = 40;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 

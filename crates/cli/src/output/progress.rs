@@ -50,7 +50,7 @@ impl<'a> Bar<'a> {
         if let Some(reason) = progress.waiting.as_ref()
             && self.waiting.as_ref() != Some(reason)
         {
-            // Without a terminal there is no bar, and somebody wonders nonetheless.
+            // Without a terminal there is no bar, but the user still wants to know why it waits.
             let line = printable(reason);
             self.bar.suspend(|| self.printer.note(&line));
             self.waiting = Some(reason.clone());

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
 
-/// A borderless table; none of its own lines where there are no rows. On a terminal the last column, which is the
-/// one for long texts, takes what the others leave.
+/// A borderless table; nothing if there are no rows. On a terminal the last column, which is the one for long
+/// texts, takes what the others leave.
 pub(crate) fn table<const N: usize>(
     head: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -13,7 +13,7 @@ pub(crate) fn table<const N: usize>(
     table_within(super::terminal::width(), head, rows)
 }
 
-/// The same for a width; none for as wide as it comes.
+/// The same for a width; `None` means no limit.
 pub(crate) fn table_within<const N: usize>(
     width: Option<u16>,
     head: [&str; N],
@@ -78,7 +78,7 @@ pub(crate) fn is_harmless(text: &str) -> bool {
     harmless(text) == text
 }
 
-/// Lines of a log, which has its own colours and has escaped others' controls.
+/// Lines of a log. The logger adds colours and has already escaped control characters from others.
 pub(super) fn in_order(text: &str) -> String {
     let reorders = |c: char| is_unsafe(c) && !c.is_control();
     text.replace(reorders, "\u{FFFD}")

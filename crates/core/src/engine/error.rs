@@ -1,4 +1,4 @@
-//! Why a command or a transfer came to nothing, for people.
+//! Why a command or a transfer failed, in words for users.
 
 use crate::{
     feed::EntryError,
@@ -34,7 +34,8 @@ pub enum EngineError {
         seconds: u64,
         /// Why the hub that the ticket names was not reached.
         hub: Option<String>,
-        /// Somebody was asked and did not answer: this device may be a member without knowing it.
+        /// A device was asked and did not answer: it may have written the join, so this device may
+        /// be a member already.
         may_be_in: bool,
     },
     #[error("this is not the recovery key of team {0}")]
@@ -77,9 +78,9 @@ pub enum EngineError {
     #[error("no connected device has the missing {missing} bytes; some are of blob {}", .blob.short())]
     NoProvider {
         missing: u64,
-        /// One that isn't whole here.
+        /// A blob that is not complete here.
         blob: BlobId,
-        /// Providers that were asked and went away, or stopped sending. That is nobody's fault.
+        /// Providers that disconnected or stopped sending. That is no fault of theirs.
         failed: Vec<super::provider::Provider>,
         /// Providers that sent bytes which fail their hash.
         lied: Vec<super::provider::Provider>,

@@ -1,7 +1,7 @@
-//! Why an operation does not count, in words for whoever made it or wants to.
+//! Why an operation does not count, in words for its author.
 //!
-//! A void operation is no error of the replica's: it is kept, and may come to count when an
-//! operation that voided it is voided itself.
+//! A void operation is no error of the replica. It is kept, and counts again if the operation that
+//! voided it is itself voided.
 
 use super::operation::Role;
 use crate::{

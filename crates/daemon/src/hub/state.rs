@@ -1,4 +1,4 @@
-//! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
+//! The state of a team's hub: its client, its last answer, and the current failure, if any.
 
 pub(crate) mod placements;
 
@@ -23,7 +23,7 @@ use crate::{
     events::Events,
 };
 
-/// How long somebody waits for what the hub knows before going on without it.
+/// How long a caller waits for the hub before it goes on without it.
 pub(crate) const POLL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hubs of this home's teams.
@@ -33,22 +33,22 @@ pub(crate) struct Hubs {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
-    /// There is something to bring, or somebody waits.
+    /// Wakes the upload loop: there is something to upload, or a caller waits.
     pub(super) wake: Notify,
 }
 
-/// A team's place at its hub.
+/// A team at its hub.
 pub(crate) struct TeamHub {
-    /// Whose it is, where this home is in the team.
+    /// The team's name. `None` if this home isn't in the team.
     pub(super) team: Option<TeamName>,
     pub(super) events: Events,
     pub(super) url: String,
     pub(super) client: Hub,
-    /// What the hub said last; one question at a time.
+    /// The hub's last answer. The lock allows one poll at a time.
     pub(super) polled: tokio::sync::Mutex<Polled>,
     pub(super) polling: Turn,
     pub(super) uploading: Turn,
-    /// The statement of liveness that was brought last.
+    /// The liveness statement that was uploaded last.
     pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     pub(super) standing: watch::Sender<Standing>,
 }
@@ -59,7 +59,8 @@ pub(super) struct Polled {
     pub(super) membership: Vec<OpId>,
 }
 
-/// One does it, and one more waits to: whatever there is to do by now, that one will see.
+/// Lets one task work and one more wait. The waiting one will do everything that came up so far, so others needn't
+/// wait.
 #[derive(Default)]
 pub(super) struct Turn {
     now: tokio::sync::Mutex<()>,
@@ -67,34 +68,34 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// None where somebody waits already.
+    /// Waits for the turn. `None` if another task waits already.
     pub(super) async fn take(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         let _next = self.next.try_lock().ok()?;
         Some(self.now.lock().await)
     }
 }
 
-/// How things are with a hub.
+/// The state of the exchange with a hub.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
     /// Unix milliseconds of the last answer.
     pub(crate) heard_ms: Option<u64>,
-    /// Why it can't be asked, or doesn't take what is brought; none while all is well.
+    /// Why polls or uploads fail. `None` while they work.
     pub(crate) trouble: Option<Trouble>,
     /// The newest entry of this device's own feed that is in the bucket.
     pub(crate) committed: u64,
-    /// Bytes sent, and bytes to send, of an upload that is under way.
+    /// Bytes sent and total bytes of the running upload.
     pub(crate) uploading: Option<(u64, u64)>,
-    /// How often it has been begun to ask the hub, or to bring it something.
+    /// How many polls and uploads were begun so far.
     pub(super) begun: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     pub(crate) error: ApiError,
-    /// Whether it may go away by itself.
+    /// Whether the failure may pass by itself.
     pub(crate) may_pass: bool,
-    /// Which attempt came to this.
+    /// The number of the attempt that failed.
     pub(super) attempt: u64,
 }
 
@@ -115,7 +116,7 @@ impl TeamHub {
         self.standing.subscribe()
     }
 
-    /// Nobody waits longer.
+    /// The error of a caller that has waited too long.
     pub(super) fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
             return ApiError::new(ErrorCode::Unreachable, failing).hint(
@@ -132,7 +133,7 @@ impl TeamHub {
         self.standing.send_modify(change);
     }
 
-    /// The number of an attempt that begins now: it knows of everything that was decided before.
+    /// Begins an attempt and returns its number. It includes everything that was decided before.
     pub(super) fn begin(&self) -> u64 {
         let mut attempt = 0;
         self.note(|standing| {
@@ -183,7 +184,7 @@ impl Hubs {
         }
     }
 
-    /// Has the hubs asked, and what waits brought, now.
+    /// Wakes the loop, so that it polls the hubs and uploads now.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -220,7 +221,7 @@ mod tests {
         assert!(turn.take().await.is_none());
         drop(first);
         let second = second.await.unwrap();
-        // The place of who waits is free again.
+        // The waiting place is free again.
         let mut third = pin!(turn.take());
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! Keeping in step: the hub is heard when somebody waits, and told what was just decided here.
+//! Syncs with the hub on demand: polls it when a caller waits, and uploads what was just decided here.
 
 pub(crate) mod confirm;
 pub(crate) mod join;
@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
 use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
-/// How long a look at what there is waits for what the hub knows.
+/// How long a listing waits for the hub's answer.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
-/// Learns what hubs know, and tells them what was decided here.
+/// Polls hubs, and uploads decisions of this device.
 pub(crate) struct HubSync {
     pub(crate) device: DeviceId,
     pub(crate) lifetime: Lifetime,
@@ -32,12 +32,12 @@ impl HubSync {
         self.hubs.client(team, url)
     }
 
-    /// Has the hubs asked, and what waits brought, now.
+    /// Wakes the loop, so that it polls the hubs and uploads now.
     pub(crate) fn wake(&self) {
         self.hubs.wake();
     }
 
-    /// The team's hub; none where it has none.
+    /// The team's hub. `None` if it has none.
     pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
         let read = self.node.read(move |engine| {
             let name = engine.roster(&team).map(|roster| roster.name().clone());
@@ -74,7 +74,7 @@ impl HubSync {
             liveness: tokio::sync::Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
         });
-        // Two that came here at once: the one that is there stays.
+        // If two callers came here at once, the first one's hub stays.
         let mut teams = self.hubs.lock();
         match teams.get(&team) {
             Some(there) if there.url == hub.url => Ok(Some(Arc::clone(there))),
@@ -85,7 +85,7 @@ impl HubSync {
         }
     }
 
-    /// Asks the hub now; whether it was heard, and none where the team has no hub.
+    /// Polls the hub now. Returns whether it answered, or `None` if the team has no hub.
     pub(crate) async fn poll(&self, team: TeamId) -> Result<Option<bool>, Failure> {
         if let Ok(None) = self.hub(team).await {
             return Ok(None);
@@ -99,7 +99,7 @@ impl HubSync {
         }
     }
 
-    /// What keeps this device from the team's hub, if anything does.
+    /// The current failure at the team's hub, if any.
     pub(crate) async fn trouble(&self, team: TeamId) -> Result<Option<String>, Failure> {
         let hub = match self.hub(team).await {
             Ok(Some(hub)) => hub,
@@ -113,7 +113,7 @@ impl HubSync {
             .or(trouble.map(|trouble| trouble.error.message)))
     }
 
-    /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
+    /// Polls the hub now, for a caller that waits. An answer that comes too late is taken in later.
     pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
         let Some(hub) = self.hub(team).await? else {
             return Ok(());
@@ -125,8 +125,8 @@ impl HubSync {
         outcome
     }
 
-    /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was
-    /// heard in the background there. Without an answer, what is known is shown.
+    /// Polls the hub for a listing by a command's own daemon, which doesn't poll in the background. Without an
+    /// answer, the listing shows what is known here.
     pub(crate) async fn poll_briefly(&self, team: TeamId) {
         if self.lifetime == Lifetime::Service {
             return;
@@ -142,8 +142,8 @@ impl HubSync {
 }
 
 impl HubSync {
-    /// Brings what this device just decided about the team. What can't be brought now is later, by the
-    /// daemon: deciding it has not failed.
+    /// Uploads what this device just decided about the team. A failure is no error of the decision: the daemon
+    /// uploads it later.
     pub(crate) async fn tell_hub(&self, team: TeamId) {
         let told = async {
             let Some(hub) = self.hub(team).await? else {

@@ -1,4 +1,4 @@
-//! What stays on this machine: pins, the disk budget, and giving up what others have.
+//! What stays on this machine: pins, the disk budget, and the eviction of versions that others have.
 
 mod account;
 pub(crate) mod evictor;
@@ -26,7 +26,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Pins versions, and gives up others.
+/// Pins and evicts versions.
 pub(crate) struct Disk {
     pub(crate) node: Node,
     pub(crate) log: Log,

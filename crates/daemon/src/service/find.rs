@@ -1,4 +1,4 @@
-//! From a reference, as somebody typed it, to a version.
+//! Resolves a reference that a user typed to a version.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use crate::{
     service::absent::Absent,
 };
 
-/// A version that a reference came to.
+/// A version that a reference was resolved to.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
     Shared(Box<VersionRecord>),
@@ -45,22 +45,22 @@ impl Found {
     }
 }
 
-/// A version and how it is called and shown.
+/// A version with its reference and its description for people.
 pub(crate) struct Named {
     pub(crate) found: Found,
     pub(crate) reference: String,
     pub(crate) author: String,
 }
 
-/// How long after its start a daemon may still be about to hear what was shared while it was away.
+/// How long after its start a daemon may still be learning what was shared while it was off.
 pub(crate) const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long somebody waits for a version.
+/// How long a caller waits for a version.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// For it to be heard of, and for somebody who holds it.
+    /// How long to wait for news of the version, and for a device that holds it.
     pub(crate) deadline: Instant,
-    /// Also where everybody who is there knows of no such version: it may yet be shared.
+    /// Whether to wait even if no reachable device knows of the version: it may be shared later.
     pub(crate) until_shared: bool,
 }
 
@@ -73,11 +73,11 @@ impl Patience {
     }
 }
 
-/// Who has told what there is.
+/// Which sources have reported what they know.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     members: usize,
-    /// Whether the hub was heard; none where the team has none.
+    /// Whether the hub answered. `None` if the team has no hub.
     hub: Option<bool>,
 }
 
@@ -86,7 +86,7 @@ impl Asked {
         self.members > 0 || self.hub == Some(true)
     }
 
-    /// Nobody was heard, so nobody said that there is no such version: that is an outage.
+    /// If no source answered, nobody has said that the version doesn't exist: that is an outage.
     fn nobody(self, error: ApiError) -> ApiError {
         let who = match self.hub {
             Some(_) => "no teammate and no hub answered",
@@ -110,7 +110,7 @@ pub(crate) struct Finder {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
     pub(crate) hubs: Arc<HubSync>,
-    /// When the daemon was.
+    /// When the daemon started.
     pub(crate) started: Instant,
 }
 
@@ -131,8 +131,8 @@ impl Finder {
         Ok(named)
     }
 
-    /// Resolves; a version that nobody here has heard of may be on its way. Where everybody who is there has told
-    /// all that they know, waiting helps only those who wait for it to be shared.
+    /// Resolves a reference, and waits for a version that isn't known here yet. Once all reachable sources have
+    /// reported, only callers that wait for a future share wait on.
     pub(crate) async fn resolve_within(
         &self,
         team: TeamId,
@@ -149,7 +149,7 @@ impl Finder {
                 Err(error) if error.code == ErrorCode::NotFound => error,
                 Err(error) => return Err(error.into()),
             };
-            // A removal may have been told before anybody listened here.
+            // The removal may have been reported before this began to listen.
             self.check_is_member(team).await?;
             let absent = Absent::read(&self.node, self.device, team).await?;
             let nobody_else = absent.is_nobody_else;
@@ -169,13 +169,13 @@ impl Finder {
                         asked = Some(answers.unwrap_or(Ok(Asked::default()))?);
                         break;
                     }
-                    // Who has just begun isn't connected yet.
+                    // A daemon that has just started isn't connected yet.
                     () = sleep_until(self.started + CATCHES_UP_WITHIN),
                         if asked.is_some() && Instant::now() < self.started + CATCHES_UP_WITHIN => break,
                     event = timeout_at(patience.deadline, events.recv()) => event,
                 };
                 match event {
-                    // Shared from here is news as well, where a restored home gets back what it had published.
+                    // This device's own publications are news too: a restored home gets back what it had published.
                     Ok(
                         Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
                         | Err(RecvError::Lagged(_)),
@@ -196,7 +196,7 @@ impl Finder {
         }
     }
 
-    /// Asks every connected member, and the hub, what there is.
+    /// Asks every connected member and the hub for their news.
     async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
         let refresh = self.node.command(Command::Refresh { team });
         let (members, hub) = tokio::join!(refresh, self.hubs.poll(team));

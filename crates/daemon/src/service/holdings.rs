@@ -1,4 +1,4 @@
-//! What lies on this machine, in three places that have to agree: the store, the list of held versions and the
+//! What is held on this machine. Three places have to agree on it: the store, the list of held versions and the
 //! engine.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -14,7 +14,7 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// A handle; clones are about the same home.
+/// A handle; clones share one home.
 #[derive(Clone)]
 pub(crate) struct Holdings {
     pub(crate) node: Node,
@@ -24,7 +24,7 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// A version from which nothing is missing; what was found damaged since is.
+    /// A version of which no bytes are missing. Bytes that were found damaged count as missing.
     pub(crate) async fn held_whole(
         &self,
         team: TeamId,
@@ -42,7 +42,7 @@ impl Holdings {
         Ok(whole.then_some(held))
     }
 
-    /// Tells the engine what of a blob can be served from here.
+    /// Tells the engine which parts of a blob can be served from here.
     pub(crate) async fn offer_blob(&self, blob: BlobId) -> Result<(), Failure> {
         if let Some(holding) = self.blobs.held(blob)? {
             for input in held_inputs(blob, holding) {
@@ -52,9 +52,8 @@ impl Holdings {
         Ok(())
     }
 
-    /// A pack that was found damaged counts as held no more: it isn't served or built on, and a pull
-    /// fetches it anew. So do the shared ones of `packs`, the others that were read: where one is
-    /// damaged more may be, and the pull checks them all.
+    /// Marks a damaged pack as not held: it isn't served or built on, and a pull fetches it again. Does the same
+    /// for the shared ones of `packs`, which were read too: more may be damaged, and the pull checks them all.
     pub(crate) async fn doubting<T>(
         &self,
         team: TeamId,
@@ -88,7 +87,7 @@ impl Holdings {
         })
     }
 
-    /// A version leaves this machine: what it took goes with the next collection.
+    /// Removes a version from this machine. The next garbage collection deletes its bytes.
     pub(crate) async fn forget(&self, team: TeamId, version: VersionId) -> Result<(), Failure> {
         let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
         tokio::task::spawn_blocking(move || {
@@ -99,7 +98,7 @@ impl Holdings {
         Ok(())
     }
 
-    /// Deletes what no held version needs and nothing pins. A failure only leaves garbage.
+    /// Deletes blobs that no held version needs and nothing pins. A failure only leaves garbage.
     pub(crate) async fn collect_garbage(self) {
         match self.collect_now().await {
             Ok(0) => {}
@@ -111,7 +110,7 @@ impl Holdings {
         }
     }
 
-    /// The same, at once; how many blobs were deleted.
+    /// The same, but waits for it. Returns how many blobs were deleted.
     pub(crate) async fn collect_now(&self) -> Result<usize, Failure> {
         let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
         let live = || async move {

@@ -1,4 +1,4 @@
-//! Save: a state becomes a private version, durable before anybody hears of it.
+//! Save: makes a private version of a state. It is durable before any event or answer names it.
 
 pub(crate) mod capture;
 pub(crate) mod pack;
@@ -22,7 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -53,7 +53,7 @@ pub(crate) struct Save {
     pub(crate) share: Arc<Share>,
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
 }
 
 impl Handle<pods::Save> for Save {
@@ -84,16 +84,16 @@ impl Handle<pods::Save> for Save {
     }
 }
 
-/// How a save goes about it that nobody asked for at the moment.
+/// Options of a save that no user asked for just now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unasked {
-    /// A state that is still this one is no new version, whatever was pulled since.
+    /// If the state still equals this version, no new version is made, whatever was pulled since.
     pub(crate) builds_on: Option<VersionId>,
 }
 
 impl Save {
-    /// Makes a private version of a state; the pod's turn comes with it. Without being asked nothing is made of an
-    /// instance that has nothing in it.
+    /// Makes a private version of a state. Returns it with the pod's lock. An empty instance is saved only with
+    /// consent.
     pub(crate) async fn save_privately(
         &self,
         team: TeamId,
@@ -114,7 +114,7 @@ impl Save {
         }
         tracing::Span::current().record("pod", call.pod.as_str());
         let turn = self.locks.lock(team, &call.pod).await;
-        // How much of the state is new shows only while it is read; a pack is what any change takes.
+        // How much of the state is new shows only while it is read. Any change needs at least one pack.
         self.home
             .ensure_room(PACK_TARGET_LEN)
             .map_err(Failure::from)?;
@@ -173,10 +173,10 @@ impl Save {
                 new_len: saved.new_len,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 
-    /// A state that is the same as in an earlier version was saved then, and the team may have a later one.
+    /// A state that equals an earlier version counts as saved then. The team may have a newer one.
     async fn newer_than(
         &self,
         team: TeamId,

@@ -1,4 +1,4 @@
-//! Share: what is private becomes the team's.
+//! Share: publishes private versions to the team.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -35,10 +35,10 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// The team key may change while a manifest is sealed to it; more often than this it doesn't.
+/// Most tries to seal a manifest: the team key may change meanwhile, but not more often than this.
 const MAX_RESEALS: usize = 5;
 
-/// Makes versions the team's.
+/// Shares versions with the team.
 pub(crate) struct Share {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -80,8 +80,8 @@ impl Handle<pods::Share> for Share {
 }
 
 impl Share {
-    /// The newest version of the team where it was saved after this one. Nobody gets an older state for the
-    /// newest, and it is not shared unasked either.
+    /// The team's newest version, if it was saved after this one. An older state doesn't become the newest, and
+    /// sharing it needs consent.
     pub(crate) async fn newer_than(
         &self,
         team: TeamId,
@@ -118,7 +118,7 @@ impl Share {
         }
     }
 
-    /// A bare name means the newest that isn't shared, where there is one.
+    /// A bare name means the newest private version, if there is one.
     async fn newest_private(&self, team: TeamId, text: &str) -> Result<String, Failure> {
         let Ok(Reference::Pod(pod)) = text.parse() else {
             return Ok(text.to_owned());
@@ -130,7 +130,7 @@ impl Share {
         Ok(newest.await?.unwrap_or_else(|| text.to_owned()))
     }
 
-    /// Shares one version, which `is_older` than what the team has; the caller holds the pod's turn.
+    /// Shares one version. `is_older` says that the team has a newer one. The caller holds the pod's lock.
     pub(crate) async fn share(
         &self,
         team: TeamId,
@@ -175,7 +175,7 @@ impl Share {
         })
     }
 
-    /// Refused before any work: the engine would refuse it after.
+    /// Refuses before any work what the engine would refuse afterwards.
     async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
         self.finder.check_is_member(team).await?;
         let device = self.device;
@@ -195,8 +195,8 @@ impl Share {
         .into())
     }
 
-    /// The version over packs that hold nothing but what may be shared: chunks that lie in packs of
-    /// other private versions are copied into new ones.
+    /// Rewrites the version over packs without private data of other versions: its chunks in their packs are copied
+    /// into new packs.
     async fn without_private_packs(
         &self,
         team: TeamId,
@@ -285,7 +285,7 @@ impl Share {
         sink.kept_if(recorded).await
     }
 
-    /// Announces the version, sealed to the key of now.
+    /// Announces the version, with its manifest sealed to the current key.
     async fn publish(
         &self,
         team: TeamId,
@@ -348,7 +348,7 @@ impl Share {
         Err(EngineError::EpochChanged.into())
     }
 
-    /// Tells the engine what of the version's blobs can be served from here.
+    /// Tells the engine which parts of the version's blobs can be served from here.
     async fn offer(&self, held: &HeldVersion, manifest: &Manifest) -> Result<(), Failure> {
         let packs = manifest.packs.iter().map(|pack| pack.id);
         for blob in packs.chain([held.sealed.blob.id]) {
@@ -363,7 +363,7 @@ impl Share {
     }
 }
 
-/// A version of the team that was saved after the one that is to be shared.
+/// A team version that was saved after the one to share.
 pub(crate) struct Newer {
     reference: String,
     author: String,

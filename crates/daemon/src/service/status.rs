@@ -1,4 +1,4 @@
-//! About the daemon itself and the peers it sees.
+//! Reports on the daemon itself and the peers that it sees.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use crate::{
     call::{Context, Handle},
     error::Failure,
     hub::sync::HubSync,
-    kept::Kept,
     metered::Metered,
     metrics::Metrics,
     node::handle::Node,
+    persisted::Persisted,
     program::Program,
     service::{
         autosave::{self, list::Autosaves},
@@ -31,7 +31,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Tells about the daemon itself.
+/// Answers calls about the daemon itself.
 pub(crate) struct Status {
     pub(crate) device: DeviceId,
     pub(crate) lifetime: Lifetime,
@@ -41,8 +41,8 @@ pub(crate) struct Status {
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) hubs: Arc<HubSync>,
-    pub(crate) follows: Kept<Follows>,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) follows: Persisted<Follows>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
     pub(crate) tasks: Tasks,
     pub(crate) program: Option<Program>,
@@ -75,7 +75,7 @@ impl Handle<node::GetStatus> for Status {
 }
 
 impl Status {
-    /// What Prometheus reads.
+    /// The metrics text for Prometheus.
     pub(crate) async fn metrics(&self, metrics: &Metrics) -> Result<String, Failure> {
         let status = self.look().await?;
         let free = podsync_store::free_bytes(self.home.root())?;
@@ -151,7 +151,7 @@ impl Status {
             paused: self.pause.state(),
             limit_up: self.settings.limit_up.0,
             limit_down: self.settings.limit_down.0,
-            // A command is over before it matters.
+            // A command's own daemon ends before this matters.
             metered: self.lifetime == Lifetime::Service && self.metered.is_metered().await,
             bytes_held,
             follows,
@@ -196,7 +196,7 @@ impl Status {
     }
 }
 
-/// A list that can't be read is a warning: the daemon does all else.
+/// An unreadable list is only a warning: the daemon does everything else.
 fn told_or_warned<T>(list: Result<Vec<T>, Failure>, warnings: &mut Vec<String>) -> Vec<T> {
     list.unwrap_or_else(|failure| {
         let error = failure.api();
@@ -303,7 +303,7 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
     }
 }
 
-/// When each device was last heard, in whatever team.
+/// When each device was last heard, in any team.
 fn heard(engine: &Engine) -> BTreeMap<DeviceId, u64> {
     let mut newest = BTreeMap::new();
     for heard in engine.teams().flat_map(|team| engine.last_heard(&team)) {

@@ -1,4 +1,4 @@
-//! What the catalog says, in the API's shapes.
+//! Converts the catalog's content to the API's shapes.
 
 use podsync_api::pods;
 use podsync_core::{
@@ -12,7 +12,7 @@ use crate::{
     versions::Versions,
 };
 
-/// A version that was found; none where this home has left the team.
+/// Describes a version that was found. `None` if this home has left the team.
 pub(crate) fn view(
     engine: &Engine,
     versions: &Versions,

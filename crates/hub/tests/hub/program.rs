@@ -67,7 +67,7 @@ async fn the_program_serves_and_stops_when_it_is_told_to() {
     assert!(begun.elapsed() < GRACE + Duration::from_secs(5));
 }
 
-/// The libraries beneath would tell URLs and signatures, if they were let.
+/// The libraries would log URLs and signatures if podsync let them.
 #[tokio::test]
 async fn the_program_logs_no_url_whatever_it_is_asked_to_log() {
     let data = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! A stream as what iroh-blobs reads from and writes to, one direction at a time.
+//! Adapts a stream to the reader and writer of iroh-blobs, one direction at a time.
 //!
-//! Leaves pass without a buffer of ours in between: a read goes straight into the leaf's memory,
-//! and only what is smaller than a frame is gathered before it is written.
+//! Leaves are not copied through a buffer: reads go straight into the leaf's memory, and only data
+//! smaller than a frame is collected before it is written.
 
 use std::{future::Future, io};
 
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use super::STALLED_AFTER;
 use crate::limit::Traffic;
 
-/// What is written at once where the rate is limited.
+/// The bytes written at once if the rate is limited.
 const PACED: usize = 16 * 1024;
 
-/// Takes what it reads at the rate that is allowed.
+/// Reads at the allowed rate.
 pub(super) struct Reader<S> {
     pub(super) stream: S,
     pub(super) traffic: Traffic,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncStreamReader for Reader<S> {
     }
 }
 
-/// Counts what it sends, and gathers what is small.
+/// Counts sent bytes, and collects small writes.
 pub(super) struct Writer<S: AsyncWrite> {
     stream: BufWriter<S>,
     frame: usize,
@@ -53,8 +53,8 @@ pub(super) struct Writer<S: AsyncWrite> {
 }
 
 impl<S: AsyncWrite + Unpin> Writer<S> {
-    /// What is as long as `frame` goes past the buffer. Where the rate is limited, everything goes at once, so
-    /// that the peer sees something move.
+    /// Data of at least `frame` bytes bypasses the buffer. With a rate limit everything is written at once, so
+    /// that the peer sees progress.
     pub(super) fn new(stream: S, frame: usize, traffic: Traffic) -> Self {
         let frame = match traffic.limits_sending() {
             true => PACED,

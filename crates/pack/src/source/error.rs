@@ -1,4 +1,4 @@
-//! Why a state can't be taken as it is.
+//! Why a state can't be saved as it is.
 
 use std::{io, path::PathBuf};
 
@@ -31,7 +31,7 @@ pub enum SourceError {
     NotAState,
     #[error("the emulator's state broke off on its way: {0}")]
     Broken(io::Error),
-    /// Had whole, in a file, it may be fine: [`Source::from_instance`](crate::Source::from_instance) says.
+    /// The complete file may be fine: try [`Source::from_instance`](crate::Source::from_instance).
     #[error("the emulator's state can't be read before it is whole")]
     NotAsItCame,
     #[error("a temporary file for the entries cannot be written: {0}")]

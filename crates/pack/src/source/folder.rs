@@ -1,7 +1,7 @@
 //! A folder as a state: its files, folders and inner symlinks, in the order of their names.
 //!
-//! A folder called `a` stands at `a`, but what it holds stands at `a/...`, after `a.txt`. So each
-//! folder is visited twice: once as an entry and once to go into it.
+//! A folder `a` sorts as `a`, but its content as `a/...`, after `a.txt`. So each folder is visited
+//! twice: as an entry, and to read its content.
 
 use std::{
     fs::{self, OpenOptions},
@@ -112,7 +112,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn file(&mut self, name: EntryName, path: &Path) -> Result<Entry, Halt<SourceError>> {
-        // What was a file when the folder was listed may be a symlink or a pipe by now.
+        // A listed file may be a symlink or a pipe by now.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = OpenOptions::new()
             .read(true)

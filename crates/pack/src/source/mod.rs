@@ -1,7 +1,7 @@
 //! Where a state comes from: a folder, a zip that is opened, or a file that is kept as it is.
 //!
-//! Everything is read once, straight into the chunker's buffers. A name or a size that turns out
-//! other than announced ends the save: half a truth is never a version.
+//! Everything is read once, straight into the chunker's buffers. A name or size that differs from
+//! the announced one ends the save.
 
 mod archive;
 mod arriving;
@@ -76,7 +76,8 @@ impl Source {
         }
     }
 
-    /// Opens the zip that a running emulator gave, already spooled to a file of ours.
+    /// Opens a zip that a running emulator sent and that is already in a file. It must rebuild
+    /// exactly, since nothing else can be loaded into an emulator.
     ///
     /// It must be one that is rebuilt exactly: nothing else goes back into an emulator.
     pub fn from_instance(file: File) -> Result<Self, SourceError> {
@@ -87,8 +88,8 @@ impl Source {
         }
     }
 
-    /// The same while the zip still comes, from its start; it is read once and kept nowhere. `spool` is a
-    /// folder for an unlinked file.
+    /// The same while the zip still arrives. It is read once and not stored. `spool` is a folder for an
+    /// unlinked file.
     ///
     /// A zip whose members come in the order of their names, stored and with their lengths in front, is
     /// saved so. Any other ends in [`SourceError::NotAsItCame`].
@@ -143,11 +144,11 @@ impl From<SourceError> for Halt<SourceError> {
     }
 }
 
-/// Files from this length on begin and end a chunk, so that they are found again wherever they lie;
-/// smaller ones share chunks, so that a hundred thousand of them cost what one file costs.
+/// Files of at least this length start and end a chunk, so that they deduplicate wherever they are.
+/// Smaller ones share chunks, so that a hundred thousand of them cost as little as one file.
 const OWN_CHUNKS_LEN: u64 = 64 << 10;
 
-/// Where the bytes of entries go, and what looks at them on their way.
+/// The destination of the entries' bytes, and the checks on them.
 struct Intake<'i, 'c> {
     chunker: &'i mut Chunker<'c>,
     scanner: Option<Scanner>,

@@ -1,7 +1,8 @@
-//! What never enters a version: a podsync home, and secrets of podsync's in the open.
+//! Refuses content that must never enter a version: a podsync home, and podsync's own secrets in
+//! clear text.
 //!
-//! The list is short on purpose: these two give a team away, and both are told for sure, by the names that every
-//! home has and by the check bytes that every secret carries. Anything else is for its owner to judge.
+//! The list is short on purpose: these two would compromise a team, and both are recognised reliably, by the
+//! file names of a home and the check bytes of a secret. The owner judges everything else.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -10,7 +11,7 @@ use podsync_core::ticket::{RecoveryKey, Ticket, TicketKind};
 
 use super::SourceError;
 
-/// Files that every home gets. Two of them side by side are no accident.
+/// Files that every home has. Two of them together are no coincidence.
 const HOME_MARKS: [&str; 6] = [
     "identity",
     "machine",
@@ -81,15 +82,15 @@ pub(super) fn refuse_home_among<'n>(
     }
 }
 
-/// What every secret of podsync's begins with.
+/// The beginning of every podsync secret.
 const FAMILY: &[u8] = b"podsync";
 /// The longest text of a secret, an old ticket's, with its prefix.
 const MAX_SECRET_LEN: usize = 4096 + 32;
 
-/// Looks for secrets in what streams by, a piece at a time.
+/// Searches a stream for secrets, piece by piece.
 pub(super) struct Scanner {
     family: Finder<'static>,
-    /// The end of what came: where a secret may have begun.
+    /// The last bytes so far, in which a secret may have begun.
     carried: Vec<u8>,
 }
 
@@ -101,12 +102,13 @@ impl Scanner {
         }
     }
 
-    /// A file begins: no secret goes from one to the next.
+    /// A file begins. A secret never spans two files.
     pub(super) fn begin(&mut self) {
         self.carried.clear();
     }
 
-    /// Takes the next piece, and says what secret it ends or holds. One at the very end shows by [`Self::end`].
+    /// Scans the next piece, and returns the kind of secret that it completes or holds. [`Self::end`] finds one
+    /// at the very end.
     pub(super) fn take(&mut self, piece: &[u8]) -> Option<&'static str> {
         if !self.carried.is_empty() {
             let more = piece.len().min(MAX_SECRET_LEN);
@@ -134,7 +136,8 @@ impl Scanner {
         self.search(&carried, true).0
     }
 
-    /// What secret is whole in these bytes, and from where on one may go on behind them. With `is_all` nothing does.
+    /// The kind of secret that is complete in these bytes, and the offset at which another may begin that continues
+    /// after them. With `is_all` nothing follows.
     fn search(&self, bytes: &[u8], is_all: bool) -> (Option<&'static str>, usize) {
         for at in self.family.find_iter(bytes) {
             let rest = &bytes[at..bytes.len().min(at + MAX_SECRET_LEN)];
@@ -148,7 +151,7 @@ impl Scanner {
                 return (Some(what), at);
             }
         }
-        // The first letters of one may be the last bytes.
+        // The last bytes may be the first letters of one.
         let begun = (1..FAMILY.len().min(bytes.len() + 1))
             .rev()
             .find(|len| bytes.ends_with(&FAMILY[..*len]));
@@ -156,8 +159,8 @@ impl Scanner {
     }
 }
 
-/// How long a secret is that begins here, as far as it can be seen; none where these bytes begin none. Its letters
-/// have no dash, so that one secret's are not read again for each that seems to begin in them.
+/// The length of a secret that begins here, as far as visible. None if none begins here. A secret's letters
+/// contain no dash, so they are not rescanned for apparent beginnings inside it.
 fn length(rest: &[u8]) -> Option<usize> {
     let mut at = FAMILY.len();
     for part in [&b"-recovery"[..], b""] {

@@ -1,4 +1,4 @@
-//! What never enters a version: homes, and secrets unless they are allowed.
+//! Content that never enters a version: homes, and secrets unless allowed.
 
 use std::{fs, io::Write, path::Path};
 

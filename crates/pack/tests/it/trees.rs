@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::support::{Home, SaveChoice, assert_rebuilds, manifest, noise};
 
-/// Sizes around all that makes a difference: nothing, small, the limit for own chunks, several.
+/// Sizes around each threshold: empty, small, the limit for own chunks, several chunks.
 fn content() -> impl Strategy<Value = (u64, usize)> {
     let len = prop_oneof![
         Just(0),

@@ -1,7 +1,7 @@
-//! The device's key on disk: 32 bytes of seed, readable by its owner only, and beside it the device that it makes.
+//! The device's key on disk: a seed of 32 bytes, readable by its owner only, and beside it the device's id.
 //!
-//! One flipped bit makes another key, which no team knows: the file `device` tells the two apart. A home of an older
-//! podsync gets that file when its key is next read; an older podsync passes it over.
+//! A flipped bit would make another key, which no team knows. The file `device` detects that. Homes of an older
+//! podsync get it when their key is next read; an older podsync ignores it.
 
 use std::{
     fs::{self, File},
@@ -19,7 +19,7 @@ use crate::{StoreError, atomic, error::Remedy};
 const SEED_LEN: usize = 32;
 const SEED: &str = "identity";
 const DEVICE: &str = "device";
-/// More than a device's id has.
+/// More bytes than a device's id has.
 const MAX_NOTED_LEN: usize = 80;
 
 pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
@@ -49,7 +49,7 @@ pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
     }
 }
 
-/// What the file beside the key says, at most a line of it.
+/// The device id in the file beside the key: at most one line of it.
 fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
     let path = root.join(DEVICE);
     match fs::read(&path) {
@@ -67,7 +67,8 @@ pub(super) fn create(root: &Path, seed: &SecretKey) -> Result<(), HomeError> {
     if path.symlink_metadata().is_ok() {
         return Err(HomeError::IdentityExists { path });
     }
-    // One of a key that is gone would call the new one damaged, should a crash come between the two files.
+    // Remove a note of an earlier key first: after a crash between the two writes it would make the new
+    // key look damaged.
     let device_path = root.join(DEVICE);
     match fs::remove_file(&device_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -1,8 +1,8 @@
 //! The lock that keeps a home to one process.
 //!
-//! A second file beside it has a record lock, because the kernel tells whose such a lock is. That lock goes when its own
-//! process closes the file anywhere, so nothing else opens it. One file can't have both locks: on some systems they
-//! exclude each other.
+//! A second file has a record lock, because the kernel names the owner of such a lock. The lock ends when its process
+//! closes any handle of that file, so nothing else there opens it. One file can't have both locks: on some systems
+//! they exclude each other.
 
 use std::{
     fmt,
@@ -20,13 +20,13 @@ use rustix::{
 use super::HomeError;
 use crate::StoreError;
 
-/// The most that is read of what a holder wrote about itself.
+/// The most bytes to read of a holder's note.
 const MAX_HOLDER_LEN: u64 = 200;
 
-/// Who holds a home, as it says itself. It may have only just taken it.
+/// The holder of a home, from its own note. It may have only just taken the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process; none where it has not said so yet.
+    /// Its process id. None if it is not written yet.
     pub process: Option<u32>,
     pub purpose: String,
 }
@@ -60,8 +60,8 @@ impl Holder {
         })
     }
 
-    /// Whether the kernel says that the process that it names has claimed `path`. What a lock says may be of a process
-    /// before, or of another machine or container that sees the same folder.
+    /// Whether the kernel says that the process in the note has locked `path`. The note may be of an earlier process,
+    /// or of another machine or container that shares the folder.
     pub(super) fn owns(&self, path: &Path) -> bool {
         let (Some(process), Ok(file)) = (self.process, File::open(path)) else {
             return false;
@@ -72,7 +72,7 @@ impl Holder {
     }
 }
 
-/// Who holds the lock at `path` now; none where nobody does. Nothing is made or changed.
+/// The current holder of the lock at `path`. None if it is free. Changes nothing.
 pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -89,7 +89,7 @@ pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
     }
 }
 
-/// Locks `path` and writes into it who holds it.
+/// Locks `path` and writes the holder into it.
 pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     let failed = |error| StoreError::io("lock", path, 0, error);
     let mut file = open(path).map_err(failed)?;
@@ -112,8 +112,8 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     Ok(file)
 }
 
-/// Has the kernel tell that `path` is this process's, for as long as the file is open. None where the file system has no
-/// such locks: then nobody can be sure of this process, and nothing else is different.
+/// Locks `path` so that the kernel names this process as its owner, as long as the file is open. None on a file system
+/// without such locks: then `stop` can't be sure of this process, and nothing else changes.
 pub(super) fn claim(path: &Path) -> io::Result<Option<File>> {
     let file = open(path)?;
     let claimed = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
@@ -127,7 +127,7 @@ fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .write(true)
         .mode(0o600)
-        // What is behind a link isn't ours to write to.
+        // Don't write through a link to a foreign file.
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
 }
@@ -142,7 +142,7 @@ fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
     writeln!(file, "process {} ({purpose})", std::process::id())
 }
 
-/// Whether a file was written by [`hold`], or is what a crash leaves of it.
+/// Whether a file was written by [`hold`], completely or up to a crash.
 pub(super) fn is_one(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;

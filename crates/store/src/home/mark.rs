@@ -1,4 +1,4 @@
-//! How a copied home is told from the original: by a mark of the machine and of the folder itself.
+//! Tells a copied home from the original, by a mark of the machine and the folder.
 //!
 //! The mark is the folder's inode, not its path or its device number: renaming a home is no copy,
 //! and device numbers change from boot to boot. A restored disk image keeps its inodes; that case
@@ -9,7 +9,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 use super::HomeError;
 use crate::{StoreError, write_atomic};
 
-/// Where systems keep an id of the installation; a system without one is told by the inode alone.
+/// Files with an id of the installation. A system without one is identified by the inode alone.
 const MACHINE_IDS: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid"];
 const CONTEXT: &str = "podsync 2026 home mark 1";
 

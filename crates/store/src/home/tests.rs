@@ -152,7 +152,7 @@ fn what_a_crash_left_is_swept() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
 }
 
-/// What a slip of the hand names with `--home` is left as it was, to the last byte.
+/// A folder named by mistake with `--home` stays unchanged, to the last byte.
 #[test]
 fn a_folder_that_is_no_home_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -234,7 +234,7 @@ fn a_home_has_no_other_in_it() {
     Home::open(&link, "a home may be reached by a link").unwrap();
 }
 
-/// Nothing is swept, emptied or written through a link that somebody put into a home.
+/// Nothing is removed, emptied or written through a link that somebody put into a home.
 #[test]
 fn no_link_in_a_home_is_followed() {
     let folder = tempfile::tempdir().unwrap();
@@ -296,7 +296,7 @@ fn a_home_without_a_note_of_its_device_gets_one() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
     assert_eq!(fs::read(&note).unwrap(), noted);
 
-    // The note of a key that was moved away does not speak of the next one.
+    // The note of a removed key does not apply to the next one.
     fs::remove_file(folder.path().join("identity")).unwrap();
     let other = SecretKey::from_bytes([8; 32]);
     home.create_identity(&other).unwrap();
@@ -381,7 +381,7 @@ fn a_lock_is_believed_of_the_process_that_has_it() {
 fn what_a_lock_says_of_a_process_that_has_it_not_open_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path(), "podsync daemon").unwrap();
-    // As it is read in another container: the number means another process there.
+    // As seen from another container, where the number is another process.
     let parent = std::os::unix::process::parent_id();
     let says = format!("process {parent} (podsync daemon)\n");
     fs::write(folder.path().join("lock"), says).unwrap();
@@ -419,7 +419,7 @@ fn a_new_home_is_taken_back_and_nothing_else() {
     new.take_back().unwrap();
     assert!(!root.exists());
 
-    // What lay there beforehand stays.
+    // Earlier content stays.
     fs::create_dir(&root).unwrap();
     fs::write(root.join("config.toml"), "mdns = false\n").unwrap();
     fs::write(root.join("daemon.log"), "of before").unwrap();

@@ -156,7 +156,7 @@ fn copies(setup: &Setup, kind: Kind, report: &mut Report) -> Result<()> {
     let (mut up, mut down) = <(Way, Way)>::default();
     for turn in 0..setup.pairs {
         let podsync_first = turn % 2 == 0;
-        // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
+        // Files of a turn stay until its end, so that no side gets memory that the other has just freed.
         let copies = tempfile::tempdir_in(setup.folder.path())?;
         let mut alice = homes::found(setup)?;
         alice.save("orders", &state)?;

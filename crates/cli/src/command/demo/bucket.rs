@@ -1,4 +1,4 @@
-//! The last act: everyone goes offline but the hub, and somebody whom nobody met yet comes in.
+//! The last act: everyone goes offline but the hub, and a newcomer joins through it.
 
 use std::{collections::BTreeSet, path::Path, time::Instant};
 

@@ -1,4 +1,4 @@
-//! What the tools may be refused for want of a person's word, by the names that `--allow` takes.
+//! The consents that tools may need from a person, by the names that `--allow` takes.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use podsync_api::{ApiError, Consent};
@@ -20,7 +20,7 @@ pub(super) fn parser() -> impl TypedValueParser<Value = Consent> {
     })
 }
 
-/// An error as an agent needs it: it has no flag to add, somebody else has to start its server otherwise.
+/// An error for an agent: the agent can't add a flag, so a person has to start the server with it.
 pub(super) fn for_agent(error: ApiError) -> ApiError {
     let Some(consent) = error.consent else {
         return error;

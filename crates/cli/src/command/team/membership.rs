@@ -168,7 +168,7 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
     context.printer.result(&joined, welcome)
 }
 
-/// Who the newcomer is, what there is, and what to do with it.
+/// Tells newcomers who they are, what the team has, and what to do next.
 pub(crate) fn welcome(joined: &team::Joined) -> String {
     let members = count(joined.members, "member");
     let mut lines = vec![format!(
@@ -198,7 +198,7 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
     lines.join("\n")
 }
 
-/// What was made for a join that came to nothing goes: the daemon, and the key unless a team may know it already.
+/// Cleans up after a failed join: ends the daemon, and removes the key unless a team may already know it.
 async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
     let ended = match context.stop_daemon().await {
         Ok(_) if error.may_be_done => {

@@ -1,4 +1,4 @@
-//! When nobody has what is missing: how long that is borne, and who failed.
+//! How long a transfer waits while no provider has what is missing, and which providers failed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,7 +12,7 @@ impl Transfer {
             return;
         }
         let (since, said) = self.starved.unwrap_or((now, false));
-        // What is under way at somebody who sends nothing has not arrived either.
+        // A fetch at a provider that sends nothing has not arrived either.
         let (arrived, total) = self.progress();
         let missing = total - arrived;
         if now.saturating_sub(since) >= self.patience() {
@@ -22,7 +22,7 @@ impl Transfer {
                 return;
             };
             let blob = *blob;
-            // Fetches at those who failed before may be under way: their places are needed by others.
+            // Fetches at providers that failed before may still be open. Free their slots for others.
             self.cancel(slots);
             self.actions.push(Action::Failed {
                 why: EngineError::NoProvider {
@@ -52,8 +52,9 @@ impl Transfer {
         }
     }
 
-    /// Who failed last time is asked again, but isn't what anybody should wait for: a provider with
-    /// a broken disk offers everything and delivers nothing, for ever.
+    /// Whether a provider can be expected to send something. One that failed last time is retried
+    /// but does not count: a device with a broken disk would offer everything and deliver nothing
+    /// for ever.
     fn can_come(&self) -> bool {
         let under_way = self.fetches.values().any(|fetch| {
             let account = self.providers.get(&fetch.provider);
@@ -66,7 +67,7 @@ impl Transfer {
                 .any(|account| account.promises() && self.is_of_use(account))
     }
 
-    /// Who stopped sending, or sent something and is gone: that is nobody's fault.
+    /// Providers that stopped sending, or sent something and disconnected. They are not at fault.
     fn who_went_away(&self) -> Vec<Provider> {
         let mut away: BTreeSet<_> = self.those(Account::has_failed).into_iter().collect();
         let gone = self.interrupted.iter().copied();

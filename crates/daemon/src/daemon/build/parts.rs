@@ -1,4 +1,4 @@
-//! What services are built of in turn: several of them have one of each kind.
+//! Builds the parts that several services have.
 
 use std::sync::Arc;
 

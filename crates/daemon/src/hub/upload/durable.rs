@@ -1,4 +1,4 @@
-//! Waiting until what this device shared is in the team's bucket.
+//! Waits until what this device shared is in the team's bucket.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use crate::{
     tasks::Lifetime,
 };
 
-/// How often who waits looks at what the hub's client has run into.
+/// How often a waiting caller checks the hub client for failures.
 const LOOK: Duration = Duration::from_secs(1);
 
 impl HubSync {
-    /// Sees to it that what was shared gets into the bucket; whether it is there by now, or none where the
-    /// team has no hub.
+    /// Starts the upload of what was shared. Returns whether it is in the bucket now, or `None` if the team has no
+    /// hub.
     ///
-    /// A daemon goes on by itself, so only who asked for it waits. A command that hosts one leaves nobody
-    /// behind: it waits too, but a hub that can't be reached is no failure of sharing.
+    /// A daemon uploads in the background, so only callers that asked for it wait. A command's own daemon ends with
+    /// the command, so it always waits. There, an unreachable hub doesn't make sharing fail.
     pub(crate) async fn bring_to_bucket(
         &self,
         team: TeamId,
@@ -50,7 +50,7 @@ impl HubSync {
         }
     }
 
-    /// Entries of the own feed that the bucket lacks.
+    /// The number of entries of this device's feed that the bucket lacks.
     pub(crate) async fn waiting(&self, team: TeamId, hub: &TeamHub) -> Result<u64, Failure> {
         let me = self.device;
         let newest = self
@@ -59,8 +59,8 @@ impl HubSync {
         Ok(newest.await?.saturating_sub(hub.standing().committed))
     }
 
-    /// `patient` waits out what may pass. What comes of the `begun` attempts that began before this was
-    /// asked for tells nothing: another one follows.
+    /// With `patient`, failures that may pass don't end the wait. Failures of the first `begun` attempts are
+    /// ignored: they began before this call, and another attempt follows.
     async fn until_durable(
         &self,
         team: TeamId,
@@ -71,7 +71,7 @@ impl HubSync {
     ) -> Result<(), Failure> {
         let mut standing = hub.watch();
         loop {
-            // Seen first, so that what changes meanwhile wakes this up again.
+            // Marks the state as seen first, so that a later change wakes this again.
             let Standing {
                 trouble, uploading, ..
             } = standing.borrow_and_update().clone();
@@ -88,7 +88,7 @@ impl HubSync {
                 return Err(trouble.error.clone().into());
             }
             let waiting = trouble.map(|trouble| trouble.error.to_string());
-            // An attempt asks for minutes before it gives up.
+            // One attempt retries for minutes before it gives up.
             let waiting = hub.client.failing().or(waiting);
             let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {

@@ -1,4 +1,4 @@
-//! What a publication names, into the bucket: its packs, their outboards, then its manifest.
+//! Uploads what a publication names: its packs, then their outboards, then its manifest.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -32,17 +32,17 @@ use crate::{
     versions::HeldVersion,
 };
 
-/// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
+/// Most outboards objects of earlier entries that an entry names. If there are more, one new object replaces them.
 const MAX_BORROWED: usize = 16;
 const _: () = assert!(
     MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
     "room is left for new ones"
 );
 
-/// Packs read at once that the bucket doesn't know yet: hashing takes a core each.
+/// New packs that are read at once. Hashing each takes one core.
 const READ_AT_ONCE: usize = 4;
 
-/// Where a publication's blobs lie now.
+/// The places of a publication's blobs in the bucket.
 pub(super) struct Uploaded {
     /// One for each blob of the entry's header, in its order.
     pub(super) objects: Vec<Placement>,
@@ -106,10 +106,11 @@ impl Uploads {
             pod: held.pod.clone(),
             reference: reference.unwrap_or_else(|| format!("{}@{version}", held.pod)),
         };
-        Ok(self.teller.transfer(team, about).await)
+        Ok(self.team_events.transfer(team, about).await)
     }
 
-    /// The version that an entry of the own feed published, whole on this machine again if it was not.
+    /// The version that an entry of this device's feed published. If it isn't complete on this machine, it is
+    /// fetched first.
     async fn published(&self, team: TeamId, entry: &Arc<Entry>) -> Result<HeldVersion, Failure> {
         let publication = self.publication(team, entry).await?;
         if let Some(held) = self.holdings.held_whole(team, publication.version).await?
@@ -152,7 +153,7 @@ impl Uploads {
         }
     }
 
-    /// The packs of which all is here, and where the others lie.
+    /// Splits the packs into those that are complete here, and the places of the others.
     async fn packs_to_upload(&self, team: TeamId, manifest: &Manifest) -> Result<Packs, Failure> {
         let mut packs = Packs {
             here: Vec::new(),
@@ -189,7 +190,7 @@ impl Uploads {
         if packs.borrowed.len() > MAX_BORROWED {
             packs.unread.clone_from(&packs.here);
             packs.borrowed.clear();
-            // Those of which only a part is here have to lend theirs.
+            // The outboards of packs that are only partly here must come from earlier entries.
             for pack in manifest
                 .packs
                 .iter()
@@ -214,8 +215,8 @@ impl Uploads {
         Ok(packs)
     }
 
-    /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
-    /// bucket would take damaged bytes for what they are.
+    /// Reads a new pack to compute its SHA-256 and its outboard. Also checks its BLAKE3 hash, for the bucket can't
+    /// notice damage.
     async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
         let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
         let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
@@ -226,7 +227,7 @@ impl Uploads {
         }
     }
 
-    /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
+    /// The outboards objects of all packs: existing ones of the bucket, and a new one for new packs.
     async fn upload_outboards(
         &self,
         hub: &TeamHub,
@@ -243,7 +244,7 @@ impl Uploads {
         built.extend(builder.finish());
         let uploads: Vec<_> = built.into_iter().map(|built| built.upload).collect();
         let placed = hub.client.upload(&uploads, |_, _| {}).await?;
-        // A commit that finds one of them gone names it, and they are made anew.
+        // If one of them is gone, the commit fails and names it. Then they are made again.
         let mut outboards: Vec<_> = placed;
         let room = MAX_ENTRY_OUTBOARDS.saturating_sub(outboards.len());
         outboards.extend(packs.borrowed.iter().take(room));
@@ -264,19 +265,19 @@ impl Uploads {
 /// The packs of a version.
 struct Packs {
     here: Vec<Here>,
-    /// Where those lie of which only a part is here.
+    /// The places of packs that are only partly here.
     known: BTreeMap<BlobId, Placement>,
     /// Outboards objects of earlier entries.
     borrowed: BTreeSet<ObjectRef>,
     /// Packs that the bucket doesn't know.
     read: Vec<PackRead>,
-    /// Packs that lie in the bucket and need outboards anew.
+    /// Packs in the bucket that need new outboards.
     unread: Vec<Here>,
     blobs: Blobs,
     traffic: Traffic,
 }
 
-/// A pack of which all is on this machine.
+/// A pack that is complete on this machine.
 #[derive(Clone, Copy)]
 struct Here {
     pack: BlobId,
@@ -296,7 +297,7 @@ impl Packs {
     }
 }
 
-/// A blob that is here, to be read as often as an upload takes.
+/// A blob on this machine. An upload may read it several times.
 pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
     let blobs = blobs.clone();
     Source::opened_by(move || {
@@ -310,7 +311,7 @@ pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
     })
 }
 
-/// The same for one that goes over the network: no faster than this device may send.
+/// The same for the network: limited to this device's upload rate.
 fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
     let (blobs, traffic) = (blobs.clone(), traffic.clone());
     Source::opened_by(move || {
@@ -320,7 +321,7 @@ fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
             let runtime = tokio::runtime::Handle::current();
             Ok(move |offset: u64, into: &mut [u8]| {
                 reader.read_at(offset, into).map_err(io::Error::other)?;
-                // Bodies are read on a thread that may wait.
+                // Bodies are read on a thread that may block.
                 runtime.block_on(traffic.sent(into.len()))?;
                 Ok(())
             })

@@ -1,7 +1,7 @@
-//! Parts of blobs that this machine lacks, fetched and held.
+//! Fetches parts of blobs that this machine lacks, and records them as held.
 //!
-//! What is here already is never fetched again, and what arrives counts only once it is synced: a part
-//! is held when [`Fetcher::fetch`] returns, and a pull that is cut off goes on where it stopped.
+//! Parts that are here are never fetched again. A part counts as held only once it is synced, at the latest when
+//! [`Fetcher::fetch`] returns. So an interrupted pull goes on where it stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,17 +30,17 @@ use crate::{
     },
 };
 
-/// For whom it is fetched, and whom to ask first.
+/// The team of a fetch, its sources, and the device to ask first.
 #[derive(Clone, Copy)]
 pub(crate) struct Fetching<'a> {
     pub(crate) team: TeamId,
-    /// What it is to people: a version and its size, or packs.
+    /// What is fetched, as people see it: a version and its size, or packs.
     pub(crate) wanted: &'a str,
     pub(crate) prefer: DeviceId,
     pub(crate) sources: Sources,
     pub(crate) deadline: Instant,
     pub(crate) context: &'a Arc<Context>,
-    /// Where everybody hears how far it is.
+    /// Publishes the progress for all listeners.
     pub(crate) told: Option<&'a Transferring>,
 }
 
@@ -61,7 +61,7 @@ impl Part {
 /// Providers, and the bytes that each of them sent.
 pub(crate) type Sent = Vec<(Provider, u64)>;
 
-/// Fetches parts of blobs, from whoever the engine picks.
+/// Fetches parts of blobs from providers that the engine picks.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     pub(crate) node: Node,
@@ -74,7 +74,7 @@ pub(crate) struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches what is missing of some blobs; it is held when this returns.
+    /// Fetches the missing parts of some blobs. They are held when this returns.
     pub(crate) async fn fetch(
         &self,
         fetching: &Fetching<'_>,
@@ -128,7 +128,7 @@ impl Fetcher {
         Ok(holding.map_or(Units::NONE, |holding| holding.units))
     }
 
-    /// Makes durable what of a part isn't yet, and offers it.
+    /// Syncs a part, records it as held and offers it to peers.
     async fn settle(&self, part: &Part) -> Result<(), Failure> {
         let Part { blob, units } = part;
         if !self.held_units(blob)?.contains(*units)
@@ -166,7 +166,7 @@ impl Fetcher {
             tokio::select! {
                 () = self.pause.begun() => return Err(is_paused().into()),
                 Ok(event) = events.recv() => {
-                    // Of whichever transfer: who is absent here is absent there.
+                    // This applies to all transfers: a device that is absent for one is absent for all.
                     let seen = *progress.borrow();
                     if matches!(event, Event::TransferStarved { .. }) && seen.providers == 0 {
                         self.tell_who_is_missing(fetching, seen.bytes, total).await?;
@@ -214,8 +214,8 @@ impl Fetcher {
         Ok(())
     }
 
-    /// What isn't here of the blobs that are not as they shall be, and whether anything of them is. Parts are
-    /// asked for one after the other, and who lacks the first lacks the blob.
+    /// The missing bytes of these parts, and whether anything of their blobs is here. Parts are requested in order,
+    /// so a provider that lacks the first one lacks the blob.
     async fn lacking(&self, parts: &[Part]) -> Result<(u64, bool), Failure> {
         let (mut lacking, mut has_begun) = (0, false);
         for Part { blob, units } in parts {
@@ -228,7 +228,7 @@ impl Fetcher {
         Ok((lacking, has_begun))
     }
 
-    /// Names who was asked in vain. Nobody is blamed but for bytes that fail their hash.
+    /// Names the providers that were asked in vain. A provider is blamed only for bytes that fail their hash.
     async fn not_fetched(
         &self,
         error: EngineError,
@@ -287,7 +287,7 @@ impl Fetcher {
     }
 }
 
-/// How those that sent wrong bytes get right ones again.
+/// The hint on how providers that sent wrong bytes can repair their copy.
 fn mending(lied: &[Provider], liars: &str) -> String {
     let mut hint = "podsync kept no wrong bytes: try again when another device that holds the version is online"
         .to_owned();
@@ -302,20 +302,20 @@ fn mending(lied: &[Provider], liars: &str) -> String {
     hint
 }
 
-/// What nobody who was reached has.
+/// A fetch that no reached provider could complete.
 struct Lack<'a> {
     wanted: &'a str,
     missing: u64,
     /// Whether a part arrived.
     has_begun: bool,
-    /// The hub answers, and what is missing is not in its bucket.
+    /// Whether the hub answers, but its bucket lacks the missing parts.
     bucket_lacks: bool,
-    /// Why the hub is of no help.
+    /// Why the hub can't be used.
     trouble: Option<String>,
 }
 
 impl Lack<'_> {
-    /// `gone` are those who sent something before.
+    /// `gone` are providers that sent something and then disconnected.
     fn told(&self, gone: &str, author: &str) -> ApiError {
         let missing = bytes(self.missing);
         let wanted = self.wanted;

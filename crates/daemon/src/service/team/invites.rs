@@ -1,4 +1,4 @@
-//! Invites: how one is made, which are open, and how one is taken back.
+//! Invites: makes, lists and revokes them.
 
 use std::sync::Arc;
 
@@ -144,7 +144,7 @@ fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
 }
 
 impl Team {
-    /// The team's hub, where the ticket does not say it.
+    /// The team's hub, if the ticket doesn't name it.
     async fn hub_left_out(&self, team: TeamId, ticket: &Ticket) -> Result<Option<String>, Failure> {
         let hub = self
             .node

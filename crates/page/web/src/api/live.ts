@@ -1,5 +1,5 @@
 /**
- * What happens, as it happens. One tab holds the stream and tells the others: a browser opens only six connections
+ * The daemon's live events. One tab holds the stream and tells the others: a browser opens only six connections
  * to one server, and each stream takes one for good.
  */
 import { changed } from '../state/ask';
@@ -8,7 +8,7 @@ import { ask, CallError } from './call';
 import { session } from './session';
 import { readEvents } from './sse';
 
-/** An event of the daemon; `kind` says what, and which of the rest is there. */
+/** An event of the daemon. `kind` says which of the other fields are set. */
 export interface Happened {
   id?: string;
   time_ms: number;
@@ -38,15 +38,15 @@ export interface Happened {
 export type Standing = 'connecting' | 'live' | 'away';
 
 export const standing = store<Standing>('connecting');
-/** The newest first. */
+/** Recent events, newest first. */
 export const activity = store<readonly Happened[]>([]);
-/** Transfers that run, by their number. */
+/** Running transfers, by number. */
 export const transfers = store<ReadonlyMap<number, Happened>>(new Map());
 
 const MOST_KEPT = 500;
-/** Events that change no answer. */
+/** Kinds of events that change no answer of a call. */
 const QUIET = new Set(['transfer']);
-/** A burst of events is one look. */
+/** How long to collect a burst of events before asking again, in milliseconds. */
 const SETTLE_MS = 120;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
@@ -63,7 +63,7 @@ export function listen(): void {
     else if (leading) channel.postMessage({ standing: standing.get() } satisfies Word);
   };
   channel.postMessage({ who: 'leads' } satisfies Word);
-  // Whoever holds the lock leads; the next one takes over when its tab is closed.
+  // The tab with the lock holds the stream. When it is closed, the next tab takes over.
   void navigator.locks.request('podsync-events', () => lead());
 }
 
@@ -89,7 +89,7 @@ async function lead(): Promise<never> {
       tell({ standing: 'away' });
     } catch (error) {
       if (error instanceof CallError && error.told.code === 'internal') {
-        // A daemon without events is asked again and again.
+        // A daemon without event support is polled.
         tell({ standing: 'live' });
         changed();
         await pause(POLL_MS);

@@ -1,4 +1,4 @@
-/** What differs: between two versions, or between a version and what a load would leave. */
+/** The differences between two versions, or between an instance before and after a load. */
 import type { Shapes } from '../api/call';
 import { useAnswer } from '../state/ask';
 import type { Version } from '../state/graph';

@@ -1,4 +1,4 @@
-/** The daemon, this machine's settings, and what is wrong here. */
+/** The daemon, this machine's settings, and problems found here. */
 import { useState } from 'preact/hooks';
 import { call, CallError, gone, type Shapes } from '../api/call';
 import { emulator } from '../state/emulator';

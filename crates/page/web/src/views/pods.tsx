@@ -80,7 +80,7 @@ export function Pods({ team }: { team: TeamStatus }) {
   );
 }
 
-/** Those that match, the most recently changed first. */
+/** The matching pods, most recently changed first. */
 function select(pods: readonly Pod[], filter: string): Pod[] {
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const text = (pod: Pod) =>
