@@ -244,7 +244,7 @@ fn no_link_in_a_home_is_followed() {
     drop(Home::open(&root, "a test").unwrap());
     for name in ["tmp", "packs", "blobs", "run"] {
         let path = root.join(name);
-        let _ = fs::remove_dir(&path);
+        let _ = fs::remove_dir_all(&path);
         symlink(&elsewhere, &path).unwrap();
         let error = Home::open(&root, "a test").unwrap_err();
         assert!(matches!(error, HomeError::Link { .. }), "{name}: {error}");
