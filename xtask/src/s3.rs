@@ -20,7 +20,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::tools::{command, ensure_nextest, has, step, target};
+use xtask::tools::{command, ensure_nextest, has, step, target};
 
 /// What the tests read to find a server: the file of its description.
 pub(crate) const VARIABLE: &str = "PODSYNC_TEST_S3";

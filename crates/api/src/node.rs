@@ -75,6 +75,9 @@ pub struct TeamStatus {
     pub members: usize,
     pub admins: usize,
     pub pods: usize,
+    /// Devices of teammates that are connected now.
+    #[serde(default)]
+    pub connected: usize,
     /// Unix milliseconds of the newest statement of another device: how old what is known here may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,

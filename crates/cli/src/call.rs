@@ -63,6 +63,7 @@ pub(crate) async fn call_agreed_over<C: AsksFirst + Clone>(
         };
         let printer = &connection.context.printer;
         let consent = agreed(printer, error, yes).await?;
+        connection.context.course.note_consent(consent);
         if !call.consents().insert(consent) {
             return Err(ApiError::new(
                 ErrorCode::Internal,

@@ -4,6 +4,7 @@
 //! or one inside this process. There is no second code path.
 
 mod client;
+mod course;
 mod home;
 mod hosting;
 pub(crate) mod robot;
@@ -12,7 +13,10 @@ mod upkeep;
 use podsync_api::TeamChoice;
 use tokio_util::sync::CancellationToken;
 
-use self::robot::Robot;
+use self::{
+    course::Course,
+    robot::{Place, Robot},
+};
 use crate::{arguments::Global, output::Printer};
 
 pub(crate) use self::{
@@ -28,6 +32,7 @@ pub(crate) struct Context {
     robot: Option<Robot>,
     /// Cancelled by a signal: a daemon inside this process ends in good order.
     pub(crate) stop: CancellationToken,
+    pub(crate) course: Course,
 }
 
 impl Context {
@@ -37,11 +42,18 @@ impl Context {
             printer,
             robot,
             stop: CancellationToken::new(),
+            course: Course::default(),
         }
     }
 
     pub(crate) fn is_robot(&self) -> bool {
         self.robot.is_some()
+    }
+
+    /// Whether what the command downloads goes with it: a robot's home without a cache.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        let place = self.robot.as_ref().map(|robot| &robot.place);
+        matches!(place, Some(Place::Scratch(_)))
     }
 
     fn team(&self) -> TeamChoice {

@@ -11,6 +11,7 @@ mod context;
 mod dispatch;
 mod files;
 mod help;
+mod interruption;
 mod lockfile;
 mod log;
 mod lstk;
@@ -34,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     context::{Context, robot},
     dispatch::{Arguments, Command},
+    interruption::Interruption,
     output::{Printer, is_harmless},
 };
 
@@ -135,6 +137,7 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
 /// Runs the command, or ends it in good order at a signal.
 async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> {
     let drains = command.is_daemon();
+    let interruption = Interruption::of(&command);
     let mut command = pin!(dispatch::run(context, command));
     tokio::select! {
         // Signals are listened to before the command begins.
@@ -144,12 +147,15 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
     }
     // A daemon inside this process must finish its writes first: a save removes what it wrote. A second
     // interrupt ends this wait.
-    tokio::select! {
-        _ = tokio::time::timeout(HOSTED_GRACE, command) => {}
-        () = interrupted(false) => {}
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(HOSTED_GRACE, command) => ended.ok(),
+        () = interrupted(false) => None,
+    };
+    match ended {
+        // It was done already, or a signal is its normal end.
+        Some(Ok(())) if interruption.may_be_success() => Ok(()),
+        _ => Err(interruption.told(context)),
     }
-    Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-        .hint("run the command again: podsync keeps what it has fetched"))
 }
 
 /// Ends the process silently at the place that a test names, as `kill -9` would.

@@ -97,7 +97,7 @@ fn status() -> node::Status {
         "version": "0.1.0", "pid": 4242, "home": "/home/bob/.local/share/podsync", "device": DEVICE,
         "transient": false, "listening": ["/ip4/192.168.100.120/udp/7637/quic-v1"],
         "teams": [{ "id": "ab".repeat(32), "name": "payments", "role": "publisher", "members": 3, "admins": 1,
-                    "pods": 2, "heard_ms": ago(HOUR_MS), "quarantined": [],
+                    "pods": 2, "connected": 2, "heard_ms": ago(HOUR_MS), "quarantined": [],
                     "hub": { "url": "https://hub.example", "heard_ms": ago(HOUR_MS), "trouble": null,
                              "waiting": 2, "uploading": null } }],
         "peers_connected": 2, "paused": {}, "limit_up": 5_000_000, "limit_down": 0, "metered": true,

@@ -230,7 +230,9 @@ async fn answer<C: Call, S: Handle<C>>(
         let outcome = tokio::select! {
             outcome = service.handle(call, context).instrument(span) => outcome.map_err(ApiError::from),
             () = cancel.cancelled() => {
-                Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
+                // The client has gone and does not hear it, or the daemon is told to end.
+                let text = "the daemon was stopped before it had answered";
+                Err(ApiError::new(ErrorCode::NoDaemon, text).hint("run the command again"))
             }
         };
         note(outcome.as_ref().err().map(|error| error.code));

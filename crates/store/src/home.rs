@@ -38,6 +38,9 @@ const FORMAT: u32 = 1;
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
+/// The file that a holder locks, so that the kernel names the holder's process.
+const CLAIM: &str = "run/holder";
+
 /// The name prefix of packs while they are written.
 pub(crate) const PACK_PREFIX: &str = "pack-";
 
@@ -112,6 +115,7 @@ impl HomeError {
 pub struct Home {
     root: PathBuf,
     lock: Arc<File>,
+    _claim: Option<Arc<File>>,
 }
 
 impl Home {
@@ -120,16 +124,14 @@ impl Home {
     pub fn open(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::check(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared()
     }
 
     /// Opens a home that its owner moved on purpose, and marks it as the original.
     pub fn open_moved(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::write(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared()
     }
 
     /// The process that holds the home at `root`. None if it is free. Changes nothing there.
@@ -137,11 +139,12 @@ impl Home {
         lock::current(&root.join("lock"))
     }
 
-    /// Whether this holder's process certainly holds the home at `root` now.
+    /// Whether this holder's process certainly holds the home at `root` now. Always false for the caller's own
+    /// process.
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
         let lock = root.join("lock");
         let again = lock::current(&lock);
-        holder.has_open(&lock) && again.is_ok_and(|now| now.as_ref() == Some(holder))
+        holder.owns(&root.join(CLAIM)) && again.is_ok_and(|now| now.as_ref() == Some(holder))
     }
 
     /// An absolute path without links.
@@ -183,10 +186,14 @@ impl Home {
         folder::refuse_writable(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
         check_format(&root.join("format"))?;
-        Ok(Self { root, lock })
+        Ok(Self {
+            root,
+            lock,
+            _claim: None,
+        })
     }
 
-    fn prepare(&self) -> Result<(), HomeError> {
+    fn prepared(mut self) -> Result<Self, HomeError> {
         for name in FOLDERS {
             folder::refuse_other(&self.root.join(name))?;
         }
@@ -196,7 +203,11 @@ impl Home {
             atomic::sweep(folder, |name| name.starts_with(prefix))
                 .map_err(|e| StoreError::io("sweep", folder, 0, e))?;
         }
-        Ok(())
+        self.folder("run")?;
+        let claim = self.root.join(CLAIM);
+        let claimed = lock::claim(&claim).map_err(|e| StoreError::io("lock", &claim, 0, e))?;
+        self._claim = claimed.map(Arc::new);
+        Ok(self)
     }
 
     /// A folder of this home, made if it isn't there.

@@ -422,6 +422,21 @@ impl Home {
             .context("no ticket")
     }
 
+    /// A ticket that has expired. Its daemon runs then, where the ticket says.
+    pub fn expired_ticket(&mut self) -> Result<String> {
+        let behind = [("PODSYNC_TEST_CLOCK_S", "-7200")];
+        let run = |home: &mut Self, port: &str, variables: &[(&str, &str)]| {
+            home.start_with(&["daemon", "--no-mdns", "--listen", port], variables)
+        };
+        run(self, "127.0.0.1:0", &behind)?;
+        let address = self.address()?;
+        let port = address.split('/').nth(4).context("no port")?.to_owned();
+        let ticket = self.invite(&["--expires", "1h"])?;
+        self.stop()?;
+        run(self, &format!("127.0.0.1:{port}"), &[])?;
+        Ok(ticket)
+    }
+
     /// A robot's token.
     pub fn token(&self, name: &str) -> Result<String> {
         let invited = self

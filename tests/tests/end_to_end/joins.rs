@@ -53,8 +53,7 @@ fn nothing_is_left(home: &Home) -> Result<()> {
 fn a_ticket_that_is_refused_leaves_no_key_and_no_daemon() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
-    alice.start(&[])?;
-    let expired = alice.invite(&["--expires", "1ms"])?;
+    let expired = alice.expired_ticket()?;
     let revoked = alice.invite(&[])?;
     let open = alice.run(&["team", "invite", "list"])?.ok()?;
     let id = open[0]["id"].as_str().context("no id")?;

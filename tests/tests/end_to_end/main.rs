@@ -33,6 +33,7 @@ mod providers;
 mod retention;
 mod robots;
 mod share;
+mod standing;
 mod states;
 mod team;
 mod watch;

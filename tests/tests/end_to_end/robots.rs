@@ -241,7 +241,8 @@ fn nobody_there_is_told_and_a_signal_leaves_nothing() -> Result<()> {
             .args([signal, &job.id().to_string()])
             .status()?;
         ensure!(sent.success(), "kill failed");
-        finish(job)?.failed(INTERRUPTED)?;
+        let told = finish(job)?.failed(INTERRUPTED)?;
+        ensure!(told.contains("--cache"), "{told}");
         nothing_is_left(&runner)?;
         while peers()?.to_string().contains("\"connected\":true") {}
     }

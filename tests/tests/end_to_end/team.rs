@@ -5,6 +5,7 @@ use podsync_tests::kit::{Home, fill};
 
 use crate::share::alice_and_bob;
 
+const INVALID: i32 = 2;
 const TICKET: i32 = 13;
 const NOT_FOUND: i32 = 3;
 const FORBIDDEN: i32 = 5;
@@ -44,8 +45,7 @@ fn a_ticket_is_good_once() -> Result<()> {
 fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
-    alice.start(&[])?;
-    let ticket = alice.invite(&["--expires", "1ms"])?;
+    let ticket = alice.expired_ticket()?;
     let mut bob = Home::new("bob")?;
     bob.start(&[&alice])?;
     bob.join(&ticket)?.failed(TICKET)?;
@@ -53,6 +53,33 @@ fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
     typo.replace_range(30..31, if &ticket[30..31] == "a" { "b" } else { "a" });
     bob.join(&typo)?.failed(TICKET)?;
     bob.join("hello")?.failed(TICKET)?;
+    Ok(())
+}
+
+/// The daemon says so to every client; one that asks for no time at all is told by the command line already.
+#[test]
+fn a_ticket_that_nobody_could_use_in_time_is_not_made() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    for time in ["1ms", "59s"] {
+        let told = alice
+            .run(&["team", "invite", "--expires", time])?
+            .failed(INVALID)?;
+        ensure!(
+            told.contains("60 s") && told.contains("--expires"),
+            "{told}"
+        );
+    }
+    let call = serde_json::json!({ "role": "publisher", "expires_s": 0, "uses": 1 });
+    let (status, answer) = alice.post("teams/-/invite", &call)?;
+    ensure!(
+        status == 400 && answer["code"] == "invalid",
+        "{status} {answer}"
+    );
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(open.as_array().is_some_and(Vec::is_empty), "{open}");
+    alice.invite(&["--expires", "1m"])?;
     Ok(())
 }
 

@@ -37,14 +37,14 @@ pub(crate) struct Autosave {
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// Pod whose newest autosave to load
-    pod: PodName,
+    pub(crate) pod: PodName,
     #[command(flatten)]
     endpoint: Endpoint,
     /// How to combine the autosave with the emulator's current state
     #[arg(long, value_enum, default_value_t = Merge::Overwrite)]
     merge: Merge,
     #[command(flatten)]
-    consents: LoadConsents,
+    pub(crate) consents: LoadConsents,
 }
 
 pub(crate) async fn run(context: &Context, command: Autosave) -> Result<(), ApiError> {

@@ -11,7 +11,7 @@ use podsync_api::{ApiError, Client, TeamChoice, node, pods, team};
 use serde::Serialize;
 
 use crate::{
-    command::pause::how_long,
+    command::{pause::how_long, status::not_reached},
     context::{Connection, Context, Needs},
     files::write_whole,
     output::{ago, count, printable, table},
@@ -82,7 +82,9 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
     for team in &status.teams {
         let choice = TeamChoice::Named(team.name.clone());
         let client = Client::new(&podsync_daemon::socket_path(home), choice)?;
-        let now = team_now(&client, team, dashboard.last_look_ms).await?;
+        let mut now = team_now(&client, team, dashboard.last_look_ms).await?;
+        now.waiting
+            .extend(team.hub.as_ref().and_then(|hub| unsent(hub, &status)));
         dashboard.teams.push(now);
     }
     dashboard.next = next(&dashboard);
@@ -105,18 +107,10 @@ async fn team_now(
     };
     let mut new: Vec<_> = shared.into_iter().filter(is_new).cloned().collect();
     new.sort_by_key(|tip| std::cmp::Reverse(tip.created_ms));
-    let mut waiting: Vec<_> = private
+    let waiting = private
         .iter()
         .map(|tip| format!("{} is on this machine only", tip.reference))
         .collect();
-    let hub = team.hub.as_ref();
-    if let Some(entries @ 1..) = hub.and_then(|hub| hub.waiting) {
-        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-        waiting.push(format!(
-            "{} for the team's bucket",
-            count(entries, "change")
-        ));
-    }
     Ok(TeamNow {
         name: team.name.to_string(),
         you: me.map(|me| format!("{}/{}", me.member, me.label)),
@@ -126,6 +120,24 @@ async fn team_now(
         new,
         waiting,
     })
+}
+
+/// What waits for the team's bucket, as far as that is known.
+fn unsent(hub: &node::HubStatus, status: &node::Status) -> Option<String> {
+    match hub.waiting {
+        Some(0) => None,
+        Some(entries) => {
+            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            Some(format!(
+                "{} for the team's bucket",
+                count(entries, "change")
+            ))
+        }
+        None => Some(format!(
+            "what the team's bucket lacks is not known: the hub was {}",
+            not_reached(status.transient)
+        )),
+    }
 }
 
 pub(crate) fn next(dashboard: &Dashboard) -> String {

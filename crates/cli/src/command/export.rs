@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Export {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     /// New `.snapshot` or `.zip` file, or new folder
     path: PathBuf,
     #[command(flatten)]

@@ -22,12 +22,12 @@ use crate::{
 pub(crate) struct Load {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     #[command(flatten)]
-    how: How,
+    pub(crate) how: How,
     /// Show what would be added, changed and removed; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
@@ -46,15 +46,15 @@ pub(crate) struct How {
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
     #[command(flatten)]
-    consents: LoadConsents,
+    pub(crate) consents: LoadConsents,
 }
 
 /// Consents given beforehand, so that a load doesn't ask.
 #[derive(Debug, Args)]
-pub(super) struct LoadConsents {
+pub(crate) struct LoadConsents {
     /// Load even if the emulator's current state cannot be saved completely first
     #[arg(long)]
-    without_checkpoint: bool,
+    pub(crate) without_checkpoint: bool,
     /// Load into an emulator on another machine
     #[arg(long)]
     remote: bool,

@@ -20,16 +20,16 @@ pub(crate) struct Pull {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`. Optional with
     /// --frozen if the lock file has only one name
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: Option<String>,
+    pub(crate) reference: Option<String>,
     /// Also load the version into the running emulator
     #[arg(long)]
-    load: bool,
+    pub(crate) load: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
     requirements: Requirements,
     #[command(flatten)]
-    how: How,
+    pub(crate) how: How,
 }
 
 pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {

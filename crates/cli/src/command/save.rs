@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Save {
     /// Name of the pod
     #[arg(add = ArgValueCandidates::new(complete::pods))]
-    pod: PodName,
+    pub(crate) pod: PodName,
     /// Message for teammates: what this version is
     #[arg(short, long, default_value = "")]
     message: String,
@@ -34,7 +34,7 @@ pub(crate) struct Save {
     services: Vec<String>,
     /// Also share the version
     #[arg(long)]
-    share: bool,
+    pub(crate) share: bool,
     /// With --share: wait until the version is in the team's bucket
     #[arg(long, requires = "share")]
     wait: bool,

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Share {
     /// Version, such as `orders:+1`, or a pod: its newest version that is not shared yet
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     /// Wait until the version is in the team's bucket
     #[arg(long)]
     wait: bool,
@@ -52,7 +52,9 @@ pub(super) fn words(shared: &pods::Shared) -> String {
     text.push_str(match shared.durable {
         None => "",
         Some(true) => " It is in the team's bucket.",
-        Some(false) => " It is not in the team's bucket yet: `podsync status` shows the upload.",
+        Some(false) => {
+            " It is not known to be in the team's bucket yet: `podsync status` shows the upload."
+        }
     });
     text
 }

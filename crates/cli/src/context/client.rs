@@ -1,7 +1,7 @@
 //! A command's connection to a daemon. The function that opens a connection must close it: a daemon inside
 //! this process ends with it.
 
-use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, node, team};
+use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, Progress, node, team};
 use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 
 use super::{
@@ -95,10 +95,17 @@ impl<'a> Connection<'a> {
     /// Makes a call and draws its progress.
     pub(crate) async fn watch<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
         let mut bar = Bar::new(&self.context.printer);
+        let course = &self.context.course;
+        course.note_call();
+        let show = |progress: Progress| {
+            course.note_stage(progress.stage);
+            bar.show(&progress);
+        };
         tokio::select! {
-            answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
-            () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-                .hint("run the command again: podsync keeps what it has fetched")),
+            answer = self.client.watch(call, show) => answer,
+            () = self.context.stop.cancelled() => {
+                Err(ApiError::new(ErrorCode::Cancelled, "interrupted").hint("run the command again"))
+            }
         }
     }
 

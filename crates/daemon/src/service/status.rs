@@ -1,7 +1,7 @@
 //! Reports on the daemon itself and the peers that it sees.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -84,9 +84,11 @@ impl Status {
 
     async fn look(&self) -> Result<node::Status, Failure> {
         let device = self.device;
+        let connections = self.net.connections();
+        let connected: BTreeSet<_> = connections.iter().map(|peer| peer.device).collect();
         let mut teams = self
             .node
-            .read(move |engine| teams(engine, &device))
+            .read(move |engine| teams(engine, &device, &connected))
             .await
             .map_err(Failure::from)?;
         for team in &mut teams {
@@ -145,7 +147,7 @@ impl Status {
             transient: self.lifetime == Lifetime::Transient,
             listening: self.listening().iter().map(ToString::to_string).collect(),
             teams,
-            peers_connected: self.net.connections().len(),
+            peers_connected: connections.len(),
             paused: self.pause.state(),
             limit_up: self.settings.limit_up.0,
             limit_down: self.settings.limit_down.0,
@@ -204,10 +206,15 @@ fn told_or_warned<T>(list: Result<Vec<T>, Failure>, warnings: &mut Vec<String>) 
     })
 }
 
-fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
+fn teams(
+    engine: &Engine,
+    device: &DeviceId,
+    connected: &BTreeSet<DeviceId>,
+) -> Vec<node::TeamStatus> {
     let status = |id| {
         let roster = engine.membership(&id)?.state();
         let catalog = engine.catalog(&id)?;
+        let is_member = |peer: &&DeviceId| *peer != device && roster.is_member(peer);
         Some(node::TeamStatus {
             id,
             name: roster.name().clone(),
@@ -219,10 +226,11 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
             members: roster
                 .devices()
                 .map(|record| &record.member)
-                .collect::<std::collections::BTreeSet<_>>()
+                .collect::<BTreeSet<_>>()
                 .len(),
             admins: roster.admins().count(),
             pods: catalog.pods().len(),
+            connected: connected.iter().filter(is_member).count(),
             heard_ms: engine
                 .last_heard(&id)
                 .iter()

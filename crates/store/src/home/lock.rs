@@ -1,11 +1,20 @@
 //! The lock that keeps a home to one process.
+//!
+//! A second file has a record lock, because the kernel names the owner of such a lock. The lock ends when its process
+//! closes any handle of that file, so nothing else there opens it. One file can't have both locks: on some systems
+//! they exclude each other.
 
 use std::{
     fmt,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
+};
+
+use rustix::{
+    fs::{FlockOperation, fcntl_lock},
+    process::{Flock, FlockType, fcntl_getlk},
 };
 
 use super::HomeError;
@@ -13,8 +22,6 @@ use crate::StoreError;
 
 /// The most bytes to read of a holder's note.
 const MAX_HOLDER_LEN: u64 = 200;
-/// Where Linux shows the open files of a process.
-const PROCESSES: &str = "/proc";
 
 /// The holder of a home, from its own note. It may have only just taken the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,25 +60,15 @@ impl Holder {
         })
     }
 
-    /// Whether the process in the note has the lock open. The note may be of an earlier process, or of another
-    /// machine or container that shares the folder.
-    pub(super) fn has_open(&self, path: &Path) -> bool {
-        let Some(id) = self.process else {
+    /// Whether the kernel says that the process in the note has locked `path`. The note may be of an earlier process,
+    /// or of another machine or container that shares the folder.
+    pub(super) fn owns(&self, path: &Path) -> bool {
+        let (Some(process), Ok(file)) = (self.process, File::open(path)) else {
             return false;
         };
-        let open = Path::new(PROCESSES).join(id.to_string()).join("fd");
-        if !Path::new(PROCESSES).join("self/fd").exists() {
-            // This system doesn't show open files: trust the note.
-            return true;
-        }
-        let (Ok(lock), Ok(files)) = (path.metadata(), open.read_dir()) else {
-            return false;
-        };
-        let is_lock = |file: io::Result<std::fs::DirEntry>| {
-            let metadata = file.and_then(|file| file.path().metadata());
-            metadata.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
-        };
-        files.into_iter().any(is_lock)
+        let lock = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock));
+        let owner = lock.ok().flatten().and_then(|lock| lock.pid);
+        owner.is_some_and(|owner| u32::try_from(owner.as_raw_pid()) == Ok(process))
     }
 }
 
@@ -95,16 +92,7 @@ pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
 /// Locks `path` and writes the holder into it.
 pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     let failed = |error| StoreError::io("lock", path, 0, error);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        // Don't write through a link to a foreign file.
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(failed)?;
+    let mut file = open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -122,6 +110,26 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     }
     write_holder(&mut file, purpose).map_err(failed)?;
     Ok(file)
+}
+
+/// Locks `path` so that the kernel names this process as its owner, as long as the file is open. None on a file system
+/// without such locks: then `stop` can't be sure of this process, and nothing else changes.
+pub(super) fn claim(path: &Path) -> io::Result<Option<File>> {
+    let file = open(path)?;
+    let claimed = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
+    Ok(claimed.is_ok().then_some(file))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        // Don't write through a link to a foreign file.
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
 }
 
 fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {

@@ -57,6 +57,8 @@ pub(crate) async fn post(
         meant,
     };
     let mut sent = 0;
+    // Before the first byte: who is interrupted tells by this whether the instance was touched.
+    context.report(&Progress::new(Stage::Loading, sent, Some(len)));
     let loaded = instance
         .load(state.body, request, |seen| match seen {
             LoadProgress::Sent(done) => {

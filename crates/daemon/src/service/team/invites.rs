@@ -18,12 +18,16 @@ use crate::{
     service::choose::team_of,
 };
 
+/// A ticket has to be sent, read and typed before it expires.
+const MIN_LIFETIME_S: u64 = 60;
+
 impl Handle<team::Invite> for Team {
     async fn handle(
         self: Arc<Self>,
         call: team::Invite,
         context: Arc<Context>,
     ) -> Result<team::Invited, Failure> {
+        check_lifetime(call.expires_s)?;
         let team = team_of(&self.node, &context).await?;
         let expires_ms = now_ms().saturating_add(call.expires_s.saturating_mul(1000));
         let options = InviteOptions {
@@ -111,6 +115,18 @@ impl Handle<team::RevokeInvite> for Team {
         self.hubs.tell_hub(team).await;
         Ok(team::InviteRevoked { id })
     }
+}
+
+fn check_lifetime(seconds: u64) -> Result<(), Failure> {
+    if seconds >= MIN_LIFETIME_S {
+        return Ok(());
+    }
+    let text = format!(
+        "a ticket that expires after {seconds} s cannot be used: the least is {MIN_LIFETIME_S} s"
+    );
+    Err(ApiError::new(ErrorCode::Invalid, text)
+        .hint("give it more time with --expires, such as 1h")
+        .into())
 }
 
 fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {

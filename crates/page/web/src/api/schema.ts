@@ -1938,6 +1938,8 @@ export interface components {
         TeamName: string;
         TeamStatus: {
             admins: number;
+            /** @description Devices of teammates that are connected now. */
+            connected?: number;
             /**
              * Format: int64
              * @description Unix milliseconds of the newest statement of another device: how old what is known here may be.

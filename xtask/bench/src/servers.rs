@@ -11,13 +11,13 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use xtask::garage;
 
 use super::{
     Setup,
     measure::Process,
     ports::{free_port, wait_until_it_listens},
 };
-use crate::garage;
 
 const GARAGE_REGION: &str = "garage";
 const GARAGE_ACCESS_KEY: &str = "GK0123456789abcdef01234567";

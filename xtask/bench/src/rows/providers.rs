@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use podsync_api::node;
 
 use super::size_in_words;
-use crate::bench::{
+use crate::{
     Setup,
     homes::{self, Home},
     measure::{Samples, timed},

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::megabytes;
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::Process,
     page,

@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use super::{SIDES, Side, in_turn, size_in_words};
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Cost, GIB, Samples, timed},
     peers::{self, Copier, Turn},

@@ -17,14 +17,15 @@ mod watch;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 use tempfile::TempDir;
+use xtask::tools::{run, step, target};
 
 use self::report::Report;
-use crate::tools::{run, step, target};
 
-#[derive(Args)]
-pub(crate) struct Bench {
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Bench {
     /// What to measure [default: all but `idle`, `large` and `build`]
     #[arg(value_enum, value_name = "ROW")]
     rows: Vec<Row>,
@@ -85,8 +86,12 @@ struct Setup {
     before: String,
 }
 
+fn main() -> Result<()> {
+    Bench::parse().run()
+}
+
 impl Bench {
-    pub(crate) fn run(self) -> Result<()> {
+    fn run(self) -> Result<()> {
         let [program, hub] = ["podsync", "podsync-hub"].map(released);
         if self.rows != [Row::Build] {
             let packages = ["--package", "podsync", "--package", "podsync-hub"];
