@@ -3,37 +3,38 @@
 //! On a terminal a spinner stands below the lines. Elsewhere a line says it, or a silence would look like an end.
 
 use std::{
+    cell::Cell,
     fmt::Display,
     pin::pin,
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval_at};
-
 use crate::output::{Printer, progress::Spinner};
 
-/// Nobody wonders for less long.
+/// The longest time without a line.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// Says what happens, and when.
 pub(super) struct Teller<'a> {
-    printer: &'a Printer,
     spinner: Spinner<'a>,
     started: Instant,
+    /// When the last line was said.
+    said: Cell<Instant>,
 }
 
 impl<'a> Teller<'a> {
     pub(super) fn new(printer: &'a Printer) -> Self {
         Self {
-            printer,
             spinner: Spinner::new(printer),
             started: Instant::now(),
+            said: Cell::new(Instant::now()),
         }
     }
 
     pub(super) fn say(&self, text: impl Display) {
         let passed = self.started.elapsed().as_secs_f32();
         self.spinner.note(format_args!("{passed:6.2} s  {text}"));
+        self.said.set(Instant::now());
     }
 
     /// Does something, and says meanwhile what it is.
@@ -41,16 +42,11 @@ impl<'a> Teller<'a> {
         self.spinner.begin(what);
         let _ends = Ends(&self.spinner);
         let mut work = pin!(work);
-        let begun = tokio::time::Instant::now();
-        let mut silences = interval_at(begun + SILENCE, SILENCE);
-        silences.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let silent = tokio::time::sleep_until((self.said.get() + SILENCE).into());
             tokio::select! {
                 done = &mut work => return done,
-                _ = silences.tick(), if !self.spinner.is_seen() => {
-                    let seconds = begun.elapsed().as_secs();
-                    self.printer.note(format_args!("{:12}... {what}, for {seconds} s", ""));
-                }
+                () = silent, if !self.spinner.is_seen() => self.say(format_args!("... {what}")),
             }
         }
     }
