@@ -89,6 +89,8 @@ impl<'a> Spinner<'a> {
         let style = ProgressStyle::with_template("{elapsed:>7}    {spinner} {wide_msg}");
         let bar = ProgressBar::with_draw_target(None, target(printer));
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        // It is drawn from the first wait on.
+        bar.finish_and_clear();
         Self { printer, bar }
     }
 
