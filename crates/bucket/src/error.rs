@@ -116,7 +116,8 @@ impl HubClientError {
 pub enum TransferError {
     #[error(transparent)]
     Hub(#[from] HubClientError),
-    #[error("the bucket can't be reached for {}: {reason}", Short(.object))]
+    /// The reason may be the server's own words.
+    #[error("the bucket can't serve {} now: {reason}", Short(.object))]
     Unavailable { object: ObjectId, reason: String },
     #[error("{} isn't in the bucket: {message}", Short(.object))]
     NotFound { object: ObjectId, message: String },

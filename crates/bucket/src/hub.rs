@@ -10,6 +10,7 @@ mod send;
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -188,6 +189,12 @@ impl Hub {
     /// for its end.
     pub fn failing(&self) -> Option<String> {
         self.0.line.failing()
+    }
+
+    /// What the bucket's server said, or why it wasn't reached, where a download had to be asked for again since then.
+    /// For a caller that gives up before the download ends.
+    pub fn bucket_failing(&self, since: Instant) -> Option<String> {
+        self.0.line.bucket_failing(since)
     }
 
     fn path(&self, rest: &str) -> String {

@@ -157,6 +157,7 @@ impl From<StoreError> for Failure {
             StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,
+            StoreError::InUse { .. } => ErrorCode::Busy,
         };
         api_error(code, &error, error.hint()).into()
     }

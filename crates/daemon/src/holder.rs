@@ -52,8 +52,24 @@ pub async fn end_daemon(home: &Path) -> Result<Option<u32>, ApiError> {
             format!("end it with `kill {process}`: it finishes what it writes"),
         );
     }
-    wait_until_free(home).await?;
+    wait_until_free(home).await.map_err(|error| ApiError {
+        message: format!("{} (it did not answer before that)", error.message),
+        ..error
+    })?;
     Ok(Some(process))
+}
+
+/// The error of a caller whom the daemon of `home` has not answered for so long.
+pub fn does_not_answer(home: &Path, waited: Duration) -> ApiError {
+    let holder = Home::holder(home).ok().flatten();
+    let who = holder.map_or_else(|| "the daemon".to_owned(), |holder| holder.to_string());
+    let text = format!(
+        "{who} holds this home and did not answer within {} s",
+        waited.as_secs()
+    );
+    ApiError::new(ErrorCode::Busy, text).hint(
+        "`podsync stop` ends it; if it was suspended, such as with Ctrl-Z or SIGSTOP, `fg` or SIGCONT lets it go on",
+    )
 }
 
 /// Uses the `kill` program: sending a signal directly would need unsafe code.
@@ -83,7 +99,7 @@ pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
 
 fn does_not_end(holder: &Holder) -> ApiError {
     let seconds = RELEASE_PATIENCE.as_secs();
-    let text = format!("{holder} was told to end and still runs after {seconds} s");
+    let text = format!("{holder} was told to end {seconds} s ago and still runs");
     let process = holder
         .process
         .map_or_else(|| "PID".to_owned(), |process| process.to_string());

@@ -8,6 +8,7 @@ mod call;
 mod clock;
 mod daemon;
 mod doctor;
+mod earlier;
 mod emulator;
 mod error;
 mod events;
@@ -38,7 +39,7 @@ mod versions;
 
 pub use doctor::examine;
 pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
-pub use holder::{end_daemon, wait_until_free};
+pub use holder::{does_not_answer, end_daemon, wait_until_free};
 pub use init::{Initialised, NewHome, adopt, init};
 pub use paths::{check_may_be_home, is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;

@@ -28,6 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     daemon::{self, Daemon},
+    earlier,
     error::{Failure, api_error},
     events::Events,
     gate::SharedGate,
@@ -113,6 +114,7 @@ async fn try_start(
     let device = secret.id();
     let log = Log::open(&home)?;
     let blobs = Blobs::open(&home).await?;
+    earlier::note_blobs(&log, &blobs).await?;
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
@@ -203,14 +205,19 @@ fn restored(
     clock: Clock,
 ) -> Result<Engine, Failure> {
     let mut engine = Engine::new(secret, rand::random(), clock.now());
-    restore(&mut engine, log, clock)?;
+    restore(&mut engine, log, versions, clock)?;
     hold(&mut engine, blobs, versions, clock)?;
     drop_orphans(&engine, versions)?;
     Ok(engine)
 }
 
 /// Replays the log into the engine. Operations come first: they decide who is a member.
-fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
+fn restore(
+    engine: &mut Engine,
+    log: &Log,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<(), Failure> {
     for team in log.teams()? {
         for stored in node::stored(log, team)? {
             match Record::open(stored) {
@@ -218,6 +225,7 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
                 Ok(None) => {}
                 Err(error) => {
                     // We wrote the log, but the disk may have damaged it. Records that don't verify are skipped.
+                    versions.doubt();
                     tracing::error!(team = %team.short(), %error, "podsync leaves out a damaged record of the log");
                 }
             }
@@ -230,6 +238,9 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
 /// Forgets held versions that the catalog doesn't list: a crash came between the two, or teammates
 /// dropped them.
 fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
+    if versions.are_doubtful() {
+        return Ok(());
+    }
     for team in engine.teams() {
         let Some(catalog) = engine.catalog(&team) else {
             continue;
@@ -255,6 +266,7 @@ fn hold(
     for blob in versions.blobs().map_err(Failure::damaged)? {
         let Some(holding) = blobs.held(blob)? else {
             tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
+            versions.note_held(blob, false);
             continue;
         };
         for input in held_inputs(blob, holding) {

@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use podsync_core::{
@@ -104,11 +107,16 @@ fn parse_key(bytes: &[u8]) -> Option<(TeamId, VersionId)> {
 pub(crate) struct Versions {
     log: Log,
     held: Mutex<BTreeMap<(TeamId, VersionId), HeldVersion>>,
+    /// Whether the log has a record that can't be read.
+    is_doubtful: AtomicBool,
+    /// Blobs of held versions of which nothing is held any more: they were found damaged or missing.
+    lost: Mutex<BTreeSet<BlobId>>,
 }
 
 impl Versions {
     pub(crate) fn load(log: Log) -> Result<Self, StoreError> {
         let mut held = BTreeMap::new();
+        let mut is_doubtful = false;
         for row in log.settings(HELD)? {
             let (name, bytes) = row?;
             let Some((team, id)) = parse_key(&name) else {
@@ -117,9 +125,11 @@ impl Versions {
             match HeldVersion::decode(&bytes) {
                 Ok(version) if version.id() == id => drop(held.insert((team, id), version)),
                 Ok(_) => {
+                    is_doubtful = true;
                     tracing::error!(version = %id.short(), "a held version's record is of another version; podsync leaves it out")
                 }
                 Err(error) => {
+                    is_doubtful = true;
                     tracing::error!(version = %id.short(), %error, "podsync can't read a held version's record and leaves it out")
                 }
             }
@@ -127,7 +137,19 @@ impl Versions {
         Ok(Self {
             log,
             held: Mutex::new(held),
+            is_doubtful: is_doubtful.into(),
+            lost: Mutex::default(),
         })
+    }
+
+    /// Notes that the log has a record that can't be read. It may name a version that is held.
+    pub(crate) fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the log may lack versions because of damage: then nothing may be deleted on its word.
+    pub(crate) fn are_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Relaxed)
     }
 
     /// Lists a version, durably. It blocks.
@@ -148,6 +170,28 @@ impl Versions {
 
     pub(crate) fn get(&self, team: TeamId, id: VersionId) -> Option<HeldVersion> {
         self.lock().get(&(team, id)).cloned()
+    }
+
+    /// Whether a version is here, and none of its packs was found damaged or missing.
+    pub(crate) fn is_held(&self, team: TeamId, id: VersionId) -> bool {
+        let lost = self.lost();
+        let held = self.lock();
+        held.get(&(team, id)).is_some_and(|held| {
+            // Reading the manifest takes longer.
+            lost.is_empty()
+                || held.manifest().is_ok_and(|manifest| {
+                    manifest.packs.iter().all(|pack| !lost.contains(&pack.id))
+                })
+        })
+    }
+
+    /// Notes whether anything of a blob is held.
+    pub(crate) fn note_held(&self, blob: BlobId, is_held: bool) {
+        let mut lost = self.lost();
+        match is_held {
+            true => lost.remove(&blob),
+            false => lost.insert(blob),
+        };
     }
 
     /// The checkpoints of an instance, oldest first.
@@ -194,6 +238,10 @@ impl Versions {
             blobs.insert(version.sealed.blob.id);
         }
         Ok(blobs)
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeSet<BlobId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(TeamId, VersionId), HeldVersion>> {

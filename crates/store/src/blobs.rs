@@ -307,9 +307,6 @@ impl Blobs {
     }
 
     /// Deletes every blob that is neither pinned nor named by `live`, and returns what it deleted.
-    /// `live` runs while pins are watched, so a blob may move from a pin to the catalog at any
-    /// time; `live` must not wait for a new pin. If `live` fails, nothing is deleted.
-    ///
     /// `live` runs while pins are being watched, so a blob may go from a pin to the catalog at any
     /// time; it must not wait for a new pin. An error of `live` deletes nothing.
     pub async fn collect<F, E>(&self, live: impl FnOnce() -> F) -> Result<BTreeSet<BlobId>, E>
@@ -324,14 +321,20 @@ impl Blobs {
         let _sweep = self.pins.begin_sweep();
         live.extend(watch.seen());
 
-        let mut there = self.listed().await?;
-        there.extend(self.folders.packs_there()?);
+        let there = self.all().await?;
         let dead: BTreeSet<BlobId> = there.difference(&live).copied().collect();
         self.delete(dead.clone()).await?;
         turn.sweep(&self.store, live.into_iter().map(hash).collect())
             .await?;
         self.folders.remove_packs(dead.iter())?;
         Ok(dead)
+    }
+
+    /// Every blob of which anything is here, held or not.
+    pub async fn all(&self) -> Result<BTreeSet<BlobId>, StoreError> {
+        let mut there = self.listed().await?;
+        there.extend(self.folders.packs_there()?);
+        Ok(there)
     }
 
     /// Closes the store and keeps unfinished downloads. Later calls fail.

@@ -8,12 +8,13 @@
 //! counts as damaged, like any file that is no database. redb panics on some damage; the panic is caught here.
 
 use std::{
+    cell::Cell,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Once, PoisonError, RwLock},
 };
 
 use redb::{Database as Redb, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
@@ -80,6 +81,10 @@ impl Database {
             what: "its checksums do not match its content".to_owned(),
             remedy,
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Runs `change` and commits it with one fsync: when this returns, it is on disk or nothing is.
@@ -210,13 +215,34 @@ fn caught<T>(
     remedy: Remedy,
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    log_panics();
+    let outer = CATCHES.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CATCHES.set(outer);
+    done.unwrap_or_else(|_| {
         Err(StoreError::Damaged {
             path: path.to_owned(),
             what: "one of its pages is damaged".to_owned(),
             remedy,
         })
     })
+}
+
+thread_local! {
+    /// Whether this thread turns panics into damage just now.
+    static CATCHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Logs a panic that is caught here instead of printing it: the error says what people need to know.
+fn log_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| match CATCHES.get() {
+            true => tracing::info!(%panic, "the database is damaged"),
+            false => print(panic),
+        }));
+    });
 }
 
 fn must_reopen(error: &redb::Error) -> bool {

@@ -31,6 +31,8 @@ pub enum StoreError {
         what: String,
         remedy: Remedy,
     },
+    #[error("another process uses {}", path.display())]
+    InUse { path: PathBuf },
     #[error("this disk does not hold blob {id}")]
     NotHeld { id: BlobId },
     #[error("this disk holds only a part of blob {id}: its bytes from {} to {} are missing", range.start, range.end)]
@@ -60,44 +62,90 @@ pub enum Remedy {
     Identity,
     /// The log. Teammates have the signed records.
     Log,
+    /// The log, which is not where it was. Its owner may know where it is.
+    LostLog,
     /// The holdings. Reading the blobs rebuilds them.
     Holdings,
     /// The blob store's records about its files.
     Blobs,
     /// A note about the folder or the key, which podsync can rewrite.
     Note,
+    /// The mark of the machine and the folder. podsync rewrites it once the owner says that no copy runs.
+    Mark,
 }
 
 impl Remedy {
     fn text(self, path: &Path) -> String {
         let file = path.display();
-        let home = path.parent().unwrap_or(path).display();
+        let home = path.parent().unwrap_or(path);
         match self {
             Self::Identity => format!(
-                "restore it from a backup, or start as a new device: `mv {home} {home}.damaged`, then `podsync team \
-                 join` with a new ticket, and an admin removes the old device with `podsync team remove DEVICE`"
+                "restore it from a backup, or start as a new device: `{}`, then `podsync team join` with a new ticket, \
+                 and an admin removes the old device with `podsync team remove DEVICE`",
+                set_aside(home)
             ),
             Self::Log => format!(
-                "restore it from a backup, or fetch it from the team: `mv {file} {file}.damaged`, then `podsync team \
-                 join` with a new ticket brings back all that was shared, and `podsync pull` the versions"
+                "restore it from a backup, or fetch it from the team: `{}`, then `podsync team join` with a new ticket \
+                 brings back all that was shared, and `podsync pull` the versions; podsync keeps every pack as long as \
+                 the damaged file is there",
+                set_aside(path)
+            ),
+            Self::LostLog => format!(
+                "put it back, or restore it from a backup; if it is lost, fetch it from the team: `touch {}`, then \
+                 `podsync team join` with a new ticket; podsync keeps every pack as long as that file is there",
+                aside(path).display()
             ),
             Self::Holdings => format!(
-                "run `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
-                 anew what is whole"
+                "run `{}`, then the same command again: podsync reads what is here and notes anew what is whole",
+                set_aside(path)
             ),
             Self::Blobs => {
                 let home = path.parent().and_then(Path::parent).unwrap_or(path);
-                let home = home.display();
                 format!(
-                    "run `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
-                     the same command again; what was pulled is fetched again by `podsync pull`"
+                    "run `{}` and `{}`, then the same command again; what was pulled is fetched again by `podsync pull`",
+                    set_aside(&home.join("blobs")),
+                    set_aside(&home.join("held.redb"))
                 )
             }
+            Self::Note if path.is_dir() => format!(
+                "run `{}`, then the same command again: podsync writes it again",
+                set_aside(path)
+            ),
             Self::Note => {
                 format!("run `rm {file}`, then the same command again: podsync writes it again")
             }
+            Self::Mark => {
+                let adopt = format!("podsync init --moved --home {}", home.display());
+                let adopt = match path.is_dir() {
+                    true => format!("`{}`, then `{adopt}`", set_aside(path)),
+                    false => format!("`{adopt}`"),
+                };
+                format!(
+                    "if no copy of this home runs anywhere, run {adopt}: podsync writes it again"
+                )
+            }
         }
     }
+}
+
+/// The command that moves a file or folder to a name that is free, so that it can be moved back.
+fn set_aside(path: &Path) -> String {
+    format!("mv {} {}", path.display(), aside(path).display())
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let first = named(".damaged");
+    if first.symlink_metadata().is_err() {
+        return first;
+    }
+    let later = (2..).map(|number: u64| named(&format!(".damaged.{number}")));
+    let mut free = later.filter(|path| path.symlink_metadata().is_err());
+    free.next().unwrap_or(first)
 }
 
 impl StoreError {
@@ -111,6 +159,12 @@ impl StoreError {
             Self::Corrupt { .. } => "evict it and fetch it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
+            Self::InUse { path } => {
+                return Some(format!(
+                    "`fuser {}` says which one; if it is `podsync daemon`, end it with `kill` and its number",
+                    path.display()
+                ));
+            }
             Self::Io { .. } => "check that it is there, and that you may read and write it",
             Self::TooLarge { .. } => return None,
         };
@@ -151,9 +205,22 @@ impl StoreError {
             remedy,
         };
         match error.into() {
-            redb::Error::Corrupted(what) => damaged(what),
-            // redb's error for a file that is no database or ends too early.
-            redb::Error::Io(source) if is_malformed(&source) => damaged(source.to_string()),
+            redb::Error::Corrupted(what) if what.starts_with("File truncated") => {
+                damaged(TOO_SHORT.to_owned())
+            }
+            redb::Error::Corrupted(what) => {
+                tracing::info!(file = %path.display(), what, "the database is damaged");
+                damaged("its content contradicts itself".to_owned())
+            }
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                damaged(TOO_SHORT.to_owned())
+            }
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+                damaged("it is not a database".to_owned())
+            }
+            redb::Error::DatabaseAlreadyOpen => Self::InUse {
+                path: path.to_owned(),
+            },
             error @ (redb::Error::TableTypeMismatch { .. }
             | redb::Error::TypeDefinitionChanged { .. }
             | redb::Error::TableDoesNotExist(_)) => damaged(error.to_string()),
@@ -173,12 +240,8 @@ impl StoreError {
     }
 }
 
-fn is_malformed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-    )
-}
+/// A file that was cut.
+const TOO_SHORT: &str = "it ends too early: a part of it is missing";
 
 /// Whether `error` or one of its causes means that no space or quota is left.
 fn is_disk_full(error: &io::Error) -> bool {

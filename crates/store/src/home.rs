@@ -19,7 +19,10 @@ use std::{
 use podsync_core::seal::SecretKey;
 
 use self::folder::make_folder;
-pub(crate) use self::folder::{close_all, close_file};
+pub(crate) use self::{
+    folder::{blobs_are_in, close_all, close_file},
+    identity::is_initialised,
+};
 pub use self::{
     folder::{check_may_be_home, is_home},
     lock::Holder,
@@ -124,26 +127,25 @@ impl Home {
     pub fn open(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::check(&home.root)?;
-        home.prepared()
+        home.prepared(purpose)
     }
 
     /// Opens a home that its owner moved on purpose, and marks it as the original.
     pub fn open_moved(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::write(&home.root)?;
-        home.prepared()
+        home.prepared(purpose)
     }
 
     /// The process that holds the home at `root`. None if it is free. Changes nothing there.
     pub fn holder(root: &Path) -> Result<Option<Holder>, HomeError> {
-        lock::current(&root.join("lock"))
+        lock::current(&root.join("lock"), &root.join(CLAIM))
     }
 
     /// Whether this holder's process certainly holds the home at `root` now. Always false for the caller's own
     /// process.
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
-        let lock = root.join("lock");
-        let again = lock::current(&lock);
+        let again = Self::holder(root);
         holder.owns(&root.join(CLAIM)) && again.is_ok_and(|now| now.as_ref() == Some(holder))
     }
 
@@ -185,6 +187,10 @@ impl Home {
         let root = root.canonicalize().map_err(StoreError::read(root))?;
         folder::refuse_writable(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
+        // Somebody may have removed the file that another process had locked.
+        if let Some(holder) = lock::claimant(&root.join(CLAIM)) {
+            return Err(HomeError::InUse { path: root, holder });
+        }
         check_format(&root.join("format"))?;
         Ok(Self {
             root,
@@ -193,7 +199,7 @@ impl Home {
         })
     }
 
-    fn prepared(mut self) -> Result<Self, HomeError> {
+    fn prepared(mut self, purpose: &str) -> Result<Self, HomeError> {
         for name in FOLDERS {
             folder::refuse_other(&self.root.join(name))?;
         }
@@ -205,7 +211,8 @@ impl Home {
         }
         self.folder("run")?;
         let claim = self.root.join(CLAIM);
-        let claimed = lock::claim(&claim).map_err(|e| StoreError::io("lock", &claim, 0, e))?;
+        let claimed =
+            lock::claim(&claim, purpose).map_err(|e| StoreError::io("lock", &claim, 0, e))?;
         self._claim = claimed.map(Arc::new);
         Ok(self)
     }
@@ -235,6 +242,14 @@ fn check_format(path: &Path) -> Result<(), HomeError> {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_atomic(path, format!("{FORMAT}\n").as_bytes(), 0o600)?);
+        }
+        Err(_) if path.is_dir() => {
+            let damaged = StoreError::Damaged {
+                path: path.to_owned(),
+                what: identity::IS_FOLDER.to_owned(),
+                remedy: Remedy::Note,
+            };
+            return Err(damaged.into());
         }
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };

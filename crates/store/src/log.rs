@@ -3,6 +3,7 @@
 //! One [`Log::commit`] is one fsync, all or nothing. When it returns, the engine may get
 //! `Persisted`. The log never interprets values: the code that reads them defines and checks them.
 
+mod earlier;
 mod key;
 
 use std::sync::Arc;
@@ -11,8 +12,11 @@ use podsync_core::{DeviceId, OpId, TeamId, VersionId};
 use redb::{OwnedRange, TableDefinition};
 
 pub use self::key::{EntryKey, Key, Namespace, Record};
-use self::key::{Field, Kind};
-use crate::{Home, StoreError, database::Database, error::Remedy};
+use self::{
+    earlier::Earlier,
+    key::{Field, Kind},
+};
+use crate::{Home, StoreError, atomic::folder_of, database::Database, error::Remedy};
 
 /// The most bytes of one record's value: a roster or a team's whole chain of operations is far less.
 const MAX_RECORD_LEN: usize = 4 << 20;
@@ -28,25 +32,48 @@ pub struct Log {
 }
 
 impl Log {
+    /// Opens the log, or makes one where there was none before. A log that is gone is damage, unless its owner has
+    /// set it aside: then the new log says that it is [made anew](Self::is_made_anew).
     pub fn open(home: &Home) -> Result<Self, StoreError> {
         let path = home.root().join(FILE);
+        let earlier = Earlier::find(home.root())?;
+        let is_made_anew = match path.try_exists().map_err(StoreError::read(&path))? {
+            true => false,
+            false => earlier.may_be_replaced(&path)?,
+        };
         let database = Database::open(path, CACHE_LEN, Remedy::Log, home.guard(), |transaction| {
             for kind in Kind::ALL {
                 transaction.open_table(table(kind))?;
             }
+            if is_made_anew {
+                let mut settings = transaction.open_table(table(Kind::Setting))?;
+                settings.insert(earlier::mark().to_bytes().as_slice(), b"".as_slice())?;
+            }
             Ok(())
         })?;
+        earlier.note()?;
         Ok(Self {
             database: Arc::new(database),
         })
     }
 
-    /// Reads and checks a log that is not open. A missing one is valid.
+    /// Whether the home had an earlier log when this one was made. Then it may hold blobs that only that log names.
+    pub fn is_made_anew(&self) -> Result<bool, StoreError> {
+        Ok(self.get(&earlier::mark())?.is_some())
+    }
+
+    /// Whether a log that its owner set aside lies beside this one, and may still be put back.
+    pub fn is_another_set_aside(&self) -> Result<bool, StoreError> {
+        let root = folder_of(self.database.path());
+        Ok(Earlier::find(root)?.is_set_aside())
+    }
+
+    /// Reads and checks a log that is not open. A missing one is valid only if the home never had one.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         let path = home.root().join(FILE);
         match path.exists() {
             true => Database::examine(&path, Remedy::Log),
-            false => Ok(()),
+            false => Earlier::find(home.root())?.may_be_replaced(&path).map(drop),
         }
     }
 

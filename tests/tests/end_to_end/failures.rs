@@ -208,6 +208,42 @@ fn stop_ends_a_daemon_whose_socket_is_gone() -> Result<()> {
 }
 
 #[test]
+fn a_daemon_is_found_without_its_socket_and_its_lock() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let pid = alice.daemon_id().context("no daemon")?;
+    for file in ["run/podsync.sock", "lock"] {
+        std::fs::remove_file(alice.path().join(file))?;
+    }
+    let told = alice.run(&["list"])?.failed(BUSY)?;
+    ensure!(
+        told.contains(&format!("process {pid} (podsync daemon)")) && told.contains("podsync stop"),
+        "{told}"
+    );
+    let stopped = alice.run(&["stop"])?.ok()?;
+    ensure!(stopped["pid"] == pid, "{stopped}");
+    ensure!(alice.stopped()? == Some(0), "it did not end well");
+    alice.run(&["list"])?.ok().map(drop)
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_told_as_that() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice.signal("STOP")?;
+    let told = alice.run(&["list"]);
+    alice.signal("CONT")?;
+    let told = told?.failed(BUSY)?;
+    ensure!(
+        told.contains("did not answer within") && told.contains("podsync stop"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
 fn stop_ends_no_process_that_may_be_another() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;

@@ -233,6 +233,108 @@ fn a_damaged_log_is_fetched_again_from_the_team() -> Result<()> {
 }
 
 #[test]
+fn a_log_that_is_gone_is_damage_and_costs_no_pack() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 3, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &text(&state)])?
+        .ok()?;
+    let packs = || -> Result<usize> { Ok(fs::read_dir(alice.path().join("packs"))?.count()) };
+    let before = packs()?;
+    ensure!(before > 0, "nothing was saved");
+    let [log, aside, elsewhere] =
+        ["log.redb", "log.redb.damaged", "../elsewhere"].map(|name| alice.path().join(name));
+    fs::rename(&log, &elsewhere)?;
+    for command in [&["list"][..], &["status"], &["verify"], &["doctor"]] {
+        let told = alice.run(command)?;
+        ensure!(told.code == Some(10), "{command:?}: {told:?}");
+        let told = format!("{}{}", told.json, told.stderr);
+        ensure!(told.contains("log.redb is damaged"), "{command:?}: {told}");
+    }
+    assert_eq!(packs()?, before);
+    // It is lost, and so podsync begins anew. It is found after all.
+    fs::write(&aside, "")?;
+    for command in [&["list"][..], &["gc"], &["team", "create", "others"]] {
+        alice.run(command)?;
+        assert_eq!(packs()?, before, "{command:?}");
+    }
+    fs::remove_file(&aside)?;
+    alice.run(&["gc"])?;
+    assert_eq!(packs()?, before, "no teammate has told what is shared");
+    fs::rename(&elsewhere, &log)?;
+    let out = alice.scratch("out");
+    alice.run(&["export", "orders", &text(&out)])?.ok()?;
+    same_tree(&state, &out)
+}
+
+#[test]
+fn what_was_found_damaged_is_not_called_held() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &text(&state)])?
+        .ok()?;
+    ensure!(alice.run(&["list"])?.ok()?[0]["tips"][0]["held"] == true);
+    for pack in fs::read_dir(alice.path().join("packs"))? {
+        let pack = pack?.path();
+        let mut bytes = fs::read(&pack)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&pack, bytes)?;
+    }
+    let verified = alice.run(&["verify"])?;
+    ensure!(verified.code == Some(10), "{verified:?}");
+    let list = alice.run(&["list"])?.ok()?;
+    ensure!(list[0]["tips"][0]["held"] == false, "{list}");
+    let shown = alice.run(&["show", "orders"])?.ok()?;
+    ensure!(shown["version"]["held"] == false, "{shown}");
+    let out = alice.scratch("out");
+    let told = alice.run(&["export", "orders", &text(&out)])?.failed(10)?;
+    ensure!(
+        told.contains("are gone from this machine, or damaged"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_told_in_plain_words() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.run(&["list"])?.ok()?;
+    let log = alice.path().join("log.redb");
+    let whole = fs::read(&log)?;
+    let mut found = 0;
+    for at in (1..24).map(|part| whole.len() / 24 * part) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&log, bytes)?;
+        let output = alice.typed(&["list"])?.output()?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !told.contains("panicked") && !told.contains("RUST_BACKTRACE"),
+            "at {at}: {told}"
+        );
+        if output.status.code() == Some(10) {
+            ensure!(told.contains("log.redb is damaged"), "at {at}: {told}");
+            found += 1;
+        }
+    }
+    ensure!(found > 0, "some bytes hold the tree together");
+    fs::write(&log, &whole[..whole.len() / 2])?;
+    let told = alice.run(&["list"])?.failed(10)?;
+    ensure!(
+        told.contains("it ends too early") && !told.contains("layout"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
 fn damaged_holdings_are_noted_anew() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;

@@ -251,6 +251,13 @@ fn a_role_bounds_what_a_member_may_do() -> Result<()> {
     while role(&bob)? != "reader" {}
     bob.run(&["save", "orders", "--from", &from])?.ok()?;
     bob.run(&["share", "orders"])?.failed(FORBIDDEN)?;
+    // Nothing is saved by a command that is refused.
+    bob.run(&["save", "new", "--share", "--from", &from])?
+        .failed(FORBIDDEN)?;
+    bob.run(&["versions", "new"])?.failed(NOT_FOUND)?;
+    // Whoever is connected: this machine knows what is pinned.
+    let told = bob.run(&["unpin", "ordres:+1"])?.failed(NOT_FOUND)?;
+    ensure!(told.contains("did you mean orders"), "{told}");
     alice.run(&["team", "role", "bob", "publisher"])?.ok()?;
     while role(&bob)? != "publisher" {}
     bob.run(&["share", "orders"])?.ok()?;

@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
                     return Ok(bytes);
                 }
                 Err(Broken::Final(error)) => return Err(error),
-                Err(Broken::Retry(reason)) => self.tries.pause(&self.id, reason, None).await?,
+                Err(Broken::Retry(reason)) => self.pause(reason, None).await?,
             }
         }
     }
@@ -127,11 +127,20 @@ impl<'a> Reader<'a> {
                     Ok(_) => {
                         return Err(garbled(self.id, "the bucket sends less than was asked for"));
                     }
-                    Err((reason, after)) => self.tries.pause(&self.id, reason, after).await?,
+                    Err((reason, after)) => self.pause(reason, after).await?,
                 },
-                Err(reason) => self.tries.pause(&self.id, reason, None).await?,
+                Err(reason) => self.pause(reason, None).await?,
             }
         }
+    }
+
+    async fn pause(
+        &mut self,
+        reason: String,
+        after: Option<std::time::Duration>,
+    ) -> Result<(), TransferError> {
+        self.hub.0.line.note_bucket(&reason);
+        self.tries.pause(&self.id, reason, after).await
     }
 
     async fn ask(&self) -> Result<Box<Presigned>, TransferError> {

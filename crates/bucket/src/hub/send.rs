@@ -6,7 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use backon::Retryable;
@@ -96,6 +96,8 @@ pub(crate) struct Line {
     ahead: AtomicI64,
     /// Why the last attempt failed, while another is to come.
     failing: Mutex<Option<String>>,
+    /// Why the bucket last didn't serve a download, and when.
+    bucket_failing: Mutex<Option<(Instant, String)>>,
 }
 
 impl Line {
@@ -117,6 +119,7 @@ impl Line {
             patience,
             ahead: AtomicI64::new(0),
             failing: Mutex::default(),
+            bucket_failing: Mutex::default(),
         })
     }
 
@@ -135,6 +138,24 @@ impl Line {
     /// The last failure, for a caller that gives up before the call ends.
     pub(super) fn failing(&self) -> Option<String> {
         self.lock().clone()
+    }
+
+    /// Why a download has to be asked for again, if it had to since then.
+    pub(super) fn bucket_failing(&self, since: Instant) -> Option<String> {
+        let last = self
+            .bucket_failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, why) = last.as_ref().filter(|(at, _)| *at >= since)?;
+        Some(why.clone())
+    }
+
+    pub(crate) fn note_bucket(&self, why: &str) {
+        let mut last = self
+            .bucket_failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some((Instant::now(), why.to_owned()));
     }
 
     fn note(&self, failing: Option<String>) {

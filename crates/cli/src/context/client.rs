@@ -6,7 +6,7 @@ use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 
 use super::{
     Context,
-    home::{answers, initialised},
+    home::{initialised, status_of},
     hosting::start_robot_in,
     robot::Robot,
     upkeep::is_outdated,
@@ -41,7 +41,7 @@ impl<'a> Connection<'a> {
             client,
             hosted,
         };
-        if let Some(status) = answers(&client).await {
+        if let Some(status) = status_of(&home, &client).await? {
             if !is_outdated(&status) {
                 return Ok(over(client, None));
             }

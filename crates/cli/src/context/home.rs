@@ -16,6 +16,8 @@ use crate::{arguments::Global, place::home_at};
 
 /// A daemon that takes longer to say how it is hangs, or was stopped.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a command that ends the daemon.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Context {
     /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
@@ -86,7 +88,8 @@ impl Context {
     /// Ends the home's daemon, waits for the end, and returns its process id; `None` if no daemon runs.
     pub(crate) async fn stop_daemon(&self) -> Result<Option<u32>, ApiError> {
         let home = self.home()?;
-        let Some(client) = running(&home).await? else {
+        let client = Client::new(&socket_path(&home), TeamChoice::Only)?;
+        let Answer::Status(_) = ask(&client, STOP_PATIENCE).await else {
             // Its socket may be gone while it still runs, so look at the lock on the home.
             return podsync_daemon::end_daemon(&home).await;
         };
@@ -103,12 +106,43 @@ pub(crate) fn home_of(global: &Global) -> Result<PathBuf, ApiError> {
 
 async fn running(home: &Path) -> Result<Option<Client>, ApiError> {
     let client = Client::new(&socket_path(home), TeamChoice::Only)?;
-    Ok(answers(&client).await.map(|_| client))
+    Ok(status_of(home, &client).await?.map(|_| client))
 }
 
+/// The state of the daemon; `None` if none runs. It is an error if one runs and doesn't answer.
+pub(super) async fn status_of(
+    home: &Path,
+    client: &Client,
+) -> Result<Option<node::Status>, ApiError> {
+    match ask(client, ANSWER_PATIENCE).await {
+        Answer::Status(status) => Ok(Some(*status)),
+        Answer::Nobody => Ok(None),
+        Answer::Silence => Err(podsync_daemon::does_not_answer(home, ANSWER_PATIENCE)),
+    }
+}
+
+/// The state of a daemon that answers.
 pub(super) async fn answers(client: &Client) -> Option<node::Status> {
-    let status = timeout(ANSWER_PATIENCE, client.call(&node::GetStatus {})).await;
-    status.ok()?.ok()
+    match ask(client, ANSWER_PATIENCE).await {
+        Answer::Status(status) => Some(*status),
+        Answer::Nobody | Answer::Silence => None,
+    }
+}
+
+enum Answer {
+    Status(Box<node::Status>),
+    /// Nobody listens, or what listens is no daemon of this version.
+    Nobody,
+    /// Somebody listens and says nothing.
+    Silence,
+}
+
+async fn ask(client: &Client, patience: Duration) -> Answer {
+    match timeout(patience, client.call(&node::GetStatus {})).await {
+        Ok(Ok(status)) => Answer::Status(Box::new(status)),
+        Ok(Err(_)) => Answer::Nobody,
+        Err(_) => Answer::Silence,
+    }
 }
 
 /// Only what runs a daemon needs the key.

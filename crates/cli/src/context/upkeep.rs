@@ -9,7 +9,7 @@ use podsync_daemon::socket_path;
 
 use super::{
     Context,
-    home::{answers, initialised},
+    home::{answers, initialised, status_of},
     hosting::start_in_background,
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Context {
 
     /// The state of the running daemon; `None` if no daemon runs.
     pub(crate) async fn status(&self) -> Result<Option<node::Status>, ApiError> {
-        Ok(answers(&self.client()?).await)
+        status_of(&self.home()?, &self.client()?).await
     }
 
     /// Waits until the daemon answers that a supervisor started.

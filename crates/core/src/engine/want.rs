@@ -36,6 +36,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long a device that sent wrong bytes is not used.
 const LIAR_FOR: Duration = Duration::from_secs(3600);
+/// How long a blob counts as gone that the bucket refused. It may be there again.
+const BUCKET_LACKS_FOR: Duration = Duration::from_secs(60);
 /// The most blobs of a team's bucket that are known of: 32 TiB of packs.
 const MAX_BUCKET_BLOBS: usize = 1 << 20;
 /// The most transfers at once.
@@ -50,6 +52,8 @@ pub(super) struct Wants {
     held: BTreeMap<BlobId, (u64, Units)>,
     /// What each team's bucket has.
     in_bucket: BTreeMap<TeamId, BTreeSet<BlobId>>,
+    /// Blobs that should be in a team's bucket and were not, and when they may be asked for again.
+    not_in_bucket: BTreeMap<(TeamId, BlobId), Duration>,
     /// Blobs for which a device wants updates.
     interest: BTreeMap<(DeviceId, TeamId), BTreeSet<BlobId>>,
     /// Blobs of which we have more since the last update.
@@ -104,6 +108,7 @@ impl Engine {
         for liar in self.wants.liars.keys() {
             transfer.ban(*liar);
         }
+        self.doubt_no_longer(team);
         if let Some(in_bucket) = self.wants.in_bucket.get(&team) {
             offer_bucket(&mut transfer, in_bucket);
         }
@@ -168,7 +173,19 @@ impl Engine {
             && why == FetchFailed::Refused
         {
             self.on_bucket_lacks(team, &[blob]);
+            let again = self.now.mono + BUCKET_LACKS_FOR;
+            self.wants.not_in_bucket.insert((team, blob), again);
         }
+    }
+
+    /// Counts blobs as in the bucket again that it lacked a while ago.
+    fn doubt_no_longer(&mut self, team: TeamId) {
+        let (now, wants) = (self.now.mono, &mut self.wants);
+        let due = wants
+            .not_in_bucket
+            .extract_if(.., |(of, _), until| *of == team && *until <= now);
+        let due = due.map(|((_, blob), _)| blob);
+        wants.in_bucket.entry(team).or_default().extend(due);
     }
 
     pub(super) fn on_bucket_has(&mut self, team: TeamId, blobs: Vec<BlobId>) {
@@ -190,6 +207,9 @@ impl Engine {
             for blob in blobs {
                 in_bucket.remove(blob);
             }
+        }
+        for blob in blobs {
+            wants.not_in_bucket.remove(&(team, *blob));
         }
         for transfer in of_team(&mut wants.transfers, team) {
             for blob in blobs {

@@ -54,7 +54,11 @@ impl BucketDownload {
             .await
             .map_err(|error| {
                 tracing::info!(%error, "a range didn't come");
-                why(&error)
+                let why = why(&error);
+                if why == FetchFailed::Cut {
+                    self.hub.note_not_sent(&error);
+                }
+                why
             })
     }
 

@@ -12,9 +12,12 @@ use podsync_api::{
     ApiError, ErrorCode,
     events::{Happened, Trouble as Told},
 };
-use podsync_bucket::{Hub, HubAddress};
+use podsync_bucket::{Hub, HubAddress, TransferError};
 use podsync_core::{OpId, TeamId, TeamName, keys::DeviceSecret};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use self::placements::Placements;
 use crate::{
@@ -51,6 +54,18 @@ pub(crate) struct TeamHub {
     /// The liveness statement that was uploaded last.
     pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     pub(super) standing: watch::Sender<Standing>,
+    pub(super) not_sent: Mutex<Option<NotSent>>,
+}
+
+/// Why the last range that failed didn't come from the bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct NotSent {
+    pub(super) at: Instant,
+    /// The server's words, or the hub's.
+    pub(crate) message: String,
+    pub(crate) hint: Option<&'static str>,
+    /// The hub gave no URL, so the bucket was not asked.
+    pub(crate) is_hubs: bool,
 }
 
 #[derive(Default)]
@@ -110,6 +125,32 @@ impl TeamHub {
 
     pub(crate) fn standing(&self) -> Standing {
         self.standing.borrow().clone()
+    }
+
+    /// Why ranges didn't come from the bucket since then. `None` if all came that were asked for.
+    pub(crate) fn not_sent_since(&self, since: Instant) -> Option<NotSent> {
+        let last = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.at >= since) {
+            return Some(last.clone());
+        }
+        // The engine gives a download up while it is still being tried.
+        let why = self.client.bucket_failing(since.into_std())?;
+        Some(NotSent {
+            at: since,
+            message: format!("the bucket can't serve it now: {why}"),
+            hint: Some("tell the hub's operator if this goes on"),
+            is_hubs: false,
+        })
+    }
+
+    pub(super) fn note_not_sent(&self, error: &TransferError) {
+        let noted = NotSent {
+            at: Instant::now(),
+            message: error.to_string(),
+            hint: error.hint(),
+            is_hubs: matches!(error, TransferError::Hub(_)),
+        };
+        *self.not_sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Standing> {

@@ -4,7 +4,10 @@ pub(crate) mod confirm;
 pub(crate) mod join;
 mod poll;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use podsync_bucket::Hub;
 use podsync_core::{DeviceId, TeamId};
@@ -73,6 +76,7 @@ impl HubSync {
             uploading: Turn::default(),
             liveness: tokio::sync::Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
+            not_sent: Mutex::default(),
         });
         // If two callers came here at once, the first one's hub stays.
         let mut teams = self.hubs.lock();

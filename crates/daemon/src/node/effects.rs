@@ -214,6 +214,7 @@ impl Effects {
     pub(super) fn source(&self, provider: Provider, team: TeamId) -> Source {
         match provider {
             Provider::Peer(device) => Source::Peer {
+                team,
                 device,
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
@@ -270,6 +271,7 @@ impl Effects {
 /// Where a range is fetched from.
 pub(super) enum Source {
     Peer {
+        team: TeamId,
         device: DeviceId,
         net: Net,
         blobs: Blobs,
@@ -285,9 +287,13 @@ impl Source {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(), FetchFailed> {
         match self {
-            Self::Peer { device, net, blobs } => {
-                let span =
-                    tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
+            Self::Peer {
+                team,
+                device,
+                net,
+                blobs,
+            } => {
+                let span = tracing::info_span!("fetch", team = %team.short(), peer = %device.short(), pack = %want.blob.short());
                 let local = |error: StoreError| {
                     span.in_scope(|| tracing::error!(%error, "podsync can't store what arrives"));
                     FetchFailed::Local
@@ -307,7 +313,7 @@ impl Source {
                 stored.map_err(local)
             }
             Self::Bucket(Some(bucket)) => {
-                let span = tracing::info_span!("fetch", peer = "bucket", pack = %want.blob.short());
+                let span = tracing::info_span!("fetch", team = %bucket.team.short(), peer = "bucket", pack = %want.blob.short());
                 bucket.run(want, progress).instrument(span).await
             }
             Self::Bucket(None) => Err(FetchFailed::Refused),

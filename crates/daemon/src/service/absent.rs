@@ -108,6 +108,10 @@ impl Absent {
             "--wait TIME waits"
         };
         let hint = match &error.hint {
+            // A question ends its sentence.
+            Some(hint) if hint.ends_with('?') => {
+                format!("{hint} {who} offline and may know of it: {next}")
+            }
             Some(hint) => format!("{hint}; {who} offline and may know of it: {next}"),
             None => format!("{who} offline and may know of it: {next}"),
         };
@@ -189,6 +193,12 @@ mod tests {
         assert!(hint(false).contains("--wait"));
         assert!(!hint(true).contains("--wait"), "{}", hint(true));
         assert!(hint(true).contains("bob/laptop is offline"));
+        let error = ApiError::new(podsync_api::ErrorCode::NotFound, "no pod");
+        let asked = absent.explain(error.hint("did you mean orders?"), true);
+        assert_eq!(
+            asked.hint.unwrap(),
+            "did you mean orders? bob/laptop is offline and may know of it: try again when they are online"
+        );
     }
 
     #[test]

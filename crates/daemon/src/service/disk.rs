@@ -42,11 +42,16 @@ impl Handle<disk::Pin> for Disk {
         context: Arc<Context>,
     ) -> Result<pods::Version, Failure> {
         let team = team_of(&self.node, &context).await?;
-        let patience = Patience::new(call.wait_s, call.until_shared);
-        let named = self
-            .finder
-            .resolve_within(team, &call.reference, patience, &context)
-            .await?;
+        let named = if call.pinned {
+            let patience = Patience::new(call.wait_s, call.until_shared);
+            let finding = self
+                .finder
+                .resolve_within(team, &call.reference, patience, &context);
+            finding.await?
+        } else {
+            // What is pinned is known here.
+            self.finder.resolve(team, &call.reference).await?
+        };
         let (log, version) = (self.log.clone(), named.found.version());
         tokio::task::spawn_blocking(move || usage::pin(&log, team, version, call.pinned))
             .await

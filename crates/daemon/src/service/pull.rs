@@ -4,6 +4,7 @@
 //! A version that is listed as held may still lack bytes that were found damaged. A pull fetches those again.
 
 pub(crate) mod fetch;
+mod lack;
 
 use std::sync::Arc;
 
@@ -389,7 +390,7 @@ pub(crate) fn no_hub() -> ApiError {
 /// A private version that can't be rebuilt.
 pub(crate) fn bytes_gone(reference: &str) -> ApiError {
     let text = format!("bytes of {reference} are gone from this machine, or damaged");
-    ApiError::new(ErrorCode::NotFound, text).hint("no other device has it: save the state again")
+    ApiError::new(ErrorCode::Disk, text).hint("no other device has it: save the state again")
 }
 
 /// The announcement and the manifest must name the same packs: peers serve only announced ones.

@@ -34,7 +34,7 @@ use crate::{
             capture::Capturer,
             pack::{Packed, Packer},
         },
-        share::{Newer, Share},
+        share::{Newer, Share, but_shared},
         skew,
     },
     settings::Settings,
@@ -63,25 +63,34 @@ impl Handle<pods::Save> for Save {
         context: Arc<Context>,
     ) -> Result<pods::Saved, Failure> {
         let team = team_of(&self.node, &context).await?;
+        if call.share {
+            self.share.may_publish(team).await?;
+        }
         let (mut saved, _turn) = self.save_privately(team, &call, None, &context).await?;
         if call.share || self.settings.shares_by_itself(&call.pod) {
-            let newer = self.newer_than(team, &saved, &call).await?;
-            let mut shared = self
-                .share
-                .share(team, &saved.reference, newer.is_some(), &context)
-                .await?;
-            saved.warnings.extend(newer.map(|newer| newer.warning()));
-            shared.durable = self
-                .hubs
-                .bring_to_bucket(team, call.durable, &context)
-                .await?;
-            saved.reference.clone_from(&shared.reference);
-            saved.version = shared.version;
-            saved.shared = Some(shared);
+            self.share_saved(team, &mut saved, &call, &context).await?;
         }
         self.evictor.keep_within_budget();
         Ok(saved)
     }
+}
+
+/// The state is saved, whatever failed after that.
+fn but_saved(saved: &pods::Saved, failure: Failure) -> Failure {
+    let error = ApiError::from(failure);
+    // The same call goes on once the user has agreed.
+    if error.consent.is_some() {
+        return error.into();
+    }
+    let done = match saved.unchanged {
+        true => format!("{} is this state already, but", saved.reference),
+        false => format!("Saved {}, but", saved.reference),
+    };
+    ApiError {
+        message: format!("{done} {}", error.message),
+        ..error
+    }
+    .into()
 }
 
 /// Options of a save that no user asked for just now.
@@ -159,6 +168,34 @@ impl Save {
             self.tell(team, call, &saved).await;
         }
         Ok((saved, turn))
+    }
+
+    /// Shares what was just saved.
+    async fn share_saved(
+        &self,
+        team: TeamId,
+        saved: &mut pods::Saved,
+        call: &pods::Save,
+        context: &Arc<Context>,
+    ) -> Result<(), Failure> {
+        let shared = async {
+            let newer = self.newer_than(team, saved, call).await?;
+            let is_older = newer.is_some();
+            let reference = &saved.reference;
+            let shared = self.share.share(team, reference, is_older, context).await?;
+            Ok::<_, Failure>((newer, shared))
+        };
+        let (newer, mut shared) = shared.await.map_err(|failure| but_saved(saved, failure))?;
+        saved.warnings.extend(newer.map(|newer| newer.warning()));
+        shared.durable = self
+            .hubs
+            .bring_to_bucket(team, call.durable, context)
+            .await
+            .map_err(|failure| but_shared("Saved and shared", &shared, failure))?;
+        saved.reference.clone_from(&shared.reference);
+        saved.version = shared.version;
+        saved.shared = Some(shared);
+        Ok(())
     }
 
     async fn tell(&self, team: TeamId, call: &pods::Save, saved: &pods::Saved) {

@@ -74,9 +74,23 @@ impl Handle<pods::Share> for Share {
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, &context)
-            .await?;
+            .await
+            .map_err(|failure| but_shared("Shared", &shared, failure))?;
         Ok(shared)
     }
+}
+
+/// The version is shared, though it isn't in the bucket. `done` is what was done before.
+pub(crate) fn but_shared(done: &str, shared: &pods::Shared, failure: Failure) -> Failure {
+    let error = ApiError::from(failure);
+    ApiError {
+        message: format!(
+            "{done} {}, but it is not in the team's bucket yet: {}",
+            shared.reference, error.message
+        ),
+        ..error
+    }
+    .into()
 }
 
 impl Share {
@@ -176,7 +190,7 @@ impl Share {
     }
 
     /// Refuses before any work what the engine would refuse afterwards.
-    async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
+    pub(crate) async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
         self.finder.check_is_member(team).await?;
         let device = self.device;
         let may = self.node.read(move |engine| {

@@ -13,7 +13,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, pods};
-use podsync_core::{BlobId, TeamId, VersionId, engine::Input, manifest::Manifest};
+use podsync_core::{BlobId, TeamId, VersionId, manifest::Manifest};
 use podsync_pack::{Version, table_units};
 use podsync_store::{Blobs, StoreError};
 
@@ -158,8 +158,7 @@ impl Verify {
             context.report(&Progress::new(Stage::Verifying, checked.bytes, Some(total)));
             if !whole {
                 tracing::error!(blob = %blob.short(), "its bytes are not what they were");
-                self.blobs.doubt(blob).await?;
-                self.node.input(Input::Evicted { blob }).await?;
+                self.holdings.doubt(blob).await?;
                 checked.damaged.insert(blob);
             }
         }

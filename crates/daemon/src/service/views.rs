@@ -75,7 +75,7 @@ pub(crate) fn shared_view(
             .tips(&publication.pod)
             .iter()
             .any(|tip| tip.version() == id),
-        held: versions.get(team, id).is_some(),
+        held: versions.is_held(team, id),
     }
 }
 
@@ -101,6 +101,6 @@ pub(crate) fn private_view(
         emulator: version.emulator.as_ref().map(ToString::to_string),
         tags: Vec::new(),
         tip: false,
-        held: held.is_some(),
+        held: versions.is_held(team, version.version),
     }
 }

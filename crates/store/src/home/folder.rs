@@ -35,6 +35,20 @@ pub fn is_home(folder: &Path) -> bool {
     marks.count() >= 2
 }
 
+/// Whether a daemon has opened the blobs of a home before, or packs lie there. It opens its log first.
+pub(crate) fn blobs_are_in(root: &Path) -> Result<bool, StoreError> {
+    let records = ["held.redb", "held.unfinished", "blobs/blobs.db"];
+    if records.iter().any(|name| root.join(name).exists()) {
+        return Ok(true);
+    }
+    let packs = root.join("packs");
+    match packs.read_dir() {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::read(&packs)(error)),
+    }
+}
+
 /// Refuses a folder that is no home and may not become one. Changes nothing in it.
 pub fn check_may_be_home(folder: &Path) -> Result<(), HomeError> {
     refuse_foreign(folder)

@@ -19,8 +19,15 @@ use crate::{StoreError, atomic, error::Remedy};
 const SEED_LEN: usize = 32;
 const SEED: &str = "identity";
 const DEVICE: &str = "device";
+/// The damage of a file that is none.
+pub(super) const IS_FOLDER: &str = "it is a folder";
 /// More bytes than a device's id has.
 const MAX_NOTED_LEN: usize = 80;
+
+/// Whether the home has a device's key, or had one.
+pub(crate) fn is_initialised(root: &Path) -> bool {
+    root.join(SEED).exists() || root.join(DEVICE).exists()
+}
 
 pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
     let (path, noted) = (root.join(DEVICE), noted_device(root)?);
@@ -58,6 +65,7 @@ fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
             Ok(Some(noted.trim().to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(_) if path.is_dir() => Err(damaged(&path, IS_FOLDER.to_owned(), Remedy::Note)),
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }
@@ -97,12 +105,11 @@ fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };
-    let mode = file
-        .metadata()
-        .map_err(StoreError::read(path))?
-        .permissions()
-        .mode()
-        & 0o777;
+    let metadata = file.metadata().map_err(StoreError::read(path))?;
+    if metadata.is_dir() {
+        return Err(damaged(path, IS_FOLDER.to_owned(), Remedy::Identity));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(HomeError::Exposed {
             path: path.to_owned(),

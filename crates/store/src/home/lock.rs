@@ -2,7 +2,7 @@
 //!
 //! A second file has a record lock, because the kernel names the owner of such a lock. The lock ends when its process
 //! closes any handle of that file, so nothing else there opens it. One file can't have both locks: on some systems
-//! they exclude each other.
+//! they exclude each other. If somebody removes the first file, the second one still tells who holds the home.
 
 use std::{
     fmt,
@@ -63,24 +63,43 @@ impl Holder {
     /// Whether the kernel says that the process in the note has locked `path`. The note may be of an earlier process,
     /// or of another machine or container that shares the folder.
     pub(super) fn owns(&self, path: &Path) -> bool {
-        let (Some(process), Ok(file)) = (self.process, File::open(path)) else {
-            return false;
-        };
-        let lock = fcntl_getlk(&file, &Flock::from(FlockType::ReadLock));
-        let owner = lock.ok().flatten().and_then(|lock| lock.pid);
-        owner.is_some_and(|owner| u32::try_from(owner.as_raw_pid()) == Ok(process))
+        self.process
+            .is_some_and(|process| File::open(path).is_ok_and(|file| owner(&file) == Some(process)))
     }
 }
 
-/// The current holder of the lock at `path`. None if it is free. Changes nothing.
-pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
+/// The process that the kernel names as the owner of the record lock. Never the caller's own process.
+fn owner(file: &File) -> Option<u32> {
+    let lock = fcntl_getlk(file, &Flock::from(FlockType::ReadLock));
+    let owner = lock.ok().flatten()?.pid?;
+    u32::try_from(owner.as_raw_pid()).ok()
+}
+
+/// The process that has claimed `path`, whatever became of the lock. The caller's process must not have claimed it:
+/// this would end the claim.
+pub(super) fn claimant(path: &Path) -> Option<Holder> {
+    let file = File::open(path).ok()?;
+    let process = owner(&file)?;
+    let noted = Holder::read(&file);
+    Some(Holder {
+        process: Some(process),
+        purpose: match noted.process == Some(process) {
+            true => noted.purpose,
+            false => "podsync".to_owned(),
+        },
+    })
+}
+
+/// The current holder of the lock at `path`, or of the claim where that lock was removed. None if it is free. Changes
+/// nothing.
+pub(super) fn current(path: &Path, claim: &Path) -> Result<Option<Holder>, HomeError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(claimant(claim)),
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => Ok(claimant(claim)),
         Err(TryLockError::WouldBlock) => Ok(Some(Holder::read(&file))),
         Err(TryLockError::Error(source)) => Err(HomeError::NoLocks {
             path: path.to_owned(),
@@ -114,10 +133,13 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
 
 /// Locks `path` so that the kernel names this process as its owner, as long as the file is open. None on a file system
 /// without such locks: then `stop` can't be sure of this process, and nothing else changes.
-pub(super) fn claim(path: &Path) -> io::Result<Option<File>> {
-    let file = open(path)?;
-    let claimed = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
-    Ok(claimed.is_ok().then_some(file))
+pub(super) fn claim(path: &Path, purpose: &str) -> io::Result<Option<File>> {
+    let mut file = open(path)?;
+    if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    write_holder(&mut file, purpose)?;
+    Ok(Some(file))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -372,6 +372,15 @@ fn a_lock_is_believed_of_the_process_that_has_it() {
         ..holder.clone()
     };
     assert!(!Home::is_held_by(folder.path(), &this));
+    // The claim beside the lock says so too.
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    assert_eq!(Home::holder(folder.path()).unwrap().as_ref(), Some(&holder));
+    let error = Home::open(folder.path(), "a test").unwrap_err();
+    assert!(
+        matches!(&error, HomeError::InUse { holder: found, .. } if *found == holder),
+        "{error}"
+    );
+    assert!(Home::is_held_by(folder.path(), &holder));
     drop(other.stdin.take());
     other.wait().unwrap();
     assert!(!Home::is_held_by(folder.path(), &holder), "it has let go");
@@ -435,4 +444,55 @@ fn a_new_home_is_taken_back_and_nothing_else() {
 
     fs::write(root.join("notes"), "mine").unwrap();
     assert_eq!(NewHome::at(&root), None, "somebody else's");
+}
+
+#[test]
+fn a_mark_of_nothing_is_damage_and_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    drop(Home::open(&root, "a test").unwrap());
+    let mark = root.join("machine");
+    let sound = fs::read(&mark).unwrap();
+    for garbage in [
+        &b""[..],
+        b"\xff\xfe",
+        &sound[..sound.len() / 2],
+        b"localhost",
+    ] {
+        fs::write(&mark, garbage).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        let HomeError::Store(error @ StoreError::Damaged { .. }) = error else {
+            panic!("{error}");
+        };
+        assert!(error.hint().unwrap().contains("podsync init --moved"));
+    }
+    fs::write(&mark, "0".repeat(sound.len())).unwrap();
+    let error = Home::open(&root, "a test").unwrap_err();
+    assert!(matches!(error, HomeError::CopiedHome { .. }), "{error}");
+    // The hint's command repairs it.
+    fs::write(&mark, "").unwrap();
+    drop(Home::open_moved(&root, "a test").unwrap());
+    assert_eq!(fs::read(&mark).unwrap(), sound);
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    let error = Home::open(&root, "a test").unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    assert!(error.hint().unwrap().contains("mv "));
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    let device = folder.path().join("device");
+    fs::create_dir(&device).unwrap();
+    let error = home.identity().unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    let aside = format!("mv {0} {0}.damaged", device.display());
+    assert!(error.hint().unwrap().contains(&aside), "{error}");
+    fs::remove_dir(&device).unwrap();
+    fs::create_dir(folder.path().join("identity")).unwrap();
+    let error = home.identity().unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    assert!(!error.hint().unwrap().contains("chmod"), "{error}");
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::{
     engine::{
-        Answer, Command, CommandId, EngineError, Event, HubJoin, HubJoinFailure, Input,
-        InviteOptions, Now, Output, Publish,
+        Answer, Command, CommandId, EngineError, Event, FetchFailed, HubJoin, HubJoinFailure,
+        Input, InviteOptions, Now, Output, Publish, Sources, TransferId, Want, WantedBlob,
     },
     feed::BlobRef,
     id::{BlobId, VersionId},
@@ -675,4 +675,53 @@ fn a_refresh_waits_for_those_who_are_connected_and_for_nobody_else() {
     // A member that disconnects without an answer has told nothing.
     let gone = founder.give(Input::Disconnected { device });
     assert_eq!(refreshed(&gone), Some(0));
+}
+
+/// Somebody may have put it back meanwhile.
+#[test]
+fn what_the_bucket_lacked_is_asked_for_again_after_a_minute() {
+    let mut home = Home::new(1);
+    let team = home.found();
+    let blob = BlobRef {
+        id: BlobId::from_bytes([9; 32]),
+        len: 1000,
+    };
+    let has = |home: &mut Home| {
+        home.give(Input::BucketHas {
+            team,
+            blobs: vec![blob.id],
+        })
+    };
+    has(&mut home);
+    let mut transfers = 0;
+    let mut pull = |home: &mut Home| {
+        transfers += 1;
+        let want = Want {
+            transfer: TransferId(transfers),
+            team,
+            blobs: vec![WantedBlob::whole(blob)],
+            prefer: None,
+            sources: Sources::Bucket,
+            patience: Duration::ZERO,
+        };
+        let outputs = home.give(Input::Want(want));
+        outputs.into_iter().find_map(|output| match output {
+            Output::Fetch { fetch, .. } => Some(fetch),
+            _ => None,
+        })
+    };
+    let fetch = pull(&mut home).expect("it is there");
+    let why = FetchFailed::Refused;
+    home.give(Input::FetchFailed { fetch, why });
+    assert_eq!(pull(&mut home), None, "it was just asked for in vain");
+    home.pass(Duration::from_secs(60));
+    let fetch = pull(&mut home).expect("it may be there again");
+    home.give(Input::FetchFailed { fetch, why });
+    // What the hub says goes before.
+    home.give(Input::BucketLacks {
+        team,
+        blobs: vec![blob.id],
+    });
+    home.pass(Duration::from_secs(60));
+    assert_eq!(pull(&mut home), None);
 }

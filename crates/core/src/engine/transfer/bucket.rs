@@ -17,14 +17,15 @@ impl Transfer {
         (sources == Sources::Any).then_some(now + ANSWERED_WITHIN)
     }
 
-    /// Whether the bucket waits until members have said what they have.
+    /// Whether members may still say what they have.
     pub fn awaits_answers(&self) -> bool {
-        self.bucket_from.is_some()
+        self.answers_by.is_some()
     }
 
     /// Records that all connected members have said what they have.
     pub fn peers_answered(&mut self) {
         self.bucket_from = None;
+        self.answers_by = None;
     }
 
     pub(super) fn bucket_is_open(&self, now: Duration) -> bool {

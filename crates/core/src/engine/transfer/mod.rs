@@ -48,6 +48,9 @@ pub const MAX_IN_ALL: usize = 8;
 pub const MAX_AT_BUCKET: usize = 6;
 /// How long connected members may take to say what they have before the bucket is asked.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How long connected members may take to say what they have before the transfer can fail. Its patience may be over
+/// before it begins.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long a peer that was asked may send nothing before the bucket is asked for the same.
 const HEDGED_AFTER: Duration = Duration::from_secs(3);
 /// How often a range is in flight at once when nothing else is left to ask for.
@@ -99,6 +102,8 @@ pub struct Transfer {
     sources: Sources,
     /// When the bucket may be used. None if it already may.
     bucket_from: Option<Duration>,
+    /// Until when connected members may still say what they have. None once they have.
+    answers_by: Option<Duration>,
     prefer: Option<DeviceId>,
     patience: Duration,
     /// Peers that sent something and have disconnected since.
@@ -220,6 +225,7 @@ impl Transfer {
             fetches: BTreeMap::new(),
             sources: want.sources,
             bucket_from: Self::bucket_opens(want.sources, now),
+            answers_by: (want.sources != Sources::Bucket).then_some(now + HEARD_WITHIN),
             prefer: want.prefer,
             patience: want.patience,
             interrupted: BTreeSet::new(),
@@ -484,12 +490,12 @@ impl Transfer {
         let due = due.filter(|until| *until > self.pace.now()).min();
         let pace = (!self.fetches.is_empty()).then(|| self.pace.next());
         let starved = self.starved.map(|(since, said)| {
-            since
-                + if said {
-                    self.patience()
-                } else {
-                    STARVED_AFTER.min(self.patience())
-                }
+            let end = self.gives_up_at(since);
+            if said {
+                end
+            } else {
+                end.min(since + STARVED_AFTER)
+            }
         });
         [due, pace, starved].into_iter().flatten().min()
     }

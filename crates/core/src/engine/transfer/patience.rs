@@ -15,7 +15,7 @@ impl Transfer {
         // A fetch at a provider that sends nothing has not arrived either.
         let (arrived, total) = self.progress();
         let missing = total - arrived;
-        if now.saturating_sub(since) >= self.patience() {
+        if now >= self.gives_up_at(since) {
             let mut blobs = self.blobs.iter();
             let lacking = blobs.find(|(_, work)| !work.pending.is_empty());
             let Some((blob, _)) = lacking.or_else(|| self.blobs.iter().next()) else {
@@ -40,7 +40,12 @@ impl Transfer {
         }
     }
 
-    pub(super) fn patience(&self) -> Duration {
+    /// When a transfer fails that is starved since then.
+    pub(super) fn gives_up_at(&self, since: Duration) -> Duration {
+        (since + self.patience()).max(self.answers_by.unwrap_or_default())
+    }
+
+    fn patience(&self) -> Duration {
         let is_believed = |provider: &Provider| {
             let account = self.providers.get(provider);
             account.is_none_or(|account| !account.banned)

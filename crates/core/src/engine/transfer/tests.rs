@@ -196,6 +196,28 @@ fn with_nobody_connected_the_bucket_is_asked_at_once() {
     assert_eq!(asked_of(&actions, Provider::Bucket), Units::whole(LEN));
 }
 
+/// A pull is three transfers, and the first may use up its patience.
+#[test]
+fn a_connected_holder_is_heard_even_if_no_patience_is_left() {
+    for sources in [Sources::Any, Sources::Peers] {
+        let mut slots = Slots::default();
+        let mut transfer = transfer_from(Units::whole(LEN), sources);
+        transfer.patience = Duration::ZERO;
+        assert_eq!(transfer.poll(SECOND, &mut slots), []);
+        assert_eq!(transfer.timeout(), Some(HEARD_WITHIN), "no busy wait");
+        transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+        transfer.peers_answered();
+        assert!(!asked(&transfer.poll(SECOND, &mut slots)).is_empty());
+
+        let mut transfer = transfer_from(Units::whole(LEN), sources);
+        transfer.patience = Duration::ZERO;
+        assert_eq!(transfer.poll(SECOND, &mut slots), []);
+        transfer.peers_answered();
+        let end = transfer.poll(SECOND, &mut slots);
+        assert!(matches!(end.last(), Some(Action::Failed { .. })), "{end:?}");
+    }
+}
+
 #[test]
 fn members_have_a_second_to_say_what_they_have() {
     let mut slots = Slots::default();
