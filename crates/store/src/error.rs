@@ -12,6 +12,8 @@ use std::{
 
 use podsync_core::BlobId;
 
+use crate::shell::{shell_word, with_suffix};
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
@@ -70,32 +72,43 @@ pub enum Remedy {
 
 impl Remedy {
     fn text(self, path: &Path) -> String {
-        let file = path.display();
-        let home = path.parent().unwrap_or(path).display();
+        let aside = |path: &Path| {
+            format!(
+                "`mv {} {}`",
+                shell_word(path),
+                with_suffix(path, ".damaged")
+            )
+        };
+        let home = path.parent().unwrap_or(path);
         match self {
             Self::Identity => format!(
-                "restore it from a backup, or start as a new device: `mv {home} {home}.damaged`, then `podsync team \
-                 join` with a new ticket, and an admin removes the old device with `podsync team remove DEVICE`"
+                "restore it from a backup, or start as a new device: {}, then `podsync team \
+                 join` with a new ticket, and an admin removes the old device with `podsync team remove DEVICE`",
+                aside(home)
             ),
             Self::Log => format!(
-                "restore it from a backup, or fetch it from the team: `mv {file} {file}.damaged`, then `podsync team \
-                 join` with a new ticket brings back all that was shared, and `podsync pull` the versions"
+                "restore it from a backup, or fetch it from the team: {}, then `podsync team \
+                 join` with a new ticket brings back all that was shared, and `podsync pull` the versions",
+                aside(path)
             ),
             Self::Holdings => format!(
-                "run `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
-                 anew what is whole"
+                "run {}, then the same command again: podsync reads what is here and notes \
+                 anew what is whole",
+                aside(path)
             ),
             Self::Blobs => {
-                let home = path.parent().and_then(Path::parent).unwrap_or(path);
-                let home = home.display();
+                let home = home.parent().unwrap_or(home);
                 format!(
-                    "run `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
-                     the same command again; what was pulled is fetched again by `podsync pull`"
+                    "run {} and {}, then \
+                     the same command again; what was pulled is fetched again by `podsync pull`",
+                    aside(&home.join("blobs")),
+                    aside(&home.join("held.redb"))
                 )
             }
-            Self::Note => {
-                format!("run `rm {file}`, then the same command again: podsync writes it again")
-            }
+            Self::Note => format!(
+                "run `rm {}`, then the same command again: podsync writes it again",
+                shell_word(path)
+            ),
         }
     }
 }
@@ -213,6 +226,38 @@ fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shell takes the path of the home as one word.
+    #[test]
+    fn the_way_back_is_a_command_that_can_be_run() {
+        let home = Path::new("/tmp/sp home");
+        for (remedy, file, command) in [
+            (
+                Remedy::Identity,
+                "identity",
+                "`mv '/tmp/sp home' '/tmp/sp home.damaged'`",
+            ),
+            (
+                Remedy::Log,
+                "log.redb",
+                "`mv '/tmp/sp home/log.redb' '/tmp/sp home/log.redb.damaged'`",
+            ),
+            (
+                Remedy::Holdings,
+                "held.redb",
+                "`mv '/tmp/sp home/held.redb' '/tmp/sp home/held.redb.damaged'`",
+            ),
+            (
+                Remedy::Blobs,
+                "blobs/blobs.db",
+                "`mv '/tmp/sp home/blobs' '/tmp/sp home/blobs.damaged'`",
+            ),
+            (Remedy::Note, "format", "`rm '/tmp/sp home/format'`"),
+        ] {
+            let told = remedy.text(&home.join(file));
+            assert!(told.contains(command), "{told}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_found_however_deep() {
