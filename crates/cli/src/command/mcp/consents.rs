@@ -13,7 +13,7 @@ const ASKED: [(&str, Consent, &str); 5] = [
     (
         "new-signer",
         Consent::NewSigner,
-        "Load a version by somebody whose versions this machine has never loaded",
+        "Load a version of a device from which nothing was loaded here before",
     ),
     (
         "without-checkpoint",
