@@ -251,7 +251,10 @@ fn cancelled(text: impl Into<String>, next: impl Into<String>) -> ApiError {
 /// How to run a command again, as far as it is known.
 fn again(command: &str, about: Option<&str>) -> String {
     match about {
-        Some(about) => format!("run `podsync {command} {about}` again"),
+        Some(about) => {
+            let about = podsync_daemon::shell_word(std::path::Path::new(about));
+            format!("run `podsync {command} {about}` again")
+        }
         None => AGAIN.to_owned(),
     }
 }

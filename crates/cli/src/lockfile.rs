@@ -20,6 +20,10 @@ const FORM: u32 = 1;
 const MAX_LEN: u64 = 1 << 20;
 const MAX_NAMES: usize = 4096;
 
+/// `podsync lock` replaces only a lock file.
+const RENEW: &str =
+    "restore it from version control, or move it away and write a new one with `podsync lock`";
+
 const HEAD: &str = "\
 # Which version each name stands for. Written by `podsync lock`, for `podsync pull --frozen`.
 # Only `id` counts; the rest is for people.
@@ -80,7 +84,7 @@ impl LockFile {
                 ErrorCode::Invalid,
                 format!("podsync cannot read {}: {error}", path.display()),
             )
-            .hint("choose another lock file, or write one with `podsync lock`")
+            .hint(RENEW)
         };
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -105,7 +109,9 @@ impl LockFile {
                     form.version
                 ),
             )
-            .hint("update podsync, or write the file again with `podsync lock`"));
+            .hint(
+                "update podsync, or move the file away and write a new one with `podsync lock`",
+            ));
         }
         let written: Written =
             toml::from_str(text).map_err(|error| wrong(path, error.message()))?;
@@ -236,7 +242,7 @@ fn wrong(path: &Path, what: &str) -> ApiError {
         ErrorCode::Invalid,
         format!("{} is not a podsync lock file: {what}", path.display()),
     )
-    .hint("restore it from version control, or write it again with `podsync lock`")
+    .hint(RENEW)
 }
 
 #[cfg(test)]

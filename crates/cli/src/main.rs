@@ -54,13 +54,14 @@ fn main() -> ExitCode {
         Ok(caller) => caller,
         Err(error) => return Printer::new(false).fail(&error),
     };
-    let matches = help::laid_out(caller.defaults(Arguments::command())).try_get_matches();
+    let program = help::laid_out(caller.defaults(Arguments::command()));
+    let matches = program.clone().try_get_matches();
     let Arguments {
         mut global,
         command,
     } = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => return help_or_mistake(&error),
+        Err(error) => return help_or_mistake(&help::as_typed(error, program, std::env::args_os())),
     };
     let command = command.unwrap_or(Command::Dashboard);
     global.json |= caller.wants_json();
@@ -69,7 +70,9 @@ fn main() -> ExitCode {
         true => printer,
         false => printer.for_programs(),
     };
-    log::init(&global, command.is_daemon(), command.log_file(&global));
+    if let Err(error) = log::init(&global, command.is_daemon(), command.log_file(&global)) {
+        return printer.fail(&error);
+    }
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
         Ok(Some((robot, scratch))) => (Some(robot), scratch),
         Ok(None) => (None, None),

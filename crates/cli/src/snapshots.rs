@@ -110,6 +110,7 @@ fn dashboard() -> Dashboard {
         name: "payments".to_owned(),
         you: Some("bob/laptop".to_owned()),
         members: 3,
+        admins: 1,
         connected: 2,
         pods: 2,
         new: vec![version("orders:3", "alice", LONG, 3)],

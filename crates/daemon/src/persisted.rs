@@ -10,7 +10,7 @@ use std::{
 };
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_store::write_atomic;
+use podsync_store::{shell_word, write_atomic};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Failure;
@@ -106,8 +106,8 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
         let aside = path.with_extension("json.damaged");
         ApiError::new(ErrorCode::Disk, format!("{} {what}", path.display())).hint(format!(
             "`mv {} {}`, restart the daemon, and set up again what it did",
-            path.display(),
-            aside.display()
+            shell_word(path),
+            shell_word(&aside)
         ))
     };
     let mut bytes = Vec::new();

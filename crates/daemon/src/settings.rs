@@ -4,6 +4,7 @@ mod size;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,10 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, PodName};
 use podsync_net::{Multiaddr, NetConfig};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
 
 pub use self::size::{ByteSize, Rate};
 
@@ -42,6 +46,7 @@ pub struct Settings {
     /// Peers that are always tried, as multiaddresses that end in `/p2p/ID`.
     pub(crate) peers: Vec<String>,
     /// Whether to look for teammates on the LAN.
+    #[serde(deserialize_with = "yes_or_no")]
     pub(crate) mdns: bool,
     /// Pods that are shared by every save.
     pub(crate) auto_share: BTreeSet<PodName>,
@@ -52,6 +57,7 @@ pub struct Settings {
     /// Bytes of the disk to leave free; 0 for only what podsync itself needs.
     pub(crate) min_free: ByteSize,
     /// Whether to show desktop notifications.
+    #[serde(deserialize_with = "yes_or_no")]
     pub(crate) notify: bool,
     /// Bytes a second sent to peers and the bucket together; 0 for no limit.
     pub(crate) limit_up: Rate,
@@ -209,6 +215,38 @@ impl Settings {
     }
 }
 
+/// Takes `true` and `false`, and the 1 and 0 that stand for them. The library takes any number for true.
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    struct YesOrNo;
+    impl Visitor<'_> for YesOrNo {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true or false")
+        }
+
+        fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<bool, E> {
+            match value {
+                0 => Ok(false),
+                1 => Ok(true),
+                _ => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+            }
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<bool, E> {
+            match i64::try_from(value) {
+                Ok(value) => self.visit_i64(value),
+                Err(_) => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+            }
+        }
+    }
+    deserializer.deserialize_any(YesOrNo)
+}
+
 fn source(environment: config::Map<String, String>) -> config::Environment {
     config::Environment::default()
         .source(Some(environment))
@@ -248,6 +286,20 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         Settings::layered(&file, environment)
+    }
+
+    #[test]
+    fn a_number_is_no_yes() {
+        for (value, means) in [("true", true), ("1", true), ("false", false), ("0", false)] {
+            let settings = layered("", &[("NOTIFY", value), ("MDNS", value)]).unwrap();
+            assert_eq!((settings.notify, settings.mdns), (means, means), "{value}");
+        }
+        for value in ["2", "-1", "1.5", "yes please", ""] {
+            assert!(layered("", &[("NOTIFY", value)]).is_err(), "{value}");
+            assert!(layered("", &[("MDNS", value)]).is_err(), "{value}");
+        }
+        assert!(layered("notify = 2", &[]).is_err());
+        assert!(Settings::parse("mdns = 2").is_err());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use std::{
 
 use podsync_core::BlobId;
 
+use crate::shell::shell_word;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
@@ -76,7 +78,7 @@ pub enum Remedy {
 
 impl Remedy {
     fn text(self, path: &Path) -> String {
-        let file = path.display();
+        let file = shell_word(path);
         let home = path.parent().unwrap_or(path);
         match self {
             Self::Identity => format!(
@@ -93,7 +95,7 @@ impl Remedy {
             Self::LostLog => format!(
                 "put it back, or restore it from a backup; if it is lost, fetch it from the team: `touch {}`, then \
                  `podsync team join` with a new ticket; podsync keeps every pack as long as that file is there",
-                aside(path).display()
+                shell_word(&aside(path))
             ),
             Self::Holdings => format!(
                 "run `{}`, then the same command again: podsync reads what is here and notes anew what is whole",
@@ -115,7 +117,7 @@ impl Remedy {
                 format!("run `rm {file}`, then the same command again: podsync writes it again")
             }
             Self::Mark => {
-                let adopt = format!("podsync init --moved --home {}", home.display());
+                let adopt = format!("podsync init --moved --home {}", shell_word(home));
                 let adopt = match path.is_dir() {
                     true => format!("`{}`, then `{adopt}`", set_aside(path)),
                     false => format!("`{adopt}`"),
@@ -130,7 +132,7 @@ impl Remedy {
 
 /// The command that moves a file or folder to a name that is free, so that it can be moved back.
 fn set_aside(path: &Path) -> String {
-    format!("mv {} {}", path.display(), aside(path).display())
+    format!("mv {} {}", shell_word(path), shell_word(&aside(path)))
 }
 
 fn aside(path: &Path) -> PathBuf {
@@ -276,6 +278,38 @@ fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shell takes the path of the home as one word.
+    #[test]
+    fn the_way_back_is_a_command_that_can_be_run() {
+        let home = Path::new("/tmp/sp home");
+        for (remedy, file, command) in [
+            (
+                Remedy::Identity,
+                "identity",
+                "`mv '/tmp/sp home' '/tmp/sp home.damaged'`",
+            ),
+            (
+                Remedy::Log,
+                "log.redb",
+                "`mv '/tmp/sp home/log.redb' '/tmp/sp home/log.redb.damaged'`",
+            ),
+            (
+                Remedy::Holdings,
+                "held.redb",
+                "`mv '/tmp/sp home/held.redb' '/tmp/sp home/held.redb.damaged'`",
+            ),
+            (
+                Remedy::Blobs,
+                "blobs/blobs.db",
+                "`mv '/tmp/sp home/blobs' '/tmp/sp home/blobs.damaged'`",
+            ),
+            (Remedy::Note, "format", "`rm '/tmp/sp home/format'`"),
+        ] {
+            let told = remedy.text(&home.join(file));
+            assert!(told.contains(command), "{told}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_found_however_deep() {

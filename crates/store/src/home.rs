@@ -33,6 +33,7 @@ use crate::{
     StoreError,
     atomic::{self, write_atomic},
     error::Remedy,
+    shell::{shell_word, with_suffix},
 };
 
 /// The layout that this podsync writes.
@@ -94,18 +95,19 @@ impl HomeError {
             }
             Self::CopiedHome { path } => format!(
                 "if the old one never runs again, run `podsync init --moved --home {}`; else make a new home and join again from there",
-                path.display()
+                shell_word(path)
             ),
             Self::Newer { .. } => "update podsync".to_owned(),
-            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", path.display()),
+            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", shell_word(path)),
             Self::NotAHome { .. } | Self::NotAFolder { .. } | Self::Nested { .. } => {
                 "choose a new or empty folder with --home".to_owned()
             }
             Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
             Self::Link { .. } => "put a folder in its place".to_owned(),
             Self::InTheWay { path } => format!(
-                "move it away with `mv {0} {0}.old`, then run the same command again",
-                path.display()
+                "move it away with `mv {} {}`, then run the same command again",
+                shell_word(path),
+                with_suffix(path, ".old")
             ),
             Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
             Self::Store(error) => return error.hint(),

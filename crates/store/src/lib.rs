@@ -11,6 +11,7 @@ mod error;
 mod holdings;
 mod home;
 mod log;
+mod shell;
 mod writeback;
 
 pub use atomic::write_atomic;
@@ -19,6 +20,7 @@ pub use error::{Remedy, StoreError};
 pub use holdings::Holding;
 pub use home::{Holder, Home, HomeError, NewHome, check_may_be_home, free_bytes, is_home};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
+pub use shell::shell_word;
 
 /// The points at which a test can stop the process; see the feature `failpoints`.
 pub const FAILPOINTS: [&str; 6] = [

@@ -115,6 +115,12 @@ impl Answer {
 }
 
 impl Answer {
+    /// The same, with the command that it is of: then its hints are looked at.
+    pub(super) fn of(self, arguments: &[&str]) -> Self {
+        let command = subcommand(arguments);
+        Self { command, ..self }
+    }
+
     /// A flag in a hint, outside a whole command, must be a flag of the failed command.
     fn takes_the_flags_of(&self, hint: &str) -> Result<()> {
         let bare: String = hint.split('`').step_by(2).collect();

@@ -30,6 +30,10 @@ fn an_unknown_pod_is_told_with_a_suggestion() -> Result<()> {
         "{answer:?}"
     );
     answer.failed(NOT_FOUND)?;
+    for command in [&["du", "ordrs"][..], &["restore", "ordrs"]] {
+        let told = alice.run(command)?.failed(NOT_FOUND)?;
+        assert!(told.contains("did you mean orders?"), "{command:?}: {told}");
+    }
     alice.run(&["show", "orders:7"])?.failed(NOT_FOUND)?;
     alice.run(&["versions", "nothing"])?.failed(NOT_FOUND)?;
     Ok(())
@@ -137,6 +141,8 @@ fn versions_made_apart_are_both_kept_and_told_apart() -> Result<()> {
     bob.start(&[&alice])?;
     let pulled = alice.run(&["pull", "orders:1@bob"])?.ok()?;
     assert_eq!(pulled["author"], "bob");
+    let told = alice.run(&["show", "orders:1@alise"])?.failed(NOT_FOUND)?;
+    assert!(told.contains("there is orders:1@alice"), "{told}");
     let message = alice.run(&["pull", "orders"])?.failed(AMBIGUOUS)?;
     assert!(
         message.contains("orders:1@alice") && message.contains("orders:1@bob"),

@@ -133,22 +133,32 @@ fn a_folder_that_is_no_home_is_refused_by_every_command() -> Result<()> {
     fs::create_dir_all(alice.path().join("tmp"))?;
     let precious = alice.path().join("tmp/pack-precious");
     fs::write(&precious, "precious")?;
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 14] = [
+        &["config"],
+        &["config", "get", "mdns"],
+        &["config", "set", "mdns", "false"],
+        &["config", "unset", "mdns"],
+        &["stop"],
+        &["restart"],
+        &["logs"],
+        &["service", "status"],
+        &["mcp"],
+        &["list"],
         &["init"],
         &["status"],
         &["save", "orders", "--from", "."],
         &["team", "create", "payments"],
     ];
     for command in commands {
-        alice.run(command)?;
+        let told = alice.run(command)?.failed(2)?;
+        ensure!(
+            told.contains("not empty") && told.contains("--home"),
+            "{command:?}: {told}"
+        );
+        let there: Vec<_> = fs::read_dir(alice.path())?.collect::<Result<_, _>>()?;
+        ensure!(there.len() == 1, "{command:?}: {there:?}");
         ensure!(fs::read(&precious)? == b"precious", "{command:?}");
-        ensure!(!alice.path().join("lock").exists(), "{command:?}");
     }
-    let told = alice.run(&["init"])?.failed(2)?;
-    ensure!(
-        told.contains("not empty") && told.contains("--home"),
-        "{told}"
-    );
     Ok(())
 }
 
@@ -175,6 +185,13 @@ fn a_home_and_secrets_never_enter_a_version() -> Result<()> {
         "{told}"
     );
     ensure!(!told.contains(&ticket), "a message repeats no secret");
+    let clean = alice.scratch("clean");
+    fs::create_dir(&clean)?;
+    fs::write(clean.join("notes.md"), "nothing")?;
+    let message = format!("for bob: {}", ticket.to_uppercase());
+    let said = ["save", "orders", "--from", &text(&clean), "-m", &message];
+    let told = alice.run(&said)?.failed(15)?;
+    ensure!(told.contains("the message has a ticket"), "{told}");
     alice
         .run(&[&save[..], &["--allow-secrets"]].concat())?
         .ok()?;

@@ -312,7 +312,7 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
         .run(&["pull", "orders", "--max-age", "24h", "--wait", "1s"])?
         .failed(STALE)?;
     ensure!(
-        message.contains("no signed word of a teammate"),
+        message.contains("no teammate's device has said what it knows"),
         "{message}"
     );
     bob.run(&["pull", "orders"])?.ok()?;

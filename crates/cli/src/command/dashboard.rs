@@ -7,7 +7,8 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use podsync_api::{ApiError, Client, TeamChoice, node, pods, team};
+use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods, team};
+use podsync_core::TeamName;
 use serde::Serialize;
 
 use crate::{
@@ -39,6 +40,7 @@ pub(crate) struct TeamNow {
     /// `bob/laptop`.
     pub(crate) you: Option<String>,
     pub(crate) members: usize,
+    pub(crate) admins: usize,
     pub(crate) connected: usize,
     pub(crate) pods: usize,
     pub(crate) new: Vec<pods::Version>,
@@ -48,7 +50,6 @@ pub(crate) struct TeamNow {
 pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
     let home = context.home()?;
     if !podsync_daemon::is_initialised(&home) {
-        podsync_daemon::check_may_be_home(&home)?;
         let next = "`podsync team create NAME` creates a team, `podsync team join` joins one with a ticket";
         let dashboard = Dashboard {
             daemon: "this machine has no podsync home yet".to_owned(),
@@ -80,8 +81,10 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
         ..Dashboard::default()
     };
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
-        let client = Client::new(&podsync_daemon::socket_path(home), choice)?;
+        let client = Client::new(
+            &podsync_daemon::socket_path(home),
+            choice_of(team, &status)?,
+        )?;
         let mut now = team_now(&client, team, dashboard.last_look_ms).await?;
         now.waiting
             .extend(team.hub.as_ref().and_then(|hub| unsent(hub, &status)));
@@ -89,6 +92,21 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
     }
     dashboard.next = next(&dashboard);
     Ok(dashboard)
+}
+
+/// Two teams of one name are told apart by the beginning of their ids.
+fn choice_of(team: &node::TeamStatus, status: &node::Status) -> Result<TeamChoice, ApiError> {
+    let mut others = status.teams.iter().filter(|other| other.id != team.id);
+    if !others.any(|other| other.name == team.name) {
+        return Ok(TeamChoice::Named(team.name.clone()));
+    }
+    let id = TeamName::new(team.id.short()).map_err(|error| {
+        ApiError::new(
+            ErrorCode::Internal,
+            format!("a team's id is no name: {error}"),
+        )
+    })?;
+    Ok(TeamChoice::Named(id))
 }
 
 async fn team_now(
@@ -115,6 +133,7 @@ async fn team_now(
         name: team.name.to_string(),
         you: me.map(|me| format!("{}/{}", me.member, me.label)),
         members: team.members,
+        admins: team.admins,
         connected: members.iter().filter(|member| member.connected).count(),
         pods: pods.len(),
         new,
@@ -151,6 +170,10 @@ pub(crate) fn next(dashboard: &Dashboard) -> String {
     let waits = team.waiting.iter().find_map(|line| line.split_once(":+"));
     match waits {
         Some((pod, _)) => format!("`podsync share {pod}`"),
+        None if team.admins == 0 => {
+            "`podsync team recover` makes this device an admin with the team's recovery key"
+                .to_owned()
+        }
         None if team.members < 2 => {
             "`podsync team invite` prints a ticket for a teammate".to_owned()
         }

@@ -121,6 +121,7 @@ pub(crate) struct Undo {
 }
 
 pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
+    load.requirements.check(Some(&load.reference))?;
     let connection = Connection::open(context, Needs::Network).await?;
     let loaded = load_over(&connection, load).await;
     connection.close().await;

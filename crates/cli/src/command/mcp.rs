@@ -33,12 +33,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) struct Mcp {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Let the agent do this without asking a person; repeat for several
+    /// Let the agent do this without a person's yes; repeat for several
     #[arg(long, value_name = "CONSENT", value_parser = consents::parser())]
     allow: Vec<Consent>,
 }
 
 pub(crate) async fn run(context: &Context, mcp: Mcp) -> Result<(), ApiError> {
+    // A home that is none is told to whoever starts the server, and not to the agent.
+    context.home()?;
     // Stdout is the protocol's.
     let printer = Printer::new(true).for_programs();
     let mut own = Context::new(context.global.clone(), printer, None);

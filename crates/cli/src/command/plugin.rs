@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use podsync_api::{ApiError, ErrorCode};
-use podsync_daemon::{Answering, companion};
+use podsync_daemon::{Answering, companion, shell_word};
 use serde::Serialize;
 
 use self::{container::Container, python::Python};
@@ -157,7 +157,7 @@ async fn install(context: &Context, install: Install) -> Result<Outcome, ApiErro
             Ok(Outcome::Installed {
                 version,
                 place: format!("the service {service} in {}", file.display()),
-                next: format!("run `docker compose -f {} up -d`", file.display()),
+                next: format!("run `docker compose -f {} up -d`", shell_word(&file)),
             })
         }
         Home::Unknown => {
@@ -194,7 +194,7 @@ async fn remove(context: &Context, remove: Remove) -> Result<Outcome, ApiError> 
             let service = compose::remove(&file)?;
             Ok(Outcome::Removed {
                 place: format!("the service {service} in {}", file.display()),
-                next: format!("run `docker compose -f {} up -d`", file.display()),
+                next: format!("run `docker compose -f {} up -d`", shell_word(&file)),
             })
         }
         Home::Unknown => Err(ApiError::new(

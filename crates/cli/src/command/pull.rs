@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {
         )
         .hint("add --load, or remove the flags for a load"));
     }
+    pull.requirements.check(pull.reference.as_deref())?;
     let connection = Connection::open(context, Needs::Network).await?;
     let pulled = pull_over(&connection, pull).await;
     connection.close().await;

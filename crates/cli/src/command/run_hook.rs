@@ -27,7 +27,8 @@ pub(crate) struct RunHook {
     /// Event that the emulator reports
     #[arg(value_enum)]
     hook: Hook,
-    /// Version to load, such as `orders:baseline`. Without one the command does nothing
+    /// Version to load, such as `orders:baseline` [default: the newest autosave that the setting `auto_restore`
+    /// allows, or nothing]
     #[arg(long, env = "PODSYNC_LOAD", value_name = "REFERENCE")]
     load: Option<String>,
     #[command(flatten)]

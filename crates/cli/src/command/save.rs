@@ -40,7 +40,7 @@ pub(crate) struct Save {
     wait: bool,
     #[command(flatten)]
     agree: Yes,
-    /// Also save a podsync ticket, token or recovery key that is in it
+    /// Also save a podsync ticket, token or key that is in the state or in the message
     #[arg(long)]
     allow_secrets: bool,
 }

@@ -67,7 +67,7 @@ pub(crate) fn words(status: &node::Status) -> String {
         );
         lines.push(format!(
             "team      {}: {role}, {}, {}, {}",
-            team.name,
+            name_among(team, &status.teams),
             count(team.members, "member"),
             count(team.admins, "admin"),
             count(team.pods, "pod")
@@ -109,6 +109,17 @@ pub(crate) fn words(status: &node::Status) -> String {
         )
     }));
     lines.join("\n")
+}
+
+/// The name of a team, with the beginning of its id if another team has the name too.
+fn name_among(team: &node::TeamStatus, teams: &[node::TeamStatus]) -> String {
+    let has_namesake = teams
+        .iter()
+        .any(|other| other.id != team.id && other.name == team.name);
+    match has_namesake {
+        true => format!("{} ({})", team.name, team.id.short()),
+        false => team.name.to_string(),
+    }
 }
 
 /// What keeps podsync from knowing what the bucket has.

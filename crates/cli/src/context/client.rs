@@ -87,7 +87,7 @@ impl<'a> Connection<'a> {
             Ok(_) => Ok(connection),
             Err(error) => {
                 connection.close().await;
-                Err(error)
+                Err(robot.how_to_wait(error))
             }
         }
     }

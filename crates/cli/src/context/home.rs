@@ -20,9 +20,15 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Context {
-    /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
+    /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder. A folder of something else
+    /// is refused.
     pub(crate) fn home(&self) -> Result<PathBuf, ApiError> {
-        home_of(&self.global)
+        let home = home_of(&self.global)?;
+        // A sandbox may have only the socket of the home's daemon.
+        if !socket_path(&home).exists() {
+            podsync_daemon::check_may_be_home(&home)?;
+        }
+        Ok(home)
     }
 
     /// The settings of the home that is meant.
@@ -150,7 +156,6 @@ pub(super) fn initialised(home: &Path) -> Result<(), ApiError> {
     if podsync_daemon::is_initialised(home) {
         return Ok(());
     }
-    podsync_daemon::check_may_be_home(home)?;
     Err(ApiError::new(
         ErrorCode::NotFound,
         format!("{} is not a podsync home", home.display()),

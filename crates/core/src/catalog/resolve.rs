@@ -160,6 +160,11 @@ impl Catalog {
                 let near = nearest(tag.as_str(), tags.into_iter().map(TagName::as_str));
                 near.into_iter().map(|tag| format!("{pod}:{tag}")).collect()
             }
+            Reference::Number {
+                number,
+                author: Some(author),
+                ..
+            } => self.near_author(pod, *number, author),
             Reference::Private { .. } => {
                 let newest = self
                     .private_versions(pod)
@@ -170,14 +175,42 @@ impl Catalog {
                     .map(|version| format!("{pod}:+{}", version.number))
                     .collect()
             }
-            _ => {
-                let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
-                newest.map(|record| self.exact_reference(record)).collect()
-            }
+            _ => self.newest(pod),
         };
         Resolution::NoVersion {
             pod: pod.clone(),
             near,
         }
+    }
+
+    fn newest(&self, pod: &PodName) -> Vec<String> {
+        let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
+        newest.map(|record| self.exact_reference(record)).collect()
+    }
+
+    /// Versions by authors of similar names, those of the same number first; else the newest ones.
+    fn near_author(&self, pod: &PodName, number: u64, author: &MemberName) -> Vec<String> {
+        let versions = self.versions(pod);
+        let authors: BTreeSet<_> = versions.iter().map(|record| &record.author).collect();
+        let near = nearest(
+            author.as_str(),
+            authors.iter().map(|author| author.as_str()),
+        );
+        let mut meant: Vec<_> = versions
+            .iter()
+            .rev()
+            .filter(|record| near.contains(&record.author.as_str()))
+            .collect();
+        meant.sort_by_key(|record| record.number() != number);
+        meant.truncate(MAX_SUGGESTIONS);
+        if meant.is_empty() {
+            return self.newest(pod);
+        }
+        let shown = meant.into_iter().map(|record| Reference::Number {
+            pod: pod.clone(),
+            number: record.number(),
+            author: Some(record.author.clone()),
+        });
+        shown.map(|reference| reference.to_string()).collect()
     }
 }

@@ -24,7 +24,7 @@ pub enum EngineError {
     },
     #[error(transparent)]
     Membership(#[from] AuthorError),
-    #[error("this ticket is a robot's own key")]
+    #[error("this is a robot's token, not a ticket to join with")]
     RobotTicket,
     #[error(
         "no member that can let this device in answered within {seconds} s{}",
@@ -100,7 +100,7 @@ impl EngineError {
             Self::Expelled(..) => "to come back, ask an admin for a new invite and join with a new home: `podsync team join --home FOLDER`".to_owned(),
             Self::RoleTooLow { .. } => "ask an admin; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Membership(error) => return error.hint(),
-            Self::RobotTicket => "use it as the identity of a home of its own, not to join this one".to_owned(),
+            Self::RobotTicket => "set PODSYNC_TOKEN to it instead of joining: a command then runs as the robot".to_owned(),
             Self::NobodyWitnessed { .. } => "check that a member of the team is online and that its address in the ticket can be reached".to_owned(),
             Self::WrongRecoveryKey(..) => "take the one that its `team create` printed".to_owned(),
             Self::JoinRefused(reason) => return reason.hint().map(str::to_owned),
@@ -116,7 +116,7 @@ impl EngineError {
             Self::NotPersisted(_) => "free some space or check the disk, then try again".to_owned(),
             Self::NoProvider { .. } => "try again when a device that holds the version is online".to_owned(),
             Self::LocalDisk => "free some space or check the disk, then try again".to_owned(),
-            Self::Cancelled => "run the command again: podsync keeps what is there already".to_owned(),
+            Self::Cancelled => "run the command again".to_owned(),
             Self::Entry(..) => return None,
         })
     }

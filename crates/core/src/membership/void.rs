@@ -64,7 +64,7 @@ impl Void {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotAMember(..) => "ask an admin for an invite".to_owned(),
-            Self::RoleTooLow { .. } => "ask an admin to do it".to_owned(),
+            Self::RoleTooLow { .. } => "ask an admin to do it; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Struck { .. } => "ask an admin to do it again".to_owned(),
             Self::UnknownDevice(..) => "`podsync team members` lists them".to_owned(),
             Self::DeviceRemoved(..) => {

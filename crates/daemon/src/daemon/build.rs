@@ -376,6 +376,7 @@ impl Shared {
             node: self.node.clone(),
             autosaves: self.autosaves.clone(),
             load: Arc::clone(load),
+            finder: self.finder.clone(),
         }
     }
 

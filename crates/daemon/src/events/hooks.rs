@@ -14,6 +14,7 @@ use podsync_api::{
     ApiError, ErrorCode,
     events::{Event, Happened, Kind, Trouble},
 };
+use podsync_store::shell_word;
 
 use super::Events;
 use crate::{
@@ -129,12 +130,12 @@ fn own_script(home: &Path, name: &str) -> Result<Option<PathBuf>, ApiError> {
             return Err(refused(path, "is somebody else's", hint));
         }
         if metadata.permissions().mode() & 0o022 != 0 {
-            let hint = format!("run `chmod go-w {}`", path.display());
+            let hint = format!("run `chmod go-w {}`", shell_word(path));
             return Err(refused(path, "can be written by others", hint));
         }
     }
     if metadata.permissions().mode() & 0o100 == 0 {
-        let hint = format!("run `chmod u+x {}`, or delete it", script.display());
+        let hint = format!("run `chmod u+x {}`, or delete it", shell_word(&script));
         return Err(refused(&script, "is not executable", hint));
     }
     Ok(Some(script))

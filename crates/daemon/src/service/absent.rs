@@ -85,8 +85,8 @@ impl Absent {
         Some(format!("waiting for {}{hub}", for_whom.join(", ")))
     }
 
-    /// Adds to an error that an offline device may know the version. Callers that have `waited` get no hint to
-    /// wait.
+    /// Adds to an error that an offline device may know the version. Callers that have `waited`, or that
+    /// can't, get no hint to wait.
     pub(crate) fn explain(&self, error: ApiError, waited: bool) -> ApiError {
         let names: Vec<_> = self
             .away

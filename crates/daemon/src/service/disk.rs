@@ -86,9 +86,9 @@ impl Handle<disk::GetUsage> for Disk {
             pods.retain(|usage| usage.pod == *pod);
             if pods.is_empty() {
                 let text = format!("no version of {pod} is on this machine");
-                return Err(ApiError::new(ErrorCode::NotFound, text)
-                    .hint("`podsync list` shows the pods, `podsync pull` brings one here")
-                    .into());
+                let hint = "`podsync list` shows the pods, `podsync pull` brings one here";
+                let error = ApiError::new(ErrorCode::NotFound, text).hint(hint);
+                return Err(self.finder.did_you_mean(error, pod).await?.into());
             }
         }
         Ok(disk::Usage {

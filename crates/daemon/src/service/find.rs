@@ -1,12 +1,13 @@
 //! Resolves a reference that a user typed to a version.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use podsync_api::{Ambiguity, ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
     DeviceId, PodName, TeamId, VersionId,
     catalog::{PrivateVersion, Resolution, VersionRecord},
     engine::{Answer, Command, Engine, EngineError, Event},
+    nearest::nearest,
     reference::{Reference, ReferenceError},
 };
 use tokio::{
@@ -62,6 +63,8 @@ pub(crate) struct Patience {
     pub(crate) deadline: Instant,
     /// Whether to wait even if no reachable device knows of the version: it may be shared later.
     pub(crate) until_shared: bool,
+    /// Whether the caller can say to wait longer.
+    may_be_longer: bool,
 }
 
 impl Patience {
@@ -69,6 +72,15 @@ impl Patience {
         Self {
             deadline: Instant::now() + Duration::from_secs(wait_s),
             until_shared,
+            may_be_longer: wait_s > 0 && !until_shared,
+        }
+    }
+
+    /// For work that nobody can make wait longer.
+    pub(crate) fn fixed(wait_s: u64) -> Self {
+        Self {
+            may_be_longer: false,
+            ..Self::new(wait_s, false)
         }
     }
 }
@@ -157,7 +169,7 @@ impl Finder {
                 asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
             });
             if nobody_else || has_told && !patience.until_shared {
-                return Err(absent.explain(error, patience.until_shared).into());
+                return Err(absent.explain(error, !patience.may_be_longer).into());
             }
             context.report(&Progress {
                 waiting: asked.and_then(|asked| absent.line(asked.hub)),
@@ -189,11 +201,25 @@ impl Finder {
                             Some(asked) if asked.has_answered() => error,
                             asked => asked.unwrap_or_default().nobody(error),
                         };
-                        return Err(absent.explain(error, patience.until_shared).into());
+                        return Err(absent.explain(error, !patience.may_be_longer).into());
                     }
                 }
             }
         }
+    }
+
+    /// Names the most similar pods in the hint, if no team of this home has a pod of this name.
+    pub(crate) async fn did_you_mean(
+        &self,
+        error: ApiError,
+        pod: &PodName,
+    ) -> Result<ApiError, Failure> {
+        let pods = self.node.read(|engine| {
+            let catalogs = engine.teams().filter_map(|team| engine.catalog(&team));
+            let pods = catalogs.flat_map(|catalog| catalog.pods().into_iter().cloned());
+            pods.collect::<BTreeSet<PodName>>()
+        });
+        Ok(with_nearest(error, pod, &pods.await?))
     }
 
     /// Asks every connected member and the hub for their news.
@@ -270,6 +296,14 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
     }
 }
 
+fn with_nearest(error: ApiError, pod: &PodName, pods: &BTreeSet<PodName>) -> ApiError {
+    let near = nearest(pod.as_str(), pods.iter().map(PodName::as_str));
+    if pods.contains(pod) || near.is_empty() {
+        return error;
+    }
+    error.hint(format!("did you mean {}?", near.join(" or ")))
+}
+
 fn shown_pod(reference: &Reference) -> String {
     reference
         .pod()
@@ -295,6 +329,19 @@ pub(crate) fn private_reference(version: &PrivateVersion) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_answered_with_what_was_meant() {
+        let pod = |name: &str| PodName::new(name).unwrap();
+        let pods = BTreeSet::from([pod("orders"), pod("billing")]);
+        let hint = |name| {
+            let error = ApiError::new(ErrorCode::NotFound, "none here").hint("look");
+            with_nearest(error, &pod(name), &pods).hint.unwrap()
+        };
+        assert_eq!(hint("ordres"), "did you mean orders?");
+        assert_eq!(hint("orders"), "look", "it is a pod, and not here");
+        assert_eq!(hint("zebra"), "look");
+    }
 
     #[test]
     fn where_nobody_was_heard_it_is_an_outage_and_no_refusal() {

@@ -280,11 +280,7 @@ impl Follower {
 
     async fn fetch(&self, team: TeamId, pod: &PodName, version: VersionId) -> Result<(), Failure> {
         let reference = format!("{pod}@{version}");
-        let wanted = Wanted::new(
-            &reference,
-            Patience::new(PATIENCE_S, false),
-            pods::Sources::Any,
-        );
+        let wanted = Wanted::new(&reference, Patience::fixed(PATIENCE_S), pods::Sources::Any);
         let (_, pulled) = self.pull.pull(team, wanted, &self.context()).await?;
         self.pull.evictor.used(team, pulled.version).await;
         self.pull.evictor.keep_within_budget();

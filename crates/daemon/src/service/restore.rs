@@ -19,6 +19,7 @@ use crate::{
     service::{
         autosave::list::{Autosave, Autosaves},
         choose::team_of,
+        find::Finder,
         load::{Load, Over},
     },
     settings::Settings,
@@ -30,6 +31,7 @@ pub(crate) struct Restorer {
     pub(crate) node: Node,
     pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) load: Arc<Load>,
+    pub(crate) finder: Finder,
 }
 
 impl Handle<Restore> for Restorer {
@@ -58,7 +60,10 @@ impl Handle<Restore> for Restorer {
         let autosave = match self.newest(team, &pod, &call).await? {
             Some(autosave) => autosave,
             None if by_itself => return Ok(nothing),
-            None => return Err(no_autosave(&pod).into()),
+            None => {
+                let error = self.finder.did_you_mean(no_autosave(&pod), &pod).await?;
+                return Err(error.into());
+            }
         };
         let load = pods::Load {
             reference: format!("{pod}@{}", autosave.version),

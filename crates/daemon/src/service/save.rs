@@ -93,6 +93,26 @@ fn but_saved(saved: &pods::Saved, failure: Failure) -> Failure {
     .into()
 }
 
+/// Refuses a message that is too long, or that has a secret in it.
+fn check_message(call: &pods::Save) -> Result<(), ApiError> {
+    let len = call.message.len();
+    if len > MAX_MESSAGE_LEN {
+        let text = format!("the message has {len} bytes, more than the {MAX_MESSAGE_LEN} allowed");
+        return Err(ApiError::new(ErrorCode::Invalid, text)
+            .hint("shorten it: what is longer belongs in a file of its own"));
+    }
+    match podsync_pack::secret_in(&call.message) {
+        Some(what) if !call.allow_secrets => Err(ApiError::new(
+            ErrorCode::Unconfirmed,
+            format!(
+                "the message has {what} in it, and everybody who gets the version could use it"
+            ),
+        )
+        .hint("remove it from there, or save it along with --allow-secrets")),
+        _ => Ok(()),
+    }
+}
+
 /// Options of a save that no user asked for just now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unasked {
@@ -110,17 +130,7 @@ impl Save {
         unasked: Option<Unasked>,
         context: &Arc<Context>,
     ) -> Result<(pods::Saved, OwnedMutexGuard<()>), Failure> {
-        if call.message.len() > MAX_MESSAGE_LEN {
-            return Err(ApiError::new(
-                ErrorCode::Invalid,
-                format!(
-                    "the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed",
-                    call.message.len()
-                ),
-            )
-            .hint("shorten it: what is longer belongs in a file of its own")
-            .into());
-        }
+        check_message(call)?;
         tracing::Span::current().record("pod", call.pod.as_str());
         let turn = self.locks.lock(team, &call.pod).await;
         // How much of the state is new shows only while it is read. Any change needs at least one pack.

@@ -9,6 +9,7 @@ use podsync_core::{
     engine::{Answer, Command, EngineError, Publish},
     feed::BlobRef,
     manifest::{Manifest, PACK_TARGET_LEN},
+    membership::Role,
     reference::Reference,
 };
 use podsync_net::Net;
@@ -193,19 +194,27 @@ impl Share {
     pub(crate) async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
         self.finder.check_is_member(team).await?;
         let device = self.device;
-        let may = self.node.read(move |engine| {
-            engine
-                .membership(&team)
-                .is_some_and(|membership| membership.state().may_publish(&device))
+        let read = self.node.read(move |engine| {
+            let membership = engine.membership(&team)?;
+            let mut devices = membership.state().devices();
+            let has_admin = devices.any(|record| record.role == Role::Admin);
+            Some((membership.state().may_publish(&device), has_admin))
         });
-        if may.await? {
+        let (may, has_admin) = read.await?.unwrap_or_default();
+        if may {
             return Ok(());
         }
+        let next = match has_admin {
+            true => "ask an admin: `podsync team role NAME publisher`",
+            false => {
+                "the team has no admin: `podsync team recover` makes this device one with the recovery key"
+            }
+        };
         Err(ApiError::new(
             ErrorCode::Forbidden,
             "this device may not share in the team: it is a reader",
         )
-        .hint("ask an admin: `podsync team role NAME publisher`")
+        .hint(next)
         .into())
     }
 

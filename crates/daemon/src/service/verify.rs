@@ -224,7 +224,7 @@ impl Verify {
         self.pull
             .pull(
                 team,
-                Wanted::new(&exact, Patience::new(wait_s, false), pods::Sources::Any),
+                Wanted::new(&exact, Patience::fixed(wait_s), pods::Sources::Any),
                 context,
             )
             .await

@@ -61,12 +61,13 @@ pub(super) fn feed(
                 }
             }
         };
-        entries.add(&Entry {
+        let entry = Entry {
             name: member.name,
             kind,
             mode: member.mode,
             mtime_ns: member.mtime_ns,
-        })?;
+        };
+        intake.note(&entry, entries)?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ pub(super) fn feed(
         return Err(SourceError::NotAsItCame.into());
     }
     for member in members {
-        entries.add(&Entry {
+        let entry = Entry {
             kind: match member.method {
                 None => EntryKind::Dir,
                 Some(_) => EntryKind::File {
@@ -76,7 +76,8 @@ pub(super) fn feed(
             name: member.name,
             mode: member.mode,
             mtime_ns: member.mtime_ns,
-        })?;
+        };
+        intake.note(&entry, entries)?;
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ pub enum SourceError {
     Refused { path: PathBuf, reason: &'static str },
     #[error("`{name}` has {what} in it, and everybody who gets the version could use it")]
     Secret { name: String, what: &'static str },
+    /// `name` is without the secret.
+    #[error("the name `{name}` has {what} in it, and everybody who gets the version could use it")]
+    SecretName { name: String, what: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
@@ -46,6 +49,7 @@ impl SourceError {
             Self::Changed { .. } => "stop what writes to it and save again",
             Self::Refused { .. } => "remove it or save a folder without it",
             Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
+            Self::SecretName { .. } => "rename it, or save it along with --allow-secrets",
             Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),
             Self::Member { .. } => "it is damaged: make it again",

@@ -30,7 +30,7 @@ pub(super) fn feed(
         .unwrap_or("state");
     let name = EntryName::new(name).map_err(SourceError::Name)?;
     let entry = read_entry(file, name, path, intake)?;
-    Ok(entries.add(&entry)?)
+    intake.note(&entry, entries)
 }
 
 /// Streams an open file's content and describes it.

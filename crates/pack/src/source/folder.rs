@@ -90,7 +90,7 @@ impl Walk<'_, '_, '_> {
                     return Err(SourceError::Refused { path, reason }.into());
                 }
             };
-            self.entries.add(&entry)?;
+            self.intake.note(&entry, self.entries)?;
         }
         Ok(())
     }

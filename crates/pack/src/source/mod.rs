@@ -21,10 +21,12 @@ use podsync_core::manifest::Container;
 use arriving::Arriving;
 pub use error::SourceError;
 pub use folder::folder_len;
-use rules::Scanner;
+pub use rules::secret_in;
+use rules::{Scanner, without_secrets};
 
 use crate::{
     chunker::Chunker,
+    entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
     zip::directory::{Directory, DirectoryError},
@@ -164,6 +166,27 @@ struct Intake<'i, 'c> {
 }
 
 impl Intake<'_, '_> {
+    /// Notes an entry. A name or a link's target with a secret in it is refused.
+    fn note(&self, entry: &Entry, entries: &mut EntryTable) -> Result<(), Halt<SourceError>> {
+        if self.scanner.is_some() {
+            let target = match &entry.kind {
+                EntryKind::Symlink { target } => Some(target.as_str()),
+                _ => None,
+            };
+            let names = [Some(entry.name.as_str()), target];
+            for name in names.into_iter().flatten() {
+                if let Some(what) = secret_in(name) {
+                    return Err(SourceError::SecretName {
+                        name: without_secrets(name),
+                        what,
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(entries.add(entry)?)
+    }
+
     /// Reads up to `len` bytes of the file `name` and returns their CRC-32 and how many there were.
     fn read(
         &mut self,
@@ -177,7 +200,7 @@ impl Intake<'_, '_> {
             self.chunker.boundary();
         }
         if let Some(scanner) = &mut self.scanner {
-            scanner.begin();
+            scanner.begin(name, len);
         }
         let mut crc = crc32fast::Hasher::new();
         let mut done = 0;
@@ -210,7 +233,7 @@ impl Intake<'_, '_> {
 
 fn secret(name: &[u8], what: &'static str) -> SourceError {
     SourceError::Secret {
-        name: String::from_utf8_lossy(name).into_owned(),
+        name: without_secrets(&String::from_utf8_lossy(name)),
         what,
     }
 }

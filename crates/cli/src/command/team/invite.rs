@@ -33,7 +33,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Revoke {
-    /// Id of the invite, as `podsync team invite list` shows it
+    /// Id of the invite, as `podsync team invite list` shows it, or the whole id
     id: String,
 }
 

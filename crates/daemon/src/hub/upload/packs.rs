@@ -125,7 +125,7 @@ impl Uploads {
                 team,
                 Wanted {
                     reference: &reference,
-                    patience: Patience::new(0, false),
+                    patience: Patience::fixed(0),
                     sources: Sources::Any,
                 },
                 &Arc::new(Context::silent()),

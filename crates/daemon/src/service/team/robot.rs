@@ -327,8 +327,8 @@ fn told(failure: Failure) -> ApiError {
             format!("podsync could not reach the token's team: {}", error.message),
         )
         .hint(
-            "the token names where its issuer was found when it was made, and the team's hub: one of them must \
-             run and be reachable from here, or PODSYNC_PEERS name another; --wait waits longer",
+            "podsync asks the device that made the token, at its addresses of that day, and the team's hub. One of \
+             the two must run and be reachable from here. PODSYNC_PEERS can name another teammate's device",
         ),
         ErrorCode::Ticket | ErrorCode::Forbidden => ApiError::new(
             ErrorCode::Ticket,
@@ -343,18 +343,18 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
     let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
-            "what a teammate's device signed last is {} old, and --max-age allows {allowed}",
+            "the newest statement of a teammate's device is {} old, and --max-age allows {allowed}",
             duration(age_ms / 1000)
         ),
         None => {
             format!(
-                "no signed word of a teammate's device has come, and --max-age allows {allowed}"
+                "no teammate's device has said what it knows since this command began, and --max-age allows {allowed}"
             )
         }
     };
     ApiError::new(ErrorCode::Stale, text).hint(
-        "each daemon signs what it knows once an hour, and one of a teammate has to be reached: allow more with \
-         --max-age, or wait longer with --wait",
+        "each daemon signs a statement of what it knows once an hour, and podsync has to reach a teammate's daemon \
+         or the hub: allow more with --max-age, or wait longer with --wait",
     )
 }
 
