@@ -52,7 +52,7 @@ pub use self::{
     reader::BlobReader,
 };
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
-use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all};
+use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all, write_atomic};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -214,7 +214,7 @@ impl Blobs {
 
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
     /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
-    /// that fails is deleted.
+    /// that fails is mended if there is a good copy, and deleted otherwise.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
@@ -222,6 +222,9 @@ impl Blobs {
         match self.check(id, Holding { len, units: left }).await {
             Ok(()) => Ok(held | left),
             Err(StoreError::Corrupt { .. }) => {
+                if self.mend(id, len).await? {
+                    return Ok(Units::whole(len));
+                }
                 tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
                 self.evict(id).await?;
                 Ok(Units::NONE)
@@ -235,6 +238,25 @@ impl Blobs {
     pub async fn doubt(&self, id: BlobId) -> Result<(), StoreError> {
         self.refuse_closed()?;
         self.delete(BTreeSet::from([id])).await
+    }
+
+    /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
+    /// first. False if there is no such file, or no good copy.
+    pub async fn mend(&self, id: BlobId, len: u64) -> Result<bool, StoreError> {
+        self.refuse_closed()?;
+        let path = self.folders.pack(&id);
+        if len > self.folders.inline_max || !path.exists() {
+            return Ok(false);
+        }
+        let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
+            return Ok(false);
+        };
+        if BlobId::of(&bytes) != id {
+            return Ok(false);
+        }
+        blocking(move || write_atomic(&path, &bytes, 0o600)).await?;
+        self.mark_held(id, len).await?;
+        Ok(true)
     }
 
     /// The units of a blob of `len` bytes that are here, held or just arrived.
@@ -391,10 +413,14 @@ impl Blobs {
                 EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
             }
         }
-        if found == units.byte_len(len) {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt { id })
+        if found != units.byte_len(len) {
+            return Err(StoreError::Corrupt { id });
+        }
+        // Of a small pack the store has checked the copy in its database, and readers use the file.
+        let folders = self.folders.clone();
+        match len <= folders.inline_max {
+            true => blocking(move || folders.check_small_pack(id)).await,
+            false => Ok(()),
         }
     }
 

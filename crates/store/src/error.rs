@@ -108,7 +108,7 @@ impl StoreError {
             Self::Damaged { remedy, path, .. } => return Some(remedy.text(path)),
             Self::NotHeld { .. } => "pull the version that needs it",
             Self::PartlyHeld { .. } => "pull the version that needs them",
-            Self::Corrupt { .. } => "evict it and fetch it again",
+            Self::Corrupt { .. } => "`podsync verify --repair` fetches it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
             Self::Io { .. } => "check that it is there, and that you may read and write it",

@@ -389,7 +389,7 @@ pub(crate) fn no_hub() -> ApiError {
 /// A private version that can't be rebuilt.
 pub(crate) fn bytes_gone(reference: &str) -> ApiError {
     let text = format!("bytes of {reference} are gone from this machine, or damaged");
-    ApiError::new(ErrorCode::NotFound, text).hint("no other device has it: save the state again")
+    ApiError::new(ErrorCode::Disk, text).hint("no other device has it: save the state again")
 }
 
 /// The announcement and the manifest must name the same packs: peers serve only announced ones.

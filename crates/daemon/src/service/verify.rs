@@ -217,6 +217,12 @@ impl Verify {
         wait_s: u64,
         context: &Arc<Context>,
     ) -> Result<(), Failure> {
+        self.mend(held).await?;
+        if self.blobs.held(held.sealed.blob.id)?.is_some()
+            && self.holdings.held_whole(team, version).await?.is_some()
+        {
+            return Ok(());
+        }
         if held.checkpoint.is_some() {
             return Err(bytes_gone(&self.name_of(team, version, held).await).into());
         }
@@ -230,6 +236,17 @@ impl Verify {
             )
             .await
             .map(drop)
+    }
+
+    /// Mends damaged packs of which this machine has a second copy.
+    async fn mend(&self, held: &HeldVersion) -> Result<(), Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        for pack in &manifest.packs {
+            if self.blobs.held(pack.id)?.is_none() && self.blobs.mend(pack.id, pack.len).await? {
+                self.holdings.offer_blob(pack.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A pull of a held version doesn't check its sealed manifest. So if only the manifest is damaged, the version
