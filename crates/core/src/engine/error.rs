@@ -27,13 +27,16 @@ pub enum EngineError {
     #[error("this ticket is a robot's own key")]
     RobotTicket,
     #[error(
-        "no member that can let this device in answered within {seconds} s{}",
+        "no member that can let this device in answered within {seconds} s{}{}",
+        if *.stranger { "; the device that answered is not of this team" } else { "" },
         .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
     NobodyWitnessed {
         seconds: u64,
         /// Why the hub that the ticket names was not reached.
         hub: Option<String>,
+        /// A device answered that doesn't know the team, or doesn't list this device.
+        stranger: bool,
         /// A device was asked and did not answer: it may have written the join, so this device may
         /// be a member already.
         may_be_in: bool,

@@ -462,11 +462,15 @@ impl PendingJoin {
 
     /// The error to report at the deadline. A witness that was not reached has not refused.
     fn never_let_in(&self) -> EngineError {
-        // The refusal of a stranger on the LAN or of a busy member says nothing about the ticket.
+        // The refusal of a stranger or of a busy member says nothing about the ticket. A member shows a removed
+        // device the signed operation.
         let says_nothing = |why: &RefusedReason| {
             matches!(
                 why,
-                RefusedReason::UnknownTeam | RefusedReason::Busy | RefusedReason::CannotWitness
+                RefusedReason::NotListed
+                    | RefusedReason::UnknownTeam
+                    | RefusedReason::Busy
+                    | RefusedReason::CannotWitness
             )
         };
         if let Some(why) = self.refused.filter(|why| !says_nothing(why)) {
@@ -483,6 +487,9 @@ impl PendingJoin {
         EngineError::NobodyWitnessed {
             seconds,
             hub,
+            stranger: self.refused.is_some_and(|why| {
+                matches!(why, RefusedReason::NotListed | RefusedReason::UnknownTeam)
+            }),
             may_be_in: !self.unanswered.is_empty(),
         }
     }
