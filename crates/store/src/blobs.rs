@@ -52,13 +52,19 @@ pub use self::{
     reader::BlobReader,
 };
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
-use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all, write_atomic};
+use crate::{
+    Holding, Home, Remedy, StoreError, database::Database, holdings::Holdings, home::close_all,
+    write_atomic,
+};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// The most bytes that opening the store writes.
 const OPENING_LEN: u64 = 2 << 20;
+
+/// The store's own database, in its folder.
+const RECORDS: &str = "blobs.db";
 
 /// The blobs of a home. Clones share them.
 #[derive(Debug, Clone)]
@@ -76,11 +82,26 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the blobs, removes leftovers of a crash, and repairs incomplete records.
     pub async fn open(home: &Home) -> Result<Self, StoreError> {
+        let opened = Self::open_sound(home).await;
+        let Err(StoreError::Io { .. } | StoreError::Closed) = &opened else {
+            return opened;
+        };
+        // The store reports damage to its records only as text, or by ending.
+        match Self::examine_records(home) {
+            Err(damage @ StoreError::Damaged { .. }) => Err(damage),
+            _ => opened,
+        }
+    }
+
+    async fn open_sound(home: &Home) -> Result<Self, StoreError> {
         let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
-        let records = root.join("blobs.db");
-        recovery::refuse_empty(&records)?;
+        let records = root.join(RECORDS);
+        if records.exists() {
+            let path = records.clone();
+            blocking(move || Database::try_open(&path, Remedy::Blobs)).await?;
+        }
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
@@ -90,7 +111,7 @@ impl Blobs {
             inline_max: options.inline.max_data_inlined,
         });
         folders.sweep_unfinished()?;
-        let store = FsStore::load_with_opts(records.clone(), options)
+        let store = FsStore::load_with_opts(records, options)
             .await
             .map_err(|e| {
                 // The store reports this only as text.
@@ -99,8 +120,7 @@ impl Blobs {
                     true => io::ErrorKind::StorageFull.into(),
                     false => io::Error::other(e.to_string()),
                 };
-                recovery::why_unopened(&records)
-                    .unwrap_or_else(|| StoreError::io("open", &root, OPENING_LEN, e))
+                StoreError::io("open", &root, OPENING_LEN, e)
             })?;
         let blobs = Self {
             store,
@@ -124,8 +144,17 @@ impl Blobs {
 
     /// Reads and checks all records about a home's blobs, which must not be open.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
-        recovery::refuse_empty(&home.root().join("blobs/blobs.db"))?;
+        Self::examine_records(home)?;
         Holdings::examine(home)
+    }
+
+    /// Reads all of the store's own database.
+    fn examine_records(home: &Home) -> Result<(), StoreError> {
+        let records = home.root().join("blobs").join(RECORDS);
+        match records.exists() {
+            true => Database::examine(&records, Remedy::Blobs),
+            false => Ok(()),
+        }
     }
 
     /// The store itself, for serving and fetching. Pin what you fetch.

@@ -388,6 +388,34 @@ async fn a_damaged_small_pack_is_noticed_and_mended_only_from_a_checked_copy() {
 }
 
 #[tokio::test]
+async fn damaged_records_are_damage_with_a_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    for seed in 0..40 {
+        drop(home.adopt(&bytes(seed, 9000)).await);
+    }
+    home.close().await;
+    let records = folder.path().join("blobs/blobs.db");
+    let sound = std::fs::read(&records).unwrap();
+    let cut = sound[..sound.len() / 2].to_vec();
+    let mut flipped = sound.clone();
+    for byte in flipped[4096..].iter_mut().step_by(64) {
+        *byte ^= 0x55;
+    }
+    for damaged in [Vec::new(), b"no database".to_vec(), cut, flipped] {
+        std::fs::write(&records, &damaged).unwrap();
+        let home = Home::open(folder.path(), "a test").unwrap();
+        let examined = Blobs::examine(&home).unwrap_err();
+        assert!(matches!(examined, StoreError::Damaged { .. }), "{examined}");
+        let error = Blobs::open(&home).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("blobs.damaged"));
+    }
+    std::fs::write(&records, &sound).unwrap();
+    Opened::at(folder.path()).await.close().await;
+}
+
+#[tokio::test]
 async fn a_file_cut_short_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let home = Opened::at(folder.path()).await;
