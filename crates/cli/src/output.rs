@@ -73,6 +73,11 @@ impl Printer {
         !self.json && !self.for_programs && io::stderr().is_terminal()
     }
 
+    /// Lines of progress are for people who read a log.
+    fn tells_lines(&self) -> bool {
+        !self.json && !self.for_programs && !io::stderr().is_terminal()
+    }
+
     /// Prints the result: as JSON, or as the text that `text` makes.
     pub(crate) fn result<T: Serialize>(
         &self,

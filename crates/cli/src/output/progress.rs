@@ -1,15 +1,22 @@
 //! One progress bar for whatever a call reports: bytes, rate, time left, providers.
 
+use std::time::{Duration, Instant};
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use podsync_api::{Progress, Stage};
 
-use super::{Printer, printable};
+use super::{Printer, bytes, printable};
+
+/// How often a line says how far it is where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(15);
 
 pub(crate) struct Bar<'a> {
     printer: &'a Printer,
     bar: ProgressBar,
     stage: Option<Stage>,
     waiting: Option<String>,
+    /// When the last line was printed.
+    told: Instant,
 }
 
 impl<'a> Bar<'a> {
@@ -24,6 +31,7 @@ impl<'a> Bar<'a> {
             bar: ProgressBar::with_draw_target(None, target),
             stage: None,
             waiting: None,
+            told: Instant::now(),
         }
     }
 
@@ -54,6 +62,11 @@ impl<'a> Bar<'a> {
             let line = printable(reason);
             self.bar.suspend(|| self.printer.note(&line));
             self.waiting = Some(reason.clone());
+            self.told = Instant::now();
+        }
+        if self.printer.tells_lines() && self.told.elapsed() >= LINE_EVERY {
+            self.printer.note(line(progress));
+            self.told = Instant::now();
         }
         self.bar
             .set_message(printable(&progress.providers.join(", ")));
@@ -63,6 +76,15 @@ impl<'a> Bar<'a> {
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// `uploading 12.00 MB of 100.00 MB`.
+fn line(progress: &Progress) -> String {
+    let (stage, done) = (name(progress.stage), bytes(progress.done));
+    match progress.total {
+        Some(total) => format!("{stage} {done} of {}", bytes(total)),
+        None => format!("{stage} {done}"),
     }
 }
 
@@ -86,5 +108,18 @@ fn name(stage: Stage) -> &'static str {
         Stage::Rebuilding => "rebuilding",
         Stage::Loading => "loading",
         Stage::Verifying => "verifying",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_it_is_where_there_is_no_bar() {
+        let known = Progress::new(Stage::Uploading, 12_000_000, Some(100_000_000));
+        assert_eq!(line(&known), "uploading 12.00 MB of 100.00 MB");
+        let unknown = Progress::new(Stage::Reading, 1000, None);
+        assert_eq!(line(&unknown), "reading 1.00 kB");
     }
 }

@@ -482,6 +482,11 @@ impl PendingJoin {
                 return EngineError::NotLetInByHub(why.clone());
             }
             Some(HubJoinFailure::NotReached(why)) => Some(why.clone()),
+            // It was asked and is silent.
+            None if self.unanswered.contains(&Witness::Hub) => {
+                let hub = self.ticket.hubs().next().unwrap_or_default();
+                Some(format!("the hub at {hub} does not answer"))
+            }
             None => None,
         };
         EngineError::NobodyWitnessed {

@@ -56,7 +56,7 @@ impl Handle<disk::Verify> for Verify {
     ) -> Result<disk::Verified, Failure> {
         let team = team_of(&self.node, &context).await?;
         if call.bucket {
-            let verified = self.bucket.verify(team, &call, &context).await;
+            let verified = self.verify_bucket(team, &call, &context).await;
             // Blobs that were fetched only for the bucket's repair needn't stay.
             if call.repair {
                 self.tasks.spawn(self.holdings.clone().collect_garbage());
@@ -102,6 +102,26 @@ struct Checked {
 }
 
 impl Verify {
+    async fn verify_bucket(
+        &self,
+        team: TeamId,
+        call: &disk::Verify,
+        context: &Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
+        let hub = self.bucket.hubs.hub(team).await?;
+        let url = hub.map_or_else(String::new, |hub| hub.url().to_owned());
+        let waiting = Progress {
+            waiting: Some(format!(
+                "waiting: neither the hub at {url} nor its bucket answers"
+            )),
+            ..Progress::new(Stage::Verifying, 0, None)
+        };
+        tokio::select! {
+            verified = self.bucket.verify(team, call, context) => verified,
+            never = context.say_while_quiet(&waiting) => match never {},
+        }
+    }
+
     async fn versions_meant(
         &self,
         team: TeamId,

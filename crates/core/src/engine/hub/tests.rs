@@ -433,6 +433,23 @@ fn a_stranger_at_the_address_has_refused_nothing() {
 }
 
 #[test]
+fn a_hub_that_takes_the_question_and_stays_silent_is_named() {
+    let (_, _, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    newcomer.join(&ticket);
+    let asked = newcomer.pass(Duration::from_secs(5));
+    let is_asked = |output: &Output| matches!(output, Output::JoinAtHub { .. });
+    assert!(asked.iter().any(is_asked));
+    let end = newcomer.pass(Duration::from_secs(30));
+    let Some(Err(error @ EngineError::NobodyWitnessed { .. })) = reply(&end) else {
+        panic!("{end:?}");
+    };
+    let hub = ticket.hubs().next().unwrap();
+    let named = format!("the hub at {hub} does not answer");
+    assert!(error.to_string().contains(&named), "{error}");
+}
+
+#[test]
 fn a_hub_that_was_never_reached_has_refused_nothing() {
     let (_, team, ticket) = founder();
     for (failure, is_refusal) in [
