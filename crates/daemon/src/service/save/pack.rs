@@ -169,7 +169,8 @@ impl Packer {
         let total = captured.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
-        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
+        let reader = HeldPacks::new(blobs.clone());
+        let mut sink = NewPacks::new(blobs, self.tasks.clone());
         let Captured {
             source,
             origin,
