@@ -19,6 +19,7 @@ use crate::{
     node::handle::Node,
     persisted::Persisted,
     program::Program,
+    reach::{CUT_OFF, Reach},
     service::{
         autosave::{self, list::Autosaves},
         follow::{self, list::Follows},
@@ -101,6 +102,13 @@ impl Status {
             bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
         }
         let mut warnings = Vec::new();
+        let reach = Reach {
+            settings: Arc::clone(&self.settings),
+            listening: Arc::clone(&self.listening),
+        };
+        if reach.is_cut_off() {
+            warnings.push(format!("{CUT_OFF}; check this machine's network"));
+        }
         for team in &teams {
             match team.role {
                 None if team.left => warnings.push(format!(

@@ -21,6 +21,7 @@ use crate::{
     events::transfers::Transferring,
     hub::sync::HubSync,
     node::handle::Node,
+    reach::{CUT_OFF, Reach},
     service::{
         absent::Absent,
         find::Finder,
@@ -71,6 +72,7 @@ pub(crate) struct Fetcher {
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) finder: Finder,
     pub(crate) pause: Arc<Pause>,
+    pub(crate) reach: Reach,
 }
 
 impl Fetcher {
@@ -90,7 +92,7 @@ impl Fetcher {
             let (failure, sent) = self.transfer(fetching, wanted, total).await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(self.not_fetched(error, fetching, parts).await?);
+                return Err(self.blamed(self.not_fetched(error, fetching, parts).await?));
             }
         }
         for part in parts.iter().filter(|part| !part.units.is_empty()) {
@@ -231,6 +233,25 @@ impl Fetcher {
         Ok((lacking, has_begun))
     }
 
+    /// Says first what is this machine's own outage.
+    fn blamed(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Api(error)
+                if error.code == ErrorCode::Unreachable && self.reach.is_cut_off() =>
+            {
+                let text = format!("{CUT_OFF}. {}", error.message);
+                Failure::Api(ApiError {
+                    message: text,
+                    hint: Some(
+                        "check this machine's network: a pull goes on where it stopped".to_owned(),
+                    ),
+                    ..error
+                })
+            }
+            other => other,
+        }
+    }
+
     /// Why the bucket could not be asked. `None` if it answered, or wasn't to be asked.
     async fn bucket_outage(&self, fetching: &Fetching<'_>) -> Result<Option<String>, Failure> {
         if let Some(trouble) = self.hubs.trouble(fetching.team).await? {
@@ -278,7 +299,10 @@ impl Fetcher {
                 .into());
         }
         let outage = self.bucket_outage(fetching).await?;
-        if let Some(outage) = outage.as_ref().filter(|_| fetching.sources == Sources::Bucket) {
+        if let Some(outage) = outage
+            .as_ref()
+            .filter(|_| fetching.sources == Sources::Bucket)
+        {
             let text = format!("{missing} of {} did not come: {outage}", fetching.wanted);
             return Ok(ApiError::new(ErrorCode::Unreachable, text)
                 .hint("what arrived is kept: try again later, or leave out --source to take the rest from teammates")
