@@ -287,11 +287,17 @@ fn unseen(home: &Home, arguments: &[&str], silent: bool) -> Result<Output> {
 fn a_secret_reaches_stderr_where_stdout_shows_nothing() -> Result<()> {
     let alice = Home::new("alice")?;
     let mut command = alice.typed(&["team", "create", "payments", "--as", "alice"])?;
-    let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output()?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
     ensure!(output.status.success(), "{output:?}");
     ensure!(text(&output).contains("podsync-recovery1-"), "{output:?}");
     let mut command = alice.typed(&["team", "invite"])?;
-    let output = command.stdout(Stdio::null()).stderr(Stdio::null()).output()?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
     ensure!(output.status.code() == Some(DISK), "{output:?}");
     let open = alice.run(&["team", "invite", "list"])?.ok()?;
     ensure!(open == serde_json::json!([]), "{open}");
