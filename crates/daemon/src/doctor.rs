@@ -87,7 +87,10 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
             Ok(()) => match unseen_key(home) {
                 Some(key) => Finding::warning(
                     CHECK,
-                    format!("a team's recovery key was never shown: it is in {}", key.display()),
+                    format!(
+                        "a team's recovery key was never shown: it is in {}",
+                        key.display()
+                    ),
                     "move the file to a safe place that is not on this machine",
                 ),
                 None => Finding::ok(CHECK, home.display().to_string()),
@@ -265,7 +268,7 @@ async fn clock(settings: &Settings, status: &node::Status) -> Finding {
     const CHECK: &str = "clock";
     let mut newest = 0;
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
+        let choice = TeamChoice::Id(team.id.to_string());
         let Ok(client) = Client::new(&socket_path(&settings.home), choice) else {
             continue;
         };

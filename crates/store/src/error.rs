@@ -15,8 +15,9 @@ use podsync_core::BlobId;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes",
-        path.display()
+        "the disk is full: {}{}",
+        path.display(),
+        more(*needed)
     )]
     DiskFull { path: PathBuf, needed: u64 },
     #[error("cannot {action} {}: {source}", path.display())]
@@ -173,6 +174,27 @@ impl StoreError {
     }
 }
 
+/// ` needs about 37.9 MB more`. Nothing if that is not known.
+fn more(needed: u64) -> String {
+    let mut size = (needed.saturating_mul(10), "bytes");
+    for unit in ["kB", "MB", "GB", "TB"] {
+        if size.0 < 10_000 {
+            break;
+        }
+        size = (size.0 / 1000, unit);
+    }
+    match needed {
+        0 => String::new(),
+        ..1000 => format!(" needs about {needed} bytes more"),
+        _ => format!(
+            " needs about {}.{} {} more",
+            size.0 / 10,
+            size.0 % 10,
+            size.1
+        ),
+    }
+}
+
 fn is_malformed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -213,6 +235,20 @@ fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_room_that_is_lacking_is_told_in_peoples_units() {
+        let full = |needed| {
+            let path = PathBuf::from("/x");
+            StoreError::DiskFull { path, needed }.to_string()
+        };
+        assert_eq!(
+            full(37_879_808),
+            "the disk is full: /x needs about 37.8 MB more"
+        );
+        assert_eq!(full(512), "the disk is full: /x needs about 512 bytes more");
+        assert_eq!(full(0), "the disk is full: /x");
+    }
 
     #[test]
     fn a_full_disk_is_found_however_deep() {

@@ -80,7 +80,7 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
         ..Dashboard::default()
     };
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
+        let choice = TeamChoice::Id(team.id.to_string());
         let client = Client::new(&podsync_daemon::socket_path(home), choice)?;
         let mut now = team_now(&client, team, dashboard.last_look_ms).await?;
         now.waiting

@@ -2,10 +2,7 @@
 //!
 //! It runs before other code can use the store, so blobs that are unknown now belong to nobody.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-};
+use std::{collections::BTreeSet, fs, io};
 
 use iroh_blobs::api::blobs::BlobStatus;
 

@@ -416,10 +416,13 @@ fn a_stranger_at_the_address_has_refused_nothing() {
         let mut newcomer = Home::new(2);
         let device = DeviceSecret::from_seed([8; 32]).id();
         newcomer.give(Input::Connected { device });
-        let asked = newcomer.join(&ticket).iter().find_map(|output| match output {
-            Output::Request { id, .. } => Some(*id),
-            _ => None,
-        });
+        let asked = newcomer
+            .join(&ticket)
+            .iter()
+            .find_map(|output| match output {
+                Output::Request { id, .. } => Some(*id),
+                _ => None,
+            });
         newcomer.give(Input::Response {
             id: asked.unwrap(),
             result: Ok(ResponseIn::MembershipRefused(why)),
