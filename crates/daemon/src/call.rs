@@ -51,7 +51,7 @@ impl Context {
     }
 
     /// Reports for whom the call waits while nothing else is reported. Never resolves.
-    pub(crate) async fn say_while_quiet(&self, waiting: &Progress) -> std::convert::Infallible {
+    pub(crate) async fn say_while_quiet(&self, waiting: &Progress) {
         loop {
             let before = self.reports.load(Ordering::Relaxed);
             tokio::time::sleep(QUIET_AFTER).await;

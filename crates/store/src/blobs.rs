@@ -20,6 +20,7 @@ use std::{
     fs,
     future::Future,
     io,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{
         Arc,
@@ -29,7 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iroh_blobs::{
     BlobFormat, Hash,
     api::{
@@ -111,17 +112,17 @@ impl Blobs {
             inline_max: options.inline.max_data_inlined,
         });
         folders.sweep_unfinished()?;
-        let store = FsStore::load_with_opts(records, options)
-            .await
-            .map_err(|e| {
-                // The store reports this only as text.
-                let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
-                let e = match full {
-                    true => io::ErrorKind::StorageFull.into(),
-                    false => io::Error::other(e.to_string()),
-                };
-                StoreError::io("open", &root, OPENING_LEN, e)
-            })?;
+        // It panics on some damage.
+        let loaded = AssertUnwindSafe(FsStore::load_with_opts(records, options)).catch_unwind();
+        let store = loaded.await.map_err(|_| StoreError::Closed)?.map_err(|e| {
+            // The store reports this only as text.
+            let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
+            let e = match full {
+                true => io::ErrorKind::StorageFull.into(),
+                false => io::Error::other(e.to_string()),
+            };
+            StoreError::io("open", &root, OPENING_LEN, e)
+        })?;
         let blobs = Self {
             store,
             holdings,

@@ -17,7 +17,7 @@ pub enum StoreError {
     #[error(
         "the disk is full: {}{}",
         path.display(),
-        more(*needed)
+        more(.needed)
     )]
     DiskFull { path: PathBuf, needed: u64 },
     #[error("cannot {action} {}: {source}", path.display())]
@@ -175,7 +175,8 @@ impl StoreError {
 }
 
 /// ` needs about 37.9 MB more`. Nothing if that is not known.
-fn more(needed: u64) -> String {
+fn more(needed: &u64) -> String {
+    let needed = *needed;
     let mut size = (needed.saturating_mul(10), "bytes");
     for unit in ["kB", "MB", "GB", "TB"] {
         if size.0 < 10_000 {

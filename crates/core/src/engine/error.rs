@@ -28,7 +28,7 @@ pub enum EngineError {
     RobotTicket,
     #[error(
         "no member that can let this device in answered within {seconds} s{}{}",
-        if *.stranger { "; the device that answered is not of this team" } else { "" },
+        of_no_member(.stranger),
         .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
     NobodyWitnessed {
@@ -92,6 +92,14 @@ pub enum EngineError {
     LocalDisk,
     #[error("the transfer was cancelled")]
     Cancelled,
+}
+
+/// What is said of a device that answered and doesn't know the team.
+fn of_no_member(stranger: &bool) -> &'static str {
+    match stranger {
+        true => "; the device that answered is not of this team",
+        false => "",
+    }
 }
 
 impl EngineError {

@@ -19,7 +19,7 @@ use podsync_store::{Blobs, StoreError};
 
 use crate::{
     call::{Context, Handle},
-    error::Failure,
+    error::{Failure, Stopped},
     node::handle::Node,
     packs::HeldPacks,
     service::{
@@ -118,7 +118,7 @@ impl Verify {
         };
         tokio::select! {
             verified = self.bucket.verify(team, call, context) => verified,
-            never = context.say_while_quiet(&waiting) => match never {},
+            () = context.say_while_quiet(&waiting) => Err(Stopped.into()),
         }
     }
 

@@ -402,11 +402,16 @@ async fn damaged_records_are_damage_with_a_way_back() {
     for byte in flipped[4096..].iter_mut().step_by(64) {
         *byte ^= 0x55;
     }
-    for damaged in [Vec::new(), b"no database".to_vec(), cut, flipped] {
-        std::fs::write(&records, &damaged).unwrap();
+    let examined = |home: &Home, damaged: &[u8]| {
+        std::fs::write(&records, damaged).unwrap();
+        let error = Blobs::examine(home).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    };
+    examined(&Home::open(folder.path(), "a test").unwrap(), &flipped);
+    for damaged in [Vec::new(), b"no database".to_vec(), cut] {
         let home = Home::open(folder.path(), "a test").unwrap();
-        let examined = Blobs::examine(&home).unwrap_err();
-        assert!(matches!(examined, StoreError::Damaged { .. }), "{examined}");
+        examined(&home, &damaged);
+        std::fs::write(&records, &damaged).unwrap();
         let error = Blobs::open(&home).await.unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
         assert!(error.hint().unwrap().contains("blobs.damaged"));

@@ -439,8 +439,8 @@ fn a_stranger_at_the_address_has_refused_nothing() {
 fn a_hub_that_takes_the_question_and_stays_silent_is_named() {
     let (_, _, ticket) = founder();
     let mut newcomer = Home::new(2);
-    newcomer.join(&ticket);
-    let asked = newcomer.pass(Duration::from_secs(5));
+    let mut asked = newcomer.join(&ticket);
+    asked.extend(newcomer.pass(Duration::from_secs(5)));
     let is_asked = |output: &Output| matches!(output, Output::JoinAtHub { .. });
     assert!(asked.iter().any(is_asked));
     let end = newcomer.pass(Duration::from_secs(30));

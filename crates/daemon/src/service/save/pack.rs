@@ -197,6 +197,11 @@ impl Packer {
             let saved =
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter);
             match (saved, known) {
+                // Nobody takes it any more.
+                (Ok(_), _) if podsync_pack::Progress::cancelled(&meter) => {
+                    sink.discard();
+                    Err(Failure::from(podsync_pack::SaveError::Cancelled))
+                }
                 (Ok(Saved::Version(state)), _) => {
                     let content = state.content;
                     Ok((parents, content, Some((state, sink))))
