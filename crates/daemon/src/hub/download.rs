@@ -50,18 +50,12 @@ impl BucketDownload {
             Ok(Ok(None)) => return Err(FetchFailed::Refused),
             Ok(Err(_)) | Err(_) => return Err(FetchFailed::Local),
         };
-        let unanswered = format!(
-            "neither the hub at {} nor its bucket has answered",
-            self.hub.url()
-        );
-        self.hub.note(|standing| standing.unread = Some(unanswered));
-        let came = self.download(want, &placed, progress).await;
-        let unread = came.as_ref().err().and_then(unread);
-        self.hub.note(|standing| standing.unread = unread);
-        came.map_err(|error| {
-            tracing::info!(%error, "a range didn't come");
-            why(&error)
-        })
+        self.download(want, &placed, progress)
+            .await
+            .map_err(|error| {
+                tracing::info!(%error, "a range didn't come");
+                why(&error)
+            })
     }
 
     async fn download(
@@ -124,14 +118,6 @@ impl podsync_bucket::Sink for Slowed<'_> {
     }
 }
 
-/// Why the bucket could not be read. `None` if it answered: then it lacks the object, or has other bytes.
-fn unread(error: &TransferError) -> Option<String> {
-    match why(error) {
-        FetchFailed::Cut => Some(error.to_string()),
-        _ => None,
-    }
-}
-
 fn why(error: &TransferError) -> FetchFailed {
     match error {
         TransferError::Liar { .. } => FetchFailed::Liar,
@@ -144,31 +130,5 @@ fn why(error: &TransferError) -> FetchFailed {
         | TransferError::Unavailable { .. }
         | TransferError::Refused { .. }
         | TransferError::Garbled { .. } => FetchFailed::Cut,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use podsync_api::hub::{ObjectId, ObjectKind, Sha256};
-
-    use super::*;
-
-    #[test]
-    fn a_bucket_lacks_only_what_it_said_that_it_lacks() {
-        let object = ObjectId {
-            kind: ObjectKind::Pack,
-            sha256: Sha256::from_bytes([1; 32]),
-            size: 4,
-        };
-        let away = TransferError::Unavailable {
-            object,
-            reason: "it answers with status 503".to_owned(),
-        };
-        assert!(unread(&away).unwrap().contains("503"));
-        let lacks = TransferError::NotFound {
-            object,
-            message: "NoSuchKey".to_owned(),
-        };
-        assert_eq!(unread(&lacks), None);
     }
 }

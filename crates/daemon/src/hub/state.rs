@@ -84,9 +84,6 @@ pub(crate) struct Standing {
     pub(crate) trouble: Option<Trouble>,
     /// The newest entry of this device's own feed that is in the bucket.
     pub(crate) committed: u64,
-    /// Why the last range did not come from the bucket, or that none has come yet. `None` if it came, or if the
-    /// bucket answered that it lacks it.
-    pub(crate) unread: Option<String>,
     /// Bytes sent and total bytes of the running upload.
     pub(crate) uploading: Option<(u64, u64)>,
     /// How many polls and uploads were begun so far.
@@ -130,11 +127,6 @@ impl TeamHub {
         let text = format!("the hub at {} didn't answer in {seconds} s", self.url);
         ApiError::new(ErrorCode::Unreachable, text)
             .hint("check that it runs and that this machine reaches it")
-    }
-
-    /// Forgets why the bucket could not be read, before a new transfer.
-    pub(crate) fn read_anew(&self) {
-        self.note(|standing| standing.unread = None);
     }
 
     pub(super) fn note(&self, change: impl FnOnce(&mut Standing)) {

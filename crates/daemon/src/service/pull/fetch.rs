@@ -162,9 +162,6 @@ impl Fetcher {
         if let Some(told) = fetching.told {
             told.begin_part(total);
         }
-        if let Ok(Some(hub)) = self.hubs.hub(fetching.team).await {
-            hub.read_anew();
-        }
         let mut events = self.node.events();
         let (mut progress, mut end) = self.node.want(want).await?;
         loop {
@@ -252,17 +249,6 @@ impl Fetcher {
         }
     }
 
-    /// Why the bucket could not be asked. `None` if it answered, or wasn't to be asked.
-    async fn bucket_outage(&self, fetching: &Fetching<'_>) -> Result<Option<String>, Failure> {
-        if let Some(trouble) = self.hubs.trouble(fetching.team).await? {
-            return Ok(Some(trouble));
-        }
-        Ok(match self.hubs.hub(fetching.team).await {
-            Ok(Some(hub)) if fetching.sources != Sources::Peers => hub.standing().unread,
-            _ => None,
-        })
-    }
-
     /// Names the providers that were asked in vain. A provider is blamed only for bytes that fail their hash.
     async fn not_fetched(
         &self,
@@ -298,16 +284,6 @@ impl Fetcher {
                 .hint(mending(lied, &liars))
                 .into());
         }
-        let outage = self.bucket_outage(fetching).await?;
-        if let Some(outage) = outage
-            .as_ref()
-            .filter(|_| fetching.sources == Sources::Bucket)
-        {
-            let text = format!("{missing} of {} did not come: {outage}", fetching.wanted);
-            return Ok(ApiError::new(ErrorCode::Unreachable, text)
-                .hint("what arrived is kept: try again later, or leave out --source to take the rest from teammates")
-                .into());
-        }
         if failed.is_empty() && fetching.sources == Sources::Bucket {
             let text = format!(
                 "the team's bucket lacks {missing} of {}, those of blob {} among them",
@@ -319,7 +295,7 @@ impl Fetcher {
                 .into());
         }
         let author = names.name(&fetching.prefer);
-        let trouble = outage;
+        let trouble = self.hubs.trouble(fetching.team).await?;
         let has_hub = !matches!(self.hubs.hub(fetching.team).await, Ok(None));
         let lack = Lack {
             wanted: fetching.wanted,
