@@ -24,6 +24,8 @@ pub enum TeamChoice {
     #[default]
     Only,
     Named(TeamName),
+    /// By its whole id: two teams may have one name.
+    Id(String),
 }
 
 impl TeamChoice {
@@ -34,6 +36,7 @@ impl TeamChoice {
         match self {
             Self::Only => Self::ONLY,
             Self::Named(name) => name.as_str(),
+            Self::Id(id) => id,
         }
     }
 }

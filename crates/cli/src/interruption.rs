@@ -167,10 +167,13 @@ impl Interruption {
             Self::Saves { pod, share } => {
                 let shared = if share { " and shared" } else { "" };
                 let next = format!("`podsync versions {pod}` shows whether it was saved{shared}");
-                cancelled(
-                    "interrupted: a version that was not saved yet leaves nothing behind",
-                    next,
-                )
+                let left = match course.is_cut_short() {
+                    false => "interrupted: a version that was not saved yet leaves nothing behind",
+                    true => {
+                        "interrupted: the next command deletes what a version left that was not saved yet"
+                    }
+                };
+                cancelled(left, next)
             }
             Self::Shares { reference } if course.has_reached(Stage::Uploading) => cancelled(
                 format!(
@@ -323,6 +326,15 @@ mod tests {
                 "{command}: {told}"
             );
         }
+        let save = Arguments::try_parse_from(["podsync", "save", "orders"]).unwrap();
+        let context = Context::new(save.global, Printer::new(false), None);
+        context.course.note_call();
+        context.course.note_cut_short();
+        let error = Interruption::of(&save.command.unwrap()).told(&context);
+        assert!(
+            error.message.contains("the next command deletes"),
+            "{error}"
+        );
         let uploading = told("podsync share orders:+1 --wait", &[Stage::Uploading], &[]);
         assert!(uploading.contains("orders:+1 is shared"), "{uploading}");
     }

@@ -39,8 +39,8 @@ use crate::{
     output::{Printer, is_harmless},
 };
 
-/// A runner's daemon ends within this time.
-const HOSTED_GRACE: Duration = Duration::from_secs(6);
+/// A command's own daemon ends within this time.
+const HOSTED_GRACE: Duration = Duration::from_secs(32);
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
@@ -157,7 +157,11 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
     match ended {
         // It was done already, or a signal is its normal end.
         Some(Ok(())) if interruption.may_be_success() => Ok(()),
-        _ => Err(interruption.told(context)),
+        Some(_) => Err(interruption.told(context)),
+        None => {
+            context.course.note_cut_short();
+            Err(interruption.told(context))
+        }
     }
 }
 

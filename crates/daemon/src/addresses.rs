@@ -37,6 +37,11 @@ const UNKNOWN_TO_OTHERS: Duration = Duration::from_secs(5);
 /// How often devices that nobody needs any more are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
+/// Whether other machines may reach this device at one of its addresses.
+pub(crate) fn is_beyond_this_machine(address: &Multiaddr) -> bool {
+    !known::is_loopback(address) && !known::is_link_local(address)
+}
+
 /// An input of the state machine.
 #[derive(Debug, Clone)]
 pub enum Input {

@@ -4,17 +4,28 @@
 
 use axum::response::sse::Event;
 use podsync_api::{Call, Progress, event};
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
+
+/// How long a call may report nothing before the caller is told for whom it waits.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 
 /// A call's context beside its request.
 pub(crate) struct Context {
     /// The team part of the path; `-` for the only one.
     pub(crate) team: String,
     progress: Option<mpsc::Sender<Event>>,
+    /// How often progress was reported.
+    reports: AtomicU64,
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) cancel: CancellationToken,
 }
@@ -29,6 +40,7 @@ impl Context {
         Self {
             team,
             progress,
+            reports: AtomicU64::new(0),
             cancel,
         }
     }
@@ -38,7 +50,19 @@ impl Context {
         Self::new(String::new(), None, CancellationToken::new())
     }
 
+    /// Reports for whom the call waits while nothing else is reported. Never resolves.
+    pub(crate) async fn say_while_quiet(&self, waiting: &Progress) {
+        loop {
+            let before = self.reports.load(Ordering::Relaxed);
+            tokio::time::sleep(QUIET_AFTER).await;
+            if self.reports.load(Ordering::Relaxed) == before {
+                self.report(waiting);
+            }
+        }
+    }
+
     pub(crate) fn report(&self, progress: &Progress) {
+        self.reports.fetch_add(1, Ordering::Relaxed);
         if let Some(queue) = &self.progress
             && let Ok(event) = Event::default().event(event::PROGRESS).json_data(progress)
         {

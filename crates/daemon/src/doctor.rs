@@ -84,7 +84,17 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
     }
     match (Home::open(home, "podsync doctor"), daemon) {
         (Ok(opened), _) => match examine_files(&opened) {
-            Ok(()) => Finding::ok(CHECK, home.display().to_string()),
+            Ok(()) => match unseen_key(home) {
+                Some(key) => Finding::warning(
+                    CHECK,
+                    format!(
+                        "a team's recovery key was never shown: it is in {}",
+                        key.display()
+                    ),
+                    "move the file to a safe place that is not on this machine",
+                ),
+                None => Finding::ok(CHECK, home.display().to_string()),
+            },
             Err(error) => Finding::failure(CHECK, error.into()),
         },
         (Err(HomeError::InUse { .. }), Some(daemon))
@@ -113,6 +123,16 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         }
         (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
     }
+}
+
+/// A recovery key that `podsync team create` could not show.
+fn unseen_key(home: &Path) -> Option<std::path::PathBuf> {
+    let entries = home.read_dir().ok()?.filter_map(Result::ok);
+    let mut keys = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("recovery-key-")
+    });
+    keys.next().map(|entry| entry.path())
 }
 
 /// Reads the key and the databases through.
@@ -248,7 +268,7 @@ async fn clock(settings: &Settings, status: &node::Status) -> Finding {
     const CHECK: &str = "clock";
     let mut newest = 0;
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
+        let choice = TeamChoice::Id(team.id.to_string());
         let Ok(client) = Client::new(&socket_path(&settings.home), choice) else {
             continue;
         };

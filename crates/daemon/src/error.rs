@@ -150,11 +150,12 @@ impl From<TransferError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => {
-                ErrorCode::Disk
-            }
+            StoreError::DiskFull { .. }
+            | StoreError::Io { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::WrongHash { .. } => ErrorCode::Disk,
             StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => ErrorCode::NotFound,
-            StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,
             StoreError::InUse { .. } => ErrorCode::Busy,
@@ -211,9 +212,11 @@ impl From<ReadError> for Failure {
             ReadError::Pack { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
-            ReadError::Damaged { .. }
-            | ReadError::Manifest(_)
+            // All that arrives is checked on the way, so what is wrong now was changed on this disk.
+            ReadError::Pack { .. } | ReadError::Damaged { .. } | ReadError::Setup(_) => {
+                ErrorCode::Disk
+            }
+            ReadError::Manifest(_)
             | ReadError::Entries(_)
             | ReadError::Unsound(_)
             | ReadError::LongEntry { .. } => ErrorCode::Untrusted,
@@ -357,5 +360,26 @@ impl Failure {
             )
             .hint("pull the version again"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_pack_is_a_failure_of_this_disk() {
+        let pack = BlobId::from_bytes([1; 32]);
+        let cut = ReadError::Pack {
+            pack,
+            source: io::ErrorKind::UnexpectedEof.into(),
+        };
+        let flipped = StoreError::Corrupt { id: pack };
+        for failure in [Failure::from(cut), Failure::from(flipped)] {
+            let error = failure.api();
+            assert_eq!(error.code, ErrorCode::Disk, "{error:?}");
+            let hint = error.hint.as_deref().unwrap_or_default();
+            assert!(hint.contains("`podsync verify --repair`"), "{hint}");
+        }
     }
 }

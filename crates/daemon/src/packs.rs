@@ -17,7 +17,7 @@ use podsync_pack::{NeededUnits, PackReader, PackSink, ReadError, Version, table_
 use podsync_store::{BlobReader, Blobs, Holding, PackWriter, Pin, StoreError};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::error::Failure;
+use crate::{error::Failure, tasks::Tasks};
 
 /// Packs kept open at once: far below a process's limit of open files.
 const MAX_OPEN: usize = 64;
@@ -101,6 +101,8 @@ pub(crate) fn held_inputs(blob: BlobId, holding: Holding) -> Vec<Input> {
 pub(crate) struct NewPacks {
     blobs: Blobs,
     runtime: Handle,
+    /// Deleting is one of them, so a daemon that ends waits for it.
+    tasks: Tasks,
     draft: Option<PackWriter>,
     /// The pack that is being synced and taken in.
     settling: Option<JoinHandle<io::Result<Pin>>>,
@@ -111,10 +113,11 @@ pub(crate) struct NewPacks {
 
 impl NewPacks {
     /// Must be made within the runtime, and used outside of its async threads.
-    pub(crate) fn new(blobs: Blobs) -> Self {
+    pub(crate) fn new(blobs: Blobs, tasks: Tasks) -> Self {
         Self {
             blobs,
             runtime: Handle::current(),
+            tasks,
             draft: None,
             settling: None,
             pins: Vec::new(),
@@ -162,7 +165,10 @@ impl Drop for NewPacks {
     fn drop(&mut self) {
         if !self.unneeded.is_empty() {
             let leaving = self.leave();
-            self.runtime.spawn(leaving);
+            let runtime = self.runtime.clone();
+            // It may be dropped on a thread outside of the runtime.
+            let _runtime = runtime.enter();
+            self.tasks.tidy(leaving);
         }
     }
 }

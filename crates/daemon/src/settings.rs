@@ -115,6 +115,11 @@ impl Settings {
         for (key, value) in &environment {
             Self::check_variable(key, value)?;
         }
+        if file.is_dir() {
+            let text = format!("settings: {} is a folder", file.display());
+            return Err(ApiError::new(ErrorCode::Invalid, text)
+                .hint("put a file in its place, or remove it"));
+        }
         let wrong = |error: config::ConfigError| {
             ApiError::new(ErrorCode::Invalid, format!("settings: {error}")).hint(format!(
                 "mend {}; docs/operations.md lists every key",

@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -47,6 +48,8 @@ use crate::{
 
 /// The grace period: how long a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+/// How much longer a command's own daemon may delete what an interrupted save wrote. A second interrupt ends it.
+const TIDYING_GRACE: Duration = Duration::from_secs(24);
 
 /// A daemon and what it takes to end it.
 pub struct Running {
@@ -327,7 +330,15 @@ fn serve(
             ErrorCode::Disk,
             format!("cannot listen at {}: {error}", socket.display()),
         )
-        .hint("choose a home whose path is shorter, on a file system that has sockets")
+        .hint(match error.kind() {
+            io::ErrorKind::InvalidInput => "choose a home whose path is shorter".to_owned(),
+            io::ErrorKind::AddrInUse => {
+                format!("{} is no socket: remove it", socket.display())
+            }
+            _ => {
+                "choose a home that you may write to, on a file system that has sockets".to_owned()
+            }
+        })
     };
     let folder = socket.parent().unwrap_or(socket);
     own_folder(folder, home).map_err(failed)?;
@@ -410,10 +421,13 @@ impl Running {
                 tracing::warn!(%error, "the store did not close cleanly; podsync repairs it at the next start");
             }
         };
-        if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
-            .await
-            .is_err()
-        {
+        let mut graceful = pin!(graceful);
+        let ended = tokio::time::timeout(SHUTDOWN_GRACE, &mut graceful).await;
+        if ended.is_err() {
+            if daemon.status.lifetime == Lifetime::Transient {
+                // The next command may be days away.
+                let _ = tokio::time::timeout(TIDYING_GRACE, daemon.tasks.tidied()).await;
+            }
             tracing::warn!(
                 "some tasks did not end in time; everything that podsync acknowledged is on the disk"
             );

@@ -27,6 +27,8 @@ impl Lifetime {
 pub(crate) struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
+    /// Those that leave files behind if the process ends before them.
+    tidying: TaskTracker,
 }
 
 impl Tasks {
@@ -44,7 +46,12 @@ impl Tasks {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        self.tracker.spawn_blocking(work)
+        self.tidying.spawn_blocking(work)
+    }
+
+    /// Deletes what an unfinished task wrote.
+    pub(crate) fn tidy(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tidying.spawn(task);
     }
 
     pub(crate) fn begin_stop(&self) {
@@ -55,5 +62,12 @@ impl Tasks {
     pub(crate) async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+        self.tidied().await;
+    }
+
+    /// Resolves when no task is left that would leave files behind.
+    pub(crate) async fn tidied(&self) {
+        self.tidying.close();
+        self.tidying.wait().await;
     }
 }

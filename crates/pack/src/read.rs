@@ -53,8 +53,9 @@ impl ReadError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Pack { .. } => "pull the version again",
-            Self::Damaged { .. } => "pull the version again",
+            Self::Pack { .. } | Self::Damaged { .. } => {
+                "`podsync verify --repair` fetches what is damaged on this disk again"
+            }
             Self::Manifest(..) => "ask its publisher to save it again",
             Self::Entries(..) => "ask its publisher to save it again",
             Self::Unsound(..) => "ask its publisher to save it again",

@@ -20,6 +20,7 @@ use std::{
     fs,
     future::Future,
     io,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{
         Arc,
@@ -29,7 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iroh_blobs::{
     BlobFormat, Hash,
     api::{
@@ -52,13 +53,19 @@ pub use self::{
     reader::BlobReader,
 };
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
-use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all};
+use crate::{
+    Holding, Home, Remedy, StoreError, database::Database, holdings::Holdings, home::close_all,
+    write_atomic,
+};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// The most bytes that opening the store writes.
 const OPENING_LEN: u64 = 2 << 20;
+
+/// The store's own database, in its folder.
+const RECORDS: &str = "blobs.db";
 
 /// The blobs of a home. Clones share them.
 #[derive(Debug, Clone)]
@@ -76,11 +83,26 @@ pub struct Blobs {
 impl Blobs {
     /// Opens the blobs, removes leftovers of a crash, and repairs incomplete records.
     pub async fn open(home: &Home) -> Result<Self, StoreError> {
+        let opened = Self::open_sound(home).await;
+        let Err(StoreError::Io { .. } | StoreError::Closed) = &opened else {
+            return opened;
+        };
+        // The store reports damage to its records only as text, or by ending.
+        match Self::examine_records(home) {
+            Err(damage @ StoreError::Damaged { .. }) => Err(damage),
+            _ => opened,
+        }
+    }
+
+    async fn open_sound(home: &Home) -> Result<Self, StoreError> {
         let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
-        let records = root.join("blobs.db");
-        recovery::refuse_empty(&records)?;
+        let records = root.join(RECORDS);
+        if records.exists() {
+            let path = records.clone();
+            blocking(move || Database::try_open(&path, Remedy::Blobs)).await?;
+        }
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
@@ -90,18 +112,17 @@ impl Blobs {
             inline_max: options.inline.max_data_inlined,
         });
         folders.sweep_unfinished()?;
-        let store = FsStore::load_with_opts(records.clone(), options)
-            .await
-            .map_err(|e| {
-                // The store reports this only as text.
-                let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
-                let e = match full {
-                    true => io::ErrorKind::StorageFull.into(),
-                    false => io::Error::other(e.to_string()),
-                };
-                recovery::why_unopened(&records)
-                    .unwrap_or_else(|| StoreError::io("open", &root, OPENING_LEN, e))
-            })?;
+        // It panics on some damage.
+        let loaded = AssertUnwindSafe(FsStore::load_with_opts(records, options)).catch_unwind();
+        let store = loaded.await.map_err(|_| StoreError::Closed)?.map_err(|e| {
+            // The store reports this only as text.
+            let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
+            let e = match full {
+                true => io::ErrorKind::StorageFull.into(),
+                false => io::Error::other(e.to_string()),
+            };
+            StoreError::io("open", &root, OPENING_LEN, e)
+        })?;
         let blobs = Self {
             store,
             holdings,
@@ -124,8 +145,17 @@ impl Blobs {
 
     /// Reads and checks all records about a home's blobs, which must not be open.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
-        recovery::refuse_empty(&home.root().join("blobs/blobs.db"))?;
+        Self::examine_records(home)?;
         Holdings::examine(home)
+    }
+
+    /// Reads all of the store's own database.
+    fn examine_records(home: &Home) -> Result<(), StoreError> {
+        let records = home.root().join("blobs").join(RECORDS);
+        match records.exists() {
+            true => Database::examine(&records, Remedy::Blobs),
+            false => Ok(()),
+        }
     }
 
     /// The store itself, for serving and fetching. Pin what you fetch.
@@ -214,7 +244,7 @@ impl Blobs {
 
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
     /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
-    /// that fails is deleted.
+    /// that fails is mended if there is a good copy, and deleted otherwise.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
@@ -222,6 +252,9 @@ impl Blobs {
         match self.check(id, Holding { len, units: left }).await {
             Ok(()) => Ok(held | left),
             Err(StoreError::Corrupt { .. }) => {
+                if self.mend(id, len).await? {
+                    return Ok(Units::whole(len));
+                }
                 tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
                 self.evict(id).await?;
                 Ok(Units::NONE)
@@ -235,6 +268,25 @@ impl Blobs {
     pub async fn doubt(&self, id: BlobId) -> Result<(), StoreError> {
         self.refuse_closed()?;
         self.delete(BTreeSet::from([id])).await
+    }
+
+    /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
+    /// first. False if there is no such file, or no good copy.
+    pub async fn mend(&self, id: BlobId, len: u64) -> Result<bool, StoreError> {
+        self.refuse_closed()?;
+        let path = self.folders.pack(&id);
+        if len > self.folders.inline_max || !path.exists() {
+            return Ok(false);
+        }
+        let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
+            return Ok(false);
+        };
+        if BlobId::of(&bytes) != id {
+            return Ok(false);
+        }
+        blocking(move || write_atomic(&path, &bytes, 0o600)).await?;
+        self.mark_held(id, len).await?;
+        Ok(true)
     }
 
     /// The units of a blob of `len` bytes that are here, held or just arrived.
@@ -394,10 +446,14 @@ impl Blobs {
                 EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
             }
         }
-        if found == units.byte_len(len) {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt { id })
+        if found != units.byte_len(len) {
+            return Err(StoreError::Corrupt { id });
+        }
+        // Of a small pack the store has checked the copy in its database, and readers use the file.
+        let folders = self.folders.clone();
+        match len <= folders.inline_max {
+            true => blocking(move || folders.check_small_pack(id)).await,
+            false => Ok(()),
         }
     }
 

@@ -17,8 +17,9 @@ use crate::shell::shell_word;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes",
-        path.display()
+        "the disk is full: {}{}",
+        path.display(),
+        more(.needed)
     )]
     DiskFull { path: PathBuf, needed: u64 },
     #[error("cannot {action} {}: {source}", path.display())]
@@ -158,7 +159,7 @@ impl StoreError {
             Self::Damaged { remedy, path, .. } => return Some(remedy.text(path)),
             Self::NotHeld { .. } => "pull the version that needs it",
             Self::PartlyHeld { .. } => "pull the version that needs them",
-            Self::Corrupt { .. } => "evict it and fetch it again",
+            Self::Corrupt { .. } => "`podsync verify --repair` fetches it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
             Self::InUse { path } => {
@@ -245,6 +246,28 @@ impl StoreError {
 /// A file that was cut.
 const TOO_SHORT: &str = "it ends too early: a part of it is missing";
 
+/// ` needs about 37.9 MB more`. Nothing if that is not known.
+fn more(needed: &u64) -> String {
+    let needed = *needed;
+    let mut size = (needed.saturating_mul(10), "bytes");
+    for unit in ["kB", "MB", "GB", "TB"] {
+        if size.0 < 10_000 {
+            break;
+        }
+        size = (size.0 / 1000, unit);
+    }
+    match needed {
+        0 => String::new(),
+        ..1000 => format!(" needs about {needed} bytes more"),
+        _ => format!(
+            " needs about {}.{} {} more",
+            size.0 / 10,
+            size.0 % 10,
+            size.1
+        ),
+    }
+}
+
 /// Whether `error` or one of its causes means that no space or quota is left.
 fn is_disk_full(error: &io::Error) -> bool {
     let full = |error: &io::Error| {
@@ -309,6 +332,20 @@ mod tests {
             let told = remedy.text(&home.join(file));
             assert!(told.contains(command), "{told}");
         }
+    }
+
+    #[test]
+    fn the_room_that_is_lacking_is_told_in_peoples_units() {
+        let full = |needed| {
+            let path = PathBuf::from("/x");
+            StoreError::DiskFull { path, needed }.to_string()
+        };
+        assert_eq!(
+            full(37_879_808),
+            "the disk is full: /x needs about 37.8 MB more"
+        );
+        assert_eq!(full(512), "the disk is full: /x needs about 512 bytes more");
+        assert_eq!(full(0), "the disk is full: /x");
     }
 
     #[test]

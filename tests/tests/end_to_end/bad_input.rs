@@ -12,7 +12,7 @@ const INVALID: i32 = 2;
 const UNCONFIRMED: i32 = 15;
 const NOT_FOUND: i32 = 3;
 const AMBIGUOUS: i32 = 4;
-const UNTRUSTED: i32 = 6;
+const DISK: i32 = 10;
 const UNREACHABLE: i32 = 7;
 
 #[test]
@@ -221,7 +221,7 @@ fn flipped_bytes_on_disk_are_noticed() -> Result<()> {
     }
     let out = alice.scratch("out");
     let answer = alice.run(&["export", "orders", &out.to_string_lossy()])?;
-    assert_eq!(answer.code, Some(UNTRUSTED), "{answer:?}");
+    assert_eq!(answer.code, Some(DISK), "{answer:?}");
     assert!(!out.exists(), "half a state was left behind");
     Ok(())
 }

@@ -290,6 +290,24 @@ fn nobody_is_left(home: &Home) -> Result<()> {
 }
 
 #[test]
+fn what_stands_in_the_daemons_way_is_named() -> Result<()> {
+    for name in ["daemon.log", "run/podsync.sock"] {
+        let alice = Home::new("alice")?;
+        alice.found("payments")?;
+        let path = alice.path().join(name);
+        if path.symlink_metadata().is_ok() {
+            std::fs::remove_file(&path)?;
+        }
+        std::fs::create_dir_all(&path)?;
+        let (found, told) = in_the_background(&alice.path(), &[])?;
+        ensure!(found == Some(DISK), "{name}: {found:?} {told}");
+        ensure!(told.contains(name) && !told.contains("shorter"), "{told}");
+        nobody_is_left(&alice)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;

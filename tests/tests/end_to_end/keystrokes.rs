@@ -316,6 +316,27 @@ fn unseen(home: &Home, arguments: &[&str], silent: bool) -> Result<Output> {
 }
 
 #[test]
+fn a_secret_reaches_stderr_where_stdout_shows_nothing() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let mut command = alice.typed(&["team", "create", "payments", "--as", "alice"])?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(text(&output).contains("podsync-recovery1-"), "{output:?}");
+    let mut command = alice.typed(&["team", "invite"])?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    ensure!(output.status.code() == Some(DISK), "{output:?}");
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(open == serde_json::json!([]), "{open}");
+    Ok(())
+}
+
+#[test]
 fn a_secret_that_was_not_shown_is_shown_again_or_taken_back() -> Result<()> {
     let alice = Home::new("alice")?;
     let create = ["team", "create", "payments", "--as", "alice"];

@@ -10,7 +10,7 @@ use podsync_tests::kit::{Home, fill, finish, same_tree, size_of};
 
 use crate::share::alice_and_bob;
 
-const UNTRUSTED: i32 = 6;
+const DISK: i32 = 10;
 const UNREACHABLE: i32 = 7;
 const MIB: usize = 1 << 20;
 
@@ -182,8 +182,8 @@ fn what_the_own_disk_damaged_is_pulled_again() -> Result<()> {
     let out = bob.scratch("damaged");
     let told = bob
         .run(&["export", "orders", &out.to_string_lossy()])?
-        .failed(UNTRUSTED)?;
-    ensure!(told.contains("pull the version again"), "{told}");
+        .failed(DISK)?;
+    ensure!(told.contains("`podsync verify --repair`"), "{told}");
     ensure!(!out.exists(), "half a state was left behind");
     let pulled = bob.run(&["pull", "orders"])?.ok()?;
     ensure!(pulled["fetched"].as_u64() <= whole, "{pulled}");

@@ -81,10 +81,8 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
         ..Dashboard::default()
     };
     for team in &status.teams {
-        let client = Client::new(
-            &podsync_daemon::socket_path(home),
-            choice_of(team, &status)?,
-        )?;
+        let choice = TeamChoice::Id(team.id.to_string());
+        let client = Client::new(&podsync_daemon::socket_path(home), choice)?;
         let mut now = team_now(&client, team, dashboard.last_look_ms).await?;
         now.waiting
             .extend(team.hub.as_ref().and_then(|hub| unsent(hub, &status)));
@@ -92,21 +90,6 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
     }
     dashboard.next = next(&dashboard);
     Ok(dashboard)
-}
-
-/// Two teams of one name are told apart by the beginning of their ids.
-fn choice_of(team: &node::TeamStatus, status: &node::Status) -> Result<TeamChoice, ApiError> {
-    let mut others = status.teams.iter().filter(|other| other.id != team.id);
-    if !others.any(|other| other.name == team.name) {
-        return Ok(TeamChoice::Named(team.name.clone()));
-    }
-    let id = TeamName::new(team.id.short()).map_err(|error| {
-        ApiError::new(
-            ErrorCode::Internal,
-            format!("a team's id is no name: {error}"),
-        )
-    })?;
-    Ok(TeamChoice::Named(id))
 }
 
 async fn team_now(

@@ -33,11 +33,18 @@ pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiErro
         sources: export.wait.sources(),
     };
     let exported = call(context, Needs::Network, &request).await?;
-    context.printer.result(&exported, |exported| {
+    let shown = context.printer.result(&exported, |exported| {
         format!(
             "Wrote {} to {}.",
             exported.reference,
             exported.path.display()
         )
+    });
+    // The same command again would find the file.
+    let path = exported.path.display();
+    shown.map_err(|error| {
+        error.hint(format!(
+            "{path} is written all the same: don't export it again"
+        ))
     })
 }

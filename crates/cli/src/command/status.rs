@@ -164,6 +164,11 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
             .printer
             .note("There are no teammates yet. `podsync team invite` prints a ticket for one.");
     }
+    let status = context.status().await?;
+    let warnings = status.iter().flat_map(|status| &status.warnings);
+    for warning in warnings.filter(|warning| warning.starts_with(podsync_daemon::CUT_OFF)) {
+        context.printer.warn(warning);
+    }
     let whole = context.global.verbose > 0;
     context
         .printer

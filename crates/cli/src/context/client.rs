@@ -54,11 +54,9 @@ impl<'a> Connection<'a> {
             context.refuse_other_program(&status)?;
             client.call(&node::Stop {}).await?;
             podsync_daemon::wait_until_free(&home).await?;
-            if context.has_service() {
-                // The daemon keeps running as before, whatever this command needs.
-                context.start_daemon(&client).await?;
-                return Ok(over(client, None));
-            }
+            // A daemon runs after it as before, whatever this command needs.
+            context.start_daemon(&client).await?;
+            return Ok(over(client, None));
         }
         initialised(&home)?;
         let global = &context.global;

@@ -10,6 +10,7 @@ pub(crate) struct Course(Mutex<Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     has_called: bool,
+    is_cut_short: bool,
     stages: Vec<Stage>,
     agreed: Vec<Consent>,
 }
@@ -27,6 +28,15 @@ impl Course {
     /// Whether somebody said yes to this when they were asked.
     pub(crate) fn has_agreed(&self, consent: Consent) -> bool {
         self.lock().agreed.contains(&consent)
+    }
+
+    /// Whether the process ends before its daemon has tidied up.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.lock().is_cut_short
+    }
+
+    pub(crate) fn note_cut_short(&self) {
+        self.lock().is_cut_short = true;
     }
 
     pub(crate) fn note_call(&self) {

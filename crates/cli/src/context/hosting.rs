@@ -1,6 +1,7 @@
 //! Starting a daemon: in the background, or in this process for a robot.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -65,7 +66,12 @@ pub(super) async fn start_in_background(
     printer: &Printer,
 ) -> Result<node::Status, ApiError> {
     let log = rolling::path(home);
-    let mut daemon = spawn(home, &log).map_err(|error| {
+    let file = rolling::open_file(&log).map_err(|error| {
+        let text = format!("podsync cannot write to {}: {error}", log.display());
+        ApiError::new(ErrorCode::Disk, text)
+            .hint("check that it is a file, and that you may write to it and to its folder")
+    })?;
+    let mut daemon = spawn(home, file).map_err(|error| {
         ApiError::new(
             ErrorCode::NoDaemon,
             format!("podsync cannot start the daemon: {error}"),
@@ -102,8 +108,7 @@ pub(super) async fn start_in_background(
     Ok(status)
 }
 
-fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
-    let log = rolling::open_file(log)?;
+fn spawn(home: &Path, log: File) -> std::io::Result<Child> {
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command
         .args(["--json", "daemon", "--log-file", "--home"])

@@ -1,11 +1,14 @@
 //! One progress bar for whatever a call reports: bytes, rate, time left, providers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use podsync_api::{Progress, Stage};
 
-use super::{Printer, printable};
+use super::{Printer, bytes, printable};
+
+/// How often a line says how far it is where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(15);
 
 /// How often what waits is drawn, so that it is seen to be alive.
 const TICK: Duration = Duration::from_millis(120);
@@ -16,6 +19,8 @@ pub(crate) struct Bar<'a> {
     stage: Option<Stage>,
     line: Option<Line>,
     waiting: Option<String>,
+    /// When the last line was printed.
+    told: Instant,
 }
 
 impl<'a> Bar<'a> {
@@ -30,6 +35,7 @@ impl<'a> Bar<'a> {
             stage: None,
             line: None,
             waiting: None,
+            told: Instant::now(),
         }
     }
 
@@ -66,6 +72,11 @@ impl<'a> Bar<'a> {
             let line = printable(reason);
             self.bar.suspend(|| self.printer.note(&line));
             self.waiting = Some(reason.clone());
+            self.told = Instant::now();
+        }
+        if self.printer.tells_lines() && self.told.elapsed() >= LINE_EVERY {
+            self.printer.note(in_words(progress));
+            self.told = Instant::now();
         }
         self.bar
             .set_message(printable(&progress.providers.join(", ")));
@@ -115,6 +126,15 @@ impl<'a> Spinner<'a> {
     pub(crate) fn end(&self) {
         self.bar.disable_steady_tick();
         self.bar.finish_and_clear();
+    }
+}
+
+/// `uploading 12.00 MB of 100.00 MB`.
+fn in_words(progress: &Progress) -> String {
+    let (stage, done) = (name(progress.stage), bytes(progress.done));
+    match progress.total {
+        Some(total) => format!("{stage} {done} of {}", bytes(total)),
+        None => format!("{stage} {done}"),
     }
 }
 
@@ -274,5 +294,13 @@ mod tests {
         );
         let nothing_yet = drawn(&Progress::new(Stage::Finding, 0, None));
         assert!(!nothing_yet.contains("0 B"), "{nothing_yet}");
+    }
+
+    #[test]
+    fn a_line_says_how_far_it_is_where_there_is_no_bar() {
+        let known = Progress::new(Stage::Uploading, 12_000_000, Some(100_000_000));
+        assert_eq!(in_words(&known), "uploading 12.00 MB of 100.00 MB");
+        let unknown = Progress::new(Stage::Reading, 1000, None);
+        assert_eq!(in_words(&unknown), "reading 1.00 kB");
     }
 }

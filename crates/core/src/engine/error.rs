@@ -27,13 +27,16 @@ pub enum EngineError {
     #[error("this is a robot's token, not a ticket to join with")]
     RobotTicket,
     #[error(
-        "no member that can let this device in answered within {seconds} s{}",
+        "no member that can let this device in answered within {seconds} s{}{}",
+        of_no_member(.stranger),
         .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
     NobodyWitnessed {
         seconds: u64,
         /// Why the hub that the ticket names was not reached.
         hub: Option<String>,
+        /// A device answered that doesn't know the team, or doesn't list this device.
+        stranger: bool,
         /// A device was asked and did not answer: it may have written the join, so this device may
         /// be a member already.
         may_be_in: bool,
@@ -89,6 +92,14 @@ pub enum EngineError {
     LocalDisk,
     #[error("the transfer was cancelled")]
     Cancelled,
+}
+
+/// What is said of a device that answered and doesn't know the team.
+fn of_no_member(stranger: &bool) -> &'static str {
+    match stranger {
+        true => "; the device that answered is not of this team",
+        false => "",
+    }
 }
 
 impl EngineError {

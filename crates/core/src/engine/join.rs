@@ -462,11 +462,15 @@ impl PendingJoin {
 
     /// The error to report at the deadline. A witness that was not reached has not refused.
     fn never_let_in(&self) -> EngineError {
-        // The refusal of a stranger on the LAN or of a busy member says nothing about the ticket.
+        // The refusal of a stranger or of a busy member says nothing about the ticket. A member shows a removed
+        // device the signed operation.
         let says_nothing = |why: &RefusedReason| {
             matches!(
                 why,
-                RefusedReason::UnknownTeam | RefusedReason::Busy | RefusedReason::CannotWitness
+                RefusedReason::NotListed
+                    | RefusedReason::UnknownTeam
+                    | RefusedReason::Busy
+                    | RefusedReason::CannotWitness
             )
         };
         if let Some(why) = self.refused.filter(|why| !says_nothing(why)) {
@@ -478,11 +482,19 @@ impl PendingJoin {
                 return EngineError::NotLetInByHub(why.clone());
             }
             Some(HubJoinFailure::NotReached(why)) => Some(why.clone()),
+            // It was asked and is silent.
+            None if self.unanswered.contains(&Witness::Hub) => {
+                let hub = self.ticket.hubs().next().unwrap_or_default();
+                Some(format!("the hub at {hub} does not answer"))
+            }
             None => None,
         };
         EngineError::NobodyWitnessed {
             seconds,
             hub,
+            stranger: self.refused.is_some_and(|why| {
+                matches!(why, RefusedReason::NotListed | RefusedReason::UnknownTeam)
+            }),
             may_be_in: !self.unanswered.is_empty(),
         }
     }

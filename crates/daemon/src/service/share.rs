@@ -263,7 +263,7 @@ impl Share {
         let meter = Meter::new(Arc::clone(context), Stage::Sharing, None);
         let (reader, mut sink) = (
             HeldPacks::new(self.blobs.clone()),
-            NewPacks::new(self.blobs.clone()),
+            NewPacks::new(self.blobs.clone(), self.tasks.clone()),
         );
         let spool = self.home.tmp();
         let named = pack_ids(&manifest);

@@ -19,6 +19,7 @@ use crate::{
     node::handle::Node,
     persisted::Persisted,
     program::Program,
+    reach::{CUT_OFF, Reach},
     service::{
         autosave::{self, list::Autosaves},
         follow::{self, list::Follows},
@@ -100,7 +101,7 @@ impl Status {
             let holding = self.blobs.held(blob).map_err(Failure::from)?;
             bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
         }
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> = self.cut_off().into_iter().collect();
         for team in &teams {
             match team.role {
                 None if team.left => warnings.push(format!(
@@ -162,6 +163,16 @@ impl Status {
 }
 
 impl Status {
+    /// The warning of a machine without a network.
+    fn cut_off(&self) -> Option<String> {
+        let reach = Reach {
+            settings: Arc::clone(&self.settings),
+            listening: Arc::clone(&self.listening),
+        };
+        let warning = || format!("{CUT_OFF}; check this machine's network");
+        reach.is_cut_off().then(warning)
+    }
+
     async fn hub_status(&self, team: TeamId) -> Result<Option<node::HubStatus>, Failure> {
         let url = self
             .node

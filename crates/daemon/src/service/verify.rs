@@ -19,7 +19,7 @@ use podsync_store::{Blobs, StoreError};
 
 use crate::{
     call::{Context, Handle},
-    error::Failure,
+    error::{Failure, Stopped},
     node::handle::Node,
     packs::HeldPacks,
     service::{
@@ -56,7 +56,7 @@ impl Handle<disk::Verify> for Verify {
     ) -> Result<disk::Verified, Failure> {
         let team = team_of(&self.node, &context).await?;
         if call.bucket {
-            let verified = self.bucket.verify(team, &call, &context).await;
+            let verified = self.verify_bucket(team, &call, &context).await;
             // Blobs that were fetched only for the bucket's repair needn't stay.
             if call.repair {
                 self.tasks.spawn(self.holdings.clone().collect_garbage());
@@ -102,6 +102,26 @@ struct Checked {
 }
 
 impl Verify {
+    async fn verify_bucket(
+        &self,
+        team: TeamId,
+        call: &disk::Verify,
+        context: &Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
+        let hub = self.bucket.hubs.hub(team).await?;
+        let url = hub.map_or_else(String::new, |hub| hub.url().to_owned());
+        let waiting = Progress {
+            waiting: Some(format!(
+                "waiting: neither the hub at {url} nor its bucket answers"
+            )),
+            ..Progress::new(Stage::Verifying, 0, None)
+        };
+        tokio::select! {
+            verified = self.bucket.verify(team, call, context) => verified,
+            () = context.say_while_quiet(&waiting) => Err(Stopped.into()),
+        }
+    }
+
     async fn versions_meant(
         &self,
         team: TeamId,
@@ -216,6 +236,12 @@ impl Verify {
         wait_s: u64,
         context: &Arc<Context>,
     ) -> Result<(), Failure> {
+        self.mend(held).await?;
+        if self.blobs.held(held.sealed.blob.id)?.is_some()
+            && self.holdings.held_whole(team, version).await?.is_some()
+        {
+            return Ok(());
+        }
         if held.checkpoint.is_some() {
             return Err(bytes_gone(&self.name_of(team, version, held).await).into());
         }
@@ -229,6 +255,17 @@ impl Verify {
             )
             .await
             .map(drop)
+    }
+
+    /// Mends damaged packs of which this machine has a second copy.
+    async fn mend(&self, held: &HeldVersion) -> Result<(), Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        for pack in &manifest.packs {
+            if self.blobs.held(pack.id)?.is_none() && self.blobs.mend(pack.id, pack.len).await? {
+                self.holdings.offer_blob(pack.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A pull of a held version doesn't check its sealed manifest. So if only the manifest is damaged, the version

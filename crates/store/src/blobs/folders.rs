@@ -103,6 +103,16 @@ impl Folders {
         sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
     }
 
+    /// Reads the file of a small pack, if it has one, and compares it with its hash.
+    pub(super) fn check_small_pack(&self, id: BlobId) -> Result<(), StoreError> {
+        let path = self.pack(&id);
+        match fs::read(&path) {
+            Ok(bytes) if BlobId::of(&bytes) != id => Err(StoreError::Corrupt { id }),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::read(&path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn open(
         &self,
         id: &BlobId,

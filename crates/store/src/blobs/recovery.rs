@@ -2,17 +2,12 @@
 //!
 //! It runs before other code can use the store, so blobs that are unknown now belong to nobody.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Read},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io};
 
 use iroh_blobs::api::blobs::BlobStatus;
 
 use super::{Blobs, folders::id_of};
-use crate::{Holding, Home, Remedy, StoreError, holdings::Holdings, write_atomic};
+use crate::{Holding, Home, StoreError, holdings::Holdings, write_atomic};
 
 /// This file exists while holdings are being rebuilt.
 const NOTING: &str = "held.unfinished";
@@ -26,36 +21,6 @@ pub(super) fn is_unnoted(home: &Home) -> Result<bool, StoreError> {
     }
     write_atomic(&noting, b"", 0o600)?;
     Ok(true)
-}
-
-/// Refuses an empty file: the store would treat it as new and forget every blob.
-pub(super) fn refuse_empty(records: &Path) -> Result<(), StoreError> {
-    match records.metadata() {
-        Ok(metadata) if metadata.len() == 0 => Err(damaged(records, "it is empty")),
-        _ => Ok(()),
-    }
-}
-
-/// The damage, if that is why the store did not open.
-pub(super) fn why_unopened(records: &Path) -> Option<StoreError> {
-    let mut start = [0; MAGIC.len()];
-    let read = File::open(records).and_then(|mut file| file.read_exact(&mut start));
-    let is_database = match read {
-        Ok(()) => start == MAGIC,
-        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
-    };
-    (!is_database).then(|| damaged(records, "it is not a database"))
-}
-
-/// What every file of redb begins with.
-const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-
-fn damaged(records: &Path, what: &str) -> StoreError {
-    StoreError::Damaged {
-        path: records.to_owned(),
-        what: what.to_owned(),
-        remedy: Remedy::Blobs,
-    }
 }
 
 impl Blobs {

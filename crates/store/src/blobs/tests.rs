@@ -354,6 +354,72 @@ async fn a_flipped_byte_is_noticed_and_the_blob_can_be_fetched_again() {
     home.close().await;
 }
 
+/// The store has the bytes of a small pack in its database too. Readers use the file, so both are checked.
+#[tokio::test]
+async fn a_damaged_small_pack_is_noticed_and_mended_only_from_a_checked_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, 9000);
+    let (id, len) = (BlobId::of(&saved), saved.len() as u64);
+    drop(home.adopt(&saved).await);
+    let path = home.blobs.folders.pack(&id);
+    let is_damaged = async || {
+        let checked = home.blobs.verify(id).await;
+        matches!(checked, Err(StoreError::Corrupt { .. }))
+    };
+    flip(&path, 5000);
+    assert!(is_damaged().await);
+    home.blobs.doubt(id).await.unwrap();
+    let units = home.blobs.resume(id, len).await.unwrap();
+    assert_eq!(units, Units::whole(len));
+    assert_eq!(home.read(id).await, saved);
+    home.blobs.verify(id).await.unwrap();
+
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    assert!(is_damaged().await);
+    assert!(home.blobs.mend(id, len).await.unwrap());
+    assert_eq!(home.read(id).await, saved);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn damaged_records_are_damage_with_a_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    for seed in 0..40 {
+        drop(home.adopt(&bytes(seed, 9000)).await);
+    }
+    home.close().await;
+    let records = folder.path().join("blobs/blobs.db");
+    let sound = std::fs::read(&records).unwrap();
+    let cut = sound[..sound.len() / 2].to_vec();
+    let mut flipped = sound.clone();
+    for byte in flipped[4096..].iter_mut().step_by(64) {
+        *byte ^= 0x55;
+    }
+    let examined = |home: &Home, damaged: &[u8]| {
+        std::fs::write(&records, damaged).unwrap();
+        let error = Blobs::examine(home).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    };
+    examined(&Home::open(folder.path(), "a test").unwrap(), &flipped);
+    for damaged in [Vec::new(), b"no database".to_vec(), cut] {
+        let home = Home::open(folder.path(), "a test").unwrap();
+        examined(&home, &damaged);
+        std::fs::write(&records, &damaged).unwrap();
+        let error = Blobs::open(&home).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("blobs.damaged"));
+    }
+    std::fs::write(&records, &sound).unwrap();
+    Opened::at(folder.path()).await.close().await;
+}
+
 #[tokio::test]
 async fn a_file_cut_short_is_not_read() {
     let folder = tempfile::tempdir().unwrap();

@@ -408,6 +408,50 @@ fn it_is_told_when_nobody_who_is_connected_lets_a_newcomer_in() {
     ));
 }
 
+/// An address may have gone to another daemon. What that one says about the team, nobody of the team has signed.
+#[test]
+fn a_stranger_at_the_address_has_refused_nothing() {
+    let (_, _, ticket) = founder();
+    for why in [RefusedReason::NotListed, RefusedReason::UnknownTeam] {
+        let mut newcomer = Home::new(2);
+        let device = DeviceSecret::from_seed([8; 32]).id();
+        newcomer.give(Input::Connected { device });
+        let asked = newcomer
+            .join(&ticket)
+            .iter()
+            .find_map(|output| match output {
+                Output::Request { id, .. } => Some(*id),
+                _ => None,
+            });
+        newcomer.give(Input::Response {
+            id: asked.unwrap(),
+            result: Ok(ResponseIn::MembershipRefused(why)),
+        });
+        let end = newcomer.pass(Duration::from_secs(30));
+        let Some(Err(error @ EngineError::NobodyWitnessed { .. })) = reply(&end) else {
+            panic!("{why} ended the join: {end:?}");
+        };
+        assert!(error.to_string().contains("is not of this team"), "{error}");
+    }
+}
+
+#[test]
+fn a_hub_that_takes_the_question_and_stays_silent_is_named() {
+    let (_, _, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let mut asked = newcomer.join(&ticket);
+    asked.extend(newcomer.pass(Duration::from_secs(5)));
+    let is_asked = |output: &Output| matches!(output, Output::JoinAtHub { .. });
+    assert!(asked.iter().any(is_asked));
+    let end = newcomer.pass(Duration::from_secs(30));
+    let Some(Err(error @ EngineError::NobodyWitnessed { .. })) = reply(&end) else {
+        panic!("{end:?}");
+    };
+    let hub = ticket.hubs().next().unwrap();
+    let named = format!("the hub at {hub} does not answer");
+    assert!(error.to_string().contains(&named), "{error}");
+}
+
 #[test]
 fn a_hub_that_was_never_reached_has_refused_nothing() {
     let (_, team, ticket) = founder();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     call::Context,
@@ -19,6 +19,8 @@ use crate::{
 
 /// How often a waiting caller checks the hub client for failures.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long nothing may move before a waiting caller is told for whom it waits.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 
 impl HubSync {
     /// Starts the upload of what was shared. Returns whether it is in the bucket now, or `None` if the team has no
@@ -70,6 +72,7 @@ impl HubSync {
         context: &Context,
     ) -> Result<(), Failure> {
         let mut standing = hub.watch();
+        let mut moved = (Instant::now(), None);
         loop {
             // Marks the state as seen first, so that a later change wakes this again.
             let Standing {
@@ -89,7 +92,11 @@ impl HubSync {
             }
             let waiting = trouble.map(|trouble| trouble.error.to_string());
             // One attempt retries for minutes before it gives up.
-            let waiting = hub.client.failing().or(waiting);
+            if moved.1 != uploading {
+                moved = (Instant::now(), uploading);
+            }
+            let quiet = (moved.0.elapsed() >= QUIET_AFTER).then(|| silent(&hub.url, uploading));
+            let waiting = hub.client.failing().or(waiting).or(quiet);
             let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {
                 let (sent, total) = uploading.unzip();
@@ -109,7 +116,30 @@ impl HubSync {
     }
 }
 
+/// What is said of a hub or a bucket that takes requests and answers none.
+fn silent(url: &str, uploading: Option<(u64, u64)>) -> String {
+    match uploading {
+        None => format!("the hub at {url} does not answer"),
+        Some(_) => format!("neither the hub at {url} nor its bucket answers"),
+    }
+}
+
 fn cancelled() -> ApiError {
     ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
         .hint("the version is shared; the daemon goes on bringing it to the bucket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_hub_is_named_to_a_caller_that_waits() {
+        let hub = "https://hub.example";
+        assert_eq!(
+            silent(hub, None),
+            "the hub at https://hub.example does not answer"
+        );
+        assert!(silent(hub, Some((3, 9))).contains("nor its bucket answers"));
+    }
 }

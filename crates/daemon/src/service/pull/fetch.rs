@@ -21,6 +21,7 @@ use crate::{
     events::transfers::Transferring,
     hub::{state::NotSent, sync::HubSync},
     node::handle::Node,
+    reach::{CUT_OFF, Reach},
     service::{
         absent::Absent,
         find::Finder,
@@ -72,6 +73,7 @@ pub(crate) struct Fetcher {
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) finder: Finder,
     pub(crate) pause: Arc<Pause>,
+    pub(crate) reach: Reach,
 }
 
 impl Fetcher {
@@ -92,7 +94,7 @@ impl Fetcher {
             let (failure, sent) = self.transfer(fetching, wanted, total).await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(self.not_fetched(error, fetching, parts, begun).await?);
+                return Err(self.blamed(self.not_fetched(error, fetching, parts, begun).await?));
             }
         }
         for part in parts.iter().filter(|part| !part.units.is_empty()) {
@@ -229,6 +231,25 @@ impl Fetcher {
             }
         }
         Ok((lacking, has_begun))
+    }
+
+    /// Says first what is this machine's own outage.
+    fn blamed(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Api(error)
+                if error.code == ErrorCode::Unreachable && self.reach.is_cut_off() =>
+            {
+                let text = format!("{CUT_OFF}. {}", error.message);
+                Failure::Api(ApiError {
+                    message: text,
+                    hint: Some(
+                        "check this machine's network: a pull goes on where it stopped".to_owned(),
+                    ),
+                    ..error
+                })
+            }
+            other => other,
+        }
     }
 
     /// Names the providers that were asked in vain since the transfer was begun. A provider is blamed only for bytes

@@ -181,7 +181,8 @@ impl Packer {
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
         let folder = captured.source.folder();
         let _measured = folder.map(|folder| self.measure(folder, meter.total()));
-        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
+        let reader = HeldPacks::new(blobs.clone());
+        let mut sink = NewPacks::new(blobs, self.tasks.clone());
         let Captured {
             source,
             origin,
@@ -208,6 +209,11 @@ impl Packer {
             let saved =
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter);
             match (saved, known) {
+                // Nobody takes it any more.
+                (Ok(_), _) if podsync_pack::Progress::cancelled(&meter) => {
+                    sink.discard();
+                    Err(Failure::from(podsync_pack::SaveError::Cancelled))
+                }
                 (Ok(Saved::Version(state)), _) => {
                     let content = state.content;
                     Ok((parents, content, Some((state, sink))))

@@ -65,8 +65,12 @@ pub(super) async fn say_for_whom(ticket: &Ticket, context: &Context) {
     std::future::pending().await
 }
 
-/// `waiting for a member of the team at 192.168.1.5:7637, or the hub at https://hub.example`.
 fn for_whom(ticket: &Ticket) -> Option<String> {
+    places(ticket).map(|places| format!("waiting for {places}"))
+}
+
+/// `a member of the team at 192.168.1.5:7637, or the hub at https://hub.example`.
+pub(super) fn places(ticket: &Ticket) -> Option<String> {
     let mut places = Vec::new();
     for address in ticket.dialled() {
         let place = match address.split('/').collect::<Vec<_>>()[..] {
@@ -82,7 +86,7 @@ fn for_whom(ticket: &Ticket) -> Option<String> {
         (!places.is_empty()).then(|| format!("a member of the team at {}", places.join(", ")));
     let hub = ticket.hubs().next().map(|hub| format!("the hub at {hub}"));
     let whom: Vec<_> = member.into_iter().chain(hub).collect();
-    (!whom.is_empty()).then(|| format!("waiting for {}", whom.join(", or ")))
+    (!whom.is_empty()).then(|| whom.join(", or "))
 }
 
 /// Resolves when all connected devices were asked in vain.

@@ -31,7 +31,7 @@ use crate::{
         names::duration,
         team::{
             Team,
-            probe::{PROBE_EVERY, addresses, probe},
+            probe::{PROBE_EVERY, addresses, places, probe},
         },
     },
     token::Token,
@@ -120,7 +120,7 @@ impl Handle<team::Enter> for Robots {
             entered = self.come_in(ticket, wait) => entered,
             () = probe(&self.net, events, ticket) => return Err(crate::error::Stopped.into()),
         };
-        entered.map_err(told)?;
+        entered.map_err(|failure| told(failure, ticket))?;
         let (team, device) = (ticket.team, self.device);
         let named = self.node.read(move |engine| {
             let roster = engine.roster(&team)?;
@@ -212,6 +212,7 @@ impl Robots {
                         let error = EngineError::NobodyWitnessed {
                             seconds: wait.as_secs(),
                             hub: self.hubs.trouble(team).await?,
+                            stranger: false,
                             may_be_in: false,
                         };
                         return Err(error.into());
@@ -319,12 +320,16 @@ fn removed() -> Failure {
 }
 
 /// The error of a runner that wasn't admitted.
-fn told(failure: Failure) -> ApiError {
+fn told(failure: Failure, ticket: &Ticket) -> ApiError {
     let error = ApiError::from(failure);
     match error.code {
         ErrorCode::Unreachable => ApiError::new(
             ErrorCode::Unreachable,
-            format!("podsync could not reach the token's team: {}", error.message),
+            format!(
+                "podsync could not reach the token's team{}: {}",
+                places(ticket).map_or_else(String::new, |places| format!(" ({places})")),
+                error.message
+            ),
         )
         .hint(
             "podsync asks the device that made the token, at its addresses of that day, and the team's hub. One of \
