@@ -10,6 +10,7 @@ mod send;
 use std::{
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -67,7 +68,7 @@ impl Hub {
         patience: Patience,
     ) -> Result<Self, HubClientError> {
         Ok(Self(Arc::new(Inner {
-            line: Line::new(address, secret, patience)?,
+            line: Line::new(address, team, secret, patience)?,
             team,
             outboards: Mutex::default(),
         })))
@@ -94,8 +95,18 @@ impl Hub {
 
     /// What is newest, if that isn't what `etag` stands for.
     pub async fn heads(&self, etag: Option<&str>) -> Result<HeadsAnswer, HubClientError> {
+        self.heads_within(etag, Duration::ZERO).await
+    }
+
+    /// The same, as of at most this long ago: the hub then asks the bucket once for all who come meanwhile.
+    pub async fn heads_within(
+        &self,
+        etag: Option<&str>,
+        age: Duration,
+    ) -> Result<HeadsAnswer, HubClientError> {
         let mut call = Call::get(self.path("/heads"));
         call.if_none_match = etag.map(str::to_owned);
+        call.max_age = age;
         let answer = self.0.line.send(&call).await?;
         if answer.not_modified {
             self.check(

@@ -16,6 +16,7 @@ mod calls;
 mod fake;
 mod kit;
 mod mending;
+mod moved;
 mod secrets;
 mod stored;
 mod transfers;

@@ -1,5 +1,6 @@
 //! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
 
+mod moves;
 pub(crate) mod placements;
 
 use std::{
@@ -16,7 +17,7 @@ use podsync_bucket::{Hub, HubAddress};
 use podsync_core::{OpId, TeamId, TeamName, keys::DeviceSecret};
 use tokio::sync::{Notify, watch};
 
-use self::placements::Placements;
+use self::{moves::Moves, placements::Placements};
 use crate::{
     clock::Clock,
     error::{Failure, api_error},
@@ -33,6 +34,7 @@ pub(crate) struct Hubs {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
+    pub(super) moves: Moves,
     /// There is something to bring, or somebody waits.
     pub(super) wake: Notify,
 }
@@ -42,7 +44,10 @@ pub(crate) struct TeamHub {
     /// Whose it is, where this home is in the team.
     pub(super) team: Option<TeamName>,
     pub(super) events: Events,
+    /// Where it is asked.
     pub(super) url: String,
+    /// Where the roster says that it is.
+    pub(super) named: String,
     pub(super) client: Hub,
     /// What the hub said last; one question at a time.
     pub(super) polled: tokio::sync::Mutex<Polled>,
@@ -179,6 +184,7 @@ impl Hubs {
             clock,
             events,
             teams: Mutex::default(),
+            moves: Moves::default(),
             wake: Notify::new(),
         }
     }

@@ -11,6 +11,7 @@ use podsync_core::{DeviceId, TeamId};
 use podsync_net::Traffic;
 use tokio::sync::watch;
 
+pub(in crate::hub) use self::poll::Heard;
 use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
 use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
@@ -44,17 +45,19 @@ impl HubSync {
             (engine.hub_url(&team).map(str::to_owned), name)
         });
         let (url, name) = read.await?;
-        let Some(url) = url else {
+        let Some(named) = url else {
             self.hubs.lock().remove(&team);
             return Ok(None);
         };
+        let url = self.hubs.moves.place(team, &named);
         if let Some(known) = self.hubs.lock().get(&team)
             && known.url == url
+            && known.named == named
         {
             return Ok(Some(Arc::clone(known)));
         }
         let client = self.hubs.client(team, &url)?;
-        let (places, of) = (self.hubs.places.clone(), url.clone());
+        let (places, of) = (self.hubs.places.clone(), named.clone());
         let known = tokio::task::spawn_blocking(move || {
             if places.adopt(team, &of)? {
                 tracing::info!(team = %team.short(), "the team has another hub; podsync reads again what lies in its bucket");
@@ -67,6 +70,7 @@ impl HubSync {
             team: name,
             events: self.hubs.events.clone(),
             url,
+            named,
             client,
             polled: tokio::sync::Mutex::default(),
             polling: Turn::default(),
@@ -77,7 +81,9 @@ impl HubSync {
         // Two that came here at once: the one that is there stays.
         let mut teams = self.hubs.lock();
         match teams.get(&team) {
-            Some(there) if there.url == hub.url => Ok(Some(Arc::clone(there))),
+            Some(there) if there.url == hub.url && there.named == hub.named => {
+                Ok(Some(Arc::clone(there)))
+            }
             _ => {
                 teams.insert(team, Arc::clone(&hub));
                 Ok(Some(hub))
@@ -115,14 +121,18 @@ impl HubSync {
 
     /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
     pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
-        let Some(hub) = self.hub(team).await? else {
-            return Ok(());
-        };
-        let attempt = hub.begin();
-        let heard = tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub));
-        let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
-        hub.note_outcome(attempt, &outcome);
-        outcome
+        while let Some(hub) = self.hub(team).await? {
+            let attempt = hub.begin();
+            let heard =
+                tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub, Duration::ZERO));
+            let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
+            hub.note_outcome(attempt, &outcome);
+            match outcome? {
+                Heard::All => break,
+                Heard::Moved => {}
+            }
+        }
+        Ok(())
     }
 
     /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was

@@ -12,6 +12,7 @@ mod kit;
 mod lost;
 mod membership;
 mod mending;
+mod moved;
 mod program;
 mod replicas;
 mod running;
