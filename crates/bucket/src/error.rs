@@ -69,7 +69,7 @@ impl HubClientError {
             }
             Self::RoleTooLow { .. } => "ask an admin",
             Self::QuotaExceeded { .. } => {
-                "podsync uploaded nothing; ask the hub's operator for more room"
+                "podsync uploaded nothing that doesn't fit; ask the hub's operator for more room"
             }
             Self::Moved { .. } => {
                 "if that is right, an admin names the new address with `podsync team set-hub`"
@@ -193,6 +193,11 @@ impl TransferError {
 }
 
 impl TransferError {
+    /// Whether the hub has no room for what it was asked for.
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::Hub(HubClientError::QuotaExceeded { .. }))
+    }
+
     /// Whether the same may work later.
     pub fn may_pass(&self) -> bool {
         match self {

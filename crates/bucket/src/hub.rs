@@ -173,11 +173,23 @@ impl Hub {
         operation: BatchOperation,
         objects: Vec<BatchedId>,
     ) -> Result<BatchResponse, HubClientError> {
+        self.batch_of(BatchRequest {
+            operation,
+            objects,
+            following: None,
+        })
+        .await
+    }
+
+    /// The same for a whole request.
+    pub(crate) async fn batch_of(
+        &self,
+        request: BatchRequest,
+    ) -> Result<BatchResponse, HubClientError> {
         self.check(
-            objects.len() <= MAX_BATCH_OBJECTS,
+            request.objects.len() <= MAX_BATCH_OBJECTS,
             "a batch has fewer objects",
         )?;
-        let request = BatchRequest { operation, objects };
         let response: BatchResponse = self.post("/objects/batch", &request).await?;
         let asked = request.objects.iter().map(|batched| batched.id);
         let answered = response.objects.iter().map(|batched| batched.object.id);

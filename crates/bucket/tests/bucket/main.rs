@@ -17,6 +17,7 @@ mod fake;
 mod kit;
 mod mending;
 mod moved;
+mod pipelined;
 mod secrets;
 mod stored;
 mod transfers;

@@ -15,6 +15,7 @@ mod mending;
 mod moved;
 mod program;
 mod replicas;
+mod room;
 mod running;
 mod secrets;
 mod shipped;
