@@ -3,6 +3,7 @@
 //! The sides take turns, so that whatever else the machine does hits them alike: compare the ratios,
 //! which are medians over the pairs, before the rates.
 
+mod crowd;
 mod homes;
 mod measure;
 mod peers;
@@ -33,6 +34,9 @@ pub(crate) struct Bench {
     /// How many turns each side takes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
+    /// How many devices `polling` has
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1024))]
+    devices: u32,
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
@@ -59,6 +63,8 @@ enum Row {
     Instance,
     /// An upload to a bucket and a download from it, beside `aws s3 cp` and rclone
     Bucket,
+    /// Devices that ask one replica of a hub what is new
+    Polling,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
     /// A clean build and the size of what it makes, beside the commit before; only if it is named here
@@ -73,6 +79,7 @@ struct Setup {
     folder: TempDir,
     size: u64,
     pairs: u32,
+    devices: u32,
     /// What a build is measured against.
     before: String,
 }
@@ -101,6 +108,7 @@ impl Bench {
             folder,
             size,
             pairs,
+            devices: self.devices,
             before: self.before.clone(),
         };
 
@@ -161,6 +169,7 @@ impl Row {
             Self::Providers => rows::providers::measure(setup),
             Self::Instance => rows::instance::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
+            Self::Polling => rows::polling::measure(setup),
             Self::Large => rows::large::measure(setup),
             Self::Build => rows::build::measure(setup),
         }

@@ -115,10 +115,17 @@ impl Process {
 
     /// The most memory that it had resident since it began, in bytes; `None` once it has ended.
     pub(super) fn peak(self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// What it has resident now.
+    pub(super) fn resident(self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(self, of: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(of))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     }
 
@@ -172,6 +179,10 @@ impl Samples {
     pub(super) fn push(&mut self, sample: f64) {
         self.0.push(sample);
         self.0.sort_by(f64::total_cmp);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().copied()
     }
 
     pub(super) fn is_empty(&self) -> bool {

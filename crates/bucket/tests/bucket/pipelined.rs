@@ -13,7 +13,8 @@ async fn the_first_is_sent_before_the_next_is_read() {
     let packs = [bytes(1, MIB), bytes(2, MIB), bytes(3, 9)];
     let bucket = hub.bucket(team.id);
     let there = || bucket.seen().iter().filter(|seen| seen.by_url).count();
-    let uploads = stream::iter(packs.iter().enumerate()).then(async |(number, bytes)| {
+    let there = &there;
+    let uploads = stream::iter(packs.iter().enumerate()).then(|(number, bytes)| async move {
         while there() < number {
             tokio::task::yield_now().await;
         }
@@ -38,7 +39,7 @@ async fn what_does_not_fit_is_refused_before_the_first_is_sent() {
     let founder = team.client(&hub, 0);
     founder.post_operations(&team.post()).await.unwrap();
     let packs = [bytes(1, MIB), bytes(2, MIB), bytes(3, MIB)];
-    let one_by_one = stream::iter(&packs).then(async |bytes| {
+    let one_by_one = stream::iter(&packs).then(|bytes| async move {
         tokio::task::yield_now().await;
         Ok::<Upload, TransferError>(pack(bytes))
     });

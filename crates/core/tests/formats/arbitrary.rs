@@ -79,7 +79,7 @@ pub(crate) fn liveness() -> impl Strategy<Value = Liveness> {
 
 pub(crate) fn hub_moved() -> impl Strategy<Value = HubMoved> {
     let to = vec(b'!'..=b'~', 0..=MAX_HUB_URL_LEN);
-    let to = to.prop_map(|bytes| bytes.into_iter().map(char::from).collect());
+    let to = to.prop_map(|bytes| bytes.into_iter().map(char::from).collect::<String>());
     (to, any::<[u8; 16]>()).prop_map(|(to, nonce)| HubMoved { to, nonce })
 }
 
