@@ -24,7 +24,7 @@ pub struct HubError {
     /// With `clock_skew`: the hub's clock, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ms: Option<u64>,
-    /// With `moved`, if the request was signed: a signed [`podsync_core::moved::HubMoved`].
+    /// With `moved`, where the request was signed: a signed `HubMoved`.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved: Option<Box<Base64>>,
