@@ -1,7 +1,7 @@
 //! Every decoder of bytes from outside, as a function of those bytes.
 //!
-//! A target fails by panicking, by taking more memory than it says, or by not ending. What it returns
-//! doesn't matter: almost all of what is tried is refused.
+//! A target fails if it panics, takes more memory than stated, or doesn't end. Its result doesn't
+//! matter: almost all inputs are refused.
 //!
 //! `cargo xtask fuzz` runs them under libFuzzer; `tests/hostile.rs` runs them in every test run with
 //! broken copies of the golden vectors. Two decoders are private to their crates and have properties
@@ -32,13 +32,13 @@ use podsync_core::{
 };
 use podsync_hub::abilities::{self, Abilities};
 
-/// A decoder and what it is held to.
+/// A decoder and its limits.
 pub struct Target {
     pub name: &'static str,
     pub run: fn(&[u8]),
-    /// The most bytes that it accepts, or as many as are worth trying.
+    /// The longest input that it accepts, or that is worth trying.
     pub max_len: usize,
-    /// Bytes of memory that it may take at a time, whatever it is given.
+    /// The bytes of memory that it may use at a time, for any input.
     pub memory: usize,
     /// Golden vectors to start from, by the beginning of their names.
     seeds: &'static [&'static str],
@@ -285,7 +285,7 @@ fn exchange(protocol: Protocol, bytes: &[u8]) {
     drop(wire::open_response(protocol, bytes));
 }
 
-/// The plain bytes are what the fuzzer has a hand in: who can seal is a member.
+/// The fuzzer supplies the plain bytes: only a member could seal them.
 fn manifest(bytes: &[u8]) {
     let key = SecretKey::from_bytes([9; 32]);
     drop(Manifest::open(bytes, &key, VersionId::of(bytes)));
@@ -297,7 +297,7 @@ fn manifest(bytes: &[u8]) {
     }
 }
 
-/// The beginning of an object, of which the rest may be as long as it likes.
+/// The beginning of an object of any length.
 fn outboards(bytes: &[u8]) {
     let _ = OutboardsIndex::len_of(bytes);
     for size in [bytes.len() as u64, u64::MAX] {

@@ -1,4 +1,4 @@
-//! What each target starts from: the golden vectors, and a few states that are made here.
+//! The initial inputs of each target: the golden vectors, and a few states that are made here.
 
 use podsync_core::{bounded::Bounded, codec::Format, seal::SecretKey, signed};
 use podsync_hub::abilities::{Abilities, Ability, Finding, Grade};
@@ -47,7 +47,7 @@ fn lines(file: &str) -> impl Iterator<Item = (&str, Vec<u8>)> {
         })
 }
 
-/// What a signed operation's envelope holds: behind version, domain and two ids, with its length.
+/// The payload of a signed operation's envelope: after version, domain, two ids and its length.
 fn payload(envelope: &[u8]) -> Option<&[u8]> {
     let (head, rest) = envelope.split_at_checked(2 + 64)?;
     if head[..2] != [1, signed::Domain::Operation as u8] {
@@ -100,7 +100,7 @@ fn made() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// What a server was seen to do: one grade of each.
+/// A server's observed abilities: one grade of each.
 fn abilities() -> Vec<u8> {
     let found = [
         Finding::new(Ability::Objects, Grade::Ok, 200, ""),

@@ -1,4 +1,4 @@
-//! What a pack or a snapshot file may hold.
+//! Decoders of packs and snapshot files.
 
 use std::{
     fs::File,
@@ -21,7 +21,7 @@ pub(crate) fn trailer(bytes: &[u8]) {
     }
 }
 
-/// A whole pack: its bytes as they are, and with a footer that was sealed as it should be.
+/// A whole pack: its bytes unchanged, and with a correctly sealed footer.
 pub(crate) fn pack(bytes: &[u8]) {
     let key = SecretKey::from_bytes([1; 32]);
     let mut footer = bytes
@@ -58,7 +58,7 @@ pub(crate) fn zip_directory(bytes: &[u8]) {
 
 /// Saves the zip as an emulator's state, members and all; its packs go nowhere.
 pub(crate) fn save_zip(bytes: &[u8]) {
-    // Only what would be read at all is worth a file.
+    // Write a file only for input that passes the directory check.
     if Directory::read(Cursor::new(bytes)).is_err() {
         return;
     }

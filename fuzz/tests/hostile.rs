@@ -1,7 +1,7 @@
-//! Each decoder meets broken copies of what it should get. None panics, and none takes more memory
-//! than it says.
+//! Runs each decoder on broken copies of its valid inputs. None panics or takes more memory than
+//! stated.
 //!
-//! The allocator is this test's own: over the limit it fails, and the process ends naming the target
+//! This test has its own allocator: over the limit it fails, and the process ends naming the target
 //! that it printed last. That is why all of it is one test.
 
 use std::alloc::System;
@@ -60,8 +60,8 @@ fn each_length(target: &Target, seed: &[u8]) -> usize {
     2 * seed.len()
 }
 
-/// At each place a length that promises all that may come, and as many of the smallest items: up to the
-/// format's bound, and one byte beyond it.
+/// Puts at each place a length that claims the largest count, followed by that many of the smallest
+/// items: up to the format's bound, and one byte beyond it.
 fn promises(target: &Target, seed: &[u8]) -> usize {
     let places = seed.len().min(400);
     for at in 0..places {
@@ -72,7 +72,7 @@ fn promises(target: &Target, seed: &[u8]) -> usize {
             (room >> 14) as u8 & 0x7f,
         ];
         for fill in [0, 1] {
-            // Of the largest formats the whole length is dear to make: at some places only.
+            // For the largest formats the full length is slow to make: only at some places.
             let len = if room <= 2 << 20 || at % 16 == 0 {
                 room
             } else {

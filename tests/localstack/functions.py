@@ -95,7 +95,7 @@ class _Plugin:
 
 
 class _Plugins:
-    """In the place of LocalStack's list of ways to run a function."""
+    """Replaces LocalStack's list of ways to run a function."""
 
     def exists(self, name: str) -> bool:
         return True

@@ -1,4 +1,4 @@
-//! What podsync's tests stand on: real homes and emulators, and a simulated network.
+//! The basis of podsync's tests: real homes and emulators, and a simulated network.
 
 pub mod kit;
 pub mod sim;

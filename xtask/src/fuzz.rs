@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use duct::cmd;
 
-use crate::tools::{root, step, target};
+use xtask::tools::{root, step, target};
 
 /// What `cargo fuzz --sanitizer none` compiles with.
 const COVERAGE: [&str; 9] = [

@@ -10,10 +10,10 @@ use crate::tools::{command, root, step};
 const VERSION: &str = "2.5.0";
 
 /// What the tests of buckets read to find it.
-pub(crate) const VARIABLE: &str = "PODSYNC_TEST_GARAGE";
+pub const VARIABLE: &str = "PODSYNC_TEST_GARAGE";
 
 #[derive(Args)]
-pub(crate) struct Garage {
+pub struct Garage {
     /// How many crates are compiled at once
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=256))]
     jobs: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Garage {
 
 impl Garage {
     /// Builds it, unless it is there: some ten minutes on two cores.
-    pub(crate) fn run(self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         let program = match program() {
             Some(program) => program,
             None => {
@@ -56,7 +56,7 @@ fn folder() -> PathBuf {
 }
 
 /// The program, if it was built here.
-pub(crate) fn program() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let program = folder().join(format!("bin/garage{}", std::env::consts::EXE_SUFFIX));
     program.is_file().then_some(program)
 }

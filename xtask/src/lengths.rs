@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use duct::cmd;
 
-use crate::tools::root;
+use xtask::tools::root;
 
 /// By crate: files, longest file, files over 400 lines, longest function, functions over 60 lines.
 type Figures = BTreeMap<String, [usize; 5]>;

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use duct::cmd;
 
 use crate::tools::{root, step, target};
 
 /// Each runs the plugin's own tests; the first one also runs in the end-to-end tests.
-pub(crate) const VERSIONS: [&str; 2] = ["4.14.0", "2026.3.0"];
+pub const VERSIONS: [&str; 2] = ["4.14.0", "2026.3.0"];
 
 const CLIENT_VERSIONS: [&str; 2] = ["4.14.0", "2026.8.2"];
 
@@ -19,15 +19,15 @@ const CLIENT_VERSIONS: [&str; 2] = ["4.14.0", "2026.8.2"];
 const TOOLS: [&str; 3] = ["pytest==9.2.0", "mypy==2.4.1", "ruff==0.17.6"];
 
 /// What the end-to-end tests read to find it.
-pub(crate) const PYTHON_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK";
+pub const PYTHON_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK";
 
 /// What the plugin's tests read to find interpreters that have LocalStack's own client.
 const CLIENTS_VARIABLE: &str = "PODSYNC_TEST_LOCALSTACK_CLIENTS";
 
 /// The Python of a virtual environment that runs this version with the plugin, made on the first call.
 ///
-/// `Err` says in words why this machine has none; everything else can still be tested.
-pub(crate) fn python(version: &str) -> Result<PathBuf> {
+/// `Err` says why this machine has none. Everything else can still be tested.
+pub fn python(version: &str) -> Result<PathBuf> {
     let environment = Environment {
         name: format!("localstack-{version}"),
         pins: plugin().join(format!("requirements-localstack-{version}.txt")),
@@ -39,8 +39,8 @@ pub(crate) fn python(version: &str) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The plugin's types and style, and its own tests in this LocalStack and with LocalStack's own clients.
-pub(crate) fn test_plugin(python: &Path) -> Result<()> {
+/// Interpreters that have LocalStack's own clients, made on the first call, as the plugin's tests read them.
+pub fn clients() -> Result<OsString> {
     let mut clients = Vec::new();
     for version in CLIENT_VERSIONS {
         let environment = Environment {
@@ -50,6 +50,12 @@ pub(crate) fn test_plugin(python: &Path) -> Result<()> {
         };
         clients.push(environment.python(&[])?);
     }
+    Ok(std::env::join_paths(clients)?)
+}
+
+/// The plugin's types and style, and its own tests in this LocalStack and with [`clients`]. What the tests print
+/// comes at their end.
+pub fn test_plugin(python: &Path, clients: &OsStr) -> Result<()> {
     for check in [
         &["mypy"][..],
         &["ruff", "check"],
@@ -57,10 +63,20 @@ pub(crate) fn test_plugin(python: &Path) -> Result<()> {
     ] {
         cmd(python, [&["-m"], check].concat()).dir(plugin()).run()?;
     }
-    cmd!(python, "-m", "pytest", "-q", plugin().join("tests"))
-        .env(CLIENTS_VARIABLE, std::env::join_paths(clients)?)
+    let tests = plugin().join("tests");
+    let run = cmd!(python, "-m", "pytest", "-q", "--durations=10", tests)
+        .env(CLIENTS_VARIABLE, clients)
         .dir(root())
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
         .run()?;
+    print!("{}", String::from_utf8_lossy(&run.stdout));
+    ensure!(
+        run.status.success(),
+        "the plugin's tests failed: {}",
+        run.status
+    );
     Ok(())
 }
 

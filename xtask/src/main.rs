@@ -1,17 +1,14 @@
-//! `cargo xtask`: what a newcomer's machine needs, set up and run.
+//! `cargo xtask`: sets up what a new developer's machine needs, and runs it.
 
-mod bench;
 mod fuzz;
-mod garage;
 mod lengths;
-mod localstack;
 mod manifests;
 mod planted;
 mod s3;
 mod test;
-mod tools;
 
 use clap::{Parser, Subcommand};
+use xtask::{garage, tools};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask")]
@@ -33,7 +30,11 @@ enum Task {
     /// Set up an S3 server by others on loopback, and run the suite of buckets and a whole way over it
     S3(s3::S3),
     /// Measure against tar, zstd, socat, curl, nginx, aws and rclone; prints ratios
-    Bench(bench::Bench),
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// How long files and functions are, now and at another commit
     Lengths {
         /// The commit to compare with
@@ -51,7 +52,13 @@ fn main() -> anyhow::Result<()> {
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Garage(garage) => garage.run(),
         Task::S3(s3) => s3.run(),
-        Task::Bench(bench) => bench.run(),
+        // A package of its own: it links all of podsync, and no test should wait until that is built once more.
+        Task::Bench { arguments } => {
+            let package = ["run", "--quiet", "--package", "podsync-bench", "--"].map(str::to_owned);
+            let arguments = [&package[..], &arguments].concat();
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            tools::run("cargo", &arguments)
+        }
         Task::Lengths { before } => lengths::run(&before),
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::tools::{has, root, step, target};
+use xtask::tools::{has, root, step, target};
 
 const VALIDATOR: &str = "kubernetes-validate==1.37.0";
 

@@ -8,7 +8,7 @@ use std::env;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::tools::{command, ensure_nextest, root, step, target};
+use xtask::tools::{command, ensure_nextest, root, step, target};
 
 /// Names the planted bug to the compiler's stand-in.
 const PLANTED: &str = "PODSYNC_PLANTED";

@@ -1,12 +1,17 @@
 //! `cargo xtask test`: everything that has to hold before a change lands.
 
-use anyhow::Result;
-use clap::Args;
+use std::{any::Any, path::PathBuf, thread};
 
-use crate::{
-    garage, localstack, manifests, s3,
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use xtask::{
+    garage, localstack,
     tools::{command, ensure_nextest, has, run, step},
 };
+
+use crate::{manifests, s3};
+
+const NEXTEST: [&str; 5] = ["nextest", "run", "--workspace", "--profile", "ci"];
 
 #[derive(Args)]
 pub(crate) struct Test {
@@ -22,48 +27,28 @@ impl Test {
     pub(crate) fn run(self) -> Result<()> {
         ensure_nextest()?;
         run("cargo", &["fmt", "--all", "--check"])?;
-        run(
-            "cargo",
-            &[
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--quiet",
-                "--",
-                "-D",
-                "warnings",
-            ],
-        )?;
-        rules_of_dependencies()?;
         if self.fast {
+            lints()?;
             return run(
                 "cargo",
-                &[
-                    "nextest",
-                    "run",
-                    "--workspace",
-                    "--profile",
-                    "ci",
-                    "-E",
-                    "not binary(end_to_end)",
-                ],
+                &[&NEXTEST[..], &["-E", "not binary(end_to_end)"]].concat(),
             );
         }
-        let pythons = localstack::VERSIONS.map(localstack::python);
+        // What waits for the network or for an instance goes beside what compiles.
+        let pythons = thread::scope(|scope| {
+            let pythons = scope.spawn(|| localstack::VERSIONS.map(localstack::python));
+            lints()?;
+            pythons.join().map_err(panicked)
+        })?;
+        let all = [&NEXTEST[..], &["--features", "podsync/failpoints"]].concat();
+        thread::scope(|scope| {
+            let plugin = scope.spawn(|| test_plugin(&pythons));
+            run("cargo", &[&all[..], &["--no-run"]].concat())?;
+            plugin.join().map_err(panicked)?
+        })?;
         // The end-to-end runs drive the program that is built with these features: it has the places where it
         // can be killed.
-        let mut tests = command(
-            "cargo",
-            &[
-                "nextest",
-                "run",
-                "--workspace",
-                "--features",
-                "podsync/failpoints",
-                "--profile",
-                "ci",
-            ],
-        );
+        let mut tests = command("cargo", &all);
         if let [Ok(python), ..] = &pythons {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
         }
@@ -75,7 +60,7 @@ impl Test {
         // It lives until all tests are through.
         let rclone = s3::Server::Rclone.start();
         match &rclone {
-            Ok(running) => tests = tests.env(s3::VARIABLE, running.describe()?),
+            Ok(running) => tests = tests.env(xtask::S3_VARIABLE, running.describe()?),
             Err(reason) => step(&format!("NOT RUN: rclone as an S3 server: {reason:#}")),
         }
         step(
@@ -84,19 +69,49 @@ impl Test {
         if self.large {
             tests = tests.env("PODSYNC_TEST_LARGE", "1");
         }
-        for (version, python) in localstack::VERSIONS.iter().zip(&pythons) {
-            match python {
-                Ok(python) => {
-                    step(&format!("the plugin's own tests in LocalStack {version}"));
-                    localstack::test_plugin(python)?;
-                }
-                Err(reason) => step(&format!("NOT RUN: LocalStack {version}: {reason:#}")),
-            }
-        }
         step("cargo nextest run");
         tests.run()?;
         Ok(())
     }
+}
+
+fn lints() -> Result<()> {
+    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--"];
+    run("cargo", &[&clippy[..], &["-D", "warnings"]].concat())?;
+    rules_of_dependencies()
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> anyhow::Error {
+    anyhow!("a thread of these tests panicked")
+}
+
+/// The plugin's own tests, in every version at once: each is one process that also waits.
+fn test_plugin(pythons: &[Result<PathBuf>]) -> Result<()> {
+    let mut present = Vec::new();
+    for (version, python) in localstack::VERSIONS.iter().zip(pythons) {
+        match python {
+            Ok(python) => present.push((version, python)),
+            Err(reason) => step(&format!("NOT RUN: LocalStack {version}: {reason:#}")),
+        }
+    }
+    if present.is_empty() {
+        return Ok(());
+    }
+    let clients = localstack::clients()?;
+    thread::scope(|scope| {
+        let mut suites = Vec::new();
+        for (version, python) in present {
+            step(&format!("the plugin's own tests in LocalStack {version}"));
+            let clients = &clients;
+            suites.push(scope.spawn(move || {
+                localstack::test_plugin(python, clients)
+                    .with_context(|| format!("LocalStack {version}"))
+            }));
+        }
+        suites
+            .into_iter()
+            .try_for_each(|suite| suite.join().map_err(panicked)?)
+    })
 }
 
 /// Which crate may use which, and their licences. cargo-deny takes minutes to build, so it is run where it

@@ -9,19 +9,19 @@ use duct::{Expression, cmd};
 const NEXTEST_VERSION: &str = "0.9.143";
 
 /// The root of the workspace.
-pub(crate) fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
 /// The target folder in force.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// A command in the workspace's root, with its arguments shown.
-pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
+pub fn run(program: &str, arguments: &[&str]) -> Result<()> {
     step(&format!("{program} {}", arguments.join(" ")));
     command(program, arguments)
         .run()
@@ -29,7 +29,7 @@ pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<()> {
         .with_context(|| format!("`{program} {}` failed", arguments.join(" ")))
 }
 
-pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
+pub fn command(program: &str, arguments: &[&str]) -> Expression {
     // What cargo tells this program of itself: ring's build script looks at some of it, so that a build begun
     // here and one begun by hand would undo each other.
     let of_this_program =
@@ -42,12 +42,12 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Expression {
     })
 }
 
-pub(crate) fn step(what: &str) {
+pub fn step(what: &str) {
     eprintln!("\n== {what}");
 }
 
 /// Whether `program --version` runs.
-pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
+pub fn has(program: &str, arguments: &[&str]) -> bool {
     cmd(program, arguments)
         .stdout_null()
         .stderr_null()
@@ -56,7 +56,7 @@ pub(crate) fn has(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|out| out.status.success())
 }
 
-pub(crate) fn ensure_nextest() -> Result<()> {
+pub fn ensure_nextest() -> Result<()> {
     if has("cargo", &["nextest", "--version"]) {
         return Ok(());
     }

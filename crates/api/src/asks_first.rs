@@ -1,10 +1,10 @@
-//! Calls that the daemon doesn't carry out before somebody agreed: it answers with the [`Consent`] that is missing.
+//! Calls that may need the user's consent. Without it the daemon answers with the missing [`Consent`].
 
 use std::collections::BTreeSet;
 
 use crate::{Call, Consent, disk, follow, pods, retention, team};
 
-/// A call of which the daemon may ask for consent.
+/// A call for which the daemon may need consent.
 pub trait AsksFirst: Call {
     fn consents(&mut self) -> &mut BTreeSet<Consent>;
 }

@@ -12,9 +12,9 @@ use crate::{
     events::{self, Event},
 };
 
-/// An answer that isn't streamed is at most this long: a list of every version there may be.
+/// Bytes. The longest answer that isn't streamed: a list of as many versions as there may be.
 const MAX_EVENT_LEN: usize = 64 << 20;
-/// A daemon that listens answers a connection at once.
+/// How long a connection may take. A daemon that listens accepts at once.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which team a call is about.
@@ -24,16 +24,19 @@ pub enum TeamChoice {
     #[default]
     Only,
     Named(TeamName),
+    /// By its whole id: two teams may have one name.
+    Id(String),
 }
 
 impl TeamChoice {
-    /// What stands for "the only team" in a path; no team can be called so.
+    /// Means "the only team" in a path. No team can have this name.
     pub const ONLY: &'static str = "-";
 
     pub fn as_path(&self) -> &str {
         match self {
             Self::Only => Self::ONLY,
             Self::Named(name) => name.as_str(),
+            Self::Id(id) => id,
         }
     }
 }
@@ -63,7 +66,7 @@ impl Client {
         self.watch(call, |_| ()).await
     }
 
-    /// Makes a call and hears how it goes.
+    /// Makes a call and passes its progress to a callback.
     pub async fn watch<C: Call>(
         &self,
         call: &C,
@@ -104,7 +107,7 @@ impl Client {
         Err(gone())
     }
 
-    /// What happens from now on, or since the event of this id.
+    /// Streams events from now on, or those after the event with this id.
     pub async fn events(&self, after: Option<&str>) -> Result<EventStream, ApiError> {
         let mut request = self
             .http
@@ -122,7 +125,7 @@ impl Client {
     }
 
     fn url<C: Call>(&self) -> String {
-        // The host is never resolved: the socket is what is connected to.
+        // The host is never resolved: the connection goes to the socket.
         match C::SCOPE {
             Scope::Home => format!("http://podsync/v1/{}", C::PATH),
             Scope::Team => format!(
@@ -134,21 +137,21 @@ impl Client {
     }
 }
 
-/// What happens, as the daemon tells it.
+/// The daemon's stream of events.
 pub struct EventStream {
     frames: BoxStream<'static, Result<Sse, sse_stream::Error>>,
     last_id: Option<String>,
 }
 
 impl EventStream {
-    /// The next event; none once the daemon has ended or is gone. Dropping the future loses nothing.
+    /// The next event. `None` once the daemon has ended. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Event, ApiError>> {
         loop {
             let frame = self.frames.next().await?.ok()?;
             if frame.id.is_some() {
                 self.last_id = frame.id;
             }
-            // What only says where the stream is has no data.
+            // A message that has only an id has no data.
             match frame.data {
                 Some(data) if !data.is_empty() => {
                     return Some(serde_json::from_str(&data).map_err(malformed));
@@ -158,13 +161,13 @@ impl EventStream {
         }
     }
 
-    /// Where to go on after a break.
+    /// The id to go on from after a lost connection.
     pub fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
     }
 }
 
-/// The daemon's refusal, where it is one.
+/// The error that the daemon answered, if it answered one.
 async fn checked(response: Response) -> Result<Response, ApiError> {
     let status = response.status();
     if status.is_success() {
@@ -189,7 +192,7 @@ fn unreachable(error: reqwest::Error) -> ApiError {
     .hint("start it with `podsync daemon`")
 }
 
-/// It was killed, or it crashed, while it carried out the call.
+/// The daemon was killed or crashed during the call.
 fn gone() -> ApiError {
     ApiError::new(
         ErrorCode::NoDaemon,

@@ -1,7 +1,6 @@
 //! Calls that look inside a state: what differs between two, and what a load would change.
 //!
-//! Names come from states that others made and hold every odd character: whoever prints one makes it
-//! printable.
+//! Names come from states of others and may hold any character. Code that prints a name has to escape it.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +13,14 @@ use crate::{AuthToken, call::call};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Resource {
     pub service: String,
-    /// None for what all accounts share.
+    /// Null for resources that all accounts share.
     pub account: Option<String>,
-    /// None where the service has no regions.
+    /// Null if the service has no regions.
     pub region: Option<String>,
     /// `queue`, `bucket`, ...: `type` in docs/state-index.md.
     pub kind: String,
     pub name: Option<String>,
-    /// What people call it where the name is an id.
+    /// A readable name, if the name is an id.
     pub label: Option<String>,
     pub counts: BTreeMap<String, u64>,
 }
@@ -43,7 +42,7 @@ pub enum Difference {
     Removed,
 }
 
-/// What a change is about: a resource, or a file where a state has no index of resources.
+/// What changed: a resource, or a file if a state has no index of resources.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -59,7 +58,7 @@ pub struct Change {
     pub subject: Subject,
 }
 
-/// Changes with their numbers; the list may be cut, the numbers are of all.
+/// Changes with their totals. The list may be cut; the totals count all changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Changes {
@@ -86,21 +85,21 @@ pub struct Differences {
     pub changes: Changes,
 }
 
-/// What a load would change, without changing it.
+/// Computes what a load would change. Changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ForecastLoad {
     pub reference: String,
     pub endpoint: String,
-    /// What the emulator wants to hear of the caller.
+    /// The caller's auth token for the emulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
-    /// Only these; all where empty.
+    /// Only these services. Empty means all.
     pub services: Vec<String>,
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
 }
@@ -114,7 +113,7 @@ pub struct Forecast {
     /// The emulator that answers there.
     pub emulator: String,
     pub merge: String,
-    /// The services that would be loaded; empty where the version doesn't tell.
+    /// The services that would be loaded. Empty if the version doesn't list them.
     pub services: Vec<String>,
     /// Whether the instance made this plan, from the objects that it would place. If not, two lists of
     /// resources were compared.
@@ -123,6 +122,6 @@ pub struct Forecast {
     /// Services that can't be loaded and would stay as they are, and why.
     #[serde(default)]
     pub failed: Vec<(String, String)>,
-    /// Per resource; none where the version or the instance has no index of its resources.
+    /// The changes per resource. Null if the version or the instance has no index of resources.
     pub changes: Option<Changes>,
 }

@@ -1,4 +1,4 @@
-//! Calls about this machine's disk: what stays on it, what goes, and whether what is there is whole.
+//! Calls about this machine's disk: pins, eviction, usage and verification.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Consent, call::call, pods::Version};
 
-/// Keeps a version on this machine, whatever the disk budget; or ends that.
+/// Pins a version, so that it stays on this machine regardless of the disk budget; or unpins it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pin {
@@ -16,21 +16,21 @@ pub struct Pin {
     /// Seconds to wait for a version that isn't here yet.
     #[serde(default)]
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
 }
 call!(Pin => Version, Team, "pin", names reference);
 
-/// Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
-/// ago and that others have.
+/// Frees disk space: deletes what nothing needs. If the budget is exceeded, also evicts the longest unused
+/// versions that others have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Collect {
     /// Bytes to hold at most, in place of the settings'.
     #[serde(default)]
     pub budget: Option<u64>,
-    /// Only say what would go.
+    /// Only report what would be removed.
     #[serde(default)]
     pub dry_run: bool,
     #[serde(default)]
@@ -41,23 +41,22 @@ call!(Collect => Collected, Home, "gc");
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Collected {
-    /// Versions that are on this machine no more (would be, in a dry run), the longest unused first.
+    /// Versions that were removed from this machine (or would be, in a dry run), longest unused first.
     pub evicted: Vec<Evicted>,
     /// Bytes of packs and manifests held before and after.
     pub before: u64,
     pub after: u64,
     /// Bytes that were deleted, or would be.
     pub freed: u64,
-    /// The budget in force; none where there is none.
+    /// The budget in force. Null without a budget.
     pub budget: Option<u64>,
-    /// What had to stay although the budget is exceeded, for nobody else is known to have it.
+    /// Versions that stayed despite the budget because no other copy is known.
     pub only_copies: Vec<Evicted>,
-    /// What had to stay since it is pinned.
+    /// Versions that stayed because they are pinned.
     pub pinned: usize,
     /// Bytes above the budget that are still here.
     pub over: u64,
-    /// Why the bucket could not be asked whether it has the only copies too; none where it was, or there
-    /// was nothing to ask about.
+    /// Why the bucket could not be asked for the only copies. Null if it was asked, or there was no need to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket_unknown: Option<String>,
 }
@@ -70,9 +69,9 @@ pub struct Evicted {
     pub bytes: u64,
     /// Unix milliseconds.
     pub last_used_ms: u64,
-    /// Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
-    /// with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
-    /// where it has all of it, and was asked because nobody else keeps it.
+    /// Names of those who say they have part or all of it. Among devices with the same bytes, the one with the
+    /// lowest id keeps them and counts them as an only copy. The bucket is named only if it has all of it, and
+    /// it is asked only if no device keeps it.
     pub elsewhere: Vec<String>,
 }
 
@@ -89,15 +88,15 @@ call!(GetUsage => Usage, Home, "du");
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
-    /// The largest first.
+    /// Largest pod first.
     pub pods: Vec<PodUsage>,
     /// Bytes of packs and manifests held, of all pods.
     pub held: u64,
-    /// Of them those that could be given up now: others have them.
+    /// How many of these bytes could be evicted now because others have them.
     pub evictable: u64,
-    /// Bytes that are left on the disk.
+    /// Free bytes on the disk.
     pub free: u64,
-    /// The budget of the settings; none where there is none.
+    /// The budget of the settings. Null without a budget.
     pub budget: Option<u64>,
     /// Why the bucket could not be asked what it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,14 +106,14 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PodUsage {
-    /// None of one that this device is in no more.
+    /// Null for a team that this device has left.
     pub team: Option<TeamName>,
     pub pod: PodName,
     /// Bytes that no other pod here needs.
     pub own: u64,
     /// Bytes that another pod here needs too.
     pub shared: u64,
-    /// Of its own bytes those that could be given up now.
+    /// How many of its own bytes could be evicted now.
     pub evictable: u64,
     pub versions: Vec<VersionUsage>,
 }
@@ -127,26 +126,26 @@ pub struct VersionUsage {
     pub own: u64,
     /// Bytes that another version here needs too.
     pub shared: u64,
-    /// Whether it could be given up now: it isn't pinned, and others have it.
+    /// Whether it could be evicted now: it isn't pinned, and others have it.
     pub evictable: bool,
     pub pinned: bool,
     /// Unix milliseconds.
     pub last_used_ms: u64,
-    /// Who says that it has some of it, or all.
+    /// Names of devices that say they have part or all of it.
     pub elsewhere: Vec<String>,
 }
 
-/// Reads what is held again and checks every byte of it; or what the team's bucket has.
+/// Reads and checks every byte that is held on this machine, or in the team's bucket.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Verify {
-    /// All versions on this machine where there is none; with `bucket` all that the team shares.
+    /// The version to check. Null: all versions on this machine, or with `bucket` all that the team shares.
     #[serde(default)]
     pub reference: Option<String>,
-    /// Fetch what is damaged or missing from whoever has it; with `bucket` put it back there.
+    /// Fetch damaged or missing bytes from devices that have them. With `bucket`, upload them again.
     #[serde(default)]
     pub repair: bool,
-    /// Look at the team's bucket instead of this machine: everything is downloaded.
+    /// Check the team's bucket instead of this machine. This downloads everything.
     #[serde(default)]
     pub bucket: bool,
     /// Seconds to wait for someone who has it.
@@ -162,9 +161,9 @@ pub struct Verified {
     pub blobs: usize,
     /// Bytes that were read and checked.
     pub bytes: u64,
-    /// Versions that are not whole, or were not before they were repaired.
+    /// Versions that are damaged or incomplete, or were before their repair.
     pub broken: Vec<Broken>,
-    /// Versions that aren't in the bucket yet, where that was looked at: nothing is wrong with them.
+    /// With `bucket`: the number of versions that aren't in the bucket yet. They aren't damaged.
     #[serde(default)]
     pub not_yet: usize,
 }
@@ -176,11 +175,11 @@ pub struct Broken {
     /// Short ids of blobs whose bytes are not what they were; in the bucket an outboards object is named by
     /// its SHA-256.
     pub damaged: Vec<String>,
-    /// Short ids of blobs that aren't there, or not all that is needed of them.
+    /// Short ids of blobs that are missing, in full or in part.
     pub missing: Vec<String>,
-    /// It is whole again.
+    /// The version is complete again.
     pub repaired: bool,
-    /// Why it isn't, where that was tried.
+    /// Why the repair failed, if it was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }

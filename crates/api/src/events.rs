@@ -1,6 +1,7 @@
-//! What happens, as it is told to whoever listens: `GET /v1/events`.
+//! Events, as clients of `GET /v1/events` get them.
 //!
-//! An event says that something changed, not all of how it is now: who was told `missed` reads that anew.
+//! An event says that something changed, not the whole new state. After `missed` a client has to read the state
+//! again.
 
 mod about;
 
@@ -12,14 +13,14 @@ use crate::{ErrorCode, team::Role};
 
 /// The path, after the API's version.
 pub const PATH: &str = "events";
-/// The request's header that says which event a client heard last.
+/// The request header with the id of the last event that the client has.
 pub const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// Its place among the events of one run of the daemon. None where it is never told a second time.
+    /// The event's id within one run of the daemon. Null for events that are never sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Unix milliseconds.
@@ -48,12 +49,12 @@ pub enum Happened {
     Transfer(TransferMoved),
     Peer(PeerChanged),
     Missed(Missed),
-    /// One that only a newer daemon knows of.
+    /// A kind that only newer daemons send.
     #[serde(other)]
     Unknown,
 }
 
-/// A version is the team's: of a teammate, or of this device.
+/// A version was shared, by a teammate or by this device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionShared {
@@ -70,7 +71,7 @@ pub struct VersionShared {
     pub state_len: u64,
 }
 
-/// A version came to this machine.
+/// A version was pulled to this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionPulled {
@@ -79,11 +80,11 @@ pub struct VersionPulled {
     pub reference: String,
     pub version: VersionId,
     pub author: String,
-    /// Bytes that travelled.
+    /// Bytes that were transferred.
     pub fetched: u64,
 }
 
-/// A state became a private version.
+/// A state was saved as a private version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VersionSaved {
@@ -111,7 +112,7 @@ pub struct VersionLoaded {
     pub applied: Vec<String>,
     /// Services that were not, each with the reason.
     pub failed: Vec<(String, String)>,
-    /// What was there before is kept as this.
+    /// The checkpoint of the state before the load.
     pub checkpoint: Option<String>,
 }
 
@@ -129,7 +130,7 @@ pub struct VersionDropped {
     pub shared: bool,
 }
 
-/// A tag stands at another version, or at none.
+/// A tag was moved to another version, or removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TagMoved {
@@ -143,7 +144,7 @@ pub struct TagMoved {
     pub this_device: bool,
 }
 
-/// A device is in the team.
+/// A device joined the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberJoined {
@@ -156,7 +157,7 @@ pub struct MemberJoined {
     pub this_device: bool,
 }
 
-/// A device is out of the team.
+/// A device left the team or was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MemberRemoved {
@@ -166,7 +167,7 @@ pub struct MemberRemoved {
     pub this_device: bool,
 }
 
-/// A device's feed contradicts itself: what it shares counts for nothing until an admin removes the device.
+/// A device's feed has forked. Its shares are ignored until an admin removes the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FeedForked {
@@ -178,7 +179,7 @@ pub struct FeedForked {
     pub seq: u64,
 }
 
-/// Something that the daemon does by itself did not work, or somebody has to look at. The same is told once an hour.
+/// Background work of the daemon failed, or needs a user's attention. The same failure is sent once an hour.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Trouble {
@@ -205,7 +206,7 @@ pub struct VersionEvicted {
     pub elsewhere: Vec<String>,
 }
 
-/// How far a pull or an upload is. It is told a few times a second at most, and the newest word alone counts.
+/// The progress of a pull or an upload. Sent at most a few times a second; only the newest event counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TransferMoved {
@@ -220,7 +221,7 @@ pub struct TransferMoved {
     pub bytes: u64,
     /// Bytes in all, as far as that is known: a pull learns of more while it runs.
     pub of: u64,
-    /// How many send or take right now.
+    /// How many peers send or receive right now.
     pub providers: usize,
 }
 
@@ -253,7 +254,7 @@ pub struct PeerChanged {
     pub address: Option<String>,
 }
 
-/// Events are lost to this client: it reads the state anew. The next ones follow.
+/// This client has missed events, so it should read the state again. Later events follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missed {}

@@ -1,5 +1,4 @@
-//! Calls about what the daemon does by itself for a pod: it follows what teammates share, and saves what an
-//! instance holds.
+//! Calls about automatic work for a pod: following what teammates share, and autosaves of an instance.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{AuthToken, Consent, call::call, pods};
 
-/// Pulls what teammates share of a pod, from now on and by itself.
+/// Follows a pod: from now on the daemon pulls what teammates share of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Follow {
     pub pod: PodName,
-    /// Also load it.
+    /// Also load each pulled version into this instance.
     #[serde(default)]
     pub load: Option<LoadInto>,
 }
 call!(Follow => Followed, Team, "follow");
 
-/// An instance on this machine that what is shared is loaded into.
+/// An instance on this machine into which the daemon loads shared versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LoadInto {
     pub endpoint: String,
-    /// How it is combined with what is there.
+    /// How the version is merged with the instance's state.
     pub merge: String,
 }
 
@@ -37,11 +36,11 @@ pub struct Followed {
     pub pod: PodName,
     #[serde(default)]
     pub load: Option<LoadInto>,
-    /// Whether the team has the pod by now.
+    /// Whether the team has this pod now.
     pub known: bool,
 }
 
-/// Ends that. What was pulled stays.
+/// Stops following a pod. Pulled versions stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Unfollow {
@@ -56,19 +55,19 @@ pub struct Unfollowed {
     pub pod: PodName,
 }
 
-/// Saves what an instance holds as private versions of a pod, by itself.
+/// Starts autosaves: the daemon saves an instance as private versions of a pod.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Autosave {
     pub pod: PodName,
     pub endpoint: String,
-    /// Seconds between two looks; none: only when the instance is about to stop.
+    /// Seconds between two saves. Null: save only when the instance is about to stop.
     #[serde(default)]
     pub every_s: Option<u64>,
     /// Also when the instance is about to stop.
     #[serde(default)]
     pub on_stop: bool,
-    /// How many to keep.
+    /// How many autosaves to keep.
     #[serde(default)]
     pub keep: Option<usize>,
 }
@@ -85,14 +84,14 @@ pub struct Autosaved {
     pub every_s: Option<u64>,
     pub on_stop: bool,
     pub keep: usize,
-    /// How many there are.
+    /// How many autosaves there are now.
     pub versions: usize,
-    /// Unix milliseconds of the newest one.
+    /// Unix milliseconds of the newest autosave.
     #[serde(default)]
     pub newest_ms: Option<u64>,
 }
 
-/// Ends that. What was saved stays.
+/// Stops autosaves of a pod. Saved versions stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StopAutosave {
@@ -105,11 +104,11 @@ call!(StopAutosave => AutosaveStopped, Team, "autosave/off");
 pub struct AutosaveStopped {
     pub team: TeamName,
     pub pod: PodName,
-    /// How many autosaves stay.
+    /// How many saved versions stay.
     pub versions: usize,
 }
 
-/// Saves at once what is set to be saved when this instance stops: it is about to.
+/// Saves this instance, which is about to stop, to all pods whose autosaves are set for that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SaveBeforeStop {
@@ -122,7 +121,7 @@ call!(SaveBeforeStop => SavedBeforeStop, Home, "autosave/now");
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SavedBeforeStop {
-    /// The versions that hold the state now.
+    /// The versions that hold the instance's state now.
     pub references: Vec<String>,
 }
 
@@ -130,7 +129,7 @@ pub struct SavedBeforeStop {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Restore {
-    /// None: the pod that the setting `auto_restore` names, if it names one.
+    /// Null: the pod that the setting `auto_restore` names, if any.
     #[serde(default)]
     pub pod: Option<PodName>,
     pub endpoint: String,
@@ -139,7 +138,7 @@ pub struct Restore {
     pub merge: String,
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
-    /// Do nothing where this run of the instance got it last.
+    /// Do nothing if this autosave was the last version loaded into this run.
     #[serde(default)]
     pub once: bool,
 }

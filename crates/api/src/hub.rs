@@ -1,7 +1,7 @@
-//! The hub's HTTP shapes: what a device asks of the organisation's hub, and what it is told.
+//! The hub's HTTP shapes: requests of devices to the organisation's hub, and its answers.
 //!
-//! Both sides use these, and `docs/hub-protocol.md` says what they mean. Nothing here is believed:
-//! entries, heads and operations are signed bytes that each side checks by itself.
+//! Both sides use these, and `docs/hub-protocol.md` says what they mean. Nothing here is trusted: entries, heads
+//! and operations are signed bytes that each side verifies.
 
 mod bytes;
 mod code;

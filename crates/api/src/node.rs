@@ -11,7 +11,7 @@ use crate::{
     follow::{Autosaved, Followed},
 };
 
-/// How the daemon is.
+/// The state of the daemon.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetStatus {}
@@ -27,7 +27,7 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub program: Option<PathBuf>,
-    /// Whether another program lies there since: an upgrade that this daemon doesn't run yet.
+    /// Whether that file was replaced since, so that the daemon still runs an older version.
     #[serde(default)]
     pub replaced: bool,
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -39,7 +39,7 @@ pub struct Status {
     pub listening: Vec<String>,
     pub teams: Vec<TeamStatus>,
     pub peers_connected: usize,
-    /// A pause, while there is one.
+    /// The current pause, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
     /// Bytes a second that may be sent and received; 0 for no limit.
@@ -47,7 +47,7 @@ pub struct Status {
     pub limit_up: u64,
     #[serde(default)]
     pub limit_down: u64,
-    /// Whether this machine says that its link to the network costs by the byte; then nothing is fetched unasked.
+    /// Whether this machine's connection is metered. If so, the daemon fetches nothing in the background.
     #[serde(default)]
     pub metered: bool,
     /// Bytes of packs and manifests held.
@@ -55,10 +55,10 @@ pub struct Status {
     /// Pods that are followed.
     #[serde(default)]
     pub follows: Vec<Followed>,
-    /// Pods that an instance is saved to by itself.
+    /// Pods with autosaves.
     #[serde(default)]
     pub autosaves: Vec<Autosaved>,
-    /// What deserves attention, each with what to do.
+    /// Warnings, each with what to do.
     pub warnings: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Status {
 pub struct TeamStatus {
     pub id: TeamId,
     pub name: TeamName,
-    /// This device's role; none after its removal.
+    /// This device's role. Null after its removal.
     pub role: Option<crate::team::Role>,
     /// This device took itself out of the team.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -75,12 +75,15 @@ pub struct TeamStatus {
     pub members: usize,
     pub admins: usize,
     pub pods: usize,
+    /// Devices of teammates that are connected now.
+    #[serde(default)]
+    pub connected: usize,
     /// Unix milliseconds of the newest statement of another device: how old what is known here may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,
-    /// Feeds that contradict themselves and are left out until their device is dealt with.
+    /// Forked feeds. They are ignored until an admin removes their device.
     pub quarantined: Vec<DeviceId>,
-    /// How things are with the team's hub; none where it has none.
+    /// The state of the team's hub. Null if the team has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubStatus>,
 }
@@ -90,17 +93,17 @@ pub struct TeamStatus {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HubStatus {
     pub url: String,
-    /// Unix milliseconds of its last answer to this process; none before the first.
+    /// Unix milliseconds of its last answer to this process. Null before the first answer.
     pub heard_ms: Option<u64>,
-    /// What keeps this device from it.
+    /// Why this device can't use the hub, if so.
     pub trouble: Option<String>,
-    /// Entries of this device's feed that aren't in the bucket yet; none while that isn't known.
+    /// Entries of this device's feed that aren't in the bucket yet. Null while that is unknown.
     pub waiting: Option<u64>,
-    /// Bytes sent and bytes to send of what is being uploaded.
+    /// Bytes sent and total bytes of the current upload.
     pub uploading: Option<(u64, u64)>,
 }
 
-/// Who is connected, and who could be.
+/// Connected and known peers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct GetPeers {}
@@ -123,16 +126,16 @@ pub struct Peer {
     /// Bytes served to and fetched from it since the daemon started.
     pub sent: u64,
     pub received: u64,
-    /// Those of them that came over a connection of their own.
+    /// How many of these bytes came over a separate connection.
     #[serde(default)]
     pub received_over_lane: u64,
 }
 
-/// Serves, fetches and uploads nothing for a while; a restart doesn't end it.
+/// Pauses serving, fetching and uploading. A restart doesn't end the pause.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pause {
-    /// Seconds; none for until it is ended.
+    /// Seconds of the pause. Null: until it is ended by a call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_s: Option<u64>,
 }
@@ -141,7 +144,7 @@ call!(Pause => Paused, Home, "pause");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Paused {
-    /// Unix milliseconds at which the pause ends; none for until it is ended.
+    /// Unix milliseconds at which the pause ends. Null: when a call ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
 }
@@ -170,13 +173,13 @@ pub struct Stopping {
     pub pid: u32,
 }
 
-/// Looks for what keeps podsync from working on this machine.
+/// Checks what keeps podsync from working on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Examine {
     /// The emulator to look at.
     pub endpoint: String,
-    /// What the emulator wants to hear of the caller.
+    /// The caller's auth token for the emulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AuthToken>,
 }
@@ -200,7 +203,7 @@ pub struct Finding {
     pub found: String,
     /// What to do about it.
     pub fix: Option<String>,
-    /// Of a failure: what a command that meets it ends with.
+    /// For a failure: the error code with which commands fail because of it.
     pub code: Option<ErrorCode>,
 }
 

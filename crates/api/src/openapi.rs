@@ -1,4 +1,4 @@
-//! The control API's OpenAPI document, made of the calls themselves: the page's types come from it.
+//! The control API's OpenAPI document, generated from the calls. The page's types are generated from it.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use utoipa::{
 };
 
 use crate::{
-    ApiError, Call, Progress, Scope, contents, disk, follow, node, page, pods, retention, team,
+    ApiError, Call, Progress, Scope, contents, disk, events, follow, node, page, pods, retention,
+    team,
 };
 
 pub fn document() -> OpenApi {
@@ -25,8 +26,6 @@ pub fn document() -> OpenApi {
         .call::<node::Pause, _>()
         .call::<node::Resume, _>()
         .call::<node::Stop, _>()
-        .call::<node::Pause, _>()
-        .call::<node::Resume, _>()
         .list::<node::Examine, _>()
         .call::<node::ReadSettings, _>()
         .call::<page::OpenPage, _>()
@@ -71,6 +70,7 @@ pub fn document() -> OpenApi {
         .call::<follow::StopAutosave, _>()
         .call::<follow::SaveBeforeStop, _>()
         .call::<follow::Restore, _>()
+        .events()
         .build()
 }
 
@@ -101,7 +101,7 @@ impl Document {
         self.add::<C>(RefOr::T(answer))
     }
 
-    /// Keeps a shape with those that it is made of.
+    /// Registers a shape and the shapes that it contains.
     fn named<T: ToSchema>(&mut self) -> Ref {
         let mut parts = Vec::new();
         T::schemas(&mut parts);
@@ -145,6 +145,32 @@ impl Document {
         };
         let item = PathItem::new(HttpMethod::Post, operation);
         self.paths.insert(path, item);
+        self
+    }
+
+    /// The stream of what happens: the data of each of its events is one of these.
+    fn events(mut self) -> Self {
+        let event = RefOr::Ref(self.named::<events::Event>());
+        let error = RefOr::Ref(self.named::<ApiError>());
+        let content = |schema| ContentBuilder::new().schema(Some(schema)).build();
+        let last = ParameterBuilder::new()
+            .name(events::LAST_EVENT_ID)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .schema(Some(String::schema()));
+        let operation = OperationBuilder::new()
+            .operation_id(Some("Events"))
+            .parameter(last)
+            .response(
+                "200",
+                ResponseBuilder::new().content("text/event-stream", content(event)),
+            )
+            .response(
+                "default",
+                ResponseBuilder::new().content("application/json", content(error)),
+            );
+        let item = PathItem::new(HttpMethod::Get, operation);
+        self.paths.insert(format!("/v1/{}", events::PATH), item);
         self
     }
 

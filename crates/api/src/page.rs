@@ -1,4 +1,4 @@
-//! The call that opens the page. Only the control socket takes it: a page can't let in another one.
+//! The call that opens the page. Only the control socket accepts it: a page can't open another one.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::call::call;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OpenPage {
-    /// Where to listen on loopback; none for the usual port, or another where that is taken.
+    /// The loopback port to listen on. Null: the default port, or another one if it is taken.
     #[serde(default)]
     pub port: Option<u16>,
 }
@@ -19,9 +19,9 @@ call!(OpenPage => PageOpened, Home, "ui/open");
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PageOpened {
-    /// With a token in its fragment that is good once.
+    /// The URL. Its fragment has a token that is valid once.
     pub url: String,
-    /// Seconds until the token is good for nothing.
+    /// Seconds until the token expires.
     pub expires_s: u64,
 }
 

@@ -43,20 +43,20 @@ pub struct Save {
     pub message: String,
     #[cfg_attr(feature = "openapi", schema(value_type = StateSourceSchema))]
     pub from: StateSource,
-    /// What the emulator wants to hear of the caller.
+    /// The caller's auth token for the emulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AuthToken>,
-    /// Only these; all where empty.
+    /// Only these services. Empty means all.
     pub services: Vec<String>,
     /// Share at once what was saved.
     pub share: bool,
-    /// Answer when what was shared is in the team's bucket.
+    /// Answer only once the shared version is in the team's bucket.
     #[serde(default)]
     pub durable: bool,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
-    /// Save it also with a ticket, a token or a recovery key of podsync's in it.
+    /// Save the state even if it contains a ticket, a token or a recovery key of podsync.
     #[serde(default)]
     pub allow_secrets: bool,
 }
@@ -65,10 +65,10 @@ call!(Save => Saved, Team, "save");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Saved {
-    /// The exact reference of the version that now stands for the state.
+    /// The exact reference of the version that holds the state.
     pub reference: String,
     pub version: VersionId,
-    /// The state is what this version already holds: no new version was made.
+    /// The version already held this state, so no new one was made.
     pub unchanged: bool,
     /// Bytes of the state.
     pub state_len: u64,
@@ -77,21 +77,21 @@ pub struct Saved {
     pub new_len: u64,
     /// Services that could not be saved, with the reason.
     pub failed: Vec<(String, String)>,
-    /// What the emulator was at work on: it has ended wherever the state is loaded.
+    /// Work that the emulator had in progress. It doesn't go on where the state is loaded.
     #[serde(default)]
     pub under_way: Vec<UnderWay>,
     pub shared: Option<Shared>,
-    /// What the user should know about it.
+    /// Warnings for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// Work of one kind, such as two executions of Step Functions.
+/// Work in progress of one kind, such as two executions of Step Functions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UnderWay {
     pub service: String,
-    /// The service's own word for one of it.
+    /// The service's own word for one unit of the work.
     pub kind: String,
     pub count: u64,
 }
@@ -100,10 +100,10 @@ pub struct UnderWay {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Share {
     pub reference: String,
-    /// Answer when it is in the team's bucket.
+    /// Answer only once the version is in the team's bucket.
     #[serde(default)]
     pub durable: bool,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -115,14 +115,14 @@ pub struct Shared {
     pub reference: String,
     pub version: VersionId,
     pub number: u64,
-    /// It was shared before; nothing new was announced.
+    /// The version was shared before, so nothing was announced.
     pub already: bool,
-    /// Teammates connected as it was announced.
+    /// Connected teammates at the time of the announcement.
     pub peers: usize,
-    /// Whether it is in the team's bucket by now; none where the team has no hub.
+    /// Whether the version is in the team's bucket now. Null if the team has no hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable: Option<bool>,
-    /// What the user should know about it.
+    /// Warnings for the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
@@ -132,7 +132,7 @@ pub struct Shared {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Sources {
-    /// Teammates first; the bucket for what they don't have, or don't send.
+    /// Teammates first; the bucket for what they lack or don't send.
     #[default]
     Any,
     Peers,
@@ -143,9 +143,9 @@ pub enum Sources {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pull {
     pub reference: String,
-    /// Seconds to wait for the version to be heard of and for someone who holds it.
+    /// Seconds to wait for news of the version and for a device that holds it.
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
     #[serde(default)]
@@ -160,9 +160,9 @@ pub struct Pulled {
     pub version: VersionId,
     pub author: String,
     pub state_len: u64,
-    /// Bytes that travelled.
+    /// Bytes that were transferred.
     pub fetched: u64,
-    /// Who they came from, most first.
+    /// The providers of these bytes, largest share first.
     pub sources: Vec<PulledFrom>,
 }
 
@@ -170,7 +170,7 @@ pub struct Pulled {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PulledFrom {
     pub name: String,
-    /// None for the bucket.
+    /// Null for the bucket.
     pub device: Option<DeviceId>,
     pub bytes: u64,
 }
@@ -180,22 +180,22 @@ pub struct PulledFrom {
 pub struct Load {
     pub reference: String,
     pub endpoint: String,
-    /// What the emulator wants to hear of the caller.
+    /// The caller's auth token for the emulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AuthToken>,
     /// LocalStack's merge strategy.
     pub merge: String,
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
-    /// Only these; all where empty.
+    /// Only these services. Empty means all.
     #[serde(default)]
     pub services: Vec<String>,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
-    /// Do nothing where this instance holds this very version from an earlier load.
+    /// Do nothing if this version was the last one loaded into this run of the instance.
     #[serde(default)]
     pub once: bool,
     #[serde(default)]
@@ -209,11 +209,11 @@ pub struct Loaded {
     pub reference: String,
     pub version: VersionId,
     pub pulled: Pulled,
-    /// It was loaded into this instance before, and only `once` was asked for.
+    /// The version was loaded before, and the call said `once`, so nothing was loaded.
     pub already: bool,
     pub applied: Vec<String>,
     pub failed: Vec<(String, String)>,
-    /// What was there before, as a private version that `undo` brings back.
+    /// The checkpoint of the state before the load, which `undo` brings back.
     pub checkpoint: Option<String>,
 }
 
@@ -222,7 +222,7 @@ pub struct Loaded {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Undo {
     pub endpoint: String,
-    /// What the emulator wants to hear of the caller.
+    /// The caller's auth token for the emulator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<AuthToken>,
 }
@@ -245,7 +245,7 @@ pub struct Export {
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub to: PathBuf,
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
     #[serde(default)]
@@ -269,7 +269,7 @@ pub struct Resolve {
     pub reference: String,
     /// Seconds to wait for it to be heard of.
     pub wait_s: u64,
-    /// Wait for it to be shared, even where everybody who is there knows of no such version.
+    /// Wait until the version is shared, even if no reachable device knows of it.
     #[serde(default)]
     pub until_shared: bool,
 }
@@ -291,7 +291,7 @@ call!(ListPods => Vec<Pod>, Team, "pods");
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Pod {
     pub name: PodName,
-    /// Newest versions: several where people made them side by side.
+    /// The newest versions. There are several if people made versions in parallel.
     pub tips: Vec<Version>,
     pub versions: usize,
     /// Versions saved here and not shared.
@@ -311,7 +311,7 @@ pub struct Version {
     /// The shortest reference that means exactly this version.
     pub reference: String,
     pub id: VersionId,
-    /// The versions that it was made from; they may have been dropped since.
+    /// The versions that this one was made from. They may have been dropped since.
     pub parents: Vec<VersionId>,
     /// None while private.
     pub number: Option<u64>,
@@ -323,7 +323,7 @@ pub struct Version {
     pub emulator: Option<String>,
     pub tags: Vec<TagName>,
     pub tip: bool,
-    /// Whether all of it lies on this machine.
+    /// Whether the version is complete on this machine.
     pub held: bool,
 }
 
@@ -344,33 +344,33 @@ pub struct Shown {
     /// Sealed bytes of its packs.
     pub packed_len: u64,
     pub packs: usize,
-    /// Only with `contents`, where the state has an index of them.
+    /// Only with `contents`, if the state has an index of resources.
     pub resources: Option<Vec<Resource>>,
-    /// Only with `contents`, where it has none.
+    /// Only with `contents`, if the state has no index of resources.
     pub entries: Option<Vec<EntryLine>>,
     /// How many more resources or entries there are than are listed.
     pub left_out: u64,
     pub whereabouts: Whereabouts,
 }
 
-/// Where a version's bytes lie, as far as somebody could be asked now.
+/// Where a version's bytes are stored, according to everyone who could be asked now.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Whereabouts {
     /// Bytes of packs and manifest that make up the version.
     pub needed: u64,
-    /// `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
-    /// the version isn't on this machine: a device that holds less may have all of it.
+    /// Whether `needed` is exactly what the version needs. Otherwise it counts whole packs, for the version
+    /// isn't on this machine: a device that holds less may still have all of it.
     pub exact: bool,
-    /// Devices that hold something of it, who holds most first; this one among them.
+    /// Devices that hold part of the version, largest part first. Includes this device.
     pub devices: Vec<Holder>,
-    /// Devices that were asked and hold nothing of it, by name.
+    /// Names of devices that answered and hold nothing of it.
     pub without: Vec<String>,
-    /// Devices that are not connected or didn't answer, by name: what they hold isn't known.
+    /// Names of devices that aren't connected or didn't answer. What they hold is unknown.
     pub unknown: Vec<String>,
-    /// None where the team has no hub, or the version is private.
+    /// Null if the team has no hub, or the version is private.
     pub bucket: Option<InBucket>,
-    /// Why it may be lost, and what helps.
+    /// Why the version may be lost, and what to do.
     pub warning: Option<String>,
 }
 
@@ -394,13 +394,13 @@ pub struct Holder {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InBucket {
-    /// Its entry is committed, and everything that the entry names is there.
+    /// The version's entry is committed, and the bucket has everything that it names.
     Whole,
-    /// It is committed, and so many of its objects are gone.
+    /// The entry is committed, but this many of its objects are missing.
     Missing(usize),
-    /// It isn't committed yet.
+    /// The entry isn't committed yet.
     NotYet,
-    /// The hub can't be asked; why.
+    /// Why the hub can't be asked.
     Unknown(String),
 }
 
@@ -412,12 +412,12 @@ pub struct Tag {
 }
 call!(Tag => Version, Team, "tag", names reference);
 
-/// Forgets a version: here where it is private, for the team where it is shared.
+/// Drops a version: on this machine if it is private, for the team if it is shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DropVersion {
     pub reference: String,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -428,6 +428,6 @@ call!(DropVersion => Dropped, Team, "drop", names reference);
 pub struct Dropped {
     pub reference: String,
     pub version: VersionId,
-    /// Whether teammates are told.
+    /// Whether the version was shared, so that the drop is announced to the team.
     pub shared: bool,
 }

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Consent, call::call};
 
-/// What is kept of a pod.
+/// Which versions of a pod are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     Policy {
-        /// The newest so many versions.
+        /// This many of the newest versions.
         last: Option<u32>,
-        /// The newest version of each of so many days.
+        /// The newest version of each of this many days.
         daily: Option<u32>,
         /// Versions with a tag.
         tagged: bool,
@@ -28,16 +28,16 @@ pub enum Rule {
     Unset,
 }
 
-/// Sets the rule of one pod, or of all that have none of their own.
+/// Sets the retention rule of one pod, or of all pods without their own rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetRetention {
     pub pod: Option<PodName>,
     pub rule: Rule,
-    /// Only say what the rule would let go of.
+    /// Only report which versions the rule would drop.
     #[serde(default)]
     pub dry_run: bool,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -48,11 +48,11 @@ call!(SetRetention => Retention, Team, "retention/set");
 pub struct GetRetention {}
 call!(GetRetention => Retention, Team, "retention");
 
-/// Drops what may go and what this device may drop; a daemon does so by itself every hour.
+/// Drops the versions that may go and that this device may drop. A daemon also does this every hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApplyRetention {
-    /// Only say what would go.
+    /// Only report what would be removed.
     #[serde(default)]
     pub dry_run: bool,
 }
@@ -61,19 +61,19 @@ call!(ApplyRetention => Applied, Team, "retention/apply");
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Retention {
-    /// What the team's settings say, as they say it, the team's own first.
+    /// The team's retention settings, the team-wide rule first.
     pub rules: Vec<Said>,
-    /// What may go by them now.
+    /// The versions that these rules let go now.
     pub due: Vec<Due>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Said {
-    /// None for the team's own.
+    /// Null for the team-wide rule.
     pub pod: Option<String>,
     pub policy: String,
-    /// Why this podsync can't go by it: nothing is dropped then.
+    /// Why this podsync can't apply the rule. If set, nothing is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
 }
@@ -93,6 +93,6 @@ pub struct Due {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Applied {
     pub dropped: Vec<Due>,
-    /// What may go too, and is for its author or an admin to drop.
+    /// Further versions that may go, but that only their author or an admin may drop.
     pub left: Vec<Due>,
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The emulator's auth token, as `LOCALSTACK_AUTH_TOKEN` of the caller's environment has it: the daemon's own
-/// environment is that of whoever happened to start it.
+/// The emulator's auth token, from `LOCALSTACK_AUTH_TOKEN` in the caller's environment. The daemon's own
+/// environment may come from another shell.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]

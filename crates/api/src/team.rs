@@ -1,4 +1,4 @@
-//! Calls about teams: who is in, who may come in, who goes.
+//! Calls about teams: members, roles, invites, robots and removals.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -38,7 +38,7 @@ pub struct CreateTeam {
     pub member: MemberName,
     /// What the device is called.
     pub label: String,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -49,7 +49,7 @@ call!(CreateTeam => TeamCreated, Home, "teams/create");
 pub struct TeamCreated {
     pub team: TeamId,
     pub name: TeamName,
-    /// Brings the team back when no admin is left. Shown once and kept nowhere.
+    /// The key that recovers the team when no admin is left. Shown once and stored nowhere.
     pub recovery_key: String,
 }
 
@@ -73,8 +73,8 @@ pub struct Invited {
     pub uses: u32,
     /// The invite's own key, by which it can be revoked.
     pub invite: DeviceId,
-    /// The URL of the team's hub, where the ticket has no room for it. Whoever joins while no member is there has to
-    /// be told.
+    /// The URL of the team's hub, if the ticket has no room for it. A user who joins while no member is online
+    /// needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub_left_out: Option<String>,
 }
@@ -125,7 +125,7 @@ call!(InviteRobot => RobotInvited, Team, "robots/invite");
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RobotInvited {
-    /// The robot's own key. Shown once and kept nowhere.
+    /// The robot's own key. Shown once and stored nowhere.
     pub token: String,
     pub name: MemberName,
     pub device: DeviceId,
@@ -137,8 +137,7 @@ impl fmt::Debug for RobotInvited {
     }
 }
 
-/// Comes in as the robot that this daemon runs as, and waits until what is known of the team is all
-/// that some member knows.
+/// Joins the team as the robot that this daemon runs as, and waits until it knows all that some member knows.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Enter {
@@ -163,18 +162,18 @@ pub struct Entered {
     pub member: MemberName,
 }
 
-/// Refuses a world that is older than asked.
+/// Fails if this device's knowledge of the team is older than the call allows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CheckFresh {
     /// Seconds since a teammate's device last said what it knew.
     pub max_age_s: u64,
-    /// Seconds to wait for a newer word.
+    /// Seconds to wait for a newer statement.
     pub wait_s: u64,
 }
 call!(CheckFresh => Fresh, Team, "fresh");
 
-/// The newest word of another device.
+/// The newest statement of another device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Fresh {
@@ -190,7 +189,7 @@ pub struct Join {
     pub ticket: String,
     pub member: MemberName,
     pub label: String,
-    /// The URL of the team's hub, where the ticket does not say it.
+    /// The URL of the team's hub, if the ticket doesn't name it.
     #[serde(default)]
     pub hub: Option<String>,
 }
@@ -241,7 +240,7 @@ pub struct Member {
 pub struct Remove {
     /// A member's name or a device id.
     pub who: String,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -260,7 +259,7 @@ pub struct Removed {
 pub struct SetRole {
     pub who: String,
     pub role: Role,
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -270,7 +269,7 @@ call!(SetRole => Member, Team, "role");
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leave {
-    /// What was said yes to beforehand.
+    /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
 }
@@ -283,7 +282,7 @@ pub struct Left {
     pub name: TeamName,
 }
 
-/// Names the team's hub, for every member; with none the team has none any more.
+/// Sets the team's hub for every member. Null removes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SetHub {
@@ -296,7 +295,7 @@ call!(SetHub => HubSet, Team, "hub");
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HubSet {
     pub url: Option<String>,
-    /// Whether it lets in who has a ticket while no member is there.
+    /// Whether the hub admits users with a ticket while no member is online.
     pub witnesses: bool,
 }
 

@@ -1,6 +1,6 @@
-//! Presigned requests: asked of the hub, checked, and judged by what the bucket answers.
+//! Presigned requests: requested from the hub, checked, and judged by the bucket's answer.
 //!
-//! Servers disagree on what an expired URL gets: on 400, 401 and 403 a new one is asked for, once.
+//! Servers answer differently to an expired URL: on 400, 401 and 403 a new one is requested, once.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use crate::{Hub, TransferError, hub::Patience, said::Said, wire};
 const MAX_HEADERS: usize = 16;
 const MAX_HEADER_LEN: usize = 4096;
 const MAX_HREF_LEN: usize = 16 << 10;
-/// What would change how a request is framed or where it goes: no hub has a say in that.
+/// Headers that would change a request's framing or destination. The hub may not set them.
 const NOT_THE_HUBS: [&str; 7] = [
     "connection",
     "expect",
@@ -28,19 +28,19 @@ const NOT_THE_HUBS: [&str; 7] = [
     "upgrade",
 ];
 
-/// What the hub says about one object.
+/// The hub's answer about one object.
 pub(crate) enum Grant {
-    /// An upload isn't needed: it is there.
+    /// The object is there: no upload is needed.
     There(ObjectRef),
     Send(Box<Presigned>),
 }
 
-/// A request to the bucket that may be sent. Its URL is as good as a key: it has no `Debug`.
+/// A request to the bucket that may be sent. Its URL is a credential, so it has no `Debug`.
 pub(crate) struct Presigned {
     pub(crate) object: ObjectRef,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
-    /// When it was asked for, and how long it is good from then on.
+    /// When it was requested, and how long it is valid from then.
     asked: Instant,
     good_for: Duration,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Verdict {
     /// A fresh URL may help.
     Declined(Said),
     NotFound(Said),
-    /// Asked again later, it may work.
+    /// It may work later.
     Later(String, Option<Duration>),
     Refused(Said),
 }
@@ -74,11 +74,11 @@ impl Verdict {
                 Self::Declined(said)
             }
             StatusCode::NOT_FOUND => Self::NotFound(said),
-            // A conflict is another upload of the same object that is under way.
+            // A conflict means that another upload of the same object is running.
             StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS => {
                 Self::Later(said.to_string(), wire::retry_after(headers))
             }
-            // What it has no room for, or doesn't do at all, it won't do later.
+            // A lack of space or an unsupported request won't change later.
             StatusCode::INSUFFICIENT_STORAGE
             | StatusCode::NOT_IMPLEMENTED
             | StatusCode::HTTP_VERSION_NOT_SUPPORTED => Self::Refused(said),
@@ -90,7 +90,7 @@ impl Verdict {
     }
 }
 
-/// The tries of one transfer.
+/// The attempts of one transfer.
 pub(crate) struct Tries {
     patience: Patience,
     pauses: backon::ExponentialBackoff,
@@ -106,7 +106,7 @@ impl Tries {
         }
     }
 
-    /// Something moved: the pauses begin anew.
+    /// Bytes moved: resets the pauses.
     pub(crate) fn moved(&mut self) {
         self.pauses = self.patience.build_pauses();
     }
@@ -116,7 +116,7 @@ impl Tries {
         !std::mem::replace(&mut self.renewed, true)
     }
 
-    /// Waits before the next try; the last failure where there is none.
+    /// Waits before the next attempt. Returns the last failure if none is left.
     pub(crate) async fn pause(
         &mut self,
         object: &ObjectId,
@@ -143,7 +143,7 @@ impl Tries {
 }
 
 impl Hub {
-    /// Asks for one request for each object, in the same order.
+    /// Gets one request per object, in the same order.
     pub(crate) async fn grants(&self, request: BatchRequest) -> Result<Vec<Grant>, TransferError> {
         let (asked, operation) = (Instant::now(), request.operation);
         let response = self.batch_of(request).await?;
@@ -206,7 +206,7 @@ fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), Transf
     if action.href.len() > MAX_HREF_LEN {
         return Err(garbled(object, "the hub's URL for it is too long"));
     }
-    // What a parser says about a URL may quote it.
+    // A parser's error may quote the URL.
     let url =
         Url::parse(&action.href).map_err(|_| garbled(object, "the hub's URL for it is invalid"))?;
     // The bytes are sealed and verified, so a bucket may do without TLS where its operator says so.
@@ -234,7 +234,7 @@ fn checked(object: ObjectId, action: &Action) -> Result<(Url, HeaderMap), Transf
     Ok((url, headers))
 }
 
-/// The server's words are logged with the place where it was asked: whoever runs the bucket needs both.
+/// Logs the server's words and the place of the request: the bucket's operator needs both.
 pub(crate) fn refused(object: ObjectId, said: Said) -> TransferError {
     tracing::warn!(object = %crate::error::Short(&object), %said, "the bucket refuses");
     TransferError::Refused {

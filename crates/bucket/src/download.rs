@@ -1,7 +1,7 @@
 //! Downloads: ranges of a blob, verified in steps of 16 KiB as they arrive.
 //!
-//! Bytes of the pack and of its outboard are put together to what a peer would send, and go through the same
-//! decoder as a peer's. So what is handed on is verified, whatever bucket and hub say.
+//! The bytes of the pack and its outboard are merged into the stream that a peer would send, and go through
+//! the same decoder. So all output is verified, whatever the bucket and the hub say.
 
 mod merge;
 mod plan;
@@ -35,12 +35,12 @@ pub trait Sink: Send {
     fn take(&mut self, item: BaoContentItem) -> impl Future<Output = io::Result<()>> + Send;
 }
 
-/// Where a blob lies in the bucket, and how its bytes are checked.
+/// Where a blob is in the bucket, and how to verify its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Location {
     pub kind: ObjectKind,
     pub sha256: Sha256,
-    /// None takes the one that is in use.
+    /// None means the current one.
     pub generation: Option<u32>,
     pub blob: BlobId,
     /// Bytes of the whole blob.
@@ -61,8 +61,8 @@ impl Location {
 #[derive(Debug, Clone)]
 pub struct Want {
     pub location: Location,
-    /// Widened to 16 KiB. Those that lie close together are fetched as one, and most of a blob as all of it;
-    /// what comes along is handed on too.
+    /// The ranges are widened to 16 KiB. Close ranges are fetched as one, and a mostly wanted blob
+    /// completely; the extra bytes are passed on too.
     pub ranges: Vec<Range<u64>>,
     /// The blob's outboard: [`Hub::outboard`].
     pub outboard: Bytes,
@@ -78,7 +78,8 @@ pub struct Downloaded {
 }
 
 impl Hub {
-    /// Fetches ranges of a blob into `sink`; `progress` hears of each verified piece's length.
+    /// Fetches ranges of a blob into `sink`. `progress` gets the length of each verified piece.
+    /// Data passed on before a failure is valid. Dropping the future ends the transfer.
     ///
     /// What was handed on before a failure is good. Dropping the future ends the transfer.
     pub async fn download(
@@ -101,7 +102,7 @@ impl Hub {
         }
         let chunks = spans.iter().fold(ChunkRanges::empty(), |all, span| {
             let start = ChunkNum(span.start / CHUNK);
-            // The decoder takes what reaches the end as open: two walks have to agree.
+            // The decoder treats a range to the end as open. Both tree walks must agree.
             all | if span.end == len {
                 ChunkRanges::from(start..)
             } else {
@@ -145,7 +146,7 @@ impl Hub {
         }
     }
 
-    /// A whole blob that is small and has no outboard: a sealed manifest.
+    /// Fetches a small blob without an outboard: a sealed manifest.
     pub async fn download_small(&self, location: &Location) -> Result<Bytes, TransferError> {
         let object = location.object();
         if location.len == 0 || location.len > ObjectKind::Manifest.max_len() {

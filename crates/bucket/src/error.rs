@@ -1,4 +1,4 @@
-//! What can go wrong, by what the caller can do about it. No text of these has a URL that was presigned.
+//! Errors, grouped by what the caller can do about them. Their texts never contain a presigned URL.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use podsync_core::DeviceId;
 
 use crate::said::Said;
 
-/// The most characters that are shown of what a hub says.
+/// The most characters to show of a hub's message.
 const MAX_SHOWN: usize = 400;
 
 /// An address that no hub can have.
@@ -25,17 +25,17 @@ impl AddressError {
     }
 }
 
-/// Why the hub didn't do what it was asked for.
+/// Why a call to the hub failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HubClientError {
     #[error("the hub at {hub} can't be reached: {reason}")]
     Unreachable { hub: String, reason: String },
-    /// It is there, and can't answer now.
+    /// The hub is reachable and can't do it now.
     #[error("the hub at {hub} can't do this now: {reason}")]
     Busy {
         hub: String,
         reason: String,
-        /// When it wants to be asked again.
+        /// When to try again, as the hub says.
         retry_after: Option<Duration>,
     },
     #[error("the hub at {hub} does not know this device as a member: {message}")]
@@ -93,7 +93,7 @@ impl HubClientError {
         }
     }
 
-    /// The hub's own word, where it refused for a reason that isn't a variant of its own.
+    /// The hub's own error, if it refused for a reason without a variant here.
     pub fn refusal(&self) -> Option<&HubError> {
         match self {
             Self::Refused { error, .. } => Some(error),
@@ -127,11 +127,12 @@ impl HubClientError {
 pub enum TransferError {
     #[error(transparent)]
     Hub(#[from] HubClientError),
-    #[error("the bucket can't be reached for {}: {reason}", Short(.object))]
+    /// The reason may be the server's own words.
+    #[error("the bucket can't serve {} now: {reason}", Short(.object))]
     Unavailable { object: ObjectId, reason: String },
     #[error("{} isn't in the bucket: {message}", Short(.object))]
     NotFound { object: ObjectId, message: String },
-    /// With a fresh URL too.
+    /// Also with a fresh URL.
     #[error(
         "the bucket refuses {} ({said})",
         Short(.object)
@@ -151,7 +152,7 @@ pub enum TransferError {
         object: ObjectId,
         error: ObjectError,
     },
-    /// Nothing beyond what was verified before was handed on.
+    /// Only data verified before was passed on.
     #[error(
         "the bucket has other bytes than {}: {what}",
         Short(.object)

@@ -1,4 +1,5 @@
-//! Whether an object in the bucket is what it should be: all of it is read and hashed, a piece at a time.
+//! Checks an object in the bucket: reads and hashes all of it, piece by piece. It is read in ranges like
+//! a pull, so a server with odd range answers shows here too.
 //!
 //! It is read as a pull reads it, in ranges: a server that answers those in an odd way shows here too.
 
@@ -12,17 +13,17 @@ use crate::{Hub, TransferError, download::Reader};
 /// Read at once; what an examination holds in memory is little more.
 const PIECE: u64 = 256 << 10;
 
-/// What an object turned out to be.
+/// The result of examining an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     Sound,
     Missing,
-    /// Its bytes aren't those of its name.
+    /// Its bytes don't match its hash.
     Damaged,
 }
 
 impl Hub {
-    /// Reads an object of an exact generation; `progress` hears of each piece's length.
+    /// Reads an object of an exact generation. `progress` gets the length of each piece.
     pub async fn examine(
         &self,
         object: &ObjectRef,
@@ -40,7 +41,7 @@ impl Hub {
             let piece = match reader.read(offset, len).await {
                 Ok(piece) => piece,
                 Err(TransferError::NotFound { .. }) => return Ok(Condition::Missing),
-                // Another length is other bytes.
+                // Another length means other bytes.
                 Err(TransferError::Liar { .. }) => return Ok(Condition::Damaged),
                 Err(error) => return Err(error),
             };
@@ -56,7 +57,7 @@ impl Hub {
     }
 }
 
-/// Both are asked for by a range; what has one piece only comes whole, as it does for a pull.
+/// Two ranges that cover the object. An object of one piece is read whole, as in a pull.
 fn halves(size: u64) -> Vec<Range<u64>> {
     let middle = middle(size);
     let halves = [0..middle, middle..size];

@@ -1,7 +1,7 @@
 //! The hub's endpoints as methods.
 //!
-//! Each is asked again within bounds where that may help, and every answer is bounded. What it says is not
-//! believed here: entries, heads, operations and statements are signed bytes for core to open.
+//! Calls are retried within bounds where that may help, and every answer is bounded. Answers are not
+//! trusted here: entries, heads, operations and statements are signed bytes for core to verify.
 
 mod address;
 mod patience;
@@ -10,7 +10,7 @@ mod send;
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{HubClientError, outboards::Known};
 
-/// A team's place at its hub, as one device sees it. Clones share connections and what was learnt.
+/// A team at its hub, as one device sees it. Clones share connections and learnt state.
 #[derive(Clone)]
 pub struct Hub(pub(crate) Arc<Inner>);
 
@@ -42,11 +42,11 @@ pub(crate) struct Inner {
 /// The answer to [`Hub::heads`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeadsAnswer {
-    /// Nothing is new since the answer that had the tag.
+    /// Nothing has changed since the answer with that tag.
     NotModified,
     Changed {
         heads: Heads,
-        /// For the next question.
+        /// The tag to send with the next call.
         etag: Option<String>,
     },
 }
@@ -93,7 +93,7 @@ impl Hub {
         Ok(info)
     }
 
-    /// What is newest, if that isn't what `etag` stands for.
+    /// The newest heads, unless `etag` is still current.
     pub async fn heads(&self, etag: Option<&str>) -> Result<HeadsAnswer, HubClientError> {
         self.heads_within(etag, Duration::ZERO).await
     }
@@ -142,13 +142,13 @@ impl Hub {
         Ok(page)
     }
 
-    /// The operations that `known` and what these saw lack.
+    /// The operations beyond `known` and their ancestors.
     pub async fn fetch_operations(&self, known: Vec<OpId>) -> Result<Operations, HubClientError> {
         self.post("/membership/fetch", &FetchOperations { known })
             .await
     }
 
-    /// Brings operations, parents first; returns the heads that the hub then knows.
+    /// Posts operations, parents first. Returns the heads that the hub then has.
     pub async fn post_operations(
         &self,
         operations: &PostOperations,
@@ -157,7 +157,7 @@ impl Hub {
         Ok(heads.known)
     }
 
-    /// Has the hub witness a join request that an invite's key has signed.
+    /// Asks the hub to witness a join request that is signed by an invite's key.
     pub async fn join(&self, request: &JoinByInvite) -> Result<Operations, HubClientError> {
         self.post("/join", request).await
     }
@@ -167,7 +167,7 @@ impl Hub {
         self.0.line.send(&call).await.map(drop)
     }
 
-    /// What to do about each object, in the same order.
+    /// The hub's instruction for each object, in the same order.
     pub async fn batch(
         &self,
         operation: BatchOperation,
@@ -200,16 +200,23 @@ impl Hub {
         Ok(response)
     }
 
-    /// Entries of this device's own feed whose objects were uploaded before.
+    /// Commits entries of this device's own feed. Their objects must be uploaded first.
     pub async fn commit(&self, commit: &Commit) -> Result<Stored, HubClientError> {
         self.post("/commit", commit).await
     }
 }
 
 impl Hub {
-    /// Why the last try of a call failed that is being tried again, for who doesn't wait for its end.
+    /// Why the last attempt of a call failed that is still being retried. For callers that don't wait
+    /// for its end.
     pub fn failing(&self) -> Option<String> {
         self.0.line.failing()
+    }
+
+    /// What the bucket's server said, or why it wasn't reached, where a download had to be asked for again since then.
+    /// For a caller that gives up before the download ends.
+    pub fn bucket_failing(&self, since: Instant) -> Option<String> {
+        self.0.line.bucket_failing(since)
     }
 
     fn path(&self, rest: &str) -> String {

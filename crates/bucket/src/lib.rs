@@ -1,10 +1,11 @@
 //! Every byte to and from the bucket: the hub's client, presigned PUT and GET.
 //!
-//! [`docs/hub-protocol.md`](../../../docs/hub-protocol.md) is what both sides keep to. The hub and the bucket
-//! are not trusted: signed things are handed on as they came, for core to open, and bytes of blobs only once
-//! they were verified. A presigned URL is as good as a key: none is in an error or a log of this room.
+//! [`docs/hub-protocol.md`](../../../docs/hub-protocol.md) is the protocol of both sides. Neither hub nor
+//! bucket is trusted: signed data is passed on unopened for core to verify, and blob bytes only once
+//! verified. A presigned URL is a credential: this crate never puts one into an error or a log. The creator
+//! of a [`Hub`] must have installed a rustls provider.
 //!
-//! Whoever makes a [`Hub`] has installed a rustls provider before.
+//! Install a rustls provider before making a [`Hub`].
 
 mod bucket;
 mod download;
@@ -27,11 +28,11 @@ pub use outboards::{
 pub use said::Said;
 pub use upload::{ReadAt, Source, Upload};
 
-/// Libraries beneath this room that log URLs and headers.
+/// Libraries below this crate that log URLs and headers.
 const TALKATIVE: [&str; 4] = ["h2", "hyper", "hyper_util", "reqwest"];
 
-/// Whether logs of this target may have a presigned URL in them. A program that uses this room lets through
-/// warnings of these and nothing below, whatever it is asked to log.
+/// Whether logs of this target may contain a presigned URL. A program with this crate must let only
+/// warnings of these targets through, whatever its log settings.
 pub fn is_talkative(target: &str) -> bool {
     let library = target.split("::").next().unwrap_or_default();
     TALKATIVE.contains(&library)

@@ -1,7 +1,7 @@
 //! The outboards object: the hash trees of a version's new packs, one after the other.
 //!
-//! Its bytes are in `docs/hub-protocol.md`. Nothing in it is trusted: a tree is believed node by node, as far
-//! as it leads up to the BLAKE3 that a signed manifest names.
+//! `docs/hub-protocol.md` describes its bytes. Nothing in it is trusted: each node of a tree is verified up
+//! to the BLAKE3 in a signed manifest.
 
 mod build;
 mod find;
@@ -16,7 +16,7 @@ use podsync_core::{BlobId, manifest::PACK_MAX_LEN};
 pub use self::build::{Built, OutboardsBuilder, PackRead, pack_outboard};
 pub(crate) use self::known::Known;
 
-/// The least that is verified by itself.
+/// The smallest unit of verification.
 pub const GROUP: u64 = 16 << 10;
 pub(crate) const BLOCK: BlockSize = BlockSize::from_chunk_log(4);
 
@@ -50,7 +50,7 @@ pub struct OutboardsIndex {
 }
 
 impl OutboardsIndex {
-    /// How many bytes the index has of an object that begins with `head`.
+    /// The length of the index of an object that begins with `head`.
     pub fn len_of(head: &[u8]) -> Result<usize, IndexError> {
         let (version, rest) = head.split_first().ok_or(IndexError::Short)?;
         if *version != VERSION {
@@ -91,14 +91,14 @@ impl OutboardsIndex {
         &self.packs
     }
 
-    /// Where in the object the outboard of a pack lies.
+    /// The range of a pack's outboard in the object.
     pub fn find(&self, pack: BlobId, len: u64) -> Option<Range<u64>> {
         self.places()
             .find(|(there, _)| *there == (pack, len))
             .map(|(_, place)| place)
     }
 
-    /// Each pack with where its outboard lies.
+    /// Each pack with the range of its outboard.
     pub(crate) fn places(&self) -> impl Iterator<Item = ((BlobId, u64), Range<u64>)> {
         let mut begin = self.len() as u64;
         self.packs.iter().map(move |pack| {

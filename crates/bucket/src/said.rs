@@ -1,6 +1,7 @@
-//! What a bucket's server says of a request that it didn't carry out: the code and the message of its XML.
+//! The error that a bucket's server reports for a failed request: the code and message of its XML.
 //!
-//! It is shown as the server's words, so it is bounded, without control characters, and never has a signature.
+//! Users see it as the server's words. So it is bounded, without control characters, and never contains a
+//! signature.
 
 use std::{fmt, time::Duration};
 
@@ -13,15 +14,14 @@ const MAX_DOCUMENT_LEN: usize = 16 << 10;
 /// The most characters that are shown of a code or a message.
 const MAX_SHOWN: usize = 200;
 
-/// A status, and what the server said beside it.
+/// A status and the server's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     pub status: u16,
     /// `AccessDenied`, say.
     pub code: Option<String>,
     pub message: Option<String>,
-    /// Scheme, host and folder of the object, where the server was asked for one: it names bucket and key
-    /// prefix.
+    /// Scheme, host and folder of the requested object, if any: they show bucket and key prefix.
     pub place: String,
 }
 
@@ -36,7 +36,7 @@ impl Said {
         }
     }
 
-    /// Reads the rest of an answer that is no success; what can't be read is left out.
+    /// Reads the rest of an error answer. Unreadable parts are left out.
     pub(crate) async fn read(response: Response, url: &Url, stalled: Duration) -> Self {
         let bare = Self::bare(response.status(), url);
         match wire::body(response, MAX_DOCUMENT_LEN, stalled).await {
@@ -65,7 +65,7 @@ impl fmt::Display for Said {
     }
 }
 
-/// Without the query, which has the signature, and without the object's own name.
+/// The URL without the query, which holds the signature, and without the object's name.
 fn place(url: &Url) -> String {
     let (folder, _) = url.path().rsplit_once('/').unwrap_or_default();
     let port = url
@@ -75,7 +75,7 @@ fn place(url: &Url) -> String {
     format!("{}://{host}{port}{folder}/", url.scheme())
 }
 
-/// The text of the first element of that name.
+/// The text of the first element with this name.
 fn element(document: &str, name: &str) -> Option<String> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once('<')?;
@@ -90,7 +90,7 @@ fn element(document: &str, name: &str) -> Option<String> {
         .replace("&lt;", "<")
         .replace("&gt;", ">")
         .replace("&amp;", "&");
-    // A server that repeats the request repeats what may be as good as a key.
+    // A server that echoes the request may echo credentials.
     let repeats = plain.to_ascii_lowercase().contains("x-amz-");
     (!plain.trim().is_empty() && !repeats).then(|| plain.trim().to_owned())
 }

@@ -1,7 +1,7 @@
-//! Uploads: the hub says what the bucket lacks, and each of that is put in one request.
+//! Uploads: the hub tells which objects the bucket lacks, and each is put in one request.
 //!
-//! Whatever ends an upload, the next one goes on where it stopped: objects that are there are passed over. An
-//! object that was cut is sent again from its beginning, since a `PUT` is all or nothing.
+//! After a failure, the next upload skips the objects that are there. A cut object is sent again from its
+//! start, since a `PUT` is all or nothing.
 
 mod body;
 mod source;
@@ -38,7 +38,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Bytes that are in memory anyway.
+    /// An upload of bytes in memory.
     pub fn of_bytes(kind: ObjectKind, bytes: Bytes) -> Self {
         let id = ObjectId {
             kind,
@@ -53,7 +53,9 @@ impl Upload {
 }
 
 impl Hub {
-    /// Brings objects into the bucket, and returns where each lies now, in the order given.
+    /// Uploads objects, and returns the location of each, in the given order. `progress` gets the
+    /// bytes sent of an object so far: all of them if it was there. The number falls when an upload
+    /// restarts. A batch beyond the quota is refused before a byte is sent.
     ///
     /// `progress` hears how many bytes of an object are sent so far: all of them where it was there. The
     /// number falls back where an upload was cut and begins again. A batch that doesn't fit the quota is
@@ -63,7 +65,7 @@ impl Hub {
         uploads: &[Upload],
         progress: impl Fn(&ObjectId, u64) + Send + Sync,
     ) -> Result<Vec<ObjectRef>, TransferError> {
-        // An object may stand in a batch once only.
+        // A batch may name an object only once.
         let mut unique: HashMap<ObjectId, &Upload> = HashMap::new();
         let mut order = Vec::new();
         for upload in uploads {
@@ -126,8 +128,8 @@ impl Hub {
         placed.await
     }
 
-    /// Puts an object right whose bytes in the bucket are gone or others: of just this generation, over
-    /// whatever is there. Nobody else's bytes are put at risk, for the bucket takes these and no others.
+    /// Repairs an object whose bytes in the bucket are missing or wrong: overwrites exactly this
+    /// generation. That risks no other data, since the bucket accepts only the bytes of this hash.
     pub async fn replace(
         &self,
         upload: &Upload,
@@ -188,7 +190,7 @@ impl Hub {
                 Verdict::NotFound(said) | Verdict::Refused(said) => return Err(refused(*id, said)),
                 Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
             }
-            // Of an upload an answer that was lost shows here: then it is there.
+            // If the answer to an upload was lost, the object is there now.
             grant = self.grant(asked.operation, asked.object).await?;
         }
     }
@@ -248,10 +250,10 @@ impl Hub {
 
 /// 507: no room is left.
 const FULL: u16 = 507;
-/// How often is looked at what was sent.
+/// How often the sent bytes are checked.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The answer; none where nothing moves any more.
+/// The answer. None if no bytes move any more.
 async fn watched(
     request: impl Future<Output = reqwest::Result<reqwest::Response>>,
     stalled: Duration,
@@ -287,7 +289,7 @@ fn uploading(ids: Vec<ObjectId>, following: Option<u64>) -> BatchRequest {
     }
 }
 
-/// What the hub is asked for, at first and again.
+/// The request to the hub, first and repeated.
 #[derive(Clone, Copy)]
 struct Asked {
     operation: BatchOperation,

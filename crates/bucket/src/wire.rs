@@ -16,7 +16,7 @@ pub(crate) fn client(connect: Duration, loopback: bool) -> reqwest::Result<Clien
         .referer(false)
         .connect_timeout(connect)
         .pool_max_idle_per_host(MAX_IDLE);
-    // A proxy of the environment is no way to this machine.
+    // A proxy from the environment can't reach this machine.
     let builder = if loopback {
         builder.no_proxy()
     } else {
@@ -25,14 +25,14 @@ pub(crate) fn client(connect: Duration, loopback: bool) -> reqwest::Result<Clien
     builder.build()
 }
 
-/// Why a body isn't there in full.
+/// Why a body is incomplete.
 #[derive(Debug)]
 pub(crate) enum BodyError {
     Cut(String),
     TooLong(usize),
 }
 
-/// The whole body, if it has at most `max` bytes and none is `stalled` in coming.
+/// The whole body, if it has at most `max` bytes and never stalls for `stalled`.
 pub(crate) async fn body(
     mut response: Response,
     max: usize,
@@ -68,13 +68,13 @@ pub(crate) async fn piece(
     }
 }
 
-/// What TLS says of a certificate that no CA known here signed.
+/// The TLS error for a certificate of an unknown CA.
 const UNKNOWN_ISSUER: &str = "UnknownIssuer";
 
-/// What went wrong, without the URL: it may be as good as a key.
+/// An error's text without the URL, which may be a credential.
 pub(crate) fn why(error: reqwest::Error) -> String {
     let error = error.without_url();
-    // The causes around the first one only say that a request, a client or a connection failed.
+    // The outer causes only say that a request, a client or a connection failed.
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -89,7 +89,7 @@ pub(crate) fn why(error: reqwest::Error) -> String {
     words
 }
 
-/// `Retry-After` in seconds; a date is not looked at.
+/// `Retry-After` in seconds. A date is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)

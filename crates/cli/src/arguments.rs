@@ -9,44 +9,49 @@ use podsync_core::TeamName;
 
 use crate::{complete, lstk};
 
-/// Where LocalStack listens unless it is told otherwise.
+/// Where LocalStack listens by default.
 const DEFAULT_ENDPOINT: &str = "http://localhost:4566";
 /// How long to wait for the version and its holders before giving up.
-const DEFAULT_WAIT: Duration = Duration::from_secs(20);
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(20);
+
+/// The heading of the options that every command takes.
+const GLOBAL: &str = "Global options";
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Folder for this device's key and pods
-    #[arg(long, global = true, env = "PODSYNC_HOME", value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = GLOBAL, env = "PODSYNC_HOME", value_name = "FOLDER")]
     pub(crate) home: Option<PathBuf>,
     /// Team to use; needed only if this device is in several teams
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         env = "PODSYNC_TEAM",
         value_name = "NAME",
         add = ArgValueCandidates::new(complete::teams)
     )]
     pub(crate) team: Option<TeamName>,
     /// Act as a robot with this token. Safer: set PODSYNC_TOKEN, or pass `-` to read it from stdin
-    #[arg(long, global = true, value_name = "TOKEN")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     /// With a token: keep pulled data in this folder for the next run [default: a temporary folder]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "FOLDER")]
     pub(crate) cache: Option<PathBuf>,
     /// Print the result as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Do the work in this process; never start a background daemon
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) no_daemon: bool,
     /// Write a log to stderr; repeat for more detail
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    #[arg(long, short, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// Log format
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_enum,
         default_value_t,
         env = "PODSYNC_LOG_FORMAT"
@@ -87,7 +92,7 @@ impl Wait {
         self.wait.unwrap_or(DEFAULT_WAIT)
     }
 
-    /// Who says how long also waits for what nobody has shared yet.
+    /// With `--wait` the command also waits for a version that nobody has shared yet.
     pub(crate) fn is_until_shared(&self) -> bool {
         self.wait.is_some()
     }

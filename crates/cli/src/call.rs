@@ -10,8 +10,8 @@ use crate::{
     },
 };
 
-/// Opens a connection, makes one call with a progress bar, closes the connection. Where a reference
-/// means several versions, whoever sits at the terminal is asked which.
+/// Opens a connection, makes one call with a progress bar, closes the connection. If a reference means
+/// several versions, it asks the user at the terminal which one.
 pub(crate) async fn call<C: Call + Clone>(
     context: &Context,
     needs: Needs,
@@ -23,7 +23,7 @@ pub(crate) async fn call<C: Call + Clone>(
     answer
 }
 
-/// The same for a call that the daemon may not carry out unasked. `yes` agrees to everything.
+/// The same for a call that needs the user's consent. `yes` agrees to everything.
 pub(crate) async fn call_agreed<C: AsksFirst + Clone>(
     context: &Context,
     needs: Needs,
@@ -63,6 +63,7 @@ pub(crate) async fn call_agreed_over<C: AsksFirst + Clone>(
         };
         let printer = &connection.context.printer;
         let consent = agreed(printer, error, yes).await?;
+        connection.context.course.note_consent(consent);
         if !call.consents().insert(consent) {
             return Err(ApiError::new(
                 ErrorCode::Internal,
@@ -73,7 +74,7 @@ pub(crate) async fn call_agreed_over<C: AsksFirst + Clone>(
     }
 }
 
-/// What was agreed to; an error where that is no, or nobody is there to say yes.
+/// The consent that the user gave. An error if the user says no, or can't be asked.
 async fn agreed(printer: &Printer, error: ApiError, yes: bool) -> Result<Consent, ApiError> {
     let Some(consent) = error.consent else {
         return Err(error);
@@ -104,7 +105,7 @@ const fn question(consent: Consent) -> &'static str {
     }
 }
 
-/// The call again, with the one version that is meant; none where nobody says which.
+/// The call again, with the version that the user chose; `None` if the user chose none.
 async fn exactly<C: Call + Clone>(printer: &Printer, call: &C, error: &ApiError) -> Option<C> {
     let ambiguity = error.ambiguity.as_deref()?;
     let question = format!("`{}` means several versions", ambiguity.reference);
@@ -120,7 +121,7 @@ async fn exactly<C: Call + Clone>(printer: &Printer, call: &C, error: &ApiError)
     Some(exact)
 }
 
-/// Whether what was typed is this reference, which may be written in another way.
+/// Whether the typed text means this reference, perhaps in another spelling.
 fn stands_for(typed: &str, reference: &str) -> bool {
     typed
         .parse::<podsync_core::reference::Reference>()

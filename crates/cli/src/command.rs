@@ -1,4 +1,4 @@
-//! One file per subcommand: its arguments, its call, its words.
+//! One file per subcommand: its arguments, its call, its output.
 
 pub(crate) mod autosave;
 pub(crate) mod completions;

@@ -1,6 +1,6 @@
 //! Names that a shell offers while somebody types: of pods, versions, tags, members and teams.
 //!
-//! Only a daemon that runs is asked, and not for long: whoever presses Tab waits for the answer.
+//! It asks only a daemon that already runs, and only briefly: the user who pressed Tab is waiting.
 
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use podsync_daemon::socket_path;
 
 use crate::place::home_at;
 
-/// The variable by which a shell says that it wants names, not a command.
+/// A shell sets this variable to ask for names instead of running a command.
 pub(crate) const VARIABLE: &str = "PODSYNC_COMPLETE";
 /// The longest that a key press may take.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -93,7 +93,7 @@ fn about(version: &pods::Version) -> clap::builder::StyledStr {
     crate::output::printable(text.trim()).into()
 }
 
-/// None where no daemon answers in time.
+/// `None` if no daemon answers in time.
 fn ask<C: Call>(call: &C) -> Option<C::Answer> {
     let home = home_at(
         flag("--home")

@@ -1,9 +1,10 @@
 //! Where a command runs: its home, its printer, its robot, and the way to a daemon.
 //!
-//! All daemons are reached over the same socket by the same client: one that runs, one started in the
-//! background, or one inside this process. There is no second code path.
+//! The same client reaches every daemon over the same socket: one that runs, one started in the background,
+//! or one inside this process. There is no second code path.
 
 mod client;
+mod course;
 mod home;
 mod hosting;
 pub(crate) mod robot;
@@ -12,7 +13,10 @@ mod upkeep;
 use podsync_api::TeamChoice;
 use tokio_util::sync::CancellationToken;
 
-use self::robot::Robot;
+use self::{
+    course::Course,
+    robot::{Place, Robot},
+};
 use crate::{arguments::Global, output::Printer};
 
 pub(crate) use self::{
@@ -24,10 +28,11 @@ pub(crate) use self::{
 pub(crate) struct Context {
     pub(crate) global: Global,
     pub(crate) printer: Printer,
-    /// Whom the command runs as, where it has a token.
+    /// The robot that the command runs as, if it has a token.
     robot: Option<Robot>,
     /// Cancelled by a signal: a daemon inside this process ends in good order.
     pub(crate) stop: CancellationToken,
+    pub(crate) course: Course,
 }
 
 impl Context {
@@ -37,11 +42,18 @@ impl Context {
             printer,
             robot,
             stop: CancellationToken::new(),
+            course: Course::default(),
         }
     }
 
     pub(crate) fn is_robot(&self) -> bool {
         self.robot.is_some()
+    }
+
+    /// Whether what the command downloads goes with it: a robot's home without a cache.
+    pub(crate) fn keeps_nothing(&self) -> bool {
+        let place = self.robot.as_ref().map(|robot| &robot.place);
+        matches!(place, Some(Place::Scratch(_)))
     }
 
     fn team(&self) -> TeamChoice {

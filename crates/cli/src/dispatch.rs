@@ -65,7 +65,7 @@ pub(crate) enum Command {
     /// Keep a version on this machine even above the disk budget
     Pin(command::disk::Pin),
     /// Let the disk budget evict a version again
-    Unpin(command::disk::Pin),
+    Unpin(command::disk::Unpin),
     /// Show what pods and versions take of this machine's disk
     Du(command::du::Du),
     /// Free disk space: delete versions that others also have
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Peers(command::status::Peers),
     /// Pull by itself what teammates share of a pod
     Follow(command::follow::Follow),
-    /// End that
+    /// Stop pulling a pod by itself. What was pulled stays
     Unfollow(command::follow::Unfollow),
     /// Save the emulator's state by itself, as private versions
     Autosave(command::autosave::Autosave),
@@ -120,7 +120,7 @@ pub(crate) enum Command {
     Man(command::man::Man),
     /// Print or install a shell's completion script
     Completions(command::completions::Completions),
-    /// What is shown to whoever names no command.
+    /// The output if the user names no subcommand.
     #[command(skip)]
     Dashboard,
 }
@@ -149,8 +149,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Tag(command) => tag::run(context, command).await,
         Command::Lock(command) => lock::run(context, command).await,
         Command::Retention(command) => retention::run(context, command).await,
-        Command::Pin(command) => disk::pin(context, command, true).await,
-        Command::Unpin(command) => disk::pin(context, command, false).await,
+        Command::Pin(command) => disk::pin(context, command).await,
+        Command::Unpin(command) => disk::unpin(context, command).await,
         Command::Du(command) => du::run(context, command).await,
         Command::Gc(command) => disk::gc(context, command).await,
         Command::Verify(command) => verify::run(context, command).await,
@@ -180,7 +180,7 @@ impl Command {
         matches!(self, Self::Daemon(_))
     }
 
-    /// The log of a daemon whose stderr nobody reads.
+    /// The log file of a daemon in the background.
     pub(crate) fn log_file(&self, global: &Global) -> Option<Rolling> {
         match self {
             Self::Daemon(daemon) if daemon.log_file => {
@@ -190,14 +190,14 @@ impl Command {
         }
     }
 
-    /// What it does with a token.
+    /// What the subcommand does if it gets a token.
     pub(crate) fn robot_use(&self) -> Use {
         match self {
-            Self::Pull(pull) => Use::Runs(Some(pull.wait.time())),
-            Self::Load(load) => Use::Runs(Some(load.wait.time())),
-            Self::Export(export) => Use::Runs(Some(export.wait.time())),
-            Self::Lock(lock) => Use::Runs(Some(lock.wait.time())),
-            Self::RunHook(run) => Use::Runs(Some(run.timeout)),
+            Self::Pull(pull) => Use::Runs(Some((pull.wait.time(), "--wait"))),
+            Self::Load(load) => Use::Runs(Some((load.wait.time(), "--wait"))),
+            Self::Export(export) => Use::Runs(Some((export.wait.time(), "--wait"))),
+            Self::Lock(lock) => Use::Runs(Some((lock.wait.time(), "--wait"))),
+            Self::RunHook(run) => Use::Runs(Some((run.timeout, "--timeout"))),
             Self::List(_) | Self::Versions(_) | Self::Show(_) | Self::Diff(_) => Use::Runs(None),
             Self::Init(_)
             | Self::Doctor(_)

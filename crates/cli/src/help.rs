@@ -2,9 +2,11 @@
 //!
 //! A command that is in no group, or an example that the program wouldn't take, fails a test.
 
+use std::ffi::OsString;
+
 use clap::Command;
 
-/// What people do with podsync, and the subcommands for it in the order in which they meet them.
+/// Groups of subcommands by task, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 4] = [
     (
         "Daily",
@@ -49,8 +51,8 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Subcommands with what somebody would type first.
-const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
+/// Subcommands with examples: the calls that a newcomer needs first.
+const EXAMPLES: [(&str, &[(&str, &str)]); 15] = [
     (
         "save",
         &[
@@ -111,6 +113,33 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 12] = [
             ("podsync team create payments", "a team of your own"),
             ("podsync team invite", "a ticket for a teammate"),
             ("podsync team join", "asks for the ticket"),
+        ],
+    ),
+    (
+        "watch",
+        &[
+            ("podsync watch", "everything, until Ctrl-C"),
+            (
+                "podsync watch orders --kinds shared --exec ./notify.sh",
+                "a program for each",
+            ),
+        ],
+    ),
+    (
+        "follow",
+        &[
+            ("podsync follow orders", "pulls what teammates share"),
+            ("podsync follow orders --load", "and loads it"),
+        ],
+    ),
+    (
+        "autosave",
+        &[
+            (
+                "podsync autosave orders --every 10m",
+                "while the state changes",
+            ),
+            ("podsync autosave orders --off", "no longer"),
         ],
     ),
     (
@@ -176,6 +205,30 @@ pub(crate) fn groups(program: &Command) -> String {
     text
 }
 
+/// The usage error of what was typed alone. With what the environment adds, its usage would show options that nobody
+/// typed, such as `--home`.
+pub(crate) fn as_typed(
+    error: clap::Error,
+    program: Command,
+    typed: impl IntoIterator<Item = OsString>,
+) -> clap::Error {
+    if !error.use_stderr() {
+        // It is no error but the help, which shows the variables.
+        return error;
+    }
+    match without_environment(program).try_get_matches_from(typed) {
+        Err(alone) if alone.kind() == error.kind() => alone,
+        // It is the environment's value that is wrong.
+        _ => error,
+    }
+}
+
+fn without_environment(program: Command) -> Command {
+    program
+        .mut_args(|argument| argument.env(None::<&'static str>))
+        .mut_subcommands(without_environment)
+}
+
 fn examples_of(examples: &[(&str, &str)]) -> String {
     let width = examples.iter().map(|(line, _)| line.len()).max();
     let width = width.unwrap_or_default();
@@ -220,6 +273,42 @@ mod tests {
         for (_, examples) in EXAMPLES {
             for line in examples_of(examples).lines() {
                 assert!(line.chars().count() <= 80, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_usage_error_shows_what_was_typed() {
+        // As if the environment named a home.
+        let program = Arguments::command().mut_arg("home", |home| home.env("PATH"));
+        let typed = ["podsync", "save"].map(OsString::from);
+        let error = program.clone().try_get_matches_from(&typed).unwrap_err();
+        assert!(error.to_string().contains("--home"), "{error}");
+        let told = as_typed(error, program, typed).to_string();
+        assert!(told.contains("Usage: podsync save"), "{told}");
+        assert!(!told.contains("--home"), "{told}");
+    }
+
+    #[test]
+    fn global_options_stand_at_the_end_of_a_commands_help() {
+        let mut program = Arguments::command();
+        program.build();
+        for command in program.get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            let Some((own, global)) = help.split_once("Global options:") else {
+                continue;
+            };
+            for argument in Arguments::command().get_arguments() {
+                let Some(flag) = argument.get_long() else {
+                    continue;
+                };
+                let line = |text: &str| {
+                    let mut lines = text.lines();
+                    lines.any(|line| line.trim_start().starts_with(&format!("--{flag}")))
+                };
+                assert!(!line(own), "{}: --{flag}", command.get_name());
+                let short = argument.get_short().is_some();
+                assert!(short || line(global), "{}: --{flag}", command.get_name());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `podsync.lock`: which version each name stands for, kept beside a project's code.
 //!
-//! The file is read by people in reviews: one block a name, sorted, with number, author and time beside
-//! the hash. Only the hash counts.
+//! People read this file in reviews: one block a name, sorted, with number, author and time beside the hash.
+//! Only the hash counts.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +19,10 @@ const FORM: u32 = 1;
 /// More than any project locks.
 const MAX_LEN: u64 = 1 << 20;
 const MAX_NAMES: usize = 4096;
+
+/// `podsync lock` replaces only a lock file.
+const RENEW: &str =
+    "restore it from version control, or move it away and write a new one with `podsync lock`";
 
 const HEAD: &str = "\
 # Which version each name stands for. Written by `podsync lock`, for `podsync pull --frozen`.
@@ -58,7 +62,7 @@ struct Written {
     locked: Vec<Locked>,
 }
 
-/// What every form of the file says.
+/// The fields that every version of the format has.
 #[derive(Deserialize)]
 struct Form {
     version: u32,
@@ -73,14 +77,14 @@ impl LockFile {
         }
     }
 
-    /// Reads a file; none where there is none.
+    /// Reads the file; `None` if there is no file.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, ApiError> {
         let unreadable = |error: std::io::Error| {
             ApiError::new(
                 ErrorCode::Invalid,
                 format!("podsync cannot read {}: {error}", path.display()),
             )
-            .hint("choose another lock file, or write one with `podsync lock`")
+            .hint(RENEW)
         };
         match path.metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -105,7 +109,9 @@ impl LockFile {
                     form.version
                 ),
             )
-            .hint("update podsync, or write the file again with `podsync lock`"));
+            .hint(
+                "update podsync, or move the file away and write a new one with `podsync lock`",
+            ));
         }
         let written: Written =
             toml::from_str(text).map_err(|error| wrong(path, error.message()))?;
@@ -136,7 +142,7 @@ impl LockFile {
         self.locked.keys().map(String::as_str)
     }
 
-    /// What a name stands for, as a reference that means nothing else.
+    /// The version that a name stands for, as an exact reference.
     pub(crate) fn exact(&self, name: &str) -> Result<(String, &Locked), ApiError> {
         let reference = lockable(name)?;
         let pod = reference.pod().ok_or_else(|| unlockable(name))?;
@@ -164,7 +170,7 @@ impl LockFile {
         Ok(())
     }
 
-    /// Writes the file aside and gives it its name once it is whole.
+    /// Writes a temporary file and renames it once it is complete.
     pub(crate) fn write(&self) -> Result<(), ApiError> {
         let failed = |error: std::io::Error| {
             ApiError::new(
@@ -202,7 +208,7 @@ impl LockFile {
     }
 }
 
-/// Those of the file that is replaced, or what files of a project usually have.
+/// The permissions of the replaced file, or those that a project's files usually have.
 fn permissions(path: &Path) -> std::fs::Permissions {
     use std::os::unix::fs::PermissionsExt;
     path.metadata().map_or_else(
@@ -236,7 +242,7 @@ fn wrong(path: &Path, what: &str) -> ApiError {
         ErrorCode::Invalid,
         format!("{} is not a podsync lock file: {what}", path.display()),
     )
-    .hint("restore it from version control, or write it again with `podsync lock`")
+    .hint(RENEW)
 }
 
 #[cfg(test)]
@@ -294,7 +300,7 @@ mod tests {
         assert_eq!(exact, format!("orders@{}", locked.id));
     }
 
-    /// Fails where this podsync no longer writes what it wrote.
+    /// Fails if podsync now writes other bytes than before.
     #[test]
     fn the_form_is_kept() {
         let text = file().text().unwrap();
@@ -322,7 +328,7 @@ mod tests {
         );
         let error = parse(&twice).unwrap_err();
         assert!(error.message.contains("`billing` twice"), "{error}");
-        // One name in two ways of writing it.
+        // One name in two spellings.
         let alias = twice.replacen("name = \"billing\"", "name = \"pod:billing\"", 1);
         assert!(parse(&alias).unwrap_err().message.contains("twice"));
         for garbage in [

@@ -4,9 +4,10 @@ pub(crate) mod rolling;
 
 use std::{io::IsTerminal, sync::Mutex};
 
+use podsync_api::{ApiError, ErrorCode};
 use tracing_subscriber::{
     EnvFilter,
-    filter::filter_fn,
+    filter::{LevelFilter, filter_fn},
     fmt::{MakeWriter, writer::BoxMakeWriter},
     layer::SubscriberExt,
     util::SubscriberInitExt,
@@ -18,8 +19,15 @@ use crate::{
     output::logs::Logs,
 };
 
-/// Begins to log. `file` is for a daemon whose stderr nobody reads.
-pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
+/// What to log.
+const VARIABLE: &str = "PODSYNC_LOG";
+
+/// Begins to log. A daemon in the background logs to `file`, because nobody reads its stderr.
+pub(crate) fn init(
+    global: &Global,
+    is_daemon: bool,
+    file: Option<Rolling>,
+) -> Result<(), ApiError> {
     let (ours, others) = match (is_daemon, global.verbose) {
         (_, 2..) => ("trace", "info"),
         (_, 1) => ("debug", "warn"),
@@ -30,8 +38,10 @@ pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
         "api", "bucket", "core", "daemon", "instance", "net", "pack", "store",
     ];
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
-    let filter = EnvFilter::try_from_env("PODSYNC_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{others},podsync={ours},{directives}")));
+    let filter = match std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) {
+        Some(text) => asked_for(&text.to_string_lossy())?,
+        None => EnvFilter::new(format!("{others},podsync={ours},{directives}")),
+    };
     let ansi =
         file.is_none() && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if is_daemon {
@@ -46,6 +56,32 @@ pub(crate) fn init(global: &Global, is_daemon: bool, file: Option<Rolling>) {
         ),
         None => start(global.log_format, filter, ansi, BoxMakeWriter::new(|| Logs)),
     }
+    Ok(())
+}
+
+/// The filter that somebody asks for. The library takes any word for the name of a module, so a slip of the hand would
+/// only silence the log.
+fn asked_for(text: &str) -> Result<EnvFilter, ApiError> {
+    let is_plain = |directive: &str| {
+        let (target, level) = match directive.trim().rsplit_once('=') {
+            Some((target, level)) => (target, Some(level)),
+            None => (directive.trim(), None),
+        };
+        let target = target.split('[').next().unwrap_or_default();
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+        target.chars().all(is_name)
+            && level.is_none_or(|level| level.parse::<LevelFilter>().is_ok())
+    };
+    let filter = EnvFilter::try_new(text).ok();
+    filter
+        .filter(|_| text.split(',').all(is_plain))
+        .ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Invalid,
+                format!("the environment variable {VARIABLE} cannot be `{text}`"),
+            )
+            .hint("set it to directives such as `info` or `podsync_net=debug,warn`, or unset it")
+        })
 }
 
 fn start<W>(format: LogFormat, filter: EnvFilter, ansi: bool, writer: W)
@@ -66,11 +102,31 @@ where
     }
 }
 
-/// A panic of a task ends no daemon, so its log has to tell of it.
+/// A panic in a task doesn't end the daemon, so the log must report it.
 fn log_panics() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tracing::error!(target: "podsync", "{panic}");
         usual(panic);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for text in [
+            "info",
+            "podsync_net=debug",
+            "warn,podsync_net=trace,libp2p::swarm=off",
+        ] {
+            assert!(asked_for(text).is_ok(), "{text}");
+        }
+        for text in ["%%%", "podsync_net=loud", "info;debug", "a b"] {
+            let error = asked_for(text).unwrap_err();
+            assert!(error.message.contains("PODSYNC_LOG"), "{error}");
+        }
+    }
 }

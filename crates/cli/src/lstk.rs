@@ -1,4 +1,4 @@
-//! As `lstk podsync`: what LocalStack's command line says to an extension of its own.
+//! Running as `lstk podsync`: what LocalStack's command line passes to an extension.
 //!
 //! lstk runs any `lstk-NAME` on the path as `lstk NAME`, and describes its caller in two variables. Their form is
 //! lstk's contract for extensions, version 1.
@@ -9,7 +9,7 @@ use clap::Command;
 use podsync_api::{ApiError, AuthToken, ErrorCode};
 use serde::Deserialize;
 
-/// The program's name where it is lstk's extension.
+/// The program's name if it runs as lstk's extension.
 pub(crate) const NAME: &str = "lstk-podsync";
 
 /// The newest contract that this program knows. lstk counts it up when a field changes its meaning.
@@ -18,7 +18,7 @@ const KNOWN: u64 = 1;
 /// Variables that only this process may see: they hold the token of LocalStack.
 pub(crate) const PRIVATE: [&str; 2] = ["LSTK_EXT_CONTEXT", "LOCALSTACK_AUTH_TOKEN"];
 
-/// What lstk said; nothing where the program runs by its own name.
+/// What lstk passed; empty if the program runs under its own name.
 static SAID: LazyLock<Result<Caller, ApiError>> = LazyLock::new(|| {
     let program = std::env::args_os().next();
     if !program.is_some_and(|program| is_extension(&program)) {
@@ -49,12 +49,12 @@ struct Emulator {
     endpoint: Option<String>,
 }
 
-/// What lstk said of its caller.
+/// What lstk passed about its caller.
 pub(crate) fn caller() -> Result<&'static Caller, ApiError> {
     SAID.as_ref().map_err(Clone::clone)
 }
 
-/// The token of LocalStack that lstk has; it goes to the emulator alone.
+/// lstk's LocalStack token. podsync sends it to the emulator alone.
 pub(crate) fn auth_token() -> Option<AuthToken> {
     let token = caller().ok()?.auth_token.clone()?;
     (!token.is_empty()).then(|| AuthToken::new(token))
@@ -102,7 +102,7 @@ impl Caller {
         self.non_interactive != Some(true)
     }
 
-    /// The endpoint that lstk was told, else that of the AWS emulator it runs.
+    /// The endpoint that the user gave to lstk, else that of the AWS emulator that lstk runs.
     fn endpoint(&self) -> Option<&str> {
         let told = self.endpoint_url.as_deref().filter(|url| !url.is_empty());
         let running = || {
@@ -115,7 +115,7 @@ impl Caller {
 
     /// The command line with lstk's endpoint as the default wherever there is one to give.
     ///
-    /// lstk has looked into `AWS_ENDPOINT_URL` already, after what beats it there.
+    /// lstk has already considered `AWS_ENDPOINT_URL`, after the settings that override it.
     pub(crate) fn defaults(&'static self, command: Command) -> Command {
         match self.endpoint() {
             Some(endpoint) => with_endpoint(command, endpoint),

@@ -11,6 +11,7 @@ mod context;
 mod dispatch;
 mod files;
 mod help;
+mod interruption;
 mod lockfile;
 mod log;
 mod lstk;
@@ -34,11 +35,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     context::{Context, robot},
     dispatch::{Arguments, Command},
+    interruption::Interruption,
     output::{Printer, is_harmless},
 };
 
-/// A runner's daemon ends within this time.
-const HOSTED_GRACE: Duration = Duration::from_secs(6);
+/// A command's own daemon ends within this time.
+const HOSTED_GRACE: Duration = Duration::from_secs(32);
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
@@ -52,13 +54,14 @@ fn main() -> ExitCode {
         Ok(caller) => caller,
         Err(error) => return Printer::new(false).fail(&error),
     };
-    let matches = help::laid_out(caller.defaults(Arguments::command())).try_get_matches();
+    let program = help::laid_out(caller.defaults(Arguments::command()));
+    let matches = program.clone().try_get_matches();
     let Arguments {
         mut global,
         command,
     } = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => return help_or_mistake(&error),
+        Err(error) => return help_or_mistake(&help::as_typed(error, program, std::env::args_os())),
     };
     let command = command.unwrap_or(Command::Dashboard);
     global.json |= caller.wants_json();
@@ -67,7 +70,9 @@ fn main() -> ExitCode {
         true => printer,
         false => printer.for_programs(),
     };
-    log::init(&global, command.is_daemon(), command.log_file(&global));
+    if let Err(error) = log::init(&global, command.is_daemon(), command.log_file(&global)) {
+        return printer.fail(&error);
+    }
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
         Ok(Some((robot, scratch))) => (Some(robot), scratch),
         Ok(None) => (None, None),
@@ -100,7 +105,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What clap has to say instead of arguments: a page that was asked for, or what is wrong with them.
+/// What clap returns instead of arguments: the help that the user asked for, or an error.
 fn help_or_mistake(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     let printer = Printer::new(json);
@@ -122,7 +127,8 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
         if is_harmless(&text) {
             error.exit();
         }
-        // Somebody else may have chosen an argument: it is shown without what moves or reorders letters.
+        // An argument may come from somebody else, so it is shown without characters that move or reorder
+        // letters.
         printer.note(text.trim_end());
         return ExitCode::from(ErrorCode::Invalid.exit_code());
     }
@@ -134,6 +140,7 @@ fn help_or_mistake(error: &clap::Error) -> ExitCode {
 /// Runs the command, or ends it in good order at a signal.
 async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> {
     let drains = command.is_daemon();
+    let interruption = Interruption::of(&command);
     let mut command = pin!(dispatch::run(context, command));
     tokio::select! {
         // Signals are listened to before the command begins.
@@ -141,17 +148,24 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
         () = interrupted(drains) => context.stop.cancel(),
         outcome = &mut command => return outcome,
     }
-    // What a daemon inside this process writes has to be over: a save clears away what it wrote. Who doesn't want
-    // to wait for that interrupts once more.
-    tokio::select! {
-        _ = tokio::time::timeout(HOSTED_GRACE, command) => {}
-        () = interrupted(false) => {}
+    // A daemon inside this process must finish its writes first: a save removes what it wrote. A second
+    // interrupt ends this wait.
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(HOSTED_GRACE, command) => ended.ok(),
+        () = interrupted(false) => None,
+    };
+    match ended {
+        // It was done already, or a signal is its normal end.
+        Some(Ok(())) if interruption.may_be_success() => Ok(()),
+        Some(_) => Err(interruption.told(context)),
+        None => {
+            context.course.note_cut_short();
+            Err(interruption.told(context))
+        }
     }
-    Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-        .hint("run the command again: podsync keeps what it has fetched"))
 }
 
-/// Ends the process without a word at the place that a test names, as `kill -9` would.
+/// Ends the process silently at the place that a test names, as `kill -9` would.
 #[cfg(feature = "failpoints")]
 fn plant_failpoint() {
     if let Ok(place) = std::env::var("PODSYNC_ABORT_AT") {

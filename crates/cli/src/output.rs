@@ -10,7 +10,12 @@ mod text;
 
 use std::{
     fmt::Display,
+    fs::File,
     io::{self, IsTerminal, Write},
+    os::{
+        fd::AsFd,
+        unix::fs::{FileTypeExt, MetadataExt},
+    },
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -22,16 +27,16 @@ pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable,
 
 pub(crate) struct Printer {
     json: bool,
-    /// Whoever started the command answers no questions, terminal or not.
+    /// The command must not ask questions, even on a terminal.
     for_programs: bool,
-    /// A result was printed: stdout has its one document.
+    /// A result was printed. stdout may have only one document.
     printed: AtomicBool,
 }
 
 /// A secret that stdout did not take. It counts as a failure either way.
 pub(crate) enum NotOnStdout {
     OnStderr(ApiError),
-    /// Nobody has seen it.
+    /// The user has not seen it.
     Nowhere(ApiError),
 }
 
@@ -68,7 +73,12 @@ impl Printer {
         !self.json && !self.for_programs && io::stderr().is_terminal()
     }
 
-    /// The result: as JSON, or as `text` says it.
+    /// Lines of progress are for people who read a log.
+    fn tells_lines(&self) -> bool {
+        !self.json && !self.for_programs && !io::stderr().is_terminal()
+    }
+
+    /// Prints the result: as JSON, or as the text that `text` makes.
     pub(crate) fn result<T: Serialize>(
         &self,
         value: &T,
@@ -81,7 +91,8 @@ impl Printer {
         self.page(&out)
     }
 
-    /// A result with a secret that is shown once: stderr has it where stdout takes nothing.
+    /// Prints a result with a secret that is shown only once. If stdout fails, the secret goes to stderr. So it
+    /// does if stdout is /dev/null, which Rust also opens where stdout is closed.
     pub(crate) fn secret<T: Serialize>(
         &self,
         value: &T,
@@ -89,24 +100,32 @@ impl Printer {
     ) -> Result<(), NotOnStdout> {
         let out = self.shown(value, text);
         self.printed.store(true, Ordering::Relaxed);
-        let Err(error) = write_line(&mut io::stdout().lock(), &out) else {
-            return Ok(());
+        let failed = match write_line(&mut io::stdout().lock(), &out) {
+            Err(error) => unwritten(&error),
+            Ok(()) if !is_null(io::stdout()) => return Ok(()),
+            Ok(()) if !is_null(io::stderr()) => {
+                let shown = write_line(&mut io::stderr().lock(), &out);
+                return shown.map_err(|error| NotOnStdout::Nowhere(unwritten(&error)));
+            }
+            Ok(()) => return Err(NotOnStdout::Nowhere(nowhere())),
         };
-        let failed = unwritten(&error);
+        if is_null(io::stderr()) {
+            return Err(NotOnStdout::Nowhere(failed));
+        }
         match write_line(&mut io::stderr().lock(), &out) {
             Ok(()) => Err(NotOnStdout::OnStderr(failed)),
             Err(_) => Err(NotOnStdout::Nowhere(failed)),
         }
     }
 
-    /// One of many results: a line of JSON, or of text. False where nobody reads any more.
+    /// Prints one of many results: a line of JSON, or of text. False if the reader has closed stdout.
     pub(crate) fn line<T: Serialize>(
         &self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<bool, ApiError> {
         let out = if self.json {
-            // Newlines in JSON stand between its parts only, and here there are none.
+            // This JSON is compact, so it has no newline.
             text::escaped(&serde_json::to_string(value).unwrap_or_default())
         } else {
             text::harmless(&text(value))
@@ -138,7 +157,7 @@ impl Printer {
 
     /// Something on the way to the result.
     pub(crate) fn note(&self, text: impl Display) {
-        // Where stderr is gone there is nobody to tell.
+        // If stderr is closed, no warning can reach anybody.
         let _ = write_line(&mut io::stderr().lock(), &text::harmless(&text.to_string()));
     }
 
@@ -179,8 +198,39 @@ fn unwritten(error: &io::Error) -> ApiError {
     .hint("check where the output goes, then run the command again")
 }
 
+fn nowhere() -> ApiError {
+    ApiError::new(
+        ErrorCode::Disk,
+        "stdout and stderr are closed or /dev/null, and the result is a secret that podsync shows only once",
+    )
+}
+
+/// Whether a stream is /dev/null. Errors count as another file.
+fn is_null(stream: impl AsFd) -> bool {
+    let file = stream.as_fd().try_clone_to_owned().map(File::from);
+    let Ok(file) = file.and_then(|file| file.metadata()) else {
+        return false;
+    };
+    let null = std::fs::metadata("/dev/null");
+    file.file_type().is_char_device() && null.is_ok_and(|null| null.rdev() == file.rdev())
+}
+
 fn write_line(out: &mut impl Write, text: &str) -> io::Result<()> {
-    // One write: a result is never half there because of a lock in between.
+    // One write, so that no lock in between can leave half a result.
     out.write_all(format!("{}\n", text.trim_end_matches('\n')).as_bytes())?;
     out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dev_null_counts_as_a_stream_that_shows_nothing() {
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        assert!(is_null(null));
+        assert!(!is_null(tempfile::tempfile().unwrap()));
+        let zero = File::options().write(true).open("/dev/zero").unwrap();
+        assert!(!is_null(zero));
+    }
 }

@@ -1,4 +1,4 @@
-//! Where a home lies: where somebody says, or in the platform's data folder.
+//! Where a home lies: in the folder that the user names, or in the platform's data folder.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(crate) fn home_at(named: Option<PathBuf>) -> Result<PathBuf, ApiError> {
     Ok(home)
 }
 
-/// The home of whoever names none.
+/// The home if the user names none.
 pub(crate) fn default_home() -> Result<PathBuf, ApiError> {
     let folders = etcetera::choose_app_strategy(AppStrategyArgs {
         top_level_domain: "dev".to_owned(),

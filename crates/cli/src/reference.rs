@@ -5,10 +5,10 @@
 
 use std::{fs, path::Path};
 
-use clap::{Command, CommandFactory};
+use clap::{Command, CommandFactory, Parser};
 use podsync_api::Consent;
 
-use crate::dispatch::Arguments;
+use crate::{context::robot::Use, dispatch::Arguments};
 
 const HEAD: &str = "\
 # The command line
@@ -38,7 +38,7 @@ fn the_page_is_what_the_program_says() {
     );
 }
 
-/// Errors and hints tell people what to type: it has to exist.
+/// Errors and hints name commands to type. These commands must exist.
 #[test]
 fn every_command_that_a_message_names_exists() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -62,7 +62,7 @@ fn every_command_that_a_message_names_exists() {
     assert!(found > 20, "only {found} commands were found in messages");
 }
 
-/// Follows what is said through the program's commands; what it doesn't have.
+/// Looks the words up among the program's commands, and returns what doesn't exist.
 fn check(said: &str) -> Result<(), &str> {
     let program = Arguments::command();
     let mut command = &program;
@@ -83,7 +83,7 @@ fn check(said: &str) -> Result<(), &str> {
     Ok(())
 }
 
-/// Who is asked can say yes beforehand, to this question or to all.
+/// A user can say yes beforehand, to one question or to all.
 #[test]
 fn every_command_that_may_ask_takes_the_flag_that_answers() {
     let program = Arguments::command();
@@ -122,35 +122,167 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
     }
 }
 
-/// A flag by itself in a message is one of the command that is under way: for a command's own file it is known
-/// which that is. End-to-end tests look at every hint that they see.
+/// Flags that messages outside of a command's own file name, and the commands that show these messages. All of them
+/// must take the flag: a message must not name a flag that the command under way lacks.
+const SHOWN_BY: [(&str, &str, &[&str]); 31] = [
+    ("cli/src/interruption.rs", "--merge", LOADS),
+    ("cli/src/lockfile.rs", "--file", &["lock"]),
+    ("cli/src/requirements.rs", "--lock-file", &["pull", "load"]),
+    ("core/src/membership/wire.rs", "--as", &["team join"]),
+    ("daemon/src/doctor.rs", "--listen", &["daemon"]),
+    ("daemon/src/doctor.rs", "--peer", &["daemon"]),
+    ("daemon/src/page/listener.rs", "--port", &["ui"]),
+    ("daemon/src/service/absent.rs", "--wait", FINDS),
+    ("daemon/src/service/autosave.rs", "--every", &["autosave"]),
+    ("daemon/src/service/autosave.rs", "--keep", &["autosave"]),
+    ("daemon/src/service/autosave.rs", "--on-stop", &["autosave"]),
+    ("daemon/src/service/follow.rs", "--load", &["follow"]),
+    ("daemon/src/service/load/fitting.rs", "--merge", &["load"]),
+    (
+        "daemon/src/service/load/fitting.rs",
+        "--services",
+        &["load"],
+    ),
+    (
+        "daemon/src/service/pull/fetch.rs",
+        "--source",
+        &["pull", "load", "export"],
+    ),
+    ("daemon/src/service/save.rs", "--allow-secrets", &["save"]),
+    ("daemon/src/service/save/capture.rs", "--from", &["save"]),
+    (
+        "daemon/src/service/save/capture.rs",
+        "--services",
+        &["save"],
+    ),
+    (
+        "daemon/src/service/team.rs",
+        "--label",
+        &["team create", "team join"],
+    ),
+    (
+        "daemon/src/service/team/invites.rs",
+        "--expires",
+        &["team invite"],
+    ),
+    (
+        "daemon/src/service/team/invites.rs",
+        "--uses",
+        &["team invite"],
+    ),
+    (
+        "daemon/src/service/team/robot.rs",
+        "--max-age",
+        &["pull", "load"],
+    ),
+    (
+        "daemon/src/service/team/robot.rs",
+        "--name",
+        &["team invite"],
+    ),
+    (
+        "daemon/src/service/team/robot.rs",
+        "--wait",
+        &["pull", "load"],
+    ),
+    ("instance/src/compatibility.rs", "--services", &["load"]),
+    ("instance/src/endpoint.rs", "--endpoint", MEETS_EMULATOR),
+    ("instance/src/error.rs", "--endpoint", MEETS_EMULATOR),
+    ("instance/src/error.rs", "--services", &["save"]),
+    ("net/src/config.rs", "--listen", &["daemon"]),
+    ("pack/src/source/error.rs", "--allow-secrets", &["save"]),
+    ("pack/src/source/error.rs", "--from", &["save"]),
+];
+const LOADS: &[&str] = &["load", "pull", "restore", "run-hook"];
+const FINDS: &[&str] = &["pull", "load", "export", "lock", "pin"];
+const MEETS_EMULATOR: &[&str] = &[
+    "autosave", "follow", "load", "mcp", "pull", "restore", "run-hook", "save", "undo",
+];
+
+/// End-to-end tests look at every hint that they see.
 #[test]
-fn every_flag_that_a_message_names_exists() {
+fn every_flag_that_a_message_names_is_one_of_the_command_that_shows_it() {
     let program = Arguments::command();
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut found = 0;
+    let (mut found, mut wrong) = (0, Vec::new());
     for room in [
         "api", "bucket", "cli", "core", "daemon", "instance", "net", "pack", "store",
     ] {
         for file in walkdir::WalkDir::new(crates.join(room).join("src")) {
             let file = file.unwrap();
             let path = file.path();
-            if path.extension().is_none_or(|kind| kind != "rs") || path.ends_with("reference.rs") {
+            let is_test = ["reference.rs", "tests.rs", "help.rs"]
+                .iter()
+                .any(|name| path.ends_with(name));
+            if is_test || path.extension().is_none_or(|kind| kind != "rs") {
                 continue;
             }
-            let owners = owners(&program, path);
             for flag in bare_flags(&fs::read_to_string(path).unwrap()) {
-                let taken =
-                    owners.iter().any(|command| takes(command, &flag)) || takes(&program, &flag);
-                assert!(taken, "{}: nothing takes {flag}", path.display());
                 found += 1;
+                let is_everywhere = flag == "--help" || takes(&program, &flag);
+                if !is_everywhere && !is_taken(&program, path, &flag) {
+                    wrong.push(format!("{}: {flag}", path.display()));
+                }
             }
         }
     }
     assert!(found > 20, "only {found} flags were found in messages");
+    assert!(
+        wrong.is_empty(),
+        "flags that a command which shows them lacks, or that SHOWN_BY doesn't have: {wrong:#?}"
+    );
 }
 
-/// The commands whose messages are in a file: those of its name, or any.
+/// A robot whose team can't be reached is told to wait longer only where the command has a flag for that.
+#[test]
+fn a_robots_command_takes_the_flag_that_waits_longer() {
+    let program = Arguments::command();
+    let mut waits = 0;
+    for line in [
+        "pull orders",
+        "load orders",
+        "export orders out",
+        "lock orders",
+        "run-hook ready",
+        "list",
+        "versions orders",
+        "show orders",
+        "diff orders:1 orders:2",
+    ] {
+        let typed = ["podsync"].into_iter().chain(line.split(' '));
+        let command = Arguments::try_parse_from(typed).unwrap().command.unwrap();
+        let name = line.split(' ').next().unwrap();
+        let taken = |flag| takes(subcommand(&program, name).unwrap(), flag);
+        match command.robot_use() {
+            Use::Runs(Some((_, flag))) => {
+                assert!(taken(flag), "{name} {flag}");
+                waits += 1;
+            }
+            Use::Runs(None) => assert!(!taken("--wait"), "{name}"),
+            _ => panic!("{name} is a robot's too"),
+        }
+    }
+    assert_eq!(waits, 5);
+}
+
+/// Whether each command that shows messages of this file takes the flag. For a command's own file one of its
+/// subcommands is enough.
+fn is_taken(program: &Command, path: &Path, flag: &str) -> bool {
+    let owners = owners(program, path);
+    if !owners.is_empty() {
+        return owners.iter().any(|command| takes(command, flag));
+    }
+    let mut shown = SHOWN_BY
+        .iter()
+        .filter(|(file, named, _)| path.ends_with(file) && *named == flag);
+    shown.next().is_some_and(|(_, _, commands)| {
+        commands
+            .iter()
+            .all(|command| subcommand(program, command).is_some_and(|command| takes(command, flag)))
+    })
+}
+
+/// The commands in whose own file the messages are. None for a file that many commands share.
 fn owners<'a>(program: &'a Command, path: &Path) -> Vec<&'a Command> {
     let mut rest = path
         .components()
@@ -168,10 +300,7 @@ fn owners<'a>(program: &'a Command, path: &Path) -> Vec<&'a Command> {
         Some("follow") => vec!["follow".to_owned(), "unfollow".to_owned()],
         Some("status") => vec!["status".to_owned(), "peers".to_owned()],
         Some(name) => vec![name.replace('_', "-")],
-        None => program
-            .get_subcommands()
-            .map(|command| command.get_name().to_owned())
-            .collect(),
+        None => Vec::new(),
     };
     let named = program
         .get_subcommands()

@@ -1,4 +1,4 @@
-//! What a version must be besides its name: the one that a lock file says, of a team that was heard of lately.
+//! What a version must fulfil besides its name: it matches the lock file, and the view of the team is recent.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{context::Connection, lockfile::LockFile};
 /// Where `podsync lock` writes.
 pub(crate) const LOCK_FILE: &str = "podsync.lock";
 
-/// What a version has to be, beside being called so.
+/// What a version must fulfil besides its name.
 #[derive(Debug, Args)]
 pub(crate) struct Requirements {
     /// Use exactly the version from the lock file
@@ -19,36 +19,46 @@ pub(crate) struct Requirements {
     /// Lock file
     #[arg(long, value_name = "FILE", default_value = LOCK_FILE, requires = "frozen")]
     lock_file: PathBuf,
-    /// Fail if the newest hourly word of a teammate's device is older
+    /// Fail if what this machine knows of the team is older. A teammate's daemon signs a statement each hour
     #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
     max_age: Option<Duration>,
 }
 
 impl Requirements {
-    /// The reference to take: what was typed, or exactly what the lock file says that it is.
+    /// Fails where the command line and the lock file by themselves name no version: nobody has to be asked.
+    pub(crate) fn check(&self, typed: Option<&str>) -> Result<(), ApiError> {
+        self.locked(typed.map(str::to_owned)).map(drop)
+    }
+
+    /// The reference that is meant, and the lock file that has it.
+    fn locked(&self, typed: Option<String>) -> Result<(String, Option<LockFile>), ApiError> {
+        if !self.frozen {
+            let typed = typed.ok_or_else(|| {
+                ApiError::new(
+                    ErrorCode::Invalid,
+                    "the command does not say which version to use",
+                )
+                .hint("`podsync list` shows the pods")
+            })?;
+            return Ok((typed, None));
+        }
+        let lock = LockFile::read(&self.lock_file)?.ok_or_else(|| self.no_lock_file())?;
+        let typed = match typed {
+            Some(typed) => typed,
+            None => self.only_name(&lock)?,
+        };
+        lock.exact(&typed)?;
+        Ok((typed, Some(lock)))
+    }
+
+    /// The reference to use: the typed one, or the exact one in the lock file.
     pub(crate) async fn meant(
         &self,
         connection: &Connection<'_>,
         typed: Option<String>,
         wait: Duration,
     ) -> Result<String, ApiError> {
-        let lock = if self.frozen {
-            let file = LockFile::read(&self.lock_file)?.ok_or_else(|| self.no_lock_file())?;
-            Some(file)
-        } else {
-            None
-        };
-        let typed = match (typed, &lock) {
-            (Some(typed), _) => typed,
-            (None, None) => {
-                return Err(ApiError::new(
-                    ErrorCode::Invalid,
-                    "the command does not say which version to use",
-                )
-                .hint("`podsync list` shows the pods"));
-            }
-            (None, Some(lock)) => self.only_name(lock)?,
-        };
+        let (typed, lock) = self.locked(typed)?;
         if let Some(max_age) = self.max_age {
             let request = team::CheckFresh {
                 max_age_s: max_age.as_secs(),
@@ -69,7 +79,7 @@ impl Requirements {
                 ErrorCode::Invalid,
                 format!("{} belongs to another team", self.lock_file.display()),
             )
-            .hint("choose the team with --team, or write the file again with `podsync lock`")),
+            .hint("choose the team with --team, or move the file away and write a new one with `podsync lock`")),
             Err(error)
                 if error.code == ErrorCode::NotFound
                     && connection.watch(&node::GetStatus {}).await?.teams.is_empty() =>

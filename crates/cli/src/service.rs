@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use self::{launchd::Launchd, systemd::Systemd};
 
-/// What the service of the default home is called; those of others have a part of a hash behind it.
+/// The service name for the default home. Other homes add a part of a hash.
 const NAME: &str = "podsync";
 /// Enough of a hash to tell one user's homes apart.
 const NAME_HASH_LEN: usize = 8;
@@ -55,9 +55,9 @@ pub(crate) struct State {
     pub(crate) pid: Option<u32>,
     /// The program that it runs.
     pub(crate) program: Option<PathBuf>,
-    /// Whether it goes on after its user's last logout; none where that can't be told.
+    /// Whether it keeps running after its user's last logout; `None` if unknown.
     pub(crate) lingers: Option<bool>,
-    /// What the supervisor says of its last run, where that ended badly.
+    /// What the supervisor reports about the last run, if it failed.
     pub(crate) failure: Option<String>,
 }
 
@@ -145,7 +145,7 @@ impl Service {
         }
     }
 
-    /// Starts it where it doesn't run.
+    /// Starts it if it doesn't run.
     pub(crate) async fn restart(&self) -> Result<(), ApiError> {
         match &self.supervisor {
             Supervisor::Systemd(systemd) => systemd.restart(&self.name).await,

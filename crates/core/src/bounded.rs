@@ -84,7 +84,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Bounded<T,
     }
 }
 
-/// For a field that is a `Vec` to its readers: `#[serde(deserialize_with = "at_most::<_, _, MAX>")]`.
+/// Bounds a field of type `Vec`: `#[serde(deserialize_with = "at_most::<_, _, MAX>")]`.
 pub fn at_most<'de, T, D, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
@@ -103,7 +103,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for BoundedVisitor
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        // What a length prefix claims is not yet there: take room only for what can be had cheaply.
+        // The length prefix is only a claim: preallocate no more than a little.
         let mut items = Vec::with_capacity(seq.size_hint().unwrap_or(0).min(MAX).min(64));
         while let Some(item) = seq.next_element()? {
             if items.len() == MAX {

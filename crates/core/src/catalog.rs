@@ -1,8 +1,9 @@
-//! The catalog: what all feeds of a team say together, and the private versions beside it.
+//! The catalog: a team's pods, versions and tags, derived from all its feeds, plus this home's
+//! private versions.
 //!
-//! It is an index in memory, built from entries that count and from nothing else. Entries may come in
-//! any order and be taken back, when a feed turns out to be forked or its device is removed; the
-//! same set of entries always gives the same catalog.
+//! It is an in-memory index of the entries that count. Entries may be added in any order, and removed
+//! again when a feed turns out to be forked or its device is removed. The same set of entries always
+//! gives the same catalog.
 
 mod pod;
 mod resolve;
@@ -29,22 +30,22 @@ pub use resolve::Resolution;
 #[derive(Debug, Default)]
 pub struct Catalog {
     pods: BTreeMap<PodName, Pod>,
-    /// Which pod an entry speaks of.
+    /// The pod that each entry belongs to.
     index: BTreeMap<EntryHash, PodName>,
     private: BTreeMap<VersionId, PrivateVersion>,
-    /// How many visible versions draw on a blob.
+    /// The number of visible versions that use each blob.
     shared: BTreeMap<BlobId, u32>,
-    /// Blobs whose count came from or went to nothing since the last [`Self::take_shared`].
+    /// Blobs whose count changed from or to zero since the last [`Self::take_shared`].
     touched: BTreeSet<BlobId>,
 }
 
-/// An entry that counts, its body, and what the roster says of its author.
+/// An entry that counts, its opened body, and its author's rights from the roster.
 #[derive(Debug, Clone)]
 pub struct Fact {
     pub entry: Arc<Entry>,
     pub body: Body,
     pub author: MemberName,
-    /// Admins drop anybody's versions; others their own.
+    /// Admins may drop any version; other members only their own.
     pub admin: bool,
 }
 
@@ -80,11 +81,11 @@ impl VersionRecord {
     }
 }
 
-/// A version that only this home knows of.
+/// A version that was saved here and is not shared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrivateVersion {
     pub pod: PodName,
-    /// Counts from 1 within a pod and is never given twice while the version is remembered.
+    /// Counts from 1 within a pod. A number is not reused while its version is remembered.
     pub number: u64,
     pub version: VersionId,
     pub manifest: BlobRef,
@@ -102,7 +103,7 @@ impl Format for PrivateVersion {
     const MAX_LEN: usize = 64 << 10;
 }
 
-/// Blobs that have become shared, and those that are not any more.
+/// Blobs that became shared, and blobs that are no longer shared.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SharedChange {
     pub shared: Vec<BlobId>,
@@ -110,7 +111,7 @@ pub struct SharedChange {
 }
 
 impl Catalog {
-    /// Takes in an entry that counts. A second time changes nothing.
+    /// Adds an entry that counts. Adding it again changes nothing.
     pub fn apply(&mut self, fact: Fact) {
         let hash = fact.entry.hash();
         let pod = pod_of(&fact.body).clone();
@@ -119,7 +120,7 @@ impl Catalog {
         }
     }
 
-    /// Takes back an entry that doesn't count any more.
+    /// Removes an entry that no longer counts.
     pub fn retract(&mut self, entry: &EntryHash) {
         if let Some(pod) = self.index.remove(entry) {
             self.change(&pod, |pod| pod.retract(entry));
@@ -155,12 +156,13 @@ impl Catalog {
         self.pods.get(pod).map(Pod::versions).unwrap_or_default()
     }
 
-    /// The newest version of a pod, or several where it is forked. An older state that was shared late is none.
+    /// The newest version of a pod, or several if it is forked. An older state that was shared late is not a
+    /// tip.
     pub fn tips(&self, pod: &PodName) -> Vec<&VersionRecord> {
         self.pods.get(pod).map(Pod::tips).unwrap_or_default()
     }
 
-    /// The versions of a pod that nothing was made of: its tips, and older states that were shared late.
+    /// The versions of a pod that have no descendants: its tips, and older states that were shared late.
     pub fn leaves(&self, pod: &PodName) -> Vec<&VersionRecord> {
         self.pods.get(pod).map(Pod::leaves).unwrap_or_default()
     }
@@ -169,7 +171,8 @@ impl Catalog {
         self.pods.get(pod)?.version(version)
     }
 
-    /// All that announce a version: what has to end for it to be gone.
+    /// Every visible entry that announces this version. All of them must be dropped before it is
+    /// gone.
     pub fn publications(&self, pod: &PodName, version: &VersionId) -> Vec<&VersionRecord> {
         self.pods
             .get(pod)
@@ -198,12 +201,12 @@ impl Catalog {
         self.private.get(version)
     }
 
-    /// The tags of a pod and the versions that they stand at.
+    /// The tags of a pod and the version of each.
     pub fn tags(&self, pod: &PodName) -> BTreeMap<&TagName, VersionId> {
         self.pods.get(pod).map(Pod::tags).unwrap_or_default()
     }
 
-    /// Entries whose word on a tag is the newest known: what a new word supersedes.
+    /// The newest known entries that set or clear this tag. A new tag entry supersedes all of them.
     pub fn tag_words(&self, pod: &PodName, tag: &TagName) -> Vec<EntryHash> {
         self.pods
             .get(pod)
@@ -232,12 +235,12 @@ impl Catalog {
             .saturating_add(1)
     }
 
-    /// Whether a visible version draws on this blob.
+    /// Whether a visible version uses this blob.
     pub fn is_shared(&self, blob: &BlobId) -> bool {
         self.shared.contains_key(blob)
     }
 
-    /// What has become or ceased to be shared since the last call.
+    /// The changes in shared blobs since the last call.
     pub fn take_shared(&mut self) -> SharedChange {
         let touched = std::mem::take(&mut self.touched);
         let (shared, withdrawn) = touched

@@ -1,10 +1,10 @@
-//! How every format of ours becomes bytes: a version byte, then postcard, with a bound on size.
+//! The encoding of every podsync format: a version byte, then postcard, with a bound on size.
 //!
 //! Bytes are hashed and signed as received and never re-encoded: keep the bytes beside the value.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Why bytes are not the format they should be.
+/// Why bytes could not be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     #[error("{format}: {len} bytes, more than the {max} allowed")]
@@ -21,7 +21,7 @@ pub enum CodecError {
     Malformed { format: &'static str },
 }
 
-/// A format: its name in errors, the version that is written, and the most bytes that are read.
+/// A format: its name in errors, the version that is written, and the maximum length that is read.
 pub trait Format: Serialize + DeserializeOwned {
     const NAME: &'static str;
     const VERSION: u8;

@@ -45,7 +45,7 @@ const MAX_MANIFEST_BLOB_LEN: u64 = (MAX_MANIFEST_LEN + SALT_LEN + seal::TAG_LEN)
 
 const BODY_CONTEXT: &str = "podsync 2026 feed body 1";
 
-/// The newest entry of a device's feed, as that device signed it.
+/// The newest entry of a device's feed, as signed by the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     pub seq: u64,
@@ -62,21 +62,21 @@ impl SignedPayload for Head {
     const DOMAIN: Domain = Domain::Head;
 }
 
-/// What an entry says in the clear: enough to chain it, to judge it and to fetch its blobs.
+/// The unsealed part of an entry: enough to chain it, judge it and fetch its blobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub team: TeamId,
     pub device: DeviceId,
     /// Counts from 1.
     pub seq: u64,
-    /// The entry before this one; none for the first.
+    /// The previous entry. None for the first.
     pub previous: Option<EntryHash>,
-    /// The membership heads that its author saw.
+    /// The membership heads that its author knew.
     pub membership: Bounded<OpId, MAX_MEMBERSHIP_HEADS>,
     /// The key epoch that its body and its manifest are sealed under.
     pub epoch: EpochId,
     pub kind: Kind,
-    /// Of a publication: the sealed manifest, then the packs. Otherwise none.
+    /// For a publication: the sealed manifest, then the packs. Otherwise empty.
     pub blobs: Bounded<BlobRef, MAX_BLOBS>,
 }
 
@@ -90,21 +90,21 @@ impl Format for Header {
 pub enum Kind {
     Publish,
     Tag,
-    /// A drop that names its version in the sealed body alone. It is read, and not written any more.
+    /// A drop that names its version only in the sealed body. It is read and no longer written.
     Drop,
-    /// A drop that also says in the clear which publications it ends, so that who keeps their blobs without
-    /// the team's key can let go of them.
+    /// A drop whose unsealed part also names the publications that it ends, so a node without the team's
+    /// key can delete their blobs.
     Retire(Bounded<EntryHash, MAX_RETIRED>),
 }
 
-/// A blob and its length: what has to be known to fetch it without trusting its provider.
+/// A blob and its length: enough to fetch it from an untrusted provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
     pub id: BlobId,
     pub len: u64,
 }
 
-/// What an entry says to the team only.
+/// The sealed part of an entry, for the team only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     Publish(Publication),
@@ -118,7 +118,7 @@ pub struct Publication {
     /// 1 + the highest number that its author knew of. Two authors may pick the same one.
     pub number: u64,
     pub version: VersionId,
-    /// All tips that its author knew of, so that a version heals the forks before it.
+    /// All tips that its author knew. The version thereby merges earlier forks.
     pub parents: Bounded<VersionId, MAX_PARENTS>,
     pub message: String,
     pub services: Bounded<String, MAX_SERVICES>,
@@ -127,19 +127,19 @@ pub struct Publication {
     pub created_ms: u64,
     pub state_len: u64,
     pub entry_count: u64,
-    /// Tags that this version gets along the way.
+    /// Tags that are set to this version.
     pub tags: Bounded<TagName, MAX_TAGS>,
-    /// Earlier entries whose word on `tags` this one replaces.
+    /// Earlier entries on `tags` that this one replaces.
     pub supersedes: Bounded<EntryHash, MAX_SUPERSEDED>,
 }
 
-/// Moves a tag, or takes it away.
+/// Moves or removes a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TagChange {
     pub pod: PodName,
     pub tag: TagName,
     pub version: Option<VersionId>,
-    /// Earlier entries whose word on this tag this one replaces: all that its author knew of.
+    /// Earlier entries on this tag that this one replaces: all that its author knew.
     pub supersedes: Bounded<EntryHash, MAX_SUPERSEDED>,
 }
 
@@ -149,7 +149,7 @@ impl Format for Body {
     const MAX_LEN: usize = 64 << 10;
 }
 
-/// An entry as it travels: the header's bytes, and the body sealed with them as associated data.
+/// The wire form of an entry: the header's bytes, and the body sealed with them as associated data.
 #[derive(Serialize, Deserialize)]
 struct Envelope {
     header: ByteBuf,
@@ -162,8 +162,8 @@ impl Format for Envelope {
     const MAX_LEN: usize = MAX_ENTRY_LEN;
 }
 
-/// An entry whose form was checked and whose hash was taken from its bytes. Whether it belongs to a
-/// feed is [`Feed::add`]'s to say.
+/// An entry with a checked form, and the hash of its bytes. [`Feed::add`] decides whether it
+/// belongs to a feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     hash: EntryHash,
@@ -221,7 +221,7 @@ impl Entry {
         &self.header
     }
 
-    /// The publications that this entry ends, as it says in the clear.
+    /// The publications that this entry ends, from its unsealed part.
     pub fn retires(&self) -> &[EntryHash] {
         match &self.header.kind {
             Kind::Retire(entries) => entries,

@@ -131,12 +131,12 @@ hash_id!(
     "chunk id"
 );
 hash_id!(
-    /// What a state holds, times left out: equal for two saves of a state that did not change.
+    /// The content of a state without times: equal for two saves of an unchanged state.
     ContentHash,
     "content hash"
 );
 hash_id!(
-    /// A blob as it travels and lies in a bucket: a sealed pack or a sealed manifest.
+    /// A blob, as sent and stored: a sealed pack or a sealed manifest.
     BlobId,
     "blob id"
 );

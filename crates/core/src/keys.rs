@@ -1,8 +1,8 @@
 //! The keys of a device, and the wrapping of team keys to them.
 //!
-//! One 32-byte seed is all that a device keeps: the ed25519 key is made of it, and the X25519 key
-//! that team keys are wrapped to is derived from it. Invites, robots and the recovery key are such
-//! seeds too. Randomness comes from the caller as seeds, which must be fresh each time.
+//! A device stores one 32-byte seed. It is the ed25519 key, and the X25519 key that team keys are
+//! wrapped to is derived from it. Invites, robots and the recovery key are such seeds too. The
+//! caller supplies randomness as seeds, which must be fresh each time.
 
 use std::fmt;
 
@@ -64,7 +64,7 @@ impl DeviceSecret {
         self.box_key
     }
 
-    /// The public half: who, and where keys for them are wrapped to.
+    /// The public half: the device id, and the key to wrap team keys to.
     pub fn public(&self) -> PublicKeys {
         PublicKeys {
             device: self.id,
@@ -84,7 +84,7 @@ impl DeviceSecret {
         signed::sign(&self.signing, team, value)
     }
 
-    /// Opens what was wrapped to this device's box key.
+    /// Opens a key that was wrapped to this device's box key.
     pub fn unwrap(&self, wrap: &Wrap, aad: &[u8]) -> Result<SecretKey, NotForUs> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(&wrap.enc).map_err(|_| NotForUs)?;
         let plain = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
@@ -128,15 +128,16 @@ impl BoxKey {
         &self.0
     }
 
-    /// Whether a key can be wrapped to it: a point of low order cannot be used, and a member who
-    /// named one would stand in the way of every rotation.
+    /// Whether a key can be wrapped to it. That fails for a point of low order: a member with such
+    /// a key would block every rotation.
     pub fn is_usable(&self) -> bool {
         wrap(self, b"", &SecretKey::from_bytes([0; 32]), [0; 32]).is_ok()
     }
 
     /// Wraps `key` to this key. Only the same `aad` opens it.
     pub fn wrap(&self, aad: &[u8], key: &SecretKey, seed: &Seed) -> Result<Wrap, UnusableBoxKey> {
-        // Whatever else the caller's seed was used for, each recipient and purpose has its own.
+        // Derive a separate seed for each recipient and purpose, so that one caller seed is not
+        // used twice.
         let mut hasher = blake3::Hasher::new_derive_key(WRAP_SEED_CONTEXT);
         hasher.update(seed).update(&self.0).update(aad);
         wrap(self, aad, key, *hasher.finalize().as_bytes())
@@ -168,7 +169,7 @@ impl fmt::Debug for Wrap {
     }
 }
 
-/// A wrap that this device's key does not open.
+/// This device's key does not open the wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the key was not wrapped to this device, or its wrap is damaged; ask an admin to rotate the team key"
@@ -180,7 +181,7 @@ pub struct NotForUs;
 #[error("box key {0:?} is not a usable X25519 key: make that device's identity anew")]
 pub struct UnusableBoxKey(pub BoxKey);
 
-/// The epoch that a team key is: a commitment to it, so a wrong key under a right name is noticed.
+/// The epoch id of a team key. It commits to the key, so a wrong key under a known id is detected.
 pub fn epoch_of(key: &SecretKey) -> EpochId {
     EpochId::from_bytes(blake3::derive_key(EPOCH_CONTEXT, key.expose()))
 }

@@ -1,4 +1,4 @@
-//! The domain of podsync: nouns, formats, signatures, rules and the engine.
+//! The domain of podsync: types, formats, signatures, rules and the engine.
 //!
 //! Pure: it takes inputs and a time, and returns outputs. No clock, no source of randomness, no
 //! file and no socket is reachable from here; the daemon and the simulated network both drive it.

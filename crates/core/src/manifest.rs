@@ -1,4 +1,4 @@
-//! The manifest: all that a version is.
+//! The manifest: the complete description of a version.
 //!
 //! The header is small and travels sealed to the team key. The tables of entries and chunks are
 //! themselves chunks in packs, so the header only says where those table chunks lie.
@@ -25,9 +25,9 @@ pub const MAX_ENTRIES: u64 = 2 << 20;
 pub const MAX_PARENTS: usize = 64;
 /// The most services that a version's state may list; LocalStack has some 120.
 pub const MAX_SERVICES: usize = 256;
-/// The most packs that a version draws on: 256 GiB of full ones.
+/// The most packs that a version uses: 256 GiB in full packs.
 pub const MAX_PACKS: usize = 8192;
-/// What a pack is filled up to, in sealed bytes.
+/// The target size of a pack, in sealed bytes.
 pub const PACK_TARGET_LEN: u64 = 32 << 20;
 /// The most bytes of a pack that is accepted.
 pub const PACK_MAX_LEN: u64 = 64 << 20;
@@ -41,7 +41,7 @@ pub struct Manifest {
     /// The versions this one was derived from; none for a pod's first.
     #[serde(deserialize_with = "at_most::<_, _, MAX_PARENTS>")]
     pub parents: Vec<VersionId>,
-    /// What the author said, at most [`MAX_MESSAGE_LEN`] bytes.
+    /// The author's message, at most [`MAX_MESSAGE_LEN`] bytes.
     pub message: String,
     pub source: Source,
     /// Unix milliseconds, for people; never for order.
@@ -51,14 +51,14 @@ pub struct Manifest {
     /// Bytes of the state's stream: the plain bytes of all entries.
     pub state_len: u64,
     pub entry_count: u64,
-    /// What the state holds, entry times left out: a state that did not change has its parent's.
+    /// The hash of the content without entry times. An unchanged state has the same as its parent.
     pub content: ContentHash,
     /// Where the encoded entry table lies.
     pub entries: Table,
     /// Where the encoded chunk table lies.
     pub chunks: Table,
-    /// Packs that this version draws on; [`ChunkLocation::pack`] indexes it. A parent's packs keep
-    /// their places, so that an unchanged table stays the same bytes.
+    /// The packs of this version; [`ChunkLocation::pack`] indexes it. Packs of a parent keep their
+    /// index, so that an unchanged table stays the same bytes.
     #[serde(deserialize_with = "at_most::<_, _, MAX_PACKS>")]
     pub packs: Vec<PackRef>,
 }
@@ -169,13 +169,14 @@ impl ChunkLocation {
     }
 }
 
-/// One pack of a version. Its key is the pack's own, random: whoever reads the manifest reads it.
+/// One pack of a version. Each pack has its own random key: a reader of the manifest can read the
+/// pack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackRef {
     /// BLAKE3 of the sealed bytes.
     pub id: BlobId,
-    /// SHA-256 of the sealed bytes, by which a bucket knows a pack. Mostly none: it is taken when a pack
-    /// is brought there.
+    /// SHA-256 of the sealed bytes, the pack's name in a bucket. Usually none: it is computed when the
+    /// pack is uploaded.
     #[serde(with = "sha256_or_zeros")]
     pub sha256: Option<[u8; 32]>,
     /// Sealed bytes.
@@ -183,7 +184,7 @@ pub struct PackRef {
     pub key: SecretKey,
 }
 
-/// 32 bytes in any case: zeros stand for none, which no bytes are known to hash to.
+/// Always 32 bytes. Zeros mean none, since no known input has that hash.
 mod sha256_or_zeros {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -204,7 +205,7 @@ mod sha256_or_zeros {
     }
 }
 
-/// A manifest that cannot be had from the bytes at hand.
+/// Why a manifest cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
     #[error("manifest: {0}")]
@@ -221,14 +222,14 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// The plain bytes and the version they are.
+    /// The plain bytes and their version id.
     pub fn to_version(&self) -> (Vec<u8>, VersionId) {
         let plain = self.encode();
         let id = VersionId::of(&plain);
         (plain, id)
     }
 
-    /// [`Self::to_version`], held to every bound that a reader will check.
+    /// [`Self::to_version`], after checking every bound that a reader checks.
     pub fn to_sound_version(&self) -> Result<(Vec<u8>, VersionId), ManifestError> {
         let (plain, id) = self.to_version();
         Self::decode(&plain).map_err(|error| match error {
@@ -260,7 +261,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Bounds that later reads rely on: nothing points outside its pack or the pack list.
+    /// Checks the bounds that later reads rely on: nothing points outside its pack or the pack
+    /// list.
     fn check(&self) -> Result<(), ManifestError> {
         let fail = |what| Err(ManifestError::OutOfBounds(what));
         if self.message.len() > MAX_MESSAGE_LEN {

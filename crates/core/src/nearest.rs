@@ -1,4 +1,4 @@
-//! What somebody probably meant: the names that are nearest to what was typed.
+//! Suggestions for a mistyped name: the most similar known names.
 
 /// The most names that are suggested at once.
 pub const MAX_SUGGESTIONS: usize = 3;
@@ -17,7 +17,8 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
         .collect()
 }
 
-/// Letters to change, add or take away to get from one to the other. Names are ASCII.
+/// The number of letters to change, add or remove to get from one name to the other. Names are
+/// ASCII.
 fn edit_distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.bytes().enumerate() {

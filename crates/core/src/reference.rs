@@ -14,13 +14,13 @@ pub const MIN_HASH_PREFIX: usize = 6;
 /// The longest path that is read as a reference.
 pub const MAX_PATH_LEN: usize = 4096;
 
-/// What somebody typed, understood but not yet looked up.
+/// A parsed reference that is not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Reference {
     /// `orders`: its newest version.
     Pod(PodName),
-    /// `orders:3`, or `orders:3@alice` where two people made a 3 apart.
+    /// `orders:3`, or `orders:3@alice` if two people each made a version 3.
     Number {
         pod: PodName,
         number: u64,
@@ -37,7 +37,7 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The pod that is meant; none for a path.
+    /// The pod. None for a path.
     pub fn pod(&self) -> Option<&PodName> {
         match self {
             Self::Pod(pod)
@@ -121,7 +121,7 @@ impl FromStr for Reference {
     }
 }
 
-/// What stands behind `orders:`.
+/// Parses the part after `orders:`.
 fn parse_selector(pod: PodName, selector: &str) -> Result<Reference, ReferenceError> {
     if let Some(number) = selector.strip_prefix('+') {
         return Ok(Reference::Private {
@@ -154,7 +154,7 @@ fn parse_number(text: &str) -> Result<u64, ReferenceError> {
     }
 }
 
-/// As much of what was typed as an error needs to repeat.
+/// The part of the input that an error repeats.
 fn shown(text: &str) -> String {
     text.chars().take(80).collect()
 }

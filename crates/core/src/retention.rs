@@ -1,8 +1,8 @@
-//! Retention: which versions of a pod a team's policy lets go of.
+//! Retention: which versions of a pod a team's policy releases for dropping.
 //!
-//! It is computed from the catalog, the team's settings and the time, and from nothing else: members
-//! who know the same come to the same, and what may go stays what may go, for as long as the catalog
-//! and the policy are what they are. A policy that can't be read lets go of nothing.
+//! It depends only on the catalog, the team's settings and the time. So members with the same data
+//! get the same result, and a released version stays released while catalog and policy stay the
+//! same. A policy that can't be read releases nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,25 +21,26 @@ use crate::{
 
 /// The team's setting for every pod that has none of its own.
 pub const SETTING: &str = "retention";
-/// What a pod's own setting may say instead of a policy: its versions are all kept.
+/// The value of a pod's setting that keeps all its versions.
 pub const KEEP_ALL: &str = "keep-all";
-/// A version is this old before a policy may let go of it, unless the policy says otherwise.
+/// The default minimum age of a version before a policy may release it.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most versions or days that a policy may name: more is no policy but a slip.
+/// The most versions or days in a policy. More is a mistake.
 pub const MAX_KEPT: u32 = 100_000;
 /// The longest grace: ten years.
 pub const MAX_GRACE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// What is kept of a pod; everything else goes, once it is old enough. A tip is always kept.
+/// Which versions of a pod are kept. All others are released once they are old enough. A tip is
+/// always kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// The newest so many versions, by number.
+    /// The number of newest versions to keep, by version number.
     pub last: Option<NonZeroU32>,
-    /// The newest version of each of the newest so many days (UTC) on which there are any.
+    /// How many of the newest days (UTC) that have versions keep their newest version.
     pub daily: Option<NonZeroU32>,
-    /// Versions that a tag stands at.
+    /// Whether to keep tagged versions.
     pub tagged: bool,
     /// Younger versions are kept.
     pub grace: Duration,
@@ -74,7 +75,7 @@ impl PolicyError {
 }
 
 impl Policy {
-    /// Refuses what keeps nothing by number or day: that is no policy but a slip.
+    /// Makes a policy. Refuses one that keeps nothing by number or day, as that is a mistake.
     pub fn new(
         last: Option<u32>,
         daily: Option<u32>,
@@ -103,7 +104,7 @@ impl Policy {
         Ok(policy)
     }
 
-    /// The versions of a pod that this policy lets go of, the lowest number first.
+    /// The versions of a pod that this policy releases, the lowest number first.
     pub fn lets_go<'a>(
         &self,
         catalog: &'a Catalog,
@@ -151,7 +152,7 @@ pub fn setting_of(pod: &PodName) -> String {
     format!("{SETTING}.{pod}")
 }
 
-/// The policy of a pod: its own, or else the team's; none where everything is kept.
+/// The policy of a pod: its own, or else the team's. None if all versions are kept.
 pub fn policy_of(roster: &Roster, pod: &PodName) -> Result<Option<Policy>, PolicyError> {
     let said = roster
         .setting(&setting_of(pod))
@@ -162,7 +163,8 @@ pub fn policy_of(roster: &Roster, pod: &PodName) -> Result<Option<Policy>, Polic
     }
 }
 
-/// What a team's policies let go of, pod by pod. A policy that can't be read lets go of nothing.
+/// The versions that a team's policies release, pod by pod. A policy that can't be read releases
+/// nothing.
 pub fn due<'a>(roster: &Roster, catalog: &'a Catalog, now_ms: u64) -> Vec<&'a VersionRecord> {
     let mut due = Vec::new();
     for pod in catalog.pods() {
@@ -231,7 +233,7 @@ impl FromStr for Policy {
     }
 }
 
-/// `+7` and such parse as numbers, and aren't written by us.
+/// Accepts plain digits only: `+7` would parse as a number, but podsync never writes it.
 fn digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -1,4 +1,4 @@
-//! Ids and names in OpenAPI documents: what they are in JSON, text.
+//! The OpenAPI schemas of ids and names: JSON strings.
 
 macro_rules! text_schema {
     ($name:ident) => {

@@ -40,12 +40,12 @@ impl fmt::Debug for SecretKey {
     }
 }
 
-/// The bytes are not what this key sealed: damaged, swapped, or not for us.
+/// The bytes were not sealed with this key: damaged, swapped, or for another recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the seal is broken: the bytes were changed, or sealed under another key")]
 pub struct BrokenSeal;
 
-/// A key made ready for many frames, each under its own counter nonce.
+/// A key prepared for many frames, each with its own counter nonce.
 pub struct Sealer(LessSafeKey);
 
 impl Sealer {
@@ -89,7 +89,7 @@ impl Sealer {
     }
 }
 
-/// Length of the salt that leads a salted box.
+/// The length of the salt at the start of a salted box.
 pub const SALT_LEN: usize = 32;
 
 /// Seals one message under a key derived from `key` and a fresh `salt`: `salt || sealed bytes`.

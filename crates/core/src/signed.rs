@@ -1,8 +1,8 @@
-//! Signed envelopes: the only way in which bytes from outside become something that is believed.
+//! Signed envelopes: the only way to turn received bytes into trusted values.
 //!
-//! [`Verified`] can be made nowhere else. It proves who signed and for which team, never that the
-//! signer had a right to: that is the membership's to say. The payload is signed as bytes and those
-//! bytes are kept, so nothing is ever encoded again to be checked or passed on.
+//! Only this module can make a [`Verified`]. It proves who signed and for which team, never that
+//! the signer had the right to: membership decides that. The payload is signed as bytes and those
+//! bytes are kept, so nothing is re-encoded to be checked or forwarded.
 
 use std::sync::Arc;
 
@@ -25,9 +25,10 @@ pub const MAX_PAYLOAD_LEN: usize = MAX_ENVELOPE_LEN - ENVELOPE_OVERHEAD;
 
 const SIGNED_PREFIX: &[u8] = b"podsync-signed-1\0";
 
-/// What a signature is for. It is inside the signed bytes, so none can pass for another.
+/// The purpose of a signature. It is part of the signed bytes, so a signature for one purpose is
+/// invalid for another.
 ///
-/// The number is the one on the wire; they are never given anew.
+/// The number is the one on the wire. Numbers are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Domain {
@@ -35,7 +36,7 @@ pub enum Domain {
     Operation = 0,
     /// The head of a device's feed.
     Head = 1,
-    /// A daemon's hourly "I was here and saw these heads".
+    /// A daemon's hourly statement that it was online, with a digest of the heads it knew.
     Liveness = 2,
     /// The addresses at which a device can be reached.
     AddressRecord = 3,
@@ -49,14 +50,14 @@ pub enum Domain {
 pub trait SignedPayload: Format {
     const DOMAIN: Domain;
 
-    /// What must hold for this payload beside the signature: bounds, and signatures inside it.
-    /// Runs once, where the envelope is verified.
+    /// Checks this payload beyond the signature: bounds, and signatures inside it. Runs once, when
+    /// the envelope is verified.
     fn check(&self, _team: &TeamId, _signer: &DeviceId) -> Result<(), SignatureError> {
         Ok(())
     }
 }
 
-/// Why an envelope is not believed.
+/// Why an envelope is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     #[error(transparent)]
@@ -126,10 +127,10 @@ pub fn sign<T: SignedPayload>(key: &SigningKey, team: TeamId, value: &T) -> Vec<
     .encode()
 }
 
-/// Opens an envelope: bounds, purpose, signature, then the payload and its own rules.
+/// Opens an envelope. Checks bounds, purpose and signature, then the payload's own rules.
 pub fn verify<T: SignedPayload>(bytes: &[u8]) -> Result<Verified<T>, SignatureError> {
     let envelope = Envelope::decode(bytes)?;
-    // The hash of an envelope names it, so one signature must not have two spellings.
+    // The hash of an envelope is its id, so one signature must have only one encoding.
     if envelope.encode() != bytes {
         return Err(CodecError::Malformed {
             format: Envelope::NAME,

@@ -1,7 +1,7 @@
-//! Tickets and recovery keys as people pass them on: one line of text with a secret in it.
+//! Tickets and recovery keys in their text form: one line with a secret in it.
 //!
-//! A ticket has only what a newcomer cannot fetch: whatever it names beyond the team can be checked once somebody
-//! of the team answers. Neither type has a `Display`: showing one is a decision, made by name.
+//! A ticket holds only what a newcomer cannot fetch: everything else can be verified once a member answers.
+//! Neither type has a `Display`, so code that shows one must call a method that says so.
 
 mod compact;
 mod first;
@@ -45,7 +45,7 @@ pub enum TicketKind {
     Robot,
 }
 
-/// What the key of an invite or a robot is made from: 128 bits, which are as hard to guess as an ed25519 key.
+/// The seed of an invite's or robot's key: 128 bits, as hard to guess as an ed25519 key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 pub struct TicketSecret([u8; SECRET_LEN]);
 
@@ -57,7 +57,7 @@ impl TicketSecret {
         secret
     }
 
-    /// The key in `team`: who tries to guess secrets has to begin anew for each team.
+    /// The key for `team`. It differs by team, so an attacker has to guess anew for each team.
     pub fn key(&self, team: &TeamId) -> DeviceSecret {
         DeviceSecret::from_seed(*self.seed(team).expose())
     }
@@ -75,7 +75,8 @@ impl fmt::Debug for TicketSecret {
     }
 }
 
-/// The first 16 bytes of an operation's id. Nobody can make another operation that begins alike.
+/// The first 16 bytes of an operation's id: too long for anybody to make a second operation with
+/// the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpPrefix([u8; PREFIX_LEN]);
 
@@ -86,7 +87,7 @@ impl OpPrefix {
         Self(prefix)
     }
 
-    /// The smallest id that begins like this.
+    /// The smallest id with this prefix.
     pub(crate) fn first(&self) -> OpId {
         let mut id = [0; 32];
         id[..PREFIX_LEN].copy_from_slice(&self.0);
@@ -94,15 +95,15 @@ impl OpPrefix {
     }
 }
 
-/// All that a newcomer needs: a secret, the team, and where to find someone of it.
+/// All that a newcomer needs: a secret, the team, and addresses of members or the hub.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     pub kind: TicketKind,
     seed: SecretKey,
     pub team: TeamId,
-    /// Operations without which a membership is older than the ticket: nobody can show the newcomer an older team.
+    /// Operations that the newcomer must be shown, so that nobody can show it an older state of the team.
     pub floor: Vec<OpPrefix>,
-    /// Where someone may be found: the `https://` URL of a hub, and multiaddresses of the issuer.
+    /// Addresses to try: the `https://` URL of a hub, and multiaddresses of the issuer.
     pub addresses: Vec<String>,
     /// The device that issued it; only tickets of the first form name it.
     pub issuer: Option<DeviceId>,
@@ -110,8 +111,8 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// A ticket that the operation `made_by` has put into force. It keeps the hub where that [`has_room_for`] it, as
-    /// a robot's token always has, and of the addresses those that fit, the first ones.
+    /// A ticket made valid by the operation `made_by`. It holds the hub if [`has_room_for`] it (a robot's token
+    /// always does), and the first addresses that fit.
     pub fn new(
         kind: TicketKind,
         secret: TicketSecret,
@@ -124,7 +125,7 @@ impl Ticket {
         compact.with(addresses).into()
     }
 
-    /// The same ticket, whose bearer was told of this hub besides.
+    /// The same ticket with a hub that its bearer was given separately.
     pub fn with_hub(mut self, hub: String) -> Self {
         if !self.addresses.contains(&hub) {
             self.addresses.insert(0, hub);
@@ -137,7 +138,7 @@ impl Ticket {
         DeviceSecret::from_seed(*self.seed.expose())
     }
 
-    /// What that key is made from.
+    /// The seed of that key.
     pub fn seed(&self) -> &SecretKey {
         &self.seed
     }
@@ -158,22 +159,22 @@ impl Ticket {
             .filter(|address| !is_hub(address))
     }
 
-    /// The text to pass on, at most [`MAX_TEXT_LEN`] characters where it is for people. It is a secret.
+    /// The text to pass on, at most [`MAX_TEXT_LEN`] characters for a person's ticket. It is a secret.
     pub fn expose_text(&self) -> Zeroizing<String> {
         TICKET.write(&self.bytes)
     }
 
-    /// Finds the ticket in what was pasted: in quotes, broken into lines, behind a label, in capitals, among words.
+    /// Finds the ticket in pasted text: in quotes, broken into lines, after a label, in capitals, or among words.
     pub fn parse(text: &str) -> Result<Self, TicketError> {
         Self::decode(&TICKET.find(text)?).map_err(|_| TICKET.damaged())
     }
 
-    /// What is in the text: a version byte, then the fields. It is a secret.
+    /// The bytes in the text: a version byte, then the fields. They are a secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         self.bytes.clone()
     }
 
-    /// Reads both forms: the one that is written, and the first one, which is longer.
+    /// Reads the current form and the longer first form.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         match bytes.first() {
             Some(&First::VERSION) => First::decode(bytes)?.open(bytes),
@@ -182,8 +183,8 @@ impl Ticket {
     }
 }
 
-/// Whether a ticket has room for the URL of a hub. Whoever joins by one without it learns the URL from a member, or
-/// is told it beside the ticket.
+/// Whether a ticket has room for the URL of a hub. Without it, the newcomer learns the URL from a member or gets it
+/// beside the ticket.
 pub fn has_room_for(hub: &str) -> bool {
     compact::PackedUrl::new(hub).is_some_and(|url| url.is_short())
 }

@@ -41,7 +41,8 @@ impl Units {
         }
     }
 
-    /// The units that lie wholly inside `bytes` of a blob of `len` bytes: what may be offered.
+    /// The units that lie wholly inside `bytes` of a blob of `len` bytes: the units that can be
+    /// offered.
     pub fn inside(bytes: Range<u64>, len: u64) -> Self {
         let end = if bytes.end >= len {
             len.div_ceil(UNIT_LEN)
@@ -51,7 +52,7 @@ impl Units {
         Self::span(bytes.start.div_ceil(UNIT_LEN), end) & Self::whole(len)
     }
 
-    /// The units that `bytes` of a blob touch: what must be fetched to have them.
+    /// The units that `bytes` of a blob touch: the units to fetch for them.
     pub fn covering(bytes: Range<u64>, len: u64) -> Self {
         if bytes.is_empty() {
             return Self::NONE;

@@ -1,8 +1,8 @@
-//! What daemons say to each other, and the one place where received bytes become something to believe.
+//! The messages between daemons, and the only place where received bytes are decoded and verified.
 //!
-//! Decoding and signature checks are dear and pure: the daemon runs [`open_gossip`], [`open_request`]
-//! and [`open_response`] on a pool, and hands only what they return to the engine. Opened doesn't
-//! mean allowed: who may say what is the engine's to judge.
+//! Decoding and signature checks are expensive and pure. The daemon runs [`open_gossip`],
+//! [`open_request`] and [`open_response`] on a thread pool and hands only the results to the engine.
+//! Opened doesn't mean allowed: the engine judges who may send what.
 
 use std::sync::Arc;
 
@@ -42,19 +42,20 @@ pub const BUCKETS: usize = 64;
 pub const MAX_HEADS: usize = 2048;
 /// The most membership heads in one answer.
 pub const MAX_MEMBERSHIP_HEADS: usize = 64;
-/// The most address records in one answer: the answerer's own, and those of who is connected to it.
+/// The most address records in one answer: the answerer's own, and those of devices connected to
+/// it.
 pub const MAX_ADDRESS_RECORDS: usize = 32;
 /// The most addresses in an address record: a laptop has a handful.
 pub const MAX_ADDRESSES: usize = 4;
 const MAX_SMALL_LEN: usize = 1 << 20;
 
-/// The requests that daemons make of each other, each on a protocol of its own.
+/// The request protocols between daemons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     Heads,
     Entries,
     Have,
-    /// The one that an unlisted key gets to use once.
+    /// The only one that an unlisted key may use, once.
     Membership,
 }
 
@@ -79,7 +80,7 @@ impl Protocol {
     }
 }
 
-/// What is gossiped to a team.
+/// A gossip message of a team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gossip {
     /// A device's signed [`Head`], and its newest entry unless that is too long for gossip.
@@ -101,8 +102,8 @@ impl Format for Gossip {
     const MAX_LEN: usize = MAX_GOSSIP_LEN;
 }
 
-/// "I was there at this time and this is the world that I knew": signed once an hour. It is what
-/// "last heard" and `--max-age` mean.
+/// A device's signed statement, once an hour, that it was online at this time and knew these heads.
+/// "Last heard" and `--max-age` refer to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Liveness {
     /// Unix milliseconds.
@@ -121,13 +122,12 @@ impl SignedPayload for Liveness {
     const DOMAIN: Domain = Domain::Liveness;
 }
 
-/// Where a device says that it can be reached. That it is there, and who it is, shows when it is
-/// dialled.
+/// The addresses that a device claims. Dialling them proves whether it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressRecord {
-    /// Unix milliseconds. The newest of a device counts.
+    /// Unix milliseconds. The newest record of a device wins.
     pub time_ms: u64,
-    /// Multiaddresses without the device at their end, at most 128 bytes each.
+    /// Multiaddresses without the final `/p2p/` part, at most 128 bytes each.
     pub addresses: Bounded<String, MAX_ADDRESSES>,
 }
 
@@ -153,7 +153,7 @@ impl SignedPayload for AddressRecord {
     }
 }
 
-/// Digests of what the asker knows; the answer holds only what differs.
+/// Digests of what the asker knows. The answer holds only what differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeadsRequest {
     pub team: TeamId,
@@ -213,7 +213,7 @@ impl Format for EntriesRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntriesResponse {
     Entries {
-        /// The newest of each range first, so that each is proved by the one before it.
+        /// Newest first in each range, so that each entry is proved by the one before it.
         entries: Bounded<ByteBuf, MAX_ENTRIES>,
         /// The answer was full: ask again for what is still missing.
         more: bool,
@@ -229,12 +229,12 @@ impl Format for EntriesResponse {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HaveRequest {
-    /// Who pulls asks; until it says [`HaveRequest::Enough`] it is told of what is new.
+    /// Asks what the peer has. Until [`HaveRequest::Enough`], the peer also sends updates.
     Ask {
         team: TeamId,
         blobs: Bounded<BlobId, MAX_HAVE_BLOBS>,
     },
-    /// What has become available to somebody who asked.
+    /// Updates for a device that asked.
     Delta {
         team: TeamId,
         news: Bounded<(BlobId, Have), MAX_HAVE_BLOBS>,
@@ -263,7 +263,7 @@ impl Format for HaveResponse {
     const MAX_LEN: usize = MAX_SMALL_LEN;
 }
 
-/// What somebody has of a blob.
+/// What a device has of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Have {
     None,
@@ -272,7 +272,7 @@ pub enum Have {
 }
 
 impl Have {
-    /// The units that are there, of a blob of `len` bytes.
+    /// The units present, of a blob of `len` bytes.
     pub fn units(self, len: u64) -> Units {
         match self {
             Self::None => Units::NONE,
@@ -293,11 +293,12 @@ impl Have {
 /// Why a request got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// As far as the answering device knows. It may not have heard of a fresh join yet.
+    /// The asker is no member as far as the answering device knows. It may not know of a fresh join
+    /// yet.
     NotAMember,
 }
 
-/// Bytes that mean nothing here. Whoever sent them is at fault, or newer than we are.
+/// Bytes that don't decode. Their sender is at fault, or newer than we are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
     #[error(transparent)]

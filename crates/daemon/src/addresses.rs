@@ -1,8 +1,8 @@
-//! Where other devices are, where this one is, and when to dial whom: decided here and nowhere else.
+//! Decides which device to dial, when and at which addresses, and which addresses of this device others are told.
 //!
-//! A state machine without I/O: time comes in with each input, and what is to be done goes out as
-//! [`Output`]s. The daemon's node and the simulated network drive the same type. What others say of
-//! their addresses is a hint: only a connection proves who answers there.
+//! A state machine without I/O: each input carries the time, and the decisions are [`Output`]s. The daemon's node
+//! and the simulated network drive the same type. Announced addresses are hints: only a connection proves which
+//! device answers there.
 
 mod announced;
 mod known;
@@ -20,41 +20,45 @@ use self::announced::best_first;
 use self::peer::{Next, Peer};
 pub use self::{announced::announced, known::REACHED_KEPT};
 
-/// Devices that are remembered at once.
+/// Most devices remembered at once.
 const MAX_DEVICES: usize = 256;
-/// Devices that no team lists, among them: tried when this device wants to join one.
+/// Most devices among them that no team lists. They are dialled when this device wants to join a team.
 const MAX_STRANGERS: usize = 64;
-/// Devices dialled at once.
+/// Most devices dialled at once.
 const MAX_DIALLED: usize = 24;
-/// With so many connected, members that only said where they are wait to be needed.
+/// With this many connections, members known only by their own announcement are dialled only when needed.
 const ENOUGH_CONNECTED: usize = 12;
-/// With so many connected, no member is dialled: the places that are left are for those who dial.
+/// With this many connections, no member is dialled. The remaining places are for devices that dial this one.
 const FULL: usize = 20;
-/// How long the side that should wait lets the other one dial.
+/// How long the waiting side gives the other side to dial.
 const FALLBACK: Duration = Duration::from_secs(2);
-/// For so long after a change here nobody else can know of it: this side dials first.
+/// How long after a change of address here other devices can't know of it. During this time this side dials first.
 const UNKNOWN_TO_OTHERS: Duration = Duration::from_secs(5);
 /// How often devices that nobody needs any more are forgotten.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 
-/// What happened.
+/// Whether other machines may reach this device at one of its addresses.
+pub(crate) fn is_beyond_this_machine(address: &Multiaddr) -> bool {
+    !known::is_loopback(address) && !known::is_link_local(address)
+}
+
+/// An input of the state machine.
 #[derive(Debug, Clone)]
 pub enum Input {
     /// Peers can reach this device here.
     Listening { address: Multiaddr },
-    /// Not any more.
+    /// Peers can't reach this device here any more.
     ListeningEnded { address: Multiaddr },
     /// This machine got or lost an address.
     NetworkChanged,
-    /// All members of a team, in place of those before.
+    /// All members of a team. Replaces the earlier list.
     Members {
         team: TeamId,
         devices: Vec<DeviceId>,
     },
-    /// Whether this device is about to join a team: then anybody on the local network may be the one
-    /// to ask.
+    /// Whether this device is about to join a team. Then any device on the local network may be a member to ask.
     Joining(bool),
-    /// The first connection to a device stands; `dialled` at `address`, or accepted.
+    /// The first connection to a device is open: this device `dialled` it at `address`, or accepted it.
     Connected {
         device: DeviceId,
         address: Multiaddr,
@@ -62,14 +66,14 @@ pub enum Input {
     },
     /// The last connection to a device ended.
     Disconnected { device: DeviceId },
-    /// An attempt came to nothing.
+    /// An attempt failed.
     DialFailed { device: DeviceId },
     /// Somebody on the local network claims to be this device.
     Discovered {
         device: DeviceId,
         addresses: Vec<Multiaddr>,
     },
-    /// A member's device says, signed, where it is.
+    /// A member's device announced its addresses, signed.
     Announced {
         device: DeviceId,
         addresses: Vec<String>,
@@ -83,26 +87,26 @@ pub enum Input {
     Tick,
 }
 
-/// What to do.
+/// A decision for the caller to carry out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Make one attempt at these addresses, all at once; how it ends is an input.
+    /// Dial these addresses, all at once, as one attempt. Its result comes back as an input.
     Dial {
         device: DeviceId,
         addresses: Vec<Multiaddr>,
     },
     /// A wanted device was not reached.
     Unreachable { device: DeviceId },
-    /// What members are told of where this device is, in place of what they were told before.
+    /// Announce these addresses of this device to members. Replaces the earlier announcement.
     Announce { addresses: Vec<String> },
-    /// Keep where a device was reached, the latest first; none: forget it.
+    /// Store where a device was reached, the latest first. An empty list forgets the device.
     Remember {
         device: DeviceId,
         addresses: Vec<Multiaddr>,
     },
 }
 
-/// The machine.
+/// The state machine.
 #[derive(Debug)]
 pub struct Addresses {
     local: DeviceId,
@@ -117,8 +121,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// `pinned` are to be connected to always; `reached` is what [`Output::Remember`] said in earlier
-    /// lives.
+    /// `pinned` devices should always be connected. `reached` comes from [`Output::Remember`] in earlier runs.
     pub fn new(
         local: DeviceId,
         pinned: impl IntoIterator<Item = (DeviceId, Multiaddr)>,
@@ -149,7 +152,7 @@ impl Addresses {
         addresses
     }
 
-    /// Takes in what happened.
+    /// Processes an input.
     pub fn handle(&mut self, input: Input, now: Duration) {
         match input {
             Input::Listening { address } => {
@@ -210,7 +213,7 @@ impl Addresses {
         self.outputs.push_back(Output::Announce { addresses });
     }
 
-    /// Whatever was tried before says nothing about the network that this machine is in now.
+    /// Resets the results of earlier attempts: they say nothing about the network that this machine is in now.
     fn network_changed(&mut self, now: Duration) {
         self.changed = now;
         let near = self.is_near();
@@ -313,7 +316,7 @@ impl Addresses {
         }
     }
 
-    /// A device's place, made if there is room for it.
+    /// A device's entry. Makes it if there is room.
     fn entry(&mut self, device: DeviceId) -> Option<&mut Peer> {
         if device == self.local {
             return None;
@@ -328,12 +331,12 @@ impl Addresses {
             }
         }
         let peer = self.peers.entry(device);
-        // Not before there is something to dial.
+        // Waits until an address is known.
         Some(peer.or_insert_with(|| Peer::away(Duration::MAX)))
     }
 
-    /// When this side dials a device of which both sides may have heard at the same time: the smaller
-    /// key goes first, the larger one waits a little in case that fails.
+    /// When this side dials a device that may have learnt of this one at the same time. The side with the smaller
+    /// key dials at once; the other waits a little in case that fails.
     fn first_turn(&self, device: DeviceId, now: Duration) -> Duration {
         let only_we_know = now.saturating_sub(self.changed) < UNKNOWN_TO_OTHERS;
         if only_we_know || self.local < device {
@@ -396,8 +399,8 @@ impl Addresses {
         self.teams.values().any(|members| members.contains(device))
     }
 
-    /// Whether this device can be reached from its own machine only, as homes side by side are: then
-    /// others' loopback addresses mean something.
+    /// Whether this device listens on loopback only, as several homes on one machine do. Then the loopback
+    /// addresses of others are useful.
     fn is_near(&self) -> bool {
         self.listening.iter().all(known::is_loopback)
     }

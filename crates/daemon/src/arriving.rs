@@ -1,4 +1,4 @@
-//! A part of a blob on its way to the disk, from a peer or from the bucket.
+//! Writes a part of a blob to the store as it arrives from a peer or from the bucket.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use bao_tree::io::BaoContentItem;
 use podsync_core::BlobId;
 use podsync_store::{Blobs, Import, StoreError};
 
-/// Takes what was verified. It is synced by whoever asked for it.
+/// Takes verified bytes. The caller syncs them.
 pub(crate) struct Arriving(Import);
 
 impl Arriving {
@@ -15,8 +15,7 @@ impl Arriving {
         blobs.import(blob, len).await.map(Self)
     }
 
-    /// Waits until all that was taken is written, also where more was to come: what came before a failure
-    /// is good, and stays.
+    /// Waits until all bytes taken so far are written. After a failure they stay: they were verified.
     pub(crate) async fn finish(self) -> Result<(), StoreError> {
         self.0.finish().await
     }

@@ -1,26 +1,37 @@
-//! One call as it is carried out: what it knows beside its request, and what carries it out.
+//! One call in progress: its context beside the request, and the trait of the services that carry it out.
 //!
-//! A call lives as long as somebody waits for its answer: then its token is cancelled.
+//! A call's token is cancelled once nobody waits for its answer any more.
 
 use axum::response::sse::Event;
 use podsync_api::{Call, Progress, event};
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
 
-/// What a call knows beside its request.
+/// How long a call may report nothing before the caller is told for whom it waits.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
+
+/// A call's context beside its request.
 pub(crate) struct Context {
     /// The team part of the path; `-` for the only one.
     pub(crate) team: String,
     progress: Option<mpsc::Sender<Event>>,
+    /// How often progress was reported.
+    reports: AtomicU64,
     /// Cancelled when nobody waits for the answer any more.
     pub(crate) cancel: CancellationToken,
 }
 
 impl Context {
-    /// With `progress` as the way to tell how far the call is.
+    /// Sends the call's progress to `progress`.
     pub(crate) fn new(
         team: String,
         progress: Option<mpsc::Sender<Event>>,
@@ -29,20 +40,33 @@ impl Context {
         Self {
             team,
             progress,
+            reports: AtomicU64::new(0),
             cancel,
         }
     }
 
-    /// For what the daemon does unasked: nobody is told how far it is.
+    /// For background work of the daemon. Its progress goes nowhere.
     pub(crate) fn silent() -> Self {
         Self::new(String::new(), None, CancellationToken::new())
     }
 
+    /// Reports for whom the call waits while nothing else is reported. Never resolves.
+    pub(crate) async fn say_while_quiet(&self, waiting: &Progress) {
+        loop {
+            let before = self.reports.load(Ordering::Relaxed);
+            tokio::time::sleep(QUIET_AFTER).await;
+            if self.reports.load(Ordering::Relaxed) == before {
+                self.report(waiting);
+            }
+        }
+    }
+
     pub(crate) fn report(&self, progress: &Progress) {
+        self.reports.fetch_add(1, Ordering::Relaxed);
         if let Some(queue) = &self.progress
             && let Ok(event) = Event::default().event(event::PROGRESS).json_data(progress)
         {
-            // A full queue means that the reader is behind: it needs no older news.
+            // If the queue is full the reader is behind, and a later report replaces this one.
             let _ = queue.try_send(event);
         }
     }

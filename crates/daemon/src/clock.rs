@@ -1,10 +1,10 @@
-//! The clocks that the engine is given: one that only goes forward, and the wall's.
+//! The clocks that the engine is given: a monotonic one and the wall clock.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use podsync_core::engine::Now;
 
-/// Counts from its start.
+/// A monotonic clock. It counts from its creation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(Instant);
 
@@ -35,7 +35,7 @@ pub(crate) fn now_ms() -> u64 {
     now.saturating_add_signed(skew_ms())
 }
 
-/// How far a test sets this machine's clock off.
+/// The offset that a test adds to this machine's clock.
 #[cfg(feature = "failpoints")]
 fn skew_ms() -> i64 {
     let seconds = std::env::var("PODSYNC_TEST_CLOCK_S").ok();

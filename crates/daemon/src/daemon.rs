@@ -1,7 +1,7 @@
-//! What a daemon is made of: its services, and what ends it.
+//! The daemon: its services, and what ends it.
 //!
-//! This is the only place that knows all of them. A service that needs another gets a handle to it here; `build`
-//! has a function for each that says what it is built of.
+//! Only this file knows all services. A service that needs another gets a handle to it here. `build` has one
+//! function for each service.
 
 mod build;
 
@@ -42,7 +42,7 @@ use crate::{
     versions::Versions,
 };
 
-/// What services are built of.
+/// What services are built from.
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) lifetime: Lifetime,
@@ -88,10 +88,10 @@ pub(crate) struct Daemon {
     pub(crate) metrics: Arc<Metrics>,
     uploads: Arc<Uploads>,
     holdings: Holdings,
-    /// Only a daemon that stays does upkeep by the hour: a command should do what it was told.
+    /// Only a long-running daemon does hourly upkeep. A command's own daemon does only what the command asks.
     stays: bool,
     pub(crate) tasks: Tasks,
-    /// Held as long as the daemon runs: with it goes the lock on the home.
+    /// Held as long as the daemon runs. Dropping it releases the lock on the home.
     _home: Arc<Home>,
     pub(crate) net: Net,
     pub(crate) blobs: Blobs,
@@ -140,7 +140,7 @@ impl Daemon {
         }
     }
 
-    /// Starts what is done unasked.
+    /// Starts the background work.
     pub(crate) fn begin_upkeep(&self) {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
         self.tasks

@@ -1,6 +1,6 @@
-//! What keeps podsync from working on this machine, and how to mend it. Nothing is changed by looking.
+//! Finds what keeps podsync from working on this machine, and says how to fix it. Changes nothing.
 //!
-//! It works without a daemon and beside one: a home that is held is asked, one that is free is opened.
+//! It works with and without a daemon: it asks a running daemon, or else opens the home itself.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
@@ -23,18 +23,18 @@ use crate::{
     settings::Settings,
 };
 
-/// Less than this, and nothing can be saved.
+/// Free bytes below which nothing can be saved.
 const LEAST_FREE: u64 = 256 << 20;
-/// Less than this, and a large state won't fit.
+/// Free bytes below which a large state won't fit.
 const GOOD_FREE: u64 = 4 << 30;
-/// How far the clock may be behind what teammates signed.
+/// How far this clock may be behind the times that teammates signed.
 const MAX_CLOCK_LAG: Duration = Duration::from_secs(10 * 60);
-/// Where mDNS speaks.
+/// The multicast group of mDNS.
 const MDNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 0);
-/// How long a packet to oneself may take.
+/// How long to wait for a packet that this machine sends to itself.
 const ECHO_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Looks at everything, in the order in which it is to be mended.
+/// Runs all checks, in the order in which to fix their findings.
 pub async fn examine(
     settings: &Settings,
     endpoint: &str,
@@ -84,7 +84,17 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
     }
     match (Home::open(home, "podsync doctor"), daemon) {
         (Ok(opened), _) => match examine_files(&opened) {
-            Ok(()) => Finding::ok(CHECK, home.display().to_string()),
+            Ok(()) => match unseen_key(home) {
+                Some(key) => Finding::warning(
+                    CHECK,
+                    format!(
+                        "a team's recovery key was never shown: it is in {}",
+                        key.display()
+                    ),
+                    "move the file to a safe place that is not on this machine",
+                ),
+                None => Finding::ok(CHECK, home.display().to_string()),
+            },
             Err(error) => Finding::failure(CHECK, error.into()),
         },
         (Err(HomeError::InUse { .. }), Some(daemon))
@@ -113,6 +123,16 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         }
         (Err(error), _) => Finding::failure(CHECK, Failure::from(error).into()),
     }
+}
+
+/// A recovery key that `podsync team create` could not show.
+fn unseen_key(home: &Path) -> Option<std::path::PathBuf> {
+    let entries = home.read_dir().ok()?.filter_map(Result::ok);
+    let mut keys = entries.filter(|entry| {
+        let name = entry.file_name();
+        name.to_string_lossy().starts_with("recovery-key-")
+    });
+    keys.next().map(|entry| entry.path())
 }
 
 /// Reads the key and the databases through.
@@ -145,7 +165,7 @@ fn disk(home: &Path) -> Finding {
     }
 }
 
-/// A daemon says where it listens; where none runs, its port is tried.
+/// Asks a daemon where it listens. If none runs, tries to bind the port.
 fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
     const CHECK: &str = "port";
     if let Some(status) = daemon {
@@ -243,12 +263,12 @@ async fn multicast() -> Finding {
     )
 }
 
-/// Nobody signs the future: where teammates seem to, this clock is late.
+/// If teammates' signed times are in the future, this clock is behind.
 async fn clock(settings: &Settings, status: &node::Status) -> Finding {
     const CHECK: &str = "clock";
     let mut newest = 0;
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
+        let choice = TeamChoice::Id(team.id.to_string());
         let Ok(client) = Client::new(&socket_path(&settings.home), choice) else {
             continue;
         };

@@ -1,4 +1,4 @@
-//! A running emulator, by what the user named.
+//! Connects to a running emulator by its URL.
 
 use podsync_api::{ApiError, AuthToken, ErrorCode};
 use podsync_instance::{Endpoint, Error, Instance, Runtime, Secret};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::error::Failure;
 
-/// Connects to the emulator at `url`, with the token of whoever asked for it.
+/// Connects to the emulator at `url` with the caller's auth token.
 pub(crate) async fn connect(url: &str, token: Option<&AuthToken>) -> Result<Instance, Failure> {
     let endpoint: Endpoint = url.parse().map_err(podsync_instance::Error::from)?;
     let token = token
@@ -16,7 +16,7 @@ pub(crate) async fn connect(url: &str, token: Option<&AuthToken>) -> Result<Inst
     Ok(Instance::connect(endpoint, token).await?)
 }
 
-/// The token in the daemon's own environment, for what it does unasked.
+/// The auth token in the daemon's own environment, for background work.
 pub(crate) fn own_token() -> Option<AuthToken> {
     let token = std::env::var("LOCALSTACK_AUTH_TOKEN").ok()?;
     (!token.is_empty()).then(|| AuthToken::new(token))
@@ -63,7 +63,7 @@ pub async fn what_answers(url: &str, token: Option<&AuthToken>) -> Result<Answer
     }
 }
 
-/// The port of an endpoint on this machine; none where it is another machine's, or no endpoint.
+/// The port of an endpoint on this machine. `None` if it is on another machine, or no valid endpoint.
 pub fn local_port(url: &str) -> Option<u16> {
     let endpoint: Endpoint = url.parse().ok()?;
     endpoint.is_loopback().then(|| endpoint.port())

@@ -1,4 +1,4 @@
-//! Errors of every crate, and what each means to the caller.
+//! Converts the errors of every crate into errors of the control API.
 
 use std::io;
 
@@ -19,21 +19,21 @@ use podsync_store::{HomeError, StoreError};
 #[error("the daemon is stopping")]
 pub(crate) struct Stopped;
 
-/// An error on its way out of the daemon. What steers the flow is a variant of its own.
+/// An error inside the daemon. Errors that callers within the daemon react to have their own variants.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It ends the call.
+    /// An error that ends the call.
     Api(ApiError),
-    /// A pack's bytes on this disk are not what they were.
+    /// A pack on this disk is damaged.
     DamagedPack { pack: BlobId, error: ApiError },
-    /// An emulator's state can only be read when all of it is there.
+    /// The emulator's state can't be read as a stream. It must be received whole first.
     NeedsWholeState(ApiError),
-    /// A hub or bucket that says no until somebody changes something there: nothing to wait for.
+    /// The hub or bucket refuses, and will until somebody changes something there. Waiting doesn't help.
     Lasting(ApiError),
 }
 
 impl Failure {
-    /// As the caller gets it.
+    /// The error as the caller gets it.
     pub(crate) fn api(&self) -> &ApiError {
         match self {
             Self::Api(error)
@@ -61,7 +61,7 @@ impl From<ApiError> for Failure {
     }
 }
 
-/// An error of a library, as the caller gets it.
+/// Converts a library's error into one of the control API.
 pub(crate) fn api_error(
     code: ErrorCode,
     error: &dyn std::fmt::Display,
@@ -76,7 +76,7 @@ pub(crate) fn api_error(
 impl From<HubClientError> for Failure {
     fn from(error: HubClientError) -> Self {
         let code = match &error {
-            // What answers at a hub's address without speaking as one is a proxy, or another server.
+            // An answer that isn't in the hub's format comes from a proxy or another server.
             HubClientError::Unreachable { .. }
             | HubClientError::Busy { .. }
             | HubClientError::Moved { .. }
@@ -98,7 +98,7 @@ impl From<HubClientError> for Failure {
     }
 }
 
-/// What a hub's refusal means to the caller.
+/// Converts a hub's refusal into an error of the control API.
 fn refused_by_hub(code: HubErrorCode) -> ErrorCode {
     match code {
         HubErrorCode::InviteRefused => ErrorCode::Ticket,
@@ -152,13 +152,15 @@ impl From<TransferError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let code = match &error {
-            StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Damaged { .. } => {
-                ErrorCode::Disk
-            }
+            StoreError::DiskFull { .. }
+            | StoreError::Io { .. }
+            | StoreError::Damaged { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::WrongHash { .. } => ErrorCode::Disk,
             StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => ErrorCode::NotFound,
-            StoreError::Corrupt { .. } | StoreError::WrongHash { .. } => ErrorCode::Untrusted,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,
+            StoreError::InUse { .. } => ErrorCode::Busy,
         };
         api_error(code, &error, error.hint()).into()
     }
@@ -181,7 +183,7 @@ impl From<SourceError> for Failure {
             .hint()
             .unwrap_or("rename or remove it, then save again");
         let code = match error {
-            SourceError::Secret { .. } => ErrorCode::Unconfirmed,
+            SourceError::Secret { .. } | SourceError::SecretName { .. } => ErrorCode::Unconfirmed,
             _ => ErrorCode::BadState,
         };
         let shown = api_error(code, &error, Some(hint));
@@ -212,9 +214,11 @@ impl From<ReadError> for Failure {
             ReadError::Pack { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorCode::NotFound
             }
-            ReadError::Pack { .. } | ReadError::Setup(_) => ErrorCode::Disk,
-            ReadError::Damaged { .. }
-            | ReadError::Manifest(_)
+            // All that arrives is checked on the way, so what is wrong now was changed on this disk.
+            ReadError::Pack { .. } | ReadError::Damaged { .. } | ReadError::Setup(_) => {
+                ErrorCode::Disk
+            }
+            ReadError::Manifest(_)
             | ReadError::Entries(_)
             | ReadError::Unsound(_)
             | ReadError::LongEntry { .. } => ErrorCode::Untrusted,
@@ -276,7 +280,7 @@ impl From<EngineError> for Failure {
             | EngineError::Membership(_)
             | EngineError::NotYours { .. }
             | EngineError::DeviceMustBeMinted => ErrorCode::Forbidden,
-            // These say nothing about the ticket.
+            // These errors say nothing about the ticket.
             EngineError::JoinRefused(RefusedReason::Busy | RefusedReason::CannotWitness) => {
                 ErrorCode::Unreachable
             }
@@ -336,20 +340,20 @@ impl From<tokio::task::JoinError> for Failure {
 }
 
 impl Failure {
-    /// The team went away while a call was about it.
+    /// This home left the team during the call.
     pub(crate) fn left_team() -> Self {
         ApiError::new(ErrorCode::NotFound, "this home is no longer in that team")
             .hint("`podsync status` lists its teams")
             .into()
     }
 
-    /// The engine gave the answer of another command.
+    /// The engine answered with the result of another command.
     pub(crate) fn unexpected(answer: &Answer) -> Self {
         let text = format!("the engine answered something else: {answer:?}");
         ApiError::new(ErrorCode::Internal, text).into()
     }
 
-    /// A record of our own that can't be read.
+    /// One of our own records can't be read.
     pub(crate) fn damaged(error: CodecError) -> Self {
         Failure::from(
             ApiError::new(
@@ -358,5 +362,26 @@ impl Failure {
             )
             .hint("pull the version again"),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_pack_is_a_failure_of_this_disk() {
+        let pack = BlobId::from_bytes([1; 32]);
+        let cut = ReadError::Pack {
+            pack,
+            source: io::ErrorKind::UnexpectedEof.into(),
+        };
+        let flipped = StoreError::Corrupt { id: pack };
+        for failure in [Failure::from(cut), Failure::from(flipped)] {
+            let error = failure.api();
+            assert_eq!(error.code, ErrorCode::Disk, "{error:?}");
+            let hint = error.hint.as_deref().unwrap_or_default();
+            assert!(hint.contains("`podsync verify --repair`"), "{hint}");
+        }
     }
 }

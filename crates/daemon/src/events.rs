@@ -1,13 +1,13 @@
-//! What happens, as people and programs hear of it: one bounded list in memory, and any number of listeners.
+//! Events for people and programs: one bounded list in memory, read by any number of listeners.
 //!
-//! Telling never waits: whoever listens too slowly loses what the list has no room for, and is told so.
+//! Publishing never waits. A listener that falls behind the list loses the oldest events and gets a `missed` event.
 
 pub(crate) mod heard;
 pub(crate) mod hooks;
 pub(crate) mod notify;
 mod ring;
 pub(crate) mod serve;
-pub(crate) mod teller;
+pub(crate) mod team_events;
 pub(crate) mod transfers;
 
 use std::{
@@ -24,13 +24,13 @@ use crate::clock::now_ms;
 /// The most events that a listener takes out of the list at once.
 const BATCH: usize = 64;
 
-/// A handle; clones are about the same events.
+/// A handle; clones share one list.
 #[derive(Clone)]
 pub(crate) struct Events(Arc<Shared>);
 
 struct Shared {
     ring: Mutex<Ring>,
-    /// How far the list is.
+    /// The number of the newest event.
     newest: watch::Sender<u64>,
 }
 
@@ -42,20 +42,20 @@ impl Events {
         }))
     }
 
-    /// Tells whoever listens. It waits for nobody.
+    /// Adds an event for all listeners. Never waits.
     pub(crate) fn tell(&self, what: Happened) {
         let newest = self.lock().push(what, now_ms());
         self.0.newest.send_replace(newest);
     }
 
-    /// What happens from now on, and how far each transfer is that runs.
+    /// Listens to new events. The state of each running transfer comes first.
     pub(crate) fn listen(&self) -> Listener {
         let newest = self.0.newest.subscribe();
         let (place, running) = self.lock().now();
         self.listener(newest, place, running.into())
     }
 
-    /// What has happened since an event that was told before; a `missed` first where that isn't known any more.
+    /// Listens to the events after the one with this id. If that event has left the list, a `missed` comes first.
     pub(crate) fn listen_after(&self, id: &str) -> Listener {
         let newest = self.0.newest.subscribe();
         let ring = self.lock();
@@ -88,17 +88,17 @@ impl Events {
     }
 }
 
-/// One that listens, at its own pace.
+/// A reader with its own position in the list.
 pub(crate) struct Listener {
     events: Events,
     newest: watch::Receiver<u64>,
-    /// What it has taken out of the list.
+    /// Events that were read from the list and not yet returned.
     place: u64,
     pending: VecDeque<Arc<Event>>,
 }
 
 impl Listener {
-    /// The next event. Nothing is lost where this is dropped.
+    /// Waits for the next event. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Arc<Event> {
         loop {
             if let Some(event) = self.pending.pop_front() {
@@ -107,13 +107,13 @@ impl Listener {
             self.newest.borrow_and_update();
             self.take();
             if self.pending.is_empty() && self.newest.changed().await.is_err() {
-                // This listener itself keeps the events alive.
+                // This listener holds a handle, so the sender can't be gone.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// The id of what was told last: a listener that begins there misses nothing.
+    /// The id of the last event. A listener that begins after it misses nothing.
     pub(crate) fn id(&self) -> String {
         self.events.lock().id(self.place)
     }

@@ -1,4 +1,4 @@
-//! The engine's gate, where the network asks it.
+//! The engine's gate (who may be served which blob), shared with the network.
 
 use std::sync::{PoisonError, RwLock};
 

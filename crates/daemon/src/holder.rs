@@ -1,7 +1,7 @@
-//! Who holds a home, as other processes see it: the lock tells where no socket does.
+//! Finds the process that holds a home. The lock file names it also where its socket doesn't answer.
 //!
-//! A process is only ever ended where it surely is the daemon of this home: the number in a lock may be of another
-//! machine or container that sees the same folder.
+//! A process is only ended if it surely is this home's daemon. The process id in a lock may be from another machine
+//! or container that shares the folder.
 
 use std::{path::Path, process::Command, time::Duration};
 
@@ -11,11 +11,12 @@ use tokio::time::Instant;
 
 use crate::{error::Failure, tasks::Lifetime};
 
-/// An old daemon has this long to let go of the home.
+/// How long an old daemon may take to release the home.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(50);
 
-/// Ends the daemon that holds `home` and doesn't answer. Its process; none where nobody holds the home.
+/// Ends the daemon that holds `home` and doesn't answer. Returns its process id, or `None` if nobody holds the
+/// home.
 pub async fn end_daemon(home: &Path) -> Result<Option<u32>, ApiError> {
     let Some(holder) = Home::holder(home).map_err(Failure::from)? else {
         return Ok(None);
@@ -51,11 +52,27 @@ pub async fn end_daemon(home: &Path) -> Result<Option<u32>, ApiError> {
             format!("end it with `kill {process}`: it finishes what it writes"),
         );
     }
-    wait_until_free(home).await?;
+    wait_until_free(home).await.map_err(|error| ApiError {
+        message: format!("{} (it did not answer before that)", error.message),
+        ..error
+    })?;
     Ok(Some(process))
 }
 
-/// A signal needs code that this project forbids itself, or a program that every system has.
+/// The error of a caller whom the daemon of `home` has not answered for so long.
+pub fn does_not_answer(home: &Path, waited: Duration) -> ApiError {
+    let holder = Home::holder(home).ok().flatten();
+    let who = holder.map_or_else(|| "the daemon".to_owned(), |holder| holder.to_string());
+    let text = format!(
+        "{who} holds this home and did not answer within {} s",
+        waited.as_secs()
+    );
+    ApiError::new(ErrorCode::Busy, text).hint(
+        "`podsync stop` ends it; if it was suspended, such as with Ctrl-Z or SIGSTOP, `fg` or SIGCONT lets it go on",
+    )
+}
+
+/// Uses the `kill` program: sending a signal directly would need unsafe code.
 fn terminate(process: u32) -> Result<(), String> {
     let kill = Command::new("sh")
         .args(["-c", "kill -TERM \"$1\"", "sh", &process.to_string()])
@@ -70,7 +87,7 @@ fn terminate(process: u32) -> Result<(), String> {
 /// Waits until the process that holds `home` has let go of it.
 pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
     let deadline = Instant::now() + RELEASE_PATIENCE;
-    // A file lock can be tried or waited for without end, but not watched.
+    // A file lock has no wait with a deadline, so this polls it.
     while let Some(holder) = Home::holder(home).map_err(Failure::from)? {
         if Instant::now() >= deadline {
             return Err(does_not_end(&holder));
@@ -82,7 +99,7 @@ pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
 
 fn does_not_end(holder: &Holder) -> ApiError {
     let seconds = RELEASE_PATIENCE.as_secs();
-    let text = format!("{holder} was told to end and still runs after {seconds} s");
+    let text = format!("{holder} was told to end {seconds} s ago and still runs");
     let process = holder
         .process
         .map_or_else(|| "PID".to_owned(), |process| process.to_string());

@@ -1,8 +1,7 @@
-//! The team's hub, as this device uses it: kept in step in the background, and asked at once where
-//! somebody waits.
+//! This device's client of the team's hub. It syncs in the background, and at once if a caller waits.
 //!
-//! Nothing here is a second record of what was shared. This device's own feed, and how far the hub says that it
-//! has that feed, tell what the bucket lacks. So a restart goes on where things stopped.
+//! There is no second record of what was shared. The bucket lacks those entries of this device's feed that the hub
+//! says it doesn't have. So a restart goes on where the last run stopped.
 
 pub(crate) mod download;
 pub(crate) mod state;

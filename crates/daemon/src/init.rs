@@ -14,11 +14,11 @@ use crate::{error::Failure, paths::is_initialised};
 pub struct Initialised {
     pub home: PathBuf,
     pub device: DeviceId,
-    /// There was a key before.
+    /// The home already had a key.
     pub already: bool,
 }
 
-/// Makes this device's key; does nothing where there is one.
+/// Makes this device's key. Does nothing if there is one.
 pub fn init(home: &Path) -> Result<Initialised, ApiError> {
     let opened = Home::open(home, "podsync init").map_err(Failure::from)?;
     if let Some(seed) = opened.identity().map_err(Failure::from)? {
@@ -37,8 +37,7 @@ pub fn init(home: &Path) -> Result<Initialised, ApiError> {
     })
 }
 
-/// Makes a home that was moved or copied here the original, on its owner's word that no other copy
-/// runs any more.
+/// Declares a moved or copied home the original. Its owner vouches that no other copy runs.
 pub fn adopt(home: &Path) -> Result<Initialised, ApiError> {
     if !is_initialised(home) {
         return Err(ApiError::new(
@@ -65,17 +64,17 @@ fn device(seed: &SecretKey) -> DeviceId {
     podsync_core::keys::DeviceSecret::from_seed(*seed.expose()).id()
 }
 
-/// A home that may be taken back once it turns out that it was made for nothing.
+/// A new home that can be removed again if the command that made it fails.
 #[derive(Debug)]
 pub struct NewHome(podsync_store::NewHome);
 
 impl NewHome {
-    /// None where a home is there already.
+    /// `None` if there is a home already.
     pub fn at(home: &Path) -> Option<Self> {
         podsync_store::NewHome::at(home).map(Self)
     }
 
-    /// Removes the home that was made there since, which nobody holds any more.
+    /// Removes the home that was made there since. No process may hold it.
     pub fn take_back(self) -> Result<(), ApiError> {
         Ok(self.0.take_back().map_err(Failure::from)?)
     }

@@ -1,7 +1,6 @@
 //! The composition root: runs the engine, carries out its outputs, serves the control API.
 //!
-//! It decides nothing that the engine could: rules live in core, bytes in the other rooms, and here
-//! is only what ties them together.
+//! The rules are in `core`; storage, network and packing are in their own crates. This crate only connects them.
 
 pub mod addresses;
 mod arriving;
@@ -9,6 +8,7 @@ mod call;
 mod clock;
 mod daemon;
 mod doctor;
+mod earlier;
 mod emulator;
 mod error;
 mod events;
@@ -16,7 +16,6 @@ mod gate;
 mod holder;
 mod hub;
 mod init;
-mod kept;
 mod locks;
 mod meter;
 mod metered;
@@ -25,8 +24,10 @@ mod node;
 mod packs;
 mod page;
 mod paths;
+mod persisted;
 mod program;
 mod pulls;
+mod reach;
 mod reaction;
 mod server;
 mod service;
@@ -39,12 +40,14 @@ mod versions;
 
 pub use doctor::examine;
 pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
-pub use holder::{end_daemon, wait_until_free};
+pub use holder::{does_not_answer, end_daemon, wait_until_free};
 pub use init::{Initialised, NewHome, adopt, init};
 pub use paths::{check_may_be_home, is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_instance::companion;
 pub use podsync_net::install_crypto;
+pub use podsync_store::shell_word;
+pub use reach::CUT_OFF;
 pub use reaction::{Reaction, Says};
 pub use settings::{ByteSize, Overrides, Rate, Settings, form as setting_form};
 pub use start::{Running, start, start_robot};

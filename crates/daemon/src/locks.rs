@@ -1,4 +1,4 @@
-//! One change of a pod at a time: two saves at once would both build on the same parent.
+//! One lock for each pod: two saves at once would both build on the same parent.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,12 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
 type Lock = AsyncMutex<()>;
 
-/// The locks of all pods; those that nobody holds or waits for are forgotten.
+/// The locks of all pods. A lock that nobody holds or waits for is removed.
 #[derive(Default)]
 pub(crate) struct PodLocks(Mutex<BTreeMap<(TeamId, PodName), Weak<Lock>>>);
 
 impl PodLocks {
-    /// Waits for the pod's turn.
+    /// Waits for the pod's lock.
     pub(crate) async fn lock(&self, team: TeamId, pod: &PodName) -> OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

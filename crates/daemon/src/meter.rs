@@ -1,4 +1,4 @@
-//! From the pack room's counts to the progress that a call reports.
+//! Converts the byte counts of the `pack` crate into a call's progress reports.
 
 use std::sync::{
     Arc,
@@ -16,7 +16,8 @@ const STEP: u64 = 4 << 20;
 pub(crate) struct Meter {
     context: Arc<Context>,
     stage: Stage,
-    total: Option<u64>,
+    /// 0 as long as nobody knows.
+    total: Arc<AtomicU64>,
     done: AtomicU64,
     muted: Arc<AtomicBool>,
 }
@@ -26,13 +27,18 @@ impl Meter {
         Self {
             context,
             stage,
-            total,
+            total: Arc::new(AtomicU64::new(total.unwrap_or_default())),
             done: AtomicU64::new(0),
             muted: Arc::default(),
         }
     }
 
-    /// While this is set it counts, and tells nobody.
+    /// The total, which can be set later; 0 if it is unknown.
+    pub(crate) fn total(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.total)
+    }
+
+    /// While this is set, bytes are counted but not reported.
     pub(crate) fn muted(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.muted)
     }
@@ -43,8 +49,9 @@ impl podsync_pack::Progress for Meter {
         let before = self.done.fetch_add(bytes, Ordering::Relaxed);
         let done = before + bytes;
         if before / STEP != done / STEP && !self.muted.load(Ordering::Relaxed) {
-            self.context
-                .report(&Progress::new(self.stage, done, self.total));
+            let total = self.total.load(Ordering::Relaxed);
+            let total = (total > 0).then_some(total);
+            self.context.report(&Progress::new(self.stage, done, total));
         }
     }
 

@@ -1,5 +1,5 @@
-//! Whether this machine's link to the network costs by the byte, as NetworkManager says where it runs. Then nothing
-//! is fetched that nobody asked for; what people ask for is.
+//! Asks NetworkManager whether this machine's connection is metered. On a metered one, only fetches that people ask
+//! for are made.
 
 use std::{
     process::Stdio,
@@ -8,19 +8,19 @@ use std::{
 
 use tokio::{process::Command, sync::Mutex};
 
-/// What was said counts for this long: links change seldom.
+/// How long an answer is cached: connections change seldom.
 const FRESH: Duration = Duration::from_secs(60);
-/// NetworkManager knows it at once.
+/// The longest wait for NetworkManager, which answers at once.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks, and remembers what it heard.
+/// Asks NetworkManager and caches the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Metered {
     heard: Mutex<Option<(Instant, bool)>>,
 }
 
 impl Metered {
-    /// False where nothing on this machine knows.
+    /// Whether the connection is metered. False if nothing on this machine knows.
     pub(crate) async fn is_metered(&self) -> bool {
         let mut heard = self.heard.lock().await;
         if let Some((when, metered)) = *heard
@@ -49,7 +49,7 @@ async fn ask() -> Option<String> {
         .then(|| String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
-/// NMMetered: 1 is yes, 3 a guess that says yes.
+/// `NMMetered`: 1 is yes, 3 is guessed yes.
 fn means_yes(said: &str) -> bool {
     matches!(said.trim(), "u 1" | "u 3")
 }

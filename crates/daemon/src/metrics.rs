@@ -1,5 +1,5 @@
-//! What Prometheus reads at `/metrics` of the control socket. Labels have few values: teams by name, calls, whether
-//! they went well; never a device, a pod or a path.
+//! The metrics that Prometheus reads at `/metrics` of the control socket. Labels have few values: team names, calls
+//! and their results. They never name a device, a pod or a path.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -14,10 +14,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-/// What the text is, as scrapers ask for it.
+/// The text's content type.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From a look at the catalog to a save of many gigabytes.
+/// Seconds: from a listing to a save of many gigabytes.
 const SECONDS: [f64; 9] = [0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0, 1800.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -144,7 +144,7 @@ impl Metrics {
             &self.heard,
             &self.hub_heard,
         ] {
-            // A team that was left is gone.
+            // Removes teams that this home has left.
             family.clear();
         }
         for team in &status.teams {

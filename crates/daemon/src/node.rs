@@ -1,4 +1,4 @@
-//! The engine and the addresses at work: fed with what happens, and what they decide carried out.
+//! Runs the engine and the address book: feeds both with inputs, and carries out their outputs.
 //!
 //! Nothing that takes time runs in the [`driver`]'s loop. Each effect is a task whose result comes back
 //! as an input; writes go to the disk one transaction at a time, with everything queued meanwhile in

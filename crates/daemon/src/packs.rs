@@ -1,4 +1,4 @@
-//! The pack room's view of the store: where packs are read and written. Everything here blocks.
+//! Gives the `pack` crate access to the store, to read and write packs. Everything here blocks.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,9 +17,9 @@ use podsync_pack::{NeededUnits, PackReader, PackSink, ReadError, Version, table_
 use podsync_store::{BlobReader, Blobs, Holding, PackWriter, Pin, StoreError};
 use tokio::{runtime::Handle, task::JoinHandle};
 
-use crate::error::Failure;
+use crate::{error::Failure, tasks::Tasks};
 
-/// Packs kept open at once: far below what a process may have open.
+/// Packs kept open at once: far below a process's limit of open files.
 const MAX_OPEN: usize = 64;
 
 /// Reads held packs.
@@ -55,7 +55,7 @@ impl HeldPacks {
 
     /// Whether these units of a pack are held.
     pub(crate) fn holds(&self, pack: BlobId, needed: Units) -> bool {
-        // A note that can't be read is no holding to count on.
+        // A record that can't be read counts as not held.
         let held = self.blobs.held(pack).ok().flatten();
         needed.is_empty() || held.is_some_and(|held| held.units.contains(needed))
     }
@@ -70,7 +70,7 @@ impl HeldPacks {
                 .block_on(self.blobs.reader(id))
                 .map_err(to_io)?,
         );
-        // Versions are read front to back: which one goes hardly matters.
+        // Versions are read front to back, so it hardly matters which pack is closed.
         if open.len() >= MAX_OPEN {
             open.pop_first();
         }
@@ -85,7 +85,7 @@ impl PackReader for HeldPacks {
     }
 }
 
-/// What the engine is told of a holding.
+/// Converts a holding into the engine's terms.
 pub(crate) fn held_inputs(blob: BlobId, holding: Holding) -> Vec<Input> {
     let Holding { len, units } = holding;
     let input = |run| Input::Held {
@@ -96,25 +96,28 @@ pub(crate) fn held_inputs(blob: BlobId, holding: Holding) -> Vec<Input> {
     units.runs().map(input).collect()
 }
 
-/// Takes new packs into the store, one while the next is written. They stay pinned until this is
-/// dropped, and are deleted then unless they were [kept](Self::kept_if): what failed leaves nothing behind.
+/// Takes new packs into the store, each while the next is written. Dropping this unpins the packs and deletes them
+/// unless they were [kept](Self::kept_if), so a failed save leaves nothing behind.
 pub(crate) struct NewPacks {
     blobs: Blobs,
     runtime: Handle,
+    /// Deleting is one of them, so a daemon that ends waits for it.
+    tasks: Tasks,
     draft: Option<PackWriter>,
     /// The pack that is being synced and taken in.
     settling: Option<JoinHandle<io::Result<Pin>>>,
     pins: Vec<Pin>,
-    /// Those that a version may need; none once they are kept.
+    /// New packs that a version may need. Empty once they are kept.
     unneeded: BTreeSet<BlobId>,
 }
 
 impl NewPacks {
     /// Must be made within the runtime, and used outside of its async threads.
-    pub(crate) fn new(blobs: Blobs) -> Self {
+    pub(crate) fn new(blobs: Blobs, tasks: Tasks) -> Self {
         Self {
             blobs,
             runtime: Handle::current(),
+            tasks,
             draft: None,
             settling: None,
             pins: Vec::new(),
@@ -122,7 +125,7 @@ impl NewPacks {
         }
     }
 
-    /// Keeps them if a record names them now, and deletes them otherwise.
+    /// Keeps the packs if a record names them now, and deletes them otherwise.
     pub(crate) async fn kept_if<T>(mut self, recorded: Result<T, Failure>) -> Result<T, Failure> {
         if recorded.is_ok() {
             self.unneeded.clear();
@@ -131,20 +134,20 @@ impl NewPacks {
         recorded
     }
 
-    /// Deletes them, and waits for that. It blocks.
+    /// Deletes the packs. Blocks until that is done.
     pub(crate) fn discard(mut self) {
         let leaving = self.leave();
         self.runtime.clone().block_on(leaving);
     }
 
-    /// Lets go of what was written, and deletes it unless it is kept.
+    /// Unpins what was written, and deletes it unless it is kept.
     fn leave(&mut self) -> impl Future<Output = ()> + Send + use<> {
         self.draft = None;
         let (settling, pins) = (self.settling.take(), std::mem::take(&mut self.pins));
         let (blobs, unneeded) = (self.blobs.clone(), std::mem::take(&mut self.unneeded));
         async move {
             if let Some(settling) = settling {
-                // What became of it is told where it is waited for; here it must only be over.
+                // The result is reported elsewhere. Here the task must only have ended.
                 let _ = settling.await;
             }
             drop(pins);
@@ -162,7 +165,10 @@ impl Drop for NewPacks {
     fn drop(&mut self) {
         if !self.unneeded.is_empty() {
             let leaving = self.leave();
-            self.runtime.spawn(leaving);
+            let runtime = self.runtime.clone();
+            // It may be dropped on a thread outside of the runtime.
+            let _runtime = runtime.enter();
+            self.tasks.tidy(leaving);
         }
     }
 }
@@ -200,11 +206,11 @@ impl PackSink for NewPacks {
     }
 }
 
-/// A full disk stays a full disk.
+/// Keeps the error kind of a full disk.
 fn to_io(error: StoreError) -> io::Error {
     let kind = match error {
         StoreError::DiskFull { .. } => io::ErrorKind::StorageFull,
-        // Whoever reads a version says what to do about it.
+        // The caller that reads the version adds the hint.
         StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => {
             return io::Error::new(
                 io::ErrorKind::NotFound,

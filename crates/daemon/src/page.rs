@@ -1,7 +1,7 @@
-//! The page: the control API for one browser on this machine, on a loopback port that is open only when asked for.
+//! The page: the control API for a browser on this machine. Its loopback port is open only while a user wants it.
 //!
-//! Its calls go to the router of the control socket, behind a guard. What opens the page is the one call that the
-//! page itself doesn't have.
+//! Its calls pass a guard and then go to the control socket's router. The page has every call except the one that
+//! opens it.
 
 mod answer;
 mod files;

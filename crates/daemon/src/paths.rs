@@ -1,4 +1,4 @@
-//! Where the files of a home are that other processes look for.
+//! Paths of those files in a home that other processes look for.
 
 use std::path::{Path, PathBuf};
 
@@ -9,13 +9,13 @@ use crate::error::Failure;
 /// The longest path of a socket that every platform takes (macOS: 104 bytes with the NUL).
 const MAX_SOCKET_PATH: usize = 100;
 
-/// Whether `init` was run for this home. Where its key is gone the file beside it tells so: that is damage, and no new
-/// home.
+/// Whether `init` was run for this home. If only the key is missing, a file beside it still says so: that is
+/// damage, not a new home.
 pub fn is_initialised(home: &Path) -> bool {
     home.join("identity").exists() || home.join("device").exists()
 }
 
-/// Refuses what is something else than a home and may not become one, as its making would.
+/// Fails if the folder is neither a home nor may become one, as making the home would.
 pub fn check_may_be_home(home: &Path) -> Result<(), ApiError> {
     Ok(podsync_store::check_may_be_home(home).map_err(Failure::from)?)
 }

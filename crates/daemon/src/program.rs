@@ -1,6 +1,6 @@
-//! The program file that this process was started from, and whether another lies there by now.
+//! The program file that this process was started from, and whether it was replaced since.
 //!
-//! It is looked at when the daemon starts: once the file is replaced, the system no longer says where it was.
+//! Its path is read at the daemon's start: once the file is replaced, the system no longer gives it.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ pub(crate) struct Program {
     mark: Mark,
 }
 
-/// What tells one file from another of the same name.
+/// Identifies a file, to notice a replacement of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     device: u64,
@@ -24,7 +24,7 @@ struct Mark {
 }
 
 impl Program {
-    /// None where the system doesn't say.
+    /// `None` if the system doesn't say.
     pub(crate) fn of_this_process() -> Option<Self> {
         Self::at(std::env::current_exe().ok()?).ok()
     }
@@ -38,7 +38,7 @@ impl Program {
         &self.path
     }
 
-    /// Whether another file lies there now. One that is gone has no successor yet.
+    /// Whether another file is at the path now. False if no file is there.
     pub(crate) fn was_replaced(&self) -> bool {
         Mark::of(&self.path).is_ok_and(|mark| mark != self.mark)
     }

@@ -1,13 +1,13 @@
-//! The blobs of pulls that are under way: no garbage, though no version names them yet.
+//! The blobs of pulls in progress. They aren't garbage, though no version names them yet.
 //!
-//! They stay also over a crash: the pull names its blobs in the log before the first byte of them arrives.
+//! They survive a crash: a pull writes its blobs' ids to the log before their first byte arrives.
 
 use std::collections::BTreeSet;
 
 use podsync_core::{BlobId, TeamId, VersionId};
 use podsync_store::{Key, Log, Record, StoreError};
 
-/// Names the blobs of a version that is being pulled. It blocks.
+/// Records the blobs of a version that is being pulled. Blocks.
 pub(crate) fn begin_pull(
     log: &Log,
     team: TeamId,
@@ -18,7 +18,7 @@ pub(crate) fn begin_pull(
     log.commit(&[Record::put(Key::Transfer { team, id: version }, bytes)])
 }
 
-/// The version is listed, or gone: its record keeps its blobs from now on, or nothing does. It blocks.
+/// Removes the record of a pull, once the version is listed (its own record keeps the blobs) or given up. Blocks.
 pub(crate) fn end_pull(log: &Log, team: TeamId, version: VersionId) -> Result<(), StoreError> {
     log.commit(&[Record::delete(Key::Transfer { team, id: version })])
 }

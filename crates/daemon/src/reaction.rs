@@ -1,7 +1,7 @@
-//! A program that is run for an event: it hears of it in its environment, and has so much time.
+//! Runs a program for an event. The event is in its environment variables, and its run time is limited.
 //!
-//! It runs in a process group of its own, and all of that group is ended where its time is over: a shell's children
-//! would stay otherwise.
+//! The program has its own process group. At the time limit the whole group is ended, so that a shell's children
+//! don't stay.
 
 use std::{
     io,
@@ -21,23 +21,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The most bytes of a program's output that the log takes of one run.
+/// Most bytes of one run's output that go into the log.
 const MAX_OUTPUT_LEN: u64 = 64 << 10;
-/// How long output is waited for that a program's own children still hold open.
+/// How long to wait for the end of the output, which the program's children may hold open.
 const OUTPUT_PATIENCE: Duration = Duration::from_millis(200);
 
-/// A program, what it is called where it fails, and how long it may take.
+/// A program, its name for errors, and its time limit.
 pub struct Reaction<'a> {
-    /// Its arguments and all else are set already.
+    /// The command, with arguments and environment set.
     pub program: std::process::Command,
     pub name: &'a str,
     pub limit: Duration,
-    /// The home that the event is of: podsync in the program is about the same.
+    /// The event's home. podsync commands in the program use the same one.
     pub home: &'a Path,
     pub says: Says,
 }
 
-/// Where what a program says goes.
+/// Where a program's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says {
     /// To this process's stderr.
@@ -117,7 +117,7 @@ fn judged(name: &str, event: &Event, ended: io::Result<ExitStatus>) -> Result<()
         .hint("its own output says why; the event itself has happened all the same"))
 }
 
-/// Ends the program with everything that it started. It wasn't waited for, so its id is still its own.
+/// Ends the program's process group. The program wasn't reaped yet, so its id can't have been reused.
 async fn end(child: &mut Child) {
     if let Some(group) = child.id() {
         let group = format!("-{group}");
@@ -132,7 +132,7 @@ async fn end(child: &mut Child) {
             tracing::warn!(%error, "`kill` cannot be run; only the program itself is ended");
         }
     }
-    // Already ended where its group was.
+    // It has ended already if its group was ended.
     let _ = child.kill().await;
 }
 
@@ -150,12 +150,12 @@ async fn log_lines(pipe: Option<impl AsyncRead + Unpin>, name: &str) {
     let mut line = Vec::new();
     while let Ok(1..) = lines.read_until(b'\n', &mut line).await {
         let text = String::from_utf8_lossy(&line);
-        // Its words are escaped: they must not look like lines of the log's own.
+        // The output is escaped, so that it can't imitate lines of the log.
         tracing::info!(program = name, says = ?text.trim_end());
         line.clear();
     }
     drop(lines);
-    // What is beyond is read all the same, or the program would wait.
+    // Output beyond the limit is still read, or the program would block.
     let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
 }
 

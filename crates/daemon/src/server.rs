@@ -1,7 +1,6 @@
 //! The control API's server: calls from the socket to the methods that carry them out.
 //!
-//! A call lives as long as its connection: when the client goes away, the call's token is cancelled
-//! and its future dropped.
+//! When the client's connection closes, the call's token is cancelled and its future dropped.
 
 use std::{convert::Infallible, sync::Arc, time::Instant};
 
@@ -30,12 +29,13 @@ use crate::{
     tasks::Tasks,
 };
 
-/// A request is a handful of names and paths. There is room for more, so that what is too long is told by its name.
+/// Bytes. A request is a handful of names and paths. The limit is far above that, so that an error can name the
+/// value that is too long.
 const MAX_REQUEST_LEN: usize = 1 << 20;
-/// Progress beyond this is dropped: the next report says more.
+/// Progress reports that wait for the client. Further ones are dropped: the next report says more.
 const PROGRESS_QUEUE: usize = 16;
 
-/// What the control socket takes: what the page may ask for too, and the call that opens the page.
+/// The control socket's routes: those of the page, and the call that opens the page.
 pub(crate) fn router(daemon: &Daemon) -> Router {
     let tasks = daemon.tasks.clone();
     let calls = calls(daemon);
@@ -118,7 +118,7 @@ fn calls(daemon: &Daemon) -> Router {
         .layer(DefaultBodyLimit::max(MAX_REQUEST_LEN))
 }
 
-/// Prometheus asks by a `GET`, as it asks everybody.
+/// Prometheus sends a `GET`.
 async fn scrape(status: Arc<Status>, metrics: Arc<Metrics>) -> Response {
     match status.metrics(&metrics).await {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
@@ -133,7 +133,7 @@ struct Routes {
 }
 
 impl Routes {
-    /// Has a service carry out a kind of call.
+    /// Routes a kind of call to a service.
     fn call<C: Call, S: Handle<C>>(self, service: &Arc<S>) -> Self {
         let carrier = Carrier {
             service: Arc::clone(service),
@@ -159,7 +159,7 @@ impl Routes {
     }
 }
 
-/// Who carries out a call, and what it runs among.
+/// The service that carries out a call, and the daemon's tasks and metrics.
 struct Carrier<S> {
     service: Arc<S>,
     tasks: Tasks,
@@ -230,7 +230,9 @@ async fn answer<C: Call, S: Handle<C>>(
         let outcome = tokio::select! {
             outcome = service.handle(call, context).instrument(span) => outcome.map_err(ApiError::from),
             () = cancel.cancelled() => {
-                Err(ApiError::new(ErrorCode::Cancelled, "cancelled").hint("run it again: it goes on where it stopped"))
+                // The client has gone and does not hear it, or the daemon is told to end.
+                let text = "the daemon was stopped before it had answered";
+                Err(ApiError::new(ErrorCode::NoDaemon, text).hint("run the command again"))
             }
         };
         note(outcome.as_ref().err().map(|error| error.code));
@@ -239,7 +241,7 @@ async fn answer<C: Call, S: Handle<C>>(
             Err(error) => Event::default().event(event::ERROR).json_data(error),
         };
         if let Ok(event) = event {
-            // Nobody listens any more: the call was cancelled by that.
+            // The client is gone, which has cancelled the call.
             let _ = events.send(event).await;
         }
     });
@@ -261,8 +263,8 @@ fn outcome_of(failed: Option<ErrorCode>) -> String {
     code.as_str().unwrap_or("internal").to_owned()
 }
 
-/// What is logged while the call runs says which call, pod and version it is about. The last two are
-/// recorded when they are known: a reference is resolved, a state is packed.
+/// The call's span names the call, pod and version. The last two are recorded once they are known: after a
+/// reference is resolved or a state is packed.
 fn span_of<C: Call>(call: &mut C) -> tracing::Span {
     let span = tracing::info_span!(
         "call",

@@ -1,4 +1,4 @@
-//! What the daemon does for whoever calls: one service for each kind of thing, and each holds only what it uses.
+//! The daemon's services. Each carries out related calls, and holds only what it uses.
 //!
 //! A service is a struct of handles; it carries out calls as a [`Handle`](crate::call::Handle). Services build on
 //! each other in one direction: `find` and `holdings` stand below all others.

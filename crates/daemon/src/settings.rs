@@ -4,6 +4,7 @@ mod size;
 
 use std::{
     collections::BTreeSet,
+    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -11,14 +12,16 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, PodName};
 use podsync_net::{Multiaddr, NetConfig};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Unexpected, Visitor},
+};
 
 pub use self::size::{ByteSize, Rate};
 
-/// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`,
-/// `PODSYNC_MDNS`, `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`,
-/// `PODSYNC_NOTIFY`, `PODSYNC_LIMIT_UP`, `PODSYNC_LIMIT_DOWN`. Others that begin alike (`PODSYNC_HOME`) mean
-/// something else.
+/// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`, `PODSYNC_MDNS`,
+/// `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`, `PODSYNC_NOTIFY`,
+/// `PODSYNC_LIMIT_UP`, `PODSYNC_LIMIT_DOWN`. Other `PODSYNC_` variables, such as `PODSYNC_HOME`, are not settings.
 const FROM_ENVIRONMENT: [&str; 10] = [
     "LISTEN",
     "PEERS",
@@ -38,12 +41,12 @@ const FROM_ENVIRONMENT: [&str; 10] = [
 pub struct Settings {
     #[serde(skip)]
     pub(crate) home: PathBuf,
-    /// Where to listen for peers. Empty: the default port on every interface, another where it is
-    /// taken.
+    /// Where to listen for peers. Empty: the default port on every interface, or another port if it is taken.
     pub(crate) listen: Vec<SocketAddr>,
     /// Peers that are always tried, as multiaddresses that end in `/p2p/ID`.
     pub(crate) peers: Vec<String>,
     /// Whether to look for teammates on the LAN.
+    #[serde(deserialize_with = "yes_or_no")]
     pub(crate) mdns: bool,
     /// Pods that are shared by every save.
     pub(crate) auto_share: BTreeSet<PodName>,
@@ -51,13 +54,14 @@ pub struct Settings {
     pub(crate) auto_restore: BTreeSet<PodName>,
     /// Bytes of packs and manifests to hold at most; 0 for no limit.
     pub(crate) disk_budget: ByteSize,
-    /// Bytes of the disk to leave free; 0 for none but what podsync needs itself.
+    /// Bytes of the disk to leave free; 0 for only what podsync itself needs.
     pub(crate) min_free: ByteSize,
     /// Whether to show desktop notifications.
+    #[serde(deserialize_with = "yes_or_no")]
     pub(crate) notify: bool,
-    /// What may be sent to peers and the bucket together; 0 for no limit.
+    /// Bytes a second sent to peers and the bucket together; 0 for no limit.
     pub(crate) limit_up: Rate,
-    /// What may be fetched from them.
+    /// Bytes a second fetched from them; 0 for no limit.
     pub(crate) limit_down: Rate,
 }
 
@@ -79,7 +83,7 @@ impl Default for Settings {
     }
 }
 
-/// What flags say.
+/// Settings given as flags.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     pub listen: Option<Vec<SocketAddr>>,
@@ -111,6 +115,11 @@ impl Settings {
         for (key, value) in &environment {
             Self::check_variable(key, value)?;
         }
+        if file.is_dir() {
+            let text = format!("settings: {} is a folder", file.display());
+            return Err(ApiError::new(ErrorCode::Invalid, text)
+                .hint("put a file in its place, or remove it"));
+        }
         let wrong = |error: config::ConfigError| {
             ApiError::new(ErrorCode::Invalid, format!("settings: {error}")).hint(format!(
                 "mend {}; docs/operations.md lists every key",
@@ -129,7 +138,7 @@ impl Settings {
             .map_err(wrong)
     }
 
-    /// Refuses a variable by its own name: nobody would look for its value in a file.
+    /// Checks each variable alone, so that an error names the variable and not the file.
     fn check_variable(key: &str, value: &str) -> Result<(), ApiError> {
         let alone = config::Map::from([(key.to_owned(), value.to_owned())]);
         let read: Result<Self, _> = config::Config::builder()
@@ -148,7 +157,7 @@ impl Settings {
         )
     }
 
-    /// Reads the text of a file alone, and refuses what a daemon couldn't start with.
+    /// Parses a file's text alone, and refuses settings that a daemon couldn't start with.
     pub fn parse(text: &str) -> Result<Self, ApiError> {
         let settings: Self = config::Config::builder()
             .add_source(config::File::from_str(text, config::FileFormat::Toml))
@@ -162,7 +171,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The devices that are to be connected to always.
+    /// The devices to always stay connected to.
     pub(crate) fn pinned(&self) -> Result<Vec<(DeviceId, Multiaddr)>, ApiError> {
         let parsed = self.peers.iter().map(|peer| {
             let wrong = |what: String| {
@@ -178,7 +187,7 @@ impl Settings {
         parsed.collect()
     }
 
-    /// Whether a save of this pod shares it unasked.
+    /// Whether every save of this pod shares it.
     pub(crate) fn shares_by_itself(&self, pod: &PodName) -> bool {
         self.auto_share.contains(pod)
     }
@@ -188,7 +197,7 @@ impl Settings {
         !self.auto_restore.is_empty()
     }
 
-    /// Bytes to hold at most; none for no limit.
+    /// Most bytes to hold. `None` for no limit.
     pub(crate) fn budget(&self) -> Option<u64> {
         (self.disk_budget.0 > 0).then_some(self.disk_budget.0)
     }
@@ -211,6 +220,38 @@ impl Settings {
     }
 }
 
+/// Takes `true` and `false`, and the 1 and 0 that stand for them. The library takes any number for true.
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    struct YesOrNo;
+    impl Visitor<'_> for YesOrNo {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("true or false")
+        }
+
+        fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<bool, E> {
+            match value {
+                0 => Ok(false),
+                1 => Ok(true),
+                _ => Err(E::invalid_value(Unexpected::Signed(value), &self)),
+            }
+        }
+
+        fn visit_u64<E: de::Error>(self, value: u64) -> Result<bool, E> {
+            match i64::try_from(value) {
+                Ok(value) => self.visit_i64(value),
+                Err(_) => Err(E::invalid_value(Unexpected::Unsigned(value), &self)),
+            }
+        }
+    }
+    deserializer.deserialize_any(YesOrNo)
+}
+
 fn source(environment: config::Map<String, String>) -> config::Environment {
     config::Environment::default()
         .source(Some(environment))
@@ -222,7 +263,7 @@ fn source(environment: config::Map<String, String>) -> config::Environment {
         .with_list_parse_key("auto_restore")
 }
 
-/// What form the value of a setting has, for people.
+/// Describes the form of a setting's value, for error messages.
 pub fn form(key: &str) -> Option<&'static str> {
     Some(match key {
         "listen" => "IP:PORT, such as 0.0.0.0:7637, with commas between several",
@@ -250,6 +291,20 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         Settings::layered(&file, environment)
+    }
+
+    #[test]
+    fn a_number_is_no_yes() {
+        for (value, means) in [("true", true), ("1", true), ("false", false), ("0", false)] {
+            let settings = layered("", &[("NOTIFY", value), ("MDNS", value)]).unwrap();
+            assert_eq!((settings.notify, settings.mdns), (means, means), "{value}");
+        }
+        for value in ["2", "-1", "1.5", "yes please", ""] {
+            assert!(layered("", &[("NOTIFY", value)]).is_err(), "{value}");
+            assert!(layered("", &[("MDNS", value)]).is_err(), "{value}");
+        }
+        assert!(layered("notify = 2", &[]).is_err());
+        assert!(Settings::parse("mdns = 2").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The store's files, for the network to send from.
+//! Gives the network read access to the store's files.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl podsync_net::Shelf for Shelf {
     }
 }
 
-/// What the network serves from.
+/// The store as the network reads it.
 pub(crate) fn source(blobs: &Blobs) -> Source {
     Source {
         store: blobs.store().clone(),

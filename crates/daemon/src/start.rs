@@ -7,6 +7,7 @@ use std::{
     io,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +29,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock::Clock,
     daemon::{self, Daemon},
+    earlier,
     error::{Failure, api_error},
     events::Events,
     gate::SharedGate,
@@ -44,8 +46,10 @@ use crate::{
     versions::Versions,
 };
 
-/// Everything must have ended this long after it was told to.
+/// The grace period: how long a shutdown may take.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
+/// How much longer a command's own daemon may delete what an interrupted save wrote. A second interrupt ends it.
+const TIDYING_GRACE: Duration = Duration::from_secs(24);
 
 /// A daemon and what it takes to end it.
 pub struct Running {
@@ -65,9 +69,9 @@ pub async fn start(settings: Settings, lifetime: Lifetime) -> Result<Running, Ap
         .map_err(ApiError::from)
 }
 
-/// Starts a runner of a robot for one command: it listens nowhere, and its home has no key in it.
+/// Starts a robot's runner for one command. It doesn't listen, and its home contains no key.
 pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, ApiError> {
-    // A cache that was carried from machine to machine is no copied device: a robot keeps no feed.
+    // Robots keep no feed. So a cache that moves between machines isn't a copied device.
     let home = Home::open_moved(&settings.home, "a podsync runner").map_err(Failure::from)?;
     let opened = Opened {
         home,
@@ -79,7 +83,7 @@ pub async fn start_robot(settings: Settings, token: &Token) -> Result<Running, A
         .map_err(ApiError::from)
 }
 
-/// A home, and whose it is.
+/// An opened home, with its device's identity.
 struct Opened {
     home: Home,
     seed: SecretKey,
@@ -113,6 +117,7 @@ async fn try_start(
     let device = secret.id();
     let log = Log::open(&home)?;
     let blobs = Blobs::open(&home).await?;
+    earlier::note_blobs(&log, &blobs).await?;
     let versions = Arc::new(Versions::load(log.clone())?);
 
     let clock = Clock::start();
@@ -179,7 +184,7 @@ async fn try_start(
     })
 }
 
-/// How the network is set up, and whether another port does where these are taken. A robot listens nowhere.
+/// The network's configuration, and whether another port may be used if these are taken. A robot doesn't listen.
 fn net_config(settings: &Settings, robot: bool) -> (NetConfig, bool) {
     let (listen, any_port) = if robot {
         (Vec::new(), false)
@@ -194,7 +199,7 @@ fn net_config(settings: &Settings, robot: bool) -> (NetConfig, bool) {
     (config, any_port)
 }
 
-/// The engine, with what the disk holds.
+/// Creates the engine with what the disk holds.
 fn restored(
     secret: DeviceSecret,
     log: &Log,
@@ -203,21 +208,27 @@ fn restored(
     clock: Clock,
 ) -> Result<Engine, Failure> {
     let mut engine = Engine::new(secret, rand::random(), clock.now());
-    restore(&mut engine, log, clock)?;
+    restore(&mut engine, log, versions, clock)?;
     hold(&mut engine, blobs, versions, clock)?;
     drop_orphans(&engine, versions)?;
     Ok(engine)
 }
 
-/// Replays the log into the engine: operations first, they say who counts.
-fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> {
+/// Replays the log into the engine. Operations come first: they decide who is a member.
+fn restore(
+    engine: &mut Engine,
+    log: &Log,
+    versions: &Versions,
+    clock: Clock,
+) -> Result<(), Failure> {
     for team in log.teams()? {
         for stored in node::stored(log, team)? {
             match Record::open(stored) {
                 Ok(Some(record)) => engine.restore(record),
                 Ok(None) => {}
                 Err(error) => {
-                    // The log is ours, but a disk can lie: what doesn't verify isn't believed.
+                    // We wrote the log, but the disk may have damaged it. Records that don't verify are skipped.
+                    versions.doubt();
                     tracing::error!(team = %team.short(), %error, "podsync leaves out a damaged record of the log");
                 }
             }
@@ -230,6 +241,9 @@ fn restore(engine: &mut Engine, log: &Log, clock: Clock) -> Result<(), Failure> 
 /// Forgets held versions that the catalog doesn't list: a crash came between the two, or teammates
 /// dropped them.
 fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
+    if versions.are_doubtful() {
+        return Ok(());
+    }
     for team in engine.teams() {
         let Some(catalog) = engine.catalog(&team) else {
             continue;
@@ -245,7 +259,7 @@ fn drop_orphans(engine: &Engine, versions: &Versions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells the engine what of each blob can be served.
+/// Tells the engine which parts of each blob can be served.
 fn hold(
     engine: &mut Engine,
     blobs: &Blobs,
@@ -255,6 +269,7 @@ fn hold(
     for blob in versions.blobs().map_err(Failure::damaged)? {
         let Some(holding) = blobs.held(blob)? else {
             tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
+            versions.note_held(blob, false);
             continue;
         };
         for input in held_inputs(blob, holding) {
@@ -315,7 +330,15 @@ fn serve(
             ErrorCode::Disk,
             format!("cannot listen at {}: {error}", socket.display()),
         )
-        .hint("choose a home whose path is shorter, on a file system that has sockets")
+        .hint(match error.kind() {
+            io::ErrorKind::InvalidInput => "choose a home whose path is shorter".to_owned(),
+            io::ErrorKind::AddrInUse => {
+                format!("{} is no socket: remove it", socket.display())
+            }
+            _ => {
+                "choose a home that you may write to, on a file system that has sockets".to_owned()
+            }
+        })
     };
     let folder = socket.parent().unwrap_or(socket);
     own_folder(folder, home).map_err(failed)?;
@@ -332,7 +355,8 @@ fn serve(
     }))
 }
 
-/// Makes a folder that is ours alone: it may lie where others can put one of that name, or a link.
+/// Makes a folder that only we can use. Its parent may be writable by others, who could put a folder or link there
+/// first.
 fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let metadata = folder.symlink_metadata()?;
@@ -343,7 +367,8 @@ fn own_folder(folder: &Path, home: &Path) -> io::Result<()> {
     std::fs::set_permissions(folder, PermissionsExt::from_mode(0o700))
 }
 
-/// The lock on the home is ours: whoever left a socket is gone. Anything else of that name is not ours to remove.
+/// We hold the home's lock, so the process that left this socket is gone. Any other kind of file is not ours to
+/// remove.
 fn remove_socket(socket: &Path) -> io::Result<()> {
     match socket.symlink_metadata() {
         Ok(metadata) if metadata.file_type().is_socket() => std::fs::remove_file(socket),
@@ -396,15 +421,18 @@ impl Running {
                 tracing::warn!(%error, "the store did not close cleanly; podsync repairs it at the next start");
             }
         };
-        if tokio::time::timeout(SHUTDOWN_GRACE, graceful)
-            .await
-            .is_err()
-        {
+        let mut graceful = pin!(graceful);
+        let ended = tokio::time::timeout(SHUTDOWN_GRACE, &mut graceful).await;
+        if ended.is_err() {
+            if daemon.status.lifetime == Lifetime::Transient {
+                // The next command may be days away.
+                let _ = tokio::time::timeout(TIDYING_GRACE, daemon.tasks.tidied()).await;
+            }
             tracing::warn!(
                 "some tasks did not end in time; everything that podsync acknowledged is on the disk"
             );
         }
-        // Left over where this fails; the next daemon removes it.
+        // If this fails the socket stays, and the next daemon removes it.
         let _ = remove_socket(&socket);
     }
 }

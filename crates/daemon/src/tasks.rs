@@ -1,4 +1,4 @@
-//! What runs beside the engine: calls and upkeep, and how all of it is told to end.
+//! Tasks that run beside the engine: calls and upkeep. Also how all of them are cancelled.
 
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -13,7 +13,7 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// What a second process is told that this one does.
+    /// What this process is, as the error of a second process names it.
     pub(crate) const fn purpose(self) -> &'static str {
         match self {
             Self::Service => "podsync daemon",
@@ -22,11 +22,13 @@ impl Lifetime {
     }
 }
 
-/// A handle; clones are about the same tasks.
+/// A handle; clones share one set of tasks.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
     stop: CancellationToken,
     tracker: TaskTracker,
+    /// Those that leave files behind if the process ends before them.
+    tidying: TaskTracker,
 }
 
 impl Tasks {
@@ -39,21 +41,33 @@ impl Tasks {
         self.tracker.spawn(task);
     }
 
-    /// Runs on a thread that may block. The daemon doesn't end before it, within its time to end.
+    /// Runs on a blocking thread. The daemon waits for it at its end, within the grace period.
     pub(crate) fn spawn_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        self.tracker.spawn_blocking(work)
+        self.tidying.spawn_blocking(work)
+    }
+
+    /// Deletes what an unfinished task wrote.
+    pub(crate) fn tidy(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tidying.spawn(task);
     }
 
     pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
     }
 
-    /// Resolves when every task has ended; none may be spawned any more.
+    /// Resolves when every task has ended. No task may be spawned after this call.
     pub(crate) async fn finished(&self) {
         self.tracker.close();
         self.tracker.wait().await;
+        self.tidied().await;
+    }
+
+    /// Resolves when no task is left that would leave files behind.
+    pub(crate) async fn tidied(&self) {
+        self.tidying.close();
+        self.tidying.wait().await;
     }
 }

@@ -10,7 +10,7 @@ use podsync_core::{
     ticket::{Ticket, TicketKind},
 };
 
-/// A token that reads as one. Whether the team still takes it shows when its robot comes in.
+/// A well-formed token. Whether the team still accepts it shows when its robot connects.
 #[derive(Debug, Clone)]
 pub struct Token(Ticket);
 

@@ -1,12 +1,15 @@
 //! Versions whose bytes are on this machine: saved here, pulled, and checkpoints.
 //!
-//! A record is written once all that the version needs of its packs is durable. It says nothing of
-//! what was lost since, to damage say: whether a version is whole is the store's holdings to tell.
-//! Whether it is shared is the catalog's; a checkpoint is in no catalog.
+//! A record is written once all that the version needs of its packs is durable. Damage may destroy bytes later:
+//! only the store's holdings say whether a version is complete. The catalog says whether it is shared; a checkpoint
+//! is in no catalog.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use podsync_core::{
@@ -23,7 +26,7 @@ use serde_bytes::ByteBuf;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct HeldVersion {
     pub(crate) pod: PodName,
-    /// Where it is a checkpoint: of which instance.
+    /// For a checkpoint: its instance.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The sealed manifest, and the epoch whose key sealed it.
     pub(crate) sealed: Sealed,
@@ -37,7 +40,7 @@ pub(crate) struct HeldVersion {
 pub(crate) struct Checkpoint {
     /// Counts from 1, per home.
     pub(crate) number: u64,
-    /// What the instance says it is, or its endpoint where it says nothing.
+    /// The instance's own id, or its endpoint if it has none.
     pub(crate) instance: String,
 }
 
@@ -104,11 +107,16 @@ fn parse_key(bytes: &[u8]) -> Option<(TeamId, VersionId)> {
 pub(crate) struct Versions {
     log: Log,
     held: Mutex<BTreeMap<(TeamId, VersionId), HeldVersion>>,
+    /// Whether the log has a record that can't be read.
+    is_doubtful: AtomicBool,
+    /// Blobs of held versions of which nothing is held any more: they were found damaged or missing.
+    lost: Mutex<BTreeSet<BlobId>>,
 }
 
 impl Versions {
     pub(crate) fn load(log: Log) -> Result<Self, StoreError> {
         let mut held = BTreeMap::new();
+        let mut is_doubtful = false;
         for row in log.settings(HELD)? {
             let (name, bytes) = row?;
             let Some((team, id)) = parse_key(&name) else {
@@ -117,9 +125,11 @@ impl Versions {
             match HeldVersion::decode(&bytes) {
                 Ok(version) if version.id() == id => drop(held.insert((team, id), version)),
                 Ok(_) => {
+                    is_doubtful = true;
                     tracing::error!(version = %id.short(), "a held version's record is of another version; podsync leaves it out")
                 }
                 Err(error) => {
+                    is_doubtful = true;
                     tracing::error!(version = %id.short(), %error, "podsync can't read a held version's record and leaves it out")
                 }
             }
@@ -127,7 +137,19 @@ impl Versions {
         Ok(Self {
             log,
             held: Mutex::new(held),
+            is_doubtful: is_doubtful.into(),
+            lost: Mutex::default(),
         })
+    }
+
+    /// Notes that the log has a record that can't be read. It may name a version that is held.
+    pub(crate) fn doubt(&self) {
+        self.is_doubtful.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the log may lack versions because of damage: then nothing may be deleted on its word.
+    pub(crate) fn are_doubtful(&self) -> bool {
+        self.is_doubtful.load(Ordering::Relaxed)
     }
 
     /// Lists a version, durably. It blocks.
@@ -139,7 +161,7 @@ impl Versions {
         Ok(id)
     }
 
-    /// Forgets a version, durably. It blocks. Its packs go with the next collection.
+    /// Removes a version's record, durably. Blocks. The next garbage collection deletes its packs.
     pub(crate) fn remove(&self, team: TeamId, id: VersionId) -> Result<(), StoreError> {
         self.log.commit(&[Record::delete(key(team, id))])?;
         self.lock().remove(&(team, id));
@@ -148,6 +170,28 @@ impl Versions {
 
     pub(crate) fn get(&self, team: TeamId, id: VersionId) -> Option<HeldVersion> {
         self.lock().get(&(team, id)).cloned()
+    }
+
+    /// Whether a version is here, and none of its packs was found damaged or missing.
+    pub(crate) fn is_held(&self, team: TeamId, id: VersionId) -> bool {
+        let lost = self.lost();
+        let held = self.lock();
+        held.get(&(team, id)).is_some_and(|held| {
+            // Reading the manifest takes longer.
+            lost.is_empty()
+                || held.manifest().is_ok_and(|manifest| {
+                    manifest.packs.iter().all(|pack| !lost.contains(&pack.id))
+                })
+        })
+    }
+
+    /// Notes whether anything of a blob is held.
+    pub(crate) fn note_held(&self, blob: BlobId, is_held: bool) {
+        let mut lost = self.lost();
+        match is_held {
+            true => lost.remove(&blob),
+            false => lost.insert(blob),
+        };
     }
 
     /// The checkpoints of an instance, oldest first.
@@ -196,6 +240,10 @@ impl Versions {
         Ok(blobs)
     }
 
+    fn lost(&self) -> MutexGuard<'_, BTreeSet<BlobId>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(TeamId, VersionId), HeldVersion>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,7 +253,7 @@ impl Versions {
 mod tests {
     use super::*;
 
-    /// Fails where this podsync no longer reads the versions that it recorded.
+    /// Guards the format: fails if this podsync can no longer read records of earlier ones.
     #[test]
     fn records_keep_their_bytes() {
         let sealed = Sealed {

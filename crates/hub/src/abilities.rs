@@ -1,7 +1,9 @@
-//! What a bucket's server does of all that an S3 server should: seen by trying it, never told by its name.
+//! What a bucket's server can do of all that an S3 server should. The hub tries it, and never goes by the
+//! server's name.
 //!
-//! A server of which nothing was seen yet is taken for AWS. What it lacks is left out of what the hub signs, or
-//! made up for; the record of it lies in the bucket, for all replicas.
+//! Until it has tried a server, the hub assumes that it can do all that AWS can. If the server lacks a
+//! feature, the hub works around it or leaves it out of what it signs. The record lies in the bucket, for all
+//! replicas.
 
 mod table;
 
@@ -15,9 +17,9 @@ pub use self::table::table;
 
 /// The object that the record lies in.
 pub const RECORD: &str = "abilities";
-/// Where the hub writes what it tries a server with, and takes it away again.
+/// Where the hub writes the objects with which it tries a server. It removes them afterwards.
 pub const PROBES: &str = "probe/";
-/// How long a record is believed: a server that was updated may do more, or less.
+/// How long a record is valid: after an update a server may do more, or less.
 pub const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The most bytes of a record.
 pub const MAX_RECORD_LEN: usize = 4 << 10;
@@ -42,7 +44,7 @@ pub enum Ability {
     BindsLength,
     /// A PUT of other bytes than those of the signed SHA-256 is refused, and nothing of it stays.
     BindsBytes,
-    /// A HEAD tells the SHA-256 of the bytes that are there, and not of those that were announced.
+    /// A HEAD gives the SHA-256 of the stored bytes, not of the announced ones.
     TellsChecksum,
     /// `If-None-Match: *` leaves an object that is there as it is.
     OnlyNew,
@@ -50,7 +52,7 @@ pub enum Ability {
     Expiry,
     /// A URL for one key opens no other.
     BindsKey,
-    /// Who has no signature gets nothing.
+    /// The server refuses requests without a signature.
     Private,
     /// Public access can be blocked for good.
     Hardened,
@@ -87,7 +89,7 @@ impl Ability {
 pub enum Grade {
     /// As AWS.
     Ok,
-    /// Not as AWS, and nobody has to mind.
+    /// Differs from AWS, and the hub or the members make up for it.
     WorkedAround,
     Missing,
 }
@@ -102,7 +104,7 @@ impl fmt::Display for Grade {
     }
 }
 
-/// What was seen of an ability.
+/// What the hub found out about an ability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub ability: Ability,
@@ -114,7 +116,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// `code` is cut where it is too long.
+    /// `code` is cut if it is too long.
     pub fn new(ability: Ability, grade: Grade, status: u16, code: &str) -> Self {
         Self {
             ability,
@@ -124,7 +126,7 @@ impl Finding {
         }
     }
 
-    /// The same answer, as it tells of another ability.
+    /// The same answer, as evidence for another ability.
     #[must_use]
     pub fn told_of(&self, ability: Ability, grade: Grade) -> Self {
         Self {
@@ -142,7 +144,7 @@ impl Finding {
     }
 }
 
-/// What was seen of a bucket's server.
+/// What the hub found out about a bucket's server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abilities {
     /// Unix milliseconds.
@@ -159,7 +161,7 @@ impl Format for Abilities {
 }
 
 impl Abilities {
-    /// None where it wasn't tried: then the server is taken for AWS.
+    /// `None` if it wasn't tried: then the hub assumes that the server does as AWS.
     pub fn of(&self, ability: Ability) -> Option<&Finding> {
         self.findings
             .iter()
@@ -172,7 +174,7 @@ impl Abilities {
             .is_none_or(|finding| finding.grade == Grade::Ok)
     }
 
-    /// What isn't as AWS has it.
+    /// The abilities that differ from AWS.
     pub fn lacking(&self) -> impl Iterator<Item = &Finding> {
         self.findings
             .iter()

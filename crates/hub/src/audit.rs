@@ -35,7 +35,7 @@ pub struct Action<'a> {
 }
 
 impl Audit {
-    /// `run` is random: it tells the chains of runs apart.
+    /// `run` is random, so that the chains of two runs differ.
     pub fn new(run: [u8; 8]) -> Self {
         let run = data_encoding::HEXLOWER.encode(&run);
         let chain = Chain {

@@ -1,4 +1,4 @@
-//! Who asks: signature, nonce, limits, and then the body. What a device may do is its team's to say.
+//! Who asks: signature, nonce, limits, and then the body. The team decides what a device may do.
 //!
 //! The order matters: the hub buffers nothing for a request whose signature doesn't hold.
 

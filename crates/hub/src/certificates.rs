@@ -53,7 +53,7 @@ impl Certificates {
         Ok(loaded)
     }
 
-    /// What a server is made with; it follows each change.
+    /// The TLS settings for a server. They follow each change.
     pub fn config(&self) -> RustlsConfig {
         self.config.clone()
     }

@@ -1,6 +1,6 @@
 //! The hub's settings: default < file < environment < flag. Unknown keys are refused.
 //!
-//! What is wrong is refused where it is read, so that it is told with its file, line and key.
+//! The hub refuses a wrong value where it reads it, so that the error has its file, line and key.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
 };
 
-/// Where a hub listens unless it is told otherwise.
+/// Where a hub listens by default.
 pub const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7640);
 /// Environment variables of settings begin with it.
@@ -82,10 +82,10 @@ pub struct TeamConfig {
     pub team: TeamId,
     pub bucket: String,
     pub region: String,
-    /// AWS itself where there is none.
+    /// Without it the server is AWS.
     #[serde(default)]
     pub endpoint: Option<Endpoint>,
-    /// What members reach the bucket by, where that isn't the hub's own way.
+    /// The URL by which members reach the bucket, if it differs from the hub's.
     #[serde(default)]
     pub public_endpoint: Option<Endpoint>,
     #[serde(default)]
@@ -263,7 +263,7 @@ impl Config {
         Ok(())
     }
 
-    /// What no key alone can tell: the line, and what is wrong there.
+    /// Errors that concern more than one key: the line, and what is wrong there.
     fn check(&self, text: &str) -> Result<(), (usize, String)> {
         if self.teams.is_empty() && self.moved.is_empty() {
             let what = "a hub needs a team: add a [[teams]] with its id and bucket";
@@ -422,7 +422,7 @@ mod tests {
         assert_eq!(config.listen, DEFAULT_LISTEN);
         assert_eq!(config.authorities(), ["hub.example.com"]);
         assert!(!config.teams.is_empty());
-        // What is commented out there parses too.
+        // The commented-out lines there parse too.
         let text = std::fs::read_to_string(EXAMPLE).unwrap();
         let all: String = text
             .lines()

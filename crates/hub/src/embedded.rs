@@ -1,7 +1,8 @@
 //! An S3 server on the local disk, for trying podsync and for teams that have no other.
 //!
-//! It checks what AWS checks: signatures, expiry, every signed header, and the body's checksum before anything
-//! of it can be seen. What it has taken is on the disk. Nobody can read or write without a signature.
+//! It checks what AWS checks: signatures, expiry, every signed header, and the body's checksum before
+//! anything of it can be seen. It syncs every object before it confirms it. Nobody can read or write without
+//! a signature.
 
 mod disk;
 mod keys;
@@ -40,7 +41,7 @@ const MAX_CONNECTIONS: usize = 512;
 /// How long a connection may move no byte.
 const SILENCE: Duration = Duration::from_secs(120);
 const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-/// What is under way at a stop gets this long.
+/// After a stop, running requests get this much time.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Why the server doesn't start.
@@ -77,7 +78,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Serves what lies in `folder`, which is made where it isn't there. Port 0 takes a free one.
+    /// Serves the objects in `folder`, and makes the folder if it is missing. Port 0 takes a free one.
     pub async fn start(folder: &Path, listen: SocketAddr) -> Result<Self, EmbeddedError> {
         Self::start_with(folder, listen, SILENCE).await
     }
@@ -145,7 +146,7 @@ impl Embedded {
         }
     }
 
-    /// Lets what is under way finish, within bounds.
+    /// Lets running requests finish, within a time limit.
     pub async fn stop(self) {
         self.stop.cancel();
         let _ = self.serving.await; // It logs what goes wrong, and a panic was printed.

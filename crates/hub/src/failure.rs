@@ -45,7 +45,7 @@ impl IntoResponse for Failure {
     }
 }
 
-/// What a member is told: bucket and code. The server's words are the operator's, in the log.
+/// What a member sees: bucket and code. The server's message goes to the log, for the operator.
 impl From<StorageError> for HubError {
     fn from(error: StorageError) -> Self {
         tracing::warn!(%error, "bucket");

@@ -1,8 +1,9 @@
 //! Garbage collection of a team's bucket: what may be named and what may go.
 //!
 //! Nobody takes a lock. An object is condemned by a marker that is never taken back, and is deleted a day
-//! later if nothing names it then. So whoever writes has to look for the marker before and finish within
-//! [`generation::COMMIT_DEADLINE`] of that look; then no deletion can meet a commit that it didn't see.
+//! later if nothing names it then. So a writer must look for the marker first, and finish within
+//! [`generation::COMMIT_DEADLINE`] of that look. Then no deletion can meet a commit that the collector didn't
+//! see.
 
 pub mod decide;
 pub mod generation;

@@ -1,4 +1,4 @@
-//! Who is shown the hub's inside, `/metrics` and `/health/teams`: they name teams and buckets.
+//! Who may see `/metrics` and `/health/teams`: they name teams and buckets.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -13,7 +13,7 @@ const MIN_TOKEN_LEN: usize = 16;
 pub enum Guard {
     /// Anyone: the hub is a trial on one machine.
     Open,
-    /// Whoever sends `authorization: Bearer` with the token of this BLAKE3.
+    /// Anyone who sends `authorization: Bearer` with the token that has this BLAKE3.
     Token(blake3::Hash),
     /// Nobody.
     #[default]

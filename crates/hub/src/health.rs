@@ -12,7 +12,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use crate::storage::StorageError;
 
-/// How long what was seen is told again.
+/// How long an answer is reused.
 const LIFETIME: Duration = Duration::from_secs(5);
 /// How long a bucket may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -37,7 +37,7 @@ pub(crate) struct TeamHealth {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     Ready,
-    /// What is there can be pulled, and nothing can be shared.
+    /// Members can pull what is there, and can't share.
     ReadOnly,
     /// The bucket doesn't answer, or refuses the hub.
     Down,
@@ -50,7 +50,7 @@ impl Health {
     where
         F: Future<Output = Result<bool, StorageError>>,
     {
-        // Held while the buckets are asked, so that one does it for all who ask.
+        // Held while the buckets are asked, so that requests at the same time share one answer.
         let mut seen = self.0.lock().await;
         if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < LIFETIME) {
             return health.clone();

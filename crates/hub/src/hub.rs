@@ -36,12 +36,12 @@ pub struct Hub {
     audit: Audit,
 }
 
-/// Who the hub is, and to whom it shows its inside. It may change while the hub runs.
+/// The hub's names, its witness key, and who may see metrics and teams. These may change while the hub runs.
 #[derive(Debug, Default)]
 pub struct Identity {
-    /// The names that the hub is known by; empty where a request's `Host` is believed.
+    /// The hub's public names. If empty, the hub accepts any `Host` of a request.
     pub authorities: Vec<String>,
-    /// What joins are witnessed with.
+    /// The key that witnesses joins.
     pub witness: Option<DeviceSecret>,
     pub guard: Guard,
     /// Where teams are asked for that it serves no more.
@@ -76,8 +76,9 @@ impl Hub {
         identity.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks each bucket once, so that what a first use takes keeps no request waiting, and no impatient one cuts it
-    /// off. A bucket that can't be asked is told, and tried again at its first request.
+    /// Asks each bucket once, so that what a first use takes keeps no request waiting, and no impatient one
+    /// cuts it off. If a bucket doesn't answer, the log says so, and the hub tries again at its first
+    /// request.
     pub async fn greet(&self) {
         let greeted =
             stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
@@ -97,7 +98,7 @@ impl Hub {
         *held = Arc::new(identity);
     }
 
-    /// Notes what became of an action.
+    /// Records the result of an action.
     pub(crate) fn record<T>(
         &self,
         team: TeamId,

@@ -17,7 +17,7 @@ use crate::{
     storage::StorageError,
 };
 
-/// Ready while a bucket takes shares. Whose doesn't is not for strangers.
+/// Ready while a bucket takes shares. A stranger must not learn which team's bucket doesn't.
 pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
     if health::can_serve(&team_health(&hub).await) {
         return Ok(StatusCode::NO_CONTENT);

@@ -9,14 +9,14 @@ use std::{
 use podsync_api::hub::{HubError, HubErrorCode};
 use podsync_core::DeviceId;
 
-/// What one hub takes at once.
+/// How many requests one hub serves at once.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Signed requests in all: with the longest bodies, 2 GiB.
     pub in_flight: usize,
     /// Signed requests of one device.
     pub per_device: usize,
-    /// Signed requests of devices that aren't in the team: newcomers, and whoever else has a key.
+    /// Signed requests of devices that aren't in the team: newcomers, and anyone else with a key.
     pub strangers: usize,
     /// How long a body may take to arrive.
     pub body: Duration,
@@ -48,7 +48,7 @@ enum Requester {
 }
 
 impl InFlight {
-    /// Keys cost nothing, so who isn't a member shares its places with all others that aren't.
+    /// Keys cost nothing, so all devices that aren't members share their places.
     pub(crate) fn take(
         &self,
         device: DeviceId,

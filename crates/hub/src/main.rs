@@ -4,6 +4,7 @@ use std::{
     io::{IsTerminal, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    process::ExitCode,
     sync::Arc,
     time::Duration,
 };
@@ -46,101 +47,121 @@ const TALKATIVE: [&str; 8] = [
 /// Where `dev` keeps its buckets, in its folder.
 const DEV_BUCKETS: &str = "buckets";
 
-/// The organisation's hub for podsync.
+/// The hub: gives a team's devices presigned URLs for its bucket, and keeps what they share there.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// Write the log as JSON lines. RUST_LOG says what is in it.
+    /// Write the log as JSON lines. The variable RUST_LOG sets how much is logged
     #[arg(long, global = true)]
     log_json: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve the teams of a settings file.
+    /// Serve the teams of a settings file
     Serve(ServeArguments),
-    /// Serve any team from a bucket on this disk, to try podsync. Not for the open internet.
+    /// Try podsync: serve any team from a bucket on this disk. Not for the open internet
     Dev(DevArguments),
-    /// Print how `aws` and others reach a team's bucket of `podsync-hub dev`. Whoever has that can write to it.
+    /// Print the S3 credentials of a team's bucket in `podsync-hub dev`. They can read and write it
     DevKeys {
-        /// What `podsync-hub dev` was given.
-        #[arg(long)]
+        /// The folder that was given to `podsync-hub dev --data`
+        #[arg(long, value_name = "FOLDER")]
         data: PathBuf,
-        /// The team's id, as `podsync status --json` has it.
+        /// Id of the team. `podsync status --json` prints it
         team: TeamId,
     },
-    /// Collect the garbage of every team's bucket now. A hub that serves does it every hour.
+    /// Delete now what no version needs any more. A hub that serves does it every hour
     Gc {
-        #[arg(long)]
-        config: PathBuf,
-        /// Only say what would be done.
+        #[command(flatten)]
+        settings: SettingsFile,
+        /// Show what would be deleted; change nothing
         #[arg(long)]
         dry_run: bool,
     },
-    /// Try what each team's bucket can do, and say what is missing. Ends with 1 where a team can't share by it.
+    /// Test each team's bucket and show what is missing. Exits with 1 if a team cannot share through its bucket
     Check {
-        #[arg(long)]
-        config: PathBuf,
-        /// Only this team's bucket.
-        #[arg(long)]
+        #[command(flatten)]
+        settings: SettingsFile,
+        /// Test only the bucket of this team
+        #[arg(long, value_name = "ID")]
         team: Option<TeamId>,
     },
-    /// List the teams of a settings file, each with its bucket and whether that answers.
+    /// List the teams of a settings file, and whether their buckets answer
     Teams {
-        #[arg(long)]
-        config: PathBuf,
+        #[command(flatten)]
+        settings: SettingsFile,
     },
-    /// Say how many bytes each team stores: by kind and age, and what is condemned.
+    /// Show how many bytes each team stores, by kind and age, and how many will be deleted
     Usage {
-        #[arg(long)]
-        config: PathBuf,
-        /// Only this team's bucket.
-        #[arg(long)]
+        #[command(flatten)]
+        settings: SettingsFile,
+        /// Show only the bucket of this team
+        #[arg(long, value_name = "ID")]
         team: Option<TeamId>,
     },
-    /// Make the key that a hub witnesses joins with, and print its id.
+    /// Create the key with which a hub lets new members in, and print its id
     Key {
-        /// Where to write it. A file that is there is not overwritten.
+        /// File to write. A file that exists is never overwritten
         file: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
-struct ServeArguments {
-    #[arg(long)]
+struct SettingsFile {
+    /// Settings file (TOML), such as config/hub.toml in the source
+    #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    #[arg(long)]
+}
+
+#[derive(Debug, Args)]
+struct ServeArguments {
+    #[command(flatten)]
+    settings: SettingsFile,
+    /// Address to listen at [default: `listen` in the settings file]
+    #[arg(long, value_name = "IP:PORT")]
     listen: Option<SocketAddr>,
-    /// An address that members know the hub by. May be given several times.
-    #[arg(long = "public-url")]
+    /// URL by which members know the hub; repeat for several [default: `public_urls` in the settings file]
+    #[arg(long = "public-url", value_name = "URL")]
     public_urls: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 struct DevArguments {
-    /// Where everything is kept.
-    #[arg(long)]
+    /// Folder for the buckets and keys
+    #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
-    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7640)))]
+    /// Address at which the hub listens
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7640)))]
     listen: SocketAddr,
-    /// Where the bucket listens.
-    #[arg(long, default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7641)))]
+    /// Address at which the bucket listens
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7641)))]
     s3_listen: SocketAddr,
-    /// What members reach the bucket by, where that isn't its own address.
-    #[arg(long)]
+    /// URL by which members reach the bucket [default: its own address]
+    #[arg(long, value_name = "URL")]
     s3_public: Option<String>,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     serve::install_tls();
     let arguments = Arguments::parse();
     start_log(arguments.log_json);
+    match run_to_end(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without the backtrace, which an operator can do nothing with, whatever RUST_BACKTRACE says.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_to_end(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(arguments.command));
+    let result = runtime.block_on(run(command));
     // A call to a bucket that hangs must not hold up the stop.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -170,10 +191,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(arguments) => run_serve(arguments).await,
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
-        Command::Gc { config, dry_run } => run_gc(&config, dry_run).await,
-        Command::Check { config, team } => operate(&config, team, operate::check).await,
-        Command::Teams { config } => operate(&config, None, operate::list).await,
-        Command::Usage { config, team } => operate(&config, team, operate::usage).await,
+        Command::Gc { settings, dry_run } => run_gc(&settings.config, dry_run).await,
+        Command::Check { settings, team } => operate(&settings.config, team, operate::check).await,
+        Command::Teams { settings } => operate(&settings.config, None, operate::list).await,
+        Command::Usage { settings, team } => operate(&settings.config, team, operate::usage).await,
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -184,7 +205,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let urls = arguments.public_urls.iter();
     let source = Source {
-        file: arguments.config,
+        file: arguments.settings.config,
         public_urls: urls
             .map(|url| url.parse().map_err(anyhow::Error::msg))
             .collect::<Result<_, _>>()?,
@@ -307,7 +328,7 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Asks the buckets of a settings file's teams, or of the one that is named, and says what came of it.
+/// Asks the buckets of a settings file's teams, or of the named team, and prints the result.
 async fn operate<F: Future<Output = Outcome>>(
     config: &Path,
     only: Option<TeamId>,
@@ -355,14 +376,14 @@ fn dev_bucket(team: TeamId) -> String {
     format!("podsync-{}", &team.to_string()[..40])
 }
 
-/// Tells whoever reads standard output. That nobody does any more is no reason to stop.
+/// Prints to standard output. A closed output is no reason to stop.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).with_context(|| {
-        format!("cannot listen at {address}: stop what does, or take another with --listen")
+        format!("cannot listen at {address}; stop the program that does, or choose another address with --listen")
     })
 }
 

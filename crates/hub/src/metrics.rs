@@ -18,7 +18,7 @@ static BUCKET_ERRORS: LazyLock<Family<BucketError, Counter>> = LazyLock::new(Fam
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BucketError {
     bucket: String,
-    /// Status and the server's own code; `no answer` where there was none.
+    /// Status and the server's own code; `no answer` if there was none.
     code: String,
 }
 
@@ -54,7 +54,7 @@ pub fn count_bucket_request(method: &http::Method) {
 pub struct Request {
     /// The path with its parameters' names.
     pub endpoint: String,
-    /// Empty where it is of no team that is served.
+    /// Empty if the hub serves no such team.
     pub team: String,
     pub status: u16,
 }

@@ -1,6 +1,6 @@
-//! What operators ask of the buckets of a settings file, told in lines for people.
+//! Operators' questions about the buckets of a settings file. The answers are lines for people.
 //!
-//! A bucket that can't be asked is told like the others and keeps nobody from asking the next.
+//! If a bucket doesn't answer, its line says so, and the next bucket is asked all the same.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use crate::{
     usage::Usage,
 };
 
-/// What there is to say, and how many teams' buckets aren't as they should be.
+/// The lines, and how many teams' buckets have a problem.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Outcome {
     pub text: String,
@@ -30,7 +30,7 @@ impl Outcome {
     }
 }
 
-/// Tries what each bucket's server can do. One by which a team can't share isn't as it should be.
+/// Tries what each bucket's server can do. A bucket through which a team can't share has a problem.
 pub async fn check(teams: Vec<TeamConfig>) -> Outcome {
     let mut outcome = Outcome::default();
     for team in teams {
@@ -55,7 +55,7 @@ async fn tried(team: &TeamConfig) -> Result<std::sync::Arc<abilities::Abilities>
     bucket.probe().await
 }
 
-/// The teams, and whether their buckets answer. One that doesn't is told, and is no failure.
+/// The teams, and whether their buckets answer. A bucket that doesn't is reported, but is no failure.
 pub async fn list(teams: Vec<TeamConfig>) -> Outcome {
     let mut outcome = Outcome::default();
     for team in teams {

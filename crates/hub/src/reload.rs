@@ -85,7 +85,7 @@ impl Reload {
         }
     }
 
-    /// Reads the settings again. A bad file is told in the log, and nothing changes.
+    /// Reads the settings again. A bad file changes nothing, and the log says what is wrong.
     pub fn again(&mut self) {
         match self.try_again() {
             Ok(()) => {

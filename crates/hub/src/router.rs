@@ -53,7 +53,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .with_state(hub)
 }
 
-/// Bounds the time of a request, and notes how it went. Neither a path nor a query is noted as it came.
+/// Bounds the time of a request, and records its result. It never records the request's own path or query.
 async fn measure(
     State(hub): State<Arc<Hub>>,
     path: Option<MatchedPath>,

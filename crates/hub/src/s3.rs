@@ -46,15 +46,15 @@ const PAGE_KEYS: u32 = 1000;
 /// A key of at most 1024 bytes, with what XML puts around it, a thousand times, and room.
 const MAX_PAGE_LEN: u64 = 4 << 20;
 const CHECKSUM: &str = "x-amz-checksum-sha256";
-/// Without it a HEAD tells no checksum.
+/// Without it a HEAD returns no checksum.
 const CHECKSUM_MODE: &str = "x-amz-checksum-mode";
 
 /// Where a team's bucket is, and who the hub is to it.
 #[derive(Debug, Clone)]
 pub struct S3Settings {
-    /// AWS itself in this region, where there is none.
+    /// `None` means AWS itself in this region.
     pub endpoint: Option<Endpoint>,
-    /// What members reach the bucket by, where that isn't the hub's own way.
+    /// The URL by which members reach the bucket, if it differs from the hub's.
     pub public_endpoint: Option<Endpoint>,
     pub region: String,
     pub bucket: String,
@@ -294,7 +294,7 @@ impl Storage for S3Bucket {
     }
 }
 
-/// Whether it is the credentials that are refused, rather than what was asked for with them.
+/// Whether the server refuses the credentials, and not the request.
 fn refuses_credentials(reply: &Reply) -> bool {
     const CODES: [&str; 6] = [
         "InvalidAccessKeyId",
@@ -305,6 +305,6 @@ fn refuses_credentials(reply: &Reply) -> bool {
         "InvalidSecurity",
     ];
     let may = matches!(reply.status.as_u16(), 400 | 401 | 403);
-    // A HEAD has no words.
+    // A HEAD has no body with a message.
     may && (reply.body.is_empty() || CODES.iter().any(|code| reply.says(code)))
 }

@@ -17,7 +17,7 @@ use podsync_api::hub::{Action, Sha256};
 
 use crate::abilities::Abilities;
 
-/// What went wrong at the bucket, by what the hub can do about it.
+/// Errors of the bucket, by what the hub can do about them.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// It can't be reached, is overloaded or has failed: the same call may succeed later.
@@ -29,7 +29,7 @@ pub enum StorageError {
     /// It isn't there, or not any more.
     #[error("the bucket isn't there: {0}")]
     Gone(Trouble),
-    /// No room is left.
+    /// The bucket has no room left.
     #[error("the bucket is full: {0}")]
     Full(Trouble),
     /// An answer that no S3 server should give.
@@ -49,12 +49,12 @@ impl StorageError {
     }
 }
 
-/// What a bucket's server said, or what became of asking it.
+/// The answer of a bucket's server, or why there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trouble {
-    /// Empty where it is the hub's own.
+    /// Empty if it is the hub's own.
     pub bucket: String,
-    /// Status and the server's own code, such as `403 AccessDenied`; empty where there was no answer.
+    /// Status and the server's own code, such as `403 AccessDenied`; empty if there was no answer.
     pub code: String,
     /// For the operator: it may name accounts and roles.
     pub words: String,
@@ -88,14 +88,14 @@ impl From<&str> for Trouble {
     }
 }
 
-/// What a HEAD tells of an object.
+/// What a HEAD says about an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObjectHead {
     /// Bytes.
     pub len: u64,
     /// Another one means that it was written since.
     pub etag: Option<String>,
-    /// Of its bytes, where the server is known to tell that.
+    /// The hash of its bytes, if the server is known to report it.
     pub sha256: Option<Sha256>,
 }
 
@@ -123,7 +123,7 @@ pub trait Storage: Send + Sync + 'static {
     /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;
 
-    /// What was seen of the server; none where nothing was tried yet.
+    /// What the hub found out about the server; `None` if it has tried nothing yet.
     fn abilities(&self) -> Option<Arc<Abilities>> {
         None
     }
@@ -133,11 +133,11 @@ pub trait Storage: Send + Sync + 'static {
         Err(StorageError::Refused("nothing is tried here".into()))
     }
 
-    /// All of an object of at most `max_len` bytes; none where there is no such key. A longer one is
+    /// All of an object of at most `max_len` bytes; `None` if there is no such key. A longer one is
     /// [`StorageError::Garbled`].
     async fn get(&self, key: &str, max_len: u64) -> Result<Option<Bytes>, StorageError>;
 
-    /// What can be told of an object without its bytes; none where there is no such key.
+    /// What the server says about an object without sending its bytes; `None` if there is no such key.
     async fn head(&self, key: &str) -> Result<Option<ObjectHead>, StorageError>;
 
     /// The length of an object.
@@ -167,7 +167,7 @@ pub trait Storage: Send + Sync + 'static {
         expires: Duration,
     ) -> Result<Action, StorageError>;
 
-    /// The same without the condition: whatever is there gives way to exactly these bytes, and to no others.
+    /// The same without the condition: exactly these bytes, and no others, may overwrite what is there.
     async fn presign_replace(
         &self,
         key: &str,

@@ -1,8 +1,9 @@
 //! What the hub itself keeps in a bucket: heads and segments of feeds, and the keys of everything but
 //! members' objects.
 //!
-//! A key tells what its object holds, so replicas never undo each other. A head's object may be written
-//! twice with other segments, by two replicas that merged differently; each of them leads to the same entries.
+//! An object's key says what the object holds, so replicas never undo each other. A head's object may be
+//! written twice with other segments, by two replicas that merged differently; each of them leads to the same
+//! entries.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -32,7 +33,7 @@ pub const MAX_SEGMENT_ENTRIES: usize = 1000;
 pub const MAX_SEGMENT_LEN: usize = 8 << 20;
 /// The most segments of a feed: those of four million entries.
 pub const MAX_SEGMENTS: usize = 4096;
-/// How far back a head names its entries' hashes, so that what is not on its chain is noticed.
+/// How far back a head names its entries' hashes, so that a reader notices a head that is not on its chain.
 pub const RECENT: usize = 256;
 /// The most bytes of a head's object: its segments at 60 bytes, its hashes, and the signed head.
 pub const MAX_HEAD_LEN: usize = 512 << 10;
@@ -110,7 +111,7 @@ impl SegmentRef {
         format!("{SEGMENTS}{device}/{first:016x}-{last:016x}.{hash}")
     }
 
-    /// The segment of a key, as a listing tells it.
+    /// The segment of a key in a listing.
     pub fn of_key(key: &str, len: u64) -> Option<(DeviceId, Self)> {
         let (device, name) = key.strip_prefix(SEGMENTS)?.split_once('/')?;
         let (range, hash) = name.split_once('.')?;
@@ -148,7 +149,7 @@ impl Format for StoredHead {
 }
 
 impl StoredHead {
-    /// The hash of entry `seq` on the chain that ends at `newest`; none where that is too long ago.
+    /// The hash of entry `seq` on the chain that ends at `newest`; `None` if that is too long ago.
     pub fn hash_at(&self, newest: u64, seq: u64) -> Option<EntryHash> {
         let back = usize::try_from(newest.checked_sub(seq)?).ok()?;
         let at = self.recent.len().checked_sub(back + 1)?;

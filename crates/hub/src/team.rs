@@ -35,7 +35,8 @@ use crate::{
 const AT_ONCE: usize = 16;
 /// The most bytes of the mark at [`CHANGED`].
 const MAX_MARK_LEN: u64 = 64;
-/// A replica lists anew after this time, whatever the mark says: a hub may have died before it wrote one.
+/// After this time a replica lists the bucket again, even if the mark is the same: a hub may have died before
+/// it wrote a new one.
 const VIEW_LIFETIME: Duration = Duration::from_secs(300);
 /// The oldest view that a device may ask for: its own words are believed no further.
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -48,7 +49,7 @@ pub(crate) struct Team {
     quota: Option<u64>,
     retention: Retention,
     confirm: Confirm,
-    /// Until when the bucket is taken for one that is there, and whose server is known.
+    /// Until this time the hub assumes that the bucket exists and that it knows the server.
     made: Mutex<Option<Instant>>,
     /// Held while it is brought up to date, so that one request does it for all.
     seen: Mutex<Seen>,
@@ -103,7 +104,7 @@ impl Team {
         seen.is_none_or(|seen| seen.has(Ability::Objects))
     }
 
-    /// What the bucket says now. One that was deleted under the hub is made anew.
+    /// The bucket's present content. If somebody deleted the bucket, the hub makes it anew.
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
         self.view_within(Duration::ZERO).await
     }
@@ -124,7 +125,7 @@ impl Team {
         let arrived = Instant::now();
         self.made().await?;
         let mut seen = self.seen.lock().await;
-        // Whoever looked while this one waited saw all that was written before it came.
+        // Another request looked while this one waited. It saw all that was written before this one came.
         let recent = seen.begun.is_some_and(|begun| begun + age > arrived);
         if let (Some(view), true) = (&seen.view, recent) {
             return Ok(view.clone());
@@ -161,7 +162,7 @@ impl Team {
         known || self.view_for(device).await.is_ok()
     }
 
-    /// Forgets what was seen, so that the next request looks again.
+    /// Forgets the last listing, so that the next request looks again.
     async fn look_again(&self) {
         *self.seen.lock().await = Seen::default();
     }
@@ -225,7 +226,7 @@ impl Team {
     }
 }
 
-/// What was last seen of the bucket.
+/// The last listing of the bucket.
 #[derive(Default)]
 struct Seen {
     view: Option<Arc<View>>,

@@ -24,7 +24,7 @@ type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Sen
 /// The teams.
 pub struct Teams {
     known: Mutex<HashMap<TeamId, Arc<Team>>>,
-    /// Makes the bucket of a team that nobody spoke of before.
+    /// Makes the bucket of a team that this hub has not seen before.
     open: Option<Box<OpenBucket>>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Ages that are told apart, by when they end.
+/// The age groups of the report, by their upper ends.
 const AGES: [(&str, u32); 4] = [
     ("younger than a day", 1),
     ("younger than a week", 7),

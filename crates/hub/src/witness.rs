@@ -15,7 +15,7 @@ const MAX_FILE_LEN: u64 = 80;
 
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
-    #[error("{path}: {source}; `podsync-hub key {path}` makes one", path = .path.display())]
+    #[error("{}: {source}; `podsync-hub key {}` makes one", .path.display(), shell_word(.path))]
     Unreadable {
         path: PathBuf,
         source: std::io::Error,
@@ -27,6 +27,12 @@ pub enum WitnessError {
         path: PathBuf,
         source: std::io::Error,
     },
+}
+
+/// The path as one word of a shell's command line.
+fn shell_word(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    shlex::try_quote(&text).map_or_else(|_| text.to_string(), |word| word.into_owned())
 }
 
 /// Reads a key.
@@ -66,7 +72,7 @@ pub fn create(path: &Path) -> Result<DeviceSecret, WitnessError> {
     Ok(DeviceSecret::from_seed(seed))
 }
 
-/// Reads a key, or makes one where there is none.
+/// Reads a key, or makes one if there is none.
 pub fn open(path: &Path) -> Result<DeviceSecret, WitnessError> {
     match read(path) {
         Err(WitnessError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -86,7 +92,10 @@ mod tests {
     fn a_key_is_made_once_for_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("witness.key");
-        assert!(matches!(read(&path), Err(WitnessError::Unreadable { .. })));
+        let missing = read(Path::new("/no such/witness.key")).unwrap_err();
+        assert!(matches!(missing, WitnessError::Unreadable { .. }));
+        let command = "`podsync-hub key '/no such/witness.key'`";
+        assert!(missing.to_string().contains(command), "{missing}");
         let made = open(&path).unwrap();
         assert_eq!(open(&path).unwrap().id(), made.id());
         let mode = fs::metadata(&path).unwrap().permissions().mode();

@@ -1,7 +1,7 @@
-//! Answers that fit in memory, and what a refusal says.
+//! Reads bounded answers, and the messages of refusals.
 //!
-//! An error answer is read up to a bound and never trusted to end: a body that is too long or breaks
-//! off still yields the message that its status deserves.
+//! An error answer is read up to a bound. A body that is too long or cut off still yields the
+//! message of its status.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(crate) async fn json<T: DeserializeOwned>(
         .map_err(|error| unintelligible(format!("JSON that it should not be ({error})")))
 }
 
-/// The error that an answer without success stands for.
+/// The error for an unsuccessful answer.
 pub(crate) async fn refusal(
     response: Response,
     endpoint: &Endpoint,
@@ -79,7 +79,7 @@ pub(crate) async fn refusal(
     }
 }
 
-/// What an answer says for people, printable; empty where it says nothing.
+/// An answer's message for users, printable. Empty if there is none.
 pub(crate) async fn message(response: Response, idle: Duration) -> String {
     let (Ok(bytes) | Err(Unread::Broken(bytes))) = read(response, idle).await else {
         return String::new();

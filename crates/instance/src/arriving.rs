@@ -1,7 +1,7 @@
-//! A state from the network to the thread that reads it.
+//! Passes a state from the network to the thread that reads it.
 //!
-//! The very buffers that the network filled are handed over, a few at a time: a slow reader holds the instance
-//! back instead of filling memory or disk.
+//! The network's own buffers are passed on, a few at a time: a slow reader slows the instance down instead of
+//! filling memory or disk.
 
 use std::{
     io::{self, Read},
@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 /// Buffers on their way from the network. hyper's are at most some 400 KiB each.
 const QUEUE_LEN: usize = 16;
 
-/// A state that is being received, for a thread that reads it meanwhile. Reading waits for what is
-/// still to come; it fails where the state breaks off, and the reason is with who receives it.
+/// A state that is being received, for a thread that reads it meanwhile. Reads wait for data still
+/// to come. They fail if the state breaks off; the receiving side reports the reason.
 #[derive(Debug)]
 pub struct Arriving {
     buffers: mpsc::Receiver<Bytes>,
@@ -33,7 +33,7 @@ pub struct Sending {
     whole: Arc<AtomicBool>,
 }
 
-/// Both ends of a state's way.
+/// Makes both ends of the channel.
 pub fn arriving() -> (Sending, Arriving) {
     let (sender, buffers) = mpsc::channel(QUEUE_LEN);
     let whole = Arc::new(AtomicBool::new(false));
@@ -50,12 +50,12 @@ pub fn arriving() -> (Sending, Arriving) {
 }
 
 impl Sending {
-    /// Waits until there is room. False where nobody reads any more, who says why.
+    /// Waits until there is room. False if the reader is gone; it reports the reason.
     pub(crate) async fn write(&self, buffer: Bytes) -> bool {
         self.buffers.send(buffer).await.is_ok()
     }
 
-    /// All bytes came, and were what they should be.
+    /// Marks the state as complete and valid.
     pub(crate) fn finish(self) {
         self.whole.store(true, Ordering::Release);
     }

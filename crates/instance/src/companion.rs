@@ -1,7 +1,7 @@
-//! The companion plugin as the program carries it: a Python package, as a wheel for pip or as a folder to mount.
+//! The companion plugin that the program carries: a Python package, as a wheel for pip or as a folder to mount.
 //!
-//! Both hold the same files. Their names carry a fingerprint of the content where a reader may keep what it read
-//! before: LocalStack remembers the entry points of a path for as long as nothing on it looks newer.
+//! Both hold the same files. If a reader may cache the content, the name carries its fingerprint: LocalStack
+//! keeps the entry points of a path until something on it looks newer.
 
 use std::{
     fmt::Write as _,

@@ -1,7 +1,7 @@
-//! Whether an instance can hold a state, as far as that is known before it is asked.
+//! Checks before a load whether an instance can hold a state.
 //!
-//! What is not known to fail is tried: the instance checks again, and refuses with a 422 before it
-//! touches anything.
+//! A state that is not known to fail is tried: the instance checks again, and refuses with a 422
+//! before it changes anything.
 
 use podsync_core::manifest::Emulator;
 
@@ -33,7 +33,7 @@ pub enum Obstacle {
     )]
     Lacking {
         missing: Vec<Service>,
-        /// What of the state it does have.
+        /// The services of the state that it has.
         rest: Vec<Service>,
     },
 }
@@ -50,7 +50,7 @@ impl Obstacle {
     }
 }
 
-/// What keeps a state that `saved_by` made from being loaded here; `None` if nothing is known to.
+/// The known obstacle to loading a state of `saved_by` here. `None` if there is none.
 pub fn obstacle(saved_by: &Emulator, environment: &Environment) -> Option<Obstacle> {
     let here = environment.emulator();
     let (saved_by, wanted, present) = (
@@ -62,7 +62,7 @@ pub fn obstacle(saved_by: &Emulator, environment: &Environment) -> Option<Obstac
         return Some(Obstacle::Licensed { saved_by, here });
     }
     match (wanted.first(), present.first()) {
-        // A version that is no number is a build of one's own.
+        // A version that is no number is a custom build.
         (None, _) | (_, None) => None,
         (Some(line), Some(ours)) if line < ours => Some(Obstacle::OtherLine { saved_by, here }),
         _ if wanted > present => Some(Obstacle::Older { saved_by, here }),
@@ -180,7 +180,7 @@ mod tests {
             told.contains("doesn't have kms, sqs") && told.ends_with("--services s3"),
             "{told}"
         );
-        // Who tells of no service at all is asked, not judged.
+        // An instance that lists no services is not judged by its list.
         health.services.clear();
         assert_eq!(lacking(&[service("kms")], &health), None);
     }

@@ -1,5 +1,5 @@
-//! What is in a state, by name: the index that the companion plugin writes into it, and the lists that
-//! running instances answer.
+//! The contents of a state by name: the index that the companion plugin writes into it, and the lists
+//! of running instances.
 //!
 //! An index comes from another machine. It is bounded in bytes, count and lengths; names keep every odd
 //! character that a resource may have, so whoever prints one has to make it printable.
@@ -48,7 +48,7 @@ const MAX_COUNTS: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
     pub resources: Vec<Resource>,
-    /// How many more there are, where a limit was reached.
+    /// How many more there are if a limit was reached.
     pub left_out: u64,
 }
 
@@ -59,11 +59,11 @@ pub struct Resource {
     /// What people call it where the name is an id.
     pub label: Option<String>,
     pub counts: BTreeMap<String, u64>,
-    /// Two of one place with one digest are the same in the same state; none: it isn't known.
+    /// Two with the same place and digest are equal. None if unknown.
     pub digest: Option<String>,
 }
 
-/// What makes a resource the same one in two states.
+/// The identity of a resource across states.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     pub service: Service,

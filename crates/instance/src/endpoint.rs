@@ -1,4 +1,4 @@
-//! Where an instance listens: a URL that is safe to send a state to and take one from.
+//! The address of an instance: a URL that is safe to send a state to and take one from.
 //!
 //! Parsing is where AWS itself is refused, so that an `AWS_ENDPOINT_URL` left over from other work
 //! never gets as far as a socket. Whether a name really leads to this machine is only known once it
@@ -44,7 +44,7 @@ const AWS_ADDRESSES: [&str; 4] = [
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(Arc<Url>);
 
-/// Text that is no endpoint of an emulator. Whoever typed it may have done so long ago, in a variable.
+/// Text that is no emulator endpoint. It may come from an old environment variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     #[error("the endpoint {text} is not a URL ({why})")]
@@ -173,7 +173,8 @@ impl fmt::Debug for Endpoint {
     }
 }
 
-/// Loopback, also as an IPv4 address in IPv6 clothes; connecting to `0.0.0.0` and `::` leads here too.
+/// Whether an address is loopback, also as an IPv4-mapped IPv6 address. Connecting to `0.0.0.0` and
+/// `::` reaches this machine too.
 pub(crate) fn is_this_machine(address: IpAddr) -> bool {
     let address = address.to_canonical();
     address.is_loopback() || address.is_unspecified()
@@ -194,7 +195,7 @@ fn is_aws(host: &str) -> bool {
     })
 }
 
-/// The text as it may be repeated: not where it could hold a password.
+/// The text for messages, hidden if it could hold a password.
 fn shown(text: &str) -> String {
     if text.contains('@') {
         return "the text given (not shown, as it may hold a password)".to_owned();

@@ -1,4 +1,4 @@
-//! What can go wrong with an instance, by what the caller can do about it.
+//! Errors of an instance, grouped by what the caller can do about them.
 //!
 //! Every variant but two leaves the instance as it was. [`Error::Interrupted`] doesn't, and says how
 //! far the load came; [`Error::NoAnswer`] can't know what the request that it names has done.
@@ -44,7 +44,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The instance wants another token, or none.
+    /// The instance wants a token, or another one.
     #[error("{endpoint} refused {doing} (HTTP {status}{})", reason(message))]
     Refused {
         endpoint: Endpoint,
@@ -110,7 +110,7 @@ pub enum Error {
         services: Vec<Service>,
     },
 
-    /// It was restarted, or replaced, since it was looked at. Nothing was sent to this one.
+    /// It was restarted or replaced since the last check. Nothing was sent to the new one.
     #[error(
         "the instance at {endpoint} is not the one that it was a moment ago, and nothing was loaded into it"
     )]
@@ -122,7 +122,7 @@ pub enum Error {
         service: Service,
     },
 
-    /// The instance understood and said no, or failed by itself.
+    /// The instance refused or failed.
     #[error("{endpoint} failed at {doing} (HTTP {status}{})", reason(message))]
     Failed {
         endpoint: Endpoint,
@@ -208,7 +208,7 @@ impl Error {
     }
 }
 
-/// How far a load came that did not end.
+/// How far an unfinished load came.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the load into {endpoint} was interrupted ({reason}): {}", self.account())]
 pub struct Interruption {
@@ -221,17 +221,17 @@ pub struct Interruption {
     pub aftermath: Aftermath,
 }
 
-/// What became of the instance after an interruption.
+/// The state of the instance after an interruption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aftermath {
-    /// The same one still runs, and keeps what was applied.
+    /// The same run still answers, and keeps the applied services.
     Running,
-    /// Another one runs in its place: what was applied is gone, and what was there before too,
-    /// unless the instance persists its state by itself.
+    /// It was restarted: the applied services and the earlier state are gone, unless the instance
+    /// persists its state itself.
     Restarted,
     /// Nothing answers any more.
     Gone,
-    /// Something answers, and doesn't say which instance it is.
+    /// Something answers without an identity.
     Unknown,
 }
 

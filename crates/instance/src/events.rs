@@ -1,4 +1,4 @@
-//! What an instance reports while it loads: a line of JSON per service, as it gets there.
+//! Events of an instance during a load: one JSON line per service.
 //!
 //! LocalStack's own client only asks whether `status` is true to Python, podsync's plugin writes `ok`
 //! and `error`: anything but `ok` and `true` counts as failed, so that no failure is overlooked.
@@ -40,7 +40,7 @@ pub(crate) enum EventError {
     GaveUp(String),
 }
 
-/// Cuts what arrives into lines and reads them.
+/// Splits incoming bytes into lines and parses them.
 #[derive(Default)]
 pub(crate) struct EventReader {
     buffer: BytesMut,
@@ -50,7 +50,7 @@ pub(crate) struct EventReader {
 }
 
 impl EventReader {
-    /// Takes what arrived. Call [`EventReader::next`] until it has no more before the next call.
+    /// Adds received bytes. Call [`EventReader::next`] until it has no more before the next call.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes, in whatever pieces: events or an error, the same for every cut.
+        /// Any input, however it is split, gives the same events or error.
         #[test]
         fn any_bytes_are_read_alike_however_they_are_cut(
             text in r#"([{}":,a-z0-9\\ *\n]|\{"service":"s3","status":"ok"\}\n){0,40}"#,

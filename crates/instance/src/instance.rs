@@ -57,7 +57,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Prepares to talk to what is behind `endpoint`; nothing is sent yet.
+    /// Prepares to talk to `endpoint`. Sends nothing yet.
     ///
     /// A default `rustls` provider must be installed in this process. `token` is only ever sent to
     /// what has shown to be LocalStack.
@@ -146,7 +146,7 @@ impl Instance {
         self.request(Method::GET, self.endpoint.at(path))
     }
 
-    /// With the token, where there is one. Only for requests to what has shown to be LocalStack.
+    /// Adds the token, if there is one. Only for requests to a verified LocalStack.
     pub(crate) fn authorized(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.token {
             Some(token) => request.header(header::AUTHORIZATION, token.authorization()),
@@ -172,7 +172,7 @@ impl Instance {
         }
     }
 
-    /// Refuses an answer that sends elsewhere.
+    /// Refuses a redirect.
     pub(crate) fn checked(&self, response: Response) -> Result<Response, Error> {
         if !response.status().is_redirection() {
             return Ok(response);
@@ -191,7 +191,7 @@ impl Instance {
         })
     }
 
-    /// The error that a request without an answer stands for.
+    /// The error for a request without an answer.
     pub(crate) fn unanswered(&self, error: &reqwest::Error, doing: &'static str) -> Error {
         let endpoint = self.endpoint.clone();
         if error.is_connect() {

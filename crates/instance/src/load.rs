@@ -1,4 +1,4 @@
-//! Loading: a state streamed into the instance, and its account of what became of it.
+//! Loading: streams a state into the instance, and reads its report.
 //!
 //! From the first byte sent on, a failure is an [`Error::Interrupted`] unless the instance itself
 //! said no. A service that it couldn't load is no error: it is in [`LoadReport::failed`].
@@ -8,7 +8,7 @@ use std::{io, time::Duration};
 use bytes::Bytes;
 use futures::Stream;
 use podsync_core::manifest::Emulator;
-use reqwest::{Body, Method, Response, header};
+use reqwest::{Body, Method, Response, Url, header};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 
@@ -28,10 +28,10 @@ const PLANNING: &str = "saying what a load would change";
 
 const PATH: &str = "/_localstack/pods";
 
-/// How long the instance has to show itself after an interruption.
+/// How long the instance has to answer after an interruption.
 const AFTERMATH_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What is to be loaded, and how.
+/// A load's parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadRequest<'a> {
     /// Exact bytes of the state.
@@ -39,7 +39,7 @@ pub struct LoadRequest<'a> {
     pub merge: Merge,
     /// Who saved the state, for the message if this instance can't take it.
     pub saved_by: Option<&'a Emulator>,
-    /// Which instance is meant: nothing is sent to another one that answers in its place.
+    /// The expected instance: nothing is sent to another one that answers.
     pub meant: Option<&'a Identity>,
 }
 
@@ -52,7 +52,7 @@ pub enum LoadProgress {
     Service(LoadEvent),
 }
 
-/// What an instance said about a load that ended.
+/// An instance's report of a finished load.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct LoadReport {
     /// Services loaded, in the instance's order.
@@ -84,7 +84,7 @@ impl Instance {
             });
         }
         let environment = self.environment().await?;
-        // Where none is meant, it only serves to tell a restart from a hiccup.
+        // If none is expected, the identity only tells a restart from a short failure.
         let before = match request.meant {
             None => self.identity().await.unwrap_or(None),
             Some(meant) => match self.identity().await? {
@@ -95,7 +95,8 @@ impl Instance {
                 }
             },
         };
-        let sent = self.send(PATH, state, &request, &mut on_progress).await;
+        let url = self.endpoint().at(PATH);
+        let sent = self.send(url, state, &request, &mut on_progress).await;
         let response = match sent {
             Ok(response) => response,
             Err(Unsent::Refused(error)) => return Err(error),
@@ -117,17 +118,17 @@ impl Instance {
         }
     }
 
-    /// Posts a state that is only looked at: whatever breaks off has changed nothing.
+    /// Posts a state for inspection only: a failure has changed nothing.
     pub(crate) async fn post_state<S>(
         &self,
-        path: &str,
+        url: Url,
         state: S,
         request: &LoadRequest<'_>,
     ) -> Result<Response, Error>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        self.send(path, state, request, &mut |_| {})
+        self.send(url, state, request, &mut |_| {})
             .await
             .map_err(|unsent| match unsent {
                 Unsent::Refused(error) => error,
@@ -142,7 +143,7 @@ impl Instance {
     /// Sends the state and waits for the head of the answer.
     async fn send<S>(
         &self,
-        path: &str,
+        mut url: Url,
         state: S,
         request: &LoadRequest<'_>,
         on_progress: &mut (dyn FnMut(LoadProgress) + Send),
@@ -150,7 +151,6 @@ impl Instance {
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
-        let mut url = self.endpoint().at(path);
         url.query_pairs_mut()
             .append_pair("merge", request.merge.as_str());
         let (
@@ -292,7 +292,7 @@ impl Instance {
 enum Unsent {
     /// Nothing was loaded.
     Refused(Error),
-    /// Nobody knows what was loaded.
+    /// It is unknown what was loaded.
     Interrupted(String),
 }
 

@@ -1,4 +1,4 @@
-//! Text from an instance, made fit for a terminal and a log.
+//! Makes text from an instance safe for a terminal and a log.
 //!
 //! Control characters would drive the reader's terminal, direction overrides would show a message
 //! as another one: both become a plain sign.

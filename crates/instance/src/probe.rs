@@ -1,4 +1,4 @@
-//! Who is there: edition, versions, services, and which run of the instance it is.
+//! Probes an endpoint: edition, versions, services, and which run of the instance it is.
 //!
 //! MiniStack answers `/_localstack/health` as LocalStack does, so health alone proves nothing; only
 //! `/_localstack/pods/environment` shows that a state can be saved and loaded. The token is kept
@@ -24,7 +24,7 @@ const NO_EDITION: &str = "unknown";
 /// The longest session id; LocalStack's are UUIDs.
 const MAX_IDENTITY_LEN: usize = 128;
 
-/// What `/_localstack/health` says. Names in it that no service has are left out.
+/// The answer of `/_localstack/health`. Invalid service names are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// `community`, `pro`, ...; empty where it isn't told.
@@ -171,7 +171,8 @@ impl Instance {
         })
     }
 
-    /// What can save and load here; an error that says what is missing, where nothing can.
+    /// The environment that can save and load here. Without one, an error that says what is
+    /// missing.
     pub async fn environment(&self) -> Result<Environment, Error> {
         const DOING: &str = "asking for its environment";
         let health = self.health().await?;
@@ -207,8 +208,8 @@ impl Instance {
         })
     }
 
-    /// Which run of which instance this is; none where it doesn't say, and then two answers must
-    /// not be taken for the same instance.
+    /// The run of this instance. None if it isn't reported: two answers must not be taken for the
+    /// same instance then.
     pub async fn identity(&self) -> Result<Option<Identity>, Error> {
         const DOING: &str = "asking who it is";
         let response = self.probe("/_localstack/info", DOING).await?;

@@ -1,4 +1,4 @@
-//! What an instance tells of a save in its answer's headers.
+//! An instance's report of a save, in its answer's headers.
 //!
 //! The lists come from outside: each is bounded, and text in them is made printable.
 
@@ -23,7 +23,7 @@ const MAX_KINDS_UNDER_WAY: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SaveFailure {
     pub service: Service,
-    /// What of the service, with account and region where they are known; none for all of it.
+    /// The part of the service, with account and region if known. None for all of it.
     pub object: Option<String>,
     pub reason: String,
 }

@@ -1,4 +1,4 @@
-//! Saving: the instance's state, streamed to who reads it at once or into an unlinked file.
+//! Saving: streams the instance's state to a reader or into an unlinked file.
 //!
 //! A state counts as whole only if every announced byte came. The instance may still have left out
 //! what it could not save: that is [`SavedState::failed`], and no error by itself.
@@ -41,14 +41,14 @@ pub struct SavedState {
     pub emulator: Emulator,
     /// What could not be saved. The list may be cut short by the instance.
     pub failed: Vec<SaveFailure>,
-    /// What was at work, and has ended wherever the state is loaded.
+    /// Work that was in progress. It ends wherever the state is loaded.
     pub under_way: Vec<UnderWay>,
     /// Whether requests were held back, so that the state is of one moment. False where a request
     /// was still under way; true where the instance says nothing about it.
     pub quiesced: bool,
 }
 
-/// A state whose saving has begun: the instance has told what is within, and the bytes come.
+/// A save in progress: the instance has sent its report, and the bytes follow.
 pub struct SavingState {
     /// What the instance says is within, sorted; empty where it doesn't say.
     pub services: Vec<Service>,
@@ -174,8 +174,9 @@ impl Instance {
 }
 
 impl SavingState {
-    /// Streams the body to `reader`, holding it to what was announced, and returns how much came. Only
-    /// then is it whole for who reads it. Who stops reading ends this early, and says why himself.
+    /// Streams the body to `reader`, checks it against the announced length, and returns its length.
+    /// Only then is it complete for the reader. A reader that stops ends this early and reports its
+    /// own reason.
     pub async fn receive(
         &mut self,
         reader: Sending,
@@ -244,7 +245,7 @@ impl SavingState {
 /// synced: it is a stopover and is gone after a crash.
 fn spool(mut arriving: Arriving, folder: &Path) -> io::Result<File> {
     let mut file = tempfile::tempfile_in(folder)?;
-    // It is made with what the umask leaves; nobody can have opened it without a name.
+    // It is made with the umask's permissions. Nobody can have opened it, since it has no name.
     file.set_permissions(Permissions::from_mode(0o600))?;
     io::copy(&mut arriving, &mut file)?;
     file.rewind()?;

@@ -84,7 +84,7 @@ impl fmt::Debug for Service {
     }
 }
 
-/// What becomes of that which the instance holds already; the names are LocalStack's.
+/// What happens to the instance's present state. The names are LocalStack's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Merge {

@@ -1,7 +1,7 @@
-//! A state on its way into a request: exactly as long as announced, and watched while it leaves.
+//! The upload of a state: exactly of the announced length, and with visible progress.
 //!
-//! hyper takes a buffer when the socket has room for it, so what was taken tells a server that
-//! stopped reading from one that is at work.
+//! hyper takes a buffer when the socket has room for it. So its progress tells a server that
+//! stopped reading from one that is working.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ pub(crate) struct Upload<S> {
     failure: Option<oneshot::Sender<io::Error>>,
 }
 
-/// What is to be known of an upload while it runs.
+/// The observable state of a running upload.
 pub(crate) struct Watched {
     /// Bytes that hyper has taken. Closed once it needs no more.
     pub(crate) taken: watch::Receiver<u64>,

@@ -1,7 +1,7 @@
-//! The actor: owns the swarm, and turns what happens there into events.
+//! The actor: owns the swarm and turns its happenings into events.
 //!
-//! It never waits for the daemon, or the two could wait for each other: what the event channel
-//! cannot take stays in the outbox.
+//! It never waits for the daemon, or the two could deadlock. Events that the channel can't take
+//! stay in the outbox.
 
 mod connections;
 mod gossip;
@@ -49,10 +49,10 @@ use crate::{
     swarm::{self, Behaviour, BehaviourEvent},
 };
 
-/// How often strangers' time is looked at.
+/// How often the time limits of strangers are checked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Unlisted peers that have had their exchange and wait for the actor to notice.
+/// Unlisted peers that have used their exchange and wait for the actor.
 const HAD_EXCHANGE_QUEUE: usize = 8;
 
 pub(crate) type Waiter = oneshot::Sender<Result<(), DialError>>;
@@ -88,7 +88,7 @@ pub(crate) enum Command {
     },
 }
 
-/// What the actor hears from and speaks to.
+/// The actor's channels and shared state.
 pub(crate) struct Wiring {
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) events: mpsc::Sender<NetEvent>,
@@ -103,7 +103,7 @@ pub(crate) struct Actor {
     gate: Arc<dyn Gate>,
     paths: Paths,
     interfaces: Interfaces,
-    /// Attempts under way.
+    /// Dial attempts in progress.
     dialled: BTreeMap<ConnectionId, (DeviceId, Waiter)>,
     probes: Probes,
     strangers: BTreeMap<DeviceId, connections::Stranger>,
@@ -201,7 +201,7 @@ impl Actor {
         self.lanes.clone()
     }
 
-    /// Runs until cancelled, until the last handle is dropped, or until nobody hears the events.
+    /// Runs until cancelled, until the last handle is dropped, or until the event receiver is gone.
     pub(crate) async fn run(mut self) {
         let cancel = self.cancel.clone();
         let events = self.events.clone();

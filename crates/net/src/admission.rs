@@ -1,11 +1,11 @@
-//! Which connections may stand: one per peer, and few to peers that no team lists.
+//! Decides which connections may stay: one per peer, and few for peers in no team.
 //!
-//! Both sides of a pair may dial at once. Each then sees two connections and has to close the same
-//! one without asking: the one that the smaller peer id dialled stays. Long after the first, a
-//! second connection means that the peer has lost the first one, for it wouldn't dial otherwise.
+//! Both sides of a pair may dial at once. Each then sees two connections and must close the same
+//! one on its own: the one that the smaller peer id dialled stays. A second connection long after
+//! the first means that the peer has lost the first, or it wouldn't dial.
 //!
-//! A robot is the exception: its key is held by any number of runners, and each connects by itself.
-//! All of theirs stand, side by side, up to a share of the connections.
+//! A robot is the exception: any number of runners hold its key, and each connects separately. All
+//! their connections stay, up to a share of the total.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,20 +31,21 @@ use crate::{
     peer_id::{device_of, ip_of, is_quic},
 };
 
-/// Inbound connections of peers that no team lists, so that strangers cannot take every slot.
+/// The most inbound connections of peers in no team, so that strangers cannot take every slot.
 const MAX_STRANGERS: usize = 8;
 
-/// Inbound connections of robots' runners, so that a CI that starts a hundred leaves places for people.
+/// The most inbound connections of robots' runners, so that a CI with a hundred jobs leaves room for
+/// people.
 pub(crate) const MAX_RUNNERS: usize = 12;
 
-/// Handshakes over QUIC that others have begun: an address is proved there before anything is kept. Those
-/// over TCP are bounded by [`crate::path`], which ends the oldest.
+/// The most inbound QUIC handshakes: QUIC proves an address before it keeps any state. [`crate::path`]
+/// bounds those over TCP and ends the oldest.
 const MAX_QUIC_HANDSHAKES: usize = 32;
 
-/// How far apart two connections of one pair may be and still come from dialling at once.
+/// The most time between two connections that come from dialling at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
 
-/// Why a connection was turned away.
+/// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("the peer's key is not ed25519")]
@@ -66,7 +67,7 @@ struct Connection {
     dialled_by_smaller: bool,
     remote: Option<IpAddr>,
     since: Instant,
-    /// The peer has lost the one before.
+    /// It replaces a connection that the peer has lost.
     is_again: bool,
 }
 
@@ -84,9 +85,9 @@ fn winner(standing: &Connection, newcomer: &Connection) -> Winner {
     }
 }
 
-/// Whether the peer wouldn't have dialled if it still had the standing one: long after that, or from another
-/// address, for a machine that has just moved dials at once. A machine with two addresses may lose both
-/// connections here if it dials at the same time as this side; it dials again.
+/// Whether the peer must have lost the existing connection, since it dialled again: long after it, or from
+/// another address, as a machine that just moved dials at once. A machine with two addresses may lose both
+/// connections here if both sides dial at the same time; it then dials again.
 fn is_lost(standing: &Connection, newcomer: &Connection) -> bool {
     let together = newcomer.since.duration_since(standing.since) < SIMULTANEOUS;
     let is_elsewhere = match (standing.remote, newcomer.remote) {
@@ -96,8 +97,8 @@ fn is_lost(standing: &Connection, newcomer: &Connection) -> bool {
     !together || (is_elsewhere && !newcomer.dialled_by_us)
 }
 
-/// The behaviour that turns connections away. It must come before those that keep account of
-/// connections, for they aren't told of the ones that it refuses.
+/// The behaviour that refuses connections. It must come before behaviours that count connections,
+/// which don't learn of refused ones.
 pub(crate) struct Behaviour {
     local: PeerId,
     gate: Arc<dyn Gate>,
@@ -167,7 +168,7 @@ impl Behaviour {
         Ok(())
     }
 
-    /// Whether the peer's connection has taken the place of one that the peer had lost.
+    /// Whether the peer's connection replaced one that the peer had lost.
     pub(crate) fn is_again(&self, peer: &PeerId) -> bool {
         self.standing
             .get(peer)
@@ -333,7 +334,7 @@ mod tests {
         }
     }
 
-    /// Everybody is a robot.
+    /// A gate for which every peer is a robot.
     struct Robots;
 
     impl Gate for Robots {

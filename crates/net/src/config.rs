@@ -17,11 +17,11 @@ pub const DEFAULT_PORT: u16 = 7637;
 
 #[derive(Debug, Clone)]
 pub struct NetConfig {
-    /// Each for TCP and for QUIC. Port 0 lets the system choose, one for each of the two.
+    /// Addresses for both TCP and QUIC. With port 0 the system chooses one port for each.
     pub listen: Vec<SocketAddr>,
     /// Whether to look for peers, and be found, on the local network.
     pub mdns: bool,
-    /// What may pass in each direction.
+    /// The limits for each direction.
     pub traffic: Traffic,
 }
 
@@ -44,7 +44,7 @@ impl NetConfig {
         ]
     }
 
-    /// Reachable from this machine only, on a port that the system chooses, and found by nobody.
+    /// Reachable from this machine only, on a port that the system chooses, and not announced.
     pub fn loopback() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],

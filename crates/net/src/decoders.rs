@@ -1,5 +1,5 @@
-//! What peers' bytes are decoded with before anything else is known of them, for whoever tries to break it.
-//! Everything else in them is [`podsync_core::wire`]'s, or verified by a hash.
+//! The decoders of untrusted peer bytes, exposed for fuzzing. All other bytes of peers go through
+//! [`podsync_core::wire`], or are verified by a hash.
 
 use crate::{blobs::provide, lane::offer};
 

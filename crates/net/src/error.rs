@@ -1,4 +1,4 @@
-//! Why the network did not do what it was told. Exchanges and fetches have errors of their own.
+//! Errors of network commands. Exchanges and fetches have errors of their own.
 
 use podsync_core::{DeviceId, wire::MAX_GOSSIP_LEN};
 

@@ -1,4 +1,4 @@
-//! What the network tells the daemon.
+//! Events from the network to the daemon.
 //!
 //! The channel is bounded. Where the daemon falls behind, gossip, hints and counts are dropped
 //! (the exchange of heads makes up for lost gossip); connections and requests never are.
@@ -13,17 +13,17 @@ pub enum NetEvent {
     Listening {
         addr: Multiaddr,
     },
-    /// Not any more.
+    /// Peers can no longer reach us here.
     ListeningEnded {
         addr: Multiaddr,
     },
-    /// This machine has other addresses than before. Connections over those that are gone end by themselves.
+    /// This machine's addresses have changed. Connections over removed ones end by themselves.
     NetworkChanged,
-    /// The first connection to this peer stands. It may be one that no team lists.
+    /// This peer is connected, by its first connection. It may be in no team.
     Connected {
         device: DeviceId,
         addr: Multiaddr,
-        /// We dialled it: at this address it can be dialled again.
+        /// Whether we dialled it, so that it can be dialled again at this address.
         dialled: bool,
     },
     Disconnected {
@@ -34,15 +34,16 @@ pub enum NetEvent {
         device: DeviceId,
         addrs: Vec<Multiaddr>,
     },
-    /// A message from the member `from`, signed on its way but not yet believed. Nobody else hears
-    /// of it until it is accepted through [`report`](crate::Net::report).
+    /// A message from the member `from`, with a valid transport signature but not yet trusted. It
+    /// is forwarded only after [`report`](crate::Net::report) accepts it.
     Gossip {
         team: TeamId,
         from: DeviceId,
         bytes: Vec<u8>,
         id: GossipId,
     },
-    /// A peer asks; on all protocols but `Membership` it is a member. It waits for the responder.
+    /// A peer's request. On all protocols but `Membership` the peer is a member. It waits for the
+    /// responder.
     Request {
         device: DeviceId,
         protocol: Protocol,
@@ -57,19 +58,19 @@ pub enum NetEvent {
     },
 }
 
-/// Names a gossiped message in the answer about it.
+/// Identifies a gossip message in its verdict.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct GossipId {
     pub(crate) message: gossipsub::MessageId,
     pub(crate) from: PeerId,
 }
 
-/// What the daemon makes of a gossiped message.
+/// The daemon's verdict on a gossip message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Valid: pass it on.
+    /// Valid: forward it.
     Accept,
-    /// Invalid: drop it, and think less of who sent it.
+    /// Invalid: drop it and lower the sender's score.
     Reject,
     /// Neither: drop it.
     Ignore,
@@ -85,7 +86,7 @@ impl From<Verdict> for gossipsub::MessageAcceptance {
     }
 }
 
-/// Takes the answer to one request; dropped, it tells the peer that we failed.
+/// Takes the answer to one request. Dropping it tells the peer that we failed.
 #[derive(Debug)]
 pub struct Responder {
     protocol: Protocol,

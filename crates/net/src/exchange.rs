@@ -5,8 +5,8 @@
 //! shows a broken connection as an end. The asker never closes its side: with that done, dropping
 //! the stream would tell the answerer nothing.
 //!
-//! These run on plain streams and not on libp2p's request-response because that one reads the
-//! request before it says who asks. Here a stranger's request is refused unread.
+//! These run on plain streams and not on libp2p's request-response, which reads the request before
+//! it tells who asks. Here a stranger's request is refused unread.
 
 use std::{io, pin::pin, time::Duration};
 
@@ -29,7 +29,7 @@ use crate::{
 const MEMBER_EXCHANGES: usize = 16;
 const MEMBER_EXCHANGES_PER_PEER: usize = 6;
 
-/// Membership exchanges answered at once: anybody may ask for one.
+/// Membership exchanges answered at once. Anybody may start one.
 const MEMBERSHIP_EXCHANGES: usize = 8;
 const MEMBERSHIP_EXCHANGES_PER_PEER: usize = 2;
 
@@ -95,7 +95,7 @@ enum Status {
     Failed = 4,
 }
 
-/// What a peer is told that is turned away unread.
+/// The status for a peer that is refused unread.
 pub(crate) const REFUSED: u8 = Status::Refused as u8;
 pub(crate) const BUSY: u8 = Status::Busy as u8;
 
@@ -157,7 +157,8 @@ async fn converse(
     let (mut reader, mut writer) = stream.split();
     let mut status = [0];
     {
-        // A peer that refuses does so without reading: its word counts, not whether it was sent.
+        // A refusing peer answers without reading, so its answer counts even if the request was not
+        // fully sent.
         let mut sending = pin!(send(&mut writer, request));
         let mut hearing = pin!(reader.read_exact(&mut status));
         match select(sending.as_mut(), hearing.as_mut()).await {
@@ -190,7 +191,7 @@ impl Answerer {
         }
     }
 
-    /// A place among the exchanges of this protocol; none where all are taken.
+    /// A place among the exchanges of this protocol. None if all are taken.
     pub(crate) fn place(
         &self,
         device: DeviceId,
@@ -244,7 +245,7 @@ impl Answerer {
         stream.write_all(&[Status::Answered as u8]).await?;
         send(&mut stream, &answer).await?;
         stream.close().await?;
-        // Until the peer has taken the answer: its connection may be closed right after.
+        // Wait until the peer has read the answer: its connection may be closed right after.
         let _ = stream.read(&mut [0]).await;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A length, `u32` in big-endian, and that many bytes.
 //!
-//! The length is a promise of the other side's: it is held to a bound, and memory grows with what
+//! The other side claims the length: it is checked against a bound, and memory grows only with what
 //! arrives.
 
 use std::io;
@@ -14,7 +14,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -
     stream.flush().await
 }
 
-/// The bytes that follow, or none where they would be more than `max`.
+/// Reads the bytes that follow. None if there would be more than `max`.
 pub(crate) async fn receive(
     stream: &mut (impl AsyncRead + Unpin),
     max: usize,
@@ -25,7 +25,7 @@ pub(crate) async fn receive(
     if len > max {
         return Ok(None);
     }
-    // Grows with what arrives, not with what was promised.
+    // Grows with what arrives, not with the claimed length.
     let mut bytes = Vec::new();
     stream.take(len as u64).read_to_end(&mut bytes).await?;
     if bytes.len() < len {

@@ -1,16 +1,16 @@
-//! The question that every inbound stream asks before a byte of it is read: may this peer?
+//! The permission check for every inbound stream, before a byte of it is read.
 //!
-//! Answers must be cheap and current: they are read from a snapshot that the daemon swaps, on the
-//! hot path, and nothing here caches them.
+//! Answers must be cheap and current. They come from a snapshot that the daemon swaps; nothing here
+//! caches them.
 
 use podsync_core::{BlobId, DeviceId};
 
-/// What the daemon lets peers do.
+/// Which actions the daemon allows to peers.
 pub trait Gate: Send + Sync + 'static {
     /// Whether `peer` is a current device of a team of ours.
     fn is_member(&self, peer: DeviceId) -> bool;
 
-    /// Whether any number of processes hold `peer`'s key at once: a robot's.
+    /// Whether `peer` is a robot, whose key any number of processes may hold at once.
     fn is_robot(&self, _peer: DeviceId) -> bool {
         false
     }

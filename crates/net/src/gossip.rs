@@ -1,8 +1,8 @@
-//! Gossipsub, with one connection of each peer for it: the newest.
+//! Gossipsub, limited to the newest connection of each peer.
 //!
-//! Gossipsub says once to each peer which topics this device hears, on the first connection. Whoever dials again
-//! has lost that one and all that was said on it, while this side may not know that yet. So each connection
-//! begins anew here, and the end of one that was replaced goes unheard.
+//! Gossipsub sends each peer its topics once, on the first connection. A peer that dials again has lost that
+//! connection and the topics, before this side may notice. So each new connection starts gossipsub afresh for
+//! the peer, and the end of a replaced one is not reported to it.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ use podsync_core::wire::MAX_GOSSIP_LEN;
 
 use crate::config::SpawnError;
 
-/// What a gossiped message needs around its payload: signature, key, sequence number, topic.
+/// The bytes around a gossip payload: signature, key, sequence number, topic.
 const ENVELOPE: usize = 1024;
 
 /// Messages waiting for one peer: at 64 KiB each, 8 MiB for a peer that doesn't read.
@@ -44,7 +44,7 @@ pub(crate) struct Behaviour {
     newest: BTreeMap<PeerId, Newest>,
 }
 
-/// The connection that gossipsub knows of a peer.
+/// The connection that gossipsub has for a peer.
 struct Newest {
     id: ConnectionId,
     /// None before it is established.
@@ -59,7 +59,7 @@ impl Behaviour {
         })
     }
 
-    /// A connection is about to be established, and has the place of the one before.
+    /// Puts a connection that is being established in place of the last one.
     fn replace(&mut self, peer_id: PeerId, id: ConnectionId) {
         let newest = Newest { id, endpoint: None };
         let before = self.newest.insert(peer_id, newest);
@@ -185,7 +185,7 @@ impl NetworkBehaviour for Behaviour {
 
 fn gossipsub(key: &Keypair) -> Result<Gossipsub, SpawnError> {
     let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(format!("gossip: {error}"));
-    // A team is 2 to 24 peers: everybody may be in everybody's mesh.
+    // A team has 2 to 24 peers, so all may be in one mesh.
     let config = gossipsub::ConfigBuilder::default()
         .validation_mode(gossipsub::ValidationMode::Strict)
         .validate_messages()
@@ -207,7 +207,7 @@ fn gossipsub(key: &Keypair) -> Result<Gossipsub, SpawnError> {
     let author = gossipsub::MessageAuthenticity::Signed(key.clone());
     let mut gossip = Gossipsub::new_with_subscription_filter(author, config, filter)
         .map_err(|error| setup(&error))?;
-    // Whole teams sit behind one address.
+    // Whole teams may share one IP address.
     let score = gossipsub::PeerScoreParams {
         ip_colocation_factor_weight: 0.0,
         ..Default::default()

@@ -1,4 +1,4 @@
-//! The handle: how the daemon speaks to peers.
+//! The handle: the daemon's interface to peers.
 //!
 //! Exchanges and fetches run in the caller's task, on streams opened past the actor; dropping the
 //! future ends them. Everything else is a command to the actor.
@@ -38,13 +38,13 @@ use crate::{
 /// Events that wait for the daemon.
 const EVENT_QUEUE: usize = 256;
 
-/// Commands that wait for the actor: callers wait with them.
+/// Commands that wait for the actor. Callers wait for room.
 const COMMAND_QUEUE: usize = 64;
 
-/// How long an address is tried alone.
+/// How long an address is tried before the next is tried too.
 const KNOCK_NEXT_AFTER: Duration = Duration::from_secs(2);
 
-/// The network of one device; clones are the same network.
+/// The network of one device. Clones share it.
 #[derive(Clone)]
 pub struct Net {
     device: DeviceId,
@@ -56,7 +56,7 @@ pub struct Net {
     tasks: TaskTracker,
 }
 
-/// The first that answers; none once nobody did.
+/// The first device that answers. None if all attempts fail.
 async fn first_of(waiting: &mut FuturesUnordered<oneshot::Receiver<DeviceId>>) -> Option<DeviceId> {
     while let Some(answer) = waiting.next().await {
         if let Ok(device) = answer {
@@ -67,8 +67,8 @@ async fn first_of(waiting: &mut FuturesUnordered<oneshot::Receiver<DeviceId>>) -
 }
 
 impl Net {
-    /// Starts listening under the key of `seed`, and serves what `source` has. Ends when `cancel` is cancelled; see
-    /// [`stopped`](Self::stopped). The process must have called [`install_crypto`](crate::install_crypto).
+    /// Starts listening with the key of `seed`, and serves the blobs of `source`. Ends when `cancel` is cancelled;
+    /// see [`stopped`](Self::stopped). The process must have called [`install_crypto`](crate::install_crypto).
     pub fn spawn(
         config: &NetConfig,
         seed: [u8; 32],
@@ -113,8 +113,8 @@ impl Net {
         self.device
     }
 
-    /// Makes one attempt to connect to `device`, at all these addresses at once, and waits for what comes of
-    /// it. That it is connected already is a success.
+    /// Makes one attempt to connect to `device`, at all these addresses at once, and waits for the result.
+    /// Succeeds if it is already connected.
     pub async fn dial(&self, device: DeviceId, addrs: Vec<Multiaddr>) -> Result<(), DialError> {
         let (waiter, connected) = oneshot::channel();
         self.command(Command::Dial {
@@ -126,8 +126,8 @@ impl Net {
         connected.await.map_err(|_| NetGone)?
     }
 
-    /// Connects to whoever answers at one of these addresses, and says who that is: none where nobody does. They
-    /// are tried one after the other, each beside those before it where these take long.
+    /// Connects to any device that answers at one of these addresses, and returns it. None if none does. The
+    /// addresses are tried one after the other; slow attempts continue beside the next.
     pub async fn probe(&self, addrs: Vec<Multiaddr>) -> Result<Option<DeviceId>, NetGone> {
         let mut waiting = FuturesUnordered::new();
         for addr in addrs {
@@ -147,13 +147,13 @@ impl Net {
         self.command(Command::Disconnect { device }).await
     }
 
-    /// The gate answers differently from now on: who was removed is closed, who was added hears
-    /// gossip.
+    /// Applies changed answers of the gate: disconnects removed devices, and lets added ones take
+    /// part in gossip.
     pub async fn membership_changed(&self) -> Result<(), NetGone> {
         self.command(Command::MembershipChanged).await
     }
 
-    /// Hears and passes on what is gossiped in `team`.
+    /// Joins the gossip of `team`.
     pub async fn subscribe(&self, team: TeamId) -> Result<(), NetGone> {
         self.command(Command::Subscribe { team }).await
     }
@@ -162,7 +162,7 @@ impl Net {
         self.command(Command::Unsubscribe { team }).await
     }
 
-    /// Tells the members of `team` that are connected. That there are none is not an error.
+    /// Gossips to the connected members of `team`. It is no error if there are none.
     pub async fn publish(&self, team: TeamId, bytes: Vec<u8>) -> Result<(), PublishError> {
         if bytes.len() > MAX_GOSSIP_LEN {
             return Err(PublishError::TooLarge { len: bytes.len() });
@@ -170,12 +170,12 @@ impl Net {
         Ok(self.command(Command::Publish { team, bytes }).await?)
     }
 
-    /// What the daemon makes of a gossiped message.
+    /// Reports the daemon's verdict on a gossip message.
     pub async fn report(&self, id: GossipId, verdict: Verdict) -> Result<(), NetGone> {
         self.command(Command::Report { id, verdict }).await
     }
 
-    /// Asks a connected peer and waits for its answer.
+    /// Sends a request to a connected peer and waits for its answer.
     pub async fn request(
         &self,
         device: DeviceId,
@@ -212,8 +212,8 @@ impl Net {
         exchange::ask(device, protocol, stream, &request).await
     }
 
-    /// Fetches a range of a blob from a connected peer into `sink`, verified as it arrives; `progress` hears
-    /// of the length of each verified group.
+    /// Fetches a range of a blob from a connected peer into `sink`, verified as it arrives. `progress` gets
+    /// the length of each verified group.
     pub async fn fetch(
         &self,
         device: DeviceId,
@@ -246,7 +246,7 @@ impl Net {
         asking.fetch(stream, sink, count).await
     }
 
-    /// None where there is no lane to the device: nothing came then.
+    /// None if there is no lane to the device. Nothing was fetched then.
     async fn fetch_over_lane(
         &self,
         device: DeviceId,
@@ -293,8 +293,8 @@ impl Net {
         self.peers.is_connected(device)
     }
 
-    /// Resolves when, after cancellation, everything that the network runs has ended: in little
-    /// more than a second, which connections get to end politely.
+    /// Resolves when everything has ended after a cancellation: in little more than a second, which
+    /// connections have to close cleanly.
     pub async fn stopped(&self) {
         self.tasks.wait().await;
     }
@@ -304,7 +304,7 @@ impl Net {
     }
 }
 
-/// A lane that ended with the connection that it was agreed on over.
+/// The error for a lane that ended with the connection it was agreed over.
 fn ended() -> std::io::Error {
     std::io::Error::other("the connection to it ended")
 }

@@ -1,7 +1,7 @@
-//! When this machine gets or loses an address.
+//! Watches this machine's addresses.
 //!
-//! A laptop that changes networks gets several at once, and a container that starts brings one of a link of
-//! its own: what comes together is one change, and addresses of one link are none.
+//! A laptop that changes networks gets several addresses at once: changes close in time are reported as
+//! one. A starting container brings a link-local address: those are ignored.
 
 use std::{
     net::IpAddr,
@@ -14,21 +14,21 @@ use futures::StreamExt;
 use if_watch::{IfEvent, tokio::IfWatcher};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What comes within this time is one change.
+/// Changes within this time are one.
 const GATHERED_FOR: Duration = Duration::from_millis(300);
-/// The addresses that the machine has at the start are told one by one, and are no change.
+/// The system reports the initial addresses one by one. They are no change.
 const AT_START: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The machine has lost an address: told at once.
+    /// The machine has lost an address. Reported at once.
     Lost(IpAddr),
-    /// Something has changed, and that is over.
+    /// Addresses have changed and are now stable.
     Settled,
 }
 
 pub(crate) struct Interfaces {
-    /// None where the system tells nothing.
+    /// None if the system reports no changes.
     watcher: Option<IfWatcher>,
     started: Instant,
     settled: Option<Pin<Box<Sleep>>>,
@@ -87,14 +87,14 @@ impl Interfaces {
         }
         tracing::info!(%ip, lost, "this machine's addresses have changed");
         let mut settled = Box::pin(sleep_until(now + GATHERED_FOR));
-        // Has this task woken when it is over.
+        // Wakes this task when the time is over.
         let _ = settled.as_mut().poll(context);
         self.settled = Some(settled);
         lost.then_some(Change::Lost(ip))
     }
 }
 
-/// Whether an address means nothing beyond this machine or one link.
+/// Whether an address is valid only on this machine or one link.
 fn is_local(ip: IpAddr) -> bool {
     ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }

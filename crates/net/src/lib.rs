@@ -1,11 +1,11 @@
 //! Every byte of podsync to and from peers: one swarm, one key, one connection per peer.
 //!
-//! It carries bytes and decides nothing about trust: [`Gate`] says who is a member and what a peer
-//! may fetch, the daemon decides whom to dial, when and where, and what to ask for. An actor owns the swarm;
-//! [`Net`] is the handle to it, [`NetEvent`]s are what it has to say.
+//! It carries bytes and makes no trust decisions: [`Gate`] says who is a member and what a peer may fetch.
+//! The daemon decides whom to dial, when and where, and what to request. An actor owns the swarm; [`Net`] is
+//! its handle, and it emits [`NetEvent`]s.
 //!
-//! Payloads never pass through the actor: exchanges and blobs run on streams of their own, so that
-//! no transfer waits behind another and none sits in a queue of the swarm.
+//! Payloads bypass the actor: exchanges and blobs run on streams of their own, so that no transfer
+//! waits behind another or in a queue of the swarm.
 
 mod actor;
 mod admission;
@@ -52,6 +52,6 @@ pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 ///
 /// The dependencies bring two providers, and rustls panics where it has to choose by itself.
 pub fn install_crypto() {
-    // An error means that a provider is installed already, which is all that is wanted.
+    // An error means that a provider is already installed, which is fine.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }

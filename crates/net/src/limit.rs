@@ -1,8 +1,8 @@
-//! How many bytes of blobs may pass in each direction, and whether any may at all: over all peers together, and
-//! over the bucket, for which the daemon asks here too.
+//! Rate limits and the pause for blob transfers: over all peers together, and over the bucket, for which the
+//! daemon uses this too.
 //!
-//! Whoever moves bytes awaits [`Traffic::sent`] before it writes them and [`Traffic::received`] after it read them.
-//! Both fail while the device is paused, so that a transfer ends there and then.
+//! Transfers await [`Traffic::sent`] before they write and [`Traffic::received`] after they read. Both fail while
+//! the device is paused, which ends the transfer.
 
 use std::{
     io,
@@ -15,14 +15,14 @@ use std::{
 
 use tokio::{sync::watch, time::Instant};
 
-/// What may pass at once after a pause: less would make many short waits of one.
+/// The burst after idle time. A smaller one would split one wait into many short ones.
 const BURST: Duration = Duration::from_millis(250);
 
-/// The least that a direction may be limited to, in bytes a second. A peer cuts a stream on which nothing moves for
-/// 30 s, and all that a device serves at once share the limit.
+/// The lowest rate limit, in bytes a second. A peer cuts a stream on which nothing moves for 30 s, and all streams
+/// that a device serves share the limit.
 pub const MIN_RATE: u64 = 32_000;
 
-/// What a device may send and receive; clones are about the same device.
+/// The limits and counters of a device. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Traffic(Arc<Directions>);
 
@@ -33,7 +33,7 @@ struct Directions {
     paused: watch::Sender<bool>,
 }
 
-/// A token bucket. It keeps the moment at which all that was let through is paid for.
+/// A token bucket. It stores the time at which everything let through so far is paid for.
 #[derive(Debug)]
 struct Direction {
     /// Bytes a second; none for no limit.
@@ -63,12 +63,12 @@ impl Traffic {
         self.pass(&self.0.up, len).await
     }
 
-    /// Waits until `len` bytes may have come, so that no more are read before.
+    /// Waits until `len` received bytes fit the limit, so that no more are read before.
     pub async fn received(&self, len: usize) -> io::Result<()> {
         self.pass(&self.0.down, len).await
     }
 
-    /// Whether what is sent has to wait for its turn.
+    /// Whether sending has a rate limit.
     pub(crate) fn limits_sending(&self) -> bool {
         self.0.up.rate.is_some()
     }
@@ -85,7 +85,7 @@ impl Traffic {
     /// Resolves when the device is paused.
     pub async fn paused(&self) {
         let mut paused = self.0.paused.subscribe();
-        // This holds the sender: it can't be gone.
+        // `self` holds the sender, so it can't be gone.
         let _ = paused.wait_for(|paused| *paused).await;
     }
 
@@ -124,7 +124,7 @@ impl Direction {
         }
     }
 
-    /// When `len` more bytes may pass; none for now.
+    /// When `len` more bytes may pass. None if they may pass now.
     fn due(&self, len: usize) -> Option<Instant> {
         let rate = self.rate?;
         #[expect(clippy::cast_precision_loss, reason = "a piece of a blob")]

@@ -1,8 +1,8 @@
-//! Events that the daemon has not taken yet, bounded without ever waiting for it.
+//! Events that the daemon has not taken yet. The bound never blocks the actor.
 //!
-//! Gossip and hints are dropped when there is no room. Connections are not, yet a peer that comes
-//! and goes cannot fill it: what the daemon never heard of is taken back, so that for each peer
-//! there is at most one end and one beginning.
+//! Gossip and hints are dropped if there is no room. Connection events are not. They still can't
+//! pile up: events that the daemon has not read are merged, leaving at most one end and one start
+//! per peer.
 
 use std::collections::VecDeque;
 
@@ -30,14 +30,14 @@ impl Outbox {
         self.events.len() < MAX_LOSSY
     }
 
-    /// What may be lost: gossip, hints, failed dials.
+    /// Adds an event that may be lost: gossip, hints, failed dials.
     pub(crate) fn push_if_room(&mut self, event: NetEvent) {
         if self.has_room() {
             self.events.push_back(event);
         }
     }
 
-    /// What must not be lost: the state of connections and listeners.
+    /// Adds an event that must not be lost: the state of connections and listeners.
     pub(crate) fn push(&mut self, event: NetEvent) {
         if let NetEvent::Disconnected { device: left } = &event {
             let unheard = self.events.iter().position(

@@ -1,8 +1,8 @@
-//! TCP connections as paths through the network: which stand, which are dead, and which had to make room.
+//! TCP connections as network paths: live, dead, or closed to make room.
 //!
-//! A connection whose path is gone looks like one where nobody has anything to say. So both sides say
-//! something at least every [`PING_EVERY`], and a path on which nothing has come for [`SILENCE`] is dead, as
-//! is one that leaves from an address that this machine has no more. QUIC keeps the same times by itself.
+//! A broken path looks like a silent connection. So both sides send something at least every [`PING_EVERY`].
+//! A path is dead if nothing came for [`SILENCE`], or if this machine no longer has its local address. QUIC
+//! keeps the same times by itself.
 
 mod fragments;
 mod stream;
@@ -29,18 +29,18 @@ use crate::peer_id::ip_of;
 
 /// How often a side pings.
 pub(crate) const PING_EVERY: Duration = Duration::from_millis(1500);
-/// How long nothing may come before a path is dead: of two pings of each side and their answers none has come.
+/// How long nothing may come before a path is dead: two pings of each side and their answers are missing then.
 pub(crate) const SILENCE: Duration = Duration::from_millis(4200);
-/// For a handshake to end, in all. Each of its steps has [`SILENCE`].
+/// The time for a whole handshake. Each of its steps has [`SILENCE`].
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
-/// For the first packet of a dialled connection to be answered: the second attempt of the system is sent
-/// after a second, the third one after three, and by then a new one is as good.
+/// How long the first packet of a dialled connection may stay unanswered. The system resends it after
+/// one and three seconds; by then a new attempt is as good.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
-/// Handshakes that others have begun. Beyond this the oldest one goes of whoever has most, so that who stalls
-/// makes room for who doesn't.
+/// The most inbound handshakes. Beyond this, the oldest one of the address with the most is closed, so that
+/// stalled ones make room for working ones.
 const MAX_HANDSHAKES: usize = 128;
 
-/// All paths of a network; clones are the same ones.
+/// All paths of a network. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Paths(Arc<Mutex<Table>>);
 
@@ -56,14 +56,14 @@ struct Open {
     local: IpAddr,
     remote: SocketAddr,
     accepted: bool,
-    /// Since when the connection stands; none during the handshake.
+    /// When the connection was established. None during the handshake.
     established: Option<Instant>,
     cut: Arc<Cut>,
     beside: Beside,
 }
 
-/// Tells a path that its peer was heard on a connection beside it: what fills the link there may keep pings
-/// waiting here.
+/// Tells a path that its peer sent something on a parallel connection, whose traffic may delay pings on
+/// this one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Beside(Arc<Mutex<Option<tokio::time::Instant>>>);
 
@@ -81,18 +81,18 @@ impl Beside {
     }
 }
 
-/// Why a path is ended from here.
+/// Why this side ends a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Why {
-    /// The machine has no longer the address that it leaves from.
+    /// The machine no longer has its local address.
     AddressGone = 1,
-    /// Others' handshakes need the room.
+    /// Other handshakes need the room.
     NoRoom = 2,
-    /// The peer has lost it, and has another one.
+    /// The peer has lost it and has another one.
     Replaced = 3,
 }
 
-/// Tells a stream that its path is ended.
+/// Tells a stream that its path was ended.
 #[derive(Debug, Default)]
 struct Cut {
     why: AtomicU8,
@@ -116,11 +116,11 @@ impl Cut {
 }
 
 impl Paths {
-    /// Watches over a connection that was accepted, or whose dialling succeeded.
+    /// Watches a connection that was accepted or dialled.
     pub(crate) fn watch(&self, stream: tcp::tokio::TcpStream, endpoint: &ConnectedPoint) -> Path {
         let accepted = endpoint.is_listener();
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        // A stream that has no addresses any more fails at its first read.
+        // A stream without addresses fails at its first read.
         let remote = stream.0.peer_addr().unwrap_or(unknown);
         let local = stream.0.local_addr().unwrap_or(unknown).ip();
         let mut table = self.lock();
@@ -148,7 +148,7 @@ impl Paths {
         Path::new(stream, id, Signs { cut, beside }, self.clone())
     }
 
-    /// Readies a connection beside those that are watched.
+    /// Prepares a connection that is not watched.
     pub(crate) fn prepare(&self, stream: &tokio::net::TcpStream) {
         let remote = stream.peer_addr().map(|addr| addr.ip());
         let wanted = |ip| self.lock().fragments.wanted(ip, Instant::now());
@@ -157,7 +157,8 @@ impl Paths {
         }
     }
 
-    /// The handshake at this address succeeded. What comes back is for connections beside it.
+    /// Records that the handshake at this address succeeded. Returns the handle for parallel
+    /// connections.
     pub(crate) fn established(&self, remote: &Multiaddr) -> Beside {
         let mut beside = Beside::default();
         let Some(remote) = tcp_socket(remote) else {
@@ -173,7 +174,7 @@ impl Paths {
         beside
     }
 
-    /// This machine has no longer this address: what leaves from there is dead.
+    /// Ends all paths from an address that this machine no longer has.
     pub(crate) fn address_gone(&self, local: IpAddr) {
         for open in self.lock().open.values() {
             if open.local == local {
@@ -182,14 +183,14 @@ impl Paths {
         }
     }
 
-    /// Whether full packets over TCP vanish on the way to this address, with no way to have them cut.
+    /// Whether full TCP packets to this address are lost and can't be fragmented.
     pub(crate) fn swallows(&self, address: &Multiaddr) -> bool {
         tcp_socket(address).is_some_and(|remote| {
             remote.is_ipv6() && self.lock().fragments.wanted(remote.ip(), Instant::now())
         })
     }
 
-    /// The peer at this address has lost the connection: nobody reads it any more.
+    /// Ends the connection to this address, which the peer has lost and no longer reads.
     pub(crate) fn replaced(&self, remote: &Multiaddr) {
         let remote = tcp_socket(remote);
         for open in self.lock().open.values() {
@@ -217,7 +218,7 @@ impl Paths {
 }
 
 impl Table {
-    /// Ends a handshake where there are too many: of the address that has most, the oldest.
+    /// If there are too many handshakes, ends the oldest of the address with the most.
     fn make_room(&mut self) {
         let pending =
             |open: &&Open| open.accepted && open.established.is_none() && open.cut.why().is_none();

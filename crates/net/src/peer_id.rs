@@ -1,6 +1,6 @@
-//! Between our name for a device and libp2p's for the same key.
+//! Converts between our device id and libp2p's peer id for the same key.
 //!
-//! A libp2p peer may hold a key that isn't ed25519: such a peer has no device id and is turned away.
+//! A libp2p peer may hold a key that isn't ed25519. It has no device id and is refused.
 
 use std::net::IpAddr;
 
@@ -16,8 +16,7 @@ pub(crate) fn peer_of(device: DeviceId) -> PeerId {
         .expect("the bytes of a device id have the form of a peer id")
 }
 
-/// The device that an address names in its `/p2p/` part, and the address without it; none where it names
-/// none.
+/// The device in an address's `/p2p/` part, and the address without it. None without that part.
 pub fn split_address(mut addr: Multiaddr) -> Option<(DeviceId, Multiaddr)> {
     match addr.pop()? {
         multiaddr::Protocol::P2p(peer) => Some((device_of(&peer)?, addr)),
@@ -25,7 +24,7 @@ pub fn split_address(mut addr: Multiaddr) -> Option<(DeviceId, Multiaddr)> {
     }
 }
 
-/// The address without its `/p2p/` part, where it has one and that names `device`.
+/// The address without its `/p2p/` part, if it has one. None if that names another device.
 pub(crate) fn bare_address(device: DeviceId, addr: Multiaddr) -> Option<Multiaddr> {
     match addr.iter().last()? {
         multiaddr::Protocol::P2p(_) => {

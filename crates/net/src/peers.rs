@@ -1,6 +1,6 @@
-//! Who is connected, as the handle and the serving tasks see it.
+//! The connected peers, for the handle and the serving tasks.
 //!
-//! Written by the actor, read by everybody; the lock is held for the length of a look-up only.
+//! The actor writes, all others read. The lock is held only for one look-up.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ pub struct PeerInfo {
     pub served: u64,
     /// Verified blob bytes received from this peer over this connection.
     pub fetched: u64,
-    /// Those of them that came over a lane, beside this connection.
+    /// The part of `fetched` that came over a lane.
     pub fetched_over_lane: u64,
 }
 
@@ -43,12 +43,12 @@ pub(crate) struct Peers(Arc<Mutex<BTreeMap<DeviceId, Connected>>>);
 #[derive(Debug)]
 struct Connected {
     info: PeerInfo,
-    /// Cancelled when its lanes may stand no longer.
+    /// Cancelled when its lanes have to end.
     lanes: CancellationToken,
     beside: Beside,
 }
 
-/// What a lane is bound to.
+/// The connection that a lane belongs to.
 #[derive(Debug, Clone)]
 pub(crate) struct LaneOf {
     pub(crate) device: DeviceId,
@@ -56,7 +56,7 @@ pub(crate) struct LaneOf {
     pub(crate) addr: Multiaddr,
     /// Cancelled when the device is disconnected or not trusted any more.
     pub(crate) ends: CancellationToken,
-    /// Hears of what comes over the lane.
+    /// Is notified of traffic on the lane.
     pub(crate) beside: Beside,
 }
 
@@ -70,12 +70,12 @@ impl Peers {
         peers.values().map(|peer| peer.info.clone()).collect()
     }
 
-    /// Where a peer is connected.
+    /// The address of a peer's connection.
     pub(crate) fn address(&self, device: DeviceId) -> Option<Multiaddr> {
         self.lock().get(&device).map(|peer| peer.info.addr.clone())
     }
 
-    /// Records the connection that is used from now on; counters go on where one replaces another.
+    /// Records the connection to use from now on. Counters continue if it replaces another.
     pub(crate) fn connected(&self, device: DeviceId, addr: Multiaddr, beside: Beside) {
         let transport = if is_quic(&addr) {
             Transport::Quic
@@ -115,7 +115,7 @@ impl Peers {
         }
     }
 
-    /// What a lane of a connected device is bound to from now on.
+    /// The connection that new lanes of a device belong to.
     pub(crate) fn lane_of(&self, device: DeviceId) -> Option<LaneOf> {
         self.lock().get(&device).map(|peer| LaneOf {
             device,
@@ -125,7 +125,7 @@ impl Peers {
         })
     }
 
-    /// Ends all lanes to and from a device; its connection stands.
+    /// Ends all lanes to and from a device. Its connection stays.
     pub(crate) fn cut_lanes(&self, device: DeviceId) {
         if let Some(peer) = self.lock().get_mut(&device) {
             std::mem::take(&mut peer.lanes).cancel();

@@ -1,7 +1,7 @@
-//! Places to be served in: so many in all, and so many of them for one peer.
+//! Serving slots: a bound in total and for each peer.
 //!
-//! A place is taken before a byte is read; who gets none is told so, not kept waiting. The runners of a
-//! robot are one peer, and have three quarters of all places between them.
+//! A slot is taken before a byte is read. A peer that gets none is told so and not kept waiting. The
+//! runners of a robot count as one peer and share three quarters of all slots.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ pub(crate) struct Places {
     taken: Arc<Mutex<BTreeMap<DeviceId, usize>>>,
 }
 
-/// A place, given back when dropped.
+/// A slot, given back when dropped.
 pub(crate) struct Place {
     places: Places,
     device: DeviceId,

@@ -1,8 +1,7 @@
-//! The door: every stream that a peer opens comes in here.
+//! Accepts every stream that a peer opens.
 //!
-//! Who may not come in is told so at once, unread and without a task of its own; whoever may takes
-//! a place and is served in a task. libp2p-stream has room for one waiting stream a protocol, so
-//! these loops do nothing that waits.
+//! A refused peer is told so at once, unread and without a task. An admitted one takes a slot and
+//! is served in a task. libp2p-stream queues one stream per protocol, so these loops never wait.
 
 use std::sync::Arc;
 
@@ -27,10 +26,10 @@ use crate::{
     served::Served,
 };
 
-/// What yamux puts into one frame: writes of this size and more go past the buffer.
+/// The size of a yamux frame: writes of this size or more bypass the buffer.
 const FRAME: usize = 16 * 1024;
 
-/// Members that are being offered a lane, which takes a moment.
+/// The most members that are being offered a lane at once.
 const LANE_OFFERS: usize = 32;
 const LANE_OFFERS_PER_PEER: usize = 16;
 
@@ -41,7 +40,7 @@ pub(crate) struct Door {
     pub(crate) answerer: Answerer,
     pub(crate) lanes: Host,
     pub(crate) served: Served,
-    /// Hears of unlisted peers that have had their exchange.
+    /// Gets unlisted peers that have used their exchange.
     pub(crate) had_exchange: mpsc::Sender<DeviceId>,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -162,7 +161,7 @@ impl Door {
     }
 }
 
-/// Says no, as far as that goes without waiting.
+/// Sends a refusal, as far as possible without waiting.
 fn turn_away(mut stream: Stream, status: u8) {
     let say_no = async {
         stream.write_all(&[status]).await?;

@@ -1,4 +1,4 @@
-//! What peers took of blobs, told to whoever counts.
+//! Counts the blob bytes that peers took, and reports them to the daemon.
 
 use podsync_core::DeviceId;
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ impl Served {
     pub(crate) fn note(&self, device: DeviceId, sent: Sent) {
         let Sent { blob, bytes } = sent;
         self.peers.update(device, |peer| peer.served += bytes);
-        // A count: where the daemon falls behind, it is dropped.
+        // Only a count: it may be dropped if the daemon falls behind.
         let _ = self.events.try_send(NetEvent::Served {
             device,
             blob,

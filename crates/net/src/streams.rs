@@ -1,4 +1,4 @@
-//! Fresh streams to connected peers, opened past the actor.
+//! Opens fresh streams to connected peers without the actor.
 
 use std::{io, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use crate::{peer_id::peer_of, peers::Peers};
 
-/// For a connected peer to accept a stream.
+/// How long a connected peer may take to accept a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -31,7 +31,7 @@ impl Streams {
         Self { control, peers }
     }
 
-    /// A fresh stream. libp2p-stream would dial a peer that isn't connected: ask first.
+    /// Opens a stream. Check that the peer is connected first, or libp2p-stream would dial it.
     pub(crate) async fn open(
         &self,
         device: DeviceId,

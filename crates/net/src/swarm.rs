@@ -1,7 +1,7 @@
 //! The swarm: its transports, and the behaviours that make up a connection.
 //!
-//! The order of the fields matters: `limits` and `admission` turn connections away, and whatever
-//! stands before them would keep account of a connection that never came to be.
+//! The order of the fields matters: `limits` and `admission` refuse connections, and a behaviour
+//! before them would count a connection that never came to be.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ use crate::{
     path::{self, Paths},
 };
 
-/// Connections to peers. Two to one peer exist for a moment only, while one replaces the other; a
-/// robot's runners have one each, as many as [`admission`] lets stand.
+/// The most connections. Two to one peer exist only while one replaces the other. A robot's runners
+/// have one each, as many as [`admission`] allows.
 const MAX_CONNECTIONS: u32 = 24;
 const MAX_CONNECTIONS_PER_PEER: u32 = admission::MAX_RUNNERS as u32;
 
@@ -68,7 +68,7 @@ impl Behaviour {
     }
 }
 
-/// Discovery is a hint: without it pinned peers and the hub still work. Each behaviour speaks one family.
+/// mDNS for one address family. It is optional: without it pinned peers and the hub still work.
 fn discovery(wanted: bool, over_v6: bool, local: PeerId) -> Option<mdns::tokio::Behaviour> {
     if !wanted {
         return None;
@@ -94,13 +94,14 @@ pub(crate) fn build(
 ) -> Result<Swarm<Behaviour>, SpawnError> {
     let local = key.public().to_peer_id();
     let behaviour = Behaviour::new(key, mdns, Arc::clone(gate))?;
-    // A connection is kept for as long as both sides live: silence ends the dead ones.
+    // Connections stay open while both sides live; silence ends dead ones.
     let config = libp2p::swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(Duration::from_secs(u64::MAX));
     Ok(Swarm::new(transport(key, paths)?, behaviour, local, config))
 }
 
-/// Listens at all addresses. A machine without IPv6 goes without it, where another family is wanted too.
+/// Listens at all addresses. A failure to listen on all IPv6 addresses is ignored if IPv4 is configured
+/// too.
 pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result<(), SpawnError> {
     let has_v4 = config.listen.iter().any(std::net::SocketAddr::is_ipv4);
     for (addr, multiaddr) in config.listen_addrs() {
@@ -124,7 +125,7 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
     Ok(())
 }
 
-/// Whether the machine has this address. The transports wrap the error that would say so.
+/// Whether the machine has this address. The transports hide the error that would tell.
 fn is_of_this_machine(ip: std::net::IpAddr) -> bool {
     let bound = std::net::UdpSocket::bind((ip, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
@@ -232,7 +233,7 @@ mod tests {
             }
         }
 
-        /// Whether all that is left is one connection, dialled by us or not as given.
+        /// Whether exactly one connection is left, and this side dialled it or not, as given.
         fn is_left_with(&self, dialled_by_us: bool) -> bool {
             let pending = self
                 .swarm

@@ -1,7 +1,7 @@
-//! Where the stream is cut: FastCDC v2020, 16/64/256 KiB, normalisation level 1.
+//! Cuts the stream into chunks: FastCDC v2020, 16/64/256 KiB, normalisation level 1.
 //!
-//! Boundaries are a format: other parameters, or another version of the algorithm, would share
-//! nothing with what was saved before. A golden test holds them.
+//! Boundaries are part of the format: with other parameters, or another version of the algorithm,
+//! new versions would share no chunks with old ones. A golden test fixes them.
 
 use std::mem;
 
@@ -11,7 +11,7 @@ use crate::ordered::Stopped;
 
 pub const CHUNK_MIN_LEN: usize = 16 << 10;
 pub const CHUNK_AVERAGE_LEN: usize = 64 << 10;
-/// No chunk is longer, and none that is read may claim to be.
+/// The maximum chunk length, for written and for read chunks.
 pub const CHUNK_MAX_LEN: usize = 256 << 10;
 
 /// Stream bytes that travel through the pipeline together: enough to make handing over cheap,
@@ -81,7 +81,7 @@ impl<'a> Chunker<'a> {
         Ok(())
     }
 
-    /// Ends a chunk here, whatever follows: the content on both sides is cut independently.
+    /// Ends a chunk here. The content on both sides is cut independently.
     pub(crate) fn boundary(&mut self) {
         self.cut_while(1);
     }
@@ -121,7 +121,7 @@ impl<'a> Chunker<'a> {
         self.ends.last().copied().unwrap_or(0)
     }
 
-    /// Hands on all whole chunks; what lies after the last cut leads the next buffer.
+    /// Passes on all complete chunks. The bytes after the last cut start the next buffer.
     fn flush(&mut self) -> Result<(), Stopped> {
         let cut = self.cut_len();
         let mut tail = [0; CHUNK_MAX_LEN];

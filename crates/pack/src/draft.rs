@@ -1,7 +1,7 @@
-//! A version whose chunks are all placed, but whose packs have no ids yet.
+//! A version with all chunks placed and no pack ids yet.
 //!
-//! Encoding the chunk table is the last thing that places chunks, and it needs every pack's place; so
-//! places are fixed first, and a pack that only the chunk table itself draws on comes last.
+//! Encoding the chunk table places the last chunks and needs every pack's index. So indices are fixed
+//! first, and a pack that only the chunk table uses comes last.
 
 use podsync_core::{
     ContentHash,
@@ -16,7 +16,7 @@ use crate::{
     stream::{Halt, Placer},
 };
 
-/// What is known of a state before its chunk table is written.
+/// The data of a state before its chunk table is written.
 pub(crate) struct Head {
     pub(crate) container: Container,
     pub(crate) state_len: u64,
@@ -71,7 +71,7 @@ impl Draft {
         })
     }
 
-    /// `known` and `written` are the packs that rows have named so far by where they came from.
+    /// `known` and `written` are the packs that rows have referred to so far, by their origin.
     pub(crate) fn into_saved(self, known: &[PackRef], written: &[PackRef]) -> SavedState {
         let Self {
             head,

@@ -1,7 +1,7 @@
 //! An entry: one file, folder or symlink of a state, and its row in the entry table.
 //!
-//! A decoded row is already safe to join to a folder: [`EntryName`] and [`LinkTarget`] cannot hold
-//! what would climb out of it. Order and parents are checked by whoever reads a whole table.
+//! A decoded row can be joined safely to a folder: [`EntryName`] and [`LinkTarget`] cannot leave
+//! it. The reader of a whole table checks order and parents.
 
 use std::{fmt, io};
 
@@ -35,7 +35,7 @@ pub struct Entry {
     pub mtime_ns: i64,
 }
 
-/// Permission bits that are kept: a setuid bit does not travel.
+/// The permission bits that are kept: a setuid bit is dropped.
 pub(crate) const MODE_MASK: u32 = 0o777;
 
 /// A row is: lengths of name and target, kind, mode, time, CRC-32 and length, then name and target.
@@ -91,7 +91,7 @@ impl Entry {
     /// Reads the next row; none at the end of the table.
     pub fn read(from: &mut impl io::Read) -> Result<Option<Self>, EntryError> {
         let mut head = [0; HEAD_LEN];
-        // The first byte tells an end between rows from one within a row.
+        // The first byte tells the end of the table from a cut-off row.
         if from.read(&mut head[..1])? == 0 {
             return Ok(None);
         }
@@ -147,11 +147,11 @@ pub fn decode_entry_table(mut bytes: &[u8]) -> Result<Vec<Entry>, EntryError> {
     Ok(entries)
 }
 
-/// What only the whole table shows: names ascend, and nothing lies below a file or a symlink.
+/// Checks of the whole table: names ascend, and nothing lies below a file or a symlink.
 #[derive(Debug, Default)]
 pub(crate) struct TableOrder {
     previous: Option<EntryName>,
-    /// Files and symlinks that a later name could still lie below, each a prefix of the next.
+    /// Files and symlinks that a later name could lie below, each a prefix of the next.
     leaves: Vec<EntryName>,
 }
 
@@ -196,7 +196,7 @@ impl TableOrder {
     }
 }
 
-/// Gathers a state's content hash: its entries without their times, and its chunks.
+/// Computes a state's content hash: its entries without their times, and its chunks.
 pub(crate) struct ContentHasher {
     entries: blake3::Hasher,
     row: Vec<u8>,
@@ -225,7 +225,8 @@ impl ContentHasher {
     /// `chunk_ids` is the hash over the ids of all chunks in stream order.
     pub(crate) fn finish(&self, container: &[u8], chunk_ids: &blake3::Hash) -> ContentHash {
         let mut all = self.entries.clone();
-        // A head without a name: no row is like it, so rows and what follows cannot be confused.
+        // A head without a name: no real row looks like it, so rows can't be confused with what
+        // follows.
         all.update(&[0; HEAD_LEN])
             .update(chunk_ids.as_bytes())
             .update(container);

@@ -1,4 +1,4 @@
-//! One small entry out of a version: only the chunks that it lies in are opened.
+//! Reads one small entry of a version, opening only the chunks that it needs.
 
 use podsync_core::manifest::ChunkLocation;
 
@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Version<'_> {
-    /// The bytes of the file `name`; `None` where there is no such file. One of more than `max` bytes is
-    /// refused before any of it is read.
+    /// The bytes of the file `name`. `None` if there is no such file. A file of more than `max` bytes is
+    /// refused before it is read.
     pub fn read_entry(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>, ReadError> {
         let mut begin = 0;
         for entry in self.entries()? {

@@ -9,14 +9,14 @@ use crate::{ordered::Stopped, read::ReadError, source::SourceError};
 /// A state that could not be saved.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
-    /// The state itself is in the way.
+    /// A problem of the state itself.
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(
         "the state has more than {MAX_CHUNKS} chunks (about 256 GiB), more than a version may have"
     )]
     TooLarge,
-    /// The disk: mostly full.
+    /// A problem of the disk, mostly lack of space.
     #[error("a pack cannot be written: {0}")]
     Sink(io::Error),
     #[error("a temporary file for the tables cannot be used: {0}")]
@@ -27,7 +27,7 @@ pub enum SaveError {
     Read(#[from] ReadError),
     #[error("cancelled; nothing was saved")]
     Cancelled,
-    /// Replaced by the reason that the other side gives.
+    /// Replaced by the other side's reason.
     #[error("the save stopped")]
     #[doc(hidden)]
     Stopped,

@@ -1,6 +1,8 @@
-//! Moving chunks out of packs: to keep a version in few packs, or to keep private packs private.
+//! Moves chunks between packs: to limit a version's number of packs, or to keep private packs
+//! private.
 //!
-//! A frame is opened under the old pack's key and sealed under the new one's; it is not unpacked.
+//! A frame is opened with the old pack's key and sealed with the new one's, without decompressing
+//! it.
 
 use std::{collections::HashMap, path::Path};
 
@@ -18,14 +20,14 @@ use crate::{
     writer::NEW_PACK,
 };
 
-/// A version always may draw on this many packs.
+/// A version may always use this many packs.
 const PACKS_ALLOWED: u64 = 32;
-/// And on this many times as many as its bytes would fill.
+/// It may also use this many times the packs that its bytes would fill.
 const PACKS_OVER_IDEAL: u64 = 2;
 /// Folding moves at most one part in this many of a version's sealed bytes.
 const BUDGET_PART: u64 = 20;
 
-/// Moves the chunks of the packs that are least drawn on, where a version draws on too many.
+/// If a version uses too many packs, moves the chunks of the least used ones.
 pub(crate) fn limit_packs(
     placer: &mut Placer<'_>,
     rows: &mut RowSpool,
@@ -59,7 +61,7 @@ fn choose(drawn: &[u64], new_packs: u32, new_bytes: u64) -> Vec<bool> {
     let mut folded = vec![false; drawn.len()];
     let mut moved = 0;
     for (bytes, pack) in used {
-        // What is moved fills packs of its own.
+        // Moved chunks fill packs of their own.
         if count + (moved / PACK_TARGET_LEN) <= allowed || moved + bytes > total / BUDGET_PART {
             break;
         }
@@ -79,7 +81,7 @@ pub(crate) fn move_chunks(
     spool: &Path,
 ) -> Result<(), SaveError> {
     let mut moved = RowSpool::new(spool)?;
-    // Frames moved already, and the row that says where to.
+    // Frames that were already moved, and the row with their new place.
     let mut places = HashMap::<(u32, u32), u32>::new();
     let mut mover = Mover {
         placer,
@@ -119,7 +121,7 @@ fn is_folded(folded: &[bool], row: &ChunkLocation) -> bool {
 
 struct Mover<'p, 'a> {
     placer: &'p mut Placer<'a>,
-    /// The last pack's: neighbours mostly share it.
+    /// The key of the last pack. Neighbouring rows mostly share it.
     sealer: Option<(u32, Sealer)>,
 }
 
@@ -145,7 +147,7 @@ impl Mover<'_, '_> {
             frame: chunk.frame,
             source: FrameError::Seal(seal),
         })?;
-        // The new tag takes the old one's place.
+        // The new tag replaces the old one in place.
         let writer = &mut self.placer.writer;
         let frame = 0..sealed.len();
         let moved = writer.put(chunk.id, chunk.plain_len, &mut sealed, frame);

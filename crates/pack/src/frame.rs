@@ -1,7 +1,7 @@
-//! A frame: one chunk, compressed where that shrinks it, and sealed.
+//! A frame: one chunk, sealed, and compressed if that makes it smaller.
 //!
-//! There is no flag for compression: a body as long as its chunk is the chunk itself, because a
-//! compressed body is only used where it is shorter.
+//! There is no compression flag: a body as long as its chunk is uncompressed, because a compressed
+//! body is only used if it is shorter.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::chunker::CHUNK_MAX_LEN;
 const AAD: &[u8; 14] = b"podsync pack 1";
 const LEVEL: i32 = 1;
 
-/// A frame that isn't the chunk it should be.
+/// A frame that doesn't hold the expected chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     #[error(transparent)]
@@ -44,8 +44,8 @@ impl Packer {
         })
     }
 
-    /// Appends a frame that is to be sealed, and says where it is: `chunk` compressed or as it is, and
-    /// room for the tag.
+    /// Appends an unsealed frame and returns its range: the chunk, compressed or not, and room for the
+    /// tag.
     pub(crate) fn append(
         &mut self,
         chunk: &[u8],
@@ -100,7 +100,7 @@ pub(crate) fn seal(sealer: &Sealer, index: u32, frame: &mut [u8]) {
     sealer.seal_beside(u64::from(index), &aad(index), body, tag);
 }
 
-/// Opens a sealed frame in place and returns its body: what folding seals again without unpacking.
+/// Opens a sealed frame in place and returns its body, still compressed. Folding seals that again.
 pub(crate) fn open_body<'a>(
     sealer: &Sealer,
     index: u32,

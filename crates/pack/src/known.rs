@@ -1,6 +1,6 @@
-//! Chunks that are held already and need not be sealed again.
+//! Chunks that are already stored and need not be sealed again.
 //!
-//! An index keeps sixteen bytes a chunk in memory; the rows themselves lie in an unlinked file.
+//! An index takes sixteen bytes a chunk in memory; the rows are in an unlinked file.
 
 use std::{collections::HashMap, io, path::Path};
 
@@ -14,17 +14,17 @@ use crate::{
     spool::RowSpool,
 };
 
-/// Chunks that a new version may draw on.
+/// Chunks that a new version may reuse.
 pub trait KnownChunks: Sync {
-    /// The packs that chunks lie in, the parent's first and in its order: those that stay in use keep
-    /// their places, and an unchanged table stays the same bytes.
+    /// The packs of these chunks, the parent's first and in its order. Packs in use keep their index,
+    /// so that an unchanged table stays the same bytes.
     fn packs(&self) -> &[PackRef];
 
     /// Where a chunk lies; [`ChunkLocation::pack`] indexes [`Self::packs`].
     fn locate(&self, id: &ChunkId) -> io::Result<Option<ChunkLocation>>;
 }
 
-/// What a save builds on.
+/// The base of a save: earlier chunks to reuse.
 #[derive(Clone, Copy)]
 pub struct Base<'a> {
     pub chunks: &'a dyn KnownChunks,
@@ -67,8 +67,8 @@ pub struct ChunkIndex {
 }
 
 impl ChunkIndex {
-    /// Indexes `versions`; all that they need of their packs must be held. The first is the parent.
-    /// `spool` is a folder for an unlinked file.
+    /// Indexes `versions`, the parent first. All units that they need must be held. `spool` is a
+    /// folder for an unlinked file.
     pub fn new(
         versions: &[&Manifest],
         packs: &dyn PackReader,
@@ -141,7 +141,7 @@ impl KnownChunks for ChunkIndex {
     }
 }
 
-/// Enough of an id to find its row; whoever finds a row compares the whole id.
+/// A prefix of the id to find its row. Compare the whole id of the row found.
 pub(crate) fn prefix(id: &ChunkId) -> u64 {
     u64::from_le_bytes(id.as_bytes()[..8].try_into().expect("eight bytes"))
 }

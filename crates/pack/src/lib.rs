@@ -44,7 +44,7 @@ pub use rebuild::{Keep, RebuildError};
 pub use rewrite::rewrite;
 pub use save::{SaveOptions, save};
 pub use saved::{SaveStats, Saved, SavedState};
-pub use source::{Source, SourceError};
+pub use source::{Source, SourceError, folder_len, secret_in};
 pub use trailer::{MAX_FRAMES, TrailerError, TrailerRow, decode_trailer, read_trailer};
 pub use writer::PackSink;
 pub use zip::directory::{Directory, DirectoryError, Member, Method};

@@ -1,7 +1,7 @@
 //! Names within a state: relative, `/`-separated, and unable to climb out of their folder.
 //!
-//! The same rule holds on the way in (a zip's members) and on the way out (a teammate's table), and
-//! it refuses what would climb on any system, not only on this one.
+//! The same rule applies to input (a zip's members) and to output (a teammate's table). It refuses
+//! names that would leave the folder on any system, not only on this one.
 
 use std::{borrow::Borrow, fmt};
 
@@ -43,7 +43,7 @@ impl EntryName {
         &self.0
     }
 
-    /// How many folders it lies in.
+    /// The number of folders above it.
     pub(crate) fn depth(&self) -> usize {
         self.0.matches('/').count()
     }
@@ -76,7 +76,7 @@ fn check(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Where a symlink points: relative, and never out of the state's folder.
+/// The target of a symlink: relative, and inside the state's folder.
 ///
 /// `..` is allowed only in front. Folders above an entry are real ones, so leading `..` climb as far
 /// as they seem to; behind another symlink a `..` could climb further.

@@ -1,8 +1,9 @@
-//! What a version needs of its packs: first for its tables and, once those can be read, for its chunks.
+//! The parts of packs that a version needs: first for its tables, then, once those can be read, for its
+//! chunks.
 //!
-//! It is counted in units, not in chunks: a member offers whole units only, so whoever has fetched what
-//! a version needs can hand all of it on. A chunk that is known from another pack spares nothing here,
-//! for a rebuild reads the packs that the version names.
+//! They are counted in units, not in chunks: members offer whole units only, so a device that has
+//! fetched a version can provide all of it. A chunk known from another pack saves nothing here, since a
+//! rebuild reads the packs that the version names.
 
 use podsync_core::{
     manifest::{ChunkLocation, Manifest},
@@ -14,7 +15,7 @@ use crate::read::{ReadError, Version, check_row};
 /// Units of each of [`Manifest::packs`], in their order.
 pub type NeededUnits = Vec<Units>;
 
-/// What must be held before the tables can be read.
+/// The units needed to read the tables.
 pub fn table_units(manifest: &Manifest) -> Result<NeededUnits, ReadError> {
     let mut needed = vec![Units::NONE; manifest.packs.len()];
     for table in [&manifest.entries, &manifest.chunks] {
@@ -26,7 +27,7 @@ pub fn table_units(manifest: &Manifest) -> Result<NeededUnits, ReadError> {
 }
 
 impl Version<'_> {
-    /// What must be held before the state can be rebuilt, tables included. Those must be held already.
+    /// The units needed to rebuild the state, tables included. The tables' units must be held already.
     pub fn needed_units(&self) -> Result<NeededUnits, ReadError> {
         let mut needed = table_units(self.manifest)?;
         for chunk in self.chunks()? {

@@ -1,8 +1,8 @@
 //! The pool behind saving and rebuilding: one thread produces jobs, several work on them, and the
 //! caller's thread takes the results in the order of the jobs.
 //!
-//! Both queues are bounded, so a slow end holds the other one back instead of filling memory. When
-//! one side stops, the others notice at their next hand-over; nothing waits for ever.
+//! Both queues are bounded, so a slow side delays the others instead of filling memory. If one side
+//! stops, the others notice at their next hand-over; nothing waits for ever.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ pub(crate) const MAX_WORKERS: usize = 8;
 /// Jobs that wait for a worker, and results that wait for their turn, for each worker.
 const QUEUED_PER_WORKER: usize = 2;
 
-/// The other side has stopped, and says itself why.
+/// The other side has stopped and reports the reason itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 

@@ -1,6 +1,6 @@
-//! How far a save or a rebuild is, for who watches it.
+//! Progress of a save or a rebuild.
 
-/// What is told while a save or a rebuild runs, and asked of whoever watches.
+/// Receives the progress of a save or a rebuild, and may cancel it.
 pub trait Progress: Sync {
     /// This many more bytes of the state, or of its tables, are done.
     fn advanced(&self, bytes: u64);
@@ -11,7 +11,7 @@ pub trait Progress: Sync {
     }
 }
 
-/// Nobody watches.
+/// Ignores progress.
 impl Progress for () {
     fn advanced(&self, _: u64) {}
 }

@@ -1,7 +1,7 @@
 //! Reading a version: chunks out of packs, and the tables that are themselves chunks.
 //!
-//! What a manifest says is signed but not therefore true: rows are checked against their packs, and
-//! every chunk against its id, before anything is made of them.
+//! A manifest is signed but may still be wrong: rows are checked against their packs, and chunks
+//! against their ids, before use.
 
 use std::io::{self, Read};
 
@@ -17,7 +17,7 @@ use crate::{
     frame::{self, FrameError, Unpacker},
 };
 
-/// Where sealed packs lie.
+/// Access to sealed packs.
 pub trait PackReader: Sync {
     /// Fills `into` with the pack's bytes from `offset` on.
     fn read(&self, pack: &PackRef, offset: u64, into: &mut [u8]) -> io::Result<()>;
@@ -26,17 +26,17 @@ pub trait PackReader: Sync {
 /// A version that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The store's own trouble, or bytes that were never fetched.
+    /// The store failed, or the bytes were never fetched.
     #[error("pack {} cannot be read: {source}", pack.short())]
     Pack { pack: BlobId, source: io::Error },
-    /// The bytes are not what they were, or were sealed wrongly.
+    /// The bytes are damaged, or were sealed wrongly.
     #[error("pack {}, frame {frame}: {source}", pack.short())]
     Damaged {
         pack: BlobId,
         frame: u32,
         source: FrameError,
     },
-    /// No fetching helps: the publisher wrote it so.
+    /// The publisher wrote an invalid version. Fetching again does not help.
     #[error("the version is not sound: {0}")]
     Manifest(#[from] ManifestError),
     #[error("the version is not sound: {0}")]
@@ -53,8 +53,9 @@ impl ReadError {
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Pack { .. } => "pull the version again",
-            Self::Damaged { .. } => "pull the version again",
+            Self::Pack { .. } | Self::Damaged { .. } => {
+                "`podsync verify --repair` fetches what is damaged on this disk again"
+            }
             Self::Manifest(..) => "ask its publisher to save it again",
             Self::Entries(..) => "ask its publisher to save it again",
             Self::Unsound(..) => "ask its publisher to save it again",
@@ -64,7 +65,7 @@ impl ReadError {
     }
 }
 
-/// A version's manifest and where its packs lie: all that is read begins here.
+/// A version's manifest and its packs: the start of every read.
 #[derive(Clone, Copy)]
 pub struct Version<'a> {
     pub manifest: &'a Manifest,
@@ -196,7 +197,7 @@ impl Read for TableReader<'_> {
     }
 }
 
-/// A [`TableReader`]'s errors travel through `io::Error`; here they come out again.
+/// Unwraps a [`TableReader`]'s errors, which pass through `io::Error`.
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         match error.downcast::<ReadError>() {

@@ -1,7 +1,7 @@
-//! The same state out of other packs: what sharing a private version needs.
+//! Rewrites a version into other packs: needed to share a private version.
 //!
-//! Chunks that lie in the packs to leave are sealed anew in new packs and the chunk table is written
-//! again. Entries and content are untouched, and all that lies in other packs stays there.
+//! Chunks in the packs to leave are sealed again in new packs, and the chunk table is rewritten.
+//! Entries, content and all other packs stay the same.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,7 +27,7 @@ use crate::{
     writer::PackSink,
 };
 
-/// Writes `version` again without the packs in `leave`.
+/// Rewrites `version` without the packs in `leave`.
 pub fn rewrite(
     version: Version<'_>,
     leave: &BTreeSet<BlobId>,

@@ -1,4 +1,4 @@
-//! A state's chunk rows while it is saved: spooled, and searchable for chunks that come up again.
+//! A state's chunk rows during a save: spooled, and searchable for repeated chunks.
 
 use std::{collections::HashMap, io, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     error::SaveError, known::prefix, spool::RowSpool, stream::ChunkRows, writer::NEW_PACK,
 };
 
-/// New chunks that are remembered for their repetition; later ones are stored again if they repeat.
+/// The most new chunks to remember for deduplication. Later ones are stored again if they repeat.
 const MAX_SEEN: usize = 1 << 20;
 
 pub(crate) struct StateRows {
@@ -50,7 +50,7 @@ impl ChunkRows for StateRows {
         if row == MAX_CHUNKS {
             return Err(SaveError::TooLarge);
         }
-        // Known chunks are found again where they were found first.
+        // Known chunks are found through the index.
         if location.pack & NEW_PACK != 0 && self.seen.len() < MAX_SEEN {
             let row = u32::try_from(row).expect("MAX_CHUNKS is far below 2^32");
             self.seen.entry(prefix(&location.id)).or_insert(row);

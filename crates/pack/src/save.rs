@@ -1,7 +1,7 @@
 //! Saving: a source becomes entries, chunks, packs and tables.
 //!
-//! The chunk table cannot be encoded while the state streams by: where a pack stands in the version's
-//! list is known only once all chunks are placed. So rows are spooled and the tables follow the state.
+//! The chunk table can't be encoded while the state streams through: a pack's index in the version is
+//! known only once all chunks are placed. So rows are spooled, and the tables follow the state.
 
 use std::{
     fs::File,
@@ -31,9 +31,9 @@ use crate::{
 pub struct SaveOptions<'a> {
     /// A folder for unlinked temporary files: the tables while they grow.
     pub spool: &'a Path,
-    /// Where the state turns out to be this, no tables are written and nothing is saved.
+    /// If the state has this hash, no tables are written and nothing is saved.
     pub unless: Option<ContentHash>,
-    /// Whether a state with podsync's own secrets in it is saved all the same.
+    /// Whether to save a state that contains podsync's own secrets.
     pub allow_secrets: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What comes of a save: the version's parts, and figures.
+//! The result of a save: the version's parts, and figures.
 
 use podsync_core::{
     BlobId, ContentHash,
@@ -13,7 +13,7 @@ pub enum Saved {
     Unchanged(SaveStats),
 }
 
-/// What a manifest needs to know of a saved state.
+/// A saved state, as a manifest describes it.
 #[derive(Debug, Clone)]
 pub struct SavedState {
     pub container: Container,
@@ -22,9 +22,9 @@ pub struct SavedState {
     pub content: ContentHash,
     pub entries: Table,
     pub chunks: Table,
-    /// All packs that the version draws on.
+    /// All packs of the version.
     pub packs: Vec<PackRef>,
-    /// Those of them that this save wrote.
+    /// The packs that this save wrote.
     pub written: Vec<BlobId>,
     pub stats: SaveStats,
 }
@@ -33,7 +33,7 @@ pub struct SavedState {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SaveStats {
     pub chunks_new: u64,
-    /// Chunks that lay in a known pack, or came up a second time.
+    /// Chunks that were in a known pack or repeated.
     pub chunks_reused: u64,
     /// Plain bytes in all.
     pub plain: u64,

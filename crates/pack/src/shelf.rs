@@ -1,15 +1,15 @@
-//! Buffers that are used again: memory taken from the system anew for each batch costs as much as hashing it.
+//! Reuses buffers: allocating memory anew for each batch costs as much as hashing it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Buffers that are kept for the next batches: about as many as are under way.
+/// The most spare buffers: about as many as are in use.
 const LEN: usize = 16;
 
 #[derive(Default)]
 pub(crate) struct Shelf(Mutex<Vec<Vec<u8>>>);
 
 impl Shelf {
-    /// A buffer with whatever its last user left in it, or an empty one.
+    /// A spare buffer with old content, or an empty one.
     pub(crate) fn take(&self) -> Vec<u8> {
         self.buffers().pop().unwrap_or_default()
     }

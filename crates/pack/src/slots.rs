@@ -1,14 +1,14 @@
-//! Which pack stands where in a version's list.
+//! Assigns each pack its index in a version's list.
 //!
-//! While chunks are placed, a row names its pack by where it came from: an index into the known packs,
-//! or [`NEW_PACK`] and a count. Here each gets its place: the parent's packs keep theirs while they are
-//! used, so that rows about unchanged chunks stay the same bytes, and new packs fill the gaps.
+//! During placement a row names its pack by origin: an index into the known packs, or [`NEW_PACK`] plus
+//! a count. Here each gets its final index. The parent's packs in use keep theirs, so that rows of
+//! unchanged chunks stay the same bytes, and new packs fill the gaps.
 
 use podsync_core::manifest::PackRef;
 
 use crate::writer::NEW_PACK;
 
-/// A pack as rows name it before places are given.
+/// A pack's origin, as rows name it before indices are assigned.
 type Origin = u32;
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Slots {
             known: vec![None; known_used.len()],
             ..Self::default()
         };
-        // The last packs move into the gaps that are left.
+        // The last packs move into the remaining gaps.
         let mut at = 0;
         while at < list.len() {
             match list[at] {
@@ -55,7 +55,7 @@ impl Slots {
         slots
     }
 
-    /// The place of a pack; one that appears only now comes last.
+    /// The index of a pack. A new one comes last.
     pub(crate) fn of(&mut self, origin: Origin) -> u32 {
         match self.entry(origin) {
             Some(slot) => *slot,
@@ -63,7 +63,7 @@ impl Slots {
         }
     }
 
-    /// The packs in their places.
+    /// The packs in order of their indices.
     pub(crate) fn into_packs(self, known: &[PackRef], new: &[PackRef]) -> Vec<PackRef> {
         let pack = |origin: &Origin| match origin & NEW_PACK {
             0 => known[*origin as usize].clone(),

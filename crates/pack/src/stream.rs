@@ -16,9 +16,9 @@ use crate::{
     writer::PackWriter,
 };
 
-/// Why a producer ended early.
+/// Why the producer stopped early.
 pub(crate) enum Halt<E> {
-    /// The pipeline stopped, and says why itself.
+    /// The pipeline stopped and reports the reason itself.
     Stopped,
     Failed(E),
 }
@@ -54,7 +54,7 @@ struct PreparedBatch {
     frames: Vec<u8>,
 }
 
-/// Places chunks: known ones where they lie, new ones in the pack being written.
+/// Places chunks: known ones at their old place, new ones in the current pack.
 pub(crate) struct Placer<'a> {
     pub(crate) base: Base<'a>,
     pub(crate) writer: PackWriter<'a>,
@@ -107,7 +107,7 @@ impl<'a> Placer<'a> {
                 let mut frames = shelf.take();
                 frames.clear();
                 let prepared = prepare(packer, base, &batch, frames);
-                // Where enough of them wait this one goes.
+                // If there are enough spare buffers, drop this one.
                 let _ = spent.try_send(batch.bytes);
                 prepared
             },

@@ -1,4 +1,4 @@
-//! A pack's end: the table of its frames, which makes it readable without any manifest.
+//! The end of a pack: the table of its frames, which makes the pack readable without a manifest.
 //!
 //! A pack is `frames || sealed table || sealed footer`, and no byte of it is in the clear. The footer
 //! has a fixed length and says how many frames there are; all else follows from that.
@@ -33,7 +33,7 @@ pub struct TrailerRow {
     pub plain_len: u32,
 }
 
-/// A pack whose end isn't what podsync writes.
+/// A pack with an invalid end.
 #[derive(Debug, thiserror::Error)]
 pub enum TrailerError {
     #[error("the pack cannot be read: {0}")]

@@ -1,7 +1,7 @@
-//! Writing packs: frames are sealed on the caller's thread, hashed and stored on a second.
+//! Writes packs: frames are sealed on the caller's thread, then hashed and stored on a second.
 //!
-//! A pack's id exists only when its last byte is hashed. Until [`crate::save`] knows where every pack
-//! stands in the version's list, a new pack is named by [`NEW_PACK`] and the order of its making.
+//! A pack's id is its hash, known after the last byte. Until [`crate::save`] knows every pack's index
+//! in the version, a new pack is named by [`NEW_PACK`] and a count.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ use crate::{
     trailer::{self, MAX_FRAMES, TrailerRow},
 };
 
-/// Takes packs as they are made.
+/// Receives packs as they are made.
 pub trait PackSink: Send {
     /// An empty file for the next pack. Its bytes are written from the start to the end, once.
     fn create(&mut self) -> io::Result<File>;
@@ -37,11 +37,11 @@ pub trait PackSink: Send {
     /// A file that is created and never finished belongs to a save that failed or found nothing new.
     fn finish(&mut self, file: File, pack: &PackRef) -> io::Result<()>;
 
-    /// No more packs come. Where this returns `Ok` all that were finished are durable.
+    /// Called after the last pack. When it returns `Ok`, all finished packs are durable.
     fn settle(&mut self) -> io::Result<()>;
 }
 
-/// Marks a pack index that counts this save's own packs instead of a list's.
+/// Marks a pack index as a count of this save's own packs.
 pub(crate) const NEW_PACK: u32 = 1 << 31;
 
 /// Batches that wait for the disk, of 2 MiB at most: enough to go on while a pack is synced.
@@ -66,7 +66,7 @@ pub(crate) struct PackWriter<'a> {
     entropy: &'a mut dyn FnMut() -> [u8; 32],
     batches: SyncSender<Batch>,
     shelf: Arc<Shelf>,
-    /// What became of the batch at hand.
+    /// The steps for the current batch.
     steps: Vec<Step>,
     open: Option<OpenPack>,
     begun: u32,
@@ -171,7 +171,7 @@ impl PackWriter<'_> {
         }
     }
 
-    /// Hands a batch on whose frames were put. `Stopped`: the storing side failed.
+    /// Passes on a batch after its frames were put. `Stopped`: the storing side failed.
     pub(crate) fn hand_on(&mut self, frames: Vec<u8>) -> Result<(), Stopped> {
         let steps = mem::take(&mut self.steps);
         let batch = Batch { frames, steps };
@@ -192,8 +192,8 @@ impl PackWriter<'_> {
 }
 
 impl PackStorer {
-    /// Stores what comes and returns the packs in the order they were begun. A pack that isn't ended
-    /// when the writer goes away is left unfinished.
+    /// Stores the batches, and returns the packs in the order they were begun. A pack without an end
+    /// when the writer is dropped stays unfinished.
     pub(crate) fn run(self, sink: &mut dyn PackSink) -> io::Result<Vec<PackRef>> {
         let mut packs = Vec::new();
         let mut open: Option<StoredPack> = None;

@@ -1,12 +1,12 @@
 //! The page's files as Vite built them from `web`, inside the program.
 //!
-//! `dist` is committed, so that building podsync needs no Node. A test tells when it is older than its sources.
+//! `dist` is committed, so that building podsync needs no Node. A test fails if it is older than its sources.
 
 use std::borrow::Cow;
 
 use rust_embed::RustEmbed;
 
-/// The hash of the sources that `dist` was built from. For the test alone: it is never served.
+/// The file with the hash of the sources that `dist` was built from. Only the test reads it; it is never served.
 const SOURCES: &str = "sources.sha256";
 
 #[derive(RustEmbed)]
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(&built).trim(),
             hash_of_sources(&web),
-            "crates/page/dist is old: run `npm ci && npm run build` in crates/page/web"
+            "crates/page/dist is old: run `npm install && npm run build` in crates/page/web"
         );
     }
 

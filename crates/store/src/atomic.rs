@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all.
+//! Writes files completely or not at all.
 //!
 //! A rename alone is not durable: the file is synced before it and the folder after it.
 
@@ -16,7 +16,7 @@ use crate::StoreError;
 /// How unfinished files are named; [`sweep`] removes what a crash left of them.
 pub(crate) const PREFIX: &str = ".unfinished-";
 
-/// Puts `bytes` at `path` in place of what is there, durably.
+/// Replaces the file at `path` with `bytes`, durably.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StoreError> {
     let failed = |source| StoreError::io("write", path, bytes.len() as u64, source);
     let folder = folder_of(path);
@@ -34,13 +34,13 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     sync_folder(folder)
 }
 
-/// Makes names that were added to or taken from `folder` durable.
+/// Syncs a folder, so that added and removed names are durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Removes the files in `folder` whose names podsync gave to what is unfinished. Others stay, and so do folders and
-/// links of such a name: podsync makes none.
+/// Removes podsync's unfinished files in `folder`. Others stay, and so do folders and links with such a name:
+/// podsync makes none.
 pub(crate) fn sweep(folder: &Path, is_ours: impl Fn(&str) -> bool) -> io::Result<()> {
     for entry in folder.read_dir()? {
         let entry = entry?;

@@ -1,8 +1,9 @@
-//! Packs and sealed manifests on disk: iroh-blobs' store, and what it leaves to its user.
+//! Packs and sealed manifests on disk: iroh-blobs' store, plus the durability and pinning that it
+//! lacks.
 //!
-//! iroh-blobs syncs nothing when a blob arrives, so "held" is our own word: units of a blob are held
-//! once their bytes and names were synced and [`Holdings`] say so. Its garbage collection deletes
-//! whatever nobody names, at any time: bytes that the catalog doesn't name yet need a [`Pin`],
+//! iroh-blobs syncs nothing when a blob arrives. So podsync tracks which units are *held*: their
+//! bytes and names were synced, and [`Holdings`] records it. The store's garbage collection may
+//! delete unreferenced blobs at any time, so bytes that the catalog doesn't name yet need a [`Pin`],
 //! downloads included.
 
 mod folders;
@@ -19,6 +20,7 @@ use std::{
     fs,
     future::Future,
     io,
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{
         Arc,
@@ -28,7 +30,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use iroh_blobs::{
     BlobFormat, Hash,
     api::{
@@ -51,13 +53,19 @@ pub use self::{
     reader::BlobReader,
 };
 use self::{folders::Folders, pin::Pins, sweep::Sweeper};
-use crate::{Holding, Home, StoreError, holdings::Holdings, home::close_all};
+use crate::{
+    Holding, Home, Remedy, StoreError, database::Database, holdings::Holdings, home::close_all,
+    write_atomic,
+};
 
 /// How long closing waits for blobs in use.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
-/// What opening the store writes at most, before anything is asked of it.
+/// The most bytes that opening the store writes.
 const OPENING_LEN: u64 = 2 << 20;
+
+/// The store's own database, in its folder.
+const RECORDS: &str = "blobs.db";
 
 /// The blobs of a home. Clones share them.
 #[derive(Debug, Clone)]
@@ -67,19 +75,34 @@ pub struct Blobs {
     folders: Arc<Folders>,
     pins: Pins,
     sweeper: Sweeper,
-    /// The store, once shut down, leaves some calls without an answer: they are refused here.
+    /// Set at shutdown: calls are refused then, since the store would leave some without an answer.
     closed: Arc<AtomicBool>,
     home: Home,
 }
 
 impl Blobs {
-    /// Opens the blobs, sweeps what a crash left, and mends what it left behind half known.
+    /// Opens the blobs, removes leftovers of a crash, and repairs incomplete records.
     pub async fn open(home: &Home) -> Result<Self, StoreError> {
+        let opened = Self::open_sound(home).await;
+        let Err(StoreError::Io { .. } | StoreError::Closed) = &opened else {
+            return opened;
+        };
+        // The store reports damage to its records only as text, or by ending.
+        match Self::examine_records(home) {
+            Err(damage @ StoreError::Damaged { .. }) => Err(damage),
+            _ => opened,
+        }
+    }
+
+    async fn open_sound(home: &Home) -> Result<Self, StoreError> {
         let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
-        let records = root.join("blobs.db");
-        recovery::refuse_empty(&records)?;
+        let records = root.join(RECORDS);
+        if records.exists() {
+            let path = records.clone();
+            blocking(move || Database::try_open(&path, Remedy::Blobs)).await?;
+        }
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
@@ -89,18 +112,17 @@ impl Blobs {
             inline_max: options.inline.max_data_inlined,
         });
         folders.sweep_unfinished()?;
-        let store = FsStore::load_with_opts(records.clone(), options)
-            .await
-            .map_err(|e| {
-                // The store says it in words only.
-                let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
-                let e = match full {
-                    true => io::ErrorKind::StorageFull.into(),
-                    false => io::Error::other(e.to_string()),
-                };
-                recovery::why_unopened(&records)
-                    .unwrap_or_else(|| StoreError::io("open", &root, OPENING_LEN, e))
-            })?;
+        // It panics on some damage.
+        let loaded = AssertUnwindSafe(FsStore::load_with_opts(records, options)).catch_unwind();
+        let store = loaded.await.map_err(|_| StoreError::Closed)?.map_err(|e| {
+            // The store reports this only as text.
+            let full = crate::free_bytes(&root).is_ok_and(|free| free < OPENING_LEN);
+            let e = match full {
+                true => io::ErrorKind::StorageFull.into(),
+                false => io::Error::other(e.to_string()),
+            };
+            StoreError::io("open", &root, OPENING_LEN, e)
+        })?;
         let blobs = Self {
             store,
             holdings,
@@ -110,7 +132,8 @@ impl Blobs {
             closed: Arc::default(),
             home: home.clone(),
         };
-        // The store makes files as the process is told to; what is still in part is closed at the next start.
+        // The store makes files with the process's umask. Close them to others; files of unfinished blobs
+        // follow at the next start.
         close_all(&root)?;
         blobs.refer_to_packs().await?;
         if unnoted {
@@ -120,10 +143,19 @@ impl Blobs {
         Ok(blobs)
     }
 
-    /// Reads all of what is noted about a home's blobs, which nobody has open.
+    /// Reads and checks all records about a home's blobs, which must not be open.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
-        recovery::refuse_empty(&home.root().join("blobs/blobs.db"))?;
+        Self::examine_records(home)?;
         Holdings::examine(home)
+    }
+
+    /// Reads all of the store's own database.
+    fn examine_records(home: &Home) -> Result<(), StoreError> {
+        let records = home.root().join("blobs").join(RECORDS);
+        match records.exists() {
+            true => Database::examine(&records, Remedy::Blobs),
+            false => Ok(()),
+        }
     }
 
     /// The store itself, for serving and fetching. Pin what you fetch.
@@ -141,9 +173,9 @@ impl Blobs {
         PackWriter::new(&self.home)
     }
 
-    /// Makes a finished pack a blob that is held. Its bytes are neither copied nor moved to another
-    /// filesystem; the store hashes them once to build the tree that peers verify by, and so checks
-    /// `expected`.
+    /// Turns a finished pack into a held blob. Its bytes are neither copied nor moved to another
+    /// filesystem. The store hashes them once for the tree that peers verify with, which also
+    /// checks `expected`.
     pub async fn adopt(&self, file: PackFile, expected: BlobId) -> Result<Pin, StoreError> {
         self.refuse_closed()?;
         let pin = self.pins.pin(expected).await;
@@ -177,7 +209,7 @@ impl Blobs {
         Ok((id, pin))
     }
 
-    /// Syncs what has arrived of a blob of `len` bytes, all or parts, and returns what is held now.
+    /// Syncs what has arrived of a blob of `len` bytes, and returns the units held now.
     pub async fn mark_held(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let units = self.arrived(id, len).await?;
         if units.is_empty() {
@@ -194,9 +226,9 @@ impl Blobs {
         Ok(units)
     }
 
-    /// A range of a download has arrived. A blob that it completes is held from now on. Of one that is
-    /// still in part the store writes down how far it is, so that a restart after a crash finds the
-    /// bytes; they are not synced, and a loss of power may take them.
+    /// Notes that a range of a download has arrived. A blob that it completes is held from now on. For
+    /// a partial blob the store records its extent, so that a restart after a crash finds the bytes.
+    /// They are not synced, so a power failure may lose them.
     pub async fn note_arrival(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
         if matches!(self.status(id).await?, BlobStatus::Complete { .. }) {
             return self.mark_held(id, len).await.map(drop);
@@ -204,14 +236,15 @@ impl Blobs {
         self.write_down(0).await
     }
 
-    /// What is held of a blob; none where nothing is.
+    /// What is held of a blob. None if nothing is.
     pub fn held(&self, id: BlobId) -> Result<Option<Holding>, StoreError> {
         self.refuse_closed()?;
         self.holdings.get(&id)
     }
 
-    /// What is here of a blob of `len` bytes: what is held, and what an earlier download left. Nobody
-    /// synced that, or it was doubted, so it is checked first; a blob that fails is given up whole.
+    /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
+    /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
+    /// that fails is mended if there is a good copy, and deleted otherwise.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
@@ -219,6 +252,9 @@ impl Blobs {
         match self.check(id, Holding { len, units: left }).await {
             Ok(()) => Ok(held | left),
             Err(StoreError::Corrupt { .. }) => {
+                if self.mend(id, len).await? {
+                    return Ok(Units::whole(len));
+                }
                 tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
                 self.evict(id).await?;
                 Ok(Units::NONE)
@@ -227,14 +263,33 @@ impl Blobs {
         }
     }
 
-    /// A blob's bytes turned out to be damaged: it isn't held any more. They stay where they are, and
-    /// are checked before they count again.
+    /// Marks a damaged blob as no longer held. Its bytes stay, and are checked before they count
+    /// again.
     pub async fn doubt(&self, id: BlobId) -> Result<(), StoreError> {
         self.refuse_closed()?;
         self.delete(BTreeSet::from([id])).await
     }
 
-    /// What is here of a blob of `len` bytes, held or just arrived.
+    /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
+    /// first. False if there is no such file, or no good copy.
+    pub async fn mend(&self, id: BlobId, len: u64) -> Result<bool, StoreError> {
+        self.refuse_closed()?;
+        let path = self.folders.pack(&id);
+        if len > self.folders.inline_max || !path.exists() {
+            return Ok(false);
+        }
+        let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
+            return Ok(false);
+        };
+        if BlobId::of(&bytes) != id {
+            return Ok(false);
+        }
+        blocking(move || write_atomic(&path, &bytes, 0o600)).await?;
+        self.mark_held(id, len).await?;
+        Ok(true)
+    }
+
+    /// The units of a blob of `len` bytes that are here, held or just arrived.
     async fn arrived(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         if let Some(holding) = self.held(id)?
             && holding.is_whole()
@@ -247,8 +302,8 @@ impl Blobs {
         Ok(ranges::arrived(&bitfield, len))
     }
 
-    /// Opens a blob, held in full or in part, for many reads. The bytes are as they lie on the disk:
-    /// whoever opens seals notices damage; for anything else [`Blobs::verify`] first.
+    /// Opens a held blob, complete or partial, for many reads. The bytes come unchecked from disk:
+    /// opening a seal detects damage; for other uses call [`Blobs::verify`] first.
     pub async fn reader(&self, id: BlobId) -> Result<BlobReader, StoreError> {
         let Some(holding) = self.held(id)? else {
             return Err(StoreError::NotHeld { id });
@@ -257,7 +312,7 @@ impl Blobs {
         if let Some(reader) = blocking(move || folders.open(&id, holding)).await? {
             return Ok(reader);
         }
-        // Small blobs lie in the store's own database.
+        // Small blobs are in the store's own database.
         let bytes = self
             .store
             .get_bytes(hash(id))
@@ -266,8 +321,8 @@ impl Blobs {
         Ok(BlobReader::memory(id, bytes))
     }
 
-    /// The files of a blob that is held whole, past the store. They are as they lie on the disk, and it blocks.
-    /// None where it is small, or here in part.
+    /// The files of a completely held blob, for reads without the store. The bytes are unchecked. It blocks.
+    /// None for small or partial blobs.
     pub fn files(&self, id: BlobId) -> Option<BlobFiles> {
         let holding = self.held(id).ok()??;
         match holding.is_whole() {
@@ -304,7 +359,6 @@ impl Blobs {
     }
 
     /// Deletes every blob that is neither pinned nor named by `live`, and returns what it deleted.
-    ///
     /// `live` runs while pins are being watched, so a blob may go from a pin to the catalog at any
     /// time; it must not wait for a new pin. An error of `live` deletes nothing.
     pub async fn collect<F, E>(&self, live: impl FnOnce() -> F) -> Result<BTreeSet<BlobId>, E>
@@ -319,8 +373,7 @@ impl Blobs {
         let _sweep = self.pins.begin_sweep();
         live.extend(watch.seen());
 
-        let mut there = self.listed().await?;
-        there.extend(self.folders.packs_there()?);
+        let there = self.all().await?;
         let dead: BTreeSet<BlobId> = there.difference(&live).copied().collect();
         self.delete(dead.clone()).await?;
         turn.sweep(&self.store, live.into_iter().map(hash).collect())
@@ -329,13 +382,20 @@ impl Blobs {
         Ok(dead)
     }
 
-    /// Closes the store; what was downloaded of unfinished blobs is kept. Nothing works afterwards.
+    /// Every blob of which anything is here, held or not.
+    pub async fn all(&self) -> Result<BTreeSet<BlobId>, StoreError> {
+        let mut there = self.listed().await?;
+        there.extend(self.folders.packs_there()?);
+        Ok(there)
+    }
+
+    /// Closes the store and keeps unfinished downloads. Later calls fail.
     pub async fn shutdown(&self) -> Result<(), StoreError> {
         let _turn = self.sweeper.turn().await;
         self.refuse_closed()?;
         self.closed.store(true, Ordering::Release);
-        // Idle blobs have written down how much of them is here. One in use may never become idle;
-        // the next start then finds out by hashing.
+        // Idle blobs have recorded their extent. One in use may never become idle; the next start
+        // then finds its extent by hashing.
         let _ = tokio::time::timeout(IDLE_GRACE, self.store.wait_idle()).await;
         self.store.shutdown().await.map_err(|_| StoreError::Closed)
     }
@@ -386,10 +446,14 @@ impl Blobs {
                 EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
             }
         }
-        if found == units.byte_len(len) {
-            Ok(())
-        } else {
-            Err(StoreError::Corrupt { id })
+        if found != units.byte_len(len) {
+            return Err(StoreError::Corrupt { id });
+        }
+        // Of a small pack the store has checked the copy in its database, and readers use the file.
+        let folders = self.folders.clone();
+        match len <= folders.inline_max {
+            true => blocking(move || folders.check_small_pack(id)).await,
+            false => Ok(()),
         }
     }
 
@@ -398,8 +462,7 @@ impl Blobs {
         blocking(move || holdings.add(&id, holding)).await
     }
 
-    /// Has the store commit what it knows of its blobs: an answer comes after the commit of everything
-    /// before it.
+    /// Makes the store commit its records: it answers only after committing everything before.
     async fn write_down(&self, len: u64) -> Result<(), StoreError> {
         let written = self.store.sync_db().await;
         written.map_err(|e| self.failed("sync", len, e))
@@ -418,7 +481,7 @@ impl Blobs {
             .collect())
     }
 
-    /// Gives blobs up: before their bytes go, so that nothing is counted on that isn't there.
+    /// Deletes blobs. Their holdings go before their bytes, so that no record claims missing bytes.
     async fn delete(&self, dead: BTreeSet<BlobId>) -> Result<(), StoreError> {
         let holdings = self.holdings.clone();
         blocking(move || holdings.remove(&dead)).await
@@ -441,7 +504,7 @@ fn hash(id: BlobId) -> Hash {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    // It fails only where the runtime is going away.
+    // It fails only if the runtime is shutting down.
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| StoreError::Closed)?

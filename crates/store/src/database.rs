@@ -1,19 +1,20 @@
 //! A redb file that survives a full disk.
 //!
-//! After one failed write redb refuses all later ones, so that nothing is built on a state that
-//! isn't on disk: the file is closed and opened again before the next one. While a row iterator is
-//! alive it can't be closed, and writes go on failing until that iterator is dropped.
+//! After a failed write redb refuses all later ones, since nothing may build on a state that isn't
+//! on disk. So the file is closed and reopened before the next write. An open row iterator prevents
+//! that, and writes fail until it is dropped.
 //!
-//! A file is made aside with its tables and then gets its name, so one that is empty was not left by us: it is
-//! damaged like any other that is no database. redb panics on some damage; that ends here.
+//! A new file is made under another name with its tables and then renamed. So an empty file is not ours: it
+//! counts as damaged, like any file that is no database. redb panics on some damage; the panic is caught here.
 
 use std::{
+    cell::Cell,
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
+    panic::{self, AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Once, PoisonError, RwLock},
 };
 
 use redb::{Database as Redb, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
@@ -24,11 +25,11 @@ use crate::{
     error::Remedy,
 };
 
-/// About what a new file takes.
+/// About the size of a new file.
 const NEW_LEN: u64 = 2 << 20;
 /// What is kept in memory of a file that is examined.
 const EXAMINE_CACHE_LEN: usize = 8 << 20;
-/// How a file is named while it is made.
+/// The suffix of a file while it is made.
 const SUFFIX: &str = "new";
 
 #[derive(Debug)]
@@ -37,13 +38,12 @@ pub(crate) struct Database {
     cache_len: usize,
     remedy: Remedy,
     open: RwLock<Option<Redb>>,
-    /// The home stays held while its databases are open.
+    /// Keeps the home locked while its databases are open.
     _home: Arc<File>,
 }
 
 impl Database {
-    /// Opens `path` or makes it; of its pages at most `cache_len` bytes are kept in memory. What is damaged is mended
-    /// as `remedy` says.
+    /// Opens or makes `path`, with a page cache of `cache_len` bytes. `remedy` tells how to repair damage.
     pub(crate) fn open(
         path: PathBuf,
         cache_len: usize,
@@ -61,12 +61,12 @@ impl Database {
             remedy,
             _home: home,
         };
-        // Made at once, so that readers never meet a missing table.
+        // Made at once, so that readers never find a missing table.
         database.write(0, tables)?;
         Ok(database)
     }
 
-    /// Reads all of a file that nobody has open, and compares it with its checksums.
+    /// Reads all of a file that is not open, and compares it with its checksums.
     pub(crate) fn examine(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
         let mut redb = open(path, EXAMINE_CACHE_LEN, remedy)?;
         let sound = caught(path, remedy, || {
@@ -81,6 +81,16 @@ impl Database {
             what: "its checksums do not match its content".to_owned(),
             remedy,
         })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file and closes it again, for another reader that can't tell damage from other failures. It may be
+    /// repaired after a crash.
+    pub(crate) fn try_open(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
+        open(path, EXAMINE_CACHE_LEN, remedy).map(drop)
     }
 
     /// Runs `change` and commits it with one fsync: when this returns, it is on disk or nothing is.
@@ -115,7 +125,7 @@ impl Database {
         self.with(open)?.map_err(|error| self.failed(error))
     }
 
-    /// Reads what a table handed out.
+    /// Reads a value of a table.
     pub(crate) fn read<T>(
         &self,
         read: impl FnOnce() -> Result<T, redb::StorageError>,
@@ -129,7 +139,7 @@ impl Database {
         StoreError::database(&self.path, 0, self.remedy, error)
     }
 
-    /// What is in it has a form that we never write.
+    /// The error for content that podsync never writes.
     pub(crate) fn damaged(&self, what: &str) -> StoreError {
         StoreError::Damaged {
             path: self.path.clone(),
@@ -139,7 +149,7 @@ impl Database {
     }
 
     fn with<T>(&self, work: impl FnOnce(&Redb) -> T) -> Result<T, StoreError> {
-        // A panic while the lock is held leaves at worst `None`, which is opened again.
+        // A panic under the lock leaves at worst `None`, which is reopened.
         let guard = self.open.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(redb) = guard.as_ref() {
             return caught(&self.path, self.remedy, || Ok(work(redb)));
@@ -162,7 +172,7 @@ impl Database {
     }
 }
 
-/// Makes a database aside, and gives it its name when its tables are on the disk.
+/// Makes a database under another name, and renames it once its tables are on disk.
 fn make(
     path: &Path,
     remedy: Remedy,
@@ -205,19 +215,40 @@ fn open(path: &Path, cache_len: usize, remedy: Remedy) -> Result<Redb, StoreErro
     })
 }
 
-/// redb panics where a page is not what its place says; the file is damaged then, and nothing else is.
+/// Turns a panic of redb into damage: it panics on a malformed page.
 fn caught<T>(
     path: &Path,
     remedy: Remedy,
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+    log_panics();
+    let outer = CATCHES.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    CATCHES.set(outer);
+    done.unwrap_or_else(|_| {
         Err(StoreError::Damaged {
             path: path.to_owned(),
             what: "one of its pages is damaged".to_owned(),
             remedy,
         })
     })
+}
+
+thread_local! {
+    /// Whether this thread turns panics into damage just now.
+    static CATCHES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Logs a panic that is caught here instead of printing it: the error says what people need to know.
+fn log_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| match CATCHES.get() {
+            true => tracing::info!(%panic, "the database is damaged"),
+            false => print(panic),
+        }));
+    });
 }
 
 fn must_reopen(error: &redb::Error) -> bool {

@@ -1,7 +1,7 @@
-//! What can go wrong with the disk, by what the caller can do about it.
+//! Errors of the disk, grouped by what the caller can do about them.
 //!
-//! A full disk hides at many depths (`std`, redb, iroh-blobs, each wrapped differently): whoever
-//! builds an error goes through [`StoreError::io`] and its kin, which find it.
+//! A full disk appears at different depths (`std`, redb, iroh-blobs, each wrapped differently).
+//! Build errors with [`StoreError::io`] and its siblings, which detect it.
 
 use std::{
     error::Error,
@@ -12,11 +12,14 @@ use std::{
 
 use podsync_core::BlobId;
 
+use crate::shell::shell_word;
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "the disk is full: {} needs about {needed} more bytes",
-        path.display()
+        "the disk is full: {}{}",
+        path.display(),
+        more(.needed)
     )]
     DiskFull { path: PathBuf, needed: u64 },
     #[error("cannot {action} {}: {source}", path.display())]
@@ -31,6 +34,8 @@ pub enum StoreError {
         what: String,
         remedy: Remedy,
     },
+    #[error("another process uses {}", path.display())]
+    InUse { path: PathBuf },
     #[error("this disk does not hold blob {id}")]
     NotHeld { id: BlobId },
     #[error("this disk holds only a part of blob {id}: its bytes from {} to {} are missing", range.start, range.end)]
@@ -53,51 +58,97 @@ pub enum StoreError {
     Closed,
 }
 
-/// The way back from a damaged file.
+/// How to repair a damaged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
-    /// The device's key is nowhere else.
+    /// The device's key, which exists nowhere else.
     Identity,
-    /// Teammates have what was signed.
+    /// The log. Teammates have the signed records.
     Log,
-    /// What is held can be found out by reading it.
+    /// The log, which is not where it was. Its owner may know where it is.
+    LostLog,
+    /// The holdings. Reading the blobs rebuilds them.
     Holdings,
-    /// What the store of blobs knows of its files.
+    /// The blob store's records about its files.
     Blobs,
-    /// What podsync notes about the folder or the key, and can note again.
+    /// A note about the folder or the key, which podsync can rewrite.
     Note,
+    /// The mark of the machine and the folder. podsync rewrites it once the owner says that no copy runs.
+    Mark,
 }
 
 impl Remedy {
     fn text(self, path: &Path) -> String {
-        let file = path.display();
-        let home = path.parent().unwrap_or(path).display();
+        let file = shell_word(path);
+        let home = path.parent().unwrap_or(path);
         match self {
             Self::Identity => format!(
-                "restore it from a backup, or start as a new device: `mv {home} {home}.damaged`, then `podsync team \
-                 join` with a new ticket, and an admin removes the old device with `podsync team remove DEVICE`"
+                "restore it from a backup, or start as a new device: `{}`, then `podsync team join` with a new ticket, \
+                 and an admin removes the old device with `podsync team remove DEVICE`",
+                set_aside(home)
             ),
             Self::Log => format!(
-                "restore it from a backup, or fetch it from the team: `mv {file} {file}.damaged`, then `podsync team \
-                 join` with a new ticket brings back all that was shared, and `podsync pull` the versions"
+                "restore it from a backup, or fetch it from the team: `{}`, then `podsync team join` with a new ticket \
+                 brings back all that was shared, and `podsync pull` the versions; podsync keeps every pack as long as \
+                 the damaged file is there",
+                set_aside(path)
+            ),
+            Self::LostLog => format!(
+                "put it back, or restore it from a backup; if it is lost, fetch it from the team: `touch {}`, then \
+                 `podsync team join` with a new ticket; podsync keeps every pack as long as that file is there",
+                shell_word(&aside(path))
             ),
             Self::Holdings => format!(
-                "run `mv {file} {file}.damaged`, then the same command again: podsync reads what is here and notes \
-                 anew what is whole"
+                "run `{}`, then the same command again: podsync reads what is here and notes anew what is whole",
+                set_aside(path)
             ),
             Self::Blobs => {
                 let home = path.parent().and_then(Path::parent).unwrap_or(path);
-                let home = home.display();
                 format!(
-                    "run `mv {home}/blobs {home}/blobs.damaged` and `mv {home}/held.redb {home}/held.redb.damaged`, then \
-                     the same command again; what was pulled is fetched again by `podsync pull`"
+                    "run `{}` and `{}`, then the same command again; what was pulled is fetched again by `podsync pull`",
+                    set_aside(&home.join("blobs")),
+                    set_aside(&home.join("held.redb"))
                 )
             }
+            Self::Note if path.is_dir() => format!(
+                "run `{}`, then the same command again: podsync writes it again",
+                set_aside(path)
+            ),
             Self::Note => {
                 format!("run `rm {file}`, then the same command again: podsync writes it again")
             }
+            Self::Mark => {
+                let adopt = format!("podsync init --moved --home {}", shell_word(home));
+                let adopt = match path.is_dir() {
+                    true => format!("`{}`, then `{adopt}`", set_aside(path)),
+                    false => format!("`{adopt}`"),
+                };
+                format!(
+                    "if no copy of this home runs anywhere, run {adopt}: podsync writes it again"
+                )
+            }
         }
     }
+}
+
+/// The command that moves a file or folder to a name that is free, so that it can be moved back.
+fn set_aside(path: &Path) -> String {
+    format!("mv {} {}", shell_word(path), shell_word(&aside(path)))
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let named = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let first = named(".damaged");
+    if first.symlink_metadata().is_err() {
+        return first;
+    }
+    let later = (2..).map(|number: u64| named(&format!(".damaged.{number}")));
+    let mut free = later.filter(|path| path.symlink_metadata().is_err());
+    free.next().unwrap_or(first)
 }
 
 impl StoreError {
@@ -108,9 +159,15 @@ impl StoreError {
             Self::Damaged { remedy, path, .. } => return Some(remedy.text(path)),
             Self::NotHeld { .. } => "pull the version that needs it",
             Self::PartlyHeld { .. } => "pull the version that needs them",
-            Self::Corrupt { .. } => "evict it and fetch it again",
+            Self::Corrupt { .. } => "`podsync verify --repair` fetches it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
+            Self::InUse { path } => {
+                return Some(format!(
+                    "`fuser {}` says which one; if it is `podsync daemon`, end it with `kill` and its number",
+                    path.display()
+                ));
+            }
             Self::Io { .. } => "check that it is there, and that you may read and write it",
             Self::TooLarge { .. } => return None,
         };
@@ -119,7 +176,7 @@ impl StoreError {
 }
 
 impl StoreError {
-    /// An I/O error while doing `action` to `path`; `needed` is what was to be written.
+    /// An I/O error while doing `action` to `path`; `needed` is the number of bytes to write.
     pub(crate) fn io(action: &'static str, path: &Path, needed: u64, source: io::Error) -> Self {
         if is_disk_full(&source) {
             return Self::DiskFull {
@@ -151,9 +208,22 @@ impl StoreError {
             remedy,
         };
         match error.into() {
-            redb::Error::Corrupted(what) => damaged(what),
-            // What redb says of a file that is no database, or ends too early.
-            redb::Error::Io(source) if is_malformed(&source) => damaged(source.to_string()),
+            redb::Error::Corrupted(what) if what.starts_with("File truncated") => {
+                damaged(TOO_SHORT.to_owned())
+            }
+            redb::Error::Corrupted(what) => {
+                tracing::info!(file = %path.display(), what, "the database is damaged");
+                damaged("its content contradicts itself".to_owned())
+            }
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                damaged(TOO_SHORT.to_owned())
+            }
+            redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
+                damaged("it is not a database".to_owned())
+            }
+            redb::Error::DatabaseAlreadyOpen => Self::InUse {
+                path: path.to_owned(),
+            },
             error @ (redb::Error::TableTypeMismatch { .. }
             | redb::Error::TypeDefinitionChanged { .. }
             | redb::Error::TableDoesNotExist(_)) => damaged(error.to_string()),
@@ -173,14 +243,32 @@ impl StoreError {
     }
 }
 
-fn is_malformed(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-    )
+/// A file that was cut.
+const TOO_SHORT: &str = "it ends too early: a part of it is missing";
+
+/// ` needs about 37.9 MB more`. Nothing if that is not known.
+fn more(needed: &u64) -> String {
+    let needed = *needed;
+    let mut size = (needed.saturating_mul(10), "bytes");
+    for unit in ["kB", "MB", "GB", "TB"] {
+        if size.0 < 10_000 {
+            break;
+        }
+        size = (size.0 / 1000, unit);
+    }
+    match needed {
+        0 => String::new(),
+        ..1000 => format!(" needs about {needed} bytes more"),
+        _ => format!(
+            " needs about {}.{} {} more",
+            size.0 / 10,
+            size.0 % 10,
+            size.1
+        ),
+    }
 }
 
-/// Whether `error` or whatever caused it says that no space or no quota is left.
+/// Whether `error` or one of its causes means that no space or quota is left.
 fn is_disk_full(error: &io::Error) -> bool {
     let full = |error: &io::Error| {
         matches!(
@@ -202,7 +290,7 @@ fn is_disk_full(error: &io::Error) -> bool {
     false
 }
 
-/// redb doesn't name its I/O errors as their source.
+/// redb doesn't expose its I/O errors as a source.
 fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
     match (error.downcast_ref(), error.downcast_ref()) {
         (Some(redb::Error::Io(inner)), _) | (_, Some(redb::StorageError::Io(inner))) => Some(inner),
@@ -213,6 +301,52 @@ fn io_within<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A shell takes the path of the home as one word.
+    #[test]
+    fn the_way_back_is_a_command_that_can_be_run() {
+        let home = Path::new("/tmp/sp home");
+        for (remedy, file, command) in [
+            (
+                Remedy::Identity,
+                "identity",
+                "`mv '/tmp/sp home' '/tmp/sp home.damaged'`",
+            ),
+            (
+                Remedy::Log,
+                "log.redb",
+                "`mv '/tmp/sp home/log.redb' '/tmp/sp home/log.redb.damaged'`",
+            ),
+            (
+                Remedy::Holdings,
+                "held.redb",
+                "`mv '/tmp/sp home/held.redb' '/tmp/sp home/held.redb.damaged'`",
+            ),
+            (
+                Remedy::Blobs,
+                "blobs/blobs.db",
+                "`mv '/tmp/sp home/blobs' '/tmp/sp home/blobs.damaged'`",
+            ),
+            (Remedy::Note, "format", "`rm '/tmp/sp home/format'`"),
+        ] {
+            let told = remedy.text(&home.join(file));
+            assert!(told.contains(command), "{told}");
+        }
+    }
+
+    #[test]
+    fn the_room_that_is_lacking_is_told_in_peoples_units() {
+        let full = |needed| {
+            let path = PathBuf::from("/x");
+            StoreError::DiskFull { path, needed }.to_string()
+        };
+        assert_eq!(
+            full(37_879_808),
+            "the disk is full: /x needs about 37.8 MB more"
+        );
+        assert_eq!(full(512), "the disk is full: /x needs about 512 bytes more");
+        assert_eq!(full(0), "the disk is full: /x");
+    }
 
     #[test]
     fn a_full_disk_is_found_however_deep() {

@@ -1,7 +1,8 @@
-//! Which blobs are on the disk for good, and which units of each.
+//! Records which blobs are durable, and which units of each.
 //!
-//! A holding is noted after its bytes were synced and taken away before they are deleted, so it never
-//! says more than what is there. More may be there: what has arrived and isn't synced yet.
+//! A holding is recorded after its bytes were synced and removed before they are deleted, so it never
+//! claims missing bytes. There may be more bytes than recorded: those that arrived and aren't synced
+//! yet.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
@@ -13,10 +14,10 @@ use crate::{Home, StoreError, database::Database, error::Remedy};
 /// Blobs, their lengths, and the bits of the units that are held.
 const HELD: TableDefinition<'_, &[u8; 32], (u64, u64)> = TableDefinition::new("held");
 
-/// What is kept of the file in memory: all of it, for some ten thousand packs.
+/// The page cache: all of the file, for some ten thousand packs.
 const CACHE_LEN: usize = 2 << 20;
 
-/// About what a note writes, for the message of a full disk.
+/// The approximate bytes that a record writes, for the message of a full disk.
 const NOTE_LEN: u64 = 64;
 
 /// What is held of a blob.
@@ -24,7 +25,7 @@ const NOTE_LEN: u64 = 64;
 pub struct Holding {
     /// Bytes of the whole blob.
     pub len: u64,
-    /// What of it is here, synced; never none.
+    /// The synced units; never empty.
     pub units: Units,
 }
 
@@ -39,7 +40,7 @@ impl Holding {
     }
 }
 
-/// The notes of a home. Clones share them; writing blocks on the disk.
+/// The holdings of a home. Clones share them; writes block on the disk.
 #[derive(Debug, Clone)]
 pub(crate) struct Holdings {
     database: Arc<Database>,
@@ -63,7 +64,7 @@ impl Holdings {
         })
     }
 
-    /// Whether the file is there. Where it isn't, what is on the disk has to be found out by reading it.
+    /// Whether the file exists. If not, the holdings must be rebuilt by reading the blobs.
     pub(crate) fn are_there(home: &Home) -> bool {
         path(home).exists()
     }
@@ -87,7 +88,7 @@ impl Holdings {
         })
     }
 
-    /// Notes that a blob's units are on disk, synced, beside what was noted before.
+    /// Records that these units of a blob are synced, in addition to earlier ones.
     pub(crate) fn add(&self, id: &BlobId, holding: Holding) -> Result<(), StoreError> {
         self.database.write(NOTE_LEN, |transaction| {
             let mut table = transaction.open_table(HELD)?;

@@ -1,7 +1,7 @@
-//! A home: the folder of one install, held by one process at a time.
+//! A home: the folder of one install, locked by one process at a time.
 //!
-//! The lock lives as long as the [`Home`] and everything opened from it: it is the open file that
-//! is locked, so nothing is left behind by a crash and a stale `lock` file means nothing.
+//! The lock lasts as long as the [`Home`] and everything opened from it. The open file is locked,
+//! so a crash leaves nothing locked and a stale `lock` file means nothing.
 
 mod folder;
 mod identity;
@@ -19,7 +19,10 @@ use std::{
 use podsync_core::seal::SecretKey;
 
 use self::folder::make_folder;
-pub(crate) use self::folder::{close_all, close_file};
+pub(crate) use self::{
+    folder::{blobs_are_in, close_all, close_file},
+    identity::is_initialised,
+};
 pub use self::{
     folder::{check_may_be_home, is_home},
     lock::Holder,
@@ -30,6 +33,7 @@ use crate::{
     StoreError,
     atomic::{self, write_atomic},
     error::Remedy,
+    shell::{shell_word, with_suffix},
 };
 
 /// The layout that this podsync writes.
@@ -38,10 +42,13 @@ const FORMAT: u32 = 1;
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
-/// How packs are named while they are written.
+/// The file that a holder locks, so that the kernel names the holder's process.
+const CLAIM: &str = "run/holder";
+
+/// The name prefix of packs while they are written.
 pub(crate) const PACK_PREFIX: &str = "pack-";
 
-/// What is never filled up: an index that fails to grow takes the blob store down with it.
+/// Disk space that is always left free: an index that fails to grow takes the blob store down.
 const RESERVE: u64 = 16 << 20;
 
 /// Why a home cannot be used.
@@ -88,18 +95,19 @@ impl HomeError {
             }
             Self::CopiedHome { path } => format!(
                 "if the old one never runs again, run `podsync init --moved --home {}`; else make a new home and join again from there",
-                path.display()
+                shell_word(path)
             ),
             Self::Newer { .. } => "update podsync".to_owned(),
-            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", path.display()),
+            Self::Exposed { path, fix, .. } => format!("run `chmod {fix} {}`", shell_word(path)),
             Self::NotAHome { .. } | Self::NotAFolder { .. } | Self::Nested { .. } => {
                 "choose a new or empty folder with --home".to_owned()
             }
             Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
             Self::Link { .. } => "put a folder in its place".to_owned(),
             Self::InTheWay { path } => format!(
-                "move it away with `mv {0} {0}.old`, then run the same command again",
-                path.display()
+                "move it away with `mv {} {}`, then run the same command again",
+                shell_word(path),
+                with_suffix(path, ".old")
             ),
             Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
             Self::Store(error) => return error.hint(),
@@ -112,37 +120,35 @@ impl HomeError {
 pub struct Home {
     root: PathBuf,
     lock: Arc<File>,
+    _claim: Option<Arc<File>>,
 }
 
 impl Home {
-    /// Opens `root`, making it if it isn't there, and holds it; `purpose` is what a second process
-    /// is told that this one does.
+    /// Opens and locks `root`, and makes it if needed. `purpose` describes this process to a second
+    /// one that finds the lock taken.
     pub fn open(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::check(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared(purpose)
     }
 
-    /// Opens a home that its owner moved here on purpose, so that from now on it counts as the
-    /// original.
+    /// Opens a home that its owner moved on purpose, and marks it as the original.
     pub fn open_moved(root: &Path, purpose: &str) -> Result<Self, HomeError> {
         let home = Self::hold(root, purpose)?;
         mark::write(&home.root)?;
-        home.prepare()?;
-        Ok(home)
+        home.prepared(purpose)
     }
 
-    /// Who holds the home at `root`; none where nobody does. Nothing is made or changed there.
+    /// The process that holds the home at `root`. None if it is free. Changes nothing there.
     pub fn holder(root: &Path) -> Result<Option<Holder>, HomeError> {
-        lock::current(&root.join("lock"))
+        lock::current(&root.join("lock"), &root.join(CLAIM))
     }
 
-    /// Whether this holder's process surely is the one that holds the home at `root`, now.
+    /// Whether this holder's process certainly holds the home at `root` now. Always false for the caller's own
+    /// process.
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
-        let lock = root.join("lock");
-        let again = lock::current(&lock);
-        holder.has_open(&lock) && again.is_ok_and(|now| now.as_ref() == Some(holder))
+        let again = Self::holder(root);
+        holder.owns(&root.join(CLAIM)) && again.is_ok_and(|now| now.as_ref() == Some(holder))
     }
 
     /// An absolute path without links.
@@ -150,7 +156,7 @@ impl Home {
         &self.root
     }
 
-    /// This device's key; none before `podsync init`.
+    /// This device's key. None before `podsync init`.
     pub fn identity(&self) -> Result<Option<SecretKey>, HomeError> {
         identity::load(&self.root)
     }
@@ -160,7 +166,7 @@ impl Home {
         identity::create(&self.root, seed)
     }
 
-    /// Where files are written that a crash may leave; what podsync left there is swept at every open.
+    /// The folder for temporary files. podsync's leftovers are removed at every open.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
@@ -183,11 +189,19 @@ impl Home {
         let root = root.canonicalize().map_err(StoreError::read(root))?;
         folder::refuse_writable(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
+        // Somebody may have removed the file that another process had locked.
+        if let Some(holder) = lock::claimant(&root.join(CLAIM)) {
+            return Err(HomeError::InUse { path: root, holder });
+        }
         check_format(&root.join("format"))?;
-        Ok(Self { root, lock })
+        Ok(Self {
+            root,
+            lock,
+            _claim: None,
+        })
     }
 
-    fn prepare(&self) -> Result<(), HomeError> {
+    fn prepared(mut self, purpose: &str) -> Result<Self, HomeError> {
         for name in FOLDERS {
             folder::refuse_other(&self.root.join(name))?;
         }
@@ -197,7 +211,12 @@ impl Home {
             atomic::sweep(folder, |name| name.starts_with(prefix))
                 .map_err(|e| StoreError::io("sweep", folder, 0, e))?;
         }
-        Ok(())
+        self.folder("run")?;
+        let claim = self.root.join(CLAIM);
+        let claimed =
+            lock::claim(&claim, purpose).map_err(|e| StoreError::io("lock", &claim, 0, e))?;
+        self._claim = claimed.map(Arc::new);
+        Ok(self)
     }
 
     /// A folder of this home, made if it isn't there.
@@ -207,7 +226,7 @@ impl Home {
         Ok(folder)
     }
 
-    /// Keeps the home held for as long as the returned value lives.
+    /// A guard that keeps the home locked.
     pub(crate) fn guard(&self) -> Arc<File> {
         self.lock.clone()
     }
@@ -225,6 +244,14 @@ fn check_format(path: &Path) -> Result<(), HomeError> {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_atomic(path, format!("{FORMAT}\n").as_bytes(), 0o600)?);
+        }
+        Err(_) if path.is_dir() => {
+            let damaged = StoreError::Damaged {
+                path: path.to_owned(),
+                what: identity::IS_FOLDER.to_owned(),
+                remedy: Remedy::Note,
+            };
+            return Err(damaged.into());
         }
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };

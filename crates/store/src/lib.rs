@@ -11,6 +11,7 @@ mod error;
 mod holdings;
 mod home;
 mod log;
+mod shell;
 mod writeback;
 
 pub use atomic::write_atomic;
@@ -19,8 +20,9 @@ pub use error::{Remedy, StoreError};
 pub use holdings::Holding;
 pub use home::{Holder, Home, HomeError, NewHome, check_may_be_home, free_bytes, is_home};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
+pub use shell::shell_word;
 
-/// The places where a test can stop the process; see the feature `failpoints`.
+/// The points at which a test can stop the process; see the feature `failpoints`.
 pub const FAILPOINTS: [&str; 6] = [
     "store::identity::renamed",
     "store::log::commit",

@@ -1,8 +1,9 @@
-//! The log: what was signed, heard and decided, as bytes.
+//! The log: signed, received and decided records, as bytes.
 //!
-//! One [`Log::commit`] is one fsync and all or nothing; when it returns, the engine may be told
-//! `Persisted`. The log never looks into values: what reads them defines and checks them.
+//! One [`Log::commit`] is one fsync, all or nothing. When it returns, the engine may get
+//! `Persisted`. The log never interprets values: the code that reads them defines and checks them.
 
+mod earlier;
 mod key;
 
 use std::sync::Arc;
@@ -11,12 +12,15 @@ use podsync_core::{DeviceId, OpId, TeamId, VersionId};
 use redb::{OwnedRange, TableDefinition};
 
 pub use self::key::{EntryKey, Key, Namespace, Record};
-use self::key::{Field, Kind};
-use crate::{Home, StoreError, database::Database, error::Remedy};
+use self::{
+    earlier::Earlier,
+    key::{Field, Kind},
+};
+use crate::{Home, StoreError, atomic::folder_of, database::Database, error::Remedy};
 
 /// The most bytes of one record's value: a roster or a team's whole chain of operations is far less.
 const MAX_RECORD_LEN: usize = 4 << 20;
-/// What is kept of the file in memory: the engine holds its own index, so a log is read once.
+/// The page cache. Small, since the engine has its own index and reads a log once.
 const CACHE_LEN: usize = 8 << 20;
 
 const FILE: &str = "log.redb";
@@ -28,25 +32,48 @@ pub struct Log {
 }
 
 impl Log {
+    /// Opens the log, or makes one where there was none before. A log that is gone is damage, unless its owner has
+    /// set it aside: then the new log says that it is [made anew](Self::is_made_anew).
     pub fn open(home: &Home) -> Result<Self, StoreError> {
         let path = home.root().join(FILE);
+        let earlier = Earlier::find(home.root())?;
+        let is_made_anew = match path.try_exists().map_err(StoreError::read(&path))? {
+            true => false,
+            false => earlier.may_be_replaced(&path)?,
+        };
         let database = Database::open(path, CACHE_LEN, Remedy::Log, home.guard(), |transaction| {
             for kind in Kind::ALL {
                 transaction.open_table(table(kind))?;
             }
+            if is_made_anew {
+                let mut settings = transaction.open_table(table(Kind::Setting))?;
+                settings.insert(earlier::mark().to_bytes().as_slice(), b"".as_slice())?;
+            }
             Ok(())
         })?;
+        earlier.note()?;
         Ok(Self {
             database: Arc::new(database),
         })
     }
 
-    /// Reads all of a log that nobody has open; one that isn't there yet is sound.
+    /// Whether the home had an earlier log when this one was made. Then it may hold blobs that only that log names.
+    pub fn is_made_anew(&self) -> Result<bool, StoreError> {
+        Ok(self.get(&earlier::mark())?.is_some())
+    }
+
+    /// Whether a log that its owner set aside lies beside this one, and may still be put back.
+    pub fn is_another_set_aside(&self) -> Result<bool, StoreError> {
+        let root = folder_of(self.database.path());
+        Ok(Earlier::find(root)?.is_set_aside())
+    }
+
+    /// Reads and checks a log that is not open. A missing one is valid only if the home never had one.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         let path = home.root().join(FILE);
         match path.exists() {
             true => Database::examine(&path, Remedy::Log),
-            false => Ok(()),
+            false => Earlier::find(home.root())?.may_be_replaced(&path).map(drop),
         }
     }
 
@@ -92,7 +119,8 @@ impl Log {
         let table = self.database.table(table(Kind::Operation))?;
         let mut teams: Vec<TeamId> = Vec::new();
         loop {
-            // The first operation beyond the last team found: one step a team, not one an operation.
+            // Seek the first operation beyond the last team found: one step per team, not per
+            // operation.
             let after = teams
                 .last()
                 .map(|team| [&team.as_bytes()[..], &[0xff; 33]].concat());
@@ -125,7 +153,7 @@ impl Log {
         self.rows(Kind::Version, team.as_bytes())
     }
 
-    /// Transfers that a restart goes on with.
+    /// Transfers to resume after a restart.
     pub fn transfers(&self, team: TeamId) -> Result<Rows<VersionId>, StoreError> {
         self.rows(Kind::Transfer, team.as_bytes())
     }
@@ -148,7 +176,7 @@ impl Log {
     }
 }
 
-/// Rows of the log as they were when it was asked, read as they are taken.
+/// Rows of a snapshot of the log, read on demand.
 pub struct Rows<T> {
     range: OwnedRange<&'static [u8], &'static [u8]>,
     prefix: Vec<u8>,

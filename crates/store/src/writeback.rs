@@ -1,23 +1,22 @@
-//! A file's bytes begin to reach the disk while more of them are still coming, so that the sync at its end
-//! finds little left to wait for.
+//! Starts writing a file to disk while it still grows, so that the final sync has little left to do.
 
 use std::{fs::File, ops::Range};
 
-/// How much is begun at once.
+/// The bytes to start writing at once.
 const WINDOW: u64 = 4 << 20;
 
 /// Bytes that are being written to one file.
 #[derive(Debug, Default)]
 pub(crate) struct Writeback {
-    /// What came last, in one run.
+    /// The latest contiguous bytes.
     coming: Range<u64>,
     /// The window before it.
     came: Range<u64>,
 }
 
 impl Writeback {
-    /// Notes what is on its way into the file, and returns what is worth beginning with: of that all has been
-    /// written that comes less than a window late.
+    /// Notes bytes that go into the file, and returns a range worth writing now. All of it has been written
+    /// if nothing arrives more than a window late.
     pub(crate) fn note(&mut self, written: Range<u64>) -> Option<Range<u64>> {
         if written.start != self.coming.end {
             self.coming.start = written.start;
@@ -33,10 +32,10 @@ impl Writeback {
     }
 }
 
-/// Begins to write a part of a file, and waits for nothing. A system that has no such advice does it at the
-/// sync, all at once.
+/// Starts writing a part of a file without waiting. A system without this advice writes everything at the
+/// sync.
 pub(crate) fn begin(file: &File, part: &Range<u64>) {
-    // Linux writes what it is told that nobody needs, and lets go only of what is on the disk already.
+    // Linux writes back pages that are declared unneeded, and drops only those already on disk.
     #[cfg(target_os = "linux")]
     if let Some(len) = std::num::NonZeroU64::new(part.end - part.start) {
         let _ = rustix::fs::fadvise(file, part.start, Some(len), rustix::fs::Advice::DontNeed);

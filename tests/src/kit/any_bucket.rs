@@ -1,4 +1,4 @@
-//! A hub over a bucket at a server that somebody else started, and that server's bucket by a way of its own.
+//! A hub over a bucket on an external S3 server, with separate access to that bucket.
 
 use std::{
     path::PathBuf,
@@ -27,7 +27,7 @@ pub struct AnyBucket {
 }
 
 impl AnyBucket {
-    /// None, with the reason printed, where no server is described.
+    /// None, with the reason printed, if no server is described.
     pub fn described() -> Result<Option<Self>> {
         let Some(file) = std::env::var_os(VARIABLE) else {
             eprintln!(
@@ -122,7 +122,7 @@ impl AnyBucket {
         Ok(self.runtime.block_on(self.bucket.delete(key))?)
     }
 
-    /// Writes what `change` makes of an object over it.
+    /// Replaces an object with the result of `change`.
     pub fn change(&self, key: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.runtime.block_on(async {
             let bytes = self.bucket.get(key, 64 << 20).await?;

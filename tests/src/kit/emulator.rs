@@ -1,4 +1,4 @@
-//! An emulator that misbehaves on request: it answers as LocalStack does, but for what it was told.
+//! A fake emulator that misbehaves on request. Otherwise it answers like LocalStack.
 
 use std::{
     collections::BTreeMap,
@@ -89,24 +89,24 @@ impl FakeEmulator {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                // Who hangs up in the middle is what is tested.
+                // Clients that hang up midway are part of the tests.
                 std::thread::spawn(move || stream.and_then(|stream| shared.serve(stream)));
             }
         });
         Ok(emulator)
     }
 
-    /// Behaves so from now on where a request begins with `line`.
+    /// Sets its conduct for requests that begin with `line`.
     pub fn on(&self, line: &str, conduct: Conduct) {
         lock(&self.shared.conduct).insert(line.to_owned(), conduct);
     }
 
-    /// Says from now on that it holds these services.
+    /// Sets the services that it reports.
     pub fn holds(&self, services: &str) {
         services.clone_into(&mut lock(&self.shared.services));
     }
 
-    /// Waits for nothing that has come so far.
+    /// Forgets all requests so far.
     pub fn forget(&self) {
         lock(&self.shared.requests).clear();
     }

@@ -1,4 +1,4 @@
-//! A daemon's events, read from its socket as a client of somebody else's would.
+//! A daemon's events, read from its socket like an independent client.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -21,12 +21,12 @@ pub struct Events {
 }
 
 impl Home {
-    /// Listens to the daemon, from now on or behind the event of an id.
+    /// Listens to the daemon, from now on or after the event with this id.
     pub fn listen(&self, after: Option<&str>) -> Result<Events> {
         let mut socket = UnixStream::connect(self.path().join("run/podsync.sock"))?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let after = after.map_or_else(String::new, |id| format!("Last-Event-ID: {id}\r\n"));
-        // In HTTP/1.0 a body without a length goes on until the end, as it is.
+        // In HTTP/1.0 a body without a length lasts until the connection ends.
         write!(
             socket,
             "GET /v1/events HTTP/1.0\r\nhost: podsync\r\n{after}\r\n"
@@ -69,7 +69,7 @@ impl Events {
         bail!("the events ended before `{kind}`, after {before:?}")
     }
 
-    /// The id of the event that was told last.
+    /// The id of the last event.
     pub fn last_id(&self) -> &str {
         &self.last_id
     }

@@ -37,7 +37,7 @@ const CLEARED: [&str; 19] = [
     "PODSYNC_TEST_CLOCK_S",
 ];
 
-/// Takes those settings away from a program.
+/// Removes those settings from a program's environment.
 pub(super) fn cleared(command: &mut Command) {
     for variable in CLEARED {
         command.env_remove(variable);
@@ -65,7 +65,7 @@ pub(super) fn program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// What a command answered.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Answer {
     /// The subcommand.
@@ -115,7 +115,13 @@ impl Answer {
 }
 
 impl Answer {
-    /// A flag that a hint names outside of a whole command is one of the command that failed.
+    /// The same, with the command that it is of: then its hints are looked at.
+    pub(super) fn of(self, arguments: &[&str]) -> Self {
+        let command = subcommand(arguments);
+        Self { command, ..self }
+    }
+
+    /// A flag in a hint, outside a whole command, must be a flag of the failed command.
     fn takes_the_flags_of(&self, hint: &str) -> Result<()> {
         let bare: String = hint.split('`').step_by(2).collect();
         let words = bare.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
@@ -127,7 +133,7 @@ impl Answer {
             .args(&self.command)
             .arg("--help")
             .output()?;
-        // There is no page for a command that there isn't.
+        // A command that doesn't exist has no help.
         if !help.status.success() {
             return Ok(());
         }
@@ -157,13 +163,13 @@ fn subcommand(arguments: &[&str]) -> Vec<String> {
 
 pub struct Home {
     pub name: String,
-    /// Goes before the folder that it is mounted in.
+    /// Dropped before the folder that it is mounted in.
     disk: Option<SmallDisk>,
     folder: TempDir,
     daemon: Option<Child>,
-    /// What its daemons have logged.
+    /// The log of its daemons.
     log: Arc<Mutex<String>>,
-    /// Runs programs elsewhere: a network namespace.
+    /// A prefix that runs programs in a network namespace.
     prefix: Vec<String>,
 }
 
@@ -181,7 +187,7 @@ impl Home {
         Ok(home)
     }
 
-    /// A home with `len` bytes of disk; none, with the reason printed, where that can't be had.
+    /// A home with `len` bytes of disk. None, with the reason printed, if that isn't possible.
     pub fn on_small_disk(name: &str, len: u64) -> Result<Option<Self>> {
         let mut home = Self::uninitialised(name)?;
         std::fs::create_dir(home.path())?;
@@ -283,7 +289,7 @@ impl Home {
             .spawn()?)
     }
 
-    /// Posts a call to the daemon's socket, as a client of somebody else's would.
+    /// Posts a call to the daemon's socket, like an independent client.
     pub fn post(&self, path: &str, call: &Value) -> Result<(u16, Value)> {
         let mut socket = UnixStream::connect(self.path().join("run/podsync.sock"))?;
         let body = call.to_string();
@@ -360,7 +366,7 @@ impl Home {
             .with_context(|| format!("{} listens nowhere: {status}", self.name))
     }
 
-    /// What its daemons have logged since their start.
+    /// The log of its daemons since their start.
     pub fn log(&self) -> String {
         self.log.lock().map(|log| log.clone()).unwrap_or_default()
     }
@@ -388,7 +394,7 @@ impl Home {
         Ok(())
     }
 
-    /// The exit code of a daemon that was told to end by something else.
+    /// The exit code of a daemon that something else stopped.
     pub fn stopped(&mut self) -> Result<Option<i32>> {
         let mut daemon = self.daemon.take().context("no daemon runs")?;
         Ok(daemon.wait()?.code())
@@ -422,6 +428,21 @@ impl Home {
             .context("no ticket")
     }
 
+    /// A ticket that has expired. Its daemon runs then, where the ticket says.
+    pub fn expired_ticket(&mut self) -> Result<String> {
+        let behind = [("PODSYNC_TEST_CLOCK_S", "-7200")];
+        let run = |home: &mut Self, port: &str, variables: &[(&str, &str)]| {
+            home.start_with(&["daemon", "--no-mdns", "--listen", port], variables)
+        };
+        run(self, "127.0.0.1:0", &behind)?;
+        let address = self.address()?;
+        let port = address.split('/').nth(4).context("no port")?.to_owned();
+        let ticket = self.invite(&["--expires", "1h"])?;
+        self.stop()?;
+        run(self, &format!("127.0.0.1:{port}"), &[])?;
+        Ok(ticket)
+    }
+
     /// A robot's token.
     pub fn token(&self, name: &str) -> Result<String> {
         let invited = self
@@ -453,7 +474,7 @@ impl Drop for Home {
     }
 }
 
-/// What a child printed and how it ended.
+/// A child's output and exit code.
 pub fn finish(child: Child) -> Result<Answer> {
     let mut child = child;
     let mut stdout = Vec::new();

@@ -19,12 +19,12 @@ pub struct Hub {
     data: TempDir,
     address: String,
     s3: SocketAddr,
-    /// What devices reach the bucket by, where that isn't its own address.
+    /// The bucket's address for devices, if it isn't its own.
     s3_public: Option<String>,
     process: Option<Child>,
 }
 
-/// A hub whose bucket is reached on a way of its own, as the hub is.
+/// A hub and a bucket, each reached through a proxy of its own.
 pub struct FaultyHub {
     pub hub: Hub,
     pub to_hub: Proxy,
@@ -54,7 +54,8 @@ impl Hub {
         Ok(hub)
     }
 
-    /// One with so many bytes for its bucket; none, with the reason printed, where that can't be had.
+    /// A hub with so many bytes for its bucket. None, with the reason printed, if that isn't
+    /// possible.
     pub fn on_small_disk(len: u64) -> Result<Option<Self>> {
         let mut hub = Self::new()?;
         let buckets = hub.buckets();
@@ -161,7 +162,7 @@ fn free_address() -> Result<SocketAddr> {
     Ok(listener.local_addr()?)
 }
 
-/// What a hub that was just started says of where it listens.
+/// The address that a starting hub prints.
 pub(super) fn listens_at(hub: &mut Child) -> Result<String> {
     let mut out = BufReader::new(hub.stdout.take().context("no stdout")?);
     let mut line = String::new();
@@ -176,7 +177,7 @@ pub(super) fn listens_at(hub: &mut Child) -> Result<String> {
 
 fn below(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     let entries = match std::fs::read_dir(folder) {
-        // Folders come and go beside the one who looks.
+        // Folders may vanish during the walk.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };

@@ -29,7 +29,7 @@ pub struct LocalStack {
     child: Child,
     port: u16,
     python: PathBuf,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl LocalStack {
@@ -41,24 +41,22 @@ impl LocalStack {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
-        let log = File::create(folder.path().join("log"))?;
-        let child = Command::new(python)
-            .arg(scripts().join("run.py"))
-            .env("LOCALSTACK_TEST_PORT", port.to_string())
-            .env("LOCALSTACK_TEST_HOME", folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("cannot run {}", python.display()))?;
         let mut instance = Self {
-            child,
+            child: run(python, port, folder.path())?,
             port,
             python: python.to_owned(),
-            _folder: folder,
+            folder,
         };
         instance.wait_until_healthy()?;
         Ok(instance)
+    }
+
+    /// Ends it, and starts another one in its place. A community LocalStack forgets everything.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = run(&self.python, self.port, self.folder.path())?;
+        self.wait_until_healthy()
     }
 
     fn wait_until_healthy(&mut self) -> Result<()> {
@@ -150,6 +148,19 @@ impl LocalStack {
         );
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+fn run(python: &Path, port: u16, folder: &Path) -> Result<Child> {
+    let log = File::create(folder.join("log"))?;
+    Command::new(python)
+        .arg(scripts().join("run.py"))
+        .env("LOCALSTACK_TEST_PORT", port.to_string())
+        .env("LOCALSTACK_TEST_HOME", folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("cannot run {}", python.display()))
 }
 
 impl Drop for LocalStack {

@@ -42,7 +42,7 @@ impl Family {
         }
     }
 
-    /// Behind an address that is given to a machine: its network, and that nobody is asked whether it is free.
+    /// The options after a machine's address: its network, and no check for duplicates.
     fn options(self) -> &'static str {
         match self {
             Self::V4 => "/24",
@@ -95,7 +95,7 @@ impl Lan {
         for number in 1..=hosts {
             let inner = lan.plug_in(number)?;
             let host = &lan.hosts[usize::from(number) - 1];
-            // Without waiting whether somebody else has the address.
+            // Without the check whether the address is taken.
             ip(&format!(
                 "-n {host} addr add fd77::{number}/64 dev {inner} nodad"
             ))?;
@@ -285,7 +285,7 @@ impl Lan {
         let Some(mut lan) = Self::begin()? else {
             return Ok(None);
         };
-        // Nobody learns who sits where: a plug that moves is heard at once.
+        // The bridge learns no addresses, so a moved plug works at once.
         ip(&format!(
             "link add {} type bridge mcast_snooping 0",
             lan.name

@@ -1,5 +1,5 @@
-//! A way to a server that misbehaves on request, byte by byte: it stands between a device and its hub, or its
-//! bucket. With several servers behind it, it leads to one that is there.
+//! A proxy that misbehaves on request, between a device and its hub or bucket. With several servers behind
+//! it, it connects to one that is up.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use anyhow::Result;
 const MAX_HEAD_LEN: u64 = 64 << 10;
 const PIECE_LEN: usize = 16 << 10;
 
-/// What becomes of a connection.
+/// What the proxy does to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is closed at once.
@@ -32,12 +32,12 @@ pub enum Fault {
     StallDown(u64),
 }
 
-/// What S3 says when it is asked too much.
+/// S3's answer to too many requests.
 pub const SLOW_DOWN: Fault = Fault::Answer(
     503,
     "<?xml version=\"1.0\"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
 );
-/// What S3 says of a URL whose time is over.
+/// S3's answer to an expired URL.
 pub const EXPIRED: Fault = Fault::Answer(
     403,
     "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>",
@@ -64,9 +64,9 @@ struct Plan {
     /// Counts the plans.
     round: u64,
     fault: Option<Fault>,
-    /// How many more connections meet it.
+    /// How many more connections get the fault.
     left: usize,
-    /// How many have met it.
+    /// How many have got it.
     met: usize,
     connections: u64,
 }
@@ -86,14 +86,14 @@ impl Proxy {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                // Who hangs up in the middle is what is tested.
+                // Clients that hang up midway are part of the tests.
                 std::thread::spawn(move || client.and_then(|client| shared.serve(client)));
             }
         });
         Ok(proxy)
     }
 
-    /// Leads there from now on.
+    /// Sets the servers behind the proxy.
     pub fn lead_to(&self, servers: &[SocketAddr]) {
         *lock(&self.shared.servers) = servers.to_vec();
     }
@@ -102,12 +102,12 @@ impl Proxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Every connection meets this until [`Self::heal`]; those that are open are closed.
+    /// Every connection gets this fault until [`Self::heal`]. Open ones are closed.
     pub fn fail(&self, fault: Fault) {
         self.fail_times(usize::MAX, fault);
     }
 
-    /// The next connections meet this.
+    /// The next connections get this fault.
     pub fn fail_times(&self, times: usize, fault: Fault) {
         self.plan(Some(fault), times);
     }
@@ -127,7 +127,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until so many connections have met what was planned last.
+    /// Waits until so many connections have got the last fault.
     pub fn wait_for(&self, times: usize) {
         let mut plan = lock(&self.shared.plan);
         while plan.met < times {
@@ -205,7 +205,7 @@ impl Shared {
         (plan.connections, plan.round, fault)
     }
 
-    /// A fault has come to pass.
+    /// Records that a fault has happened.
     fn note(&self, fault: Option<Fault>) {
         let mut plan = lock(&self.plan);
         if fault.is_some() && plan.fault == fault {
@@ -214,7 +214,7 @@ impl Shared {
         }
     }
 
-    /// One of the servers that is there, in turn.
+    /// Connects to one of the servers that are up, in turn.
     fn connect(&self, number: u64) -> io::Result<TcpStream> {
         let servers = lock(&self.servers).clone();
         let first = usize::try_from(number).unwrap_or(0) % servers.len().max(1);
@@ -228,7 +228,7 @@ impl Shared {
         Err(failed)
     }
 
-    /// Passes bytes on, up to the bound where there is one; then the fault is there.
+    /// Forwards bytes, up to the bound if there is one. Then the fault happens.
     fn pass(
         self: Arc<Self>,
         mut from: TcpStream,
@@ -279,7 +279,7 @@ fn answer(client: &TcpStream, status: u16, body: &str) -> io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
-/// Both ways: whoever reads or writes there ends.
+/// Closes both directions: pending reads and writes end.
 fn close(end: &TcpStream) {
     let _ = end.shutdown(Shutdown::Both);
 }

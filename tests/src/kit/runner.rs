@@ -55,7 +55,7 @@ impl Runner {
     }
 
     pub fn run(&self, arguments: &[&str]) -> Result<Answer> {
-        finish(self.spawn(arguments)?)
+        Ok(finish(self.spawn(arguments)?)?.of(arguments))
     }
 
     pub fn spawn(&self, arguments: &[&str]) -> Result<Child> {

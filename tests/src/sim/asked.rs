@@ -1,8 +1,8 @@
-//! What people asked of their nodes and wait for.
+//! Commands of simulated users that wait for a reply.
 
 use podsync_core::{DeviceId, PodName, TeamId, VersionId};
 
-/// A command that waits for its reply: what the reply is held against.
+/// A command that waits for its reply, and the data to check the reply with.
 #[derive(Debug, Clone)]
 pub enum Asked {
     CreateTeam,
@@ -16,7 +16,7 @@ pub enum Asked {
         team: TeamId,
         device: DeviceId,
     },
-    /// `above` is the highest number that counted when it was asked.
+    /// `above` is the highest number that counted at the time of the command.
     Publish {
         team: TeamId,
         pod: PodName,

@@ -1,7 +1,7 @@
-//! The bucket: blobs that are there for all, whoever is up.
+//! The bucket: blobs for all nodes, whichever nodes are up.
 //!
-//! It has lengths and no bytes, like a node's store, and serves whoever asks: that only members get a
-//! URL is the hub's business, and tested there.
+//! It stores lengths and no bytes, like a node's store, and serves everybody. The hub decides who
+//! gets a URL; that is tested there.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! What the daemon does with each output, done in virtual time.
+//! Carries out each output as the daemon would, in virtual time.
 
 use podsync_core::{
     TeamId,
@@ -16,7 +16,7 @@ use super::{
     id::NodeId, invariants, node::Requested, parcel::Parcel, world::World,
 };
 
-/// How long somebody waits for an answer.
+/// The timeout of a request.
 const ANSWER_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl World {
@@ -28,9 +28,9 @@ impl World {
             }
             Output::Gossip { team, bytes } => self.gossip(node, team, bytes),
             Output::Validate { id, verdict } => {
-                let heard = self.node_mut(node).heard.remove(&id);
-                if let Some(heard) = heard.filter(|_| verdict == Verdict::Accept) {
-                    self.pass_on(node, heard.team, &heard.bytes, Some(heard.from));
+                let pending = self.node_mut(node).pending_gossip.remove(&id);
+                if let Some(gossip) = pending.filter(|_| verdict == Verdict::Accept) {
+                    self.pass_on(node, gossip.team, &gossip.bytes, Some(gossip.from));
                 }
                 Ok(())
             }
@@ -136,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    /// Enters in the ledger what has come to be on a disk.
+    /// Records in the ledger what has become durable.
     pub(super) fn now_durable(
         &mut self,
         node: NodeId,
@@ -161,7 +161,7 @@ impl World {
     ) {
         let life = self.node(node).life;
         let Some(peer) = self.peer(node, &device) else {
-            // Whoever asks a device that isn't there learns it at once, but not at the same instant.
+            // A request to a disconnected device fails soon, but not at the same instant.
             let latency = chance::time(&mut self.rng, &self.climate.latency);
             self.node_mut(node).unsent.insert(id);
             self.enter(

@@ -1,4 +1,4 @@
-//! Draws from a run's one source of chance.
+//! Random draws from a run's only source of randomness.
 
 use std::{ops::Range, time::Duration};
 

@@ -1,4 +1,4 @@
-//! A node's log: what is on the disk, and what is on its way there.
+//! A node's log: records on disk, and records being written.
 //!
 //! Only what was acknowledged is sure to survive a crash. Of the rest a crash leaves any prefix:
 //! writes reach the disk in order, and one may have done so just before its acknowledgement.
@@ -27,7 +27,7 @@ pub enum Mood {
     Failing,
 }
 
-/// What a record is filed under: a later one of the same key takes its place.
+/// The key of a record. A later record with the same key replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
     Operation(TeamId, OpId),
@@ -45,7 +45,7 @@ pub(super) struct Disk {
     /// BLAKE3 of every operation, entry and head that was ever durable.
     ever: BTreeSet<[u8; 32]>,
     waiting: VecDeque<(PersistId, Vec<Record>)>,
-    /// What could not be written, until a later attempt.
+    /// Records that could not be written, until a later attempt.
     owed: BTreeSet<Key>,
     /// How many of those that wait are being written.
     writing: usize,
@@ -78,7 +78,8 @@ impl Disk {
         true
     }
 
-    /// Ends the write that was begun: whose it was, what is durable now, and whether it went well.
+    /// Ends the current write. Returns the write ids, the records now durable, and whether it
+    /// succeeded.
     pub(super) fn finish(&mut self) -> (Vec<PersistId>, Vec<Record>, bool) {
         let (ids, batches): (Vec<_>, Vec<_>) = self.waiting.drain(..self.writing).unzip();
         self.writing = 0;
@@ -91,7 +92,7 @@ impl Disk {
         (ids, records, true)
     }
 
-    /// The power fails. What became durable without an acknowledgement.
+    /// Simulates a power failure. Returns records that became durable without an acknowledgement.
     pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) -> Vec<Record> {
         let survive = if self.mood == Mood::Failing {
             0
@@ -109,7 +110,7 @@ impl Disk {
         records
     }
 
-    /// Forgets what waits, as a copy of the files does.
+    /// Drops unwritten records, as in a copy of the files.
     pub(super) fn lose_queue(&mut self) {
         self.waiting.clear();
         self.owed.clear();

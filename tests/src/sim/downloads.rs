@@ -1,4 +1,4 @@
-//! What it is like to fetch from the bucket: ranges on their way from it to a node.
+//! Simulates downloads: ranges on their way from the bucket to a node.
 
 use std::{ops::Range, time::Duration};
 
@@ -23,7 +23,7 @@ use super::{
 const PIECE_LEN: u64 = 2 << 20;
 
 impl World {
-    /// Has a version's blobs in the bucket, and everybody know it.
+    /// Puts a version's blobs into the bucket and tells all nodes.
     pub fn upload(
         &mut self,
         node: NodeId,
@@ -49,7 +49,7 @@ impl World {
         self.bucket.conduct = conduct;
     }
 
-    /// How long each 2 MiB are under way.
+    /// Sets how long each 2 MiB take.
     pub fn set_bucket_pace(&mut self, piece_takes: Range<Duration>) {
         self.bucket.piece_takes = piece_takes;
     }
@@ -64,7 +64,8 @@ impl World {
         stored.extend(blobs.iter().map(|blob| blob.id));
     }
 
-    /// What a daemon tells its engine at its start, and whenever it has looked at the hub.
+    /// Tells an engine what the bucket has, as a daemon does at its start and after each poll of
+    /// the hub.
     pub(super) fn tell_of_bucket(&mut self, node: NodeId) -> Result<(), Violation> {
         for (team, blobs) in self.bucket.blobs.clone() {
             let blobs = blobs.into_iter().collect();

@@ -1,4 +1,4 @@
-//! What a malicious member can make: well-formed bytes that no honest device ever signed.
+//! Forgeries that a malicious member can make: well-formed bytes that no honest device signed.
 //!
 //! It knows the team key, so it can write entries in anybody's name. What it lacks is their
 //! signature.

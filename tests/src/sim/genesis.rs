@@ -1,4 +1,4 @@
-//! What homes begin with that were in a team before the world began.
+//! The initial logs of homes that start as members of a team.
 //!
 //! The founder enrols everybody, with the same code that makes operations in the daemon. The log is
 //! verified once and shared by all: a thousand homes with a thousand operations each would otherwise
@@ -86,7 +86,7 @@ fn enrolment(secret: &DeviceSecret, number: usize) -> Enrolment {
     }
 }
 
-/// The name of whoever works at a node.
+/// The member name of a node's user.
 pub(super) fn member(number: usize) -> MemberName {
     MemberName::new(format!("member-{number}")).expect("a good name")
 }

@@ -1,4 +1,4 @@
-//! What is still to happen in a world.
+//! Scheduled events of a world.
 
 use podsync_core::{
     DeviceId,
@@ -8,7 +8,7 @@ use podsync_daemon::addresses::Multiaddr;
 
 use super::{id::NodeId, parcel::Parcel};
 
-/// What is still to happen.
+/// A scheduled event.
 #[derive(Debug)]
 pub(super) enum Happening {
     Wake {
@@ -29,7 +29,7 @@ pub(super) enum Happening {
         session: u64,
         parcel: Parcel,
     },
-    /// Nobody answered for long.
+    /// A request timed out.
     TimedOut {
         node: NodeId,
         life: u32,
@@ -58,7 +58,7 @@ pub(super) enum Happening {
         life: u32,
         fetch: FetchId,
     },
-    /// A node's address machine is due.
+    /// A node's address state machine is due.
     Roam {
         node: NodeId,
         life: u32,

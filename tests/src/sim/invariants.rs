@@ -1,7 +1,7 @@
-//! What must always hold, one rule a function.
+//! The invariants, one function each.
 //!
-//! Rules about what a node sends, writes or serves are checked at that very moment; rules about what
-//! it believes, after every step. None takes an engine's word for what can be seen from outside.
+//! Rules about what a node sends, writes or serves are checked at that moment; rules about its
+//! state, after every step. They observe from outside instead of asking the engine where possible.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{asked::Asked, hash::hash, history::Broken, ledger::Ledger, node::Nod
 
 type Checked = Result<(), Broken>;
 
-/// What a node believes, looked at after each of its steps.
+/// Checks a node's state after each of its steps.
 pub(super) fn after_a_step(node: &mut Node, ledger: &Ledger) -> Checked {
     only_what_was_published_counts(node, ledger)?;
     forks_are_seen(node, ledger)?;
@@ -26,8 +26,8 @@ pub(super) fn after_a_step(node: &mut Node, ledger: &Ledger) -> Checked {
     heads_never_go_back(node)
 }
 
-/// Nothing is gossiped that a crash would forget: it is on the disk of whoever signed it. What others
-/// signed may be passed on before it is on one's own.
+/// Gossip is durable at its signer before it is sent. A node may forward others' data before storing
+/// it.
 pub(super) fn gossip_is_durable(ledger: &Ledger, bytes: &[u8]) -> Checked {
     let gossip =
         Gossip::decode(bytes).map_err(|error| Broken(format!("it gossips garbage: {error}")))?;
@@ -45,7 +45,7 @@ pub(super) fn gossip_is_durable(ledger: &Ledger, bytes: &[u8]) -> Checked {
     }
 }
 
-/// Nothing is answered that a crash would forget.
+/// Answers contain only durable data.
 pub(super) fn answers_are_durable(ledger: &Ledger, protocol: Protocol, bytes: &[u8]) -> Checked {
     let garbage = |error| Broken(format!("it answers with garbage: {error}"));
     match protocol {
@@ -83,7 +83,7 @@ pub(super) fn answers_are_durable(ledger: &Ledger, protocol: Protocol, bytes: &[
     }
 }
 
-/// What is said to others is on the disk of whoever signed it.
+/// Data sent to others is durable at its signer.
 pub(super) fn is_durable(ledger: &Ledger, does: &str, bytes: &[u8]) -> Checked {
     if ledger.durable.contains(&hash(bytes)) {
         return Ok(());
@@ -198,7 +198,7 @@ fn only_what_was_published_counts(node: &Node, ledger: &Ledger) -> Checked {
     Ok(())
 }
 
-/// Whoever has entries of both branches of a feed knows that it is forked.
+/// A node with entries of both branches of a feed knows that it is forked.
 fn forks_are_seen(node: &Node, ledger: &Ledger) -> Checked {
     let Some(engine) = &node.engine else {
         return Ok(());
@@ -220,7 +220,7 @@ fn forks_are_seen(node: &Node, ledger: &Ledger) -> Checked {
     Ok(())
 }
 
-/// Whoever knows both branches of a feed counts neither, unless an admin's removal picked one.
+/// A node that knows both branches of a feed counts neither, unless an admin's removal picked one.
 fn forked_feeds_count_for_nothing(node: &Node) -> Checked {
     let Some(engine) = &node.engine else {
         return Ok(());
@@ -310,7 +310,7 @@ pub(super) fn a_finished_transfer_has_everything(node: &Node, wanted: &[WantedBl
     Ok(())
 }
 
-/// What a reply says is on the disk.
+/// The result in a reply is on disk.
 pub(super) fn replies_tell_what_is_durable(node: &Node, asked: &Asked, answer: &Answer) -> Checked {
     let Some(engine) = &node.engine else {
         return Err(Broken("it replies while it is down".into()));
@@ -425,7 +425,7 @@ pub(super) fn numbers_go_up(
     Ok(())
 }
 
-/// In the end everybody has the same roster and the same catalog.
+/// At the end all nodes have the same roster and catalog.
 pub(super) fn one_world_in_the_end<'a>(
     nodes: impl Iterator<Item = &'a Node>,
     ledger: &Ledger,
@@ -437,7 +437,7 @@ pub(super) fn one_world_in_the_end<'a>(
             let Some(picture) = view::picture(engine, team) else {
                 continue;
             };
-            // Nobody owes it to a removed device to keep it up to date.
+            // A removed device need not be kept up to date.
             let me = node.device();
             if !picture.members.contains(&me) || ledger.removed.contains(&(team, me)) {
                 continue;

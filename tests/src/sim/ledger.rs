@@ -1,6 +1,6 @@
-//! The truth about a world: what was really asked for, written and removed, and by whom.
+//! The ground truth of a world: what was requested, written and removed, and by whom.
 //!
-//! It is fed by commands, and by each device's own disk; never by what an engine believes of others.
+//! Its sources are commands and each device's own disk, never an engine's view of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(super) struct Ledger {
     forked: BTreeSet<(TeamId, DeviceId, u64)>,
     /// BLAKE3 of every operation, entry and head that became durable in the home of its signer.
     pub(super) durable: BTreeSet<[u8; 32]>,
-    /// Who was told to publish which version.
+    /// The device that was asked to publish each version.
     pub(super) published: BTreeMap<(TeamId, VersionId), (DeviceId, PodName)>,
     /// Numbers that a device has reported.
     pub(super) numbers: BTreeMap<(TeamId, DeviceId, PodName, u64), VersionId>,

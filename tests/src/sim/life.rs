@@ -1,7 +1,7 @@
-//! A life of chance: people and accidents, until everything is mended and quiet.
+//! A random run: users and accidents, until everything is repaired and quiet.
 //!
-//! What happens is drawn from the seed. A run always ends well: the network whole, the disks sound,
-//! everybody up. Then nothing may be left open, and everybody must see the same world.
+//! The seed decides what happens. At the end of a run the network is whole, the disks work and all
+//! nodes are up. Then nothing may be left open, and all nodes must have the same state.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl World {
         Ok(team)
     }
 
-    /// Lets people and accidents have their way for a while.
+    /// Runs random users and accidents for a while.
     pub fn live(&mut self, team: TeamId, span: Duration) -> Result<(), Violation> {
         let until = self.now + span;
         while self.now < until {
@@ -211,7 +211,7 @@ impl World {
         self.device(node)
     }
 
-    /// Mends everything, waits until all is quiet, and has the world be one.
+    /// Repairs everything, waits until all is quiet, and checks that all nodes agree.
     pub fn mend_and_agree(&mut self) -> Result<(), Violation> {
         self.heal();
         self.set_climate(Climate::fair());

@@ -37,7 +37,7 @@ pub(super) struct Peer {
 
 /// A gossip message that waits for its verdict.
 #[derive(Debug, Clone)]
-pub(super) struct Heard {
+pub(super) struct PendingGossip {
     pub(super) team: TeamId,
     pub(super) from: NodeId,
     pub(super) bytes: Arc<[u8]>,
@@ -89,7 +89,7 @@ pub(super) struct Node {
     pub(super) store: Store,
     pub(super) gate: Gate,
     pub(super) peers: BTreeMap<DeviceId, Peer>,
-    pub(super) heard: BTreeMap<GossipId, Heard>,
+    pub(super) pending_gossip: BTreeMap<GossipId, PendingGossip>,
     /// Gossip that came or went already.
     pub(super) seen: BTreeSet<[u8; 32]>,
     pub(super) requested: BTreeMap<RequestId, Requested>,
@@ -121,7 +121,7 @@ impl Node {
             store: Store::default(),
             gate: Gate::default(),
             peers: BTreeMap::new(),
-            heard: BTreeMap::new(),
+            pending_gossip: BTreeMap::new(),
             seen: BTreeSet::new(),
             requested: BTreeMap::new(),
             unsent: BTreeSet::new(),
@@ -172,7 +172,7 @@ impl Node {
         self.engine = None;
         self.gate = Gate::default();
         self.peers.clear();
-        self.heard.clear();
+        self.pending_gossip.clear();
         self.seen.clear();
         self.requested.clear();
         self.unsent.clear();

@@ -1,4 +1,4 @@
-//! Messages opened once for all who get them.
+//! Opens each message once for all its receivers.
 //!
 //! Opening is a function of the bytes alone, signatures included. A gossiped entry reaches a thousand
 //! nodes, and a thousand checks of one signature would be all that a run does.

@@ -1,4 +1,4 @@
-//! What travels between two nodes.
+//! The messages between two nodes.
 
 use std::{ops::Range, sync::Arc};
 
@@ -26,7 +26,7 @@ pub(super) enum Parcel {
         id: RequestId,
         bytes: Vec<u8>,
     },
-    /// Please send this range of a blob.
+    /// A request for a range of a blob.
     Ask {
         life: u32,
         fetch: FetchId,

@@ -1,4 +1,4 @@
-//! What people ask of their nodes, and what came of it.
+//! Commands of simulated users, and their results.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use rand::RngExt;
 
 use super::{asked::Asked, chance, genesis, history::Violation, id::NodeId, view, world::World};
 
-/// How long people wait for an answer before they give up on a run.
+/// How long a user waits for an answer before the run fails.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Bytes of a manifest here; it has no content.
 const MANIFEST_LEN: u64 = 5_000;
@@ -232,7 +232,7 @@ impl World {
         }
     }
 
-    /// Begins to pull what a node lacks of a version that it has heard of.
+    /// Starts to pull the missing parts of a version that a node knows.
     pub fn pull(
         &mut self,
         node: NodeId,

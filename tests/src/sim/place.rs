@@ -1,4 +1,4 @@
-//! Where a node is, and what it knows of where others are.
+//! A node's network, and the addresses that it knows of others.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,7 +12,7 @@ pub(super) struct Roaming {
     pub(super) here: Multiaddr,
     /// Devices that its settings name.
     pub(super) pinned: Vec<(DeviceId, Multiaddr)>,
-    /// What outlives a crash.
+    /// The addresses that survive a crash.
     pub(super) remembered: BTreeMap<DeviceId, Vec<Multiaddr>>,
     pub(super) members: BTreeMap<TeamId, Vec<DeviceId>>,
     pub(super) wake: Option<Duration>,

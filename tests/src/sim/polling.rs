@@ -1,8 +1,8 @@
-//! What a node asks of the hub and brings there.
+//! A node's polls of the hub: what it fetches and uploads there.
 //!
-//! The hub checks what the hub checks: signatures and chains, and that whoever brings something is a member. It
-//! is more patient than the real one in one thing: it takes the earlier entries of a device that is a mere reader by now.
-//! A node's whole poll happens in one moment of virtual time, or is lost.
+//! This hub checks what the real one checks: signatures, chains, and that uploads come from members. It is more
+//! lenient in one thing: it takes the earlier entries of a device that has become a reader. A node's whole poll
+//! happens at one moment of virtual time, or is lost.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -76,7 +76,7 @@ impl World {
         self.tell_of_bucket(node)
     }
 
-    /// Posts what the hub lacks; false where it wants nothing of this device.
+    /// Posts operations that the hub lacks. False if it accepts nothing of this device.
     fn bring_operations(
         &mut self,
         hub: &mut Hub,

@@ -1,4 +1,4 @@
-//! Machines that move between networks, and find each other by the daemon's own address machine.
+//! Machines that move between networks and find each other by the daemon's own address code.
 //!
 //! A network is a subnet with multicast in it; packets pass between networks. Who moves loses the address
 //! that it had: its own end of each connection is dead at once, the other end learns it after a silence.
@@ -50,7 +50,7 @@ impl World {
             members: BTreeMap::new(),
             wake: None,
         };
-        // The engine told who is a member before it could be heard here.
+        // The engine reported the members before this could receive it.
         let teams = self.node(node).engine.as_ref().map(|engine| {
             let members = |team: &TeamId| {
                 let roster = engine.roster(team)?;
@@ -100,7 +100,7 @@ impl World {
         self.node(node).peers.keys().copied().collect()
     }
 
-    /// A node that starts anew has what was written down, and nothing else.
+    /// A restarted node has only what was written down.
     pub(super) fn roam_anew(&mut self, node: NodeId) -> Result<(), Violation> {
         let (device, now) = (self.device(node), self.now);
         let Some(roaming) = &mut self.node_mut(node).roaming else {
@@ -119,7 +119,7 @@ impl World {
         self.arrive_in_network(node)
     }
 
-    /// Everybody in a network hears of who comes there, and the other way round.
+    /// Announces a newcomer to all nodes in its network, and them to it.
     fn arrive_in_network(&mut self, node: NodeId) -> Result<(), Violation> {
         let Some(roaming) = &self.node(node).roaming else {
             return Ok(());
@@ -230,7 +230,7 @@ impl World {
         self.tell(node, Input::Tick)
     }
 
-    /// One attempt: who has one of the addresses now answers, and nobody else does.
+    /// Starts one dial attempt: the node that has one of the addresses now answers, no other.
     fn begin_dial(&mut self, node: NodeId, device: DeviceId, addresses: Vec<Multiaddr>) {
         let (life, latency) = (
             self.node(node).life,
@@ -262,7 +262,7 @@ impl World {
         let Some((other, address)) = self.who_answers(device, addresses) else {
             return self.tell(node, Input::DialFailed { device });
         };
-        // What the other end still takes for a connection is none: it wouldn't be dialled otherwise.
+        // The other end's old connection is dead, or this side wouldn't dial.
         let me = self.device(node);
         if let Some(stale) = self.peer(other, &me) {
             self.sessions.remove(&stale.session);

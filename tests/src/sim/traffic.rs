@@ -1,7 +1,7 @@
 //! Connections, and the messages on them.
 //!
-//! A session is one connection's life. What was sent on one is never delivered on the next; an end
-//! that has not yet noticed that its session is over sends into the void.
+//! A session is the life of one connection. Messages of one session are never delivered on the
+//! next. An end that has not noticed the end of its session sends into the void.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use super::{
     history::Violation,
     id::{Conduct, NodeId},
     invariants,
-    node::{Heard, Peer, Responder},
+    node::{Peer, PendingGossip, Responder},
     parcel::Parcel,
     world::World,
 };
@@ -174,7 +174,7 @@ impl World {
         );
     }
 
-    /// Hands gossip to all neighbours that take part in the team's.
+    /// Sends gossip to all neighbours in the team's topic.
     pub(super) fn pass_on(
         &mut self,
         node: NodeId,
@@ -244,7 +244,8 @@ impl World {
         };
         let home = self.node_mut(to);
         let id = GossipId(home.mint());
-        home.heard.insert(id, Heard { team, from, bytes });
+        home.pending_gossip
+            .insert(id, PendingGossip { team, from, bytes });
         self.note(to, "hears gossip", Some(from), 0);
         self.feed(
             to,

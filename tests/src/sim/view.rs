@@ -1,4 +1,4 @@
-//! What an engine believes, in the few terms that the rules need.
+//! Views of an engine's state for the invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,7 +111,7 @@ pub(super) fn picture(engine: &Engine, team: TeamId) -> Option<Picture> {
 }
 
 impl Picture {
-    /// What another node sees otherwise; none where both see the same.
+    /// A difference from another node's view. None if they are equal.
     pub(super) fn differs_from(&self, other: &Self) -> Option<String> {
         if self.members != other.members {
             return Some(format!(

@@ -1,4 +1,4 @@
-//! How good or bad the network and the disks are.
+//! The conditions of network and disks.
 
 use std::{ops::Range, time::Duration};
 
@@ -7,7 +7,7 @@ use std::{ops::Range, time::Duration};
 pub struct Climate {
     /// One way, for each message.
     pub latency: Range<Duration>,
-    /// The chance that a message is lost. Whoever waits for it runs into a timeout.
+    /// The chance that a message is lost. Its waiting receiver runs into a timeout.
     pub loss: f64,
     /// How long a commit takes.
     pub commit: Range<Duration>,

@@ -309,7 +309,7 @@ impl World {
         self.feed(node, Input::Tick)
     }
 
-    /// Tells an engine something, and carries out what it makes of it.
+    /// Passes an input to an engine, and carries out its outputs.
     pub(super) fn feed(&mut self, node: NodeId, input: Input) -> Result<(), Violation> {
         let now = self.clock();
         let Some(engine) = &mut self.node_mut(node).engine else {
@@ -319,7 +319,7 @@ impl World {
         self.settle(node)
     }
 
-    /// Carries out what an engine has decided, then looks at what it believes.
+    /// Carries out an engine's outputs, then checks its state.
     fn settle(&mut self, node: NodeId) -> Result<(), Violation> {
         while let Some(output) = self
             .node_mut(node)

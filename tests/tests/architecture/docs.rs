@@ -1,4 +1,4 @@
-//! The pages say what is there: tests that they name exist, calls and codes that exist are in them.
+//! Checks the documentation: tests that it names exist, and it covers all calls and codes.
 
 use std::{fs, path::PathBuf};
 

@@ -1,7 +1,8 @@
-//! The files of a crate import each other in no circle, and no function takes more than a hand can hold.
+//! Checks that files of a crate have no import cycles, and that functions stay short with few
+//! parameters.
 //!
-//! `mod` and a re-export are no import: whoever uses a re-exported name imports the file that it comes from. A
-//! module may use its own parts. Code for tests alone isn't looked at.
+//! `mod` and a re-export are no import: a use of a re-exported name imports the file that it comes from. A
+//! module may use its own parts. Test-only code isn't checked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,4 +1,4 @@
-//! The arrows between rooms are the ones that docs/architecture.md draws, and no others.
+//! Checks that the crates' dependencies are exactly those that docs/architecture.md draws.
 
 #![expect(
     clippy::unwrap_used,
@@ -46,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ),
 ];
 
-/// What the domain must not reach: clocks, disks, sockets and randomness come in as inputs.
+/// Dependencies that core must not have: clocks, disks, sockets and randomness are inputs.
 const NOT_IN_CORE: [&str; 7] = [
     "tokio",
     "libp2p",

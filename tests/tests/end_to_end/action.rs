@@ -107,7 +107,7 @@ fn the_action_loads_what_it_is_told_and_says_so() -> Result<()> {
         "{sent:?}"
     );
 
-    // The folder is there again, as GitHub would bring it.
+    // Restore the folder, as GitHub would.
     let again = machine.run(&action, &inputs)?.ok()?;
     ensure!(again.summary.contains("| 0 B | the cache |"), "{again:?}");
     let key = job.output("load", "cache-key")?;
@@ -214,7 +214,7 @@ fn what_the_action_can_not_do_is_told_and_changes_nothing() -> Result<()> {
     ensure!(target.posts().is_empty(), "something was loaded");
     ensure!(!machine.workspace().join("ran").exists(), "a name was run");
 
-    // What was loaded before the one that fails is told.
+    // Versions loaded before the failing one are reported.
     let two = [
         ("token", token.as_str()),
         ("state-name", "orders, unknown"),
@@ -281,7 +281,7 @@ impl Release {
         self.server.on("GET /SHA256SUMS", answer);
     }
 
-    /// What the install script says with these variables.
+    /// The output of the install script with these variables.
     fn install(&self, into: &Path, variables: &[(&str, &str)]) -> Result<Output> {
         let ended = Command::new("sh")
             .arg(config().join("install.sh"))

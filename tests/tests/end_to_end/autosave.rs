@@ -61,7 +61,7 @@ fn a_state_is_saved_while_it_changes_and_comes_back_after_a_restart() -> Result<
         "{saved}"
     );
 
-    // A state that stays makes no version: the next one is of the next state.
+    // An unchanged state makes no version: the next one is of the next state.
     emulator.forget();
     for _ in 0..2 {
         emulator.wait_for(STATE);
@@ -75,12 +75,12 @@ fn a_state_is_saved_while_it_changes_and_comes_back_after_a_restart() -> Result<
     }
     // The oldest is let go of once the newest is noted.
     let status = alice.run(&["status"])?.ok()?;
-    ensure!(status["autosaves"][0]["every_s"] == 1, "{status}");
+    ensure!(status["autosaves"][0]["every_s"] == 5, "{status}");
     emulator.forget();
     emulator.wait_for(STATE);
     ensure!(references(&alice)? == ["orders:+2", "orders:+3"]);
 
-    // After its restart the instance holds something else. Nobody's autosave of that replaces what there was.
+    // After its restart the instance holds other data. An autosave of that does not replace the old state.
     is_run(&emulator, "fake-2");
     emulator.on(STATE, Conduct::Answer(200, state(9)));
     events.wait_for("saved")?;

@@ -1,4 +1,4 @@
-//! Everybody is away but the hub: robots, a newcomer with a real emulator, and what the bucket shows of it all.
+//! Only the hub is online: robots, a newcomer with a real emulator, and what the bucket reveals.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -13,7 +13,7 @@ const UNREACHABLE: i32 = 7;
 const TICKET: i32 = 13;
 const STALE: i32 = 16;
 
-/// What nobody may read in the bucket.
+/// Strings that must not be readable in the bucket.
 const SECRETS: [&str; 6] = [
     "mauve-pod",
     "mauve-message",
@@ -120,7 +120,8 @@ fn nothing_in_the_bucket_is_in_the_clear() -> Result<()> {
     alice.start(&[&bob])?;
     alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.run(&["share", "mauve-pod:1", "--wait"])?.ok()?;
-    // Both devices go on to tell the hub of themselves: nothing may change while all of it is read.
+    // Both devices keep reporting to the hub: stop it, so that nothing changes while all of it is
+    // read.
     hub.kill()?;
 
     let secrets = [&SECRETS[..], &[&ticket[20..], &token[20..]]].concat();

@@ -1,4 +1,4 @@
-//! What goes wrong, and that it says so: exit code, message, nothing lost.
+//! Bad input: exit code, message, and nothing lost.
 
 use std::{fs, path::Path, process::Command};
 
@@ -12,7 +12,7 @@ const INVALID: i32 = 2;
 const UNCONFIRMED: i32 = 15;
 const NOT_FOUND: i32 = 3;
 const AMBIGUOUS: i32 = 4;
-const UNTRUSTED: i32 = 6;
+const DISK: i32 = 10;
 const UNREACHABLE: i32 = 7;
 
 #[test]
@@ -30,6 +30,10 @@ fn an_unknown_pod_is_told_with_a_suggestion() -> Result<()> {
         "{answer:?}"
     );
     answer.failed(NOT_FOUND)?;
+    for command in [&["du", "ordrs"][..], &["restore", "ordrs"]] {
+        let told = alice.run(command)?.failed(NOT_FOUND)?;
+        assert!(told.contains("did you mean orders?"), "{command:?}: {told}");
+    }
     alice.run(&["show", "orders:7"])?.failed(NOT_FOUND)?;
     alice.run(&["versions", "nothing"])?.failed(NOT_FOUND)?;
     Ok(())
@@ -137,6 +141,8 @@ fn versions_made_apart_are_both_kept_and_told_apart() -> Result<()> {
     bob.start(&[&alice])?;
     let pulled = alice.run(&["pull", "orders:1@bob"])?.ok()?;
     assert_eq!(pulled["author"], "bob");
+    let told = alice.run(&["show", "orders:1@alise"])?.failed(NOT_FOUND)?;
+    assert!(told.contains("there is orders:1@alice"), "{told}");
     let message = alice.run(&["pull", "orders"])?.failed(AMBIGUOUS)?;
     assert!(
         message.contains("orders:1@alice") && message.contains("orders:1@bob"),
@@ -215,7 +221,7 @@ fn flipped_bytes_on_disk_are_noticed() -> Result<()> {
     }
     let out = alice.scratch("out");
     let answer = alice.run(&["export", "orders", &out.to_string_lossy()])?;
-    assert_eq!(answer.code, Some(UNTRUSTED), "{answer:?}");
+    assert_eq!(answer.code, Some(DISK), "{answer:?}");
     assert!(!out.exists(), "half a state was left behind");
     Ok(())
 }

@@ -166,7 +166,7 @@ fn damage_in_the_bucket_is_noticed_and_a_teammate_serves_instead() -> Result<()>
         .run(&["pull", "orders", "--source", "bucket", "--wait", "3s"])?
         .failed(6)?;
     ensure!(message.contains("the team's bucket"), "{message}");
-    // Bob knows where Alice is by what she says of herself.
+    // Bob knows Alice's address from her own record.
     let pulled = bob
         .run(&["pull", "orders", "--source", "any", "--wait", "60s"])?
         .ok()?;

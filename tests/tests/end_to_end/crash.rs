@@ -1,5 +1,5 @@
-//! Killed at every named place and at random moments: what was acknowledged is there, what is half
-//! written never looks whole, and the next run goes on.
+//! Kills at every failpoint and at random moments: acknowledged data is there, half-written data
+//! never looks complete, and the next run continues.
 
 use std::{process::Child, time::Duration};
 
@@ -13,9 +13,9 @@ use crate::{
     share::alice_and_bob,
 };
 
-/// The variable that `podsync` built with `failpoints` ends itself by.
+/// The variable that names the failpoint at which `podsync` built with `failpoints` aborts.
 const ABORT_AT: &str = "PODSYNC_ABORT_AT";
-/// A command without a daemon that meets nobody.
+/// Settings for a command without a daemon that contacts nobody.
 const QUIET: [(&str, &str); 2] = [("PODSYNC_MDNS", "false"), ("PODSYNC_LISTEN", "127.0.0.1:0")];
 /// SIGABRT, as a shell would show it: no exit code of our own.
 const NO_CODE: Option<i32> = None;
@@ -229,7 +229,7 @@ fn a_pull_killed_at_two_hundred_random_moments() -> Result<()> {
     same_tree(&state, &out)
 }
 
-/// Nobody but the hub is there: what is in the bucket in the end is all that there is.
+/// Only the hub is online: the bucket's final content is all that there is.
 #[test]
 fn a_sharer_killed_at_a_hundred_random_moments_beside_its_hub() -> Result<()> {
     let seed = rand::random::<u64>();
@@ -356,7 +356,7 @@ fn ids(versions: &serde_json::Value) -> Vec<&serde_json::Value> {
         .collect()
 }
 
-/// Whatever the moment, the instance got nothing of which no checkpoint was kept before.
+/// At every moment: the instance is changed only after a checkpoint of it was kept.
 #[test]
 fn a_load_killed_at_two_hundred_random_moments() -> Result<()> {
     let seed = rand::random::<u64>();

@@ -1,4 +1,4 @@
-//! What stays on a machine: the budget, pins, only copies; and whether what is there is whole.
+//! What stays on a machine: the budget, pins, only copies; and whether stored data is intact.
 
 use std::{fs, path::Path};
 
@@ -32,7 +32,7 @@ fn both_hold_three() -> Result<(Home, Home)> {
         save(&alice, seed, &["--share"])?;
         bob.run(&["pull", &format!("orders:{seed}")])?.ok()?;
     }
-    // Ids are compared as bytes, and shown in an alphabet whose order is another: they themselves say.
+    // Ids are compared as bytes, but their text sorts differently: ask the devices which one gives up.
     let alice_gives_up = alice.run(&["gc", "--dry-run", "--budget", "0"])?.ok()?;
     if evicted(&alice_gives_up).is_empty() {
         Ok((alice, bob))
@@ -86,7 +86,7 @@ fn the_longest_unused_leave_and_come_back() -> Result<()> {
         pulled["fetched"].as_u64() >= Some(2 * MIB as u64),
         "{pulled}"
     );
-    // Of two that have the same, the one with the lower id keeps it.
+    // Of two holders of the same data, the one with the lower id keeps it.
     let collected = lower.run(&["gc", "--budget", "0"])?;
     ensure!(collected.code == Some(UNCONFIRMED), "{collected:?}");
     ensure!(
@@ -219,7 +219,7 @@ fn damage_is_found_named_and_mended() -> Result<()> {
     assert_eq!(broken["reference"], "orders:1");
     let damaged = broken["damaged"].as_array().context("none named")?;
     ensure!(!damaged.is_empty(), "{broken}");
-    // Known to be wrong by now: told again, from whichever side one looks.
+    // The damage is known now and reported again, from either side.
     let again = bob.run(&["verify"])?;
     ensure!(again.code == Some(DISK), "{again:?}");
 
@@ -231,7 +231,7 @@ fn damage_is_found_named_and_mended() -> Result<()> {
         .ok()?;
     same_tree(&alice.scratch("state-1"), &out)?;
 
-    // With nobody there it stays broken, and says so.
+    // Without another device it stays broken and is reported as such.
     alice.stop()?;
     ensure!(spoil(&bob.path())? > 0, "no pack was found");
     let left = bob.run(&["verify", "--repair", "--wait", "1s"])?;
@@ -281,7 +281,7 @@ fn a_full_disk_is_verified_and_emptied() -> Result<()> {
             ensure!(collected["freed"].as_u64() >= Some(2 * MIB as u64));
         }
     }
-    // Without a daemon the home may not even open: that is told with what to do.
+    // Without a daemon the home may not even open: the error says what to do.
     alice.stop()?;
     fill_up(&hog)?;
     let verified = alice.run(&["verify"])?;
@@ -294,7 +294,7 @@ fn a_full_disk_is_verified_and_emptied() -> Result<()> {
     Ok(())
 }
 
-/// Takes what is left of a disk, to the last byte.
+/// Fills the rest of a disk, to the last byte.
 fn fill_up(hog: &Path) -> Result<()> {
     let mut file = fs::File::create(hog)?;
     let mut len = 8 * MIB;

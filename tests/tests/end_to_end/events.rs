@@ -1,4 +1,4 @@
-//! `GET /v1/events`: what happens is told to whoever listens.
+//! `GET /v1/events`: listeners get every event.
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Events, FakeEmulator, Home, Member, fill, zip};
@@ -194,7 +194,7 @@ fn ids_that_are_none_are_told_as_missed_and_streams_are_counted() -> Result<()> 
     }
     let (status, _) = alice.post("events", &serde_json::json!({}))?;
     ensure!(status == 405, "{status}");
-    // Those that went have given their places back; whoever is one too many is told what to do.
+    // Closed streams have freed their places; a stream too many is refused with a hint.
     let mut streams: Vec<Events> = Vec::new();
     let refused = loop {
         match alice.listen(None) {

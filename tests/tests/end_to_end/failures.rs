@@ -1,4 +1,4 @@
-//! What failed is what is said: each row of the table in docs/operations.md has its test, here or lower down.
+//! Errors name what failed: each row of the table in docs/operations.md has its test, here or lower down.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -34,7 +34,7 @@ fn hint(answer: &podsync_tests::kit::Answer) -> &str {
     answer.json["error"]["hint"].as_str().unwrap_or_default()
 }
 
-/// Where nobody can ever answer nobody is waited for: an hour would end the test.
+/// If nobody can ever answer, the command doesn't wait: an hour would end the test.
 #[test]
 fn an_unknown_pod_in_a_team_of_one_is_told_at_once() -> Result<()> {
     let alice = Home::new("alice")?;
@@ -64,7 +64,7 @@ fn what_nobody_connected_knows_is_told_with_what_was_meant() -> Result<()> {
     Ok(())
 }
 
-/// Nobody said that there is no such pod.
+/// No member confirmed that there is no such pod.
 #[test]
 fn a_name_that_nobody_could_be_asked_about_is_an_outage() -> Result<()> {
     let (mut alice, bob) = alice_and_bob()?;
@@ -200,7 +200,7 @@ fn stop_ends_a_daemon_whose_socket_is_gone() -> Result<()> {
     let pid = alice.daemon_id().context("no daemon")?;
     let stopped = alice.run(&["stop"])?.ok()?;
     ensure!(stopped["pid"] == pid, "{stopped}");
-    // It ended by itself, in good order: there is nothing to kill.
+    // It ended by itself without an error: there is nothing to kill.
     ensure!(alice.stopped()? == Some(0), "it did not end well");
     let again = alice.run(&["stop"])?;
     ensure!(again.stderr.contains("No daemon is running"), "{again:?}");
@@ -208,24 +208,54 @@ fn stop_ends_a_daemon_whose_socket_is_gone() -> Result<()> {
 }
 
 #[test]
-fn stop_ends_no_process_that_may_be_another() -> Result<()> {
-    if !Path::new("/proc/self/fd").exists() {
-        eprintln!(
-            "NOT RUN: this system shows no open files in /proc, so a lock is taken at its word"
-        );
-        return Ok(());
+fn a_daemon_is_found_without_its_socket_and_its_lock() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let pid = alice.daemon_id().context("no daemon")?;
+    for file in ["run/podsync.sock", "lock"] {
+        std::fs::remove_file(alice.path().join(file))?;
     }
+    let told = alice.run(&["list"])?.failed(BUSY)?;
+    ensure!(
+        told.contains(&format!("process {pid} (podsync daemon)")) && told.contains("podsync stop"),
+        "{told}"
+    );
+    let stopped = alice.run(&["stop"])?.ok()?;
+    ensure!(stopped["pid"] == pid, "{stopped}");
+    ensure!(alice.stopped()? == Some(0), "it did not end well");
+    alice.run(&["list"])?.ok().map(drop)
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_told_as_that() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice.signal("STOP")?;
+    let told = alice.run(&["list"]);
+    alice.signal("CONT")?;
+    let told = told?.failed(BUSY)?;
+    ensure!(
+        told.contains("did not answer within") && told.contains("podsync stop"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn stop_ends_no_process_that_may_be_another() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
     alice.start(&[])?;
     std::fs::remove_file(alice.path().join("run/podsync.sock"))?;
-    // As it is read where process ids mean something else: this test's own.
+    // As seen where process ids mean other processes: use this test's own.
     let me = std::process::id();
     let said = format!("process {me} (podsync daemon)\n");
     std::fs::write(alice.path().join("lock"), said)?;
     let told = alice.run(&["stop"])?.failed(BUSY)?;
     ensure!(told.contains(&format!("ps -p {me}")), "{told}");
-    // A command is no daemon, and one that has only just begun has not said who it is.
+    // A command is no daemon, and one that has just started has not written its name yet.
     for (said, hint) in [
         (format!("process {me} (a podsync command)\n"), "wait until"),
         (String::new(), "again"),
@@ -252,10 +282,28 @@ fn in_the_background(home: &Path, variables: &[(&str, &str)]) -> Result<(Option<
     Ok((output.status.code(), told))
 }
 
-/// Nobody holds the home: whatever was started has ended.
+/// The home is free: every started process has ended.
 fn nobody_is_left(home: &Home) -> Result<()> {
     let answer = home.run(&["stop"])?;
     ensure!(answer.stderr.contains("No daemon is running"), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn what_stands_in_the_daemons_way_is_named() -> Result<()> {
+    for name in ["daemon.log", "run/podsync.sock"] {
+        let alice = Home::new("alice")?;
+        alice.found("payments")?;
+        let path = alice.path().join(name);
+        if path.symlink_metadata().is_ok() {
+            std::fs::remove_file(&path)?;
+        }
+        std::fs::create_dir_all(&path)?;
+        let (found, told) = in_the_background(&alice.path(), &[])?;
+        ensure!(found == Some(DISK), "{name}: {found:?} {told}");
+        ensure!(told.contains(name) && !told.contains("shorter"), "{told}");
+        nobody_is_left(&alice)?;
+    }
     Ok(())
 }
 
@@ -326,7 +374,7 @@ fn a_home_whose_path_is_not_text_is_refused_before_anything_is_made() -> Result<
     Ok(())
 }
 
-/// The first line that says for whom a call waits.
+/// The first line that names the members a call waits for.
 fn waits_for(home: &Home, path: &str, call: &serde_json::Value) -> Result<String> {
     let mut socket = UnixStream::connect(home.path().join("run/podsync.sock"))?;
     let body = call.to_string();
@@ -377,7 +425,7 @@ fn a_command_that_waits_says_for_whom_and_since_when() -> Result<()> {
     Ok(())
 }
 
-/// What `team create` refuses to take for a home no other command sends there.
+/// A folder that `team create` refuses as a home is refused by every other command too.
 #[test]
 fn no_command_takes_a_folder_of_something_else_for_a_home() -> Result<()> {
     let alice = Home::new("alice")?;

@@ -1,5 +1,5 @@
-//! Between a device and its hub or bucket everything goes wrong: each ends well by itself or with an error that
-//! says what to do, nothing is lost, and the next try works.
+//! Faults between a device and its hub or bucket: each ends well by itself or with an error that says what to
+//! do, nothing is lost, and the next try works.
 
 use std::{
     io::{BufRead, BufReader},
@@ -107,7 +107,7 @@ fn a_pull_from_a_hub_that_fails_says_so_and_the_next_one_works() -> Result<()> {
     let bob = alone("bob")?;
     bob.join(&ticket)?.ok()?;
     let pull = ["pull", "orders", "--source", "bucket"];
-    // The last one is a hub that is slow beyond bearing.
+    // The last one is an extremely slow hub.
     for fault in [Fault::HangUp, BROKEN, Fault::StallDown(0)] {
         faulty.to_hub.fail(fault);
         let message = bob.run(&pull)?.failed(UNREACHABLE)?;
@@ -180,7 +180,9 @@ fn a_url_that_expired_is_asked_for_again_once() -> Result<()> {
         .run(&["share", "orders", "--wait"])?
         .failed(UNREACHABLE)?;
     ensure!(
-        message.contains("403") && message.contains("the hub's operator"),
+        message.contains("403")
+            && message.contains("the hub's operator")
+            && message.contains("Shared orders:2, but"),
         "{message}"
     );
     faulty.to_bucket.heal();
@@ -215,7 +217,16 @@ fn a_download_that_the_bucket_fails_goes_on_where_it_stopped() -> Result<()> {
             .run(&[&pull[..], &["--wait", "1s"]].concat())?
             .failed(UNREACHABLE)?;
         ensure!(
-            message.contains("bucket") && message.contains("are missing"),
+            message.contains("bucket") && message.contains("missing"),
+            "{fault:?}: {message}"
+        );
+        let words = match fault {
+            SLOW_DOWN => Some("503, SlowDown: Please reduce your request rate."),
+            EXPIRED => Some("403, AccessDenied: Request has expired"),
+            _ => None,
+        };
+        ensure!(
+            words.is_none_or(|words| message.contains(words) && !message.contains("went away")),
             "{fault:?}: {message}"
         );
         faulty.to_bucket.heal();
@@ -247,6 +258,33 @@ fn a_bucket_that_stalls_is_left_for_a_teammate() -> Result<()> {
     let pulled = bob.run(&["pull", "orders", "--wait", "60s"])?.ok()?;
     ensure!(pulled["sources"].to_string().contains("alice"), "{pulled}");
     exported_is(&bob, "orders", &state)
+}
+
+#[test]
+fn a_bucket_that_nobody_could_ask_is_not_accused() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let mut alice = alice_with(&hub)?;
+    let ticket = alice.invite(&[])?;
+    let state = alice.scratch("state");
+    fill(&state, 3, 4 * MIB, 1)?;
+    share(&alice, &state)?;
+    alice.stop()?;
+    let mut bob = alone("bob")?;
+    bob.join(&ticket)?.ok()?;
+    bob.run(&["list"])?.ok()?;
+    bob.start(&[])?;
+    bob.run(&["list"])?.ok()?;
+    hub.kill()?;
+    let message = bob
+        .run(&["pull", "orders", "--wait", "1s"])?
+        .failed(UNREACHABLE)?;
+    ensure!(
+        message.contains("nobody who is online has orders:1 (")
+            && message.contains("can't be reached"),
+        "{message}"
+    );
+    ensure!(!message.contains("went away"), "{message}");
+    Ok(())
 }
 
 #[test]
@@ -477,7 +515,7 @@ fn who_was_removed_learns_nothing_from_the_hub() -> Result<()> {
     fill(&his, 1, MIB, 3)?;
     let before = hub.objects("packs")?.len();
     let from = his.to_string_lossy().into_owned();
-    // He may not know of it yet: then he shares with himself.
+    // He may not know of it yet. Then his versions stay local.
     bob.run(&["save", "orders", "--share", "--from", &from])?;
     bob.run(&["share", "orders", "--wait"])?.failed(FORBIDDEN)?;
     ensure!(hub.objects("packs")?.len() == before, "he uploaded");
@@ -504,7 +542,7 @@ fn what_somebody_else_dropped_first_holds_up_nothing() -> Result<()> {
         Ok(list.as_array().is_some_and(Vec::is_empty))
     };
     while !listed()? {}
-    // What nobody lists is forgotten at a start at the latest.
+    // Unlisted data is deleted at a start at the latest.
     alice.stop()?;
     alice.start(&[&bob])?;
     alice.run(&["gc"])?.ok()?;

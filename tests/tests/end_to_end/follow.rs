@@ -1,4 +1,7 @@
-//! `podsync follow`: what teammates share comes by itself, into an instance only where that takes nothing away.
+//! `podsync follow`: teammates' versions arrive by themselves, and are loaded into an instance only if nothing
+//! is lost by it.
+
+use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, zip};
@@ -87,7 +90,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     bob.run(&["follow", "orders", "--load", "--endpoint", &endpoint])?
         .ok()?;
 
-    // Nobody has said yes to alice's states yet.
+    // Nobody has approved alice's states yet.
     let trouble = events.wait_for("trouble")?;
     let says = |trouble: &Value, what: &str| -> Result<()> {
         let said = trouble["message"].as_str().context("no message")?;
@@ -99,7 +102,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     says(&trouble, "nothing of that device was loaded here before")?;
     ensure!(loads(&emulator) == 0);
 
-    // Said once by hand, and from then on the instance holds what podsync put there.
+    // Approved once by hand: from then on the instance holds podsync's data.
     bob.run(&["load", "orders", "--new-signer", "--endpoint", &endpoint])?
         .ok()?;
     events.wait_for("loaded")?;
@@ -109,7 +112,7 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     ensure!(loaded["checkpoint"].is_string(), "{loaded}");
     ensure!(loads(&emulator) == 2);
 
-    // Somebody works in it: nothing is taken away unasked.
+    // The instance was changed by hand: nothing is overwritten without a question.
     emulator.on(STATE, Conduct::Answer(200, state(8)));
     share_state(&alice, 3)?;
     let trouble = events.wait_for("trouble")?;
@@ -122,6 +125,60 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     share_state(&alice, 4)?;
     let loaded = events.wait_for("loaded")?;
     ensure!(loaded["reference"] == "orders:4", "{loaded}");
+    Ok(())
+}
+
+/// A `PATH` on which `busctl` answers as NetworkManager would.
+fn path_where_the_link_is(home: &Home, answer: &str) -> Result<String> {
+    let folder = home.scratch(&format!("link-{answer}"));
+    std::fs::create_dir(&folder)?;
+    let program = folder.join("busctl");
+    std::fs::write(&program, format!("#!/bin/sh\necho 'u {answer}'\n"))?;
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    let before = std::env::var("PATH").unwrap_or_default();
+    Ok(format!("{}:{before}", folder.display()))
+}
+
+/// NMMetered.
+const METERED: &str = "1";
+const UNMETERED: &str = "2";
+
+#[test]
+#[cfg(target_os = "linux")]
+fn over_a_metered_link_nothing_comes_that_nobody_asked_for() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    bob.run(&["follow", "orders"])?.ok()?;
+    let address = alice.address()?;
+    let restart = |bob: &mut Home, link: &str| -> Result<()> {
+        bob.stop()?;
+        let path = path_where_the_link_is(bob, link)?;
+        let listen = ["daemon", "--listen", "127.0.0.1:0", "--no-mdns", "--peer"];
+        bob.start_with(&[&listen[..], &[&address]].concat(), &[("PATH", &path)])?;
+        let status = bob.run(&["status"])?.ok()?;
+        ensure!(status["metered"] == (link == METERED), "{status}");
+        Ok(())
+    };
+    let comes_by_itself = "pulled a version of a pod that podsync follows";
+
+    restart(&mut bob, METERED)?;
+    let mut events = bob.listen(None)?;
+    share(&alice, "orders", 1)?;
+    let shared = events.wait_for("shared")?;
+    ensure!(
+        shared["reference"] == "orders:1",
+        "it is heard of: {shared}"
+    );
+    // What somebody asks for is fetched.
+    share(&alice, "billing", 1)?;
+    bob.run(&["pull", "billing", "--wait", "30s"])?.ok()?;
+    ensure!(bob.run(&["show", "orders:1"])?.ok()?["version"]["held"] == false);
+    ensure!(!bob.log().contains(comes_by_itself), "{}", bob.log());
+
+    restart(&mut bob, UNMETERED)?;
+    let mut events = bob.listen(None)?;
+    while bob.run(&["show", "orders:1"])?.ok()?["version"]["held"] == false {
+        events.wait_for("pulled")?;
+    }
     Ok(())
 }
 

@@ -33,7 +33,7 @@ fn a_homes_hooks_are_run_for_shares_and_pulls() -> Result<()> {
     script(&bob.path().join("hooks/on-share"), &to_fifo, 0o700)?;
     script(&bob.path().join("hooks/on-pull"), &to_fifo, 0o700)?;
     share(&alice, "orders", 1)?;
-    // Whoever reads waits for the script, and the script for whoever reads.
+    // The reader waits for the script, and the script for the reader.
     let heard = fs::read_to_string(&said)?;
     ensure!(
         heard == format!("shared orders:1 {}\n", bob.path().display()),
@@ -74,7 +74,7 @@ fn a_hook_that_fails_or_that_others_can_write_to_is_told() -> Result<()> {
     Ok(())
 }
 
-/// In place of the desktop's own program one that says what it was told.
+/// A replacement for the desktop's program that prints its arguments.
 #[cfg(target_os = "linux")]
 #[test]
 fn what_teammates_share_is_shown_on_the_desktop() -> Result<()> {

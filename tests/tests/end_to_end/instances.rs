@@ -1,4 +1,5 @@
-//! Emulators that aren't there, aren't one, or fail half way: told apart, and nothing is lost.
+//! Emulators that are missing, are other programs, or fail midway: each gets its own error, and
+//! nothing is lost.
 
 use std::process::Command;
 
@@ -13,6 +14,7 @@ const UNCONFIRMED: i32 = 15;
 const INSTANCE: i32 = 8;
 const INCOMPATIBLE: i32 = 9;
 const BAD_STATE: i32 = 12;
+const NO_DAEMON: i32 = 14;
 const INTERRUPTED: i32 = 130;
 /// SIGABRT is no exit code of ours.
 const NO_CODE: Option<i32> = None;
@@ -155,7 +157,7 @@ fn answers_that_are_no_state() -> Result<()> {
     nothing_saved(&alice)
 }
 
-/// An instance that is silent is given its time; who doesn't want to wait interrupts.
+/// A silent instance gets its time; users may interrupt.
 #[test]
 fn waiting_for_a_silent_one_can_be_interrupted() -> Result<()> {
     let alice = alice()?;
@@ -168,10 +170,57 @@ fn waiting_for_a_silent_one_can_be_interrupted() -> Result<()> {
         .status()?;
     ensure!(sent.success());
     let answer = finish(waiting)?;
-    ensure!(answer.code == Some(INTERRUPTED), "{answer:?}");
+    let told = answer.failed(INTERRUPTED)?;
+    ensure!(told.contains("podsync versions orders"), "{told}");
     nothing_saved(&alice)?;
     emulator.on(STATE, Conduct::Answer(200, state()));
     save(&alice, &emulator)?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_is_stopped_in_mid_call_is_told_as_that() -> Result<()> {
+    let mut alice = alice()?;
+    alice.start(&[])?;
+    let emulator = FakeEmulator::start(&state())?;
+    emulator.on(STATE, Conduct::Hang);
+    let waiting = alice.spawn(&["save", "orders", "--endpoint", &emulator.endpoint()], &[])?;
+    emulator.wait_for(STATE);
+    alice.run(&["stop"])?.ok()?;
+    let told = finish(waiting)?.failed(NO_DAEMON)?;
+    ensure!(
+        told.contains("was stopped before it had answered"),
+        "{told}"
+    );
+    nothing_saved(&alice)
+}
+
+/// Before and after the first byte goes to the instance.
+#[test]
+fn a_load_that_is_interrupted_says_whether_the_instance_was_touched() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let interrupted = |line: &str| -> Result<String> {
+        emulator.forget();
+        emulator.on(line, Conduct::Hang);
+        let load = ["load", "orders", "--endpoint", &emulator.endpoint()];
+        let loading = alice.spawn(&load, &[])?;
+        emulator.wait_for(line);
+        let sent = Command::new("kill")
+            .args(["-INT", &loading.id().to_string()])
+            .status()?;
+        ensure!(sent.success());
+        finish(loading)?.failed(INTERRUPTED)
+    };
+    let told = interrupted(LOAD)?;
+    ensure!(
+        told.contains("only a part") && told.contains("podsync undo"),
+        "{told}"
+    );
+    let told = interrupted(STATE)?;
+    ensure!(told.contains("not been sent anything"), "{told}");
+    ensure!(!told.contains("undo"), "{told}");
     Ok(())
 }
 

@@ -10,7 +10,8 @@ const TICKET: i32 = 13;
 /// The most characters of a ticket.
 const MAX_TICKET_LEN: usize = 200;
 
-/// Joins as a person does, whose command starts a daemon in the background; the exit code and what is said.
+/// Joins like a user whose command starts a daemon in the background. Returns the exit code and the
+/// messages.
 fn join_in_the_background(home: &Home, ticket: &str) -> Result<(Option<i32>, String)> {
     let output = Command::new(binary()?)
         .args(["team", "join", "--as", "carol", "--home"])
@@ -52,8 +53,7 @@ fn nothing_is_left(home: &Home) -> Result<()> {
 fn a_ticket_that_is_refused_leaves_no_key_and_no_daemon() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
-    alice.start(&[])?;
-    let expired = alice.invite(&["--expires", "1ms"])?;
+    let expired = alice.expired_ticket()?;
     let revoked = alice.invite(&[])?;
     let open = alice.run(&["team", "invite", "list"])?.ok()?;
     let id = open[0]["id"].as_str().context("no id")?;
@@ -139,7 +139,7 @@ fn a_hub_whose_url_a_ticket_has_no_room_for_is_told_beside_it() -> Result<()> {
     let status = bob.run(&["status"])?.ok()?;
     ensure!(status["teams"][0]["hub"]["url"] == url, "{status}");
 
-    // Where nobody is there it has to be told.
+    // If no member is online, the newcomer has to be given it.
     alice.stop()?;
     let carol = Home::new("carol")?;
     let join = ["team", "join", "-", "--as", "carol", "--hub"];
@@ -147,7 +147,7 @@ fn a_hub_whose_url_a_ticket_has_no_room_for_is_told_beside_it() -> Result<()> {
     carol.run_with(&ftp, &[], Some(ticket))?.failed(2)?;
     let told = [&join[..], &[&url]].concat();
     carol.run_with(&told, &[], Some(ticket))?.ok()?;
-    // A robot has nobody to tell it: its token says all of it.
+    // A robot has nobody to ask: its token holds all of it.
     let runner = Runner::new(&token)?;
     runner.run(&["list"])?.ok()?;
     Ok(())

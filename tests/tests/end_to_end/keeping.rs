@@ -1,4 +1,4 @@
-//! Nothing is lost by a slip of the hand, by a disk that fails, or by a save that comes to nothing.
+//! Nothing is lost by a mistake, a failing disk, or a failed save.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::share::alice_and_bob;
 const MIB: usize = 1 << 20;
 /// What databases may grow by, of which something is always in use.
 const RECORDS_LEN: u64 = 8 << 20;
-/// How long what was let go of may take to leave the disk.
+/// How long released data may take to leave the disk.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn text(path: &Path) -> String {
@@ -133,22 +133,32 @@ fn a_folder_that_is_no_home_is_refused_by_every_command() -> Result<()> {
     fs::create_dir_all(alice.path().join("tmp"))?;
     let precious = alice.path().join("tmp/pack-precious");
     fs::write(&precious, "precious")?;
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 14] = [
+        &["config"],
+        &["config", "get", "mdns"],
+        &["config", "set", "mdns", "false"],
+        &["config", "unset", "mdns"],
+        &["stop"],
+        &["restart"],
+        &["logs"],
+        &["service", "status"],
+        &["mcp"],
+        &["list"],
         &["init"],
         &["status"],
         &["save", "orders", "--from", "."],
         &["team", "create", "payments"],
     ];
     for command in commands {
-        alice.run(command)?;
+        let told = alice.run(command)?.failed(2)?;
+        ensure!(
+            told.contains("not empty") && told.contains("--home"),
+            "{command:?}: {told}"
+        );
+        let there: Vec<_> = fs::read_dir(alice.path())?.collect::<Result<_, _>>()?;
+        ensure!(there.len() == 1, "{command:?}: {there:?}");
         ensure!(fs::read(&precious)? == b"precious", "{command:?}");
-        ensure!(!alice.path().join("lock").exists(), "{command:?}");
     }
-    let told = alice.run(&["init"])?.failed(2)?;
-    ensure!(
-        told.contains("not empty") && told.contains("--home"),
-        "{told}"
-    );
     Ok(())
 }
 
@@ -175,13 +185,20 @@ fn a_home_and_secrets_never_enter_a_version() -> Result<()> {
         "{told}"
     );
     ensure!(!told.contains(&ticket), "a message repeats no secret");
+    let clean = alice.scratch("clean");
+    fs::create_dir(&clean)?;
+    fs::write(clean.join("notes.md"), "nothing")?;
+    let message = format!("for bob: {}", ticket.to_uppercase());
+    let said = ["save", "orders", "--from", &text(&clean), "-m", &message];
+    let told = alice.run(&said)?.failed(15)?;
+    ensure!(told.contains("the message has a ticket"), "{told}");
     alice
         .run(&[&save[..], &["--allow-secrets"]].concat())?
         .ok()?;
     Ok(())
 }
 
-/// Damage is told as such by each command, and the commands that it names bring the team back.
+/// Each command reports damage as such, and the commands that it names bring the team back.
 #[test]
 fn a_damaged_log_is_fetched_again_from_the_team() -> Result<()> {
     let (alice, mut bob) = alice_and_bob()?;
@@ -229,6 +246,108 @@ fn a_damaged_log_is_fetched_again_from_the_team() -> Result<()> {
         .run(&["save", "orders", "--share", "--from", &text(&out)])?
         .ok()?;
     assert_eq!(shared["reference"], "orders:2");
+    Ok(())
+}
+
+#[test]
+fn a_log_that_is_gone_is_damage_and_costs_no_pack() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 3, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &text(&state)])?
+        .ok()?;
+    let packs = || -> Result<usize> { Ok(fs::read_dir(alice.path().join("packs"))?.count()) };
+    let before = packs()?;
+    ensure!(before > 0, "nothing was saved");
+    let [log, aside, elsewhere] =
+        ["log.redb", "log.redb.damaged", "../elsewhere"].map(|name| alice.path().join(name));
+    fs::rename(&log, &elsewhere)?;
+    for command in [&["list"][..], &["status"], &["verify"], &["doctor"]] {
+        let told = alice.run(command)?;
+        ensure!(told.code == Some(10), "{command:?}: {told:?}");
+        let told = format!("{}{}", told.json, told.stderr);
+        ensure!(told.contains("log.redb is damaged"), "{command:?}: {told}");
+    }
+    assert_eq!(packs()?, before);
+    // It is lost, and so podsync begins anew. It is found after all.
+    fs::write(&aside, "")?;
+    for command in [&["list"][..], &["gc"], &["team", "create", "others"]] {
+        alice.run(command)?;
+        assert_eq!(packs()?, before, "{command:?}");
+    }
+    fs::remove_file(&aside)?;
+    alice.run(&["gc"])?;
+    assert_eq!(packs()?, before, "no teammate has told what is shared");
+    fs::rename(&elsewhere, &log)?;
+    let out = alice.scratch("out");
+    alice.run(&["export", "orders", &text(&out)])?.ok()?;
+    same_tree(&state, &out)
+}
+
+#[test]
+fn what_was_found_damaged_is_not_called_held() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &text(&state)])?
+        .ok()?;
+    ensure!(alice.run(&["list"])?.ok()?[0]["tips"][0]["held"] == true);
+    for pack in fs::read_dir(alice.path().join("packs"))? {
+        let pack = pack?.path();
+        let mut bytes = fs::read(&pack)?;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&pack, bytes)?;
+    }
+    let verified = alice.run(&["verify"])?;
+    ensure!(verified.code == Some(10), "{verified:?}");
+    let list = alice.run(&["list"])?.ok()?;
+    ensure!(list[0]["tips"][0]["held"] == false, "{list}");
+    let shown = alice.run(&["show", "orders"])?.ok()?;
+    ensure!(shown["version"]["held"] == false, "{shown}");
+    let out = alice.scratch("out");
+    let told = alice.run(&["export", "orders", &text(&out)])?.failed(10)?;
+    ensure!(
+        told.contains("are gone from this machine, or damaged"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_flipped_bit_in_the_log_is_told_in_plain_words() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.run(&["list"])?.ok()?;
+    let log = alice.path().join("log.redb");
+    let whole = fs::read(&log)?;
+    let mut found = 0;
+    for at in (1..24).map(|part| whole.len() / 24 * part) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&log, bytes)?;
+        let output = alice.typed(&["list"])?.output()?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            !told.contains("panicked") && !told.contains("RUST_BACKTRACE"),
+            "at {at}: {told}"
+        );
+        if output.status.code() == Some(10) {
+            ensure!(told.contains("log.redb is damaged"), "at {at}: {told}");
+            found += 1;
+        }
+    }
+    ensure!(found > 0, "some bytes hold the tree together");
+    fs::write(&log, &whole[..whole.len() / 2])?;
+    let told = alice.run(&["list"])?.failed(10)?;
+    ensure!(
+        told.contains("it ends too early") && !told.contains("layout"),
+        "{told}"
+    );
     Ok(())
 }
 
@@ -286,7 +405,7 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
     Ok(())
 }
 
-/// What podsync only notes comes back by itself once it is out of the way.
+/// podsync's notes are rewritten once they are removed.
 #[test]
 fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
     let alice = Home::new("alice")?;

@@ -1,4 +1,4 @@
-//! Nothing is lost by a keystroke: what can't be taken back is asked about, and what could not be shown is a failure.
+//! Nothing is lost by one keystroke: irreversible actions ask first, and output that can't be shown is a failure.
 
 use std::{
     fs::{self, File},
@@ -14,6 +14,7 @@ use crate::share::alice_and_bob;
 
 const INVALID: i32 = 2;
 const NOT_FOUND: i32 = 3;
+const FORBIDDEN: i32 = 5;
 const DISK: i32 = 10;
 const TICKET: i32 = 13;
 const UNCONFIRMED: i32 = 15;
@@ -53,6 +54,18 @@ fn the_last_admin_goes_only_after_a_yes() -> Result<()> {
     bob.run(&["team", "role", "bob", "reader", "-y"])?.ok()?;
     let status = bob.run(&["status"])?.ok()?;
     ensure!(status["teams"][0]["admins"] == 0, "{status}");
+    // What only the recovery key can do is told as that.
+    let next = bob.run(&[])?.ok()?["next"].to_string();
+    ensure!(next.contains("podsync team recover"), "{next}");
+    let invite = ["team", "invite"];
+    let state = bob.scratch("state-1");
+    fill(&state, 1, 10_000, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    let share = ["save", "orders", "--from", &from, "--share"];
+    for command in [&invite[..], &share] {
+        let why = bob.run(command)?.failed(FORBIDDEN)?;
+        ensure!(why.contains("podsync team recover"), "{command:?}: {why}");
+    }
     let warnings = status["warnings"].to_string();
     ensure!(warnings.contains("no admin"), "{warnings}");
     Ok(())
@@ -133,9 +146,19 @@ fn an_invite_is_listed_and_revoked() -> Result<()> {
     ensure!(open[0]["by"] == "alice", "{open}");
     let id = open[0]["id"].as_str().context("no id")?;
     alice
-        .run(&["team", "invite", "revoke", "zzzz"])?
+        .run(&["team", "invite", "revoke", "zzzzzzzz"])?
         .failed(NOT_FOUND)?;
-    let revoked = alice.run(&["team", "invite", "revoke", &id[..8]])?.ok()?;
+    // Every id begins with this.
+    for short in ["1", "12D3Koo", &id[id.len() - 7..]] {
+        alice
+            .run(&["team", "invite", "revoke", short])?
+            .failed(INVALID)?;
+    }
+    let listed = alice.typed(&["team", "invite", "list"])?.output()?;
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let row = listed.lines().nth(1).context("no row")?;
+    let shown = row.split_whitespace().next().context("no id")?;
+    let revoked = alice.run(&["team", "invite", "revoke", shown])?.ok()?;
     ensure!(revoked["id"] == id, "{revoked}");
     let open = alice.run(&["team", "invite", "list"])?.ok()?;
     ensure!(open == serde_json::json!([]), "{open}");
@@ -155,7 +178,16 @@ fn a_second_team_of_one_name_is_asked_about() -> Result<()> {
     alice.found("billing")?;
     alice.run(&[&again[..], &["--yes"]].concat())?.ok()?;
     let status = alice.run(&["status"])?.ok()?;
-    assert_eq!(status["teams"].as_array().map_or(0, Vec::len), 3);
+    let teams = status["teams"].as_array().context("no teams")?;
+    assert_eq!(teams.len(), 3);
+    let shown = alice.typed(&["status"])?.output()?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for team in teams.iter().filter(|team| team["name"] == "payments") {
+        let id = &team["id"].as_str().context("no id")?[..10];
+        ensure!(shown.contains(&format!("payments ({id})")), "{shown}");
+    }
+    ensure!(shown.contains("billing:"), "{shown}");
+    alice.run(&[])?.ok()?;
     Ok(())
 }
 
@@ -203,7 +235,7 @@ fn a_rule_that_lets_go_of_something_is_set_after_a_yes() -> Result<()> {
     ensure!(rules["rules"] == serde_json::json!([]), "{rules}");
     let set = alice.run(&[&rule[..], &["--yes"]].concat())?.ok()?;
     ensure!(set["due"].as_array().map_or(0, Vec::len) == 2, "{set}");
-    // What may go already is no news.
+    // Versions that may already be dropped need no question.
     alice.run(&rule)?.ok()?;
     alice
         .run(&["retention", "set", "orders", "--keep-all"])?
@@ -284,6 +316,27 @@ fn unseen(home: &Home, arguments: &[&str], silent: bool) -> Result<Output> {
 }
 
 #[test]
+fn a_secret_reaches_stderr_where_stdout_shows_nothing() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let mut command = alice.typed(&["team", "create", "payments", "--as", "alice"])?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(text(&output).contains("podsync-recovery1-"), "{output:?}");
+    let mut command = alice.typed(&["team", "invite"])?;
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .output()?;
+    ensure!(output.status.code() == Some(DISK), "{output:?}");
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(open == serde_json::json!([]), "{open}");
+    Ok(())
+}
+
+#[test]
 fn a_secret_that_was_not_shown_is_shown_again_or_taken_back() -> Result<()> {
     let alice = Home::new("alice")?;
     let create = ["team", "create", "payments", "--as", "alice"];
@@ -320,6 +373,29 @@ fn a_secret_that_was_not_shown_is_shown_again_or_taken_back() -> Result<()> {
         .context("the recovery key is lost")?;
     let key = fs::read_to_string(kept.path())?;
     ensure!(key.starts_with("podsync-recovery1-"), "{key}");
+    Ok(())
+}
+
+#[test]
+fn a_wrong_label_and_a_robots_token_leave_no_key() -> Result<()> {
+    let new = Home::uninitialised("new")?;
+    let label = ["team", "create", "q", "--as", "q", "--label", "a\nb"];
+    let why = new.run(&label)?.failed(INVALID)?;
+    ensure!(why.contains("--label"), "{why}");
+    ensure!(!new.path().exists(), "a key was left");
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let token = alice.token("ci")?;
+    let why = new
+        .run_with(&["team", "join", "-"], &[], Some(&token))?
+        .failed(TICKET)?;
+    ensure!(
+        why.contains("a robot's token") && why.contains("PODSYNC_TOKEN"),
+        "{why}"
+    );
+    ensure!(!why.contains(&token), "the token is repeated");
+    ensure!(!new.path().exists(), "a key was left");
     Ok(())
 }
 

@@ -35,8 +35,8 @@ fn two_machines_find_each_other_and_share() -> Result<()> {
     same_tree(&state, &out)
 }
 
-/// Nobody tells bob of carol but alice, to whom both are connected: where each of them is travels with
-/// the heads, so that they go on when alice leaves.
+/// Bob and carol learn of each other only from alice, who is connected to both: their addresses travel
+/// with the heads, so they stay connected when alice leaves.
 #[test]
 fn members_who_share_only_an_acquaintance_find_each_other() -> Result<()> {
     let (mut alice, bob) = alice_and_bob()?;

@@ -132,7 +132,7 @@ fn looked_inside(home: &Home, instance: &LocalStack) -> Result<()> {
     Ok(())
 }
 
-fn similar(left: &str, right: &str) {
+pub(crate) fn similar(left: &str, right: &str) {
     let difference = left
         .lines()
         .zip(right.lines())

@@ -1,4 +1,4 @@
-//! What people ask of the daemon on their machine: a pause, settings, its log.
+//! Commands for the local daemon: a pause, settings, its log.
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, fill};
@@ -21,7 +21,7 @@ fn nothing_moves_while_a_device_is_paused() -> Result<()> {
 
     let paused = alice.run(&["pause"])?.ok()?;
     ensure!(paused["until_ms"].is_null(), "{paused}");
-    // What is shared is told all the same.
+    // Shared versions are still announced.
     bob.run(&["pull", "orders:1", "--wait", "1s"])?
         .failed(UNREACHABLE)?;
     alice.stop()?;
@@ -108,7 +108,7 @@ fn a_daemon_keeps_its_own_log_and_shows_it() -> Result<()> {
     Ok(())
 }
 
-/// What a shell gets that asks as its script does.
+/// The completions that a shell gets through its script.
 fn offered(home: &Home, words: &[&str]) -> Result<Vec<String>> {
     let index = words.len() - 1;
     let output = std::process::Command::new(podsync_tests::kit::binary()?)

@@ -1,4 +1,4 @@
-//! The network changes while something is pulled: it goes on by itself, ends whole, and accuses nobody.
+//! The network changes during a pull: it continues by itself, ends complete, and accuses nobody.
 //!
 //! Machines are network namespaces. A pull is of 24 MB unless `PODSYNC_TEST_LARGE` is set: then it is of
 //! 200 MB, and what is printed of seconds is held to the limits too.
@@ -15,7 +15,7 @@ use podsync_tests::kit::{Family, Home, Lan, fill, finish, same_tree};
 use serde_json::Value;
 
 const MB: usize = 1_000_000;
-/// Of the line to the one who pulls, in Mbit/s.
+/// The rate of the puller's line, in Mbit/s.
 const RATE: u32 = 40;
 /// How long something that is to come by itself is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ impl Scene {
     }
 }
 
-/// Looks until there is something.
+/// Polls until there is a value.
 fn until<T>(patience: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let end = Instant::now() + patience;
     loop {
@@ -119,12 +119,12 @@ fn until<T>(patience: Duration, mut look: impl FnMut() -> Result<Option<T>>) -> 
             return Ok(seen);
         }
         ensure!(Instant::now() < end, "not seen within {patience:?}");
-        // Nothing tells of it: this asks a program, or counts bytes.
+        // There is no event for it: this polls a program, or counts bytes.
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
-/// Waits until something is told as it is.
+/// Waits until a report is right.
 fn told(what: &str, mut is_told: impl FnMut() -> Result<bool>) -> Result<()> {
     let begun = Instant::now();
     until(PATIENCE, || Ok(is_told()?.then_some(()))).context(what.to_owned())?;
@@ -163,7 +163,7 @@ fn listens_at(home: &Home, address: &str) -> Result<bool> {
     Ok(status["listening"].to_string().contains(address))
 }
 
-/// Has both see each other, where the one or the other is.
+/// Waits until both see each other at their present addresses.
 fn see_each_other(scene: &Scene) -> Result<()> {
     told("alice sees bob", || sees(&scene.alice, "bob", true))?;
     told("bob sees alice", || sees(&scene.bob, "alice", true))
@@ -395,7 +395,7 @@ fn the_path_takes_small_packets_only() -> Result<()> {
     Ok(())
 }
 
-/// There routers cut no packet, whoever would let them.
+/// IPv6 routers never fragment packets.
 #[test]
 fn the_path_takes_small_packets_only_and_there_is_only_ipv6() -> Result<()> {
     let Some(lan) = Lan::through_a_narrow_wire(1280, Family::V6)? else {
@@ -426,7 +426,7 @@ fn packets_are_lost(per_mille: u32) -> Result<()> {
     see_each_other(&scene)
 }
 
-/// A slow line is no dead one: nobody is taken for lost while it is full.
+/// A slow connection is not a dead one: no peer counts as lost while it is busy.
 #[test]
 fn the_line_is_slow() -> Result<()> {
     let Some(mut scene) = bridged()? else {
@@ -460,7 +460,8 @@ fn clocks_are_hours_apart() -> Result<()> {
     scene.share(len())?;
     scene.lan.limit(1, RATE)?;
     scene.pull(|scene| {
-        // What bob says of his new address is three hours old by its date, and alice's of the future.
+        // Bob's record of his new address is three hours old by its date, and alice's is of the
+        // future.
         scene.lan.readdress(2, 102)?;
         see_each_other(scene)?;
         scene.lan.readdress(1, 101)?;

@@ -1,4 +1,4 @@
-//! Every command, where its result can't be written or nobody reads it any more.
+//! Every command whose result can't be written or has no reader.
 
 use std::{
     collections::BTreeSet,
@@ -214,7 +214,7 @@ fn a_closed_pipe_ends_every_command_quietly() -> Result<()> {
         let told = text(&output);
         ensure!(!told.contains("panicked"), "{command:?}: {told}");
         if is_secret {
-            // Nobody has seen it on stdout: it is on stderr, and that counts as a failure.
+            // stdout failed: it is on stderr, and counts as a failure.
             ensure!(output.status.code() == Some(DISK), "{command:?}: {told}");
             continue;
         }

@@ -1,4 +1,4 @@
-//! The page: who gets in, and what people do there.
+//! The page: access to it, and the actions in it.
 
 mod acts;
 mod browser;

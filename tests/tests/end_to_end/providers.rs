@@ -1,7 +1,7 @@
 //! Providers with a broken disk, stalled ones and vanished ones: the pull ends well, or says why not.
 //!
-//! A daemon of ours never sends bytes that its own store can't prove; who really lies is a peer of our
-//! making in `crates/net/tests/net/blobs.rs`, and in the simulated network.
+//! A real daemon never sends bytes that its own store can't prove. Peers that do are made by hand in
+//! `crates/net/tests/net/blobs.rs`, and in the simulated network.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,7 +10,7 @@ use podsync_tests::kit::{Home, fill, finish, same_tree, size_of};
 
 use crate::share::alice_and_bob;
 
-const UNTRUSTED: i32 = 6;
+const DISK: i32 = 10;
 const UNREACHABLE: i32 = 7;
 const MIB: usize = 1 << 20;
 
@@ -170,7 +170,7 @@ fn two_pulls_at_once_fetch_once() -> Result<()> {
     exported_as(&bob, &alice.scratch("state"))
 }
 
-/// What is found damaged here is told, neither served nor built on, and the next pull fetches it anew.
+/// Data found damaged is reported, neither served nor reused, and the next pull fetches it again.
 #[test]
 fn what_the_own_disk_damaged_is_pulled_again() -> Result<()> {
     let (alice, bob) = alice_and_bob()?;
@@ -182,8 +182,8 @@ fn what_the_own_disk_damaged_is_pulled_again() -> Result<()> {
     let out = bob.scratch("damaged");
     let told = bob
         .run(&["export", "orders", &out.to_string_lossy()])?
-        .failed(UNTRUSTED)?;
-    ensure!(told.contains("pull the version again"), "{told}");
+        .failed(DISK)?;
+    ensure!(told.contains("`podsync verify --repair`"), "{told}");
     ensure!(!out.exists(), "half a state was left behind");
     let pulled = bob.run(&["pull", "orders"])?.ok()?;
     ensure!(pulled["fetched"].as_u64() <= whole, "{pulled}");

@@ -54,7 +54,7 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
 
     let set = alice.run(&[&soon[..], &["--yes"]].concat())?.ok()?;
     assert_eq!(references(&set["due"]), ["orders:2", "orders:3"]);
-    // Bob hears of the rule, comes to the same, and may drop none of hers.
+    // Bob gets the rule and the same result, and may drop none of her versions.
     while bob.run(&["retention", "show"])?.ok()?["due"] == serde_json::json!([]) {}
     let his = bob.run(&["retention", "apply"])?.ok()?;
     assert_eq!(his["dropped"], serde_json::json!([]));

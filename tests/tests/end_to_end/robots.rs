@@ -148,7 +148,7 @@ fn a_robot_reads_and_does_nothing_else() -> Result<()> {
 fn any_number_of_runners_at_once_and_none_is_quarantined() -> Result<()> {
     let (alice, token) = alice_and_a_token()?;
     let runner = Runner::new(&token)?;
-    // More than find a place at once: the others knock until one is free.
+    // More than there are slots: the others retry until one is free.
     let jobs: Vec<_> = (0..16)
         .map(|_| runner.spawn(&["pull", "orders:baseline", "--wait", "60s"]))
         .collect::<Result<_>>()?;
@@ -241,7 +241,8 @@ fn nobody_there_is_told_and_a_signal_leaves_nothing() -> Result<()> {
             .args([signal, &job.id().to_string()])
             .status()?;
         ensure!(sent.success(), "kill failed");
-        finish(job)?.failed(INTERRUPTED)?;
+        let told = finish(job)?.failed(INTERRUPTED)?;
+        ensure!(told.contains("--cache"), "{told}");
         nothing_is_left(&runner)?;
         while peers()?.to_string().contains("\"connected\":true") {}
     }
@@ -303,7 +304,7 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
     ensure!(status["teams"][0]["heard_ms"].is_u64(), "{status}");
     let peers = bob.run(&["peers"])?.ok()?;
     ensure!(peers[0]["heard_ms"].is_u64(), "{peers}");
-    // A daemon that has heard nobody since it started knows of no word, however old.
+    // A daemon that has met nobody since it started knows of no statement, however old.
     alice.stop()?;
     bob.stop()?;
     bob.start(&[])?;
@@ -311,7 +312,7 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
         .run(&["pull", "orders", "--max-age", "24h", "--wait", "1s"])?
         .failed(STALE)?;
     ensure!(
-        message.contains("no signed word of a teammate"),
+        message.contains("no teammate's device has said what it knows"),
         "{message}"
     );
     bob.run(&["pull", "orders"])?.ok()?;
@@ -357,7 +358,7 @@ fn what_is_locked_is_what_is_pulled() -> Result<()> {
     // All of it anew, by name.
     let again = runner.run(&["lock"])?.ok()?;
     assert_eq!(again.as_array().map(Vec::len), Some(2));
-    // Dropped: it is what it was, so nothing else is taken for it.
+    // The version was dropped: its lock stays the same, and no other version is used.
     fs::write(&file, &text)?;
     alice.run(&["drop", "orders:1"])?.ok()?;
     let message = runner

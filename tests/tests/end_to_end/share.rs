@@ -108,7 +108,7 @@ fn only_what_changed_travels() -> Result<()> {
     same_tree(&state, &out)
 }
 
-/// What a version draws on in a pack is pulled, served on, built upon and completed later; the rest
+/// The parts of a pack that a version uses are pulled, served, reused and completed later; the rest
 /// of the pack is not.
 #[test]
 fn a_pack_that_is_mostly_dead_travels_in_part() -> Result<()> {

@@ -75,7 +75,7 @@ fn a_member_that_climbs_out_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// What a zip cannot be rebuilt from is kept as the file that it is, byte for byte.
+/// A zip that can't be rebuilt from its members is kept as a file, byte for byte.
 #[test]
 fn odd_zips_are_kept_as_they_are() -> Result<()> {
     let alice = alice()?;

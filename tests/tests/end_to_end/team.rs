@@ -1,10 +1,11 @@
-//! Who is in and who isn't.
+//! Members and removed devices.
 
 use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, fill};
 
 use crate::share::alice_and_bob;
 
+const INVALID: i32 = 2;
 const TICKET: i32 = 13;
 const NOT_FOUND: i32 = 3;
 const FORBIDDEN: i32 = 5;
@@ -44,8 +45,7 @@ fn a_ticket_is_good_once() -> Result<()> {
 fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
-    alice.start(&[])?;
-    let ticket = alice.invite(&["--expires", "1ms"])?;
+    let ticket = alice.expired_ticket()?;
     let mut bob = Home::new("bob")?;
     bob.start(&[&alice])?;
     bob.join(&ticket)?.failed(TICKET)?;
@@ -53,6 +53,33 @@ fn a_mistyped_or_expired_ticket_is_refused() -> Result<()> {
     typo.replace_range(30..31, if &ticket[30..31] == "a" { "b" } else { "a" });
     bob.join(&typo)?.failed(TICKET)?;
     bob.join("hello")?.failed(TICKET)?;
+    Ok(())
+}
+
+/// The daemon says so to every client; one that asks for no time at all is told by the command line already.
+#[test]
+fn a_ticket_that_nobody_could_use_in_time_is_not_made() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    for time in ["1ms", "59s"] {
+        let told = alice
+            .run(&["team", "invite", "--expires", time])?
+            .failed(INVALID)?;
+        ensure!(
+            told.contains("60 s") && told.contains("--expires"),
+            "{told}"
+        );
+    }
+    let call = serde_json::json!({ "role": "publisher", "expires_s": 0, "uses": 1 });
+    let (status, answer) = alice.post("teams/-/invite", &call)?;
+    ensure!(
+        status == 400 && answer["code"] == "invalid",
+        "{status} {answer}"
+    );
+    let open = alice.run(&["team", "invite", "list"])?.ok()?;
+    ensure!(open.as_array().is_some_and(Vec::is_empty), "{open}");
+    alice.invite(&["--expires", "1m"])?;
     Ok(())
 }
 
@@ -71,7 +98,7 @@ fn who_is_removed_neither_pulls_nor_shares() -> Result<()> {
             &state.to_string_lossy(),
         ])?
         .ok()?;
-    // Whoever turns him away shows him why.
+    // The device that refuses him shows him why.
     let message = bob
         .run(&["pull", "orders", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
@@ -167,7 +194,7 @@ fn three() -> Result<(Home, Home, Home)> {
     Ok((alice, bob, carol))
 }
 
-/// Who `home` thinks is in.
+/// The members of the team as `home` knows them.
 fn members(home: &Home) -> Result<Vec<String>> {
     let members = home.run(&["team", "members"])?.ok()?;
     let names = members.as_array().into_iter().flatten();
@@ -189,7 +216,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
     carol.stop()?;
     alice.run(&["team", "remove", "bob", "--yes"])?.ok()?;
     alice.stop()?;
-    // Neither has heard of it: between the two of them bob is a member still.
+    // Neither knows of the removal: to the two of them bob is still a member.
     carol.start(&[])?;
     bob.start(&[&carol])?;
     bob.run(&["save", "after", "--share", "--from", &from])?
@@ -204,7 +231,7 @@ fn a_removal_that_was_not_heard_of_holds_once_it_is() -> Result<()> {
         .run(&["save", "secret", "--share", "--from", &from])?
         .ok()?;
     carol.run(&["pull", "secret"])?.ok()?;
-    // Whichever of them bob calls shows him his removal.
+    // Any of them that bob connects to shows him his removal.
     bob.run(&["pull", "secret", "--wait", "60s"])?
         .failed(FORBIDDEN)?;
     Ok(())
@@ -224,6 +251,13 @@ fn a_role_bounds_what_a_member_may_do() -> Result<()> {
     while role(&bob)? != "reader" {}
     bob.run(&["save", "orders", "--from", &from])?.ok()?;
     bob.run(&["share", "orders"])?.failed(FORBIDDEN)?;
+    // Nothing is saved by a command that is refused.
+    bob.run(&["save", "new", "--share", "--from", &from])?
+        .failed(FORBIDDEN)?;
+    bob.run(&["versions", "new"])?.failed(NOT_FOUND)?;
+    // Whoever is connected: this machine knows what is pinned.
+    let told = bob.run(&["unpin", "ordres:+1"])?.failed(NOT_FOUND)?;
+    ensure!(told.contains("did you mean orders"), "{told}");
     alice.run(&["team", "role", "bob", "publisher"])?.ok()?;
     while role(&bob)? != "publisher" {}
     bob.run(&["share", "orders"])?.ok()?;
@@ -306,7 +340,7 @@ fn the_recovery_key_makes_a_member_an_admin_where_none_is_left() -> Result<()> {
     carol.start(&[&bob])?;
     carol.join(&ticket)?.ok()?;
     bob.run(&["team", "remove", "alice", "--yes"])?.ok()?;
-    // Whoever comes back accepts what the key did, and is told that she is out.
+    // A returning device accepts the key's actions, and learns that she was removed.
     alice.start(&[&bob])?;
     bob.run(&["team", "members"])?.ok()?;
     Ok(())

@@ -107,7 +107,7 @@ fn a_command_is_run_for_each_event_one_at_a_time() -> Result<()> {
     std::fs::write(&word, "go on\n")?;
     watch.next()?;
     std::fs::write(&word, "go on\n")?;
-    // That a command fails is told, and the next event comes all the same.
+    // A failed command is reported, and the next event still comes.
     watch.wait_for_note("failed for `shared`")?;
     let said = std::fs::read_to_string(&out)?;
     ensure!(

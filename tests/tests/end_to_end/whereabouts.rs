@@ -1,5 +1,5 @@
-//! Where a version lives: with whom, in the bucket or not; what may leave this machine because it lives
-//! elsewhere; and whether the bucket still has what it had.
+//! Where a version is stored: on which devices, in the bucket or not; what may be deleted here because
+//! it is stored elsewhere; and whether the bucket is still complete.
 
 use std::{
     fs,
@@ -51,7 +51,7 @@ fn who_holds_a_version_is_told_and_who_could_not_be_asked() -> Result<()> {
     ensure!(warning(&found).contains("podsync share"), "{found}");
     alice.run(&["share", "orders"])?.ok()?;
 
-    // Bob heard of it and has nothing: Alice's laptop is all there is, whoever asks.
+    // Bob knows of it and has no data: Alice's laptop is the only copy for every asker.
     bob.run(&["pin", "orders:1", "--wait", "60s"])?.ok()?;
     for home in [&alice, &bob] {
         let found = whereabouts(home, "orders:1")?;
@@ -169,7 +169,7 @@ fn what_nobody_else_has_stays_beside_what_the_bucket_has() -> Result<()> {
     ensure!(only.as_array().map(Vec::len) == Some(1), "{kept:?}");
     let found = whereabouts(&alice, "orders:+1")?;
     ensure!(whole_at(&found) == ["alice"], "{found}");
-    // Whoever is alone with the hub reads of it there.
+    // A device with only the hub finds out from the hub.
     let ticket = alice.invite(&[])?;
     let bob = alone("bob")?;
     bob.join(&ticket)?.ok()?;

@@ -1,4 +1,4 @@
-//! The engine among its like: teams of simulated nodes, hundreds of seeds, and every rule checked at
+//! The engine in teams of simulated nodes, with hundreds of seeds, and every invariant checked at
 //! every step.
 //!
 //! A failure names its seed; `PODSYNC_SEED=17` runs each test with that seed alone.

@@ -1,4 +1,4 @@
-//! Machines change networks: whoever knew each other finds each other again, and soon.
+//! Machines change networks: nodes that knew each other find each other again, and soon.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -119,8 +119,8 @@ fn who_was_away_while_others_moved_finds_them() {
     });
 }
 
-/// A pair with nobody else to ask: who moves is looked for where it dials from, even if its own record has not
-/// come yet.
+/// A pair with nobody else to ask: a moved node is dialled at the address it dials from, even before its
+/// record arrives.
 #[test]
 fn two_who_move_one_right_after_the_other_find_each_other() {
     with_seeds(400..440, |seed| {

@@ -188,7 +188,7 @@ fn a_bucket_that_lies_is_given_up_and_peers_serve() {
             "nobody has it"
         );
 
-        // Who comes back in time is asked.
+        // A provider that returns in time is used.
         let puller = node(&world, 3);
         let transfer = world
             .pull(puller, team, version)?

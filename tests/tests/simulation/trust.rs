@@ -1,4 +1,4 @@
-//! Who is believed: forgers, copies, strangers, and members that were removed.
+//! Trust: forgers, copies, strangers, and members that were removed.
 
 use std::time::Duration;
 

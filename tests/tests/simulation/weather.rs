@@ -1,4 +1,4 @@
-//! Whatever people do and whatever breaks: the rules hold, and in the end all agree.
+//! For any user actions and failures: the invariants hold, and in the end all nodes agree.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use podsync_tests::sim::{Climate, Conduct, Figures, Violation, World};
 
 use crate::with_seeds;
 
-/// How long people and accidents have their way.
+/// How long users and accidents act.
 const LIFE: Duration = Duration::from_secs(600);
 
 #[test]
@@ -19,7 +19,8 @@ fn in_foul_weather() {
     with_seeds(1000..1150, |seed| life(seed, Climate::foul()));
 }
 
-/// Nobody ever meets anybody: operations, feeds and blobs travel by the hub and the bucket alone.
+/// No two nodes are ever connected: operations, feeds and blobs travel only by the hub and the
+/// bucket.
 #[test]
 fn of_nodes_that_never_meet() {
     with_seeds(2000..2060, |seed| {

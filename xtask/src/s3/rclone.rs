@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use anyhow::{Context, Result};
 
 use super::Running;
-use crate::tools::{has, step, target};
+use xtask::tools::{has, step, target};
 
 const VERSION: &str = "1.75.2";
 

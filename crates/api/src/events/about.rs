@@ -6,7 +6,8 @@ use podsync_core::{PodName, TagName, TeamName, VersionId};
 
 use super::{Event, Happened};
 
-/// Environment variables that tell a program of the event it is run for. One that has nothing to say is not set.
+/// Environment variables that describe an event to the program that is run for it. A variable without a value is
+/// not set.
 pub const VARIABLES: [&str; 12] = [
     "PODSYNC_EVENT",
     "PODSYNC_EVENT_ID",
@@ -43,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All that a daemon tells.
+    /// All kinds that a daemon sends.
     pub const ALL: [Self; 14] = [
         Self::Shared,
         Self::Pulled,
@@ -109,7 +110,7 @@ impl Happened {
         }
     }
 
-    /// The team that it is about, where it is about one.
+    /// The event's team, if it has one.
     pub fn team(&self) -> Option<&TeamName> {
         match self {
             Self::Shared(it) => Some(&it.team),
@@ -128,7 +129,7 @@ impl Happened {
         }
     }
 
-    /// The pod that it is about, where it is about one.
+    /// The event's pod, if it has one.
     pub fn pod(&self) -> Option<&PodName> {
         match self {
             Self::Shared(it) => Some(&it.pod),
@@ -149,7 +150,7 @@ impl Happened {
         }
     }
 
-    /// The exact reference of the version that it is about, and its id.
+    /// The exact reference and the id of the event's version.
     pub fn version(&self) -> (Option<&str>, Option<&VersionId>) {
         match self {
             Self::Shared(it) => (Some(&it.reference), Some(&it.version)),
@@ -170,7 +171,7 @@ impl Happened {
         }
     }
 
-    /// Who made the version or did it, by name.
+    /// The name of the device or person that made the version or caused the event.
     pub fn author(&self) -> Option<&str> {
         match self {
             Self::Shared(it) => Some(&it.author),
@@ -198,7 +199,7 @@ impl Happened {
         }
     }
 
-    /// What somebody wrote to a version, or what the trouble is.
+    /// A version's message, or the failure's description.
     pub fn message(&self) -> Option<&str> {
         match self {
             Self::Shared(it) => Some(&it.message),
@@ -231,7 +232,7 @@ impl Happened {
 }
 
 impl Event {
-    /// What a program that is run for it has in its environment: [`VARIABLES`] and their values.
+    /// The environment of a program that is run for the event: [`VARIABLES`] with their values.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let what = &self.what;
         let (reference, version) = what.version();
@@ -252,7 +253,7 @@ impl Event {
         ];
         let named = VARIABLES.into_iter().zip(values);
         named
-            // No variable can hold a NUL, and a teammate's message may.
+            // A variable can't hold a NUL, but a teammate's message may.
             .filter_map(|(name, value)| Some((name, value?.replace('\0', ""))))
             .collect()
     }

@@ -1,4 +1,4 @@
-//! Errors of the hub, with what each says besides its code.
+//! Errors of the hub, with the details that each has beside its code.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Feeds at the hub: committing entries, and reading them back with the places of their blobs.
 //!
-//! A placement is the committer's word. It is no matter of trust: whoever fetches checks the bytes
-//! against the BLAKE3 that the entry's header names, so a wrong one costs a fetch and no more.
+//! The committer claims a placement, and nobody has to trust it: a device that fetches checks the bytes against the
+//! BLAKE3 in the entry's header. So a wrong placement only costs a fetch.
 
 use podsync_core::{DeviceId, OpId};
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Membership at the hub: operations to and fro, and joining by an invite.
+//! Membership at the hub: exchanging operations, and joining by an invite.
 
 use podsync_core::{DeviceId, OpId, TeamId};
 use serde::{Deserialize, Serialize};

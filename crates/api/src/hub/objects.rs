@@ -1,6 +1,6 @@
-//! Objects: what lies in the bucket under its SHA-256, and how one is put or fetched.
+//! Objects: bytes in the bucket under their SHA-256, and how to upload and download them.
 //!
-//! A member names what it has and never a key: the hub builds keys. A *generation* tells apart an
+//! Members name objects by hash and never by bucket key: the hub builds the keys. A *generation* distinguishes an
 //! object from one with the same bytes that the bucket's garbage collection has condemned.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};

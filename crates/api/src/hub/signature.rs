@@ -1,8 +1,8 @@
 //! Signing and checking of requests to the hub: RFC 9421 with the device's ed25519 key.
 //!
-//! A request has one spelling: the same five components in the same order, the same parameters in
-//! the same order, one label. What is spelled otherwise is refused before a signature is looked at.
-//! Clock and randomness are the caller's; so is remembering nonces.
+//! A request has one form: the same five components and the same parameters in a fixed order, and one label. Any
+//! other form is refused before the signature is checked. The caller provides clock and randomness, and remembers
+//! nonces.
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
@@ -26,7 +26,7 @@ pub const MAX_AHEAD: u64 = 60;
 pub const MAX_LIFETIME: u64 = 60;
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 16;
-/// The most bytes of one of the three headers: far more than they have.
+/// Most bytes of one of the three headers: far more than they need.
 const MAX_HEADER_LEN: usize = 1024;
 
 const LABEL: &str = "sig1";
@@ -73,7 +73,7 @@ impl std::fmt::Debug for SignatureHeaders {
     }
 }
 
-/// Why a request is not believed to come from the device that it names.
+/// Why a request's signature is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     #[error("the request is not signed as this hub wants it: {0}; update podsync")]
@@ -99,7 +99,7 @@ impl RequestError {
     }
 }
 
-/// A request whose signature holds. Whether its body is the signed one is [`Self::check_body`]'s to say.
+/// A request with a valid signature. [`Self::check_body`] checks whether its body is the signed one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRequest {
     pub device: DeviceId,
@@ -149,8 +149,7 @@ pub fn sign(
 
 /// Checks form, time and signature, in this order. `now` is in Unix seconds.
 ///
-/// The hub may be known by several addresses: the signature has to fit one of them. The authority in
-/// `target` isn't looked at.
+/// The hub may have several addresses: the signature has to fit one of them. The authority in `target` is ignored.
 pub fn verify(
     target: &Target<'_>,
     authorities: &[impl AsRef<str>],
@@ -248,7 +247,7 @@ fn identity(params: &HttpSignatureParams) -> Result<(DeviceId, Nonce), RequestEr
     Ok((device, nonce))
 }
 
-/// When the request expires, where it is good now.
+/// When the request expires. An error if it isn't valid now.
 fn check_time(params: &HttpSignatureParams, now: u64) -> Result<u64, RequestError> {
     let (Some(created), Some(expires)) = (params.created, params.expires) else {
         return Err(RequestError::Malformed("it doesn't say when it expires"));

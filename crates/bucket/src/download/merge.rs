@@ -1,4 +1,4 @@
-//! An outboard and a blob's bytes as the one stream that a verifying decoder reads.
+//! Merges an outboard and a blob's bytes into the stream that a verifying decoder reads.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use iroh_io::AsyncStreamReader;
 use super::Reader;
 use crate::TransferError;
 
-/// Walks the tree beside the decoder: what it reads next is a parent or a leaf, and this knows which one.
+/// Walks the tree in parallel with the decoder, to know whether it reads a parent or a leaf next.
 pub(super) struct Merged<'a> {
     chunks: ResponseIter,
     tree: BaoTree,
@@ -76,7 +76,7 @@ impl AsyncStreamReader for Merged<'_> {
     }
 }
 
-/// Two walks over one tree: it can't be.
+/// The error for two walks that disagree, which can't happen.
 fn out_of_step() -> io::Error {
     io::Error::other("the walk over the tree is out of step")
 }

@@ -1,12 +1,12 @@
-//! Which requests fetch what is wanted: a request costs about as much time as half a MiB.
+//! Plans the requests for the wanted ranges. One request costs about as much time as half a MiB.
 
 use std::ops::Range;
 
 use crate::outboards::GROUP;
 
-/// A gap shorter than this is fetched along.
+/// A shorter gap is fetched as well.
 const GAP: u64 = 512 << 10;
-/// Of a blob that is wanted to more than this share, all is fetched.
+/// A blob is fetched completely if more than this share is wanted.
 const MOST: (u64, u64) = (60, 100);
 
 /// Spans of a blob of `len` bytes, lowest first and apart from each other, that begin and end at groups and
@@ -74,7 +74,7 @@ mod tests {
         let len = 10 * MIB;
         assert_eq!(plan(&[0..6 * MIB], len), [0..6 * MIB]);
         assert_eq!(plan(&[0..6 * MIB + 1], len), [0..len]);
-        // The same range twice is not more of it.
+        // A repeated range counts once.
         assert_eq!(plan(&[0..4 * MIB, 0..4 * MIB], len), [0..4 * MIB]);
         assert_eq!(plan(&[0..1], 1), [0..1]);
     }

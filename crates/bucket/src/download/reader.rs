@@ -1,6 +1,6 @@
-//! Bytes of an object at rising offsets, through one presigned URL and as few requests as were planned.
+//! Reads an object at rising offsets, with one presigned URL and as few requests as planned.
 //!
-//! A request that is cut goes on where it stopped. Nothing that comes from here is verified.
+//! A request that is cut resumes where it stopped. Nothing from here is verified.
 
 use std::{collections::VecDeque, ops::Range};
 
@@ -17,10 +17,10 @@ use crate::{
     wire,
 };
 
-/// The most requests for one object: a server that cuts every one after some bytes ends here.
+/// The most requests for one object, against a server that cuts each after a few bytes.
 const MAX_REQUESTS: u64 = 256;
 
-/// 416: the object is shorter than what was asked for.
+/// 416: the object is shorter than the requested range.
 const OUT_OF_RANGE: u16 = 416;
 
 pub(crate) struct Reader<'a> {
@@ -28,7 +28,7 @@ pub(crate) struct Reader<'a> {
     id: ObjectId,
     generation: Option<u32>,
     grant: Option<Box<Presigned>>,
-    /// What the next requests are for; without it one goes just as far as it has to.
+    /// The planned ranges. Without one, a request covers only the bytes of the current read.
     spans: VecDeque<Range<u64>>,
     open: Option<Body>,
     tries: Tries,
@@ -38,14 +38,14 @@ pub(crate) struct Reader<'a> {
 /// A body that is being read.
 struct Body {
     response: Response,
-    /// What came and wasn't asked for yet; it begins at `position`.
+    /// Bytes that arrived and weren't read yet. The first is at `position`.
     buffer: Bytes,
     position: u64,
-    /// Where the body ends, as its headers say.
+    /// The end of the body, from its headers.
     end: u64,
 }
 
-/// Why there is no body, or no more of it.
+/// Why a body is missing or ended early.
 enum Broken {
     Retry(String),
     Final(TransferError),
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Says what will be read, lowest first.
+    /// Announces the ranges that will be read, lowest first.
     pub(crate) fn plan(&mut self, spans: impl Iterator<Item = Range<u64>>) {
         self.spans = spans.collect();
     }
@@ -90,12 +90,12 @@ impl<'a> Reader<'a> {
                     return Ok(bytes);
                 }
                 Err(Broken::Final(error)) => return Err(error),
-                Err(Broken::Retry(reason)) => self.tries.pause(&self.id, reason, None).await?,
+                Err(Broken::Retry(reason)) => self.pause(reason, None).await?,
             }
         }
     }
 
-    /// Asks until a body comes that has what is wanted.
+    /// Sends requests until a body with the wanted bytes arrives.
     async fn request(&mut self, wanted: &Range<u64>) -> Result<Body, TransferError> {
         while self
             .spans
@@ -127,11 +127,20 @@ impl<'a> Reader<'a> {
                     Ok(_) => {
                         return Err(garbled(self.id, "the bucket sends less than was asked for"));
                     }
-                    Err((reason, after)) => self.tries.pause(&self.id, reason, after).await?,
+                    Err((reason, after)) => self.pause(reason, after).await?,
                 },
-                Err(reason) => self.tries.pause(&self.id, reason, None).await?,
+                Err(reason) => self.pause(reason, None).await?,
             }
         }
+    }
+
+    async fn pause(
+        &mut self,
+        reason: String,
+        after: Option<std::time::Duration>,
+    ) -> Result<(), TransferError> {
+        self.hub.0.line.note_bucket(&reason);
+        self.tries.pause(&self.id, reason, after).await
     }
 
     async fn ask(&self) -> Result<Box<Presigned>, TransferError> {
@@ -164,7 +173,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A body, or what to wait for before the next try.
+    /// Returns a body, or how long to wait before the next attempt.
     async fn judge(
         &mut self,
         response: Response,
@@ -197,8 +206,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What part of the object a body is, as it says itself. A server may ignore `Range` and give all of it, or
-    /// give a part and call it 200.
+    /// Determines the range of a body from its headers. A server may ignore `Range` and send everything, or
+    /// send a part with status 200.
     fn body(&self, response: Response, range: &Range<u64>) -> Result<Body, TransferError> {
         let size = self.id.size;
         let content_range = response.headers().get(header::CONTENT_RANGE);
@@ -255,14 +264,14 @@ impl<'a> Reader<'a> {
 }
 
 impl Body {
-    /// Passes over what comes before `wanted`, and reads that.
+    /// Skips to `wanted`, and reads it.
     async fn read(
         &mut self,
         wanted: &Range<u64>,
         stalled: std::time::Duration,
         object: ObjectId,
     ) -> Result<Bytes, Broken> {
-        // A piece of 16 KiB, or an object that is small.
+        // It is a piece of 16 KiB or a small object.
         let len = (wanted.end - wanted.start) as usize;
         while self.position < wanted.start {
             let passed = (wanted.start - self.position).min(self.buffer.len() as u64);

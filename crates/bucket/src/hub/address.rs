@@ -1,4 +1,4 @@
-//! Where a hub is: what a team's setting or a ticket names.
+//! The address of a hub, as in a team's setting or a ticket.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -53,7 +53,7 @@ impl FromStr for HubAddress {
             _ => return Err(refused("say https://HOST")),
         }
         if !url.username().is_empty() || url.password().is_some() {
-            // What is secret in it isn't shown.
+            // Don't repeat secrets in the address.
             return Err(AddressError {
                 address: "an address with a name or a password".to_owned(),
                 why: "a hub knows devices by their keys",

@@ -1,21 +1,21 @@
-//! How long is waited for hub and bucket, and how often they are asked again.
+//! Timeouts and retries for hub and bucket.
 
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// Bounds of time and tries. The default is for people; tests have less.
+/// Limits of time and attempts. The default is for real use; tests use less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// For a connection.
     pub connect: Duration,
-    /// One try of a call to the hub.
+    /// One attempt of a call to the hub.
     pub one_try: Duration,
-    /// All tries of a call.
+    /// All attempts of a call.
     pub call: Duration,
     /// A transfer that moves nothing for this long is cut.
     pub stalled: Duration,
-    /// Tries after the first one.
+    /// Attempts after the first.
     pub retries: usize,
     pub first_pause: Duration,
     pub longest_pause: Duration,
@@ -25,7 +25,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10),
-            // The hub gives up by itself after 120 s; whoever asks again meets a cache.
+            // The hub gives up after 120 s. A repeated call then hits a cache.
             one_try: Duration::from_secs(60),
             call: Duration::from_secs(120),
             stalled: Duration::from_secs(30),

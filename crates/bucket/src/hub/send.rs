@@ -1,4 +1,4 @@
-//! Sending a call to the hub until it is answered: signed anew for each try, by the hub's clock.
+//! Sends a call to the hub until it is answered. Each attempt is signed anew, by the hub's clock.
 
 use std::{
     fmt::Display,
@@ -6,7 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use backon::Retryable;
@@ -71,14 +71,14 @@ impl Call {
     }
 }
 
-/// What came back of a call that went well.
+/// The answer of a successful call.
 pub(super) struct Reply {
     pub(super) not_modified: bool,
     pub(super) etag: Option<String>,
     pub(super) body: Bytes,
 }
 
-/// Refused by the hub: its word, and when it wants to be asked again.
+/// A refusal by the hub: its error, and when to try again.
 struct Refusal {
     error: HubError,
     retry_after: Option<Duration>,
@@ -89,7 +89,7 @@ enum Outcome {
     Refusal(Refusal),
 }
 
-/// The way to one hub.
+/// The connection to one hub.
 pub(crate) struct Line {
     http: Client,
     address: HubAddress,
@@ -98,8 +98,10 @@ pub(crate) struct Line {
     patience: Patience,
     /// Seconds that the hub's clock is ahead of this machine's.
     ahead: AtomicI64,
-    /// Why the last try failed, while another is to come.
+    /// Why the last attempt failed, while another is to come.
     failing: Mutex<Option<String>>,
+    /// Why the bucket last didn't serve a download, and when.
+    bucket_failing: Mutex<Option<(Instant, String)>>,
 }
 
 impl Line {
@@ -123,6 +125,7 @@ impl Line {
             patience,
             ahead: AtomicI64::new(0),
             failing: Mutex::default(),
+            bucket_failing: Mutex::default(),
         })
     }
 
@@ -138,9 +141,27 @@ impl Line {
         &self.patience
     }
 
-    /// For who gives up while a call is still being tried.
+    /// The last failure, for a caller that gives up before the call ends.
     pub(super) fn failing(&self) -> Option<String> {
         self.lock().clone()
+    }
+
+    /// Why a download has to be asked for again, if it had to since then.
+    pub(super) fn bucket_failing(&self, since: Instant) -> Option<String> {
+        let last = self
+            .bucket_failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (_, why) = last.as_ref().filter(|(at, _)| *at >= since)?;
+        Some(why.clone())
+    }
+
+    pub(crate) fn note_bucket(&self, why: &str) {
+        let mut last = self
+            .bucket_failing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *last = Some((Instant::now(), why.to_owned()));
     }
 
     fn note(&self, failing: Option<String>) {
@@ -179,7 +200,7 @@ impl Line {
 
     pub(super) fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, HubClientError> {
         serde_json::from_slice(body).map_err(|error| {
-            // Not the error's own words: they may quote a URL.
+            // Not the error's own text: it may quote a URL.
             self.garbled(format!(
                 "its JSON is wrong in column {} ({:?})",
                 error.column(),
@@ -195,7 +216,7 @@ impl Line {
         }
     }
 
-    /// One try. It is two where the hub doesn't like when or with what nonce it was signed.
+    /// One attempt. It sends a second request if the hub rejects the signature's time or nonce.
     async fn attempt(&self, call: &Call) -> Result<Reply, HubClientError> {
         let refusal = match self.once(call).await? {
             Outcome::Reply(reply) => return Ok(reply),
@@ -330,7 +351,7 @@ impl Line {
         here().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Takes the hub's clock for signatures, and for nothing else. False where it names none.
+    /// Adopts the hub's clock, for signatures only. False if the error names no time.
     fn learn_time(&self, error: &HubError) -> bool {
         let Some(time_ms) = error.time_ms else {
             return false;
@@ -355,7 +376,7 @@ impl Line {
         }
     }
 
-    /// A status without a hub's error beside it: of a proxy in front of it, or of something else.
+    /// The error for a status without a hub's error body: from a proxy, or from another server.
     fn unspoken(&self, status: StatusCode, retry_after: Option<Duration>) -> HubClientError {
         let reason = format!("it answers with status {}", status.as_u16());
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {

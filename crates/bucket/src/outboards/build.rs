@@ -1,4 +1,4 @@
-//! Making outboards objects: each pack is read once, off the threads that wait.
+//! Makes outboards objects. Each pack is read once, on blocking threads.
 
 use std::io::{self, Read};
 
@@ -17,7 +17,7 @@ use crate::{ReadAt, Source, TransferError, Upload};
 /// Read at once.
 const PIECE: usize = 1 << 20;
 
-/// Gathers outboards until an object is full.
+/// Collects outboards until an object is full.
 #[derive(Debug, Default)]
 pub struct OutboardsBuilder {
     packs: Vec<(BlobId, u64)>,
@@ -36,8 +36,8 @@ impl OutboardsBuilder {
         Self::default()
     }
 
-    /// Adds a pack, which is read from beginning to end. `pack.source` is where its bytes are, `blob` what
-    /// they hash to. Returns an object that had no room for it.
+    /// Adds a pack and reads it completely from `pack.source`; `blob` is its hash. If the current object
+    /// has no room for it, returns that object.
     pub async fn add(
         &mut self,
         pack: &Upload,
@@ -55,7 +55,8 @@ impl OutboardsBuilder {
         Ok(self.add_read(read))
     }
 
-    /// Adds a pack that is read already. Returns an object that had no room for it.
+    /// Adds a pack that is already read. If the current object has no room for it, returns that
+    /// object.
     pub fn add_read(&mut self, pack: PackRead) -> Option<Built> {
         let len = pack.object.size;
         let full = if self.has_room(len) {
@@ -68,7 +69,7 @@ impl OutboardsBuilder {
         full
     }
 
-    /// The object of what was added since the last one; none where that is nothing.
+    /// The object with the packs since the last one. None if there are none.
     pub fn finish(&mut self) -> Option<Built> {
         if self.packs.is_empty() {
             return None;
@@ -90,18 +91,18 @@ impl OutboardsBuilder {
     }
 }
 
-/// What is to be known of a pack before it lies in a bucket, from reading it once.
+/// The data about a pack that an upload needs, from reading it once.
 #[derive(Debug)]
 pub struct PackRead {
-    /// What the bucket calls it.
+    /// Its id in the bucket.
     pub object: ObjectId,
-    /// What its bytes hash to.
+    /// The hash of its bytes.
     pub blob: BlobId,
     outboard: Vec<u8>,
 }
 
 impl PackRead {
-    /// Reads `len` bytes, away from the threads that wait.
+    /// Reads `len` bytes on a blocking thread.
     pub async fn of(source: &Source, len: u64) -> io::Result<Self> {
         let reader = source.open().await?;
         let read = tokio::task::spawn_blocking(move || {
@@ -146,7 +147,7 @@ pub fn pack_outboard(bytes: impl Read, len: u64) -> io::Result<(BlobId, Vec<u8>)
     Ok((BlobId::from_bytes(*root.as_bytes()), made.data))
 }
 
-/// Reads one after the other from what is read at offsets.
+/// A sequential reader over reads at offsets.
 struct At<'a> {
     reader: &'a dyn ReadAt,
     offset: u64,
@@ -163,7 +164,7 @@ impl Read for At<'_> {
     }
 }
 
-/// Takes the SHA-256 of what is read through it.
+/// A reader that also computes the SHA-256 of its bytes.
 struct Hashed<R> {
     reader: R,
     sha256: sha2::Sha256,
@@ -178,7 +179,7 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 impl Built {
-    /// What the commit names, but for the generation.
+    /// The object's id, which the commit names together with a generation.
     pub fn id(&self) -> ObjectId {
         self.upload.id
     }

@@ -1,6 +1,6 @@
-//! A pack's outboard out of the objects that an entry names.
+//! Finds a pack's outboard in the objects that an entry names.
 //!
-//! Small objects are fetched whole, since the other packs of a version are asked for next.
+//! Small objects are fetched whole, since other packs of the version follow.
 
 use std::sync::PoisonError;
 
@@ -14,7 +14,7 @@ use crate::{Hub, TransferError, download::Reader};
 
 /// Objects up to this are fetched whole: the outboards of 1 GiB.
 const WHOLE: u64 = 4 << 20;
-/// Of a larger one this much first: the rows of 1,600 packs.
+/// The first bytes to fetch of a larger one: rows for 1,600 packs.
 const FIRST: u64 = 64 << 10;
 
 const _: () = assert!(MAX_PACKS * ROW_LEN < 1 << 20, "an index is read at once");
@@ -24,7 +24,7 @@ const _: () = assert!(
 );
 
 impl Hub {
-    /// The outboard of a blob of `len` bytes, which one of `objects` should hold. It isn't verified.
+    /// The unverified outboard of a blob of `len` bytes, from one of `objects`.
     pub async fn outboard(
         &self,
         objects: &[ObjectRef],
@@ -45,7 +45,7 @@ impl Hub {
             match self.look_in(*object, blob, len).await {
                 Ok(Some(outboard)) => return Ok(outboard),
                 Ok(None) => {}
-                // Another may have it all the same.
+                // Another object may still have it.
                 Err(error) => failure = Some(error),
             }
         }
@@ -65,14 +65,14 @@ impl Hub {
         }))
     }
 
-    /// The packs that an outboards object says it covers.
+    /// The packs that an outboards object claims to cover.
     pub async fn covered(&self, object: &ObjectRef) -> Result<Vec<BlobId>, TransferError> {
         let mut reader = Reader::new(self, object.id, Some(object.generation));
         let index = read_index(&mut reader, object.id).await?;
         Ok(index.packs().iter().map(|(pack, _)| *pack).collect())
     }
 
-    /// An outboard turned out to be wrong.
+    /// Forgets an outboard that turned out to be wrong.
     pub(crate) fn forget_outboard(&self, blob: BlobId) {
         self.known(|known| known.remove(blob));
     }
@@ -120,7 +120,7 @@ impl Hub {
         Ok(Some(outboard))
     }
 
-    /// Keeps all outboards of an object, and returns the one that is wanted.
+    /// Caches all outboards of an object, and returns the wanted one.
     fn keep_all(
         &self,
         index: &OutboardsIndex,
@@ -129,7 +129,8 @@ impl Hub {
     ) -> Option<Bytes> {
         let mut found = None;
         for (pack, place) in index.places() {
-            // The index was checked against the length; copied, so that one doesn't hold them all.
+            // The index was checked against the length. Copy the slice, so that one outboard
+            // doesn't keep the whole object in memory.
             let outboard = bytes.get(place.start as usize..place.end as usize)?;
             let outboard = Bytes::copy_from_slice(outboard);
             if pack == wanted {
@@ -141,7 +142,7 @@ impl Hub {
     }
 }
 
-/// Reads what is before the outboards.
+/// Reads the index before the outboards.
 async fn read_index(
     reader: &mut Reader<'_>,
     id: ObjectId,

@@ -1,4 +1,4 @@
-//! Outboards that a device fetched before, in memory: the oldest make room.
+//! A memory cache of fetched outboards. The oldest are dropped first.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use podsync_core::BlobId;
 /// Outboards kept in memory: those of 4 GiB.
 const KEPT: usize = 16 << 20;
 
-/// Outboards that were fetched, newest last. They are as little trusted as before.
+/// Fetched outboards, newest last. They are still untrusted.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     outboards: VecDeque<(BlobId, Bytes)>,

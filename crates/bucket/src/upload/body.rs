@@ -1,6 +1,6 @@
 //! An object's bytes as the body of a request: read piece by piece, and hashed on the way.
 //!
-//! Bytes that turn out to be others than they should never arrive whole: the last piece is held back.
+//! Wrong bytes never arrive completely: the last piece is held back until the hash is checked.
 
 use std::{
     io,
@@ -22,7 +22,7 @@ use crate::TransferError;
 /// Read at once.
 const PIECE: u64 = 256 << 10;
 
-/// What is known of an upload while the request has its body.
+/// The progress of an upload while the request owns its body.
 #[derive(Clone)]
 pub(super) struct Meter(Arc<State>);
 
@@ -46,7 +46,7 @@ impl Meter {
         self.0.sent.load(Ordering::Relaxed)
     }
 
-    /// Why the bytes didn't come from this machine's disk.
+    /// Why reading the bytes from this machine's disk failed.
     pub(super) fn failure(&self) -> Option<TransferError> {
         let mut failure = self
             .0

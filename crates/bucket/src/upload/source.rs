@@ -1,4 +1,4 @@
-//! Where bytes for an upload come from: anything that can be opened again and read at an offset.
+//! Sources of bytes for an upload: anything that can be reopened and read at an offset.
 
 use std::{fmt, fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
@@ -36,12 +36,12 @@ where
 
 type Open = dyn Fn() -> BoxFuture<'static, io::Result<Arc<dyn ReadAt>>> + Send + Sync;
 
-/// Bytes that are opened when their turn comes, and again where an upload was cut.
+/// A source that is opened when its turn comes, and again after a cut.
 #[derive(Clone)]
 pub struct Source(Arc<Open>);
 
 impl Source {
-    /// For what has its own way of being opened.
+    /// A source with its own opener.
     pub fn opened_by<F, R>(open: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<R>> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Downloads from buckets that lie, break off, lost the object, or are none.
+//! Downloads from buckets that send wrong bytes, break off, lost the object, or are none.
 
 use std::{io, time::Duration};
 
@@ -22,7 +22,7 @@ async fn with_pack(len: u64) -> (Fake, Bytes) {
     (fake, pack)
 }
 
-/// Downloads ranges; what came of it and what was taken.
+/// Downloads ranges. Returns the result and the bytes taken.
 async fn download(
     fake: &Fake,
     pack: &Bytes,
@@ -153,7 +153,7 @@ async fn outboards_that_are_others_or_none_are_told() {
         .await
         .unwrap_err();
     assert!(matches!(error, TransferError::NotFound { .. }), "{error}");
-    // The first may fail where another has it.
+    // The first object may fail if another has the outboard.
     let both = [object, placed[0]];
     hub.outboard(&both, BlobId::of(&other), MIB).await.unwrap();
 }
@@ -222,7 +222,7 @@ async fn a_body_that_breaks_off_is_taken_up_where_it_stopped() {
     let (requests, taken) = download(&fake, &pack, &[0..len as u64]).await;
     assert_eq!(requests.unwrap(), 5);
     assert_eq!(taken, [0..len as u64]);
-    // What had been verified is not asked for again.
+    // Verified bytes are not requested again.
     let starts: Vec<_> = fake
         .headers("GET")
         .iter()
@@ -231,7 +231,7 @@ async fn a_body_that_breaks_off_is_taken_up_where_it_stopped() {
     let group = 100_000 / GROUP * GROUP;
     assert_eq!(starts, [0, 0, group, group + MIB, group + MIB]);
 
-    // One that always does is given up.
+    // A server that always does is given up.
     fake.bucket((0..9).map(|_| cut(5, false)));
     let (error, _) = download(&fake, &pack, &[0..len as u64]).await;
     let error = error.unwrap_err();
@@ -335,7 +335,7 @@ async fn a_part_that_comes_as_200_is_read_from_where_it_begins() {
     let (moved, taken) = download(&fake, &pack, &wanted).await;
     assert_eq!(moved.unwrap(), 2);
     assert_eq!(taken, wanted);
-    // What a repair goes by sees the same.
+    // The check before a repair sees the same.
     fake.bucket([part_as_200(), part_as_200()]);
     let examined = ObjectRef {
         id: object(ObjectKind::Pack, &pack),

@@ -1,4 +1,4 @@
-//! Hubs that are down, slow, wrong about the time, or no hubs.
+//! Hubs that are down, slow or have a wrong clock, and servers that are no hub.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -170,7 +170,7 @@ async fn what_is_no_hub_is_told_so() {
         answer("<html>".into_response()),
         answer((StatusCode::NOT_FOUND, "nginx").into_response()),
         answer(r#"{"time_ms":"https://bucket/?signature=SECRET"}"#.into_response()),
-        // The hub's words under another status than it gives them.
+        // A hub error with an unexpected status.
         answer(json(StatusCode::FORBIDDEN, &busy())),
     ]);
     for _ in 0..4 {
@@ -237,7 +237,7 @@ async fn a_clock_an_hour_off_is_no_hindrance() {
         // What was learnt is kept for the next call.
         assert_eq!(good, [false, true, true]);
     }
-    // A hub that never likes the time is not asked for ever.
+    // A hub that always rejects the time is not called for ever.
     let fake = Fake::start().await;
     let mut skewed = HubError::new(HubErrorCode::ClockSkew, "another time");
     skewed.time_ms = Some(0);

@@ -1,4 +1,4 @@
-//! The hub's endpoints, each once and in its way.
+//! Each endpoint of the hub, called once.
 
 use podsync_api::hub::{Commit, CommitEntry, HubErrorCode, ObjectKind, Placement, PostLiveness};
 use podsync_bucket::{HeadsAnswer, HubClientError, Upload};

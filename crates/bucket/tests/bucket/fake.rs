@@ -1,4 +1,4 @@
-//! A hub and a bucket in one server that do what a test tells them, and otherwise what they should.
+//! A fake hub and bucket in one server. Tests choose answers; the default is the correct one.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::kit::{client, hasty};
 
-/// In every presigned URL, and in a header of each: it may be nowhere else.
+/// Part of every presigned URL and of one header. It must appear nowhere else.
 pub(crate) const SECRET: &str = "SECRET-SIGNATURE";
 
 /// An answer other than the usual one.
@@ -311,7 +311,7 @@ pub(crate) fn part(range: std::ops::Range<usize>, body: impl Into<Body>, whole: 
     (StatusCode::PARTIAL_CONTENT, headers, body.into()).into_response()
 }
 
-/// Something in front of `to` that cuts its first connections after so many bytes from the client.
+/// A proxy to `to` that cuts its first connections after so many bytes from the client.
 pub(crate) async fn cutter(to: SocketAddr, cuts: Vec<usize>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! What no log and no error shows.
+//! Secrets appear in no log and no error.
 
 use std::{
     io::Write,
@@ -66,7 +66,7 @@ async fn a_bad_day() -> String {
             told += &error.to_string();
         }
     }
-    // Nobody listens where the URLs lead.
+    // Nothing listens at the URLs' address.
     fake.bucket_at("127.0.0.1:1".parse().unwrap());
     let other = bytes(2, 9);
     let error = hub.upload(&[pack(&other)], nobody).await.unwrap_err();
@@ -79,7 +79,7 @@ async fn a_bad_day() -> String {
 #[test]
 fn no_log_and_no_error_has_a_url_a_signature_or_a_key() {
     let tape = Tape::default();
-    // All that anybody says, but for what a program has to turn down.
+    // All logs, except those that a program has to filter.
     let quiet = filter_fn(|log| {
         !podsync_bucket::is_talkative(log.target()) || *log.level() <= tracing::Level::WARN
     });

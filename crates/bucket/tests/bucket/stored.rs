@@ -1,4 +1,4 @@
-//! From the bucket into the store of a home: what arrives is held like what a peer sends.
+//! From the bucket into a home's store: downloads are held like data from a peer.
 
 use std::io;
 
@@ -45,7 +45,7 @@ async fn a_pack_from_the_bucket_is_held_and_can_be_handed_on() {
     assert_eq!(units, Units::span(2, 4) | Units::span(6, 7));
     blobs.verify(id).await.unwrap();
 
-    // A bucket that lies in the middle leaves what was good, and no more.
+    // After wrong bytes midway, the valid ones stay and no more.
     let key = {
         let objects = hub.bucket(team.id).objects();
         let mut keys = objects.into_keys();

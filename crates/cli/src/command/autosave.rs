@@ -9,7 +9,7 @@ use podsync_core::PodName;
 use crate::{
     arguments::{Endpoint, auth_token},
     call::{call, call_agreed},
-    command::load::{self, Agree, Merge, account_for},
+    command::load::{self, LoadConsents, Merge, account_for},
     context::{Context, Needs},
     output::{ago, count, duration},
 };
@@ -37,14 +37,14 @@ pub(crate) struct Autosave {
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// Pod whose newest autosave to load
-    pod: PodName,
+    pub(crate) pod: PodName,
     #[command(flatten)]
     endpoint: Endpoint,
     /// How to combine the autosave with the emulator's current state
     #[arg(long, value_enum, default_value_t = Merge::Overwrite)]
     merge: Merge,
     #[command(flatten)]
-    agree: Agree,
+    pub(crate) consents: LoadConsents,
 }
 
 pub(crate) async fn run(context: &Context, command: Autosave) -> Result<(), ApiError> {
@@ -91,10 +91,10 @@ pub(crate) async fn restore(context: &Context, command: Restore) -> Result<(), A
         endpoint: command.endpoint.url,
         token: auth_token(),
         merge: command.merge.to_string(),
-        consents: command.agree.consents(),
+        consents: command.consents.consents(),
         once: false,
     };
-    let restored = call_agreed(context, Needs::Home, request, command.agree.is_yes()).await?;
+    let restored = call_agreed(context, Needs::Home, request, command.consents.is_yes()).await?;
     context.printer.result(&restored, words)?;
     match &restored.loaded {
         Some(loaded) => account_for(&context.printer, &loaded.failed),
@@ -102,7 +102,7 @@ pub(crate) async fn restore(context: &Context, command: Restore) -> Result<(), A
     }
 }
 
-/// What came of it, where something did.
+/// The result, if there was something to restore.
 pub(crate) fn words(restored: &follow::Restored) -> String {
     let Some(loaded) = &restored.loaded else {
         return String::new();

@@ -1,17 +1,18 @@
 //! `podsync` alone: who this is, what is new since the last look, what waits, what is wrong, and what to do next.
 //!
-//! What counts as new is told by the authors' clocks, and by when this was looked at last.
+//! A version is new if its author's clock puts it after the user's last look.
 
 use std::{
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use podsync_api::{ApiError, Client, TeamChoice, node, pods, team};
+use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods, team};
+use podsync_core::TeamName;
 use serde::Serialize;
 
 use crate::{
-    command::pause::how_long,
+    command::{pause::how_long, status::not_reached},
     context::{Connection, Context, Needs},
     files::write_whole,
     output::{ago, count, printable, table},
@@ -39,6 +40,7 @@ pub(crate) struct TeamNow {
     /// `bob/laptop`.
     pub(crate) you: Option<String>,
     pub(crate) members: usize,
+    pub(crate) admins: usize,
     pub(crate) connected: usize,
     pub(crate) pods: usize,
     pub(crate) new: Vec<pods::Version>,
@@ -48,7 +50,6 @@ pub(crate) struct TeamNow {
 pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
     let home = context.home()?;
     if !podsync_daemon::is_initialised(&home) {
-        podsync_daemon::check_may_be_home(&home)?;
         let next = "`podsync team create NAME` creates a team, `podsync team join` joins one with a ticket";
         let dashboard = Dashboard {
             daemon: "this machine has no podsync home yet".to_owned(),
@@ -61,7 +62,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
     let looked = look(&connection, &home).await;
     connection.close().await;
     context.printer.result(&looked?, words)?;
-    // Who can't write it sees the same again.
+    // If the write fails, the next look shows the same again.
     let _ = write_whole(&home.join(LOOKED), now_ms().to_string().as_bytes());
     Ok(())
 }
@@ -80,9 +81,11 @@ async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, Api
         ..Dashboard::default()
     };
     for team in &status.teams {
-        let choice = TeamChoice::Named(team.name.clone());
+        let choice = TeamChoice::Id(team.id.to_string());
         let client = Client::new(&podsync_daemon::socket_path(home), choice)?;
-        let now = team_now(&client, team, dashboard.last_look_ms).await?;
+        let mut now = team_now(&client, team, dashboard.last_look_ms).await?;
+        now.waiting
+            .extend(team.hub.as_ref().and_then(|hub| unsent(hub, &status)));
         dashboard.teams.push(now);
     }
     dashboard.next = next(&dashboard);
@@ -105,27 +108,38 @@ async fn team_now(
     };
     let mut new: Vec<_> = shared.into_iter().filter(is_new).cloned().collect();
     new.sort_by_key(|tip| std::cmp::Reverse(tip.created_ms));
-    let mut waiting: Vec<_> = private
+    let waiting = private
         .iter()
         .map(|tip| format!("{} is on this machine only", tip.reference))
         .collect();
-    let hub = team.hub.as_ref();
-    if let Some(entries @ 1..) = hub.and_then(|hub| hub.waiting) {
-        let entries = usize::try_from(entries).unwrap_or(usize::MAX);
-        waiting.push(format!(
-            "{} for the team's bucket",
-            count(entries, "change")
-        ));
-    }
     Ok(TeamNow {
         name: team.name.to_string(),
         you: me.map(|me| format!("{}/{}", me.member, me.label)),
         members: team.members,
+        admins: team.admins,
         connected: members.iter().filter(|member| member.connected).count(),
         pods: pods.len(),
         new,
         waiting,
     })
+}
+
+/// What waits for the team's bucket, as far as that is known.
+fn unsent(hub: &node::HubStatus, status: &node::Status) -> Option<String> {
+    match hub.waiting {
+        Some(0) => None,
+        Some(entries) => {
+            let entries = usize::try_from(entries).unwrap_or(usize::MAX);
+            Some(format!(
+                "{} for the team's bucket",
+                count(entries, "change")
+            ))
+        }
+        None => Some(format!(
+            "what the team's bucket lacks is not known: the hub was {}",
+            not_reached(status.transient)
+        )),
+    }
 }
 
 pub(crate) fn next(dashboard: &Dashboard) -> String {
@@ -139,6 +153,10 @@ pub(crate) fn next(dashboard: &Dashboard) -> String {
     let waits = team.waiting.iter().find_map(|line| line.split_once(":+"));
     match waits {
         Some((pod, _)) => format!("`podsync share {pod}`"),
+        None if team.admins == 0 => {
+            "`podsync team recover` makes this device an admin with the team's recovery key"
+                .to_owned()
+        }
         None if team.members < 2 => {
             "`podsync team invite` prints a ticket for a teammate".to_owned()
         }

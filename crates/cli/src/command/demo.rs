@@ -7,6 +7,7 @@ mod bucket;
 mod home;
 mod hub;
 mod state;
+mod teller;
 
 use std::{
     collections::BTreeSet,
@@ -18,7 +19,7 @@ use clap::Args;
 use podsync_api::{ApiError, ErrorCode, pods, team};
 use podsync_core::{MemberName, PodName, TeamName};
 
-use self::{home::DemoHome, hub::Program, state::State};
+use self::{home::DemoHome, hub::Program, state::State, teller::Teller};
 use crate::output::{Printer, bytes};
 
 #[derive(Debug, Args)]
@@ -32,6 +33,8 @@ pub(crate) struct Demo {
 const WAIT_S: u64 = 30;
 /// Where LocalStack is looked for.
 const LOCALSTACK: &str = "http://localhost:4566";
+/// Said while daemons end.
+const STOPPING: &str = "the daemons stop";
 /// The pod that the story is about.
 const POD: &str = "orders";
 
@@ -41,19 +44,24 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
         .prefix("podsync-demo-")
         .tempdir()
         .map_err(local)?;
-    let teller = Teller {
-        printer,
-        started: Instant::now(),
-    };
+    let teller = Teller::new(printer);
     let mut team = gather(&teller, folder.path()).await?;
     save_localstack(&teller, &team).await?;
-    let state = State::make(&folder.path().join("state"), demo.size * 1_000_000)?;
+    let size = demo.size * 1_000_000;
+    let made = format!("making up a state of {}", bytes(size));
+    let path = folder.path().join("state");
+    let state = State::make(&path, size);
+    let state = teller.during(&made, state).await?;
     let mut shared = share_and_pull(&teller, &team, &state).await?;
     shared += change(&teller, &team, &state).await?;
     shared += lose_a_provider(&teller, &mut team, &state).await?;
     let carol_sees = folder.path().join("carol-sees");
-    team.carol.export(POD, &carol_sees).await?;
-    state.assert_equal(&carol_sees)?;
+    let compare = async {
+        team.carol.export(POD, &carol_sees).await?;
+        state.assert_equal(&carol_sees).await
+    };
+    let what = "writing carol's copy out, to compare it with alice's state";
+    teller.during(what, compare).await?;
     teller.say("carol's copy is byte for byte what alice saved");
     match hub {
         Ok(program) => bucket::act(&teller, team, &state, shared, folder.path(), &program).await?,
@@ -61,7 +69,7 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
             teller.say(format!(
                 "skipped the last part, in which only the hub is online: {absent}"
             ));
-            team.go_offline().await;
+            teller.during(STOPPING, team.go_offline()).await;
         }
     }
     folder.close().map_err(local)?;
@@ -69,22 +77,9 @@ pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> 
     Ok(())
 }
 
-/// Says what happens, and when.
-struct Teller<'a> {
-    printer: &'a Printer,
-    started: Instant,
-}
-
-impl Teller<'_> {
-    fn say(&self, text: impl std::fmt::Display) {
-        let passed = self.started.elapsed().as_secs_f32();
-        self.printer.note(format_args!("{passed:6.2} s  {text}"));
-    }
-}
-
 struct Team {
     alice: DemoHome,
-    /// None once he was killed.
+    /// `None` once the demo has killed his daemon.
     bob: Option<DemoHome>,
     carol: DemoHome,
 }
@@ -105,19 +100,28 @@ impl Team {
 
 async fn gather(teller: &Teller<'_>, folder: &Path) -> Result<Team, ApiError> {
     teller.say("starting three devices on 127.0.0.1, each with its own key and daemon");
-    let alice = DemoHome::start(folder, "alice", &[]).await?;
-    let bob = DemoHome::start(folder, "bob", &[&alice]).await?;
-    let carol = DemoHome::start(folder, "carol", &[&alice, &bob]).await?;
+    let start = async {
+        let alice = DemoHome::start(folder, "alice", &[]).await?;
+        let bob = DemoHome::start(folder, "bob", &[&alice]).await?;
+        let carol = DemoHome::start(folder, "carol", &[&alice, &bob]).await?;
+        Ok::<_, ApiError>((alice, bob, carol))
+    };
+    let (alice, bob, carol) = teller.during("their daemons start", start).await?;
     let created = team::CreateTeam {
         name: TeamName::new("demo").map_err(invalid)?,
         member: member("alice")?,
         label: "laptop".to_owned(),
         consents: BTreeSet::new(),
     };
-    alice.client().call(&created).await?;
-    let ticket = alice.invite(2).await?;
+    let invite = async {
+        alice.client().call(&created).await?;
+        alice.invite(2).await
+    };
+    let what = "alice founds a team and makes a ticket";
+    let ticket = teller.during(what, invite).await?;
     for home in [&bob, &carol] {
-        home.join(&ticket).await?;
+        let what = format!("{} looks for alice and joins", home.name());
+        teller.during(&what, home.join(&ticket)).await?;
         teller.say(format_args!("{} joins with alice's ticket", home.name()));
     }
     let bob = Some(bob);
@@ -126,7 +130,9 @@ async fn gather(teller: &Teller<'_>, folder: &Path) -> Result<Team, ApiError> {
 
 /// Where a LocalStack runs, its state makes the way too.
 async fn save_localstack(teller: &Teller<'_>, team: &Team) -> Result<(), ApiError> {
-    if !home::localstack_answers(LOCALSTACK).await {
+    let what = format!("looking for a LocalStack at {LOCALSTACK}");
+    let answers = home::localstack_answers(LOCALSTACK);
+    if !teller.during(&what, answers).await {
         return Ok(());
     }
     teller.say(format_args!(
@@ -134,13 +140,17 @@ async fn save_localstack(teller: &Teller<'_>, team: &Team) -> Result<(), ApiErro
     ));
     let from = pods::StateSource::Endpoint(LOCALSTACK.to_owned());
     let save = save(from, "localstack", "from a running LocalStack")?;
-    let saved = team.alice.client().call(&save).await?;
+    let saved = team.alice.client().call(&save);
+    let saved = teller
+        .during("alice saves LocalStack's state", saved)
+        .await?;
     teller.say(format_args!(
         "alice saved and shared {} ({})",
         reference(&saved),
         bytes(saved.state_len)
     ));
-    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    let pulled = team.bob()?.pull(reference(&saved), |_| ());
+    let pulled = teller.during("bob pulls it", pulled).await?;
     teller.say(format_args!("bob pulled it: {}", sources(&pulled)));
     Ok(())
 }
@@ -148,7 +158,9 @@ async fn save_localstack(teller: &Teller<'_>, team: &Team) -> Result<(), ApiErro
 /// How many sealed bytes were shared, as the acts after it.
 async fn share_and_pull(teller: &Teller<'_>, team: &Team, state: &State) -> Result<u64, ApiError> {
     let at = Instant::now();
-    let saved = team.alice.save(state, "dead letters pile up").await?;
+    let saved = team.alice.save(state, "dead letters pile up");
+    let what = "alice packs the state and shares it";
+    let saved = teller.during(what, saved).await?;
     teller.say(format_args!(
         "alice saves and shares {} of {}: {}",
         reference(&saved),
@@ -157,7 +169,8 @@ async fn share_and_pull(teller: &Teller<'_>, team: &Team, state: &State) -> Resu
     ));
 
     let at = Instant::now();
-    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    let pulled = team.bob()?.pull(reference(&saved), |_| ());
+    let pulled = teller.during("bob pulls it from alice", pulled).await?;
     teller.say(format_args!(
         "bob pulls it: {}; {}",
         sources(&pulled),
@@ -165,7 +178,9 @@ async fn share_and_pull(teller: &Teller<'_>, team: &Team, state: &State) -> Resu
     ));
 
     let at = Instant::now();
-    let pulled = team.carol.pull(reference(&saved), |_| ()).await?;
+    let pulled = team.carol.pull(reference(&saved), |_| ());
+    let what = "carol pulls it from alice and bob";
+    let pulled = teller.during(what, pulled).await?;
     teller.say(format_args!(
         "carol pulls it from both: {}; {}",
         sources(&pulled),
@@ -175,9 +190,14 @@ async fn share_and_pull(teller: &Teller<'_>, team: &Team, state: &State) -> Resu
 }
 
 async fn change(teller: &Teller<'_>, team: &Team, state: &State) -> Result<u64, ApiError> {
-    let changed = state.change(5)?;
-    let saved = team.alice.save(state, "five per cent later").await?;
-    let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+    let what = "5 % of the state changes, alice shares it again and bob pulls";
+    let act = async {
+        let changed = state.change(5).await?;
+        let saved = team.alice.save(state, "five per cent later").await?;
+        let pulled = team.bob()?.pull(reference(&saved), |_| ()).await?;
+        Ok::<_, ApiError>((changed, saved, pulled))
+    };
+    let (changed, saved, pulled) = teller.during(what, act).await?;
     teller.say(format_args!(
         "5 % of the state changes ({}): alice shares {}, and bob downloads only {}",
         bytes(changed),
@@ -192,22 +212,26 @@ async fn lose_a_provider(
     team: &mut Team,
     state: &State,
 ) -> Result<u64, ApiError> {
-    state.replace()?;
-    let saved = team.alice.save(state, "everything anew").await?;
-    team.bob()?.pull(reference(&saved), |_| ()).await?;
+    let renew = async {
+        state.replace().await?;
+        let saved = team.alice.save(state, "everything anew").await?;
+        team.bob()?.pull(reference(&saved), |_| ()).await?;
+        Ok::<_, ApiError>(saved)
+    };
+    let what = "all of the state changes, alice shares it and bob pulls it";
+    let saved = teller.during(what, renew).await?;
     let at = Instant::now();
     let bob = &mut team.bob;
-    let pulled = team
-        .carol
-        .pull(reference(&saved), |done| {
-            if done > saved.new_len / 4
-                && let Some(bob) = bob.take()
-            {
-                bob.kill();
-                teller.say("kill -9 stops bob in the middle of carol's pull");
-            }
-        })
-        .await?;
+    let pulled = team.carol.pull(reference(&saved), |done| {
+        if done > saved.new_len / 4
+            && let Some(bob) = bob.take()
+        {
+            bob.kill();
+            teller.say("kill -9 stops bob in the middle of carol's pull");
+        }
+    });
+    let what = "carol pulls it from alice and bob";
+    let pulled = teller.during(what, pulled).await?;
     teller.say(format_args!(
         "carol still gets all of {}: {}; {}",
         pulled.reference,

@@ -1,12 +1,14 @@
 //! `podsync pin`, `unpin` and `gc`: what stays on this machine.
 
+use std::time::Duration;
+
 use clap::Args;
 use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, Consent, disk};
 use podsync_daemon::ByteSize;
 
 use crate::{
-    arguments::{Wait, Yes},
+    arguments::{DEFAULT_WAIT, Yes},
     call::call,
     complete,
     context::{Context, Needs},
@@ -18,8 +20,9 @@ pub(crate) struct Pin {
     /// Version, such as `orders:3`, `orders:baseline` or `orders:+1`
     #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: String,
-    #[command(flatten)]
-    wait: Wait,
+    /// How long to wait for the version to be shared [default: 20s for what a teammate knows already]
+    #[arg(long, value_name = "TIME", value_parser = crate::time::length)]
+    wait: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -37,21 +40,40 @@ pub(crate) struct Gc {
     agree: Yes,
 }
 
-pub(crate) async fn pin(context: &Context, pin: Pin, pinned: bool) -> Result<(), ApiError> {
+#[derive(Debug, Args)]
+pub(crate) struct Unpin {
+    /// Version, such as `orders:3`, `orders:baseline` or `orders:+1`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
+    reference: String,
+}
+
+pub(crate) async fn pin(context: &Context, pin: Pin) -> Result<(), ApiError> {
     let request = disk::Pin {
         reference: pin.reference,
-        pinned,
-        wait_s: if pinned { pin.wait.time().as_secs() } else { 0 },
-        until_shared: pin.wait.is_until_shared(),
+        pinned: true,
+        wait_s: pin.wait.unwrap_or(DEFAULT_WAIT).as_secs(),
+        until_shared: pin.wait.is_some(),
     };
     let version = call(context, Needs::Home, &request).await?;
     context.printer.result(&version, |version| {
         let reference = &version.reference;
-        match (pinned, version.held) {
-            (true, true) => format!("{reference} stays on this machine."),
-            (true, false) => format!("{reference} will stay on this machine once you pull it."),
-            (false, _) => format!("{reference} is no longer pinned."),
+        match version.held {
+            true => format!("{reference} stays on this machine."),
+            false => format!("{reference} will stay on this machine once you pull it."),
         }
+    })
+}
+
+pub(crate) async fn unpin(context: &Context, unpin: Unpin) -> Result<(), ApiError> {
+    let request = disk::Pin {
+        reference: unpin.reference,
+        pinned: false,
+        wait_s: 0,
+        until_shared: false,
+    };
+    let version = call(context, Needs::Home, &request).await?;
+    context.printer.result(&version, |version| {
+        format!("{} is no longer pinned.", version.reference)
     })
 }
 

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Drop {
     /// Version, such as `orders:3` or `orders:+1`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     #[command(flatten)]
     agree: Yes,
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Export {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     /// New `.snapshot` or `.zip` file, or new folder
     path: PathBuf,
     #[command(flatten)]
@@ -33,11 +33,18 @@ pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiErro
         sources: export.wait.sources(),
     };
     let exported = call(context, Needs::Network, &request).await?;
-    context.printer.result(&exported, |exported| {
+    let shown = context.printer.result(&exported, |exported| {
         format!(
             "Wrote {} to {}.",
             exported.reference,
             exported.path.display()
         )
+    });
+    // The same command again would find the file.
+    let path = exported.path.display();
+    shown.map_err(|error| {
+        error.hint(format!(
+            "{path} is written all the same: don't export it again"
+        ))
     })
 }

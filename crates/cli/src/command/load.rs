@@ -22,19 +22,19 @@ use crate::{
 pub(crate) struct Load {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     #[command(flatten)]
-    how: How,
+    pub(crate) how: How,
     /// Show what would be added, changed and removed; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
     requirements: Requirements,
 }
 
-/// Where a version is loaded, and what was said yes to beforehand.
+/// Where a version is loaded, and the consents given beforehand.
 #[derive(Debug, Args)]
 pub(crate) struct How {
     #[command(flatten)]
@@ -46,15 +46,15 @@ pub(crate) struct How {
     #[arg(long, value_delimiter = ',', value_name = "S3,SQS")]
     services: Vec<String>,
     #[command(flatten)]
-    agree: Agree,
+    pub(crate) consents: LoadConsents,
 }
 
-/// Agreement beforehand to what a load asks about.
+/// Consents given beforehand, so that a load doesn't ask.
 #[derive(Debug, Args)]
-pub(super) struct Agree {
+pub(crate) struct LoadConsents {
     /// Load even if the emulator's current state cannot be saved completely first
     #[arg(long)]
-    without_checkpoint: bool,
+    pub(crate) without_checkpoint: bool,
     /// Load into an emulator on another machine
     #[arg(long)]
     remote: bool,
@@ -81,13 +81,13 @@ pub(crate) enum Merge {
 }
 
 impl How {
-    /// Whether anything was said that only matters to a load.
+    /// Whether the user gave a flag that only matters to a load.
     pub(super) fn is_said(&self) -> bool {
-        self.agree.is_said() || !self.services.is_empty()
+        self.consents.is_said() || !self.services.is_empty()
     }
 }
 
-impl Agree {
+impl LoadConsents {
     pub(super) fn is_yes(&self) -> bool {
         self.all.yes
     }
@@ -121,6 +121,7 @@ pub(crate) struct Undo {
 }
 
 pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
+    load.requirements.check(Some(&load.reference))?;
     let connection = Connection::open(context, Needs::Network).await?;
     let loaded = load_over(&connection, load).await;
     connection.close().await;
@@ -140,7 +141,7 @@ async fn load_over(connection: &Connection<'_>, load: Load) -> Result<(), ApiErr
     account_for(&connection.context.printer, &loaded.failed)
 }
 
-/// Loads, and asks for what has to be agreed to.
+/// Loads, and asks for the consents that are missing.
 pub(super) async fn into_instance(
     connection: &Connection<'_>,
     reference: String,
@@ -156,10 +157,10 @@ pub(super) async fn into_instance(
         wait_s: wait.time().as_secs(),
         until_shared: wait.is_until_shared(),
         sources: wait.sources(),
-        consents: how.agree.consents(),
+        consents: how.consents.consents(),
         once: false,
     };
-    call_agreed_over(connection, request, how.agree.is_yes()).await
+    call_agreed_over(connection, request, how.consents.is_yes()).await
 }
 
 pub(super) fn words(loaded: &pods::Loaded) -> String {
@@ -221,7 +222,7 @@ async fn dry_run(
     .hint("nothing was changed"))
 }
 
-/// Why a forecast may not come true to the letter.
+/// Warns that the load may change other things than the forecast says.
 const UNPLANNED: &str = "This compares two lists of resources. The instance has made no plan: it has no companion plugin, \
      it is not on this machine, or nothing of the signer's device was loaded here before.";
 

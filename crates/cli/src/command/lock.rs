@@ -29,7 +29,7 @@ pub(crate) struct Lock {
 }
 
 pub(crate) async fn run(context: &Context, lock: Lock) -> Result<(), ApiError> {
-    // Read first: a file that can't be written anew is no reason to ask anybody anything.
+    // Read first: if the file can't be replaced, there is no need to ask any teammate.
     let before = LockFile::read(&lock.file)?;
     let names: Vec<String> = match &before {
         Some(file) if lock.references.is_empty() => file.names().map(str::to_owned).collect(),

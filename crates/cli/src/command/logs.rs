@@ -14,9 +14,9 @@ use podsync_api::{ApiError, ErrorCode};
 
 use crate::{context::Context, log::rolling};
 
-/// Lines that are shown where nobody says since when.
+/// Lines to show without `--since`.
 const NEWEST: usize = 200;
-/// A line that goes on longer is shown in parts.
+/// A longer line is shown in parts.
 const MAX_LINE_LEN: u64 = 64 << 10;
 /// How often a followed log is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -40,7 +40,7 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
         )
         .hint("check the file's permissions and its disk")
     };
-    // What is followed is opened first: nothing is written between the two that neither shows.
+    // The followed file is opened first, so that no line is lost between the two.
     let mut tail = Tail::at_end(&log).map_err(failed)?;
     let since = logs.since.map(|ago| {
         let now = SystemTime::now();

@@ -1,7 +1,8 @@
 //! `podsync mcp`: tools for a program's agent, over the Model Context Protocol on stdin and stdout.
 //!
-//! Nobody sits at this terminal: what asks a person is refused, unless whoever started the server allowed it. The
-//! emulator is the server's, never a tool's: its token goes to no address that an agent made up.
+//! Nobody sits at this terminal. The server refuses what needs a person's consent, unless the user gave it at
+//! the start. The server sets the emulator, a tool never does: so the emulator's token goes to no address
+//! that an agent made up.
 
 mod arguments;
 mod calls;
@@ -25,19 +26,21 @@ use crate::{arguments::Endpoint, context::Context, output::Printer};
 
 /// A message to the server: names, a text of 4 KiB and what JSON adds.
 const MAX_MESSAGE_LEN: usize = 1 << 20;
-/// What a call still does when its client is gone ends within this time.
+/// After its client is gone, a call must end within this time.
 const GRACE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Let the agent do this without asking a person; repeat for several
+    /// Let the agent do this without a person's yes; repeat for several
     #[arg(long, value_name = "CONSENT", value_parser = consents::parser())]
     allow: Vec<Consent>,
 }
 
 pub(crate) async fn run(context: &Context, mcp: Mcp) -> Result<(), ApiError> {
+    // A home that is none is told to whoever starts the server, and not to the agent.
+    context.home()?;
     // Stdout is the protocol's.
     let printer = Printer::new(true).for_programs();
     let mut own = Context::new(context.global.clone(), printer, None);
@@ -49,7 +52,7 @@ pub(crate) async fn run(context: &Context, mcp: Mcp) -> Result<(), ApiError> {
         .with_max_line_length(MAX_MESSAGE_LEN);
     let running = match serve_server_with_ct(server, transport, stop.clone()).await {
         Ok(running) => running,
-        // A client that says nothing, or leaves at once, is no failure.
+        // A client that sends nothing, or leaves at once, is no failure.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => {
             return Ok(());
         }

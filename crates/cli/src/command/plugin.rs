@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use podsync_api::{ApiError, ErrorCode};
-use podsync_daemon::{Answering, companion};
+use podsync_daemon::{Answering, companion, shell_word};
 use serde::Serialize;
 
 use self::{container::Container, python::Python};
@@ -73,11 +73,11 @@ enum Home {
     Python(Python),
     Container(Container),
     Compose(PathBuf),
-    /// It answers, but nothing on this machine says where it runs.
+    /// The emulator answers, but podsync can't find out where it runs.
     Unknown,
 }
 
-/// What became of an installation or a removal.
+/// The result of an installation or a removal.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case", tag = "result")]
 pub(super) enum Outcome {
@@ -157,7 +157,7 @@ async fn install(context: &Context, install: Install) -> Result<Outcome, ApiErro
             Ok(Outcome::Installed {
                 version,
                 place: format!("the service {service} in {}", file.display()),
-                next: format!("run `docker compose -f {} up -d`", file.display()),
+                next: format!("run `docker compose -f {} up -d`", shell_word(&file)),
             })
         }
         Home::Unknown => {
@@ -194,7 +194,7 @@ async fn remove(context: &Context, remove: Remove) -> Result<Outcome, ApiError> 
             let service = compose::remove(&file)?;
             Ok(Outcome::Removed {
                 place: format!("the service {service} in {}", file.display()),
-                next: format!("run `docker compose -f {} up -d`", file.display()),
+                next: format!("run `docker compose -f {} up -d`", shell_word(&file)),
             })
         }
         Home::Unknown => Err(ApiError::new(
@@ -209,9 +209,9 @@ async fn remove(context: &Context, remove: Remove) -> Result<Outcome, ApiError> 
 #[derive(Debug, Serialize)]
 struct Status {
     carried: String,
-    /// What answers at the endpoint; none where nothing was asked.
+    /// What answers at the endpoint; `None` if podsync asked nothing.
     running: Option<Answering>,
-    /// The version that is installed in the named place; none where none is, or no place was named.
+    /// The version installed in the named place; `None` if there is none, or the user named no place.
     installed: Option<String>,
     place: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! `podsync pull`: a version's bytes, from whoever holds them; exactly the one that was locked, of a
-//! world that is new enough, where that is asked for.
+//! `podsync pull`: fetches a version's bytes from any provider. On request it takes exactly the locked
+//! version, and fails if its view of the team is too old.
 
 use clap::Args;
 use clap_complete::ArgValueCompleter;
@@ -20,16 +20,16 @@ pub(crate) struct Pull {
     /// Version: `orders`, `orders:3`, `orders:3@alice`, `orders:baseline` or `orders@1f3a9c`. Optional with
     /// --frozen if the lock file has only one name
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: Option<String>,
+    pub(crate) reference: Option<String>,
     /// Also load the version into the running emulator
     #[arg(long)]
-    load: bool,
+    pub(crate) load: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
     requirements: Requirements,
     #[command(flatten)]
-    how: How,
+    pub(crate) how: How,
 }
 
 pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {
@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &Context, pull: Pull) -> Result<(), ApiError> {
         )
         .hint("add --load, or remove the flags for a load"));
     }
+    pull.requirements.check(pull.reference.as_deref())?;
     let connection = Connection::open(context, Needs::Network).await?;
     let pulled = pull_over(&connection, pull).await;
     connection.close().await;

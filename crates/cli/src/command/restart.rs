@@ -1,4 +1,4 @@
-//! `podsync restart`: the daemon anew, by whoever keeps it running.
+//! `podsync restart`: restarts the daemon by way of whatever keeps it running.
 
 use clap::Args;
 use podsync_api::ApiError;

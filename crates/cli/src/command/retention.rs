@@ -10,7 +10,7 @@ use podsync_api::{
 };
 use podsync_core::{
     PodName,
-    retention::{DEFAULT_GRACE, MAX_KEPT},
+    retention::{DEFAULT_GRACE, KEEP_ALL, MAX_KEPT, Policy},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     call::{call, call_agreed},
     complete,
     context::{Context, Needs},
-    output::{ago, count, table},
+    output::{ago, count, duration, table},
 };
 
 #[derive(Debug, Subcommand)]
@@ -96,14 +96,14 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
             };
             let applied = call(context, Needs::Network, &request).await?;
             context.printer.result(&applied, |applied| {
-                let verb = if apply.dry_run {
-                    "Would drop"
+                let (verb, head) = if apply.dry_run {
+                    ("Would drop", "WOULD DROP")
                 } else {
-                    "Dropped"
+                    ("Dropped", "DROPPED")
                 };
                 let mut text = format!("{verb} {}.", count(applied.dropped.len(), "version"));
                 if !applied.dropped.is_empty() {
-                    text = format!("{text}\n{}", due(&applied.dropped));
+                    text = format!("{text}\n{}", due(head, &applied.dropped));
                 }
                 if !applied.left.is_empty() {
                     text.push_str(&format!(
@@ -117,7 +117,7 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
     }
 }
 
-/// A rule may come before its pod, but a name that no pod has is more often a slip.
+/// A rule may come before its pod, but an unknown name is more often a typing error.
 async fn warn_of_slip(context: &Context, pod: &PodName) -> Result<(), ApiError> {
     let pods = call(context, Needs::Home, &pods::ListPods {}).await?;
     if pods.iter().all(|known| known.name != *pod) {
@@ -161,19 +161,42 @@ fn words(retention: &retention::Retention) -> String {
                 said.pod
                     .clone()
                     .unwrap_or_else(|| "(all other pods)".to_owned()),
-                said.policy.clone(),
+                keeps(&said.policy),
                 said.unreadable.clone().unwrap_or_default(),
             ]
         };
         table(["POD", "KEEPS", "PROBLEM"], retention.rules.iter().map(row))
     };
     if !retention.due.is_empty() {
-        text = format!("{text}\n\n{}", due(&retention.due));
+        text = format!("{text}\n\n{}", due("MAY GO", &retention.due));
     }
     text
 }
 
-fn due(due: &[Due]) -> String {
+/// What a policy keeps, for people. A policy that this podsync can't read is shown as it is.
+fn keeps(policy: &str) -> String {
+    if policy == KEEP_ALL {
+        return "all versions".to_owned();
+    }
+    let Ok(read) = policy.parse::<Policy>() else {
+        return policy.to_owned();
+    };
+    let mut kept = Vec::new();
+    kept.extend(read.last.map(|last| format!("newest {last}")));
+    kept.extend(read.daily.map(|daily| match daily.get() {
+        1 => "one of the last day".to_owned(),
+        days => format!("one a day for {days} days"),
+    }));
+    if read.tagged {
+        kept.push("tagged".to_owned());
+    }
+    if !read.grace.is_zero() {
+        kept.push(format!("younger than {}", duration(read.grace)));
+    }
+    kept.join(", ")
+}
+
+fn due(head: &str, due: &[Due]) -> String {
     let row = |due: &Due| {
         [
             due.reference.clone(),
@@ -182,5 +205,26 @@ fn due(due: &[Due]) -> String {
             due.version.short(),
         ]
     };
-    table(["MAY GO", "BY", "WHEN", "ID"], due.iter().map(row))
+    table([head, "BY", "WHEN", "ID"], due.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_rule_keeps_is_said_in_words() {
+        for (policy, said) in [
+            (
+                "last=3 tagged grace=3600",
+                "newest 3, tagged, younger than 60 minutes",
+            ),
+            ("last=3", "newest 3, younger than 24 hours"),
+            ("daily=7 grace=0", "one a day for 7 days"),
+            ("keep-all", "all versions"),
+            ("weekly=3", "weekly=3"),
+        ] {
+            assert_eq!(keeps(policy), said);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     call::{call, call_agreed},
     command::{
         autosave,
-        load::{self, Agree, Merge, account_for},
+        load::{self, LoadConsents, Merge, account_for},
     },
     context::{Context, Needs},
 };
@@ -27,7 +27,8 @@ pub(crate) struct RunHook {
     /// Event that the emulator reports
     #[arg(value_enum)]
     hook: Hook,
-    /// Version to load, such as `orders:baseline`. Without one the command does nothing
+    /// Version to load, such as `orders:baseline` [default: the newest autosave that the setting `auto_restore`
+    /// allows, or nothing]
     #[arg(long, env = "PODSYNC_LOAD", value_name = "REFERENCE")]
     load: Option<String>,
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(crate) struct RunHook {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = crate::time::length)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
-    agree: Agree,
+    consents: LoadConsents,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -86,7 +87,7 @@ async fn ready(context: &Context, run: RunHook) -> Result<(), ApiError> {
     }
 }
 
-/// Why it never was is told by the load itself.
+/// The load itself reports why the emulator never became ready.
 async fn wait_until_ready(run: &RunHook) {
     let url = &run.endpoint.url;
     let tries = run.timeout.as_millis() / POLL.as_millis();
@@ -113,18 +114,19 @@ async fn may_restore(context: &Context) -> bool {
     runs.is_ok_and(|client| client.is_some()) || context.settings().is_ok_and(says)
 }
 
-/// What the settings of the daemon say is given back: this may run where only its socket is.
+/// The daemon's settings decide what to restore: this command may run where only the daemon's socket is.
 async fn restore(context: &Context, run: RunHook) -> Result<(), ApiError> {
     let request = follow::Restore {
         pod: None,
         endpoint: run.endpoint.url.clone(),
         token: auth_token(),
         merge: Merge::Overwrite.to_string(),
-        consents: run.agree.consents(),
+        consents: run.consents.consents(),
         once: true,
     };
-    let ask =
-        |request: follow::Restore| call_agreed(context, Needs::Home, request, run.agree.is_yes());
+    let ask = |request: follow::Restore| {
+        call_agreed(context, Needs::Home, request, run.consents.is_yes())
+    };
     let restored = match ask(request.clone()).await {
         // Now it is known that there is something to wait for.
         Err(error) if error.code == ErrorCode::Instance => {
@@ -152,10 +154,10 @@ async fn load_version(context: &Context, run: RunHook, reference: String) -> Res
         until_shared: true,
         sources: pods::Sources::Any,
         services: Vec::new(),
-        consents: run.agree.consents(),
+        consents: run.consents.consents(),
         once: true,
     };
-    let loaded = call_agreed(context, Needs::Network, request, run.agree.is_yes()).await?;
+    let loaded = call_agreed(context, Needs::Network, request, run.consents.is_yes()).await?;
     context.printer.result(&loaded, |loaded| {
         if loaded.already {
             format!("The emulator at {url} already has {}.", loaded.reference)

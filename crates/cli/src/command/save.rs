@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Save {
     /// Name of the pod
     #[arg(add = ArgValueCandidates::new(complete::pods))]
-    pod: PodName,
+    pub(crate) pod: PodName,
     /// Message for teammates: what this version is
     #[arg(short, long, default_value = "")]
     message: String,
@@ -34,13 +34,13 @@ pub(crate) struct Save {
     services: Vec<String>,
     /// Also share the version
     #[arg(long)]
-    share: bool,
+    pub(crate) share: bool,
     /// With --share: wait until the version is in the team's bucket
     #[arg(long, requires = "share")]
     wait: bool,
     #[command(flatten)]
     agree: Yes,
-    /// Also save a podsync ticket, token or recovery key that is in it
+    /// Also save a podsync ticket, token or key that is in the state or in the message
     #[arg(long)]
     allow_secrets: bool,
 }

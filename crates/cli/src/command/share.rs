@@ -1,4 +1,4 @@
-//! `podsync share`: what is private becomes the team's.
+//! `podsync share`: shares a private version with the team.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Share {
     /// Version, such as `orders:+1`, or a pod: its newest version that is not shared yet
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     /// Wait until the version is in the team's bucket
     #[arg(long)]
     wait: bool,
@@ -52,12 +52,14 @@ pub(super) fn words(shared: &pods::Shared) -> String {
     text.push_str(match shared.durable {
         None => "",
         Some(true) => " It is in the team's bucket.",
-        Some(false) => " It is not in the team's bucket yet: `podsync status` shows the upload.",
+        Some(false) => {
+            " It is not known to be in the team's bucket yet: `podsync status` shows the upload."
+        }
     });
     text
 }
 
-/// Says what the daemon noticed on the way.
+/// Prints what the daemon noticed on the way.
 pub(super) fn warn(printer: &Printer, warnings: &[String]) {
     for warning in warnings {
         printer.warn(warning);

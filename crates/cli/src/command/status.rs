@@ -67,12 +67,12 @@ pub(crate) fn words(status: &node::Status) -> String {
         );
         lines.push(format!(
             "team      {}: {role}, {}, {}, {}",
-            team.name,
+            name_among(team, &status.teams),
             count(team.members, "member"),
             count(team.admins, "admin"),
             count(team.pods, "pod")
         ));
-        if status.teams.len() == 1 && status.peers_connected > 0 {
+        if team.connected > 0 {
             lines.push("          last contact with a teammate now".to_owned());
         } else if let Some(heard) = team.heard_ms {
             lines.push(format!(
@@ -81,7 +81,7 @@ pub(crate) fn words(status: &node::Status) -> String {
             ));
         }
         if let Some(hub) = &team.hub {
-            lines.extend(words_of_hub(hub));
+            lines.extend(words_of_hub(hub, status.transient));
         }
         for device in &team.quarantined {
             lines.push(format!(
@@ -111,10 +111,29 @@ pub(crate) fn words(status: &node::Status) -> String {
     lines.join("\n")
 }
 
-fn words_of_hub(hub: &node::HubStatus) -> Vec<String> {
+/// The name of a team, with the beginning of its id if another team has the name too.
+fn name_among(team: &node::TeamStatus, teams: &[node::TeamStatus]) -> String {
+    let has_namesake = teams
+        .iter()
+        .any(|other| other.id != team.id && other.name == team.name);
+    match has_namesake {
+        true => format!("{} ({})", team.name, team.id.short()),
+        false => team.name.to_string(),
+    }
+}
+
+/// What keeps podsync from knowing what the bucket has.
+pub(crate) const fn not_reached(transient: bool) -> &'static str {
+    match transient {
+        true => "not reached: no daemon is running",
+        false => "not reached since the daemon started",
+    }
+}
+
+fn words_of_hub(hub: &node::HubStatus, transient: bool) -> Vec<String> {
     let heard = match hub.heard_ms {
         Some(heard) => format!("last contact {}", ago(heard)),
-        None => "no contact yet".to_owned(),
+        None => not_reached(transient).to_owned(),
     };
     let waiting = match (hub.waiting, hub.uploading) {
         (_, Some((sent, total))) => {
@@ -130,7 +149,7 @@ fn words_of_hub(hub: &node::HubStatus) -> Vec<String> {
             let why = why.map_or_else(String::new, |why| format!(": {why}"));
             format!("the bucket lacks {changes} for upload{why}")
         }
-        (None, _) => "what the bucket lacks is not known yet: the hub has not answered".to_owned(),
+        (None, _) => "what the bucket lacks is not known".to_owned(),
     };
     vec![
         format!("hub       {}, {heard}", hub.url),
@@ -144,6 +163,11 @@ pub(crate) async fn peers(context: &Context, _: &Peers) -> Result<(), ApiError> 
         context
             .printer
             .note("There are no teammates yet. `podsync team invite` prints a ticket for one.");
+    }
+    let status = context.status().await?;
+    let warnings = status.iter().flat_map(|status| &status.warnings);
+    for warning in warnings.filter(|warning| warning.starts_with(podsync_daemon::CUT_OFF)) {
+        context.printer.warn(warning);
     }
     let whole = context.global.verbose > 0;
     context
@@ -197,7 +221,10 @@ fn row(peer: &node::Peer) -> [String; 7] {
     [
         peer.name.clone().unwrap_or_else(|| peer.device.short()),
         state.to_owned(),
-        peer.heard_ms.map(ago).unwrap_or_default(),
+        match peer.connected {
+            true => "now".to_owned(),
+            false => peer.heard_ms.map(ago).unwrap_or_default(),
+        },
         peer.round_trip_us
             .map(|us| format!("{}.{} ms", us / 1000, us % 1000 / 100))
             .unwrap_or_default(),
@@ -214,5 +241,34 @@ fn brief(address: &str) -> String {
         ["", "ip4", ip, _, port, ..] => format!("{ip}:{port}"),
         ["", "ip6", ip, _, port, ..] => format!("[{ip}]:{port}"),
         _ => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(transient: bool, heard_ms: Option<u64>, waiting: Option<u64>) -> String {
+        let hub = node::HubStatus {
+            url: "https://hub.example".to_owned(),
+            heard_ms,
+            trouble: None,
+            waiting,
+            uploading: None,
+        };
+        words_of_hub(&hub, transient).join("\n")
+    }
+
+    #[test]
+    fn a_hub_that_was_not_reached_has_told_no_number() {
+        let unknown = "what the bucket lacks is not known";
+        let running = said(false, None, None);
+        assert!(running.contains("since the daemon started"), "{running}");
+        assert!(running.contains(unknown), "{running}");
+        let transient = said(true, None, None);
+        assert!(transient.contains("no daemon is running"), "{transient}");
+        assert!(transient.contains(unknown), "{transient}");
+        let known = said(false, Some(1), Some(0));
+        assert!(known.contains("is in the bucket"), "{known}");
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 pub(crate) struct Tag {
     /// Version, such as `orders:3`
     #[arg(add = ArgValueCompleter::new(complete::references))]
-    reference: String,
+    pub(crate) reference: String,
     /// The tag. It must not be a number. If another version of the pod has it, it moves to this one
     #[arg(add = ArgValueCompleter::new(complete::tags))]
     tag: TagName,

@@ -1,4 +1,4 @@
-//! `podsync team`: who is in, who may come in, who goes.
+//! `podsync team`: lists, invites and removes members.
 
 mod invite;
 pub(crate) mod membership;

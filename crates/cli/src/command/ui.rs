@@ -18,7 +18,7 @@ const OPENER: &str = if cfg!(target_os = "macos") {
 } else {
     "xdg-open"
 };
-/// Where the file lies that leads the browser to the page, in the home.
+/// The folder in the home for the file that redirects the browser to the page.
 const FOLDER: &str = "run";
 
 #[derive(Debug, Args)]
@@ -64,7 +64,7 @@ async fn open(context: &Context, connection: &Connection<'_>, ui: &Ui) -> Result
         return Ok(());
     }
     if let Some(bridge) = bridge {
-        // The file has the token in it: it goes as soon as that is good for nothing, if not before.
+        // The file holds the token. It is removed at the latest when the token expires.
         let spent = tokio::time::sleep(bridge.life);
         tokio::select! {
             () = spent => {}

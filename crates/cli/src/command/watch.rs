@@ -16,7 +16,7 @@ use crate::{
     output::{bytes, printable},
 };
 
-/// How soon a daemon that is gone is looked for again.
+/// How long to wait before looking again for a daemon that is gone.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
@@ -79,7 +79,7 @@ struct Watching<'a> {
     exec_limit: Duration,
 }
 
-/// Which events somebody wants to hear of.
+/// Which events the user wants to see.
 struct Wanted {
     kinds: BTreeSet<Kind>,
     team: Option<TeamName>,
@@ -128,7 +128,7 @@ impl Watching<'_> {
         }
     }
 
-    /// False where nobody reads any more.
+    /// False if the reader has closed stdout.
     async fn heard(&self, event: &Event) -> Result<bool, ApiError> {
         if !self.wanted.has(&event.what) {
             return Ok(true);

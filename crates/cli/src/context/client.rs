@@ -1,11 +1,12 @@
-//! A command's connection to a daemon. Who opens one closes it: a daemon inside this process ends with it.
+//! A command's connection to a daemon. The function that opens a connection must close it: a daemon inside
+//! this process ends with it.
 
-use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, node, team};
+use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, Progress, node, team};
 use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 
 use super::{
     Context,
-    home::{answers, initialised},
+    home::{initialised, status_of},
     hosting::start_robot_in,
     robot::Robot,
     upkeep::is_outdated,
@@ -24,7 +25,7 @@ pub(crate) enum Needs {
 pub(crate) struct Connection<'a> {
     pub(crate) context: &'a Context,
     client: Client,
-    /// The daemon inside this process, where there is one.
+    /// The daemon inside this process, if there is one.
     hosted: Option<Running>,
 }
 
@@ -40,7 +41,7 @@ impl<'a> Connection<'a> {
             client,
             hosted,
         };
-        if let Some(status) = answers(&client).await {
+        if let Some(status) = status_of(&home, &client).await? {
             if !is_outdated(&status) {
                 return Ok(over(client, None));
             }
@@ -53,11 +54,9 @@ impl<'a> Connection<'a> {
             context.refuse_other_program(&status)?;
             client.call(&node::Stop {}).await?;
             podsync_daemon::wait_until_free(&home).await?;
-            if context.has_service() {
-                // It goes on as what it was, whatever this command needs.
-                context.start_daemon(&client).await?;
-                return Ok(over(client, None));
-            }
+            // A daemon runs after it as before, whatever this command needs.
+            context.start_daemon(&client).await?;
+            return Ok(over(client, None));
         }
         initialised(&home)?;
         let global = &context.global;
@@ -86,7 +85,7 @@ impl<'a> Connection<'a> {
             Ok(_) => Ok(connection),
             Err(error) => {
                 connection.close().await;
-                Err(error)
+                Err(robot.how_to_wait(error))
             }
         }
     }
@@ -94,14 +93,21 @@ impl<'a> Connection<'a> {
     /// Makes a call and draws its progress.
     pub(crate) async fn watch<C: Call>(&self, call: &C) -> Result<C::Answer, ApiError> {
         let mut bar = Bar::new(&self.context.printer);
+        let course = &self.context.course;
+        course.note_call();
+        let show = |progress: Progress| {
+            course.note_stage(progress.stage);
+            bar.show(&progress);
+        };
         tokio::select! {
-            answer = self.client.watch(call, |progress| bar.show(&progress)) => answer,
-            () = self.context.stop.cancelled() => Err(ApiError::new(ErrorCode::Cancelled, "interrupted")
-                .hint("run the command again: podsync keeps what it has fetched")),
+            answer = self.client.watch(call, show) => answer,
+            () = self.context.stop.cancelled() => {
+                Err(ApiError::new(ErrorCode::Cancelled, "interrupted").hint("run the command again"))
+            }
         }
     }
 
-    /// What happens from now on, or since the event of this id.
+    /// The events from now on, or since the event with this id.
     pub(crate) async fn events(&self, after: Option<&str>) -> Result<EventStream, ApiError> {
         self.client.events(after).await
     }

@@ -1,4 +1,5 @@
-//! The home that a command is about. A command may also sit where there is nothing of it but its daemon's socket.
+//! The home that a command is about. A command may also run in a place that has only the socket of the home's
+//! daemon.
 
 use std::{
     io::Write,
@@ -15,11 +16,19 @@ use crate::{arguments::Global, place::home_at};
 
 /// A daemon that takes longer to say how it is hangs, or was stopped.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a command that ends the daemon.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Context {
-    /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder.
+    /// The home that is meant: `--home`, `PODSYNC_HOME`, or the platform's data folder. A folder of something else
+    /// is refused.
     pub(crate) fn home(&self) -> Result<PathBuf, ApiError> {
-        home_of(&self.global)
+        let home = home_of(&self.global)?;
+        // A sandbox may have only the socket of the home's daemon.
+        if !socket_path(&home).exists() {
+            podsync_daemon::check_may_be_home(&home)?;
+        }
+        Ok(home)
     }
 
     /// The settings of the home that is meant.
@@ -27,7 +36,7 @@ impl Context {
         Settings::load(&self.home()?, Overrides::default())
     }
 
-    /// What takes the home back that a command is about to make; none where there is one, or nothing is made.
+    /// Removes the home that a command is about to make. `None` if a home exists, or the command makes none.
     pub(crate) async fn new_home(&self) -> Result<Option<NewHome>, ApiError> {
         let home = self.home()?;
         if self.is_robot() || running(&home).await?.is_some() {
@@ -77,16 +86,17 @@ impl Context {
         })
     }
 
-    /// A client of the daemon that runs; none where none does.
+    /// A client of the running daemon; `None` if no daemon runs.
     pub(crate) async fn running(&self) -> Result<Option<Client>, ApiError> {
         running(&self.home()?).await
     }
 
-    /// Ends the home's daemon and waits for that. Its process; none where none runs.
+    /// Ends the home's daemon, waits for the end, and returns its process id; `None` if no daemon runs.
     pub(crate) async fn stop_daemon(&self) -> Result<Option<u32>, ApiError> {
         let home = self.home()?;
-        let Some(client) = running(&home).await? else {
-            // Its socket may be gone while it still runs: the lock on the home tells.
+        let client = Client::new(&socket_path(&home), TeamChoice::Only)?;
+        let Answer::Status(_) = ask(&client, STOP_PATIENCE).await else {
+            // Its socket may be gone while it still runs, so look at the lock on the home.
             return podsync_daemon::end_daemon(&home).await;
         };
         let stopping = client.call(&node::Stop {}).await?;
@@ -102,12 +112,43 @@ pub(crate) fn home_of(global: &Global) -> Result<PathBuf, ApiError> {
 
 async fn running(home: &Path) -> Result<Option<Client>, ApiError> {
     let client = Client::new(&socket_path(home), TeamChoice::Only)?;
-    Ok(answers(&client).await.map(|_| client))
+    Ok(status_of(home, &client).await?.map(|_| client))
 }
 
+/// The state of the daemon; `None` if none runs. It is an error if one runs and doesn't answer.
+pub(super) async fn status_of(
+    home: &Path,
+    client: &Client,
+) -> Result<Option<node::Status>, ApiError> {
+    match ask(client, ANSWER_PATIENCE).await {
+        Answer::Status(status) => Ok(Some(*status)),
+        Answer::Nobody => Ok(None),
+        Answer::Silence => Err(podsync_daemon::does_not_answer(home, ANSWER_PATIENCE)),
+    }
+}
+
+/// The state of a daemon that answers.
 pub(super) async fn answers(client: &Client) -> Option<node::Status> {
-    let status = timeout(ANSWER_PATIENCE, client.call(&node::GetStatus {})).await;
-    status.ok()?.ok()
+    match ask(client, ANSWER_PATIENCE).await {
+        Answer::Status(status) => Some(*status),
+        Answer::Nobody | Answer::Silence => None,
+    }
+}
+
+enum Answer {
+    Status(Box<node::Status>),
+    /// Nobody listens, or what listens is no daemon of this version.
+    Nobody,
+    /// Somebody listens and says nothing.
+    Silence,
+}
+
+async fn ask(client: &Client, patience: Duration) -> Answer {
+    match timeout(patience, client.call(&node::GetStatus {})).await {
+        Ok(Ok(status)) => Answer::Status(Box::new(status)),
+        Ok(Err(_)) => Answer::Nobody,
+        Err(_) => Answer::Silence,
+    }
 }
 
 /// Only what runs a daemon needs the key.
@@ -115,7 +156,6 @@ pub(super) fn initialised(home: &Path) -> Result<(), ApiError> {
     if podsync_daemon::is_initialised(home) {
         return Ok(());
     }
-    podsync_daemon::check_may_be_home(home)?;
     Err(ApiError::new(
         ErrorCode::NotFound,
         format!("{} is not a podsync home", home.display()),

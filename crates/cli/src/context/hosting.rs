@@ -1,6 +1,7 @@
 //! Starting a daemon: in the background, or in this process for a robot.
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -23,7 +24,7 @@ use crate::{log::rolling, lstk, output::Printer};
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_POLL: Duration = Duration::from_millis(50);
-/// The most that is read of what a daemon says before it ends: one error.
+/// How many bytes to read of a daemon's last output: one error.
 const MAX_SAID_LEN: u64 = 64 << 10;
 
 /// A robot's daemon in this process, and its home.
@@ -57,15 +58,20 @@ async fn start_in_cache(folder: &Path, robot: &Robot) -> Result<(PathBuf, Runnin
     .hint("remove --cache, or give some jobs another folder"))
 }
 
-/// Starts a daemon that stays. One that can't start says why, and that is told; one that doesn't answer is ended
-/// again: no process is left behind.
+/// Starts a daemon that stays. If it can't start, it says why, and the command passes that on. A daemon that
+/// doesn't answer is ended again: no process is left behind.
 pub(super) async fn start_in_background(
     home: &Path,
     client: &Client,
     printer: &Printer,
 ) -> Result<node::Status, ApiError> {
     let log = rolling::path(home);
-    let mut daemon = spawn(home, &log).map_err(|error| {
+    let file = rolling::open_file(&log).map_err(|error| {
+        let text = format!("podsync cannot write to {}: {error}", log.display());
+        ApiError::new(ErrorCode::Disk, text)
+            .hint("check that it is a file, and that you may write to it and to its folder")
+    })?;
+    let mut daemon = spawn(home, file).map_err(|error| {
         ApiError::new(
             ErrorCode::NoDaemon,
             format!("podsync cannot start the daemon: {error}"),
@@ -83,7 +89,7 @@ pub(super) async fn start_in_background(
         _ = daemon.wait() => return Err(why_it_ended(said, &log).await),
     };
     let Ok(status) = answered else {
-        // It is ours and nobody has spoken to it yet.
+        // This process started it, and no client has used it yet.
         let _ = daemon.kill().await;
         let text = format!(
             "the daemon was started and did not answer within {} s, so it was ended again",
@@ -102,14 +108,13 @@ pub(super) async fn start_in_background(
     Ok(status)
 }
 
-fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
-    let log = rolling::open_file(log)?;
+fn spawn(home: &Path, log: File) -> std::io::Result<Child> {
     let mut command = tokio::process::Command::new(std::env::current_exe()?);
     command
         .args(["--json", "daemon", "--log-file", "--home"])
         .arg(home)
         .stdin(Stdio::null())
-        // It prints one thing: why it can't start. What is no log at all goes where the log is.
+        // It prints only why it can't start. Anything else goes to the log file.
         .stdout(Stdio::piped())
         .stderr(log)
         .current_dir(home);
@@ -122,7 +127,7 @@ fn spawn(home: &Path, log: &Path) -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// What a daemon said before it ended, with its own exit code.
+/// The daemon's last error, with its own exit code.
 async fn why_it_ended(said: Option<ChildStdout>, log: &Path) -> ApiError {
     #[derive(serde::Deserialize)]
     struct Failed {

@@ -26,7 +26,7 @@ const MAX_TOKEN_LEN: u64 = 16 << 10;
 pub(crate) const MAX_SLOTS: usize = 64;
 /// How long to look for a teammate where the command doesn't say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
-/// What is still being written when the command ends is removed with the rest a moment later.
+/// When the command ends, something may still be writing. It is removed with the rest a moment later.
 const REMOVALS: usize = 40;
 const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,7 +35,20 @@ pub(crate) struct Robot {
     pub(crate) token: Token,
     pub(crate) text: String,
     pub(crate) wait: Duration,
+    /// The flag with which the command waits longer.
+    pub(crate) wait_flag: Option<&'static str>,
     pub(crate) place: Place,
+}
+
+impl Robot {
+    /// Adds the flag that waits longer to an outage, if the command has one.
+    pub(super) fn how_to_wait(&self, error: ApiError) -> ApiError {
+        let flag = (error.code == ErrorCode::Unreachable).then_some(self.wait_flag);
+        match (flag.flatten(), error.hint.clone()) {
+            (Some(flag), Some(hint)) => error.hint(format!("{hint}; {flag} TIME waits longer")),
+            _ => error,
+        }
+    }
 }
 
 impl std::fmt::Debug for Robot {
@@ -77,8 +90,8 @@ impl Scratch {
 
 /// What a command does with a token.
 pub(crate) enum Use {
-    /// Runs as the robot; how long it may look for a teammate.
-    Runs(Option<Duration>),
+    /// Runs as the robot. How long it may look for a teammate, and the flag that says so.
+    Runs(Option<(Duration, &'static str)>),
     /// Has nothing to do with teams.
     Ignores,
     /// Would write, or is about this machine's own device.
@@ -142,7 +155,8 @@ pub(crate) fn prepare(
     let robot = Robot {
         token,
         text,
-        wait: wait.unwrap_or(DEFAULT_WAIT),
+        wait: wait.map_or(DEFAULT_WAIT, |(time, _)| time),
+        wait_flag: wait.map(|(_, flag)| flag),
         place,
     };
     Ok(Some((robot, scratch)))
@@ -180,5 +194,38 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
             )
             .hint("copy the whole line that `podsync team invite --robot` printed")),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_core::{
+        OpId, TeamId,
+        ticket::{Ticket, TicketKind, TicketSecret},
+    };
+
+    use super::*;
+
+    #[test]
+    fn only_a_command_that_can_wait_longer_says_so() {
+        let secret = TicketSecret::from_seed(&[7; 32]);
+        let (team, op) = (TeamId::of(b"team"), OpId::of(b"op"));
+        let ticket = Ticket::new(TicketKind::Robot, secret, team, &op, None, &[]);
+        let text = ticket.expose_text().to_string();
+        let hint = |wait_flag, code| {
+            let robot = Robot {
+                token: Token::parse(&text).unwrap(),
+                text: text.clone(),
+                wait: DEFAULT_WAIT,
+                wait_flag,
+                place: Place::Scratch(PathBuf::new()),
+            };
+            let error = ApiError::new(code, "no").hint("look");
+            robot.how_to_wait(error).hint.unwrap()
+        };
+        let away = ErrorCode::Unreachable;
+        assert_eq!(hint(Some("--wait"), away), "look; --wait TIME waits longer");
+        assert_eq!(hint(None, away), "look");
+        assert_eq!(hint(Some("--wait"), ErrorCode::Ticket), "look");
     }
 }

@@ -1,4 +1,4 @@
-//! The daemon of a home by whoever keeps it running: this machine's supervisor where a service is installed, or a
+//! A home's daemon, and what keeps it running: this machine's supervisor where a service is installed, or a
 //! process in the background.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use podsync_daemon::socket_path;
 
 use super::{
     Context,
-    home::{answers, initialised},
+    home::{answers, initialised, status_of},
     hosting::start_in_background,
 };
 use crate::{
@@ -43,9 +43,9 @@ impl Context {
         self.service().is_ok_and(|service| service.is_installed())
     }
 
-    /// How the daemon is that runs; none where none does.
+    /// The state of the running daemon; `None` if no daemon runs.
     pub(crate) async fn status(&self) -> Result<Option<node::Status>, ApiError> {
-        Ok(answers(&self.client()?).await)
+        status_of(&self.home()?, &self.client()?).await
     }
 
     /// Waits until the daemon answers that a supervisor started.
@@ -65,7 +65,7 @@ impl Context {
         })
     }
 
-    /// Ends the daemon where one runs, and starts one that stays.
+    /// Ends the daemon if one runs, and starts one in the background.
     pub(crate) async fn restart_daemon(&self) -> Result<node::Status, ApiError> {
         let home = self.home()?;
         initialised(&home)?;
@@ -108,7 +108,7 @@ impl Context {
         Ok(status)
     }
 
-    /// A service goes on with the program that it names, however often another one restarts it.
+    /// A service always runs the program that its unit names, even if another program restarts it.
     pub(super) fn refuse_other_program(&self, status: &node::Status) -> Result<(), ApiError> {
         let service = self.service().ok().filter(Service::is_installed);
         let Some(program) = service.and_then(|service| service.program()) else {

@@ -31,11 +31,11 @@ fn aged(log: &Path, age: usize) -> PathBuf {
     name.into()
 }
 
-/// Writes the log, and begins a new file where one is full.
+/// Writes the log, and begins a new file when one is full.
 pub(crate) struct Rolling {
     path: PathBuf,
     max_len: u64,
-    /// The file and its length; none before the first line, and after a failure.
+    /// The file and its length. `None` before the first line, and after a failure.
     open: Option<(File, u64)>,
 }
 
@@ -96,7 +96,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, len))
 }
 
-/// Takes whole lines. A line that the disk doesn't take goes to stderr: logging must not end a daemon.
+/// Takes whole lines. If the disk refuses a line, the line goes to stderr: logging must not end a daemon.
 impl Write for Rolling {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.append(line).is_err() {

@@ -1,15 +1,15 @@
-//! Questions before what can't be taken back, where somebody sits at a terminal to answer them.
+//! Questions before an act that can't be undone, if the user is at a terminal.
 
 use super::{Printer, printable, terminal};
 
-/// Asks for a yes; none where nobody can be asked.
+/// Asks for a yes; `None` if nobody can be asked.
 pub(crate) async fn confirm(printer: &Printer, statement: &str, question: &str) -> Option<bool> {
     let text = format!("{}\n{question} [y/N] ", printable(statement));
     let answer = ask(printer, &text).await?;
     Some(matches!(answer.to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Asks for one of several; none where nobody can be asked, or none of them is wanted.
+/// Asks for one of several; `None` if nobody can be asked, or the user wants none of them.
 pub(crate) async fn choose<'a>(
     printer: &Printer,
     statement: &str,
@@ -35,7 +35,7 @@ fn picked<'a>(answer: &str, options: &'a [String]) -> Option<&'a String> {
     by_number.or_else(|| options.iter().find(|option| *option == answer))
 }
 
-/// One line from whoever sits at the terminal; none where nobody does. More than a line is no answer.
+/// One line from the user; `None` without a terminal. Several lines are no answer.
 async fn ask(printer: &Printer, text: &str) -> Option<String> {
     if !printer.is_for_people() || !terminal::is_there() {
         return None;

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::text::in_order;
 
-/// Writes to stderr what reorders no letters of a terminal.
+/// Writes to stderr without characters that reorder letters on a terminal.
 pub(crate) struct Logs;
 
 impl Write for Logs {

@@ -1,4 +1,4 @@
-//! Reading from whoever sits at the terminal: a line, or whatever was pasted.
+//! Reads from the user at the terminal: a line, or a whole paste.
 //!
 //! A paste is read to its end: what is left of it would be typed into the shell. The first line is waited
 //! for on another thread, so Ctrl-C ends it, and the terminal behaves as before.
@@ -19,12 +19,13 @@ const MIN_WIDTH: u16 = 40;
 /// The parts of a paste come faster after each other than this, in tenths of a second.
 const PASTE_PAUSE: u8 = 1;
 
-/// Whether somebody could type something.
+/// Whether a user could type an answer.
 pub(crate) fn is_there() -> bool {
     io::stdin().is_terminal()
 }
 
-/// How many characters fit on a line of the output; none where that is no terminal and nobody says.
+/// How many characters fit on a line of the output; `None` if the output is no terminal and no variable sets
+/// a width.
 pub(crate) fn width() -> Option<u16> {
     #[cfg(test)]
     if let Some(width) = TEST_WIDTH.get() {
@@ -47,7 +48,7 @@ thread_local! {
 
 /// Asks for a line.
 pub(super) async fn line(prompt: &str) -> io::Result<String> {
-    // What was typed before the question is no answer to it.
+    // Input from before the question is no answer to it.
     tcflush(io::stdin(), QueueSelector::IFlush)?;
     show(prompt)?;
     Terminal::take()?.paste().await
@@ -89,13 +90,13 @@ impl Terminal {
 
     /// A line, and all that comes at once with it.
     async fn paste(&self) -> io::Result<String> {
-        // Nobody who interrupts waits for the end of a line.
+        // Ctrl-C must work before the line ends.
         let mut piece = tokio::select! {
             piece = tokio::task::spawn_blocking(read) => piece??,
             Ok(()) = tokio::signal::ctrl_c() => return Err(io::ErrorKind::Interrupted.into()),
         };
         let (mut text, mut len) = (Vec::new(), 0);
-        // From here on also what has no end of a line, and nothing after a pause.
+        // From here on it also reads an unfinished line, and stops at a pause.
         self.set(|modes| {
             modes.local_modes.remove(LocalModes::ICANON);
             modes.special_codes[SpecialCodeIndex::VMIN] = 0;

@@ -1,7 +1,7 @@
 //! A launchd agent of macOS: its plist, and what `launchctl` is asked for.
 //!
-//! An agent lives from its user's login to the logout. launchd has no word for "it serves now", so whoever starts
-//! one waits for the daemon's socket to answer.
+//! An agent lives from its user's login to the logout. launchd can't report that an agent serves, so the
+//! command that starts one waits for the daemon's socket to answer.
 
 use std::{
     os::unix::fs::MetadataExt,
@@ -38,7 +38,7 @@ impl Launchd {
             )
             .hint("set HOME")
         })?;
-        // The home belongs to whoever uses it; before it is made, the user's own folder does.
+        // The home belongs to its user. Before podsync makes it, look at the owner of the user's folder.
         let owner = home.metadata().or_else(|_| folder.metadata());
         let owner = owner.map_err(|error| {
             let text = format!("podsync cannot look at {}: {error}", folder.display());
@@ -88,7 +88,7 @@ impl Launchd {
         self.run(&["kickstart", &self.target(name)]).await
     }
 
-    /// The agent stays loaded, and launchd leaves alone what ended well.
+    /// The agent stays loaded. launchd doesn't restart an agent that ended without an error.
     pub(super) async fn stop(&self, name: &str) -> Result<(), ApiError> {
         if !self.is_loaded(name).await? {
             return Ok(());

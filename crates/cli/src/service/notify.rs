@@ -4,7 +4,7 @@
 use podsync_daemon::Running;
 use sd_notify::NotifyState;
 
-/// The daemon serves: who started the service waited for this.
+/// Reports that the daemon serves. The command that started the service waits for this.
 pub(crate) fn ready() {
     tell(NotifyState::Ready);
 }
@@ -13,7 +13,7 @@ pub(crate) fn stopping() {
     tell(NotifyState::Stopping);
 }
 
-/// Says over and over that the daemon answers. A supervisor that hears nothing for its time kills it and starts
+/// Reports at intervals that the daemon answers. A supervisor that hears nothing in time kills it and starts
 /// another.
 pub(crate) async fn keep_watchdog(running: &Running) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {

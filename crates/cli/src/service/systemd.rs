@@ -120,7 +120,7 @@ impl Systemd {
         Ok(state)
     }
 
-    /// None where no logind says.
+    /// `None` if no logind answers.
     async fn lingers(&self) -> Option<bool> {
         let user = whoami::username().ok()?;
         let asked = ["show-user", &user, "--property", "Linger", "--value"];

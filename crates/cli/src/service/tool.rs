@@ -12,7 +12,7 @@ pub(super) struct Tool {
     program: PathBuf,
 }
 
-/// What it said, and whether it agreed.
+/// What the program printed, and whether it succeeded.
 pub(super) struct Said {
     pub(super) ok: bool,
     pub(super) out: String,
@@ -26,7 +26,7 @@ impl Tool {
         }
     }
 
-    /// Runs it to its end; an error where it isn't there or doesn't end.
+    /// Runs it to its end. An error if the program is missing or doesn't end.
     pub(super) async fn ask<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,

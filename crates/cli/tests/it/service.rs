@@ -1,4 +1,4 @@
-//! `podsync service` with a `systemctl` that does as it is told, and with a real systemd of one user.
+//! `podsync service` with a fake `systemctl`, and with a real systemd of one user.
 
 mod fake;
 mod real;
@@ -23,7 +23,7 @@ impl User {
             .unwrap();
         let user = Self { folder };
         std::fs::create_dir(user.home()).unwrap();
-        // Nobody on the network is spoken to.
+        // The daemon contacts nobody on the network.
         let settings = "listen = ['127.0.0.1:0']\nmdns = false\n";
         std::fs::write(user.home().join("config.toml"), settings).unwrap();
         for made in ["bin", "config"] {
@@ -72,7 +72,7 @@ impl User {
         json(&self.answer(arguments))
     }
 
-    /// The id of the daemon that answers; none where a command has to be its own.
+    /// The process id of the daemon that answers; `None` if a command hosts its own.
     fn daemon(&self) -> Option<u64> {
         let status = self.run(&["status"]);
         (status["transient"] == false).then(|| status["pid"].as_u64().unwrap())

@@ -1,7 +1,7 @@
-//! One pod: its publications, drops and tags, and what they come to.
+//! One pod: its publications, drops and tags, and the versions and tags that follow from them.
 //!
-//! Two entries may publish one version, and a drop may come before what it drops: so everything is
-//! kept by entry, and what people see is derived.
+//! Two entries may publish the same version, and a drop may arrive before the publication it drops.
+//! So the pod keeps everything by entry and derives what users see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ pub(super) struct Pod {
 #[derive(Debug)]
 struct DropRecord {
     version: VersionId,
-    /// Publications that it names in the clear: for whoever can't read the version, they are what it drops.
+    /// Publications that the drop names in its unsealed header. A node that can't open the body ends these.
     retires: Vec<EntryHash>,
     author: MemberName,
     admin: bool,
@@ -41,7 +41,7 @@ struct TagRecord {
     supersedes: Vec<EntryHash>,
 }
 
-/// Publications that became visible by a change, and those that ceased to be.
+/// Publications that a change made visible, and those that it hid.
 #[derive(Debug, Default)]
 pub(super) struct Visibility {
     pub(super) appeared: Vec<Arc<Entry>>,
@@ -159,12 +159,13 @@ impl Pod {
         records
     }
 
-    /// What stands for the pod: its leaves, but no older state that was shared late.
+    /// The leaves of the pod, without older states that were shared late.
     pub(super) fn tips(&self) -> Vec<&VersionRecord> {
         let leaves = self.leaves();
         let (late, tips): (Vec<_>, Vec<_>) =
             leaves.into_iter().partition(|record| self.is_late(record));
-        // Times are said by their authors: no set of them leaves a pod without a newest version.
+        // Authors choose their own times. No combination of times may leave a pod without a newest
+        // version.
         let newest = late
             .into_iter()
             .max_by_key(|record| (record.publication.created_ms, rank(record)));
@@ -175,7 +176,7 @@ impl Pod {
     }
 
     /// Whether a version is an older state that was shared after a newer one. Its number shows which versions its
-    /// author knew of, its parents which of these it follows, and the times which it should have followed.
+    /// author knew, its parents which of these it follows, and the times which it should have followed.
     fn is_late(&self, record: &VersionRecord) -> bool {
         let publication = &record.publication;
         let mut newest_parent = 0;
@@ -186,7 +187,7 @@ impl Pod {
                 .filter(|record| record.version() == *parent);
             match known.map(VersionRecord::number).max() {
                 Some(number) => newest_parent = newest_parent.max(number),
-                // What it follows is not heard of yet.
+                // Its parent is not known here yet.
                 None => return false,
             }
         }
@@ -197,8 +198,8 @@ impl Pod {
         })
     }
 
-    /// Visible versions that no visible version descends from. A dropped version still hands its
-    /// ancestors on, but doesn't hide them if nothing came after it.
+    /// Visible versions without visible descendants. A dropped version still links its descendants
+    /// to its ancestors, but a dropped version without descendants hides nothing.
     pub(super) fn leaves(&self) -> Vec<&VersionRecord> {
         let mut parents: BTreeMap<VersionId, Vec<&VersionId>> = BTreeMap::new();
         for record in self.publications.values() {
@@ -224,7 +225,8 @@ impl Pod {
 
     pub(super) fn tags(&self) -> BTreeMap<&TagName, VersionId> {
         let standing = self.tags.iter().filter_map(|(tag, words)| {
-            // Where people moved a tag at the same time, a version beats none; then the hash decides.
+            // If people moved a tag at the same time, setting it wins over clearing it; then the hash
+            // decides.
             let (_, word) =
                 newest(words).max_by_key(|(hash, word)| (word.version.is_some(), **hash))?;
             let version = word.version?;
@@ -289,12 +291,12 @@ impl Pod {
     }
 }
 
-/// The order in which versions are listed, alike everywhere.
+/// The listing order of versions, the same on every replica.
 fn rank(record: &VersionRecord) -> (u64, DeviceId, u64) {
     (record.number(), record.device(), record.entry.header().seq)
 }
 
-/// The words on a tag that no other word knew of, or that their own device did not repeat later.
+/// The tag entries that no other entry supersedes and that their own device has not replaced later.
 fn newest(
     words: &BTreeMap<EntryHash, TagRecord>,
 ) -> impl Iterator<Item = (&EntryHash, &TagRecord)> {

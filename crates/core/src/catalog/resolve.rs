@@ -1,6 +1,6 @@
-//! From what somebody typed to the version that is meant.
+//! Resolves a typed reference to a version.
 //!
-//! Nothing is guessed: where several versions fit, the answer is the references that tell them apart.
+//! It never guesses: if several versions match, the result lists a reference for each of them.
 
 use std::collections::BTreeSet;
 
@@ -14,24 +14,24 @@ use crate::{
 /// Digits of a version id in an exact reference.
 const EXACT_HASH_DIGITS: usize = 12;
 
-/// What a reference comes to.
+/// The result of resolving a reference.
 #[derive(Debug, Clone)]
 pub enum Resolution {
     Shared(Box<VersionRecord>),
     Private(Box<PrivateVersion>),
-    /// A file or folder: not the catalog's business.
+    /// A file or folder. The catalog does not look it up.
     Path(String),
-    /// Several versions fit; each of these names one of them.
+    /// Several versions match. Each of these references names exactly one of them.
     Ambiguous {
         exact: Vec<String>,
     },
-    /// `near` are names that look alike, `pods` all that are known.
+    /// No such pod. `near` has similar names, `pods` every known pod.
     NoPod {
         near: Vec<PodName>,
         pods: Vec<PodName>,
     },
-    /// The pod is known, this version of it isn't. `near` are its versions, newest first, and tags
-    /// that look alike.
+    /// The pod exists, the version doesn't. `near` has its versions, newest first, and similar
+    /// tags.
     NoVersion {
         pod: PodName,
         near: Vec<String>,
@@ -102,8 +102,8 @@ impl Catalog {
         }
     }
 
-    /// Private versions answer to their number, to their hash, and to the bare name of a pod that
-    /// nobody has shared yet.
+    /// Resolves to a private version: by its number, by its hash, or by the bare name of a pod with
+    /// no shared version.
     fn resolve_private(&self, pod: &PodName, reference: &Reference) -> Resolution {
         let versions = self.private_versions(pod);
         let found: Vec<_> = match reference {
@@ -160,6 +160,11 @@ impl Catalog {
                 let near = nearest(tag.as_str(), tags.into_iter().map(TagName::as_str));
                 near.into_iter().map(|tag| format!("{pod}:{tag}")).collect()
             }
+            Reference::Number {
+                number,
+                author: Some(author),
+                ..
+            } => self.near_author(pod, *number, author),
             Reference::Private { .. } => {
                 let newest = self
                     .private_versions(pod)
@@ -170,14 +175,42 @@ impl Catalog {
                     .map(|version| format!("{pod}:+{}", version.number))
                     .collect()
             }
-            _ => {
-                let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
-                newest.map(|record| self.exact_reference(record)).collect()
-            }
+            _ => self.newest(pod),
         };
         Resolution::NoVersion {
             pod: pod.clone(),
             near,
         }
+    }
+
+    fn newest(&self, pod: &PodName) -> Vec<String> {
+        let newest = self.versions(pod).into_iter().rev().take(MAX_SUGGESTIONS);
+        newest.map(|record| self.exact_reference(record)).collect()
+    }
+
+    /// Versions by authors of similar names, those of the same number first; else the newest ones.
+    fn near_author(&self, pod: &PodName, number: u64, author: &MemberName) -> Vec<String> {
+        let versions = self.versions(pod);
+        let authors: BTreeSet<_> = versions.iter().map(|record| &record.author).collect();
+        let near = nearest(
+            author.as_str(),
+            authors.iter().map(|author| author.as_str()),
+        );
+        let mut meant: Vec<_> = versions
+            .iter()
+            .rev()
+            .filter(|record| near.contains(&record.author.as_str()))
+            .collect();
+        meant.sort_by_key(|record| record.number() != number);
+        meant.truncate(MAX_SUGGESTIONS);
+        if meant.is_empty() {
+            return self.newest(pod);
+        }
+        let shown = meant.into_iter().map(|record| Reference::Number {
+            pod: pod.clone(),
+            number: record.number(),
+            author: Some(record.author.clone()),
+        });
+        shown.map(|reference| reference.to_string()).collect()
     }
 }

@@ -1,7 +1,7 @@
-//! Where members' devices can be reached, as each of them says itself.
+//! The addresses of members' devices, from the address record that each device signs.
 //!
-//! A record proves only that its device said so. It is kept in memory: at which address a device was
-//! really reached is the daemon's to remember.
+//! A record proves only that its device signed it. Records are kept in memory. The daemon remembers
+//! at which addresses a device was really reached.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::{
     wire::{AddressRecord, Gossip, MAX_ADDRESS_RECORDS},
 };
 
-/// Listening addresses come one after the other: what comes within this time is said at once.
+/// Listening addresses arrive one by one: those within this time go into one record.
 const GATHERED_FOR: Duration = Duration::from_secs(1);
 
 impl Engine {
@@ -57,7 +57,8 @@ impl Engine {
         });
     }
 
-    /// A member came: it passes on to others what nobody heard when it was said.
+    /// When the first member connects, repeats a record that was sent while no member was
+    /// connected.
     pub(super) fn say_addresses_to_first(&mut self, team: TeamId) {
         let at = self.now.mono + GATHERED_FOR;
         if let Some(state) = self.teams.get_mut(&team)
@@ -67,7 +68,8 @@ impl Engine {
         }
     }
 
-    /// Keeps a record if it is the newest of its device, by that device's clock: it may be hours off.
+    /// Keeps a record if it is the newest of its device. The device's own clock decides and may be
+    /// hours off.
     pub(super) fn take_addresses(&mut self, team: TeamId, record: Verified<AddressRecord>) -> bool {
         let device = record.signer();
         let Some(state) = self.teams.get_mut(&team) else {
@@ -89,7 +91,7 @@ impl Engine {
         true
     }
 
-    /// What `asker` is told: our own record, and those of members connected to us.
+    /// The records in an answer to `asker`: our own, and those of members connected to us.
     pub(super) fn addresses_for(
         &self,
         team: TeamId,

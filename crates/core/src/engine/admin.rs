@@ -1,7 +1,7 @@
 //! What this device does to a team: found it, invite, remove, change roles, rotate the key.
 //!
-//! Each is an operation of the membership; whether it may be done is asked of the same rules that
-//! everybody else will judge it by.
+//! Each is a membership operation. The same rules that other replicas apply decide whether it is
+//! allowed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -31,9 +31,9 @@ use crate::{
     ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret},
 };
 
-/// How long an admin leaves a rotation that is due to each admin before it in line.
+/// How long each admin waits for every admin before it in line to make a rotation that is due.
 const ROTATION_TURN: Duration = Duration::from_secs(10);
-/// How long the first one waits: operations that came apart may be followed by others.
+/// How long the first admin waits, since more operations may follow the ones just received.
 const ROTATION_AFTER: Duration = Duration::from_secs(2);
 
 impl Engine {
@@ -98,7 +98,7 @@ impl Engine {
         Ok(Decision::Write(Box::new(write), records))
     }
 
-    /// Lets a newcomer in whose invite stands.
+    /// Witnesses the join of a newcomer whose invite is valid.
     pub(super) fn witness(
         &mut self,
         team: TeamId,
@@ -139,7 +139,7 @@ impl Engine {
         });
     }
 
-    /// Hands a newcomer the team.
+    /// Sends a newcomer the team's operations.
     pub(super) fn welcome(&mut self, team: TeamId, responder: ResponderId) {
         let Some(state) = self.teams.get(&team) else {
             return;
@@ -151,8 +151,8 @@ impl Engine {
         });
     }
 
-    /// Sets the time at which this device changes the team key, if that is due and it may: admins in
-    /// the order of their ids, each after the ones before it had their turn.
+    /// Plans when this device rotates the team key, if a rotation is due and the device may do it.
+    /// Admins take turns in the order of their ids.
     pub(super) fn plan_rotation(&mut self, team: TeamId) {
         let me = self.secret.id();
         let Some(state) = self.teams.get_mut(&team) else {
@@ -194,7 +194,7 @@ impl Engine {
         let made = self
             .rotation(team)
             .and_then(|bytes| operation_write(team, &bytes, writes::Author::Policy));
-        // One that may not (any more) leaves it to the next in line.
+        // If this device has lost the right, the next admin in line does it.
         if let Ok((write, records)) = made {
             self.commit(write, records);
         }
@@ -235,8 +235,8 @@ impl Engine {
         ))
     }
 
-    /// A removal names the newest entry of the device that is here: its last that counts. Of a forked
-    /// feed it thereby picks a branch.
+    /// Makes the removal of a device. It names the device's newest entry here as the last that
+    /// counts. For a forked feed this picks a branch.
     fn removal(&mut self, team: TeamId, device: DeviceId) -> Result<Vec<u8>, EngineError> {
         let state = self
             .teams
@@ -253,7 +253,7 @@ impl Engine {
         Ok(self.author(team)?.remove(device, last)?)
     }
 
-    /// The recovery key makes this device an admin; none where it is one.
+    /// Makes this device an admin by the recovery key. None if it is one already.
     fn recovery(&self, team: TeamId, key: &RecoveryKey) -> Result<Option<Vec<u8>>, EngineError> {
         let state = self
             .teams
@@ -277,7 +277,7 @@ impl Engine {
         Ok(self.author(team)?.rotate(&key, self.now.wall_ms, &seed)?)
     }
 
-    /// Whether a member has that name who was not removed.
+    /// Whether a current member has this name.
     fn is_name_in_use(&self, team: TeamId, name: &MemberName) -> bool {
         self.roster(&team)
             .is_some_and(|roster| roster.devices().any(|record| record.member == *name))
@@ -319,7 +319,7 @@ fn operation_write(
     ))
 }
 
-/// What a newcomer asks a witness for.
+/// Builds the request that a newcomer sends to a witness.
 pub(super) fn join_request(
     invite: &DeviceSecret,
     team: TeamId,

@@ -1,6 +1,6 @@
-//! Answering peers. Only members get an answer with anything in it.
+//! Answers requests of peers. Only members get an answer with content.
 //!
-//! Answers are bounded before they are built: what doesn't fit is asked for again.
+//! Answers are cut to their bound before they are built. The peer asks again for the rest.
 
 use serde_bytes::ByteBuf;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// What one entry or its list adds to the bytes of an answer.
+/// The bytes that framing adds for each entry of an answer.
 const ITEM_OVERHEAD: usize = 8;
 
 impl Engine {
@@ -120,7 +120,7 @@ impl Engine {
             Some(state) if self.serves(team, &device) => {
                 MembershipResponse::ops(state.team.membership.ops_since(known))
             }
-            // It was in the team and knows it: that it is not any more is its own business.
+            // A removed device knows this team already: it may learn of its own removal.
             Some(state) if state.team.membership.state().member(&device).is_some() => {
                 let removal = state.team.membership.removal_since(&device, known);
                 if removal.is_empty() {
@@ -129,12 +129,12 @@ impl Engine {
                     MembershipResponse::ops(removal)
                 }
             }
-            // A stranger is not told which teams there are.
+            // A stranger must not learn which teams exist here.
             _ => MembershipResponse::Refused(RefusedReason::NotListed),
         }
     }
 
-    /// A newcomer asks to be witnessed: done in turn with what else this device decides.
+    /// Queues a newcomer's join request behind this device's other decisions.
     fn on_join_request(
         &mut self,
         id: ResponderId,

@@ -1,15 +1,15 @@
-//! Whether a team's world is known here as some connected member knows it: what a command has to wait
-//! for that starts from nothing.
+//! Whether this device knows all that some connected member knows of a team. Some commands wait for
+//! that.
 
 use std::collections::BTreeSet;
 
 use super::{Engine, EngineError, exchange::Exchange, input::CommandId, output::Answer};
 use crate::id::{DeviceId, TeamId};
 
-/// The most commands that wait at once for what members know.
+/// The most [`Refresh`] commands that wait at once.
 const MAX_REFRESHES: usize = 64;
 
-/// A command that waits until the members that were connected have told all that they know.
+/// A command that waits until every connected member has sent all that it knows.
 pub(super) struct Refresh {
     by: CommandId,
     team: TeamId,
@@ -17,8 +17,8 @@ pub(super) struct Refresh {
 }
 
 impl Engine {
-    /// Whether a connected member has told all that it knows of the team, and nothing of it is still
-    /// being asked for.
+    /// Whether some connected member has sent all that it knows of the team, and no request for
+    /// parts of it is open.
     pub fn is_caught_up(&self, team: &TeamId) -> bool {
         let exchanges = self
             .connected
@@ -51,7 +51,7 @@ impl Engine {
         self.finish_refreshes();
     }
 
-    /// Answers those for whom everybody has told what there is, or can't any more.
+    /// Answers the refreshes for which each member has sent all that it knows or is gone.
     pub(super) fn finish_refreshes(&mut self) {
         let asking: BTreeSet<TeamId> = self
             .asked

@@ -1,5 +1,5 @@
-//! Commands, one at a time for each team: the next is looked at when the last one is on the disk or
-//! given up, so each is judged by what the ones before it led to.
+//! Runs commands, one at a time for each team. The next starts when the last is on disk or has
+//! failed, so each is judged by the result of those before it.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::{
     signed::Verified,
 };
 
-/// The most decisions that wait in a team.
+/// The most commands and decisions that wait in one team.
 const MAX_QUEUED: usize = 64;
 
 /// Something for this device to decide.
@@ -37,7 +37,7 @@ pub(super) enum Queued {
     Rotate,
 }
 
-/// What a decision comes to: something to be written, or a reply at once.
+/// The result of a decision: records to write, or a reply at once.
 pub(super) enum Decision {
     Write(Box<OwnWrite>, Vec<Record>),
     Reply(Answer),
@@ -77,7 +77,7 @@ impl Engine {
         }
     }
 
-    /// False where too many wait.
+    /// Adds to the queue. False if it is full.
     pub(super) fn queue(&mut self, team: TeamId, queued: Queued) -> bool {
         let Some(state) = self.teams.get_mut(&team) else {
             return false;
@@ -90,7 +90,7 @@ impl Engine {
         true
     }
 
-    /// Looks at what waits, until something has to be written.
+    /// Works through the queue until a decision has to be written.
     pub(super) fn next_queued(&mut self, team: TeamId) {
         while let Some(state) = self.teams.get_mut(&team)
             && !state.is_writing
@@ -126,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// What was decided is on the disk: now it is so, and others may hear of it.
+    /// A decision is on disk: applies it and announces it to others.
     pub(super) fn done(&mut self, write: OwnWrite) {
         if let Some(state) = self.teams.get_mut(&write.team()) {
             state.is_writing = false;
@@ -200,7 +200,8 @@ impl Engine {
         }
         state.own_seq = head.value().seq;
         self.announce(team, head, Some(&entry));
-        // Gossip reaches nobody whose subscription hasn't come yet: heads are compared too.
+        // Gossip misses peers whose subscription has not arrived yet: compare heads with them as
+        // well.
         for device in self.connected(&team) {
             self.exchange_again(team, device);
         }
@@ -228,7 +229,7 @@ impl Engine {
         self.reply(by, Ok(answer));
     }
 
-    /// What was decided couldn't be written: it never was.
+    /// A decision couldn't be written: discards it and reports why.
     pub(super) fn undone(&mut self, write: OwnWrite, why: String) {
         if let Some(state) = self.teams.get_mut(&write.team()) {
             state.is_writing = false;

@@ -1,4 +1,5 @@
-//! Digests of feed heads, in groups of devices: two peers find out in one exchange where they differ.
+//! Digests of feed heads by groups of devices. Two peers compare them to find in one exchange where
+//! they differ.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::{bounded::Bounded, feed::Head, id::DeviceId, wire::BUCKETS};
 
 const CONTEXT: &str = "podsync 2026 heads digest 1";
 
-/// The digests of one team, kept until a head of their group changes.
+/// The digests of one team. A digest is cached until a head in its group changes.
 #[derive(Debug)]
 pub(super) struct Digests {
     buckets: [Option<u64>; BUCKETS],

@@ -1,7 +1,7 @@
-//! Numbers nobody can foresee, all from one seed that the daemon hands in at the start.
+//! Unpredictable numbers, derived from one seed that the daemon supplies at the start.
 //!
-//! The seed must be fresh from the system's source at every start and never be kept: salts and keys
-//! come from it, and one that repeats would use a key twice.
+//! The daemon must take the seed from the system's random source at every start and never store it.
+//! Salts and keys derive from it: a repeated seed would use a key twice.
 
 use zeroize::Zeroizing;
 
@@ -33,7 +33,7 @@ impl Entropy {
         SecretKey::from_bytes(self.seed())
     }
 
-    /// A number below `bound`, which isn't 0. The bias is far below what a choice can show.
+    /// A number below `bound`, which must not be 0. The modulo bias is negligible.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         let seed = self.seed();
         let mut bytes = [0; 8];

@@ -1,4 +1,4 @@
-//! Why a command or a transfer came to nothing, for people.
+//! Why a command or a transfer failed, in words for users.
 
 use crate::{
     feed::EntryError,
@@ -24,17 +24,21 @@ pub enum EngineError {
     },
     #[error(transparent)]
     Membership(#[from] AuthorError),
-    #[error("this ticket is a robot's own key")]
+    #[error("this is a robot's token, not a ticket to join with")]
     RobotTicket,
     #[error(
-        "no member that can let this device in answered within {seconds} s{}",
+        "no member that can let this device in answered within {seconds} s{}{}",
+        of_no_member(.stranger),
         .hub.as_ref().map_or_else(String::new, |why| format!(", and {why}"))
     )]
     NobodyWitnessed {
         seconds: u64,
         /// Why the hub that the ticket names was not reached.
         hub: Option<String>,
-        /// Somebody was asked and did not answer: this device may be a member without knowing it.
+        /// A device answered that doesn't know the team, or doesn't list this device.
+        stranger: bool,
+        /// A device was asked and did not answer: it may have written the join, so this device may
+        /// be a member already.
         may_be_in: bool,
     },
     #[error("this is not the recovery key of team {0}")]
@@ -77,9 +81,9 @@ pub enum EngineError {
     #[error("no connected device has the missing {missing} bytes; some are of blob {}", .blob.short())]
     NoProvider {
         missing: u64,
-        /// One that isn't whole here.
+        /// A blob that is not complete here.
         blob: BlobId,
-        /// Providers that were asked and went away, or stopped sending. That is nobody's fault.
+        /// Providers that disconnected or stopped sending. That is no fault of theirs.
         failed: Vec<super::provider::Provider>,
         /// Providers that sent bytes which fail their hash.
         lied: Vec<super::provider::Provider>,
@@ -88,6 +92,14 @@ pub enum EngineError {
     LocalDisk,
     #[error("the transfer was cancelled")]
     Cancelled,
+}
+
+/// What is said of a device that answered and doesn't know the team.
+fn of_no_member(stranger: &bool) -> &'static str {
+    match stranger {
+        true => "; the device that answered is not of this team",
+        false => "",
+    }
 }
 
 impl EngineError {
@@ -99,7 +111,7 @@ impl EngineError {
             Self::Expelled(..) => "to come back, ask an admin for a new invite and join with a new home: `podsync team join --home FOLDER`".to_owned(),
             Self::RoleTooLow { .. } => "ask an admin; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Membership(error) => return error.hint(),
-            Self::RobotTicket => "use it as the identity of a home of its own, not to join this one".to_owned(),
+            Self::RobotTicket => "set PODSYNC_TOKEN to it instead of joining: a command then runs as the robot".to_owned(),
             Self::NobodyWitnessed { .. } => "check that a member of the team is online and that its address in the ticket can be reached".to_owned(),
             Self::WrongRecoveryKey(..) => "take the one that its `team create` printed".to_owned(),
             Self::JoinRefused(reason) => return reason.hint().map(str::to_owned),
@@ -115,7 +127,7 @@ impl EngineError {
             Self::NotPersisted(_) => "free some space or check the disk, then try again".to_owned(),
             Self::NoProvider { .. } => "try again when a device that holds the version is online".to_owned(),
             Self::LocalDisk => "free some space or check the disk, then try again".to_owned(),
-            Self::Cancelled => "run the command again: podsync keeps what is there already".to_owned(),
+            Self::Cancelled => "run the command again".to_owned(),
             Self::Entry(..) => return None,
         })
     }

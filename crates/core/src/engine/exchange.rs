@@ -1,8 +1,8 @@
-//! Keeping up with peers: heads are compared on every connection and every 45 s, and only what
-//! differs is asked for.
+//! Keeps up with peers: compares heads on every connection and every 45 s, and requests only what
+//! differs.
 //!
-//! An exchange pulls; the other side runs its own. A peer that takes us for a stranger is asked again
-//! as soon as it asks something of us, for then it has heard of us.
+//! An exchange only pulls; the peer runs its own. If a peer refuses us as a stranger, we ask again as
+//! soon as it sends us a request: by then it knows us.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,9 +29,10 @@ use crate::{
 
 /// How often heads are compared with each connected member.
 const EXCHANGE_EVERY: Duration = Duration::from_secs(45);
-/// How soon again, when there is reason to.
+/// The delay before an early comparison: see [`Engine::exchange_again`].
 const EXCHANGE_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// How long a device that is in none of our teams may stay: one exchange, for a join.
+/// How long a device in none of our teams may stay connected: long enough for one exchange, to
+/// join.
 const STRANGER_STAYS: Duration = Duration::from_secs(10);
 /// How far ahead of our clock a statement's time may be.
 pub(super) const MAX_CLOCK_SKEW_MS: u64 = 10 * 60 * 1000;
@@ -68,7 +69,7 @@ pub(super) enum Asked {
 /// A connected device.
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// When it has to go, unless it has become a member.
+    /// When to disconnect it, unless it has become a member.
     stranger_until: Option<Duration>,
     pub(super) exchanges: BTreeMap<TeamId, Exchange>,
 }
@@ -79,9 +80,9 @@ pub(super) struct Exchange {
     last: Option<Duration>,
     next: Duration,
     refused: bool,
-    /// It has answered with what it knows since it was connected.
+    /// Whether it has answered with what it knows since it connected.
     answered: bool,
-    /// Heads may have been left where they were, for their devices were strangers then.
+    /// Whether heads were skipped because their devices were not known as members.
     left_out: bool,
 }
 
@@ -121,8 +122,9 @@ impl Engine {
         if was_connected && !self.teams_of(&device).is_empty() {
             self.left_ms.insert(device, self.now.wall_ms);
         }
-        // Answers that still come are of a connection that is gone. Operations speak for themselves, and
-        // whoever turns this device away closes the connection right behind them.
+        // Responses that are still open belong to the old connection. Keep those with operations: they
+        // prove themselves, and a device that refuses this one closes the connection right after its
+        // answer.
         let stale = self.asked.extract_if(.., |_, asked| {
             asked.device() == Some(device) && !asked.is_for_operations()
         });
@@ -174,7 +176,8 @@ impl Engine {
                 if let Some(exchange) = self.exchange_with(team, device) {
                     exchange.refused = true;
                 }
-                // Has this device been removed meanwhile? A member shows that to whom it concerns.
+                // This device may have been removed meanwhile. A member shows that to the removed
+                // device.
                 self.ask_operations(team, device);
             }
             (
@@ -210,7 +213,7 @@ impl Engine {
                 }
             }
             (Asked::Have { team, device, .. }, Err(_)) => self.on_no_haves(team, device),
-            // Busy, or the answer was lost: a runner waits for it, and not for the next round.
+            // The peer was busy or the answer was lost. A runner can't wait for the next round.
             (
                 Asked::Heads { team, device }
                 | Asked::Entries { team, device, .. }
@@ -231,7 +234,7 @@ impl Engine {
         let jitter = Duration::from_millis(self.entropy.below(5000));
         let now = self.now.mono;
         if self.is_robot(team, &device) {
-            // It knows what it was told, and its next runner knows nothing again.
+            // A robot's runner knows its answers only, and its next runner starts with nothing.
             return;
         }
         let Some(connection) = self.connected.get_mut(&device) else {
@@ -301,7 +304,8 @@ impl Engine {
         }
     }
 
-    /// After a change of members: starts with those who came, parts from those who went.
+    /// After a membership change: starts exchanges with new members and ends them with removed
+    /// ones.
     pub(super) fn meet_and_part(&mut self, team: TeamId, before: &BTreeSet<DeviceId>) {
         let Some(state) = self.teams.get(&team) else {
             return;
@@ -352,7 +356,7 @@ impl Engine {
         );
     }
 
-    /// Asks for entries that are missing, newest first, of feeds that nobody is being asked for.
+    /// Requests missing entries, newest first, of feeds without an open request.
     pub(super) fn ask_entries(&mut self, team: TeamId, device: DeviceId) {
         if !self.connected.contains_key(&device) || self.writes.is_clogged() {
             return;
@@ -413,7 +417,7 @@ impl Engine {
         });
     }
 
-    /// Takes in operations from a peer, and asks it for what they rest on.
+    /// Adds operations from a peer, and requests the parents that they lack.
     pub(super) fn on_operations(
         &mut self,
         team: TeamId,
@@ -422,21 +426,21 @@ impl Engine {
     ) -> bool {
         let (new, is_whole) = self.take_operations(team, &operations);
         if new {
-            // Heads of devices that were strangers until now were left where they were.
+            // Heads of devices that were not members until now were skipped: fetch them again.
             if let Some(exchange) = self.exchange_with(team, device) {
                 exchange.left_out = exchange.answered || exchange.running;
             }
             self.exchange_again(team, device);
         }
-        // A full answer is followed by another question; one that brings nothing new ends it.
+        // Ask again after a full answer. Stop when one brings nothing new.
         if new || !is_whole {
             self.ask_operations(team, device);
         }
         new
     }
 
-    /// Takes in operations, whoever brought them: whether some were new, and whether they came with all
-    /// that they rest on.
+    /// Adds operations from any source. Returns whether some were new, and whether all their parents
+    /// are here.
     pub(super) fn take_operations(
         &mut self,
         team: TeamId,
@@ -458,7 +462,7 @@ impl Engine {
         (new, missing.is_empty())
     }
 
-    /// Takes in heads, whoever brought them.
+    /// Adds heads from any source.
     pub(super) fn take_heads(&mut self, team: TeamId, heads: Vec<Verified<Head>>) {
         if let Some(state) = self.teams.get_mut(&team) {
             for head in heads {
@@ -467,7 +471,7 @@ impl Engine {
         }
     }
 
-    /// Takes in entries of these feeds, whoever brought them, the newest first; true where some were new.
+    /// Adds entries of these feeds from any source, newest first. True if some were new.
     pub(super) fn take_entries(
         &mut self,
         team: TeamId,
@@ -578,8 +582,8 @@ impl Engine {
         teams.map(|(id, _)| *id).collect()
     }
 
-    /// It may be a member that we haven't heard of: asks it for operations that say so. Or it wants
-    /// to join: for that it has a while.
+    /// Handles a connection from a device in no team here. Asks it for operations, since it may be
+    /// a member that is not known here yet. If it wants to join, it may stay for a while.
     fn receive_stranger(&mut self, device: DeviceId) {
         let until = self.now.mono + STRANGER_STAYS;
         if let Some(connection) = self.connected.get_mut(&device) {
@@ -608,19 +612,19 @@ impl Engine {
 }
 
 impl Exchange {
-    /// What it answered before doesn't count any more.
+    /// Resets what it answered before, so that it is asked again.
     pub(super) fn ask_anew(&mut self) {
         self.answered = false;
     }
 
-    /// Whether its side has said all that it knows.
+    /// Whether it has sent all that it knows.
     pub(super) fn is_whole(&self) -> bool {
         self.answered && !self.running && !self.left_out
     }
 }
 
 impl Asked {
-    /// The team of whose world the answer tells.
+    /// The team that the answer is about.
     pub(super) fn tells_of(&self) -> Option<TeamId> {
         match self {
             Self::Heads { team, .. }

@@ -1,7 +1,8 @@
-//! Who may be served what: the engine's word, kept where the network can ask it without waiting.
+//! Which peers may fetch which blobs: the engine's decision, stored where the network reads it
+//! without waiting.
 //!
-//! The engine puts out changes, the daemon applies them to a [`Gate`]. Nothing but the gate decides
-//! at the moment of serving, so it knows nothing that the engine did not say.
+//! The engine emits changes and the daemon applies them to a [`Gate`]. The network asks only the
+//! gate, so the gate must have every decision of the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,19 +11,19 @@ use crate::id::{BlobId, DeviceId, TeamId};
 /// A change of who is a member or of what is shared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateChange {
-    /// All members of a team, in place of those before.
+    /// All members of a team. Replaces the earlier list.
     Members {
         team: TeamId,
         devices: Vec<DeviceId>,
     },
-    /// Those of a team's members whose key any number of runners share, in place of those before.
+    /// The robots of a team: any number of runners share their key. Replaces the earlier list.
     Robots {
         team: TeamId,
         devices: Vec<DeviceId>,
     },
     /// These blobs may be served to the team's members.
     Share { team: TeamId, blobs: Vec<BlobId> },
-    /// These may not any more.
+    /// These blobs may no longer be served to the team's members.
     Withdraw { team: TeamId, blobs: Vec<BlobId> },
 }
 

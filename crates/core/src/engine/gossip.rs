@@ -1,7 +1,7 @@
-//! Gossip: hearing at once what an exchange would bring within 45 s.
+//! Gossip: brings news at once that an exchange would bring within 45 s.
 //!
-//! A message is passed on only if it told us something, so it crosses each link once. Nothing relies
-//! on gossip: whatever is lost, too long or too early comes with an exchange.
+//! A message is forwarded only if it was new here, so it crosses each link once. Nothing relies on
+//! gossip: an exchange brings whatever is lost, too long or out of order.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     wire::{Gossip, GossipIn, Liveness, MAX_GOSSIP_LEN},
 };
 
-/// What a gossip message adds to what it carries.
+/// The bytes that a gossip message adds to its payload.
 const GOSSIP_OVERHEAD: usize = 16;
 
 impl Engine {
@@ -73,8 +73,8 @@ impl Engine {
         });
     }
 
-    /// Gossips an operation; one that is too long for it, a rotation say, comes with the exchanges
-    /// that are started here.
+    /// Gossips an operation. Starts exchanges, which also bring an operation that is too long for
+    /// gossip, such as a rotation.
     pub(super) fn announce_operation(&mut self, team: TeamId, bytes: &[u8]) {
         if bytes.len() + GOSSIP_OVERHEAD <= MAX_GOSSIP_LEN {
             let message = Gossip::Operations(Bounded::first([ByteBuf::from(bytes)]));
@@ -92,8 +92,8 @@ impl Engine {
         }
     }
 
-    /// Whoever asks just after our start, or asks the hub after we were there, wants to know how old our
-    /// world is, too.
+    /// Signs a liveness statement before the first answer. A peer that asks right after our start, or
+    /// the hub later, thus learns how current our state is.
     pub(super) fn state_liveness_once(&mut self, team: TeamId) {
         let me = self.secret.id();
         let unsaid = |state: &TeamState| !state.team.liveness.contains_key(&me);
@@ -102,14 +102,15 @@ impl Engine {
         }
     }
 
-    /// Says that this device was here, and what it knew.
+    /// Signs and gossips a liveness statement: that this device was online, and a digest of what it
+    /// knew.
     pub(super) fn state_liveness(&mut self, team: TeamId) {
         let time_ms = self.now.wall_ms;
         let Some(state) = self.teams.get_mut(&team) else {
             return;
         };
         let me = self.secret.id();
-        // Runners of one robot would speak for each other.
+        // A robot signs none: one runner would speak for all others with its key.
         if !state.team.is_member(&me) || state.team.membership.state().is_robot(&me) {
             return;
         }
@@ -144,7 +145,7 @@ impl Engine {
             return Verdict::Ignore;
         };
         if state.team.membership.state().member(&device).is_none() {
-            // Its join may not have come here yet.
+            // Its join may not have arrived here yet.
             self.ask_operations(team, from);
             return Verdict::Ignore;
         }
@@ -170,7 +171,7 @@ impl Engine {
         }
     }
 
-    /// Whether a device is a member, as far as we know: only then it is told anything.
+    /// Whether a device is a member, as far as is known here. Others get no answers.
     pub(super) fn serves(&self, team: TeamId, device: &DeviceId) -> bool {
         self.teams
             .get(&team)

@@ -1,10 +1,10 @@
-//! The team's hub as a member among others: what it shows is believed as far as it checks out, like a
-//! peer's word, and merged by the same code.
+//! The team's hub, treated like a peer: what it sends is verified like a peer's data and merged by
+//! the same code.
 //!
-//! The engine asks it for nothing itself, but for a join: the daemon polls the hub, opens what it says
-//! with [`crate::wire`] and [`crate::signed`], hands it in as [`super::Input::Hub`], and reads here what
-//! to ask for and what to bring there. So nothing is lost if the hub is slow or away, and nothing can go
-//! back: what is kept here never does.
+//! The engine itself asks the hub only for a join. The daemon polls the hub, opens its answers with
+//! [`crate::wire`] and [`crate::signed`], hands them in as [`super::Input::Hub`], and asks here what to
+//! fetch from the hub and what to upload. A slow or absent hub loses nothing, and it cannot roll back
+//! what is stored here.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     wire::{EntryRange, MAX_ENTRY_RANGES},
 };
 
-/// Entries of this device's own feed, to be committed.
+/// Entries of this device's own feed, to commit to the hub.
 #[derive(Debug, Clone)]
 pub struct OwnEntries {
     /// The signed head that names the last of them.
@@ -26,7 +26,8 @@ pub struct OwnEntries {
     pub entries: Vec<Arc<Entry>>,
 }
 
-/// How far the hub has each feed, as it said last. It may go back: a bucket may be lost and made anew.
+/// The newest entry of each feed that the hub last reported. It may go back: a bucket may be lost and
+/// made anew.
 #[derive(Debug, Default)]
 pub(super) struct HubFeeds(BTreeMap<DeviceId, u64>);
 
@@ -49,7 +50,7 @@ impl Engine {
                 self.state_liveness_once(team);
             }
             HubNews::Entries { device, entries } => {
-                // What the disk can't take in now is asked for again, for the gap is still there.
+                // If the disk is behind, skip these: the gap remains and is requested again.
                 if !self.writes.is_clogged() {
                     self.take_entries(team, &[device], entries);
                 }
@@ -57,7 +58,7 @@ impl Engine {
         }
     }
 
-    /// The membership heads to ask the hub with.
+    /// The membership heads to send in a request to the hub.
     pub fn membership_heads(&self, team: &TeamId) -> Vec<OpId> {
         let heads = self.membership(team).map(|membership| membership.heads());
         heads
@@ -68,22 +69,22 @@ impl Engine {
             .collect()
     }
 
-    /// Whether the hub names a membership head that is unknown here: its operations come before its
-    /// feed heads, for those of devices that are unheard of are not kept.
+    /// Whether the hub names a membership head that is unknown here. Fetch operations before feed
+    /// heads then: heads of unknown devices are not kept.
     pub fn lacks_operations(&self, team: &TeamId, heads: &[OpId]) -> bool {
         self.membership(team)
             .is_some_and(|membership| heads.iter().any(|head| !membership.contains(head)))
     }
 
-    /// What the hub lacks if these are its membership heads, parents first.
+    /// The operations that a hub with these membership heads lacks, parents first.
     pub fn operations_beyond(&self, team: &TeamId, heads: &[OpId]) -> Vec<Arc<[u8]>> {
         self.membership(team)
             .map(|membership| membership.ops_since(heads))
             .unwrap_or_default()
     }
 
-    /// Entries that are missing here and that the hub says it has: what to ask it for next. Not more than
-    /// a few feeds' at a time; the page of one may open the next gap.
+    /// Entries that are missing here and that the hub has: the next request to it. Covers only a few
+    /// feeds at a time, since one page may reveal the next gap.
     pub fn hub_gaps(&self, team: &TeamId) -> Vec<EntryRange> {
         let Some(state) = self.teams.get(team) else {
             return Vec::new();
@@ -102,15 +103,15 @@ impl Engine {
         gaps.take(MAX_ENTRY_RANGES).collect()
     }
 
-    /// The number of the newest entry of a device's feed that the hub said it has; 0 before it was asked.
+    /// The newest entry number of a device's feed that the hub has reported; 0 before it was asked.
     pub fn hub_reach(&self, team: &TeamId, device: &DeviceId) -> u64 {
         self.teams
             .get(team)
             .map_or(0, |state| state.hub_feeds.reach(device))
     }
 
-    /// The entries of this device's own feed after number `after`, at most so many: what to commit. None
-    /// where there is nothing. A feed that forked can't be committed, nor can one that isn't whole here yet.
+    /// Up to `most` entries of this device's own feed after number `after`, to commit to the hub. None if
+    /// there are none. An error if the feed is forked or incomplete here.
     pub fn own_entries(
         &self,
         team: &TeamId,
@@ -143,7 +144,8 @@ impl Engine {
             seq: entry.header().seq,
             entry: entry.hash(),
         };
-        // It was the newest once, and was signed then: ed25519 says the same thing the same way.
+        // This entry was the newest once and its head was signed then. ed25519 is deterministic, so
+        // this is the same signature.
         let head = self.secret.sign(team, &head);
         signed::verify::<Head>(&head).ok()?;
         Some(OwnEntries {

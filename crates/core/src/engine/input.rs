@@ -1,8 +1,9 @@
-//! What goes into the engine: things that happened, and commands of the people it works for.
+//! The engine's inputs: events, and commands from users.
 //!
-//! Nothing here is raw bytes from a peer: messages come out of [`crate::wire`], which runs on the
-//! daemon's own threads. Identifiers minted by the daemon ([`CommandId`], [`ResponderId`],
-//! [`GossipId`]) come back in the output that answers; those in [`super::output`] go the other way.
+//! No input holds raw bytes from a peer: messages come out of [`crate::wire`], which runs on the
+//! daemon's own threads. The daemon mints [`CommandId`], [`ResponderId`] and [`GossipId`], and the
+//! engine returns each in the output that answers it. The ids in [`super::output`] go the other
+//! way.
 
 use std::{fmt, ops::Range, sync::Arc, time::Duration};
 
@@ -43,38 +44,40 @@ macro_rules! number_id {
 }
 
 number_id!(
-    /// The daemon's: a command, answered by one [`super::Output::Reply`].
+    /// Minted by the daemon for a command. One [`super::Output::Reply`] answers it.
     CommandId
 );
 number_id!(
-    /// The daemon's: a peer's request, answered by one [`super::Output::Respond`].
+    /// Minted by the daemon for a peer's request. One [`super::Output::Respond`] answers it.
     ResponderId
 );
 number_id!(
-    /// The daemon's: a gossip message, judged by one [`super::Output::Validate`].
+    /// Minted by the daemon for a gossip message. One [`super::Output::Validate`] answers it.
     GossipId
 );
 number_id!(
-    /// The daemon's: a transfer. Never used twice in a process.
+    /// Minted by the daemon for a transfer. Never reused in a process.
     TransferId
 );
 number_id!(
-    /// The engine's: records to write, answered by [`Input::Persisted`] or [`Input::PersistFailed`].
+    /// Minted by the engine for records to write. [`Input::Persisted`] or [`Input::PersistFailed`]
+    /// answers it.
     PersistId
 );
 number_id!(
-    /// The engine's: a request to a peer, answered by one [`Input::Response`].
+    /// Minted by the engine for a request to a peer. One [`Input::Response`] answers it.
     RequestId
 );
 number_id!(
-    /// The engine's: a range to fetch, ended by [`Input::FetchDone`] or [`Input::FetchFailed`].
+    /// Minted by the engine for a range to fetch. [`Input::FetchDone`] or [`Input::FetchFailed`]
+    /// ends it.
     FetchId
 );
 
 /// Something that happened.
 #[derive(Debug)]
 pub enum Input {
-    /// A connection stands. One for each device, however many there are underneath.
+    /// A device is connected. Sent once per device, however many connections lie underneath.
     Connected {
         device: DeviceId,
     },
@@ -85,14 +88,14 @@ pub enum Input {
     Listening {
         addresses: Vec<String>,
     },
-    /// A gossip message on the topic of `team`, handed over by the neighbour `from`.
+    /// A gossip message on the topic of `team`, received from the neighbour `from`.
     Gossip {
         id: GossipId,
         team: TeamId,
         from: DeviceId,
         message: GossipIn,
     },
-    /// A peer asks. Bytes that don't open are the daemon's to drop, with the connection.
+    /// A request of a peer. If its bytes don't decode, the daemon drops them and the connection.
     Request {
         id: ResponderId,
         device: DeviceId,
@@ -107,7 +110,7 @@ pub enum Input {
     Persisted {
         id: PersistId,
     },
-    /// None of the records is on the disk, nor will be.
+    /// The write failed: none of the records is on disk, now or later.
     PersistFailed {
         id: PersistId,
         why: String,
@@ -122,7 +125,7 @@ pub enum Input {
     Evicted {
         blob: BlobId,
     },
-    /// What the hub of a team says, opened and verified.
+    /// A message of the team's hub, opened and verified.
     Hub {
         team: TeamId,
         news: HubNews,
@@ -131,23 +134,23 @@ pub enum Input {
         id: CommandId,
         command: Command,
     },
-    /// Fetch these blobs, from whoever has them.
+    /// Fetch these blobs from any provider.
     Want(Want),
-    /// Blobs that a team's bucket holds, beside those told before. At start, all that are known.
+    /// More blobs that a team's bucket holds. At start, all that are known.
     BucketHas {
         team: TeamId,
         blobs: Vec<BlobId>,
     },
-    /// Blobs that it doesn't hold, or not any more.
+    /// Blobs that the bucket doesn't hold, or no longer holds.
     BucketLacks {
         team: TeamId,
         blobs: Vec<BlobId>,
     },
-    /// The transfer's fetches are called off; what has arrived stays in the store.
+    /// Cancel the transfer's fetches. What has arrived stays in the store.
     CancelWant {
         transfer: TransferId,
     },
-    /// `bytes` of the fetch's range have arrived, from its beginning on and in all.
+    /// The first `bytes` of the fetch's range have arrived, in total.
     FetchProgress {
         fetch: FetchId,
         bytes: u64,
@@ -160,30 +163,31 @@ pub enum Input {
         fetch: FetchId,
         why: FetchFailed,
     },
-    /// Time passed: due when [`super::Engine::poll_timeout`] said so. Harmless at any time.
+    /// Time passed. Due at [`super::Engine::poll_timeout`]; harmless at any other time.
     Tick,
 }
 
 /// Why a hub did not let this device in, in its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubJoinFailure {
-    /// It was not reached, or could not answer: that says nothing about the ticket.
+    /// It was not reached or could not answer. That says nothing about the ticket.
     NotReached(String),
-    /// It answered, and may say something else later: it may lack operations.
+    /// It can't let this device in yet: it may lack operations. Asking again later may work.
     NotYet(String),
-    /// It refuses the invite: asking again wouldn't help.
+    /// It refuses the invite. Asking again would not help.
     Refused(String),
 }
 
 /// What a hub says.
 #[derive(Debug, Clone)]
 pub enum HubNews {
-    /// Operations, parents first: of a team that this home is in, or the answer to
+    /// Operations, parents first: of a team of this home, or the answer to
     /// [`super::Output::JoinAtHub`].
     Operations(Vec<Arc<Verified<Operation>>>),
-    /// Why that has no answer.
+    /// Why [`super::Output::JoinAtHub`] failed.
     JoinFailed(HubJoinFailure),
-    /// All its feed heads, at most [`crate::wire::MAX_HEADS`], and everybody's newest statement.
+    /// All feed heads of the hub, at most [`crate::wire::MAX_HEADS`], and each device's newest
+    /// liveness statement.
     Heads {
         heads: Vec<Verified<Head>>,
         liveness: Vec<Verified<Liveness>>,
@@ -195,30 +199,30 @@ pub enum HubNews {
     },
 }
 
-/// Why a request got no answer that can be used.
+/// Why a request got no usable answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFailed {
     NotConnected,
-    /// It lists this device in no team.
+    /// The peer knows this device in no team.
     Refused,
     TimedOut,
     /// It answered with bytes that don't open.
     Garbage,
 }
 
-/// Why a range didn't arrive.
+/// Why a fetch failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchFailed {
-    /// The provider doesn't serve it to us, or doesn't have it any more.
+    /// The provider doesn't serve it to us, or no longer has it.
     Refused,
     /// The stream ended early.
     Cut,
-    /// It sent bytes that are not the blob.
+    /// It sent bytes that fail the blob's hash.
     Liar,
-    /// It sent nothing for long.
+    /// It sent nothing for too long.
     Stalled,
     NotConnected,
-    /// Our own disk: no provider's fault, and the end of the transfer.
+    /// Our own disk failed. No provider is at fault, and the transfer ends.
     Local,
 }
 
@@ -229,14 +233,14 @@ pub struct Want {
     pub team: TeamId,
     /// At most [`super::transfer::MAX_BLOBS`].
     pub blobs: Vec<WantedBlob>,
-    /// Asked first where it has the same as others: whoever announced the version, say.
+    /// The device to ask first among equal providers, such as the version's author.
     pub prefer: Option<DeviceId>,
     pub sources: Sources,
-    /// How long to wait while nobody connected has what is missing.
+    /// How long to wait while no connected device has what is missing.
     pub patience: Duration,
 }
 
-/// A blob of which something is missing. Resuming is listing only that.
+/// A blob to fetch, in full or in part. To resume a transfer, list only the missing parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedBlob {
     pub blob: BlobId,
@@ -256,7 +260,7 @@ impl WantedBlob {
     }
 }
 
-/// What people ask for. Each is answered by one reply, after what it changed is on the disk.
+/// Users' commands. Each gets one reply, once its changes are on disk.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Found a team with this device as its first admin.
@@ -266,8 +270,8 @@ pub enum Command {
         label: DeviceLabel,
     },
     Invite(InviteOptions),
-    /// Join by a ticket: asks every connected device that isn't known to be a stranger until one
-    /// witnesses it, or until `patience` is over. The daemon dials the ticket's addresses.
+    /// Join by a ticket. Asks every connected device that may be a member until one witnesses the
+    /// join, or until `patience` is over. The daemon dials the ticket's addresses.
     Join {
         ticket: Box<Ticket>,
         member: MemberName,
@@ -293,21 +297,21 @@ pub enum Command {
     Rotate {
         team: TeamId,
     },
-    /// Set or, with none, unset one of the team's settings.
+    /// Set a team setting, or unset it with none.
     SetSetting {
         team: TeamId,
         name: String,
         value: Option<String>,
     },
     Publish(Box<Publish>),
-    /// Move a tag, or with no version take it away.
+    /// Move a tag, or remove it if no version is given.
     Tag {
         team: TeamId,
         pod: PodName,
         tag: TagName,
         version: Option<VersionId>,
     },
-    /// Take a shared version out of everybody's sight; its author or an admin may.
+    /// Drop a shared version for the whole team. Its author and admins may do it.
     Drop {
         team: TeamId,
         pod: PodName,
@@ -315,8 +319,8 @@ pub enum Command {
     },
     /// Remember a version that was saved here and isn't shared.
     SavePrivate(Box<SavePrivate>),
-    /// Ask every connected member what it knows of the team, and answer when each has told all of it, or
-    /// can't be asked.
+    /// Ask every connected member for all that it knows of the team. The reply comes when each has
+    /// answered or is gone.
     Refresh {
         team: TeamId,
     },
@@ -331,24 +335,24 @@ pub enum Command {
 pub struct InviteOptions {
     pub team: TeamId,
     pub role: Role,
-    /// Whom it is for; none lets newcomers choose a free name.
+    /// The member it is for. With none, the newcomer chooses a free name.
     pub member: Option<MemberName>,
     pub expires_ms: u64,
     pub uses: u32,
-    /// Enrol a robot on the spot instead: the ticket is then the robot's own key.
+    /// Enrol a robot at once instead. The ticket is then the robot's own key.
     pub robot: Option<Robot>,
     /// Where this device can be reached, as multiaddresses.
     pub addresses: Vec<String>,
 }
 
-/// What a robot is called.
+/// The names of a robot.
 #[derive(Debug, Clone)]
 pub struct Robot {
     pub member: MemberName,
     pub label: DeviceLabel,
 }
 
-/// Share a version. Number and parents are the engine's to give.
+/// Share a version. The engine chooses its number and parents.
 #[derive(Debug, Clone)]
 pub struct Publish {
     pub team: TeamId,
@@ -365,14 +369,13 @@ pub struct Publish {
     pub state_len: u64,
     pub entry_count: u64,
     pub tags: Vec<TagName>,
-    /// Whether it is shared on purpose although versions that were saved later are the team's already. It is made
-    /// of none of those.
+    /// Share it although the team has versions that were saved later. None of those becomes its parent.
     pub is_older: bool,
-    /// The private version that this one is made of: forgotten in the same write.
+    /// The private version that this one replaces. It is removed in the same write.
     pub replaces: Option<VersionId>,
 }
 
-/// A version that only this home knows of. Its number among the private ones is the engine's to give.
+/// A version to keep private to this home. The engine chooses its number among the private ones.
 #[derive(Debug, Clone)]
 pub struct SavePrivate {
     pub team: TeamId,

@@ -1,8 +1,8 @@
-//! Joining a team by a ticket: asking who is connected, one after the other, and then the hub that the
-//! ticket names, until somebody witnesses it. Asked all at once, each would write a join of its own, and a team keeps them for ever.
+//! Joins a team by a ticket: asks connected devices one after the other, then the ticket's hub, until one witnesses
+//! the join. If all were asked at once, each would write its own join, which a team keeps for ever.
 //!
-//! What a witness sends is believed only as far as it checks out: the operations must lead from the
-//! founding that the ticket names, over the operations that it names, to this device being a member.
+//! A witness's answer is verified: its operations must lead from the founding and the operations
+//! that the ticket names to this device being a member.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -36,10 +36,11 @@ use crate::{
 
 /// The most joins that are under way at once.
 const MAX_JOINS: usize = 4;
-/// How long one device may take before the next is asked beside it.
+/// How long to wait for one device before the next is asked too.
 const ASK_NEXT_AFTER: Duration = Duration::from_secs(2);
 
-/// How long members have before the hub is asked beside them: whoever the ticket names is being dialled.
+/// How long to wait for members before the hub is asked too. The ticket's addresses are being dialled
+/// meanwhile.
 const ASK_HUB_AFTER: Duration = Duration::from_secs(2);
 /// How long after a failure the hub is asked again.
 const ASK_HUB_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -54,22 +55,24 @@ pub(super) struct PendingJoin {
     deadline: Option<Duration>,
     /// Connected devices that are not asked yet.
     waiting: VecDeque<DeviceId>,
-    /// When the next is asked, answer or not; none while nobody waits.
+    /// When to ask the next device, with or without an answer from the last. None if no device
+    /// waits.
     ask_next: Option<Duration>,
-    /// Devices that gave no answer, busy as they were, and when they are asked again.
+    /// Devices that were too busy to answer, and when to ask each again.
     again: BTreeMap<DeviceId, Duration>,
-    /// What the team looks like so far, as each asked device shows it.
+    /// The team as each asked witness has shown it so far.
     shown: BTreeMap<Witness, Shown>,
-    /// Who was asked and has not said no: each may have written the join all the same.
+    /// Witnesses that were asked and have not refused. Each may have written the join without our
+    /// knowing.
     unanswered: BTreeSet<Witness>,
     refused: Option<RefusedReason>,
-    /// When the hub is asked; none while it is being asked, or where there is none.
+    /// When to ask the hub. None while a request to it is open, or if there is no hub.
     ask_hub: Option<Duration>,
-    /// Why the hub did not let us in, as it was last time.
+    /// Why the last request to the hub failed.
     hub_failed: Option<HubJoinFailure>,
 }
 
-/// Who is asked to let us in.
+/// A device or hub that is asked to witness the join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Witness {
     Member(DeviceId),
@@ -105,7 +108,7 @@ impl Engine {
         }
         let deadline = Some(self.now.mono + patience);
         let to_dial = ticket.dialled().next().is_some() || !self.connected.is_empty();
-        // A robot's team is seldom about, and each of its commands would wait anew.
+        // A robot's teammates are rarely connected, and each of its commands would wait again.
         let is_robot = ticket.kind == TicketKind::Robot;
         let ask_hub = ticket.hubs().next().map(|_| match to_dial && !is_robot {
             true => self.now.mono + ASK_HUB_AFTER,
@@ -132,7 +135,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A device is there that may witness the joins under way.
+    /// A device connected that may witness the pending joins.
     pub(super) fn witness_came(&mut self, device: DeviceId) {
         for join in self.joins.values_mut() {
             join.waiting.push_back(device);
@@ -148,7 +151,8 @@ impl Engine {
         self.ask_witnesses();
     }
 
-    /// Asks the next device for every join of which nobody is being asked, or is for too long.
+    /// For every join without a pending question, or with one that takes too long, asks the next
+    /// device.
     fn ask_witnesses(&mut self) {
         let teams: Vec<_> = self.joins.keys().copied().collect();
         for team in teams {
@@ -225,7 +229,7 @@ impl Engine {
                 join.refused = Some(why);
                 join.unanswered.remove(&by);
             }
-            // Of two connections that were made at once one goes, and takes what was asked over it along.
+            // Of two simultaneous connections one is closed, and the requests on it are lost.
             Err(RequestFailed::TimedOut | RequestFailed::NotConnected)
                 if self.connected.contains_key(&device) =>
             {
@@ -236,7 +240,7 @@ impl Engine {
         self.finish_join(team, by);
     }
 
-    /// The hub's answer to a join: what leads to it, or as much as one answer holds.
+    /// The hub's answer to a join: the operations that lead to it, as many as fit in one answer.
     pub(super) fn on_hub_join(&mut self, team: TeamId, operations: Vec<Arc<Verified<Operation>>>) {
         let me = self.secret.id();
         let under_way = |join: &&mut PendingJoin| join.deadline.is_some();
@@ -304,7 +308,7 @@ impl Engine {
         }
     }
 
-    /// Enters the team if what this witness showed is all of it.
+    /// Enters the team if this witness has shown all of it.
     fn finish_join(&mut self, team: TeamId, by: Witness) {
         let me = self.secret.id();
         let Some(join) = self.joins.get_mut(&team) else {
@@ -313,7 +317,7 @@ impl Engine {
         if join.is_shown_whole(&by, &me)
             && let Some(shown) = join.shown.remove(&by)
         {
-            // It is decided: no deadline stops what is being written.
+            // The join is decided and being written, so the deadline no longer applies.
             join.deadline = None;
             join.ask_next = None;
             join.ask_hub = None;
@@ -346,7 +350,8 @@ impl Engine {
         }
     }
 
-    /// Whoever else the ticket leads to need not wait for those who are connected any longer.
+    /// Tells the daemon that no connected device lets us in, so it can try the ticket's other
+    /// addresses now.
     fn tell_not_let_in(&mut self, team: TeamId) {
         let nobody_is_left = self
             .joins
@@ -375,7 +380,8 @@ impl Engine {
         };
         membership.insert_all(operations);
         let mut entered = Team::new(membership, &self.secret);
-        // Until the next key is wrapped to this device itself, the invite's wraps are its own.
+        // Until the next key is wrapped to this device itself, it relies on the keys wrapped to the
+        // invite.
         entered
             .keys
             .extend(&entered.membership, &join.ticket.secret());
@@ -383,7 +389,7 @@ impl Engine {
         self.reply(by, Ok(Answer::Joined { team }));
     }
 
-    /// Gives up joins whose time is over, and asks on for the others.
+    /// Ends joins past their deadline, and continues the others.
     pub(super) fn press_joins(&mut self) {
         let now = self.now.mono;
         let over = self
@@ -403,7 +409,7 @@ impl Engine {
         self.ask_witnesses();
     }
 
-    /// A join that couldn't be written is over like any other that failed.
+    /// Fails a join that couldn't be written.
     pub(super) fn join_undone(&mut self, team: TeamId) {
         self.joins.remove(&team);
     }
@@ -442,7 +448,7 @@ impl PendingJoin {
         MembershipRequest::Join { team, request }
     }
 
-    /// Why nobody will let us in, where there is no use in waiting.
+    /// The final refusal, if further waiting is pointless.
     fn finally_refused(&self) -> Option<EngineError> {
         let by_member = self.refused.filter(|why| is_final(*why));
         if let Some(why) = by_member {
@@ -454,13 +460,17 @@ impl PendingJoin {
         }
     }
 
-    /// What to say when the time is over. Who wasn't reached has refused nothing.
+    /// The error to report at the deadline. A witness that was not reached has not refused.
     fn never_let_in(&self) -> EngineError {
-        // A stranger on the LAN, or a member that is busy, says nothing about the ticket.
+        // The refusal of a stranger or of a busy member says nothing about the ticket. A member shows a removed
+        // device the signed operation.
         let says_nothing = |why: &RefusedReason| {
             matches!(
                 why,
-                RefusedReason::UnknownTeam | RefusedReason::Busy | RefusedReason::CannotWitness
+                RefusedReason::NotListed
+                    | RefusedReason::UnknownTeam
+                    | RefusedReason::Busy
+                    | RefusedReason::CannotWitness
             )
         };
         if let Some(why) = self.refused.filter(|why| !says_nothing(why)) {
@@ -472,11 +482,19 @@ impl PendingJoin {
                 return EngineError::NotLetInByHub(why.clone());
             }
             Some(HubJoinFailure::NotReached(why)) => Some(why.clone()),
+            // It was asked and is silent.
+            None if self.unanswered.contains(&Witness::Hub) => {
+                let hub = self.ticket.hubs().next().unwrap_or_default();
+                Some(format!("the hub at {hub} does not answer"))
+            }
             None => None,
         };
         EngineError::NobodyWitnessed {
             seconds,
             hub,
+            stranger: self.refused.is_some_and(|why| {
+                matches!(why, RefusedReason::NotListed | RefusedReason::UnknownTeam)
+            }),
             may_be_in: !self.unanswered.is_empty(),
         }
     }
@@ -486,7 +504,7 @@ impl PendingJoin {
         shown.map_or(&[], |shown| shown.membership.heads())
     }
 
-    /// Whether a witness has shown us as a member of a team no older than the ticket.
+    /// Whether a witness has shown this device as a member, in a team no older than the ticket.
     fn is_shown_whole(&self, by: &Witness, me: &DeviceId) -> bool {
         self.shown.get(by).is_some_and(|shown| {
             let membership = &shown.membership;
@@ -496,14 +514,15 @@ impl PendingJoin {
         })
     }
 
-    /// Whether a witness has shown that this device was taken out of the team: it does not come back.
+    /// Whether a witness has shown that this device was removed from the team. A removed device never
+    /// comes back.
     fn is_shown_removed(&self, by: &Witness, me: &DeviceId) -> bool {
         let shown = self.shown.get(by);
         let record = shown.and_then(|shown| shown.membership.state().member(me));
         record.is_some_and(|record| record.removed.is_some())
     }
 
-    /// Takes in what a witness shows of the team; true where it was new.
+    /// Adds operations that a witness sent. True if some were new.
     fn show(&mut self, by: Witness, mut operations: Vec<Arc<Verified<Operation>>>) -> bool {
         if !self.shown.contains_key(&by) {
             let founding = operations
@@ -535,7 +554,7 @@ impl PendingJoin {
     }
 }
 
-/// Whether asking somebody else wouldn't help.
+/// Whether any other witness would refuse for the same reason.
 fn is_final(why: RefusedReason) -> bool {
     !matches!(
         why,

@@ -1,8 +1,8 @@
-//! The engine: policy without effects. What happened goes in, what to do comes out.
+//! The engine: policy without side effects. Events go in, actions come out.
 //!
-//! It reads no clock, no disk and no socket and draws no randomness; the daemon and the simulated
-//! network drive the same type. One rule runs through all of it: what this device decides takes
-//! effect once it is [`Input::Persisted`], never before.
+//! It reads no clock, disk, socket or random source. The daemon and the simulated network drive the
+//! same type. One rule holds everywhere: a decision of this device takes effect only once it is
+//! [`Input::Persisted`].
 
 mod addresses;
 mod admin;
@@ -67,9 +67,9 @@ use crate::{
     signed::Verified,
 };
 
-/// How often a device says that it was there.
+/// How often a device signs a liveness statement.
 const LIVENESS_EVERY: Duration = Duration::from_secs(3600);
-/// How soon after the start it says so first.
+/// When it signs the first one after the start.
 const FIRST_LIVENESS_AFTER: Duration = Duration::from_secs(20);
 
 /// The policy of one home.
@@ -79,11 +79,12 @@ pub struct Engine {
     entropy: Entropy,
     teams: BTreeMap<TeamId, TeamState>,
     connected: BTreeMap<DeviceId, Connection>,
-    /// When members' connections ended, in Unix milliseconds, for those that are not connected again.
+    /// When each member's last connection ended, in Unix milliseconds. Connected members are left
+    /// out.
     left_ms: BTreeMap<DeviceId, u64>,
-    /// Where this device can be reached.
+    /// The addresses of this device.
     listening: Vec<String>,
-    /// Requests to peers that wait for their answer.
+    /// Open requests to peers.
     asked: BTreeMap<RequestId, Asked>,
     requests_minted: u64,
     joins: BTreeMap<TeamId, PendingJoin>,
@@ -91,33 +92,33 @@ pub struct Engine {
     wants: Wants,
     writes: Writes,
     outputs: VecDeque<Output>,
-    /// What the log kept, until [`Engine::start`].
-    restored: BTreeMap<TeamId, Kept>,
+    /// The teams restored from the log, until [`Engine::start`].
+    restored: BTreeMap<TeamId, RestoredTeam>,
 }
 
-/// A team and what is going on in it.
+/// A team and its pending work.
 struct TeamState {
     team: Team,
-    /// Members as the gate knows them.
+    /// The members that the gate was last given.
     gated: BTreeSet<DeviceId>,
-    /// What waits for the decision in hand to be written.
+    /// Decisions that wait while an earlier one is being written.
     queued: VecDeque<Queued>,
     is_writing: bool,
-    /// Feeds whose missing entries are being asked for.
+    /// Feeds with an open request for missing entries.
     filling: BTreeSet<DeviceId>,
     hub_feeds: HubFeeds,
     next_liveness: Duration,
     rotation_at: Option<Duration>,
-    /// When this device says where it can be reached.
+    /// When to gossip this device's address record.
     addresses_at: Option<Duration>,
-    /// Nobody was there when it said so last.
+    /// No member was connected when the last address record was sent.
     addresses_unheard: bool,
-    /// The newest entry of this device's own feed that people know of.
+    /// The newest entry of this device's own feed that users were told of.
     own_seq: u64,
 }
 
 #[derive(Default)]
-struct Kept {
+struct RestoredTeam {
     operations: Vec<Arc<Verified<Operation>>>,
     heads: Vec<Verified<Head>>,
     entries: Vec<Arc<Entry>>,
@@ -126,7 +127,7 @@ struct Kept {
 }
 
 impl Engine {
-    /// An engine that knows nothing yet. `seed` must be fresh random bytes, new at every start.
+    /// An empty engine. `seed` must be fresh random bytes, new at every start.
     pub fn new(secret: DeviceSecret, seed: [u8; 32], now: Now) -> Self {
         Self {
             secret,
@@ -147,7 +148,7 @@ impl Engine {
         }
     }
 
-    /// Takes back one record of the log. After the last one comes [`Engine::start`].
+    /// Restores one record of the log. [`Engine::start`] follows the last one.
     pub fn restore(&mut self, record: Restored) {
         let (Restored::Operation(team, _)
         | Restored::Entry(team, _)
@@ -165,7 +166,8 @@ impl Engine {
         }
     }
 
-    /// Makes teams of what was restored. Required before the first input, with or without records.
+    /// Builds the teams from the restored records. Call it before the first input, even without
+    /// records.
     pub fn start(&mut self, now: Now) {
         self.now = now;
         for (id, kept) in std::mem::take(&mut self.restored) {
@@ -192,7 +194,7 @@ impl Engine {
         }
     }
 
-    /// Takes in something that happened. What it leads to is had from [`Engine::poll_output`].
+    /// Handles an input. [`Engine::poll_output`] then returns the resulting actions.
     pub fn handle(&mut self, input: Input, now: Now) {
         self.now = now;
         match input {
@@ -230,12 +232,12 @@ impl Engine {
         self.flush();
     }
 
-    /// The next thing to do.
+    /// The next action for the daemon.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When the engine wants an [`Input::Tick`], if nothing happens before: on the monotonic clock.
+    /// When the engine needs an [`Input::Tick`] at the latest, on the monotonic clock.
     pub fn poll_timeout(&self) -> Option<Duration> {
         let teams = self.teams.values().flat_map(|state| {
             [
@@ -271,7 +273,7 @@ impl Engine {
         }
     }
 
-    /// Puts out what the input changed: writes first, then what follows from them.
+    /// Emits the effects of the last input: writes first, then what depends on them.
     fn flush(&mut self) {
         let ids: Vec<_> = self.teams.keys().copied().collect();
         for id in ids {
@@ -294,7 +296,7 @@ impl Engine {
         self.run_transfers();
     }
 
-    /// Takes in a team, at start or by founding or joining it.
+    /// Adds a team: at start, when founding it or when joining it.
     fn enter(&mut self, id: TeamId, team: Team) {
         let state = TeamState {
             team,
@@ -315,7 +317,7 @@ impl Engine {
         self.update_gate(id);
     }
 
-    /// Tells the gate who is a member and what is shared.
+    /// Updates the gate's members and shared blobs.
     fn update_gate(&mut self, id: TeamId) {
         let Some(state) = self.teams.get_mut(&id) else {
             return;
@@ -337,7 +339,7 @@ impl Engine {
         }
     }
 
-    /// What follows when operations have come in: the gate, connections, a rotation that is due.
+    /// Applies new operations: updates the gate and connections, and plans a rotation that is due.
     fn membership_moved(&mut self, id: TeamId) {
         let Some(state) = self.teams.get_mut(&id) else {
             return;
@@ -368,7 +370,7 @@ impl Engine {
         self.plan_rotation(id);
     }
 
-    /// Writes what this device decided. It takes effect in [`Engine::done`].
+    /// Writes a decision of this device. It takes effect in [`Engine::done`].
     fn commit(&mut self, write: OwnWrite, records: Vec<Record>) {
         if let Some(state) = self.teams.get_mut(&write.team()) {
             state.is_writing = true;
@@ -427,7 +429,7 @@ impl Engine {
         }
     }
 
-    /// Heads have moved on since the write that failed: the newest are written, not those.
+    /// Retries failed writes. Heads may have advanced since then: writes the newest ones.
     fn retry_writes(&mut self) {
         let Some(mut changes) = self.writes.due(self.now.mono) else {
             return;

@@ -1,8 +1,8 @@
-//! What comes out of the engine: effects for the daemon to carry out, in the order given.
+//! The engine's outputs: effects that the daemon carries out in the order given.
 //!
-//! An effect that waits for another is not put out before it: what depends on [`Output::Persist`]
-//! follows its [`super::Input::Persisted`], so a daemon that does as it is told cannot announce what
-//! a crash would forget.
+//! An effect that depends on an [`Output::Persist`] is emitted only after its
+//! [`super::Input::Persisted`]. So a daemon that follows the order never announces something that a
+//! crash would lose.
 
 use std::{ops::Range, sync::Arc};
 
@@ -22,33 +22,34 @@ use crate::{
     wire::Protocol,
 };
 
-/// Something to be done.
+/// An action for the daemon.
 #[derive(Debug)]
 pub enum Output {
-    /// Write these in one transaction, then report it. Of two, the first is to be written first.
+    /// Write these records in one transaction, then report the result. Several writes must be done
+    /// in order.
     Persist {
         id: PersistId,
         records: Vec<Record>,
     },
-    /// Gossip to the team. That nobody is there is no error.
+    /// Gossip to the team. It is no error if no member is connected.
     Gossip {
         team: TeamId,
         bytes: Vec<u8>,
     },
-    /// The judgement on a gossip message: whether it is passed on, and whether its sender errs.
+    /// The verdict on a gossip message: whether to forward it, and whether its sender misbehaves.
     Validate {
         id: GossipId,
         verdict: Verdict,
     },
-    /// Ask a peer; the answer comes as [`super::Input::Response`], whatever happens.
+    /// Send a request to a peer. [`super::Input::Response`] must follow in every case.
     Request {
         id: RequestId,
         device: DeviceId,
         protocol: Protocol,
         bytes: Vec<u8>,
     },
-    /// Ask a hub to let this device into a team, at the first of these URLs that answers. What comes of it
-    /// is [`super::Input::Hub`]: operations, or that it failed.
+    /// Ask a hub to let this device into a team: the first of these URLs that answers. The result is an
+    /// [`super::Input::Hub`]: operations or the failure.
     JoinAtHub {
         team: TeamId,
         urls: Vec<String>,
@@ -62,14 +63,14 @@ pub enum Output {
     /// Fetch `range` of a blob of `total_len` bytes into the store.
     Fetch {
         fetch: FetchId,
-        /// Whose bucket it is, where that is the provider.
+        /// The team whose bucket it is, if the provider is a bucket.
         team: TeamId,
         provider: Provider,
         blob: BlobId,
         range: Range<u64>,
         total_len: u64,
     },
-    /// Its result is of no interest any more; nothing is reported back.
+    /// Cancel a fetch. Report nothing back.
     CancelFetch {
         fetch: FetchId,
     },
@@ -78,7 +79,7 @@ pub enum Output {
         device: DeviceId,
         why: Farewell,
     },
-    /// Who is a member, or what may be served, has changed: apply it to the [`super::Gate`].
+    /// Members or shared blobs have changed: apply this to the [`super::Gate`].
     GateChanged(GateChange),
     Reply {
         command: CommandId,
@@ -90,14 +91,16 @@ pub enum Output {
 /// What a newcomer asks of a hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubJoin {
-    /// Please witness: the join request in its envelope, signed by the invite's key.
+    /// Witness this join: the request in its envelope, signed by the invite's key.
     Witness(Vec<u8>),
-    /// Operations that `known` and what these saw lack: it is a member already, as a robot is.
+    /// Send operations beyond `known` and their ancestors. A robot asks so, since it is a member
+    /// already.
     Fetch { known: Vec<OpId> },
 }
 
-/// What lasts. The same comes back, through [`Record::open`] and [`super::Engine::restore`], at the
-/// next start; the order doesn't matter, but operations of a team restore fastest parents first.
+/// A record of the log. It comes back at the next start through [`Record::open`] and
+/// [`super::Engine::restore`], in any order. Operations of a team restore fastest with parents
+/// first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A membership operation; kept for ever.
@@ -114,15 +117,15 @@ pub enum Record {
         hash: EntryHash,
         bytes: Arc<[u8]>,
     },
-    /// The newest head seen of a device: the floor below which it is never shown. Replaces the one
-    /// before it.
+    /// The newest head seen of a device. The device is never shown with an older one. Replaces the
+    /// last.
     Head {
         team: TeamId,
         device: DeviceId,
         bytes: Arc<[u8]>,
     },
-    /// A signed head that the one of [`Record::Head`] does not extend: the proof of a fork. There is
-    /// at most one for a device.
+    /// A signed head that the one in [`Record::Head`] does not extend: the proof of a fork. At most
+    /// one per device.
     Fork {
         team: TeamId,
         device: DeviceId,
@@ -133,8 +136,8 @@ pub enum Record {
         team: TeamId,
         version: Box<PrivateVersion>,
     },
-    /// What the key of the invite that this device joined by is made from. Whom no member witnessed has the
-    /// team key by the invite's wraps alone, until the next one is wrapped to the device itself.
+    /// The seed of the invite key by which this device joined. If a hub witnessed the join, only the
+    /// invite's wraps hold the team key until the next one is wrapped to the device itself.
     InviteKey { team: TeamId, seed: SecretKey },
     /// Delete the private version of this id. Never restored.
     PrivateGone { team: TeamId, version: VersionId },
@@ -144,7 +147,7 @@ pub enum Record {
 pub enum Verdict {
     /// Valid and new: pass it on.
     Accept,
-    /// Valid but known, or not to be judged yet: don't pass it on.
+    /// Valid but already known, or not decidable yet: don't forward it.
     Ignore,
     /// No honest member sends this.
     Reject,
@@ -153,7 +156,7 @@ pub enum Verdict {
 /// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Farewell {
-    /// It belongs to none of our teams and had its one exchange.
+    /// It is in none of our teams and has used its one exchange.
     Stranger,
     /// It was removed from the last team that we shared.
     Removed,
@@ -161,7 +164,7 @@ pub enum Farewell {
     Misbehaves,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug, Clone)]
 pub enum Answer {
     TeamCreated {
@@ -176,27 +179,27 @@ pub enum Answer {
     },
     /// Removed, changed, tagged, dropped, forgotten: nothing more to say.
     Done,
-    /// `already` where it had been shared before and nothing was announced.
+    /// `already`: it had been shared before, so nothing was announced.
     Published {
         number: u64,
         version: VersionId,
         already: bool,
     },
-    /// So many connected members have told all that they know.
+    /// The number of connected members that have sent all that they know.
     Refreshed {
         members: usize,
     },
-    /// The number among the private ones: `+number`.
+    /// The private version's number: `+number`.
     Saved {
         number: u64,
         version: VersionId,
     },
 }
 
-/// Something that people may want to hear of.
+/// News for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A version by a teammate; it is on the disk.
+    /// A teammate shared a version; it is on disk.
     VersionHeard {
         team: TeamId,
         pod: PodName,
@@ -204,23 +207,23 @@ pub enum Event {
         version: VersionId,
         author: DeviceId,
     },
-    /// A version by this device; it is on the disk and on its way.
+    /// This device shared a version; it is on disk and being announced.
     VersionShared {
         team: TeamId,
         pod: PodName,
         number: u64,
         version: VersionId,
     },
-    /// A shared version is gone, for a device dropped it; it is on the disk.
+    /// A device dropped a shared version; the drop is on disk.
     VersionDropped {
         team: TeamId,
         pod: PodName,
         version: VersionId,
-        /// What it was called.
+        /// Its reference before the drop.
         reference: String,
         by: DeviceId,
     },
-    /// A device moved a tag, or took it away; it is on the disk.
+    /// A device moved or removed a tag; the change is on disk.
     TagMoved {
         team: TeamId,
         pod: PodName,
@@ -238,39 +241,39 @@ pub enum Event {
         team: TeamId,
         device: DeviceId,
     },
-    /// This device was removed: the team takes nothing from it any more.
+    /// This device was removed. The team accepts nothing from it any more.
     Expelled {
         team: TeamId,
     },
     KeyRotated {
         team: TeamId,
     },
-    /// A device signed two feeds. It counts for nothing until an admin picks a branch.
+    /// A device signed two feeds. None of its entries counts until an admin picks a branch.
     ForkProof {
         team: TeamId,
         device: DeviceId,
         seq: u64,
     },
-    /// Others hold entries of this device that are not in its own log: the home was copied, or
-    /// restored from an older state. It publishes no more; a new device must be made.
+    /// Others hold entries of this device that its own log lacks: the home was copied, or restored
+    /// from an older state. It can't publish any more; make a new device.
     DeviceMustBeMinted {
         team: TeamId,
     },
-    /// A restored home got back what it had published.
+    /// A restored home has recovered the entries that it had published.
     OwnFeedAdopted {
         team: TeamId,
         seq: u64,
     },
-    /// What is known of the team is all that some connected member knows; told after every exchange
-    /// that ends so.
+    /// This device knows all that some connected member knows of the team. Emitted after every
+    /// exchange that ends so.
     CaughtUp {
         team: TeamId,
     },
-    /// Everybody who is connected was asked to let this device in, and nobody does so far.
+    /// Every connected device was asked to let this device in, and none has so far.
     NotLetIn {
         team: TeamId,
     },
-    /// A member's device says where it can be reached.
+    /// A member's device sent its addresses.
     AddressesHeard {
         device: DeviceId,
         addresses: Vec<String>,
@@ -285,23 +288,23 @@ pub enum Event {
         of: u64,
         providers: usize,
     },
-    /// Nobody connected has what is missing; the transfer waits a while.
+    /// No connected device has what is missing. The transfer waits for a while.
     TransferStarved {
         transfer: TransferId,
         missing: u64,
     },
-    /// All is in the store. Who sent how much, most first.
+    /// Everything is in the store. Bytes by provider, most first.
     TransferDone {
         transfer: TransferId,
         from: Vec<(Provider, u64)>,
     },
-    /// It ended before all was there; what came stays, and `from` says whose it is.
+    /// It ended early. What arrived stays; `from` lists bytes by provider.
     TransferFailed {
         transfer: TransferId,
         why: EngineError,
         from: Vec<(Provider, u64)>,
     },
-    /// A device sent bytes that are not what they should be, or an object of the bucket isn't.
+    /// A device sent bytes that fail their hash, or an object in the bucket is damaged.
     LiarFound {
         provider: Provider,
         blob: BlobId,

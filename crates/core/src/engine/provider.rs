@@ -1,8 +1,8 @@
-//! Who hands over ranges of blobs.
+//! The providers of blob ranges.
 
 use crate::id::DeviceId;
 
-/// Whoever can hand over a range of a blob.
+/// A source of blob ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {
     Peer(DeviceId),
@@ -11,7 +11,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// The device; none of the bucket.
+    /// The device. None for the bucket.
     pub fn peer(self) -> Option<DeviceId> {
         match self {
             Self::Peer(device) => Some(device),
@@ -20,7 +20,7 @@ impl Provider {
     }
 }
 
-/// Who may be asked.
+/// Which providers a transfer may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Sources {
     /// Peers, and the bucket for what no peer has or sends.

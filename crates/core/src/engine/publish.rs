@@ -1,7 +1,7 @@
-//! What this device says in its own feed: publications, tags, drops; and private versions.
+//! This device's own feed: publications, tags, drops; and its private versions.
 //!
-//! An entry is made, signed and written; only then does it have a number that anybody hears of.
-//! Until then nothing of it is in memory either, so a failed write leaves no trace.
+//! An entry is made, signed and written. Until the write succeeds it is not in memory and nobody
+//! learns its number, so a failed write leaves no trace.
 
 use std::sync::Arc;
 
@@ -212,7 +212,7 @@ impl Engine {
         Ok(Decision::Write(Box::new(write), vec![record]))
     }
 
-    /// What the log held of this device's own feed is no news.
+    /// Marks the entries of this device's own feed in the log as known to users.
     pub(super) fn own_feed_is_known(&mut self, team: TeamId) {
         let Some(state) = self.teams.get_mut(&team) else {
             return;
@@ -221,7 +221,7 @@ impl Engine {
         state.own_seq = head.map_or(0, |head| head.value().seq);
     }
 
-    /// Tells once a restored home has got back what it had published.
+    /// Emits an event once a restored home has recovered its published entries.
     pub(super) fn own_feed_filled(&mut self, team: TeamId) {
         let Some(state) = self.teams.get_mut(&team) else {
             return;
@@ -243,7 +243,7 @@ impl Engine {
         }
     }
 
-    /// Whether this device may add to its feed, and knows where that ends.
+    /// Checks that this device may add to its feed and knows its newest entry.
     fn check_own_feed(&self, team: TeamId, what: &'static str) -> Result<(), EngineError> {
         let state = self
             .teams
@@ -344,7 +344,7 @@ impl Engine {
     }
 }
 
-/// What this device's feed is about to say.
+/// An entry to be added to this device's feed.
 struct NewEntry {
     kind: Kind,
     body: Body,
@@ -355,7 +355,7 @@ struct NewEntry {
 }
 
 impl NewEntry {
-    /// An entry that comes without bytes.
+    /// An entry without blobs.
     fn about_versions(kind: Kind, body: Body, epoch: EpochId) -> Self {
         Self {
             kind,

@@ -1,6 +1,6 @@
-//! Opening what the log kept: the same checks as for what peers send, at the edge and on any thread.
+//! Opens records of the log, with the same checks as for peers' data, on any thread.
 //!
-//! The log is ours, but a disk can lie too; a record that doesn't open is reported, not believed.
+//! A disk may return wrong bytes: a record that doesn't open is reported, not used.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub enum Restored {
 }
 
 impl Record {
-    /// Opens a record of the log; none where it says that something is gone.
+    /// Opens a record of the log. None if the record is a deletion.
     pub fn open(self) -> Result<Option<Restored>, Rejected> {
         Ok(Some(match self {
             Self::Operation { team, bytes, .. } => {

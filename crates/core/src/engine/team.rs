@@ -1,8 +1,8 @@
-//! What this home knows of one team: membership, keys, feeds, and the catalog made of them.
+//! One team as this home knows it: membership, keys, feeds, and the catalog made of them.
 //!
-//! Only what counts is in the catalog, and what counts can change with every operation, head or
-//! entry: whatever comes in passes through here, and what it changed is noted as records to write
-//! and events to tell.
+//! The catalog holds only entries that count, and every operation, head or entry can change which
+//! do. So all incoming data passes through here. Each change is noted as records to write and
+//! events to emit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,11 +27,11 @@ use crate::{
     wire::{AddressRecord, Liveness},
 };
 
-/// What came of taking something in.
+/// The effects of adding data: records to write and events to emit.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) records: Vec<Record>,
-    /// To be told once the records are written.
+    /// To be emitted once the records are written.
     pub(super) events: Vec<Event>,
 }
 
@@ -46,11 +46,11 @@ pub(super) struct Team {
     pub(super) addresses: BTreeMap<DeviceId, Verified<AddressRecord>>,
     feeds: BTreeMap<DeviceId, Feed>,
     digests: Digests,
-    /// The roster as it was last looked at.
+    /// Each device's standing at the last look at the roster.
     standings: BTreeMap<DeviceId, Standing>,
-    /// Heads as they were last written.
+    /// Each device's heads as last written to the log.
     written: BTreeMap<DeviceId, Written>,
-    /// Entries that people were told of, however often they are counted anew.
+    /// Entries that users were already told of, so that a recount tells nothing twice.
     reported: BTreeSet<EntryHash>,
     changes: Changes,
 }
@@ -90,7 +90,7 @@ impl Team {
         team
     }
 
-    /// Puts back what the log kept. Nothing is noted as new.
+    /// Restores heads and entries from the log. Nothing is noted as new.
     pub(super) fn restore(&mut self, heads: Vec<Verified<Head>>, entries: Vec<Arc<Entry>>) {
         for head in heads {
             self.feed_mut(head.signer()).add_head(head);
@@ -125,7 +125,7 @@ impl Team {
         self.feeds.values()
     }
 
-    /// Takes in operations; true where some were new. Missing parents are told in `missing`.
+    /// Adds operations. True if some were new. Missing parents are added to `missing`.
     pub(super) fn add_operations(
         &mut self,
         operations: &[Arc<Verified<Operation>>],
@@ -139,7 +139,7 @@ impl Team {
             }
         }
         missing.retain(|id| !self.membership.contains(id));
-        // Those that had waited for these are new with them.
+        // Operations that waited for these are new as well.
         let new = self.membership.ops_since(&before);
         let are_new = !new.is_empty();
         for bytes in new {
@@ -156,7 +156,7 @@ impl Team {
         are_new
     }
 
-    /// Takes in a head. Heads of devices that never were members are not kept.
+    /// Adds a head. Heads of devices that never were members are not kept.
     pub(super) fn add_head(&mut self, head: Verified<Head>) -> Added {
         let device = head.signer();
         if head.team() != self.id || self.membership.state().member(&device).is_none() {
@@ -167,7 +167,7 @@ impl Team {
         added
     }
 
-    /// Takes in an entry, if a head leads to it.
+    /// Adds an entry, if a known head leads to it.
     pub(super) fn add_entry(&mut self, entry: Arc<Entry>) -> Added {
         let device = entry.header().device;
         if entry.header().team != self.id {
@@ -192,8 +192,8 @@ impl Team {
         added
     }
 
-    /// Takes in what this device wrote itself: it is on the disk already. False where its feed was
-    /// continued elsewhere in the meantime.
+    /// Adds this device's own entry, which is on disk already. False if its feed was continued
+    /// elsewhere meanwhile.
     pub(super) fn add_own(&mut self, head: Verified<Head>, entry: Arc<Entry>) -> bool {
         let noted = self.changes.records.len();
         let added = self.add_head(head);
@@ -202,7 +202,7 @@ impl Team {
         fits
     }
 
-    /// Takes in an operation that this device made and wrote.
+    /// Adds an operation that this device made and wrote.
     pub(super) fn add_own_operation(
         &mut self,
         operation: Arc<Verified<Operation>>,
@@ -210,7 +210,7 @@ impl Team {
     ) {
         let own = OpId::of(operation.bytes());
         self.add_operations(&[operation], &mut BTreeSet::new(), secret);
-        // Others may have waited for it, and they aren't written yet.
+        // Operations that waited for it are not written yet.
         self.changes
             .records
             .retain(|record| !matches!(record, Record::Operation { id, .. } if *id == own));
@@ -255,8 +255,8 @@ impl Team {
         self.recount(device);
     }
 
-    /// Notes heads that are newer than what was written: the floors below which nobody can show us
-    /// a device's feed.
+    /// Notes heads newer than those written. They are floors: nobody can show us an older feed of
+    /// the device.
     fn note_heads(&mut self, device: &DeviceId) {
         let Some(feed) = self.feeds.get(device) else {
             return;
@@ -291,7 +291,7 @@ impl Team {
         }
     }
 
-    /// Brings the catalog in line with what counts of a feed.
+    /// Updates the catalog to the entries of a feed that count now.
     fn recount(&mut self, device: &DeviceId) {
         let Some(feed) = self.feeds.get(device) else {
             return;
@@ -313,7 +313,7 @@ impl Team {
         }
     }
 
-    /// The entries of a feed that count, as the roster stands.
+    /// The entries of a feed that count by the current roster.
     fn counting(&self, feed: &Feed) -> Vec<Arc<Entry>> {
         let device = feed.device();
         let Some(standing) = self.standings.get(&device) else {
@@ -331,10 +331,10 @@ impl Team {
         entries.into_iter().filter(counts).cloned().collect()
     }
 
-    /// The role that a device had at these membership heads: what is asked of somebody who is only a
-    /// reader now, and whose earlier versions stay.
+    /// The role of a device at these membership heads. Decides on versions that a device shared
+    /// before it became a reader.
     fn role_at(&self, device: &DeviceId, heads: &[OpId]) -> Option<Role> {
-        // The least that only an admin may: the refusal says which role there was.
+        // Probe with a change that only an admin may make: the refusal names the device's role.
         let kind = Kind::Settings(Settings {
             changes: BTreeMap::new(),
         });
@@ -375,7 +375,7 @@ impl Team {
             .extend(news.filter(|news| self.has_happened(news)));
     }
 
-    /// What an entry says that wasn't counted before; the catalog doesn't know it yet.
+    /// The event for an entry that newly counts. The catalog doesn't hold it yet.
     fn news(&self, by: DeviceId, body: &Body) -> Option<Event> {
         let team = self.id;
         Some(match body {
@@ -418,7 +418,7 @@ impl Team {
         })
     }
 
-    /// Not everybody may drop everything.
+    /// Whether the event took effect: a drop by a device without the right to it has not.
     fn has_happened(&self, news: &Event) -> bool {
         match news {
             Event::VersionDropped { pod, version, .. } => {
@@ -428,7 +428,7 @@ impl Team {
         }
     }
 
-    /// Looks at what operations changed: keys, roles, removals, and what follows for the feeds.
+    /// Handles changes of keys, roles and members, and their effects on the feeds.
     pub(super) fn membership_changed(&mut self, secret: &DeviceSecret) {
         let known = self.keys.epochs().count();
         self.keys.extend(&self.membership, secret);
@@ -473,7 +473,7 @@ impl Team {
         }
     }
 
-    /// Has everything of a device counted anew: names and rights of its entries have changed.
+    /// Recounts all entries of a device, since its name or rights have changed.
     fn restate(&mut self, device: &DeviceId) {
         if self.feeds.contains_key(device) {
             let feed = self.feed_mut(*device);
@@ -511,7 +511,7 @@ impl Team {
         }
     }
 
-    /// Heads that are compared with others': the newest of each feed, and both of a forked one.
+    /// The heads to compare with peers: the newest of each feed, and both of a forked one.
     pub(super) fn heads(&self) -> impl Iterator<Item = &Verified<Head>> + Clone {
         self.feeds.values().flat_map(|feed| {
             let fork = feed.fork().and_then(|fork| fork.other.as_ref());

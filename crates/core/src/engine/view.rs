@@ -1,4 +1,4 @@
-//! Looking at what the engine knows, without changing it: what lists, status and sealing need.
+//! Read-only views of the engine for lists, status and sealing.
 
 use super::Engine;
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     seal::SecretKey,
 };
 
-/// What is known of a device's feed.
+/// The state of a device's feed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedStatus {
     pub device: DeviceId,
@@ -17,12 +17,12 @@ pub struct FeedStatus {
     pub seq: u64,
     /// Whether every entry up to that is here.
     pub complete: bool,
-    /// The number of which two entries are proved: nothing of the feed counts until an admin removes
-    /// the device, which picks a branch.
+    /// The number with two proved entries. Nothing of the feed counts until an admin removes the
+    /// device, which picks a branch.
     pub forked_at: Option<u64>,
 }
 
-/// When a device was last heard: as it said itself, not as anybody relayed it.
+/// When a device was last online, by its own signed statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceHeard {
     pub device: DeviceId,
@@ -52,7 +52,7 @@ impl Engine {
         self.teams.get(team).map(|state| &state.team.catalog)
     }
 
-    /// The epoch and the key that a new manifest is sealed under; none while this device lacks it.
+    /// The epoch and key to seal a new manifest with. None while this device lacks the key.
     pub fn current_key(&self, team: &TeamId) -> Option<(EpochId, &SecretKey)> {
         let epoch = self.roster(team)?.current_epoch();
         self.key(team, &epoch).map(|key| (epoch, key))
@@ -76,8 +76,8 @@ impl Engine {
         connected.copied().collect()
     }
 
-    /// Since when a member is offline, in Unix milliseconds: since its connection ended, or else since it was last
-    /// heard. None where neither is known.
+    /// Since when a member is offline, in Unix milliseconds: when its connection ended, or else its last liveness
+    /// statement. None if neither is known.
     pub fn offline_since(&self, team: &TeamId, device: &DeviceId) -> Option<u64> {
         let heard = || {
             let liveness = self.teams.get(team)?.team.liveness.get(device)?;

@@ -1,8 +1,8 @@
-//! Who has what: ours told to others, theirs to our transfers.
+//! Holdings: tells peers what this store has, and tells transfers what peers have.
 //!
-//! Whoever pulls asks every connected member once and is then told of what is new, so two who pull
-//! the same version feed each other. Blobs are spoken of only to members of a team that they are
-//! shared with.
+//! A pulling device asks every connected member once and then gets updates, so two devices that
+//! pull the same version feed each other. Blobs are mentioned only to members of a team that shares
+//! them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,33 +26,37 @@ use crate::{
     wire::{Have, HaveRequest, HaveResponse, MAX_HAVE_BLOBS, Protocol, Refusal},
 };
 
-/// The most blobs of which one device is told news.
+/// The most blobs for which one device gets updates.
 const MAX_INTEREST: usize = 4 * MAX_HAVE_BLOBS;
-/// News are gathered this long before they are told.
+/// How long updates are collected before they are sent.
 const NEWS_AFTER: Duration = Duration::from_millis(500);
-/// How long after a question that failed a device is asked again what it has.
+/// How long after a failed question a device is asked again what it has.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// How often progress is told to people.
+/// How often users see progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// How long a device that sent wrong bytes is not asked for any.
+/// How long a device that sent wrong bytes is not used.
 const LIAR_FOR: Duration = Duration::from_secs(3600);
+/// How long a blob counts as gone that the bucket refused. It may be there again.
+const BUCKET_LACKS_FOR: Duration = Duration::from_secs(60);
 /// The most blobs of a team's bucket that are known of: 32 TiB of packs.
 const MAX_BUCKET_BLOBS: usize = 1 << 20;
 /// The most transfers at once.
 const MAX_TRANSFERS: usize = 16;
 
-/// Transfers, and everybody's holdings as far as they matter.
+/// Transfers, and the holdings that matter to them.
 #[derive(Default)]
 pub(super) struct Wants {
     transfers: BTreeMap<TransferId, Running>,
     slots: Slots,
-    /// What our own store has.
+    /// The holdings of our own store.
     held: BTreeMap<BlobId, (u64, Units)>,
     /// What each team's bucket has.
     in_bucket: BTreeMap<TeamId, BTreeSet<BlobId>>,
-    /// Blobs of which a device wants to be told when we have more.
+    /// Blobs that should be in a team's bucket and were not, and when they may be asked for again.
+    not_in_bucket: BTreeMap<(TeamId, BlobId), Duration>,
+    /// Blobs for which a device wants updates.
     interest: BTreeMap<(DeviceId, TeamId), BTreeSet<BlobId>>,
-    /// Blobs of which we have more since the last news.
+    /// Blobs of which we have more since the last update.
     news: BTreeSet<BlobId>,
     news_at: Option<Duration>,
     /// Devices that didn't answer what they have, and when they are asked again.
@@ -104,6 +108,7 @@ impl Engine {
         for liar in self.wants.liars.keys() {
             transfer.ban(*liar);
         }
+        self.doubt_no_longer(team);
         if let Some(in_bucket) = self.wants.in_bucket.get(&team) {
             offer_bucket(&mut transfer, in_bucket);
         }
@@ -168,7 +173,19 @@ impl Engine {
             && why == FetchFailed::Refused
         {
             self.on_bucket_lacks(team, &[blob]);
+            let again = self.now.mono + BUCKET_LACKS_FOR;
+            self.wants.not_in_bucket.insert((team, blob), again);
         }
+    }
+
+    /// Counts blobs as in the bucket again that it lacked a while ago.
+    fn doubt_no_longer(&mut self, team: TeamId) {
+        let (now, wants) = (self.now.mono, &mut self.wants);
+        let due = wants
+            .not_in_bucket
+            .extract_if(.., |(of, _), until| *of == team && *until <= now);
+        let due = due.map(|((_, blob), _)| blob);
+        wants.in_bucket.entry(team).or_default().extend(due);
     }
 
     pub(super) fn on_bucket_has(&mut self, team: TeamId, blobs: Vec<BlobId>) {
@@ -190,6 +207,9 @@ impl Engine {
             for blob in blobs {
                 in_bucket.remove(blob);
             }
+        }
+        for blob in blobs {
+            wants.not_in_bucket.remove(&(team, *blob));
         }
         for transfer in of_team(&mut wants.transfers, team) {
             for blob in blobs {
@@ -240,7 +260,7 @@ impl Engine {
         }
     }
 
-    /// A member didn't say what it has: without that nothing is fetched from it.
+    /// A member didn't say what it has: nothing is fetched from it until it does.
     pub(super) fn on_no_haves(&mut self, team: TeamId, device: DeviceId) {
         let again = self.now.mono + ASK_AGAIN_AFTER;
         self.wants.unanswered.insert((device, team), again);
@@ -254,7 +274,7 @@ impl Engine {
         }
     }
 
-    /// What a member says that it has.
+    /// Handles a member's list of what it has.
     pub(super) fn on_haves(
         &mut self,
         team: TeamId,
@@ -301,7 +321,7 @@ impl Engine {
                 HaveResponse::Noted
             }
             HaveRequest::Enough { .. } => {
-                // One of a robot's runners has enough; the others may not.
+                // One runner of the robot is done; others may not be.
                 if !self.is_robot(team, &device) {
                     self.wants.interest.remove(&(device, team));
                 }
@@ -321,7 +341,7 @@ impl Engine {
         }
     }
 
-    /// A device is no member of this team any more.
+    /// Handles a device that left this team.
     pub(super) fn provider_left(&mut self, team: TeamId, device: &DeviceId) {
         let wants = &mut self.wants;
         wants.interest.remove(&(*device, team));
@@ -330,7 +350,7 @@ impl Engine {
         }
     }
 
-    /// Lets every transfer look at the time, and carries out what they say.
+    /// Polls every transfer and carries out its actions.
     pub(super) fn run_transfers(&mut self) {
         self.tell_news();
         self.ask_haves_again();
@@ -513,13 +533,13 @@ impl Engine {
         }
     }
 
-    /// What we have of a blob, as far as it is this team's business.
+    /// What we have of a blob, if the blob is shared with this team.
     fn have_for(&self, team: TeamId, blob: &BlobId) -> Have {
         let shared = self
             .teams
             .get(&team)
             .is_some_and(|state| state.team.catalog.is_shared(blob));
-        // What one runner has, the next one under the same key may not.
+        // A robot offers nothing: the next runner with the same key may not have it.
         if shared && !self.is_robot(team, &self.secret.id()) {
             self.wants.have(blob)
         } else {
@@ -536,7 +556,7 @@ fn of_team(
     transfers.filter(move |transfer| transfer.team == team)
 }
 
-/// Tells a transfer what of its blobs the bucket has.
+/// Tells a transfer which of its blobs the bucket has.
 fn offer_bucket(transfer: &mut Transfer, in_bucket: &BTreeSet<BlobId>) {
     let wanted = transfer.wanted();
     let there: Vec<_> = wanted

@@ -1,8 +1,8 @@
-//! What is being written, and what waits for it.
+//! Writes in progress, and the actions that wait for them.
 //!
-//! Two kinds of writes: what this device decided takes effect only once it is on the disk
-//! and is given up if it can't be written; what it heard is true anyway, so it takes effect at once,
-//! is told to people once written, and is tried again until it is.
+//! There are two kinds of writes. A decision of this device takes effect only once it is on disk,
+//! and is dropped if the write fails. Received data is valid anyway: it takes effect at once, users
+//! hear of it once it is written, and a failed write is retried.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -19,19 +19,19 @@ use crate::{
     signed::Verified,
 };
 
-/// Records that may wait to be written; what peers send beyond that is left with them for now.
+/// The most records that wait to be written. Beyond that, data of peers is not accepted for now.
 const MAX_UNWRITTEN: usize = 16 << 10;
 /// How long after a failed write it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Something that this device decided: what to do once it lasts.
+/// A decision of this device, and what to do once it is on disk.
 pub(super) enum OwnWrite {
     Entry {
         team: TeamId,
         by: CommandId,
         entry: Arc<Entry>,
         head: Verified<Head>,
-        /// The private version that it makes a shared one of.
+        /// The private version that it turns into a shared one.
         replaces: Option<VersionId>,
         answer: Answer,
     },
@@ -57,7 +57,7 @@ pub(super) enum OwnWrite {
     },
 }
 
-/// Whom an operation is for.
+/// The party that waits for an operation.
 pub(super) enum Author {
     Command(CommandId, Answer),
     /// A newcomer waits for its join to be witnessed.
@@ -85,7 +85,7 @@ pub(super) enum After {
 pub(super) struct Writes {
     minted: u64,
     waiting: BTreeMap<PersistId, After>,
-    /// Heard, and not written at the first attempt.
+    /// Received data whose first write failed, and when to retry.
     again: Option<(Duration, Changes)>,
     unwritten: usize,
 }
@@ -103,7 +103,7 @@ impl Writes {
         })
     }
 
-    /// What waited for this write; none if it was never asked for.
+    /// The action that waited for this write. None if no such write was started.
     pub(super) fn take(&mut self, id: PersistId) -> Option<After> {
         let after = self.waiting.remove(&id)?;
         if let After::Heard { records, .. } = &after {
@@ -112,7 +112,7 @@ impl Writes {
         Some(after)
     }
 
-    /// Keeps what was heard for another attempt.
+    /// Keeps received data for another write attempt.
     pub(super) fn retry(&mut self, records: Vec<Record>, events: Vec<Event>, now: Duration) {
         self.unwritten += records.len();
         let (_, changes) = self
@@ -122,7 +122,7 @@ impl Writes {
         changes.events.extend(events);
     }
 
-    /// What is due for another attempt.
+    /// The changes that are due for another attempt.
     pub(super) fn due(&mut self, now: Duration) -> Option<Changes> {
         let (_, changes) = self.again.take_if(|(due, _)| *due <= now)?;
         self.unwritten -= changes.records.len();

@@ -1,4 +1,4 @@
-//! One device's feed as far as it is known here: heads, entries, gaps and forks.
+//! One device's feed as known here: heads, entries, gaps and forks.
 //!
 //! Everything rests on *statements*: "entry number s has hash h". A signed head is one, and an entry
 //! that is proved makes one about the entry before it. Two statements that disagree are a proof that
@@ -26,33 +26,33 @@ pub struct Feed {
     /// Heads that the newest one is not yet known to extend, lowest first.
     loose: Vec<Verified<Head>>,
     fork: Option<Fork>,
-    /// What is stated of each number; of a forked feed, by whichever branch came first.
+    /// The stated hash of each number. In a forked feed: the one that came first.
     stated: BTreeMap<u64, EntryHash>,
-    /// Numbers that are stated and whose entry isn't here.
+    /// Numbers with a stated hash and no entry here.
     missing: BTreeMap<u64, EntryHash>,
-    /// Proved entries. A forked feed has several of one number.
+    /// Proved entries. A forked feed may have several with one number.
     entries: BTreeMap<(u64, EntryHash), Arc<Entry>>,
-    /// The branch that an admin's removal of the device picked.
+    /// The branch that an admin picked by removing the device.
     picked: Option<LastEntry>,
 }
 
 /// The proof that a device signed two feeds: together with [`Feed::head`] and the entries between.
 #[derive(Debug, Clone)]
 pub struct Fork {
-    /// The number of which two entries are stated.
+    /// The number with two stated entries.
     pub seq: u64,
     /// The head of the other branch; none if it was lost in a crash.
     pub other: Option<Verified<Head>>,
 }
 
-/// What became of a head or an entry.
+/// The result of adding a head or an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     New,
     Known,
     /// It proves that the device signed two feeds.
     Forked,
-    /// No head that we have leads to it. It may be honest, but it isn't kept.
+    /// No known head leads to it. It may be honest, but it isn't kept.
     Unwanted,
 }
 
@@ -92,7 +92,7 @@ impl Feed {
         self.fork.as_ref()
     }
 
-    /// Whether nothing of this feed counts for now.
+    /// Whether no entry of this feed counts for now.
     #[cfg(not(podsync_planted = "no-quarantine"))]
     pub fn is_quarantined(&self) -> bool {
         self.fork.is_some()
@@ -103,7 +103,7 @@ impl Feed {
         false
     }
 
-    /// Takes in a head that this device signed.
+    /// Adds a head that this device signed.
     pub fn add_head(&mut self, head: Verified<Head>) -> Added {
         debug_assert_eq!(head.signer(), self.device);
         let Head { seq, entry } = *head.value();
@@ -121,8 +121,8 @@ impl Feed {
             self.forked(seq, Some(head));
             return Added::Forked;
         }
-        // Stated before any head is let loose: what isn't known to be on the newest one's chain has
-        // to lie below a gap.
+        // State it before storing it as loose: a head that is not known to be on the newest one's
+        // chain has to lie below a gap.
         let added = self.state(seq, entry);
         if seq > newest {
             if let Some(old) = self.head.replace(head) {
@@ -134,7 +134,7 @@ impl Feed {
         added
     }
 
-    /// Takes in an entry, if a head leads to it.
+    /// Adds an entry, if a head leads to it.
     pub fn add(&mut self, entry: Arc<Entry>) -> Added {
         let header = entry.header();
         let (seq, hash, previous) = (header.seq, entry.hash(), header.previous);
@@ -157,8 +157,8 @@ impl Feed {
         }
     }
 
-    /// Puts back an entry from our own log, where only proved ones are. It matters for a forked feed,
-    /// of which no more entries are taken in.
+    /// Restores an entry from our own log, which holds only proved ones. A forked feed accepts no
+    /// entries otherwise.
     pub fn restore(&mut self, entry: Arc<Entry>) {
         if self.add(entry.clone()) == Added::Unwanted && self.fork.is_some() {
             self.entries
@@ -187,7 +187,7 @@ impl Feed {
         self.missing.is_empty()
     }
 
-    /// An admin's word on where this feed ends.
+    /// Sets where an admin ended this feed.
     pub fn pick(&mut self, last: Option<LastEntry>) {
         self.picked = last;
     }
@@ -235,7 +235,7 @@ impl Feed {
         self.chain_from(last).collect()
     }
 
-    /// Held entries from `last` back to the first gap.
+    /// Entries here from `last` back to the first gap.
     fn chain_from(&self, last: Option<LastEntry>) -> impl Iterator<Item = &Arc<Entry>> {
         let entry = |seq, hash| self.entries.get(&(seq, hash));
         let first = last.and_then(|last| entry(last.seq, last.hash));
@@ -276,7 +276,7 @@ impl Feed {
             .is_some_and(|last| (last.seq, last.hash) == (seq, *hash))
     }
 
-    /// Adds a statement that a signature stands behind.
+    /// Adds a statement that a signature covers.
     fn state(&mut self, seq: u64, hash: EntryHash) -> Added {
         match self.stated.get(&seq) {
             Some(stated) if *stated == hash => {
@@ -285,7 +285,8 @@ impl Feed {
             }
             Some(_) if self.fork.is_some() => Added::Known,
             Some(_) => {
-                // Of the heads at or above, the newest states one thing and a loose one the other.
+                // Of the heads at or above this number, the newest and a loose one state different
+                // hashes.
                 let other = self
                     .loose
                     .iter()
@@ -316,9 +317,9 @@ impl Feed {
         self.tie_up();
     }
 
-    /// Lets go of loose heads that the newest one turned out to extend.
+    /// Removes loose heads that the newest one turns out to extend.
     fn tie_up(&mut self) {
-        // Down to the highest gap all is one chain, and that chain states the gap's own hash too.
+        // Above the highest gap everything is one chain, which also states the hash at the gap.
         let reach = self.missing.keys().next_back().copied().unwrap_or(0);
         self.loose.retain(|loose| loose.value().seq < reach);
     }

@@ -1,4 +1,4 @@
-//! Entries and chains: what is refused, what proves a fork, and that the order doesn't matter.
+//! Entries and chains: what is refused, what proves a fork, and independence of order.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn header(seq: u64, previous: Option<EntryHash>) -> Header {
     }
 }
 
-/// An entry that says something else for every `word`.
+/// An entry whose content depends on `word`.
 fn entry(seq: u64, previous: Option<EntryHash>, word: &str) -> Arc<Entry> {
     let body = Body::Drop {
         pod: PodName::new("orders").unwrap(),
@@ -502,7 +502,7 @@ fn a_flood_of_heads_takes_no_memory() {
 }
 
 proptest! {
-    /// Heads and entries of two branches in any order, entries offered again and again as peers do.
+    /// Heads and entries of two branches in any order, each possibly repeated, as peers send them.
     #[test]
     fn forks_are_found_in_any_order(fork in 1_u64..5, left_len in 0_u64..3, right_len in 0_u64..3, order: u64) {
         let left = chain(fork + left_len, fork, "left");

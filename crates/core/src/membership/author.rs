@@ -1,8 +1,8 @@
-//! Making operations: what a device with rights and keys can add to its team's history.
+//! Makes operations: the changes that a device with rights and keys can add to its team's history.
 //!
-//! Each method asks the same rules that the fold will ask and signs only what would count. Nothing
-//! is inserted: the caller verifies and persists the bytes like anybody else's. Seeds and keys are
-//! the caller's, fresh each time.
+//! Each method applies the same rules as the fold and signs only operations that would count. It
+//! inserts nothing: the caller verifies and stores the bytes like those of anybody else. The caller
+//! also supplies fresh seeds and keys.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub enum AuthorError {
     Key(#[from] UnusableBoxKey),
     #[error("this cannot be done: {0}")]
     OutOfBounds(&'static str),
-    /// For callers that verify what others sent, or what was just made, on the way.
+    /// From verifying received or new bytes.
     #[error(transparent)]
     Signature(#[from] SignatureError),
 }
@@ -68,14 +68,14 @@ pub struct NewTeam {
 #[derive(Debug, Clone)]
 pub struct Offer {
     pub role: Role,
-    /// Whom it is for; none lets a newcomer choose a name that nobody bears.
+    /// The member it is for. With none, the newcomer chooses a free name.
     pub member: Option<MemberName>,
     /// Unix milliseconds.
     pub expires_ms: u64,
     pub uses: u32,
 }
 
-/// The envelope of a founding operation; its hash is the team.
+/// The envelope of a founding operation. Its hash is the team id.
 pub fn found(
     founder: &DeviceSecret,
     team: NewTeam,
@@ -111,7 +111,7 @@ pub fn found(
     )
 }
 
-/// What a newcomer sends to a witness, signed with the invite's key.
+/// The request that a newcomer sends to a witness, signed with the invite's key.
 pub fn join_request(invite: &DeviceSecret, team: TeamId, newcomer: Enrolment) -> Vec<u8> {
     invite.sign(team, &InviteProof { newcomer })
 }
@@ -191,9 +191,9 @@ impl<'a> Author<'a> {
         }))
     }
 
-    /// Witnesses a join. The caller has made sure that it talks to the device that the request
-    /// names; `now_ms` is the clock that judges expiry. [`Void::AlreadyEnrolled`] means that an
-    /// earlier answer was lost: answer as if it were new.
+    /// Witnesses a join. The caller must have verified that it talks to the device in the request.
+    /// `now_ms` is the clock for expiry. [`Void::AlreadyEnrolled`] means that an earlier answer was
+    /// lost: answer as if the join were new.
     pub fn witness(
         &self,
         request: &Verified<InviteProof>,
@@ -232,7 +232,7 @@ impl<'a> Author<'a> {
         self.make(Kind::SetRole(SetRole { device, role }))
     }
 
-    /// Brings in a new team key, wrapped to all that may read at `now_ms`.
+    /// Makes a new team key, wrapped to everyone who may read at `now_ms`.
     pub fn rotate(
         &self,
         key: &SecretKey,
@@ -248,7 +248,7 @@ impl<'a> Author<'a> {
             .invites()
             .filter(|invite| invite.is_open(now_ms))
             .map(|invite| invite.key);
-        // Whoever joins by an invite that finds no room gets the key from the witness.
+        // An invite without room for a wrap: its newcomers get the key from their witness.
         let wraps = [roster.recovery()]
             .into_iter()
             .chain(devices)

@@ -1,39 +1,42 @@
-//! The fold: rulings on all operations, the same on every replica whatever the order of arrival.
+//! The fold: decides for every operation whether it counts (a ruling). The result is the same on
+//! every replica, whatever the order of arrival.
 //!
-//! A ruling may need others, later ones in the order too: a removal reaches into what its device
-//! did beside it. So rulings are made as soon as what they need is decided, which has one outcome.
-//! What needs each other in a ring (removals that void each other through a third) is cut open
-//! where the most senior device stands. An operation that disturbs nothing is ruled on by itself.
+//! A ruling may depend on others, even on later operations: a removal also voids what its device
+//! did concurrently. So each ruling is made once its dependencies are decided, which has one
+//! outcome. If operations depend on each other in a ring (removals that void each other through a
+//! third), the ring is cut at its most senior device. An operation that changes no other ruling is
+//! judged alone.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
-    docket::{Docket, enrolment, struck},
     graph::{Graph, Index, Node, NodeSet},
     operation::{Kind, Operation, Role},
+    operation_index::{OperationIndex, enrolment, struck},
     rules::{Bench, Case, Seniority, Stop},
     void::Void,
 };
 use crate::id::DeviceId;
 
-/// The most cuts in one fold. Honest teams need none; a knot of more is somebody's attack on the
-/// fold, and what it leaves open does not count.
+/// The most cuts in one fold. Honest teams need none. More means an attack on the fold: what is
+/// still open then does not count.
 const MAX_CUTS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Fold {
     recovery: DeviceId,
-    docket: Docket,
+    index: OperationIndex,
     rulings: Vec<Option<bool>>,
-    /// Operations and the strikes that were cut off from them.
+    /// Pairs of an operation and a strike (a removal or role change) that a cut made ineffective
+    /// against it.
     spared: BTreeSet<(Index, Index)>,
-    /// More cuts were needed than are made.
+    /// The limit on cuts was reached.
     knotted: bool,
-    /// All rulings are due anew.
+    /// All rulings have to be made again.
     stale: bool,
 }
 
-/// What an operation did to the rulings.
+/// The effect of an operation on the rulings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
     /// One more ruling; the others stand.
@@ -46,7 +49,7 @@ impl Fold {
     pub(super) fn new(recovery: DeviceId) -> Self {
         Self {
             recovery,
-            docket: Docket::default(),
+            index: OperationIndex::default(),
             rulings: Vec::new(),
             spared: BTreeSet::new(),
             knotted: false,
@@ -54,10 +57,10 @@ impl Fold {
         }
     }
 
-    /// Takes in the newest node of the graph. Once it was [`Effect::Disturbed`], all are until
-    /// [`Self::refold`].
+    /// Adds the newest node of the graph. After one [`Effect::Disturbed`], all further ones are
+    /// until [`Self::refold`].
     pub(super) fn enter(&mut self, graph: &Graph, at: Index) -> Effect {
-        self.docket.enter(graph, at);
+        self.index.enter(graph, at);
         self.rulings.push(None);
         if self.stale || self.disturbs(graph, at) {
             self.stale = true;
@@ -76,8 +79,8 @@ impl Fold {
         }
     }
 
-    /// Whether an operation may change rulings that are made, or comes amid what is counted in
-    /// order.
+    /// Whether an operation may change earlier rulings, or belongs in the middle of an
+    /// order-dependent list.
     fn disturbs(&self, graph: &Graph, at: Index) -> bool {
         let node = graph.node(at);
         if !self.is_plain() {
@@ -86,35 +89,36 @@ impl Fold {
         if node.past.len() == at as usize {
             return false;
         }
-        let docket = &self.docket;
+        let index = &self.index;
         let more_than_this = |list: &[Index]| list.len() > 1;
         let after = |list: &[Index]| list.last().is_some_and(|last| *last != at);
         let beside = |list: &[Index]| list.iter().any(|other| graph.concurrent(*other, at));
         if let Some(device) = struck(node.kind()) {
-            return beside(docket.signed_by(&device)) || beside(docket.joins(&device));
+            return beside(index.signed_by(&device)) || beside(index.joins(&device));
         }
         if let Some(enrolment) = enrolment(node.kind()) {
-            return more_than_this(docket.enrolments(&enrolment.device))
-                || after(docket.named(&enrolment.member))
+            return more_than_this(index.enrolments(&enrolment.device))
+                || after(index.named(&enrolment.member))
                 || matches!(node.kind(), Kind::Join(join)
-                    if after(docket.joins(&join.invite)) && self.may_be_overspent(graph, &join.invite));
+                    if after(index.joins(&join.invite)) && self.may_be_overspent(graph, &join.invite));
         }
         match node.kind() {
-            Kind::Invite(invite) => more_than_this(docket.invites(&invite.key.device)),
-            Kind::Rotate(rotate) => more_than_this(docket.epochs(&rotate.epoch)),
+            Kind::Invite(invite) => more_than_this(index.invites(&invite.key.device)),
+            Kind::Rotate(rotate) => more_than_this(index.epochs(&rotate.epoch)),
             _ => true,
         }
     }
 
-    /// Whether more devices came by an invite than it is for, so that the order decides who stays.
+    /// Whether more devices joined by an invite than it allows, so that the order decides which of
+    /// them stay.
     fn may_be_overspent(&self, graph: &Graph, invite: &DeviceId) -> bool {
-        let joins = self.docket.joins(invite).len();
-        self.docket.invites(invite).iter().any(|at| {
+        let joins = self.index.joins(invite).len();
+        self.index.invites(invite).iter().any(|at| {
             matches!(graph.node(*at).kind(), Kind::Invite(invite) if joins > invite.uses as usize)
         })
     }
 
-    /// Nothing had to be cut open.
+    /// Whether the fold needed no cut.
     pub(super) fn is_plain(&self) -> bool {
         self.spared.is_empty() && !self.knotted
     }
@@ -167,8 +171,8 @@ impl Fold {
         }
     }
 
-    /// Finds a ring of operations that wait for each other, and in it the operation that is spared
-    /// from the strike it waits for: a removal or demotion before others, then the most senior.
+    /// Finds a ring of operations that depend on each other. Returns the operation in it to spare,
+    /// and the strike to spare it from: removals and demotions first, then the most senior.
     fn cut(&self, graph: &Graph, from: Index) -> Option<(Index, Index)> {
         let ring = self.ring(graph, from);
         ring.into_iter()
@@ -191,7 +195,8 @@ impl Fold {
             })
     }
 
-    /// The ring that the open rulings lead into from `from`, as (operation, what it waits for).
+    /// The ring that open rulings lead to from `from`, as pairs of an operation and the one it
+    /// depends on.
     fn ring(&self, graph: &Graph, from: Index) -> Vec<(Index, Index)> {
         let bench = self.bench(graph);
         let mut walked: Vec<(Index, Index)> = Vec::new();
@@ -214,7 +219,7 @@ impl Fold {
         walked.split_off(start)
     }
 
-    /// Seniority where an enrolment that is still open is taken to count.
+    /// Seniority, assuming that an undecided enrolment counts.
     fn presumed_seniority(&self, graph: &Graph, node: &Node) -> Seniority {
         let presumed: Vec<Option<bool>> = self
             .rulings
@@ -239,7 +244,7 @@ impl Fold {
         held.ok().flatten().map_or(Role::Reader, |(role, _)| role)
     }
 
-    /// Why an operation does not count; none if it does.
+    /// Why an operation does not count. None if it does.
     pub(super) fn why_void(&self, graph: &Graph, at: Index) -> Option<Void> {
         if self.counts(at) {
             return None;
@@ -250,7 +255,7 @@ impl Fold {
         }
     }
 
-    /// Whether an operation that sees `past` would count if it were made now.
+    /// Whether an operation with this `past` would count if it were made now.
     pub(super) fn would_count(
         &self,
         graph: &Graph,
@@ -270,21 +275,21 @@ impl Fold {
         }
     }
 
-    /// Whether any operation in `past` could have given `device` a say.
+    /// Whether any operation in `past` could have given `device` a right in the team.
     pub(super) fn is_heard_of(&self, device: &DeviceId, past: &NodeSet) -> bool {
         *device == self.recovery
             || self
-                .docket
+                .index
                 .enrolments(device)
                 .iter()
-                .chain(self.docket.hubs(device))
+                .chain(self.index.hubs(device))
                 .any(|at| past.contains(*at))
     }
 
     pub(super) fn bench<'a>(&'a self, graph: &'a Graph) -> Bench<'a> {
         Bench {
             graph,
-            docket: &self.docket,
+            index: &self.index,
             recovery: self.recovery,
             rulings: &self.rulings,
             spared: &self.spared,
@@ -292,7 +297,7 @@ impl Fold {
     }
 }
 
-/// All nodes in the order in which they are counted.
+/// All nodes in counting order.
 pub(super) fn in_order(graph: &Graph) -> Vec<Index> {
     let mut order: Vec<Index> = (0..graph.nodes().len() as Index).collect();
     order.sort_unstable_by_key(|at| graph.node(*at).order);

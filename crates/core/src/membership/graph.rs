@@ -1,7 +1,8 @@
-//! The graph of operations: who saw what, and what still waits for its parents.
+//! The graph of operations: which operation knew which others, and operations that wait for
+//! parents.
 //!
-//! Nodes are numbered in the order of arrival, parents first. The numbers differ from replica to
-//! replica and never leave this module's users; whatever is decided is decided by [`Order`].
+//! Nodes are numbered in order of arrival, parents first. The numbers differ between replicas and
+//! are used only inside this crate's membership code; every decision uses [`Order`] instead.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +16,7 @@ use crate::{
     ticket::OpPrefix,
 };
 
-/// A node's number, in the order of arrival.
+/// A node's number, in order of arrival.
 pub(super) type Index = u32;
 
 /// The order in which operations are counted: by depth, then by id. Parents come first in it.
@@ -29,7 +30,7 @@ pub(super) struct Order {
 pub(super) struct Node {
     pub(super) order: Order,
     pub(super) op: Arc<Verified<Operation>>,
-    /// Everything that its author had seen.
+    /// All operations that its author knew.
     pub(super) past: NodeSet,
 }
 
@@ -120,7 +121,8 @@ impl Graph {
         at
     }
 
-    /// All that `ids` name or have seen, as far as it is known, and the depth of what comes next.
+    /// The union of `ids` and their ancestors that are known here, and the depth of an operation on
+    /// top of them.
     pub(super) fn closure(&self, ids: &[OpId]) -> (NodeSet, u32) {
         let mut past = NodeSet::default();
         let mut depth = 0;
@@ -141,7 +143,7 @@ impl Graph {
         all
     }
 
-    /// Neither saw the other.
+    /// Whether neither knew the other.
     pub(super) fn concurrent(&self, a: Index, b: Index) -> bool {
         a != b && !self.node(a).past.contains(b) && !self.node(b).past.contains(a)
     }
@@ -180,11 +182,11 @@ impl NodeSet {
     }
 }
 
-/// Operations that came before their parents.
+/// Operations that arrived before their parents.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     ops: BTreeMap<OpId, Arc<Verified<Operation>>>,
-    /// Which of them wait for a parent.
+    /// The waiting operations by missing parent.
     by_parent: BTreeMap<OpId, BTreeSet<OpId>>,
     len: usize,
 }
@@ -195,8 +197,8 @@ impl Waiting {
     /// The most bytes that wait.
     pub(super) const MAX_LEN: usize = 16 << 20;
 
-    /// Parks an operation. Where there is no room, what waited so far is let go: it can be
-    /// fetched again, and junk that waits for nothing must not keep the place for ever.
+    /// Stores an operation until its parents arrive. If there is no room, all waiting ones are
+    /// dropped: they can be fetched again, and junk must not block the space for ever.
     pub(super) fn park(&mut self, id: OpId, op: Arc<Verified<Operation>>, missing: &[OpId]) {
         if self.ops.contains_key(&id) {
             return;
@@ -212,7 +214,7 @@ impl Waiting {
         }
     }
 
-    /// Takes out those that waited for `parent`; some may still lack another.
+    /// Removes the operations that waited for `parent`. Some may still lack another parent.
     pub(super) fn take_children(&mut self, parent: &OpId) -> Vec<(OpId, Arc<Verified<Operation>>)> {
         let children = self.by_parent.remove(parent).unwrap_or_default();
         children

@@ -1,8 +1,8 @@
 //! The team keys that a device can open.
 //!
-//! An epoch's id commits to its key, so a wrong key under a right name is passed over. Keys of
-//! epochs that do not count are opened too: somebody may have sealed something under one before
-//! hearing of the removal that voided it.
+//! An epoch's id commits to its key, so a wrong key under a known id is ignored. Keys of void
+//! epochs are kept too: somebody may have sealed data under one before learning of the removal that
+//! voided it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,28 +24,28 @@ use crate::{
 
 const PREVIOUS_CONTEXT: &str = "podsync 2026 previous keys 1";
 
-/// The most wraps that are tried in one go: opening one takes a tenth of a millisecond, and what
-/// does not count may hold any number of useless ones.
+/// The most wraps to try at once. Opening one takes 0.1 ms, and void operations may hold any number
+/// of useless ones.
 const MAX_UNWRAPS: usize = 1024;
 
 /// Team keys by epoch. `Debug` names the epochs and hides the keys.
 #[derive(Clone, Default)]
 pub struct KeyRing {
     keys: BTreeMap<EpochId, SecretKey>,
-    /// Epochs whose key another key of this ring leads to.
+    /// Epochs whose key can be reached from another key of this ring.
     chained: BTreeSet<EpochId>,
 }
 
 impl KeyRing {
-    /// Opens what was wrapped to `secret`, and all earlier epochs that this leads to.
+    /// Opens the keys wrapped to `secret`, and all earlier epochs that these lead to.
     pub fn unlock(membership: &Membership, secret: &DeviceSecret) -> Self {
         let mut ring = Self::default();
         ring.extend(membership, secret);
         ring
     }
 
-    /// Opens what the ring does not have yet: after new operations, or with a second secret (a
-    /// newcomer's invite, until the next key is wrapped to the newcomer itself).
+    /// Opens keys that the ring lacks: after new operations, or with a second secret (a newcomer's
+    /// invite, until the next key is wrapped to the newcomer itself).
     pub fn extend(&mut self, membership: &Membership, secret: &DeviceSecret) {
         let mut tries = MAX_UNWRAPS;
         for counting in [true, false] {
@@ -57,7 +57,7 @@ impl KeyRing {
                 self.open_wraps(op, secret, &mut tries);
             }
         }
-        // Newest first: each key is there before the rotation that it opens is come to.
+        // Newest first, so that each key is known before the earlier rotations that it opens.
         for (op, _) in membership.operations().rev() {
             if let Kind::Rotate(rotate) = &op.kind {
                 self.open_previous(rotate);
@@ -80,7 +80,7 @@ impl KeyRing {
         self.keys.keys()
     }
 
-    /// The fewest keys that lead to all others, and `current`'s.
+    /// The fewest keys from which all others can be reached, and that of `current`.
     pub(super) fn tips(&self, current: EpochId) -> impl Iterator<Item = (&EpochId, &SecretKey)> {
         let tip = move |epoch: &EpochId| *epoch == current || !self.chained.contains(epoch);
         let first = self.keys.get_key_value(&current);
@@ -131,7 +131,7 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-/// The keys of the epochs that a new one leads to; each names its epoch by itself.
+/// The keys of earlier epochs that a new epoch leads to. Each key determines its epoch id.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PreviousKeys {
     pub keys: Vec<SecretKey>,

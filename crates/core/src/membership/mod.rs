@@ -1,15 +1,15 @@
-//! Membership: the graph of signed operations, and what they add up to.
+//! Membership: the graph of signed operations, and the roster that results from it.
 //!
-//! Every replica that holds the same operations has the same roster, in whatever order they came.
-//! An operation without a right to what it does is kept all the same, so that everybody's graph is
-//! the same graph; it just does not count. Nothing here reads a clock or makes a key.
+//! Replicas with the same operations have the same roster, whatever the order of arrival. An
+//! operation whose author lacks the right is kept, so that all graphs are equal, but does not
+//! count. Nothing here reads a clock or makes a key.
 
 pub mod author;
-mod docket;
 mod fold;
 mod graph;
 pub mod keyring;
 pub mod operation;
+mod operation_index;
 mod roster;
 mod rules;
 mod void;
@@ -63,15 +63,15 @@ pub enum FoundingError {
     NotAFounding(OpId),
 }
 
-/// What became of an operation.
+/// The result of inserting an operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Insert {
-    /// It is in the graph now, with what had waited for it. Whether it counts is another matter:
-    /// see [`Membership::why_void`].
+    /// It is in the graph now, with the operations that waited for it. [`Membership::why_void`]
+    /// tells whether it counts.
     New,
     /// It was in the graph already.
     Known,
-    /// Kept aside until these operations come.
+    /// It waits until these operations arrive.
     Waiting { missing: Vec<OpId> },
     /// Not kept.
     Refused(Refusal),
@@ -118,14 +118,14 @@ impl Membership {
         self.team
     }
 
-    /// Takes in one operation, and those that waited for it.
+    /// Inserts one operation, and those that waited for it.
     pub fn insert(&mut self, op: impl Into<Arc<Verified<Operation>>>) -> Insert {
         let insert = self.take_in(op.into());
         self.settle();
         insert
     }
 
-    /// Takes in many: what comes of each, in order. Cheaper than one by one.
+    /// Inserts many operations and returns the result of each, in order. Cheaper than one by one.
     pub fn insert_all<I>(&mut self, ops: I) -> Vec<Insert>
     where
         I: IntoIterator,
@@ -136,12 +136,12 @@ impl Membership {
         inserts
     }
 
-    /// The operations that nothing has seen yet, ascending.
+    /// The operations that no other names as its past, ascending.
     pub fn heads(&self) -> &[OpId] {
         self.graph.heads()
     }
 
-    /// The heads that a new operation names: all, or the deepest of too many.
+    /// The heads for a new operation to name: all, or the deepest if there are too many.
     pub fn parents_for_next(&self) -> Vec<OpId> {
         let mut heads: Vec<_> = self
             .heads()
@@ -160,12 +160,12 @@ impl Membership {
         self.graph.contains(id)
     }
 
-    /// The operation whose id begins like this.
+    /// The operation whose id has this prefix.
     pub fn starting_with(&self, prefix: &OpPrefix) -> Option<&Verified<Operation>> {
         self.graph.starting_with(prefix).map(|node| &*node.op)
     }
 
-    /// How many operations there are; never none.
+    /// The number of operations; at least one.
     pub fn op_count(&self) -> usize {
         self.graph.nodes().len()
     }
@@ -175,8 +175,8 @@ impl Membership {
         self.graph.get(id).map(|node| node.op.bytes().clone())
     }
 
-    /// What someone lacks who has `known` and all that these saw, parents first. Ids that are not
-    /// known here are passed over.
+    /// The operations that a holder of `known` and their ancestors lacks, parents first. Unknown
+    /// ids are ignored.
     pub fn ops_since(&self, known: &[OpId]) -> Vec<Arc<[u8]>> {
         let (past, _) = self.graph.closure(known);
         (0..)
@@ -186,8 +186,8 @@ impl Membership {
             .collect()
     }
 
-    /// What shows a removed device, which has `known`, that it is one: its removal and what that rests
-    /// on, parents first, and nothing later. Empty where it was not removed, or knows it.
+    /// The operations that prove its removal to `device`, which holds `known`: the removal and its
+    /// ancestors, parents first, nothing later. Empty if it was not removed or knows it already.
     pub fn removal_since(&self, device: &DeviceId, known: &[OpId]) -> Vec<Arc<[u8]>> {
         let record = self.roster.member(device);
         let Some(removal) = record.and_then(|record| record.removed) else {
@@ -202,7 +202,7 @@ impl Membership {
             .collect()
     }
 
-    /// Equal where the same operations are held.
+    /// Equal for equal sets of operations.
     pub fn digest(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(DIGEST_CONTEXT);
         hasher.update(self.team.as_bytes());
@@ -216,7 +216,7 @@ impl Membership {
         &self.roster
     }
 
-    /// Why an operation that is held does not count; none if it does, or is not held.
+    /// Why a known operation does not count. None if it counts or is unknown.
     pub fn why_void(&self, id: &OpId) -> Option<Void> {
         self.graph
             .index(id)
@@ -235,7 +235,8 @@ impl Membership {
         numbered.map(|(at, node)| (node.op.value(), self.fold.counts(at as Index)))
     }
 
-    /// Puts an operation in the graph or aside. The roster is right again after [`Self::settle`].
+    /// Adds an operation to the graph or to the waiting ones. The roster is valid again after
+    /// [`Self::settle`].
     fn take_in(&mut self, op: Arc<Verified<Operation>>) -> Insert {
         let id = OpId::of(op.bytes());
         if self.graph.contains(&id) {
@@ -273,8 +274,8 @@ impl Membership {
         {
             return Err(Refusal::Full);
         }
-        // Everybody sees the same past, so everybody refuses the same strangers. Members who are
-        // (or turn out to be) without the right they would need are kept and void.
+        // All replicas see the same past of an operation, so all refuse the same strangers. An
+        // operation of a member without the needed right is kept and void.
         let (past, depth) = self.graph.closure(&op.value().parents);
         if !self.fold.is_heard_of(&op.signer(), &past) {
             return Err(Refusal::Stranger(op.signer()));

@@ -1,7 +1,7 @@
-//! The operations that membership is made of: their shapes and the bounds of each by itself.
+//! Membership operations: their shapes, and the bounds of each on its own.
 //!
-//! An operation that passes here is well formed, no more. Whether it counts depends on what its
-//! author was allowed to do at its parents and on what happened beside it: see `rules`.
+//! Passing here means only well formed. Whether an operation counts depends on its author's rights
+//! at its parents and on concurrent operations: see `rules`.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,10 @@ pub const MAX_DEVICES: usize = 1024;
 /// The most keys that a rotation wraps: every device, half as many open invites, the recovery
 /// key. They fit in one envelope.
 pub const MAX_WRAPS: usize = MAX_DEVICES + MAX_DEVICES / 2 + 1;
-/// The most epochs that a newcomer is given, or that a rotation seals under its new key: those
-/// that no other epoch leads to, so one, or a few after rotations at once.
+/// The most epochs that a newcomer gets, or that a rotation seals under its new key: those that no
+/// other epoch leads to. Usually one; a few after concurrent rotations.
 pub const MAX_TIPS: usize = 64;
-/// The most bytes of sealed earlier keys: as many keys as may be, with room for salt and tag.
+/// The most bytes of sealed earlier keys: [`MAX_TIPS`] keys, salt and tag.
 pub const MAX_PREVIOUS_LEN: usize = 32 * MAX_TIPS + 256;
 /// The most settings that one operation changes, and that a team keeps.
 pub const MAX_SETTINGS: usize = 32;
@@ -82,7 +82,7 @@ impl std::fmt::Display for Role {
     }
 }
 
-/// A device as it enters the team.
+/// A device's record when it joins the team.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrolment {
     pub device: DeviceId,
@@ -99,7 +99,7 @@ pub struct Founding {
     pub founder: Enrolment,
     /// A key kept offline that acts as an admin, never publishes, and cannot be removed.
     pub recovery: PublicKeys,
-    /// Makes two teams of one name and one founder two teams.
+    /// Makes the ids of two teams differ even with equal name and founder.
     pub nonce: [u8; 32],
     pub epoch: EpochId,
     pub wraps: Vec<KeyWrap>,
@@ -110,20 +110,21 @@ pub struct Founding {
 pub struct Add {
     pub newcomer: Enrolment,
     pub role: Role,
-    /// A key shared by any number of runners: a reader for ever, since it keeps no feed.
+    /// The key is shared by any number of runners. The device is always a reader, since it keeps no
+    /// feed.
     pub robot: bool,
     pub wraps: Vec<KeyWrap>,
 }
 
-/// An admin removes a device, or withdraws an invite by its key. Final: neither comes back.
+/// An admin removes a device, or withdraws an invite by its key. It is final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
     pub device: DeviceId,
-    /// The device's last feed entry that counts; none where nothing of it does.
+    /// The device's last feed entry that counts. None if no entry counts.
     pub last: Option<LastEntry>,
 }
 
-/// The end of a removed device's feed. Ordered by what keeps less.
+/// The end of a removed device's feed. The one that keeps fewer entries sorts first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LastEntry {
     pub seq: u64,
@@ -136,13 +137,13 @@ pub struct SetRole {
     pub role: Role,
 }
 
-/// A key with which devices join while no admin is awake.
+/// An invite: a key by which devices can join while no admin is online.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {
     /// The invite's own keys; the ticket carries their secret half.
     pub key: PublicKeys,
     pub role: Role,
-    /// Whom it is for; none lets newcomers choose a name that nobody bears yet.
+    /// The member it is for. With none, newcomers choose a free name.
     pub member: Option<MemberName>,
     /// Unix milliseconds.
     pub expires_ms: u64,
@@ -156,12 +157,12 @@ pub struct Invite {
 pub struct Join {
     /// The invite's key.
     pub invite: DeviceId,
-    /// What the newcomer asked for, as it stands in `request`.
+    /// The newcomer's record, equal to the one in `request`.
     pub newcomer: Enrolment,
     /// The newcomer's [`InviteProof`] in its envelope, as received.
     #[serde(with = "serde_bytes")]
     pub request: Vec<u8>,
-    /// The witness's clock, Unix milliseconds: it alone judges expiry.
+    /// The witness's clock in Unix milliseconds. Only this clock decides on expiry.
     pub witnessed_ms: u64,
     pub wraps: Vec<KeyWrap>,
 }
@@ -190,7 +191,7 @@ pub struct KeyWrap {
     pub wrap: Wrap,
 }
 
-/// What a newcomer asks for, signed by the invite's key.
+/// The newcomer's request, signed by the invite's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviteProof {
     pub newcomer: Enrolment,
@@ -233,7 +234,7 @@ impl SignedPayload for Operation {
     }
 }
 
-/// The team that a founding operation names: its own hash cannot be inside it.
+/// The team id in a founding operation, which can't contain its own hash.
 pub const NO_TEAM: TeamId = TeamId::from_bytes([0; 32]);
 
 type Shape = Result<(), &'static str>;
@@ -267,7 +268,7 @@ impl Operation {
         }
     }
 
-    /// The keys that this operation hands out.
+    /// The wrapped keys in this operation.
     pub fn wraps(&self) -> &[KeyWrap] {
         match &self.kind {
             Kind::Found(Founding { wraps, .. })
@@ -279,7 +280,7 @@ impl Operation {
         }
     }
 
-    /// Whether it takes this device out of the team.
+    /// Whether it removes this device from the team.
     pub fn removes(&self, device: &DeviceId) -> bool {
         matches!(&self.kind, Kind::Remove(remove) if remove.device == *device)
     }
@@ -329,7 +330,7 @@ impl Invite {
 }
 
 impl Join {
-    /// The request must be this invite's, for this team, and say what the operation says.
+    /// Checks that the request is for this invite and team, and matches the operation.
     fn check_request(&self, team: &TeamId, signer: &DeviceId) -> Result<(), SignatureError> {
         let request = signed::verify::<InviteProof>(&self.request)?;
         if request.signer() != self.invite

@@ -1,7 +1,7 @@
-//! The roster: what the operations that count add up to.
+//! The roster: the team that results from the operations that count.
 //!
-//! It is fed by the fold alone, one counting operation at a time, parents before children. Removed
-//! devices stay in it, because the part of their feeds that still counts is told by it.
+//! Only the fold updates it, one counting operation at a time, parents first. Removed devices stay
+//! in it, since part of their feeds may still count.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,8 @@ pub struct Roster {
     removed: BTreeSet<DeviceId>,
     /// Devices and invites to which the current epoch's key was wrapped.
     covered: BTreeSet<DeviceId>,
-    /// Members that cannot have it, neither themselves nor by the invite that they joined by.
+    /// Members without the current key: neither wrapped to them nor to the invite by which they
+    /// joined.
     uncovered: BTreeSet<DeviceId>,
 }
 
@@ -100,7 +101,7 @@ impl InviteRecord {
     }
 }
 
-/// The key epoch in use, ordered by preference: the one that saw more removals, then the deeper.
+/// The key epoch in use. Ordered by preference: more known removals first, then depth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Epoch {
     removals_seen: usize,
@@ -142,7 +143,7 @@ impl Roster {
         self.recovery
     }
 
-    /// What a device may do now; none for one that is not in the team (any more).
+    /// A device's current role. None if it is not in the team.
     pub fn role(&self, device: &DeviceId) -> Option<Role> {
         if *device == self.recovery.device {
             return Some(Role::Admin);
@@ -209,8 +210,8 @@ impl Roster {
         self.invites.get(key)
     }
 
-    /// Whether a feed entry of this device counts: all of a member's, and those of a removed
-    /// device up to the one that its removal names. The caller has checked the chain.
+    /// Whether a feed entry of this device counts: all of a member's, and those of a removed device
+    /// up to the entry in its removal. The caller has checked the chain.
     pub fn entry_counts(&self, device: &DeviceId, seq: u64, hash: &EntryHash) -> bool {
         match self.members.get(device).map(|record| record.removed) {
             None => false,
@@ -254,7 +255,8 @@ impl Roster {
         self.epoch.removals_seen < self.removals.len() || !self.uncovered.is_empty()
     }
 
-    /// Takes in one operation that counts. `role` tells what a device is by all that count.
+    /// Applies one operation that counts. `role` returns a device's role from all counting
+    /// operations.
     pub(super) fn apply(&mut self, graph: &Graph, at: Index, role: impl Fn(&DeviceId) -> Role) {
         let node = graph.node(at);
         match node.kind() {
@@ -379,7 +381,7 @@ impl Roster {
             .collect();
     }
 
-    /// Notes to whom the current key was wrapped, by the epoch itself or by what came after it.
+    /// Notes who has the current key, by its rotation or by a later operation.
     fn cover(&mut self, graph: &Graph, node: &Node) {
         let epoch_seen = self.epoch.op == node.order.id
             || graph

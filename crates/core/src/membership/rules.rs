@@ -1,21 +1,21 @@
-//! The rules: whether one operation counts, given which others do.
+//! The rules: decide whether one operation counts, given the rulings on others.
 //!
-//! Authority is judged at an operation's parents, among what counts there; beside that, only a
-//! removal or demotion that its author had not seen can take it away. A rule that needs a ruling
-//! which is still open stops as [`Stop::Blocked`] and is asked again later.
+//! An author's rights are judged at the operation's parents, by the operations that count there.
+//! Only a concurrent removal or demotion can take them away afterwards. A rule that needs an open
+//! ruling stops with [`Stop::Blocked`] and runs again later.
 
 use std::collections::BTreeSet;
 
 use super::{
-    docket::{Docket, hub_key, struck},
     graph::{Graph, Index, NodeSet, Order},
     operation::{Add, Invite, Join, Kind, Operation, Role, SetRole},
+    operation_index::{OperationIndex, hub_key, struck},
     roster::HUB_KEY,
     void::Void,
 };
 use crate::id::DeviceId;
 
-/// Why a rule gives no way through.
+/// Why a rule stopped.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// This ruling is needed first.
@@ -23,7 +23,7 @@ pub(super) enum Stop {
     Void(Void),
 }
 
-/// A device as seen from an operation.
+/// A device's standing in the past of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Unknown,
@@ -31,7 +31,7 @@ pub(super) enum Standing {
     Member { role: Role, robot: bool },
 }
 
-/// An operation before the rules. Without a place in the graph it is one that might be made now.
+/// An operation to be judged. Without a place in the graph: one that might be made now.
 pub(super) struct Case<'a> {
     pub(super) at: Option<Index>,
     pub(super) signer: DeviceId,
@@ -39,17 +39,17 @@ pub(super) struct Case<'a> {
     pub(super) past: &'a NodeSet,
 }
 
-/// Who is older, for mutual removals: depth of enrolment, the recovery key first, then the id.
+/// Seniority for mutual removals: enrolment depth, the recovery key first, then the id.
 pub(super) type Seniority = (u32, bool, DeviceId);
 
-/// What rulings are made from.
+/// The data for a ruling.
 pub(super) struct Bench<'a> {
     pub(super) graph: &'a Graph,
-    pub(super) docket: &'a Docket,
+    pub(super) index: &'a OperationIndex,
     pub(super) recovery: DeviceId,
-    /// By node: whether it counts, none while that is open.
+    /// For each node whether it counts. None while undecided.
     pub(super) rulings: &'a [Option<bool>],
-    /// Operations and the strikes that were cut off from them to undo a knot.
+    /// Pairs of an operation and a strike that a cut made ineffective against it.
     pub(super) spared: &'a BTreeSet<(Index, Index)>,
 }
 
@@ -72,14 +72,14 @@ impl Bench<'_> {
             Kind::Invite(invite) => self.check_invite(case, invite),
             Kind::Join(join) => self.check_join(case, join),
             Kind::Rotate(rotate) => {
-                let taken = self.first_counting(self.docket.epochs(&rotate.epoch), case.past)?;
+                let taken = self.first_counting(self.index.epochs(&rotate.epoch), case.past)?;
                 taken.map_or(Ok(()), |_| void(Void::EpochTaken))
             }
             Kind::Settings(_) | Kind::Found(_) => Ok(()),
         }
     }
 
-    /// A removal or demotion beats what its device did unseen by it.
+    /// A removal or demotion voids its device's operations that it did not know of.
     fn check_strikes(&self, case: &Case<'_>) -> Result<(), Stop> {
         let Some(at) = case.at else { return Ok(()) };
         let invite = match &case.op.kind {
@@ -88,7 +88,7 @@ impl Bench<'_> {
         };
         let mut open = None;
         for device in std::iter::once(case.signer).chain(invite) {
-            for &strike in self.docket.strikes(&device) {
+            for &strike in self.index.strikes(&device) {
                 if self.ruling(strike) == Some(false) || !self.strikes(strike, at, &device) {
                     continue;
                 }
@@ -136,7 +136,7 @@ impl Bench<'_> {
         if *device == self.recovery {
             return Ok((0, false, *device));
         }
-        let first = self.first_counting(self.docket.enrolments(device), past)?;
+        let first = self.first_counting(self.index.enrolments(device), past)?;
         let depth = first.map_or(u32::MAX, |at| self.graph.node(at).order.depth);
         Ok((depth, true, *device))
     }
@@ -144,7 +144,7 @@ impl Bench<'_> {
     fn check_authority(&self, case: &Case<'_>) -> Result<(), Stop> {
         let needs = needed(&case.op.kind, &case.signer);
         match self.standing(&case.signer, case.past)? {
-            // Any holder of its token could end it for all.
+            // Any holder of its token could otherwise end it for all others.
             Standing::Member { robot: true, .. } if matches!(&case.op.kind, Kind::Remove(remove) if remove.device == case.signer) => {
                 void(Void::RobotRole)
             }
@@ -164,15 +164,15 @@ impl Bench<'_> {
         }
     }
 
-    /// Whether the last settings within `past` name this as the hub's key, and it was not removed there.
+    /// Whether the last settings within `past` name this key as the hub's, and it was not removed there.
     fn is_hub(&self, key: &DeviceId, past: &NodeSet) -> Result<bool, Stop> {
-        for &at in self.docket.hub_settings().iter().rev() {
+        for &at in self.index.hub_settings().iter().rev() {
             if past.contains(at) && self.decided(at)? {
                 let Kind::Settings(settings) = self.graph.node(at).kind() else {
                     continue;
                 };
                 let value = settings.changes.get(HUB_KEY).and_then(Option::as_deref);
-                let removed = self.first_counting(self.docket.strikes(key), past)?;
+                let removed = self.first_counting(self.index.strikes(key), past)?;
                 return Ok(hub_key(value) == Some(*key) && removed.is_none());
             }
         }
@@ -198,7 +198,7 @@ impl Bench<'_> {
             Standing::Removed => void(Void::DeviceRemoved(*device)),
             Standing::Unknown => match self.invite(device, case.past) {
                 Err(Stop::Void(Void::NoSuchInvite(_))) => {
-                    match self.first_counting(self.docket.hubs(device), case.past)? {
+                    match self.first_counting(self.index.hubs(device), case.past)? {
                         Some(_) => Ok(()),
                         None => void(Void::UnknownDevice(*device)),
                     }
@@ -256,17 +256,17 @@ impl Bench<'_> {
     }
 
     fn check_key_is_free(&self, key: &DeviceId, past: &NodeSet) -> Result<(), Stop> {
-        let invite = self.first_counting(self.docket.invites(key), past)?;
+        let invite = self.first_counting(self.index.invites(key), past)?;
         if *key == self.recovery || invite.is_some() {
             return void(Void::KeyInUse(*key));
         }
         Ok(())
     }
 
-    /// Of several that take one name at once, the first in order has it.
+    /// If several newcomers take one name concurrently, the first in counting order gets it.
     fn check_name(&self, case: &Case<'_>, join: &Join) -> Result<(), Stop> {
-        for &other in self.earlier(self.docket.named(&join.newcomer.member), case) {
-            let same = super::docket::enrolment(self.graph.node(other).kind())
+        for &other in self.earlier(self.index.named(&join.newcomer.member), case) {
+            let same = super::operation_index::enrolment(self.graph.node(other).kind())
                 .is_some_and(|enrolment| enrolment.device == join.newcomer.device);
             if !same && self.decided(other)? {
                 return void(Void::NameTaken(join.newcomer.member.clone()));
@@ -277,7 +277,7 @@ impl Bench<'_> {
 
     /// Uses count devices, not joins: two witnesses of one newcomer spend one.
     fn check_uses(&self, case: &Case<'_>, join: &Join, uses: u32) -> Result<(), Stop> {
-        let earlier = self.earlier(self.docket.joins(&join.invite), case);
+        let earlier = self.earlier(self.index.joins(&join.invite), case);
         if earlier.len() < uses as usize {
             return Ok(());
         }
@@ -295,7 +295,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// The part of a list that comes before the case in the order of counting.
+    /// The part of a list before the case in counting order.
     fn earlier<'l>(&self, list: &'l [Index], case: &Case<'_>) -> &'l [Index] {
         let order: Option<Order> = case.at.map(|at| self.graph.node(at).order);
         let end =
@@ -303,14 +303,14 @@ impl Bench<'_> {
         &list[..end]
     }
 
-    /// The invite of this key, if it stands within `past`.
+    /// The invite with this key, if it is valid within `past`.
     fn invite(&self, key: &DeviceId, past: &NodeSet) -> Result<&Invite, Stop> {
-        let at = self.first_counting(self.docket.invites(key), past)?;
+        let at = self.first_counting(self.index.invites(key), past)?;
         let Some(Kind::Invite(invite)) = at.map(|at| self.graph.node(at).kind()) else {
             return Err(Stop::Void(Void::NoSuchInvite(*key)));
         };
         if self
-            .first_counting(self.docket.strikes(key), past)?
+            .first_counting(self.index.strikes(key), past)?
             .is_some()
         {
             return Err(Stop::Void(Void::InviteWithdrawn));
@@ -318,7 +318,7 @@ impl Bench<'_> {
         Ok(invite)
     }
 
-    /// What `device` is, as far as `past` tells.
+    /// The standing of `device` within `past`.
     pub(super) fn standing(&self, device: &DeviceId, past: &NodeSet) -> Result<Standing, Stop> {
         if *device == self.recovery {
             return Ok(Standing::Member {
@@ -329,7 +329,7 @@ impl Bench<'_> {
         let Some((role, robot)) = self.role_held(device, past)? else {
             return Ok(Standing::Unknown);
         };
-        for &at in self.docket.strikes(device) {
+        for &at in self.index.strikes(device) {
             let removal = matches!(self.graph.node(at).kind(), Kind::Remove(_));
             if removal && past.contains(at) && self.decided(at)? {
                 return Ok(Standing::Removed);
@@ -338,8 +338,8 @@ impl Bench<'_> {
         Ok(Standing::Member { role, robot })
     }
 
-    /// The role of a device within `past`, whether or not it was removed there, and whether it is
-    /// a robot. Of enrolments and role changes that did not see each other the lowest role holds.
+    /// The role of a device within `past`, even if it was removed there, and whether it is a robot.
+    /// Of concurrent enrolments and role changes the lowest role wins.
     pub(super) fn role_held(
         &self,
         device: &DeviceId,
@@ -347,7 +347,7 @@ impl Bench<'_> {
     ) -> Result<Option<(Role, bool)>, Stop> {
         let mut given = Vec::new();
         let mut robot = false;
-        for &at in self.docket.enrolments(device) {
+        for &at in self.index.enrolments(device) {
             if past.contains(at) && self.decided(at)? {
                 let (role, is_robot) = self.enrolled_as(at)?;
                 robot |= is_robot;
@@ -357,7 +357,7 @@ impl Bench<'_> {
         if given.is_empty() {
             return Ok(None);
         }
-        for &at in self.docket.strikes(device) {
+        for &at in self.index.strikes(device) {
             if let Kind::SetRole(set) = self.graph.node(at).kind()
                 && past.contains(at)
                 && self.decided(at)?
@@ -375,7 +375,7 @@ impl Bench<'_> {
             Kind::Add(add) => (add.role, add.robot),
             Kind::Join(join) => {
                 // It counts, so the invite did too at the join.
-                let at = self.first_counting(self.docket.invites(&join.invite), &node.past)?;
+                let at = self.first_counting(self.index.invites(&join.invite), &node.past)?;
                 match at.map(|at| self.graph.node(at).kind()) {
                     Some(Kind::Invite(invite)) => (invite.role, false),
                     _ => (Role::Reader, false),
@@ -416,7 +416,7 @@ impl Bench<'_> {
     }
 }
 
-/// The least role that may do this. Whoever is in may take itself out.
+/// The lowest role that may do this. Every member may remove itself.
 fn needed(kind: &Kind, signer: &DeviceId) -> Role {
     match kind {
         Kind::Join(_) => Role::Reader,

@@ -1,7 +1,7 @@
-//! Why an operation does not count, in words for whoever made it or wants to.
+//! Why an operation does not count, in words for its author.
 //!
-//! A void operation is no error of the replica's: it is kept, and may come to count when an
-//! operation that voided it is voided itself.
+//! A void operation is no error of the replica. It is kept, and counts again if the operation that
+//! voided it is itself voided.
 
 use super::operation::Role;
 use crate::{
@@ -64,7 +64,7 @@ impl Void {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotAMember(..) => "ask an admin for an invite".to_owned(),
-            Self::RoleTooLow { .. } => "ask an admin to do it".to_owned(),
+            Self::RoleTooLow { .. } => "ask an admin to do it; where the team has none left, `podsync team recover` makes one with the recovery key".to_owned(),
             Self::Struck { .. } => "ask an admin to do it again".to_owned(),
             Self::UnknownDevice(..) => "`podsync team members` lists them".to_owned(),
             Self::DeviceRemoved(..) => {

@@ -1,7 +1,7 @@
-//! What is said on `/podsync/membership/1`, one request and one response.
+//! The messages of `/podsync/membership/1`: one request and one response.
 //!
-//! This is the only exchange that an unlisted key gets, so both sides are bounded tightly and an
-//! answer tells a stranger nothing but why not.
+//! This is the only exchange that an unlisted key may use. So both messages have tight bounds, and
+//! a stranger learns only why it was refused.
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -15,20 +15,20 @@ use crate::{
 
 /// The most bytes of a request or a response.
 pub const MAX_MESSAGE_LEN: usize = 1 << 20;
-/// The most heads that a request names; who has more names the first ones and asks again.
+/// The most heads in a request. A device with more names the first ones and asks again.
 pub const MAX_KNOWN_HEADS: usize = 256;
 /// The most operations of a response: an envelope has more than 130 bytes, so that no more fit.
 pub const MAX_RESPONSE_OPERATIONS: usize = 8192;
-/// What a response adds to the operations in it.
+/// The bytes that a response adds to its operations.
 const RESPONSE_OVERHEAD: usize = 8;
-/// What an operation's length takes.
+/// The bytes of one operation's length.
 const LENGTH_OVERHEAD: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipRequest {
-    /// All operations that `known` and what these saw lack.
+    /// All operations beyond `known` and their ancestors.
     Fetch { team: TeamId, known: Vec<OpId> },
-    /// Please witness: a [`super::operation::InviteProof`] in its envelope.
+    /// A request to witness a join: a [`super::operation::InviteProof`] in its envelope.
     Join { team: TeamId, request: ByteBuf },
 }
 
@@ -59,7 +59,7 @@ impl MembershipRequest {
 pub enum MembershipResponse {
     /// Operations, parents first. There may be more: insert them and ask again until none come.
     Ops(Bounded<ByteBuf, MAX_RESPONSE_OPERATIONS>),
-    /// The join was witnessed; the join and what led to it, as much as fits.
+    /// The join was witnessed. Holds the join and its ancestors, as many as fit.
     Joined {
         ops: Bounded<ByteBuf, MAX_RESPONSE_OPERATIONS>,
     },

@@ -1,5 +1,5 @@
-//! Whatever the pod and the policy: what must stay stays, everybody comes to the same, and what was let
-//! go of once brings nothing else down.
+//! For any pod and policy: required versions stay, all members get the same result, and dropping
+//! released versions releases no others.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn pod() -> PodName {
     PodName::new("orders").unwrap()
 }
 
-/// One version: how many hours old, which earlier ones it follows, and whether a tag stands at it.
+/// One version: its age in hours, the earlier versions it follows, and whether it is tagged.
 #[derive(Debug, Clone)]
 struct Made {
     hours: u64,
@@ -56,7 +56,7 @@ fn version(at: usize) -> VersionId {
     VersionId::of(&at.to_le_bytes())
 }
 
-/// The entries of a device of its own for each version, so that any number of them may be alike.
+/// The entries of the versions, each by its own device, so that any number of them may be alike.
 fn facts(made: &[Made]) -> Vec<Fact> {
     let write = |(at, made): (usize, &Made)| {
         let parents: BTreeSet<VersionId> = made
@@ -152,7 +152,7 @@ proptest! {
         prop_assert!(left >= days.len().min(policy.daily.map_or(0, NonZeroU32::get) as usize));
     }
 
-    /// What a catalog heard first makes no difference.
+    /// The order in which a catalog gets entries makes no difference.
     #[test]
     fn everybody_comes_to_the_same(made in made(), policy in policy(), turn in any::<prop::sample::Index>()) {
         let one = catalog(facts(&made));
@@ -168,7 +168,7 @@ proptest! {
         );
     }
 
-    /// Some of them dropped, by one daemon or by two at once: no other version becomes due by that.
+    /// Some are dropped, by one daemon or by two at once: that releases no other version.
     #[test]
     fn dropping_brings_nothing_else_down(
         made in made(),
@@ -191,7 +191,7 @@ proptest! {
         prop_assert_eq!(let_go(&policy, &catalog, NOW_MS), left);
     }
 
-    /// A member whose clock is behind lets go of less, never of something else.
+    /// A member whose clock is behind releases fewer versions, never other ones.
     #[test]
     fn what_may_go_may_go_later_too(made in made(), policy in policy(), hours in 0..100_u64) {
         let catalog = catalog(facts(&made));

@@ -1,6 +1,7 @@
-//! The form of a ticket that is written, `podsync2-`: what fits into 200 characters. A robot's token may be longer.
+//! The current form of a ticket, `podsync2-`, in at most 200 characters. A robot's token may be longer. It names no
+//! device: a device that answers at one of the addresses must show the floor's operations.
 //!
-//! It names no device: whoever answers at one of the addresses proves by the floor that it knows the team.
+//! It names no device: a device that answers must prove by the floor's operations that it knows the team.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -48,7 +49,7 @@ impl Compact {
         }
     }
 
-    /// Adds the first addresses for which there is room.
+    /// Adds the first addresses that fit.
     pub(super) fn with(mut self, addresses: &[String]) -> Self {
         let len = Zeroizing::new(self.encode()).len();
         let mut room = text::MAX_TICKET_BYTES.saturating_sub(len);
@@ -112,7 +113,7 @@ enum Place {
 }
 
 impl Place {
-    /// The places of these addresses, in their order.
+    /// The places of these addresses, in order.
     fn of_all(addresses: &[String]) -> Vec<Self> {
         let mut places: Vec<Self> = Vec::new();
         for address in addresses {
@@ -146,7 +147,7 @@ impl Place {
             ["", "ip4" | "ip6", ip, "udp", port, "quic-v1"] => at(ip, port).map(Self::Quic),
             _ => None,
         };
-        // One that is spelled in another way than ours is kept as it is.
+        // An address in another spelling than ours is kept unchanged.
         place
             .filter(|place| place.addresses().eq([address]))
             .unwrap_or_else(|| Self::Other(address.to_owned()))
@@ -173,26 +174,27 @@ impl Place {
     }
 }
 
-/// A URL with three characters in two bytes where it is made of those that host names and ports have, else as it is.
+/// A URL. If it has only the characters of host names and ports, it packs three into two bytes; otherwise it is
+/// stored as it is. The first byte holds the packing and the scheme.
 ///
 /// The first byte says which, and the scheme.
 #[derive(Serialize, Deserialize)]
 pub(super) struct PackedUrl(#[serde(with = "serde_bytes")] Vec<u8>);
 
-/// What three to two bytes can say: `0` is the end.
+/// The packable characters. `0` marks the end.
 const LETTERS: &[u8; 39] = b"abcdefghijklmnopqrstuvwxyz0123456789.-:";
 const RADIX: u16 = LETTERS.len() as u16 + 1;
 
 const IS_HTTP: u8 = 1;
 const IS_RAW: u8 = 2;
 
-/// What a ticket has left for it, with the length before it and the count of places behind it.
+/// The bytes left in a ticket for the URL, its length byte and the count of places after it.
 const MAX_PACKED_LEN: usize = 46;
 /// The most characters of a hub's URL.
 const MAX_URL_LEN: usize = 512;
 
 impl PackedUrl {
-    /// None where it is no URL of a hub.
+    /// None if it is no hub URL.
     pub(super) fn new(url: &str) -> Option<Self> {
         if url.len() > MAX_URL_LEN {
             return None;
@@ -209,7 +211,7 @@ impl PackedUrl {
         Some(Self(bytes))
     }
 
-    /// Whether a ticket for people has room for it.
+    /// Whether it fits into a person's ticket.
     pub(super) fn is_short(&self) -> bool {
         self.0.len() <= MAX_PACKED_LEN
     }

@@ -1,4 +1,4 @@
-//! The first form of a ticket, `podsync1-`: up to some 1,800 characters. It is read and not written any more.
+//! The first form of a ticket, `podsync1-`: up to some 1,800 characters. It is only read.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;

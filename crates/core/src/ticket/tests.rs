@@ -92,7 +92,7 @@ fn a_ticket_of_the_first_form_is_read() {
     assert_eq!(&*first.expose_text(), FIRST_TEXT);
 }
 
-/// What mail programs, chats, shells and hasty hands make of a ticket.
+/// How mail programs, chats, shells and people mangle a ticket.
 #[test]
 fn what_people_paste_is_read() {
     for text in [ticket().expose_text().to_string(), FIRST_TEXT.to_owned()] {

@@ -1,7 +1,7 @@
-//! Secrets as text: a prefix, base32, check bytes; and how one is found in what somebody pasted.
+//! Secrets as text: a prefix, base32, check bytes; and how to find one in pasted text.
 //!
 //! Mail programs, chats and terminals break lines, add quotes and labels, and change dashes and case. The check bytes
-//! tell where the secret ends: it is read up to each gap in turn until they are right.
+//! show where the secret ends: each gap is tried as the end until they match.
 
 use zeroize::Zeroizing;
 
@@ -19,18 +19,18 @@ pub(super) const RECOVERY: Text = Text {
 };
 const CHECK_LEN: usize = 4;
 
-/// What a ticket's text has room for behind its prefix: 5 bits a letter.
+/// The bytes that fit after the prefix of a ticket: 5 bits a letter.
 pub(super) const MAX_TICKET_BYTES: usize =
     (super::MAX_TEXT_LEN - "podsync2-".len()) * 5 / 8 - CHECK_LEN;
 
-/// A robot's token has the whole URL of its hub in it: nobody types it, and its runners find the team by it alone.
+/// A robot's token holds the whole URL of its hub. Nobody types it, and its runners have only it to find the team.
 pub(super) const MAX_TOKEN_BYTES: usize = 700;
 
-/// More than anybody pastes with a secret in it.
+/// More than anyone pastes around a secret.
 const MAX_PASTED_LEN: usize = 16 << 10;
-/// How many that seem to begin in it are read.
+/// The most apparent beginnings of a secret that are tried.
 const MAX_BEGUN: usize = 16;
-/// Gaps at which a secret is thought to end, at most: one of the first form has some 80 lines of 60 letters.
+/// The most gaps that are tried as its end: one of the first form has some 80 lines of 60 letters.
 const MAX_GAPS: usize = 128;
 
 /// Why a text is no ticket (or recovery key). It never repeats the text: that may be a secret.
@@ -58,18 +58,19 @@ impl TicketError {
     }
 }
 
-/// How one kind of secret is written: a prefix with its version, then base32 of the bytes and their check.
+/// The text form of one kind of secret: a prefix with its version, then base32 of the bytes and their
+/// check.
 pub(super) struct Text {
     what: &'static str,
     family: &'static str,
-    /// The newest version that is known here, and the one that is written.
+    /// The newest known version, which is also the one written.
     versions: u8,
     /// The most letters behind the prefix.
     max_len: usize,
 }
 
 impl Text {
-    /// The text of these bytes, which begin with their version.
+    /// The text of these bytes. They begin with their version.
     pub(super) fn write(&self, bytes: &[u8]) -> Zeroizing<String> {
         let prefix = self.prefix(bytes.first().copied().unwrap_or(self.versions));
         let checked = Zeroizing::new([bytes, &check(&prefix, bytes)].concat());
@@ -101,7 +102,7 @@ impl Text {
                 .take_while(|end| end - start <= self.max_len)
                 .find_map(|end| read(&prefix, &pasted.letters[start..end]));
             match found {
-                // The version is said twice; the check bytes vouch for both.
+                // The version is in the prefix and in the bytes. The check bytes cover both.
                 Some(bytes) if bytes.first().copied().map(u32::from) == Some(version) => {
                     return Ok(bytes);
                 }
@@ -131,7 +132,8 @@ impl Text {
     }
 }
 
-/// What was pasted: its letters, digits and dashes, and where others lay between them.
+/// Pasted text: its letters, digits and dashes, and the gaps where other characters lay between
+/// them.
 struct Pasted {
     letters: Zeroizing<String>,
     /// Ascending; the last is the end.
@@ -148,7 +150,7 @@ impl Pasted {
             }
             match c {
                 c if c.is_ascii_alphanumeric() => letters.push(c.to_ascii_lowercase()),
-                // Programs that write letters make dashes out of hyphens.
+                // Word processors turn hyphens into dashes.
                 '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' => letters.push('-'),
                 _ if gaps.last() == Some(&letters.len()) => {}
                 _ => gaps.push(letters.len()),
@@ -158,7 +160,7 @@ impl Pasted {
         Self { letters, gaps }
     }
 
-    /// The version that stands at `at`, before a dash, and where that ends.
+    /// The version at `at`, before a dash, and where it ends.
     fn version(&self, at: usize) -> Option<(u32, usize)> {
         let (version, _) = self.letters[at..].split_once('-')?;
         if version.is_empty() || !version.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -168,7 +170,7 @@ impl Pasted {
         Some((number, at + version.len() + 1))
     }
 
-    /// Where what begins at `start` may end.
+    /// The possible ends of a secret that begins at `start`.
     fn ends(&self, start: usize) -> impl Iterator<Item = usize> {
         let gaps = self.gaps.iter().copied();
         gaps.filter(move |end| *end > start).take(MAX_GAPS)

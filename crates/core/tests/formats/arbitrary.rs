@@ -200,7 +200,7 @@ fn public_keys() -> impl Strategy<Value = PublicKeys> {
     (device(), box_key()).prop_map(|(device, box_key)| PublicKeys { device, box_key })
 }
 
-/// Really wrapped: a wrap cannot be made in any other way.
+/// A real wrap, since none can be made in any other way.
 fn wraps() -> impl Strategy<Value = Vec<KeyWrap>> {
     let wrap =
         (epoch(), device(), any::<[u8; 32]>(), secret()).prop_map(|(epoch, to, seed, key)| {

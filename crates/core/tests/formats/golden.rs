@@ -1,7 +1,7 @@
 //! Golden vectors: `testdata/formats.txt` has the bytes of every sample.
 //!
-//! A failing test prints what is made now; take that over only with a new format version and a word
-//! on how old readers meet it.
+//! A failing test prints the current bytes; accept them only with a new format version and a note
+//! on how old readers handle it.
 
 use podsync_core::{
     VersionId,
@@ -15,7 +15,7 @@ use podsync_core::{
 
 use crate::samples;
 
-/// What older podsyncs wrote and this one only reads.
+/// Formats of older versions, which are only read now.
 const NOT_WRITTEN: &str = "ticket-of-the-first-form ";
 const VECTORS: &str = include_str!("../../testdata/formats.txt");
 
@@ -41,7 +41,7 @@ fn formats_keep_their_bytes() {
     assert!(made == kept, "the formats changed; made now:\n{made}");
 }
 
-/// What was written once is read today, to the last field.
+/// All formats ever written are still read, to the last field.
 #[test]
 fn old_bytes_are_read() {
     let entry = Entry::decode(&kept("entry-publish")).unwrap();
@@ -96,7 +96,7 @@ fn every_message_of_the_wire_is_opened() {
     }
 }
 
-/// What a signature or a seal stands behind: no byte of it may be another.
+/// No byte under a signature or a seal can be changed.
 #[test]
 fn a_flipped_bit_is_noticed() {
     let flips = |bytes: Vec<u8>| {

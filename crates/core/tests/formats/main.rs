@@ -1,4 +1,4 @@
-//! Every format of core from outside: its bytes, its way there and back, and what is no such format.
+//! Every format of core through its public API: its bytes, its round trip, and invalid bytes.
 //!
 //! Operations have their vectors in `src/membership/tests/golden.rs`, since only an author that holds
 //! a membership can make them.

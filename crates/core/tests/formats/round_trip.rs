@@ -1,4 +1,4 @@
-//! Every format's value is the same after its way through bytes, and no part of the bytes is enough.
+//! Every format's value survives a round trip, and no prefix of the bytes decodes.
 
 use std::fmt::Debug;
 
@@ -11,7 +11,7 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 
 use crate::{arbitrary, samples};
 
-/// There and back; one byte less, one more and another version are refused.
+/// A round trip. One byte less, one byte more and another version are refused.
 fn there_and_back<T: Format + PartialEq + Debug>(value: &T) -> Result<(), TestCaseError> {
     let bytes = value.encode();
     let back = T::decode(&bytes);
@@ -51,7 +51,7 @@ proptest! {
         prop_assert_eq!(ChunkLocation::from_row(&row.to_row()), row);
     }
 
-    /// Opening checks bounds as well, so of the values that are possible there is one shape here.
+    /// Opening checks bounds too, so there is only one sample shape here.
     #[test]
     fn sealed_manifests(message in ".{0,200}", salt: [u8; 32]) {
         let manifest = Manifest { message, ..samples::manifest() };
@@ -62,7 +62,7 @@ proptest! {
     }
 }
 
-/// What no reader would take is refused where it is written.
+/// A value that no reader would accept is refused when it is written.
 #[test]
 fn a_manifest_beyond_its_bounds_is_not_written() {
     let sound = samples::manifest();
@@ -91,7 +91,7 @@ fn a_manifest_beyond_its_bounds_is_not_written() {
     );
 }
 
-/// A length prefix that promises more than is there, in each place where a list may stand.
+/// A length prefix beyond the data, at each place of a list.
 #[test]
 fn no_promise_of_length_is_believed() {
     for (name, bytes) in samples::all() {

@@ -1,12 +1,12 @@
-//! What others are told of where this device is.
+//! The addresses of this device that others are told.
 
 use podsync_core::wire::MAX_ADDRESSES;
 use podsync_net::Multiaddr;
 
 use super::known::{is_link_local, is_loopback, is_tcp};
 
-/// What others are told of the addresses that this device listens at: the few best, as text. Loopback ones
-/// are told only where there is nothing else.
+/// The best few of the addresses that this device listens at, as text. Loopback addresses are included only if
+/// there are no others.
 pub fn announced(listening: &[Multiaddr]) -> Vec<String> {
     let mut best = best_first(listening);
     if best.first().is_some_and(|address| !is_loopback(address)) {
@@ -16,8 +16,7 @@ pub fn announced(listening: &[Multiaddr]) -> Vec<String> {
     best.iter().map(ToString::to_string).collect()
 }
 
-/// Those that others can dial: loopback ones last, and TCP before QUIC. What means something on one link
-/// only is left out.
+/// Addresses that others can dial, TCP before QUIC and loopback last. Link-local ones are left out.
 pub(super) fn best_first(listening: &[Multiaddr]) -> Vec<Multiaddr> {
     let elsewhere = listening.iter().filter(|address| !is_link_local(address));
     let mut best: Vec<_> = elsewhere.cloned().collect();

@@ -1,19 +1,19 @@
-//! The addresses of one device, by how they came to be known.
+//! The addresses of one device, by their source.
 //!
-//! A device may write anything into its record, and anybody may claim anything on the local network:
-//! all lists are bounded, and of what a record says only plain addresses are dialled.
+//! A device may write anything into its record, and anybody may claim anything on the local network: all lists are
+//! bounded, and only plain addresses of a record are dialled.
 
 use std::net::IpAddr;
 
 use podsync_core::wire::MAX_ADDRESSES;
 use podsync_net::{Multiaddr, multiaddr::Protocol};
 
-/// Addresses kept of one device at which it was reached: it moves between a few networks.
+/// Most addresses kept at which one device was reached: it moves between a few networks.
 pub const REACHED_KEPT: usize = 4;
-/// Addresses kept of one device that were heard of on the local network or from a ticket.
+/// Most addresses kept of one device from the local network or a ticket.
 const MAX_DISCOVERED: usize = 8;
 
-/// What an attempt runs over.
+/// The transport of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
     Tcp,
@@ -28,9 +28,9 @@ pub(super) struct Known {
     reached: Vec<Multiaddr>,
     /// From the local network or a ticket, the latest first.
     discovered: Vec<Multiaddr>,
-    /// From its own record.
+    /// From the device's own announcement.
     announced: Vec<Multiaddr>,
-    /// Where it dialled from last: its port there is a fleeting one, but it may listen at its old port.
+    /// The address that it dialled from last. That port is temporary, but it may listen at its old port there.
     seen_at: Option<IpAddr>,
 }
 
@@ -46,7 +46,7 @@ impl Known {
         self.reached.truncate(REACHED_KEPT);
     }
 
-    /// Whether that is news.
+    /// Adds it. Returns whether anything changed.
     pub(super) fn reached_at(&mut self, address: Multiaddr) -> bool {
         if self.reached.first() == Some(&address) {
             return false;
@@ -55,7 +55,7 @@ impl Known {
         true
     }
 
-    /// Whether that is news.
+    /// Adds addresses. Returns whether any is new.
     pub(super) fn discovered_at(&mut self, addresses: Vec<Multiaddr>) -> bool {
         let mut is_news = false;
         for address in addresses.into_iter().rev() {
@@ -65,7 +65,7 @@ impl Known {
         is_news
     }
 
-    /// Whether that is news.
+    /// Replaces the announced addresses. Returns whether anything changed.
     pub(super) fn announced_at(&mut self, addresses: &[String]) -> bool {
         let parsed = addresses.iter().filter_map(|address| address.parse().ok());
         let plain = parsed.filter(is_plain).take(MAX_ADDRESSES).collect();
@@ -94,7 +94,7 @@ impl Known {
         !self.discovered.is_empty()
     }
 
-    /// Whether more than its own word says where it is.
+    /// Whether its addresses are confirmed by more than its own announcement.
     pub(super) fn is_found(&self) -> bool {
         self.is_pinned() || self.is_nearby() || !self.reached.is_empty()
     }
@@ -104,12 +104,13 @@ impl Known {
         self.reached.iter().any(is_tcp)
     }
 
-    /// What to dial over TCP, or over QUIC. What it says of loopback is of use only to a `near` one.
+    /// What to dial over TCP, or over QUIC. Its loopback addresses are used only if this device is `near`, on the
+    /// same machine.
     pub(super) fn over(&self, route: Route, near: bool) -> Vec<Multiaddr> {
         let announced = self.announced.iter();
         let announced = announced.filter(|address| near || !is_loopback(address));
         let all = self.pinned.iter().chain(&self.reached);
-        // What was discovered may be of networks that it has left.
+        // Discovered addresses may be of networks that the device has left.
         let all = all.chain(announced).chain(&self.discovered);
         let mut over: Vec<Multiaddr> = Vec::new();
         for address in all.filter(|address| is_tcp(address) == (route == Route::Tcp)) {
@@ -148,7 +149,7 @@ pub(super) fn is_loopback(address: &Multiaddr) -> bool {
     ip(address).is_some_and(|ip| ip.is_loopback())
 }
 
-/// Whether an address can't be dialled without saying over which link.
+/// Whether an address is link-local, so that dialling it needs the link's name.
 pub(super) fn is_link_local(address: &Multiaddr) -> bool {
     matches!(ip(address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local())
 }

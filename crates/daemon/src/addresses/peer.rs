@@ -1,8 +1,8 @@
 //! One device: connected, being dialled, or away and due to be dialled again.
 //!
-//! TCP is tried before QUIC, for it moves bytes at nearly twice the speed; QUIC is what is left where
-//! TCP doesn't get through. Over IPv6 that may show only once it carries something: where a link takes less
-//! than a full packet and nobody is told, TCP goes on sending full ones. QUIC begins with small ones.
+//! TCP is tried before QUIC, for it is nearly twice as fast. QUIC is used if TCP doesn't get through. Over IPv6
+//! this may show only once data is sent: if a link drops full packets silently, TCP goes on sending them. QUIC
+//! begins with small packets.
 
 use std::time::Duration;
 
@@ -10,45 +10,45 @@ use podsync_net::Multiaddr;
 
 use super::known::{Known, Route, is_tcp, is_v6};
 
-/// Between attempts: doubled each time, up to the longest.
+/// Pauses between attempts. They double each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// The longest pause for a while after a connection was lost: it is likely to be there again soon.
+/// The longest pause for a while after a lost connection: the device is likely to be back soon.
 const LONGEST_PAUSE_WHEN_LOST: Duration = Duration::from_secs(3);
 const LOST_LATELY: Duration = Duration::from_secs(300);
-/// A connection that ends sooner is one more failure: whoever is full hangs up at once.
+/// A connection that ends sooner counts as a failed attempt: a device without free places closes it at once.
 const LASTED: Duration = Duration::from_secs(10);
 /// Where TCP got through before, QUIC is tried in each third attempt only.
 const QUIC_EVERY: u32 = 3;
 
 /// A connection over TCP and IPv6 that ends sooner may have died of full packets.
 const YOUNG: Duration = Duration::from_secs(60);
-/// How many of them put QUIC first, and for how long after the last one.
+/// How many such connections put QUIC first, and for how long after the last one.
 const ENOUGH_DIED_YOUNG: u32 = 2;
 const QUIC_FIRST_FOR: Duration = Duration::from_secs(600);
 
-/// Attempts at one device at once, each of another network or begun with newer addresses.
+/// Most attempts at one device at once. Each is for another network or has newer addresses.
 const MAX_ATTEMPTS: u32 = 3;
 
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) known: Known,
-    /// Somebody waits for it.
+    /// Whether a caller waits for the connection.
     pub(super) wanted: bool,
     link: Link,
-    /// Attempts that failed since it was connected last.
+    /// Failed attempts since the last connection.
     failures: u32,
-    /// When a connection that had lasted ended.
+    /// When the last long connection ended.
     lost: Option<Duration>,
-    /// Connections over TCP and IPv6 that ended young, and when the last one did.
+    /// Connections over TCP and IPv6 that ended early, and when the last one did.
     died_young: u32,
     died_young_at: Duration,
 }
 
-/// What follows an attempt that failed.
+/// What to do after a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// One over this, now.
+    /// Another attempt over this transport, now.
     Over(Route),
     /// Nothing, until a pause is over.
     Pause,
@@ -100,7 +100,7 @@ impl Peer {
         }
     }
 
-    /// Has it dialled at this time at the latest: there is news of it.
+    /// There is news of the device: dials it at this time at the latest.
     pub(super) fn dial_by(&mut self, at: Duration) {
         if let Link::Away { due } = &mut self.link {
             *due = at.min(*due);
@@ -108,14 +108,14 @@ impl Peer {
         }
     }
 
-    /// There is news of where it is: has it dialled by this time, or gives what to dial beside an attempt that
-    /// was begun without the news.
+    /// There is news of the device's addresses. Dials it by this time, or returns what to dial beside an attempt
+    /// that began before the news.
     pub(super) fn dial_by_news(&mut self, at: Duration, near: bool) -> Vec<Multiaddr> {
         self.dial_by(at);
         self.beside(near)
     }
 
-    /// What to dial beside an attempt that is under way; nothing where there is none.
+    /// Returns what to dial beside a running attempt. Empty if no attempt runs.
     fn beside(&mut self, near: bool) -> Vec<Multiaddr> {
         match &mut self.link {
             Link::Dialled { attempts, route } if *attempts < MAX_ATTEMPTS => {
@@ -127,7 +127,7 @@ impl Peer {
         }
     }
 
-    /// Has it dialled now, whatever became of earlier attempts; what to dial beside one that is under way.
+    /// Dials the device now, regardless of earlier failures. Returns what to dial beside a running attempt.
     pub(super) fn begin_anew(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
         self.failures = 0;
         self.died_young = 0;
@@ -137,7 +137,7 @@ impl Peer {
         self.beside(near)
     }
 
-    /// What to dial; nothing where no address is known, and then it is away until there is news.
+    /// Returns what to dial. Empty if no address is known: then the device stays away until there is news.
     pub(super) fn begin_attempt(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
         for route in self.routes(now) {
             let addresses = self.known.over(route, near);
@@ -150,7 +150,7 @@ impl Peer {
         Vec::new()
     }
 
-    /// None where another attempt runs, or none did.
+    /// Ends an attempt and returns what follows. `None` if another attempt still runs, or none ran.
     pub(super) fn attempt_failed(&mut self, near: bool, now: Duration) -> Option<Next> {
         let Link::Dialled { attempts, route } = self.link else {
             return None;
@@ -195,7 +195,7 @@ impl Peer {
         self.wanted = false;
     }
 
-    /// `turn` is when this side dials one that both sides have just lost.
+    /// `turn` is when this side dials a device after both sides lost the connection.
     pub(super) fn disconnected(&mut self, turn: Duration, now: Duration) {
         let Link::Connected {
             since,

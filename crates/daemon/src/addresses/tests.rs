@@ -68,7 +68,7 @@ fn dialled(addresses: &mut Addresses) -> Vec<(DeviceId, Vec<Multiaddr>)> {
         .collect()
 }
 
-/// Lets time pass until the machine wants it; when that is, and what is dialled then.
+/// Lets time pass until the next tick is due. Returns that time, and what is dialled then.
 fn next_dial(addresses: &mut Addresses) -> (Duration, Vec<DeviceId>) {
     loop {
         let due = addresses.poll_timeout();
@@ -203,11 +203,11 @@ fn another_network_means_that_all_are_dialled_at_once() {
     let devices: BTreeSet<_> = dials.into_iter().map(|(device, _)| device).collect();
     assert_eq!(devices, others[1..].iter().copied().collect());
 
-    // Of the two attempts at the second the one in the old network fails, and that means nothing.
+    // Of the two attempts at the second device, the one in the old network fails. That has no effect.
     addresses.handle(Input::DialFailed { device: others[1] }, now);
     assert_eq!(addresses.peers[&others[1]].due(), None);
-    // Who is lost because of the change doesn't know of it: it is this side's turn, though its key is
-    // the larger one.
+    // A device that was lost by the change doesn't know of it. So this side dials, though its key is the larger
+    // one.
     addresses.handle(Input::Disconnected { device: others[0] }, now + seconds(1));
     let due = addresses.peers[&others[0]].due();
     assert!(due.is_none_or(|due| due <= now + seconds(2)), "{due:?}");
@@ -358,7 +358,7 @@ fn strangers_are_dialled_by_who_wants_to_join_only() {
     assert_eq!(dialled(&mut addresses), []);
     addresses.handle(Input::Joining(true), LATER);
     assert_eq!(dialled(&mut addresses), [(LARGE, vec![tcp()])]);
-    // What a stranger says of itself is not even kept.
+    // A stranger's announcement isn't stored.
     let announced = Input::Announced {
         device: number(7),
         addresses: vec![tcp().to_string()],

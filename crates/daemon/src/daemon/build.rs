@@ -1,4 +1,4 @@
-//! How each service is built: one function a service, which names what it uses and nothing else.
+//! Builds the services. Each has one function, which names exactly what the service uses.
 
 mod parts;
 
@@ -15,13 +15,13 @@ use crate::{
         hooks::Hooks,
         notify::{self, Notifier},
         serve::Streams,
-        teller::Teller,
+        team_events::TeamEvents,
     },
     hub::{sync::HubSync, upload::Uploads},
-    kept::Kept,
     locks::PodLocks,
     metered::Metered,
     node::handle::Node,
+    persisted::Persisted,
     program::Program,
     service::{
         autosave::{self, Autosaver, list::Autosaves},
@@ -68,9 +68,9 @@ pub(super) struct Shared {
     hubs: Arc<HubSync>,
     finder: Finder,
     pub(super) holdings: Holdings,
-    teller: Teller,
-    follows: Kept<Follows>,
-    autosaves: Kept<Autosaves>,
+    team_events: TeamEvents,
+    follows: Persisted<Follows>,
+    autosaves: Persisted<Autosaves>,
     pub(super) pause: Arc<Pause>,
     metered: Arc<Metered>,
 }
@@ -97,7 +97,7 @@ impl Shared {
             blobs: parts.blobs.clone(),
             versions: Arc::clone(&parts.versions),
         };
-        let teller = Teller {
+        let team_events = TeamEvents {
             node: parts.node.clone(),
             events: parts.events,
         };
@@ -121,9 +121,9 @@ impl Shared {
             hubs,
             finder,
             holdings,
-            teller,
-            follows: Kept::open(follows),
-            autosaves: Kept::open(autosaves),
+            team_events,
+            follows: Persisted::open(follows),
+            autosaves: Persisted::open(autosaves),
             pause: parts.pause,
             metered: Arc::default(),
         }
@@ -212,7 +212,7 @@ impl Shared {
             share: Arc::clone(share),
             hubs: Arc::clone(&self.hubs),
             evictor: Arc::clone(evictor),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
         }
     }
 
@@ -228,7 +228,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             fetcher: self.fetcher(),
             evictor: Arc::clone(evictor),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             started: self.started,
         }
     }
@@ -251,7 +251,7 @@ impl Shared {
             },
             follows: self.follows.clone(),
             evictor: Arc::clone(evictor),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
         }
     }
 
@@ -294,7 +294,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             inspect: self.inspect(),
             locator: self.locator(),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             tasks: self.tasks.clone(),
         }
     }
@@ -336,7 +336,7 @@ impl Shared {
             sync: Arc::clone(&self.hubs),
             holdings: self.holdings.clone(),
             pull: Arc::clone(pull),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             tasks: self.tasks.clone(),
         }
     }
@@ -348,7 +348,7 @@ impl Shared {
             follows: self.follows.clone(),
             pull: Arc::clone(pull),
             load: Arc::clone(load),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             tasks: self.tasks.clone(),
             pause: Arc::clone(&self.pause),
             metered: Arc::clone(&self.metered),
@@ -363,7 +363,7 @@ impl Shared {
             autosaves: self.autosaves.clone(),
             save: Arc::clone(save),
             holdings: self.holdings.clone(),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             tasks: self.tasks.clone(),
             turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
@@ -376,26 +376,27 @@ impl Shared {
             node: self.node.clone(),
             autosaves: self.autosaves.clone(),
             load: Arc::clone(load),
+            finder: self.finder.clone(),
         }
     }
 
     pub(super) fn streams(&self) -> Streams {
-        Streams::new(self.teller.events.clone(), self.tasks.clone())
+        Streams::new(self.team_events.events.clone(), self.tasks.clone())
     }
 
     pub(super) fn hooks(&self) -> Hooks {
         Hooks {
             home: self.home.root().to_owned(),
-            events: self.teller.events.clone(),
+            events: self.team_events.events.clone(),
             tasks: self.tasks.clone(),
         }
     }
 
-    /// None where nobody is there to look, or nobody wants any.
+    /// `None` if there is no desktop, or the settings turn notifications off.
     pub(super) fn notifier(&self) -> Option<Notifier> {
         let is_wanted = self.settings.notify && notify::has_desktop();
         is_wanted.then(|| Notifier {
-            events: self.teller.events.clone(),
+            events: self.team_events.events.clone(),
             tasks: self.tasks.clone(),
         })
     }
@@ -411,7 +412,7 @@ impl Shared {
             holdings: self.holdings.clone(),
             surveyor: self.surveyor(),
             hubs: Arc::clone(&self.hubs),
-            teller: self.teller.clone(),
+            team_events: self.team_events.clone(),
             tasks: self.tasks.clone(),
             turn: tokio::sync::Mutex::default(),
         }

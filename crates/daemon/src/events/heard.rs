@@ -1,4 +1,4 @@
-//! From what the engine and the network report to what people are told.
+//! Converts reports of the engine and the network into the events that people see.
 
 use podsync_api::{
     ErrorCode,
@@ -15,7 +15,7 @@ use podsync_core::{
 
 use crate::service::team::roles::role_to;
 
-/// What an event of the engine's is to people; none where it is nothing to them.
+/// Converts an event of the engine. `None` if people needn't see it.
 pub(crate) fn heard(engine: &Engine, event: &Event) -> Option<Happened> {
     let me = engine.device();
     Some(match event {
@@ -97,7 +97,7 @@ pub(crate) fn heard(engine: &Engine, event: &Event) -> Option<Happened> {
     })
 }
 
-/// A device that came or went; none where no team lists it: whoever finds the port may connect.
+/// A device connected or disconnected. `None` if no team lists it: any stranger can connect to the port.
 pub(crate) fn peer(
     engine: &Engine,
     device: DeviceId,
@@ -120,7 +120,7 @@ fn shared(
     version: &VersionId,
 ) -> Option<VersionShared> {
     let catalog = engine.catalog(&team)?;
-    // It may be dropped already.
+    // The version may be dropped already.
     let record = catalog.version(pod, version)?;
     let device = record.device();
     Some(VersionShared {

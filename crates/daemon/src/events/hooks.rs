@@ -1,7 +1,7 @@
-//! Hook scripts of the home: what a user put into `hooks/` is run for events, one at a time.
+//! Runs the scripts in the home's `hooks/` folder for events, one at a time.
 //!
-//! A script runs with all that the daemon may do. So it has to be the user's own file in the user's own folder, and
-//! nobody else may be able to write to either.
+//! A script has all the daemon's rights. So the user must own the file and its folder, and nobody else may be able
+//! to write to either.
 
 use std::{
     io,
@@ -14,6 +14,7 @@ use podsync_api::{
     ApiError, ErrorCode,
     events::{Event, Happened, Kind, Trouble},
 };
+use podsync_store::shell_word;
 
 use super::Events;
 use crate::{
@@ -21,15 +22,15 @@ use crate::{
     tasks::Tasks,
 };
 
-/// The folder in the home.
+/// The scripts' folder in the home.
 const FOLDER: &str = "hooks";
-/// Which script is run for which event.
+/// Event kinds and the names of their scripts.
 const SCRIPTS: [(Kind, &str); 3] = [
     (Kind::Shared, "on-share"),
     (Kind::Pulled, "on-pull"),
     (Kind::Loaded, "on-load"),
 ];
-/// A script has so much time, as the command of `podsync watch` has by default.
+/// The longest that a script may run. It is also the default for the command of `podsync watch`.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs hook scripts.
@@ -41,7 +42,8 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Runs scripts until the daemon stops. Events wait while one runs; whoever takes very long misses some.
+    /// Runs scripts until the daemon stops. Events wait while a script runs; a very slow script makes later events
+    /// be missed.
     pub(crate) async fn keep_running(self) {
         let mut events = self.events.listen();
         let stop = self.tasks.stopping().clone();
@@ -96,7 +98,7 @@ fn trouble(event: &Event, error: &ApiError) -> Happened {
     })
 }
 
-/// The script, if it is there and nobody else can have changed it.
+/// The script's path, if the file exists and only its owner can have changed it.
 fn own_script(home: &Path, name: &str) -> Result<Option<PathBuf>, ApiError> {
     let folder = home.join(FOLDER);
     let script = folder.join(name);
@@ -128,12 +130,12 @@ fn own_script(home: &Path, name: &str) -> Result<Option<PathBuf>, ApiError> {
             return Err(refused(path, "is somebody else's", hint));
         }
         if metadata.permissions().mode() & 0o022 != 0 {
-            let hint = format!("run `chmod go-w {}`", path.display());
+            let hint = format!("run `chmod go-w {}`", shell_word(path));
             return Err(refused(path, "can be written by others", hint));
         }
     }
     if metadata.permissions().mode() & 0o100 == 0 {
-        let hint = format!("run `chmod u+x {}`, or delete it", script.display());
+        let hint = format!("run `chmod u+x {}`, or delete it", shell_word(&script));
         return Err(refused(&script, "is not executable", hint));
     }
     Ok(Some(script))

@@ -1,4 +1,4 @@
-//! Desktop notifications, by the program that the system has for them: nothing fails where there is none.
+//! Desktop notifications, shown by the system's own program. Without that program they are left out.
 
 use std::{path::Path, process::Stdio, sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use tokio::{
 use super::{Events, Listener};
 use crate::tasks::Tasks;
 
-/// What happens together is told together: a newcomer hears of a whole team at once.
+/// How long to collect events into one notification: a newcomer gets the events of a whole team at once.
 const GATHER: Duration = Duration::from_millis(500);
-/// Notifications follow each other so soon at most.
+/// The shortest time between two notifications.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long the program may take.
+/// The longest that the notification program may run.
 const LIMIT: Duration = Duration::from_secs(5);
 /// The most characters of a notification.
 const MAX_CHARS: usize = 300;
@@ -27,7 +27,7 @@ pub(crate) struct Notifier {
     pub(crate) tasks: Tasks,
 }
 
-/// Whether somebody is there to look.
+/// Whether this process has a desktop to show notifications on.
 pub(crate) fn has_desktop() -> bool {
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if is_set("CI") {
@@ -42,7 +42,7 @@ pub(crate) fn has_desktop() -> bool {
 }
 
 impl Notifier {
-    /// Shows what happens until the daemon stops, or until it turns out that nothing can be shown.
+    /// Shows events until the daemon stops, or until showing one turns out to be impossible.
     pub(crate) async fn keep_notifying(self) {
         let mut events = self.events.listen();
         let stop = self.tasks.stopping().clone();
@@ -60,7 +60,7 @@ impl Notifier {
     }
 }
 
-/// What people want to hear of that are not looking.
+/// The text for an event that is worth a notification.
 fn words(event: &Event) -> Option<String> {
     let text = match &event.what {
         Happened::Shared(it) if !it.this_device && it.message.is_empty() => {
@@ -73,7 +73,7 @@ fn words(event: &Event) -> Option<String> {
         Happened::Trouble(it) => it.message.clone(),
         _ => return None,
     };
-    // It is one line of a notification, and nothing in it may be taken for markup.
+    // The text must stay on one line, and nothing in it may be read as markup.
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let plain: String = plain
         .filter(|c| !"<>&".contains(*c))
@@ -82,7 +82,7 @@ fn words(event: &Event) -> Option<String> {
     Some(plain)
 }
 
-/// The next things to be told, in one text.
+/// Joins the next lines into one text.
 async fn gather(events: &mut Listener) -> String {
     let first = loop {
         let event: Arc<Event> = events.next().await;
@@ -127,7 +127,7 @@ async fn show(text: &str) -> std::io::Result<()> {
         .stderr(Stdio::null())
         .kill_on_drop(true);
     let mut child = program.spawn()?;
-    // Whether anybody saw it can't be known, and doesn't matter.
+    // Nobody can know whether the user saw it, and it doesn't matter.
     if let Ok(Ok(status)) = timeout(LIMIT, child.wait()).await
         && !status.success()
     {

@@ -1,7 +1,7 @@
-//! The list itself: the newest events by number, and the newest word on each transfer.
+//! The list itself: the newest events by number, and the latest state of each transfer.
 //!
-//! How far a transfer is takes no place in the list: each word replaces the one before it, so a long pull pushes
-//! nothing out.
+//! Transfer progress takes no place in the list: each report replaces the one before it. So a long pull pushes no
+//! other event out.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,25 +10,25 @@ use std::{
 
 use podsync_api::events::{Event, Happened, Missed, TransferState, Trouble};
 
-/// Events that are kept for those who come back: some hours of a busy team, at about 1 kB each.
+/// Events kept for clients that reconnect: some hours of a busy team, at about 1 kB each.
 pub(super) const MAX_LASTING: usize = 1024;
-/// Transfers that have ended and whose last word is still told to slow listeners.
+/// Ended transfers whose final state is kept for slow listeners.
 const MAX_ENDED: usize = 32;
-/// The same trouble is told again after so long.
+/// The same failure is published again only after this many milliseconds.
 const TROUBLE_EVERY_MS: u64 = 60 * 60 * 1000;
 
-/// The list of one run of the daemon.
+/// The events of one run of the daemon.
 pub(super) struct Ring {
-    /// Tells the ids of this run from those of another.
+    /// Is part of each id, so that ids of another run are recognised.
     run: u32,
     /// The number of the newest event; the first is 1.
     newest: u64,
     lasting: VecDeque<(u64, Arc<Event>)>,
     /// The number of the newest event that left the list.
     forgotten: u64,
-    /// The newest word on each transfer, with its number.
+    /// The latest state of each transfer, with its event number.
     transfers: BTreeMap<u64, (u64, Arc<Event>)>,
-    /// Those that have ended, the oldest first.
+    /// Transfers that have ended, oldest first.
     ended: VecDeque<u64>,
 }
 
@@ -44,7 +44,7 @@ impl Ring {
         }
     }
 
-    /// Adds an event; the number of the newest one.
+    /// Adds an event, and returns the number of the newest event.
     pub(super) fn push(&mut self, what: Happened, time_ms: u64) -> u64 {
         if let Happened::Trouble(trouble) = &what
             && self.was_told(trouble, time_ms)
@@ -83,7 +83,7 @@ impl Ring {
         self.newest
     }
 
-    /// The place behind everything that has happened, and the transfers that run.
+    /// The number of the newest event, and the latest state of each running transfer.
     pub(super) fn now(&self) -> (u64, Vec<Arc<Event>>) {
         let running = self
             .transfers
@@ -93,7 +93,7 @@ impl Ring {
         (self.newest, running.collect())
     }
 
-    /// The place of an event of this run, as long as everything behind it is known.
+    /// The number of the event with this id. `None` if it is of another run, or if later events have left the list.
     pub(super) fn place_of(&self, id: &str) -> Option<u64> {
         let (_, number) = id.split_once('-')?;
         let number = number.parse::<u64>().ok()?;
@@ -101,12 +101,12 @@ impl Ring {
         (is_ours && !self.has_forgotten(number)).then_some(number)
     }
 
-    /// Whether something behind this place is known no more.
+    /// Whether an event after this number has left the list.
     pub(super) fn has_forgotten(&self, place: u64) -> bool {
         place < self.forgotten
     }
 
-    /// What came after a place, oldest first, at most so many, each with its own place.
+    /// At most this many events after a number, oldest first, each with its number.
     pub(super) fn after(&self, place: u64, most: usize) -> Vec<(u64, Arc<Event>)> {
         let begin = self.lasting.partition_point(|(number, _)| *number <= place);
         let lasting = self.lasting.range(begin..).take(most).cloned();

@@ -19,9 +19,9 @@ use tokio::sync::Semaphore;
 use super::Events;
 use crate::tasks::Tasks;
 
-/// Streams at once: each costs a task and what it is behind.
+/// Most streams at once. Each one costs a task and the events that it hasn't read.
 const MAX_STREAMS: usize = 64;
-/// So often something is said, for proxies and for the page to see that the line stands.
+/// How often an idle stream sends a keep-alive, so that proxies and the page see that the connection works.
 const SAY_SOMETHING_EVERY: Duration = Duration::from_secs(30);
 
 /// Serves events.
@@ -53,14 +53,14 @@ impl Streams {
         let last = headers.get(LAST_EVENT_ID).map(|id| id.to_str());
         let listener = match last {
             None => self.events.listen(),
-            // One that is no text is none of ours.
+            // An id that isn't text can't be one of ours.
             Some(id) => self.events.listen_after(id.unwrap_or_default()),
         };
-        // No event by itself: a client that is cut off before the first one knows where it was.
+        // Sends only an id: a client that loses the connection before the first event knows where to go on.
         let begin = stream::once(ready(Frame::default().id(listener.id())));
         let told = stream::unfold((listener, place), |(mut listener, place)| async move {
             loop {
-                // An event that can't be written as JSON is left out: there is none.
+                // Every event can be written as JSON, so none is left out here.
                 if let Some(frame) = frame(&*listener.next().await) {
                     return Some((frame, (listener, place)));
                 }

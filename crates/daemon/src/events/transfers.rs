@@ -1,4 +1,4 @@
-//! How far pulls and uploads are, told at a pace that people can follow.
+//! Publishes the progress of pulls and uploads, at a rate that people can follow.
 
 use std::{
     sync::{
@@ -14,13 +14,13 @@ use tokio::time::Instant;
 
 use super::Events;
 
-/// One transfer is told of so often at most.
+/// The shortest time between two reports of one transfer.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
-/// Numbers transfers within this process.
+/// The next transfer's number, unique within this process.
 static LAST_TRANSFER: AtomicU64 = AtomicU64::new(0);
 
-/// What travels, and whereto.
+/// What is transferred, and in which direction.
 pub(crate) struct About {
     pub(crate) direction: Direction,
     pub(crate) pod: PodName,
@@ -30,14 +30,14 @@ pub(crate) struct About {
 /// A pull or an upload. One that is dropped before it is [`Self::done`] has failed.
 pub(crate) struct Transferring {
     events: Events,
-    /// None where this home has left the team.
+    /// `None` if this home has left the team.
     team: Option<TeamName>,
     about: About,
     number: u64,
     so_far: Mutex<SoFar>,
 }
 
-/// A transfer has parts, and what a later part takes is known only once the earlier ones are here.
+/// A transfer has parts. The size of a part is known only once the earlier parts have arrived.
 #[derive(Default)]
 struct SoFar {
     /// Bytes of the parts before this one.
@@ -60,7 +60,7 @@ impl Transferring {
         }
     }
 
-    /// So many more bytes are to come.
+    /// Begins a part of this many bytes.
     pub(crate) fn begin_part(&self, len: u64) {
         let mut so_far = self.lock();
         so_far.before = so_far.of;
@@ -69,7 +69,7 @@ impl Transferring {
         self.tell_if_due(&mut so_far);
     }
 
-    /// So many bytes of the part have come.
+    /// Reports how many bytes of the current part have arrived.
     pub(crate) fn moved(&self, bytes: u64, providers: usize) {
         let mut so_far = self.lock();
         so_far.bytes = so_far.of.min(so_far.before.saturating_add(bytes));
@@ -77,14 +77,14 @@ impl Transferring {
         self.tell_if_due(&mut so_far);
     }
 
-    /// It has come to its end; nothing that is said of it after counts.
+    /// Ends the transfer successfully. Later reports are ignored.
     pub(crate) fn done(&self) {
         let mut so_far = self.lock();
         so_far.bytes = so_far.of;
         self.end(&mut so_far, TransferState::Done);
     }
 
-    /// Nothing is told of what never began.
+    /// A transfer that never began publishes nothing.
     fn end(&self, so_far: &mut SoFar, state: TransferState) {
         if so_far.told.is_some() && !so_far.has_ended {
             so_far.providers = 0;

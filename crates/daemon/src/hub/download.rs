@@ -1,4 +1,4 @@
-//! A range of a blob from the bucket into the store, verified as it comes.
+//! Downloads a range of a blob from the bucket into the store. Bytes are verified as they arrive.
 
 use std::{io, sync::Arc};
 
@@ -25,7 +25,7 @@ pub(crate) struct BucketDownload {
 }
 
 impl BucketDownload {
-    /// What downloading from a team's bucket takes; none before its hub was looked up.
+    /// Returns what a download from a team's bucket needs. `None` before its hub was looked up.
     pub(crate) fn of(hubs: &Hubs, team: TeamId, blobs: &Blobs, traffic: &Traffic) -> Option<Self> {
         let hub = Arc::clone(hubs.lock().get(&team)?);
         Some(Self {
@@ -37,7 +37,7 @@ impl BucketDownload {
         })
     }
 
-    /// What arrived is in the store when this returns; syncing it is the caller's.
+    /// When this returns, the bytes are in the store. The caller has to sync them.
     pub(crate) async fn run(
         &self,
         want: &BlobRange,
@@ -54,7 +54,11 @@ impl BucketDownload {
             .await
             .map_err(|error| {
                 tracing::info!(%error, "a range didn't come");
-                why(&error)
+                let why = why(&error);
+                if why == FetchFailed::Cut {
+                    self.hub.note_not_sent(&error);
+                }
+                why
             })
     }
 
@@ -103,7 +107,7 @@ impl BucketDownload {
     }
 }
 
-/// Takes no more than this device may receive, and with it reads no more.
+/// Limits the reading to this device's download rate.
 struct Slowed<'a> {
     arriving: Arriving,
     traffic: &'a Traffic,

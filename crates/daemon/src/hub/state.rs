@@ -1,4 +1,4 @@
-//! A team's hub as this device sees it: how to ask it, what it said last, and what keeps this device from it.
+//! The state of a team's hub: its client, its last answer, and the current failure, if any.
 
 mod moves;
 pub(crate) mod placements;
@@ -13,9 +13,12 @@ use podsync_api::{
     ApiError, ErrorCode,
     events::{Happened, Trouble as Told},
 };
-use podsync_bucket::{Hub, HubAddress};
+use podsync_bucket::{Hub, HubAddress, TransferError};
 use podsync_core::{OpId, TeamId, TeamName, keys::DeviceSecret};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use self::{moves::Moves, placements::Placements};
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
     events::Events,
 };
 
-/// How long somebody waits for what the hub knows before going on without it.
+/// How long a caller waits for the hub before it goes on without it.
 pub(crate) const POLL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The hubs of this home's teams.
@@ -35,13 +38,13 @@ pub(crate) struct Hubs {
     pub(super) events: Events,
     pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
     pub(super) moves: Moves,
-    /// There is something to bring, or somebody waits.
+    /// Wakes the upload loop: there is something to upload, or a caller waits.
     pub(super) wake: Notify,
 }
 
-/// A team's place at its hub.
+/// A team at its hub.
 pub(crate) struct TeamHub {
-    /// Whose it is, where this home is in the team.
+    /// The team's name. `None` if this home isn't in the team.
     pub(super) team: Option<TeamName>,
     pub(super) events: Events,
     /// Where it is asked.
@@ -49,13 +52,25 @@ pub(crate) struct TeamHub {
     /// Where the roster says that it is.
     pub(super) named: String,
     pub(super) client: Hub,
-    /// What the hub said last; one question at a time.
+    /// The hub's last answer. The lock allows one poll at a time.
     pub(super) polled: tokio::sync::Mutex<Polled>,
     pub(super) polling: Turn,
     pub(super) uploading: Turn,
-    /// The statement of liveness that was brought last.
+    /// The liveness statement that was uploaded last.
     pub(super) liveness: tokio::sync::Mutex<Option<Arc<[u8]>>>,
     pub(super) standing: watch::Sender<Standing>,
+    pub(super) not_sent: Mutex<Option<NotSent>>,
+}
+
+/// Why the last range that failed didn't come from the bucket.
+#[derive(Debug, Clone)]
+pub(crate) struct NotSent {
+    pub(super) at: Instant,
+    /// The server's words, or the hub's.
+    pub(crate) message: String,
+    pub(crate) hint: Option<&'static str>,
+    /// The hub gave no URL, so the bucket was not asked.
+    pub(crate) is_hubs: bool,
 }
 
 #[derive(Default)]
@@ -64,7 +79,8 @@ pub(super) struct Polled {
     pub(super) membership: Vec<OpId>,
 }
 
-/// One does it, and one more waits to: whatever there is to do by now, that one will see.
+/// Lets one task work and one more wait. The waiting one will do everything that came up so far, so others needn't
+/// wait.
 #[derive(Default)]
 pub(super) struct Turn {
     now: tokio::sync::Mutex<()>,
@@ -72,34 +88,34 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// None where somebody waits already.
+    /// Waits for the turn. `None` if another task waits already.
     pub(super) async fn take(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         let _next = self.next.try_lock().ok()?;
         Some(self.now.lock().await)
     }
 }
 
-/// How things are with a hub.
+/// The state of the exchange with a hub.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
     /// Unix milliseconds of the last answer.
     pub(crate) heard_ms: Option<u64>,
-    /// Why it can't be asked, or doesn't take what is brought; none while all is well.
+    /// Why polls or uploads fail. `None` while they work.
     pub(crate) trouble: Option<Trouble>,
     /// The newest entry of this device's own feed that is in the bucket.
     pub(crate) committed: u64,
-    /// Bytes sent, and bytes to send, of an upload that is under way.
+    /// Bytes sent and total bytes of the running upload.
     pub(crate) uploading: Option<(u64, u64)>,
-    /// How often it has been begun to ask the hub, or to bring it something.
+    /// How many polls and uploads were begun so far.
     pub(super) begun: u64,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
     pub(crate) error: ApiError,
-    /// Whether it may go away by itself.
+    /// Whether the failure may pass by itself.
     pub(crate) may_pass: bool,
-    /// Which attempt came to this.
+    /// The number of the attempt that failed.
     pub(super) attempt: u64,
 }
 
@@ -116,11 +132,37 @@ impl TeamHub {
         self.standing.borrow().clone()
     }
 
+    /// Why ranges didn't come from the bucket since then. `None` if all came that were asked for.
+    pub(crate) fn not_sent_since(&self, since: Instant) -> Option<NotSent> {
+        let last = self.not_sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.at >= since) {
+            return Some(last.clone());
+        }
+        // The engine gives a download up while it is still being tried.
+        let why = self.client.bucket_failing(since.into_std())?;
+        Some(NotSent {
+            at: since,
+            message: format!("the bucket can't serve it now: {why}"),
+            hint: Some("tell the hub's operator if this goes on"),
+            is_hubs: false,
+        })
+    }
+
+    pub(super) fn note_not_sent(&self, error: &TransferError) {
+        let noted = NotSent {
+            at: Instant::now(),
+            message: error.to_string(),
+            hint: error.hint(),
+            is_hubs: matches!(error, TransferError::Hub(_)),
+        };
+        *self.not_sent.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
     }
 
-    /// Nobody waits longer.
+    /// The error of a caller that has waited too long.
     pub(super) fn not_heard(&self) -> ApiError {
         if let Some(failing) = self.client.failing() {
             return ApiError::new(ErrorCode::Unreachable, failing).hint(
@@ -137,7 +179,7 @@ impl TeamHub {
         self.standing.send_modify(change);
     }
 
-    /// The number of an attempt that begins now: it knows of everything that was decided before.
+    /// Begins an attempt and returns its number. It includes everything that was decided before.
     pub(super) fn begin(&self) -> u64 {
         let mut attempt = 0;
         self.note(|standing| {
@@ -189,7 +231,7 @@ impl Hubs {
         }
     }
 
-    /// Has the hubs asked, and what waits brought, now.
+    /// Wakes the loop, so that it polls the hubs and uploads now.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
@@ -226,7 +268,7 @@ mod tests {
         assert!(turn.take().await.is_none());
         drop(first);
         let second = second.await.unwrap();
-        // The place of who waits is free again.
+        // The waiting place is free again.
         let mut third = pin!(turn.take());
         tokio::select! {
             biased;

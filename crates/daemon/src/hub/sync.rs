@@ -1,10 +1,13 @@
-//! Keeping in step: the hub is heard when somebody waits, and told what was just decided here.
+//! Syncs with the hub on demand: polls it when a caller waits, and uploads what was just decided here.
 
 pub(crate) mod confirm;
 pub(crate) mod join;
 mod poll;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use podsync_bucket::Hub;
 use podsync_core::{DeviceId, TeamId};
@@ -15,10 +18,10 @@ pub(in crate::hub) use self::poll::Heard;
 use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
 use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
-/// How long a look at what there is waits for what the hub knows.
+/// How long a listing waits for the hub's answer.
 const BRIEFLY: Duration = Duration::from_secs(3);
 
-/// Learns what hubs know, and tells them what was decided here.
+/// Polls hubs, and uploads decisions of this device.
 pub(crate) struct HubSync {
     pub(crate) device: DeviceId,
     pub(crate) lifetime: Lifetime,
@@ -33,12 +36,12 @@ impl HubSync {
         self.hubs.client(team, url)
     }
 
-    /// Has the hubs asked, and what waits brought, now.
+    /// Wakes the loop, so that it polls the hubs and uploads now.
     pub(crate) fn wake(&self) {
         self.hubs.wake();
     }
 
-    /// The team's hub; none where it has none.
+    /// The team's hub. `None` if it has none.
     pub(crate) async fn hub(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
         let read = self.node.read(move |engine| {
             let name = engine.roster(&team).map(|roster| roster.name().clone());
@@ -77,8 +80,9 @@ impl HubSync {
             uploading: Turn::default(),
             liveness: tokio::sync::Mutex::default(),
             standing: watch::Sender::new(Standing::default()),
+            not_sent: Mutex::default(),
         });
-        // Two that came here at once: the one that is there stays.
+        // If two callers came here at once, the first one's hub stays.
         let mut teams = self.hubs.lock();
         match teams.get(&team) {
             Some(there) if there.url == hub.url && there.named == hub.named => {
@@ -91,7 +95,7 @@ impl HubSync {
         }
     }
 
-    /// Asks the hub now; whether it was heard, and none where the team has no hub.
+    /// Polls the hub now. Returns whether it answered, or `None` if the team has no hub.
     pub(crate) async fn poll(&self, team: TeamId) -> Result<Option<bool>, Failure> {
         if let Ok(None) = self.hub(team).await {
             return Ok(None);
@@ -105,7 +109,7 @@ impl HubSync {
         }
     }
 
-    /// What keeps this device from the team's hub, if anything does.
+    /// The current failure at the team's hub, if any.
     pub(crate) async fn trouble(&self, team: TeamId) -> Result<Option<String>, Failure> {
         let hub = match self.hub(team).await {
             Ok(Some(hub)) => hub,
@@ -119,7 +123,7 @@ impl HubSync {
             .or(trouble.map(|trouble| trouble.error.message)))
     }
 
-    /// Asks the hub now, for somebody who waits: what it doesn't say in time is heard later.
+    /// Polls the hub now, for a caller that waits. An answer that comes too late is taken in later.
     pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
         while let Some(hub) = self.hub(team).await? {
             let attempt = hub.begin();
@@ -135,8 +139,8 @@ impl HubSync {
         Ok(())
     }
 
-    /// Asks the hub for somebody who looks at what there is through a command's own daemon: nothing was
-    /// heard in the background there. Without an answer, what is known is shown.
+    /// Polls the hub for a listing by a command's own daemon, which doesn't poll in the background. Without an
+    /// answer, the listing shows what is known here.
     pub(crate) async fn poll_briefly(&self, team: TeamId) {
         if self.lifetime == Lifetime::Service {
             return;
@@ -152,8 +156,8 @@ impl HubSync {
 }
 
 impl HubSync {
-    /// Brings what this device just decided about the team. What can't be brought now is later, by the
-    /// daemon: deciding it has not failed.
+    /// Uploads what this device just decided about the team. A failure is no error of the decision: the daemon
+    /// uploads it later.
     pub(crate) async fn tell_hub(&self, team: TeamId) {
         let told = async {
             let Some(hub) = self.hub(team).await? else {

@@ -1,5 +1,5 @@
-//! Bringing: what this device has and its hub lacks. Operations first, then entries of the own feed, each
-//! after everything that it names.
+//! Uploads what the hub lacks and this device has. Operations come first, then entries of this device's feed. Each
+//! entry comes after everything that it names.
 
 mod commit;
 mod durable;
@@ -21,28 +21,28 @@ use super::{
 };
 use crate::{
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     service::{holdings::Holdings, pull::Pull},
     tasks::Tasks,
 };
 
-/// How often the hub is asked what is new.
+/// How often the hub is polled.
 const POLL_EVERY: Duration = Duration::from_secs(30);
 /// How old the answer may be while nobody waits for it: then many devices cost the hub one look at the bucket.
 const OLD_ENOUGH: Duration = Duration::from_secs(5);
 
-/// Brings hubs what this device shares: it runs beside all else, and keeps the teams in step with their hubs.
+/// Uploads what this device shares, and keeps the teams in sync with their hubs. Runs in the background.
 pub(crate) struct Uploads {
     pub(crate) sync: Arc<HubSync>,
     pub(crate) holdings: Holdings,
     pub(crate) pull: Arc<Pull>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
 }
 
 impl Uploads {
-    /// Keeps every team in step with its hub until the daemon ends. A command that hosts the daemon asks
-    /// when it needs something.
+    /// Syncs every team with its hub until the daemon ends. A command's own daemon doesn't run this: it polls when
+    /// it needs something.
     pub(crate) async fn keep_hubs_in_step(self: Arc<Self>) {
         let mut events = self.sync.node.events();
         let mut age = Duration::ZERO;
@@ -70,7 +70,7 @@ impl Uploads {
         }
     }
 
-    /// Hears and brings, beside whatever is still being brought.
+    /// Polls and uploads. An upload that still runs goes on meanwhile.
     fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>, age: Duration) {
         let uploads = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -107,8 +107,7 @@ impl Uploads {
         });
     }
 
-    /// Brings everything that the hub lacks; nothing is left when this returns. One at a time does it: the
-    /// caller holds the hub's turn.
+    /// Uploads everything that the hub lacks. The caller holds the hub's upload turn.
     pub(super) async fn bring(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
         let me = self.sync.device;
         let is_robot = self.sync.node.read(move |engine| {
@@ -123,7 +122,7 @@ impl Uploads {
         self.bring_liveness(team, hub).await
     }
 
-    /// Brings the next entries of the own feed; false where there are none.
+    /// Uploads the next entries of this device's feed. Returns false if there are none.
     async fn bring_entries(&self, team: TeamId, hub: &TeamHub) -> Result<bool, Failure> {
         let committed = hub.standing().committed;
         let own = self
@@ -172,7 +171,7 @@ impl Uploads {
     }
 }
 
-/// Waits for something that the hub may lack.
+/// Waits until there may be something to upload.
 async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>) {
     use tokio::sync::broadcast::error::RecvError;
     loop {
@@ -190,8 +189,8 @@ async fn something_to_bring(events: &mut tokio::sync::broadcast::Receiver<Event>
     }
 }
 
-/// How many of these entries go in one commit: up to the first that has something to upload, so that each
-/// version is in the bucket as soon as it can be; and further where a later one ends one of them.
+/// How many of these entries go into one commit. It ends at the first entry with bytes to upload, so that each
+/// version is in the bucket as early as possible. It goes further if a later entry drops one of them.
 fn at_once(entries: &[Arc<Entry>], ended: &BTreeSet<EntryHash>) -> usize {
     let uploads =
         |entry: &Arc<Entry>| entry.header().kind == Kind::Publish && !ended.contains(&entry.hash());

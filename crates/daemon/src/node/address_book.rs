@@ -1,4 +1,4 @@
-//! Where other devices were reached, in the log: a restart finds them again where mDNS doesn't.
+//! Stores in the log where other devices were reached. After a restart they are found even without mDNS.
 
 use podsync_core::{DeviceId, codec::Format};
 use podsync_net::Multiaddr;
@@ -21,7 +21,7 @@ impl Format for Addresses {
     const MAX_LEN: usize = 4 << 10;
 }
 
-/// All that is kept. What can't be read is left out: it is found anew some time.
+/// Reads all stored addresses. Records that can't be read are left out: their addresses will be found again.
 pub(super) fn load(log: &Log) -> Result<Vec<(DeviceId, Vec<Multiaddr>)>, StoreError> {
     let mut reached = Vec::new();
     for row in log.settings(REACHED)? {
@@ -42,7 +42,7 @@ pub(super) fn load(log: &Log) -> Result<Vec<(DeviceId, Vec<Multiaddr>)>, StoreEr
     Ok(reached)
 }
 
-/// What keeps these addresses; without any, what forgets the device.
+/// The change that stores these addresses. An empty list removes the device.
 pub(super) fn record(device: DeviceId, addresses: &[Multiaddr]) -> Record {
     let key = Key::Setting {
         namespace: REACHED,

@@ -1,5 +1,4 @@
-//! Which id stands for whom: the engine names commands, transfers, requests and messages by numbers,
-//! and here is who waits behind each.
+//! Maps the engine's numbers for commands, transfers, requests and messages to the callers that wait for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::handle::{NotReached, TransferProgress, Transferred};
 
-/// Who waits for a command.
+/// The caller that waits for a command.
 pub(super) type Reply = oneshot::Sender<Result<Answer, EngineError>>;
-/// Who waits for a connection.
+/// The caller that waits for a connection.
 pub(super) type Waiter = oneshot::Sender<Result<(), NotReached>>;
 
 /// A transfer that somebody waits for.
@@ -57,7 +56,7 @@ impl Correlation {
     pub(super) fn reply(&mut self, id: CommandId, result: Result<Answer, EngineError>) {
         self.joins.remove(&id);
         if let Some(reply) = self.replies.remove(&id) {
-            // Whoever asked may have gone; it is done all the same.
+            // The caller may be gone. The command is carried out all the same.
             let _ = reply.send(result);
         }
     }

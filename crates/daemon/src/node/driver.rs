@@ -1,4 +1,4 @@
-//! The loop: what happens goes into the engine and the addresses, what they decide is carried out.
+//! The loop: it feeds events into the engine and the address book, and carries out their outputs.
 
 use std::sync::{Arc, PoisonError};
 
@@ -28,17 +28,17 @@ use crate::{
     hub::state::Hubs,
 };
 
-/// Messages that wait for the engine; senders wait with them.
+/// Messages that wait for the engine. Senders wait while the queue is full.
 const INBOX: usize = 256;
-/// Effects under way; beyond this no event of the network is taken.
+/// Most effects in progress. At this number the loop takes no more network events.
 const MAX_EFFECTS: usize = 512;
-/// Events that a slow listener may be behind.
+/// Most events that a slow listener may be behind.
 const EVENTS: usize = 256;
 
-/// What the loop is made of.
+/// The parts that the loop is started with.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
-    /// Devices to be connected to always, and where.
+    /// Devices to always stay connected to, with their addresses.
     pub(crate) pinned: Vec<(DeviceId, Multiaddr)>,
     pub(crate) net: Net,
     pub(crate) net_events: mpsc::Receiver<NetEvent>,
@@ -48,7 +48,7 @@ pub(crate) struct Parts {
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
     pub(crate) clock: Clock,
-    /// Where people hear of what happens.
+    /// The event list for people and programs.
     pub(crate) told: Events,
     pub(crate) cancel: CancellationToken,
 }
@@ -123,7 +123,7 @@ impl Driver {
         self.drain().await;
     }
 
-    /// What was decided before the end still reaches the disk.
+    /// Decisions from before the end are still written to the disk.
     async fn drain(&mut self) {
         self.effects.abort_all();
         loop {
@@ -146,7 +146,7 @@ impl Driver {
         self.addresses.handle(input, self.clock.now().mono);
     }
 
-    /// Carries out everything that was decided.
+    /// Carries out all pending outputs.
     fn settle(&mut self) {
         loop {
             if let Some(output) = self.engine.poll_output() {
@@ -196,7 +196,7 @@ impl Driver {
             }
             Message::Read(read) => read(&self.engine),
         }
-        // A transfer that nobody waits for any more is called off.
+        // Cancels transfers that nobody waits for any more.
         for transfer in self.correlation.abandoned() {
             self.input(Input::CancelWant { transfer });
         }
@@ -480,7 +480,7 @@ impl Driver {
             }
             other => tracing::info!(event = ?other),
         }
-        // Nobody may be listening.
+        // Sending fails if nobody listens, which is fine.
         let _ = self.events.send(event);
     }
 }

@@ -1,4 +1,4 @@
-//! One method per effect: a task that does it and reports.
+//! One method per effect. Each spawns a task that carries the effect out and reports the result.
 
 use std::{
     sync::{
@@ -27,8 +27,8 @@ use crate::{
     hub::{download::BucketDownload, state::Hubs, sync::join::ask_to_join},
 };
 
-/// Progress of a fetch is reported in steps of this many bytes, and of a slow one each second: silence
-/// means that nothing comes.
+/// A fetch reports progress after this many bytes, or each second if it is slow. So silence means that no bytes
+/// arrive.
 const PROGRESS_STEP: u64 = 1 << 20;
 const PROGRESS_EVERY_MS: u64 = 1000;
 
@@ -38,7 +38,7 @@ pub(super) enum Done {
     DialFailed {
         device: DeviceId,
     },
-    /// Received bytes, opened; none where they are invalid.
+    /// Received bytes, decoded and verified. `None` if they are invalid.
     Gossip {
         id: GossipId,
         team: TeamId,
@@ -53,7 +53,7 @@ pub(super) enum Done {
     Nothing,
 }
 
-/// The effects under way, and what they work on.
+/// The effects in progress, and what they use.
 pub(super) struct Effects {
     tasks: JoinSet<Done>,
     net: Net,
@@ -86,7 +86,7 @@ impl Effects {
         self.tasks.len()
     }
 
-    /// What the next task to end reports; none where none is under way.
+    /// Waits for the next report of a task. `None` if no task runs.
     pub(super) async fn next(&mut self) -> Option<Done> {
         let done = self.tasks.join_next().await?;
         Some(done.unwrap_or(Done::Nothing))
@@ -100,7 +100,7 @@ impl Effects {
         self.net.is_connected(device)
     }
 
-    /// Decodes and verifies on the blocking pool: signatures are dear.
+    /// Decodes and verifies on the blocking pool: checking signatures takes long.
     pub(super) fn open(&mut self, work: impl FnOnce() -> Done + Send + 'static) {
         self.tasks.spawn_blocking(work);
     }
@@ -127,7 +127,7 @@ impl Effects {
         let net = self.net.clone();
         self.tasks.spawn(async move {
             match net.dial(device, addresses).await {
-                // That it is connected is an event of the network.
+                // A successful connection is reported as a network event.
                 Ok(()) => Done::Nothing,
                 Err(error) => {
                     tracing::debug!(peer = %device.short(), %error, "not reached");
@@ -162,7 +162,7 @@ impl Effects {
         });
     }
 
-    /// Writes down where a device was reached. What can't be written is found anew some time.
+    /// Writes down where a device was reached. A failure is ignored: the address will be found again.
     pub(super) fn remember(&mut self, record: Record) {
         let log = self.log.clone();
         self.tasks.spawn_blocking(move || {
@@ -214,6 +214,7 @@ impl Effects {
     pub(super) fn source(&self, provider: Provider, team: TeamId) -> Source {
         match provider {
             Provider::Peer(device) => Source::Peer {
+                team,
                 device,
                 net: self.net.clone(),
                 blobs: self.blobs.clone(),
@@ -245,7 +246,7 @@ impl Effects {
                 let silent_ms = passed_ms.saturating_sub(told_ms.load(Ordering::Relaxed));
                 if before / PROGRESS_STEP != bytes / PROGRESS_STEP || silent_ms >= PROGRESS_EVERY_MS {
                     told_ms.store(passed_ms, Ordering::Relaxed);
-                    // A full inbox loses a report; the next one says more.
+                    // A report is lost if the inbox is full. The next one replaces it.
                     let _ = inbox.try_send(Message::Input(Box::new(Input::FetchProgress { fetch, bytes })));
                 }
             };
@@ -270,11 +271,12 @@ impl Effects {
 /// Where a range is fetched from.
 pub(super) enum Source {
     Peer {
+        team: TeamId,
         device: DeviceId,
         net: Net,
         blobs: Blobs,
     },
-    /// None where the team's hub is not known, or not any more.
+    /// `None` if the team's hub is not known, or not any more.
     Bucket(Option<BucketDownload>),
 }
 
@@ -285,9 +287,13 @@ impl Source {
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<(), FetchFailed> {
         match self {
-            Self::Peer { device, net, blobs } => {
-                let span =
-                    tracing::info_span!("fetch", peer = %device.short(), pack = %want.blob.short());
+            Self::Peer {
+                team,
+                device,
+                net,
+                blobs,
+            } => {
+                let span = tracing::info_span!("fetch", team = %team.short(), peer = %device.short(), pack = %want.blob.short());
                 let local = |error: StoreError| {
                     span.in_scope(|| tracing::error!(%error, "podsync can't store what arrives"));
                     FetchFailed::Local
@@ -299,7 +305,7 @@ impl Source {
                     .instrument(span.clone())
                     .await;
                 let stored = arriving.finish().await;
-                // That a peer lied is told even where the disk fails too.
+                // A peer's wrong bytes are reported even if the disk fails too.
                 fetched.map_err(|error| {
                     span.in_scope(|| tracing::info!(%error, "a range didn't arrive"));
                     why(&error)
@@ -307,7 +313,7 @@ impl Source {
                 stored.map_err(local)
             }
             Self::Bucket(Some(bucket)) => {
-                let span = tracing::info_span!("fetch", peer = "bucket", pack = %want.blob.short());
+                let span = tracing::info_span!("fetch", team = %bucket.team.short(), peer = "bucket", pack = %want.blob.short());
                 bucket.run(want, progress).instrument(span).await
             }
             Self::Bucket(None) => Err(FetchFailed::Refused),

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::error::Stopped;
 
-/// What the loop is told.
+/// A message to the loop.
 pub(super) enum Message {
     Input(Box<Input>),
     Command {
@@ -29,19 +29,19 @@ pub(super) enum Message {
     Read(Box<dyn FnOnce(&Engine) + Send>),
 }
 
-/// How far a transfer is.
+/// A transfer's progress.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct TransferProgress {
     pub(crate) bytes: u64,
     pub(crate) providers: usize,
 }
 
-/// A device doesn't answer at any address that is known.
+/// The device doesn't answer at any known address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the device was not reached: check that its daemon runs and its port is open")]
 pub(crate) struct NotReached;
 
-/// How a transfer ended, and whose bytes they were either way.
+/// How a transfer ended, and which providers sent how many bytes.
 #[derive(Debug)]
 pub(crate) struct Transferred {
     pub(crate) result: Result<(), EngineError>,
@@ -60,7 +60,7 @@ impl Node {
         Self { inbox, events }
     }
 
-    /// Carries out a command; the answer comes once what it changed is on the disk.
+    /// Carries out a command. The answer comes once its changes are on the disk.
     pub(crate) async fn command(
         &self,
         command: Command,
@@ -79,7 +79,7 @@ impl Node {
         self.send(Message::Input(Box::new(input))).await
     }
 
-    /// Starts a transfer. Dropping the receiver of its end calls it off.
+    /// Starts a transfer. Dropping the receiver of its end cancels it.
     pub(crate) async fn want(
         &self,
         want: Want,
@@ -101,7 +101,7 @@ impl Node {
         Ok((seen, ended))
     }
 
-    /// Has a device dialled now; what comes of it shows when this is awaited, and in the peers.
+    /// Dials a device now. The result comes when this is awaited, and shows in the list of peers.
     pub(crate) async fn connect(
         &self,
         device: DeviceId,
@@ -124,14 +124,14 @@ impl Node {
     ) -> Result<T, Stopped> {
         let (reply, answer) = oneshot::channel();
         let read = Box::new(move |engine: &Engine| {
-            // Whoever asked may have gone.
+            // The caller may be gone.
             let _ = reply.send(read(engine));
         });
         self.send(Message::Read(read)).await?;
         answer.await.map_err(|_| Stopped)
     }
 
-    /// What happens from now on.
+    /// Listens to the engine's events from now on.
     pub(crate) fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }

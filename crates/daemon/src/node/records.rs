@@ -1,4 +1,4 @@
-//! The engine's words in the store's and the network's terms, and back.
+//! Converts between the engine's types and those of the store and the network.
 
 use podsync_core::{
     DeviceId, TeamId,

@@ -1,4 +1,4 @@
-//! What the engine wants on the disk: one transaction at a time, in order.
+//! Writes the engine's records to the disk, one transaction at a time, in order.
 
 use podsync_core::engine::{PersistId, Record};
 use podsync_store::{Log, StoreError};
@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::records;
 
-/// What a transaction was for, and what became of it.
+/// What a transaction was for, and its result.
 pub(super) type Written = (Vec<PersistId>, Result<(), StoreError>);
 
 pub(super) struct Writes {
@@ -45,7 +45,7 @@ impl Writes {
         }));
     }
 
-    /// The end of the transaction that is under way; none where nothing is.
+    /// Waits for the end of the running transaction. `None` if none runs.
     pub(super) async fn next(&mut self) -> Option<Written> {
         let task = self.under_way.as_mut()?;
         // A panic while writing must not look like success: it is passed on.

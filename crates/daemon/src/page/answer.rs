@@ -1,4 +1,4 @@
-//! What the page's own endpoints answer: errors in the control API's shape, and the headers of every answer.
+//! Answers of the page's own endpoints: errors in the control API's shape, and the headers of every answer.
 
 use axum::{
     Json,
@@ -7,7 +7,7 @@ use axum::{
 };
 use podsync_api::{ApiError, ErrorCode};
 
-/// Nothing from elsewhere, nothing inline, in no frame, kept nowhere.
+/// No content from other sites, no inline scripts or styles, no framing, no caching.
 const HEADERS: [(HeaderName, &str); 7] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -44,13 +44,13 @@ pub(super) fn failure(error: ApiError) -> Response {
     (status, Json(error)).into_response()
 }
 
-/// Another name, another site: whoever asks is not the page.
+/// The request came under another host name or from another site, so the page didn't send it.
 pub(super) fn forbidden(what: &str) -> Response {
     let error = ApiError::new(ErrorCode::Forbidden, what);
     failure(error.hint("open the page with `podsync ui`"))
 }
 
-/// No session, or one that ended.
+/// The request has no session, or its session has ended.
 pub(super) fn unknown() -> Response {
     let error = ApiError::new(ErrorCode::Forbidden, "this browser has no session")
         .hint("open the page again with `podsync ui`");

@@ -1,5 +1,5 @@
-//! Files that come from the browser or go to it. They lie in the system's temporary folder, each for one import or
-//! one export: nothing that lies in a home is ever saved.
+//! Files that the browser uploads or downloads. Each is in the system's temporary folder, for one save or one
+//! export. They can't be in the home: saving a file from a home is refused.
 //!
 //! Nothing is saved or exported here: the control API's `save` takes a file's path, and its `export` writes to one.
 
@@ -27,18 +27,18 @@ use tokio_util::io::ReaderStream;
 
 use super::{
     answer::failure,
-    secret::{Kept, Secret},
+    secret::{Secret, SecretHash},
 };
 use crate::error::Failure;
 
-/// The most at a time, for each lies on the disk.
+/// The most files at a time: each one takes space on the disk.
 const MAX_FILES: usize = 8;
-/// How long one stays that nobody fetches or removes.
+/// How long a file stays if nobody fetches or removes it.
 const LIFE: Duration = Duration::from_secs(60 * 60);
-/// What is left on the disk in any case.
+/// Bytes of the disk that uploads leave free.
 const RESERVE: u64 = 64 << 20;
 const PREFIX: &str = "podsync-page-";
-/// Bytes that are read at once on the way to the browser.
+/// Bytes read at once when a file is sent to the browser.
 const PIECE_LEN: usize = 256 << 10;
 
 pub(super) struct Files {
@@ -48,7 +48,7 @@ pub(super) struct Files {
 }
 
 struct Stay {
-    id: Kept,
+    id: SecretHash,
     /// Goes with it.
     folder: TempDir,
     ends: Instant,
@@ -57,9 +57,9 @@ struct Stay {
 /// A place for a file.
 #[derive(Serialize)]
 struct Place {
-    /// By which it is fetched or removed.
+    /// The secret id that fetches or removes the file.
     id: String,
-    /// Where it lies, for the control API.
+    /// The file's path, as calls of the control API take it.
     path: PathBuf,
 }
 
@@ -76,7 +76,7 @@ impl Files {
             let what = format!("the page has {MAX_FILES} imports and exports under way");
             return Err(ApiError::new(ErrorCode::Busy, what).hint("wait until one of them is done"));
         }
-        // Its owner's alone.
+        // Only the owner can read it.
         let folder =
             TempDir::with_prefix_in(PREFIX, &self.folder).map_err(|error| failed(&error))?;
         let path = folder.path().join("state.snapshot");
@@ -86,7 +86,7 @@ impl Files {
     fn keep(&self, folder: TempDir, path: PathBuf) -> Place {
         let id = Secret::draw();
         self.living().push(Stay {
-            id: id.kept(),
+            id: id.hash(),
             folder,
             ends: Instant::now() + LIFE,
         });
@@ -97,7 +97,7 @@ impl Files {
     }
 
     fn take(&self, id: &str) -> Option<TempDir> {
-        let id = Kept::of(id);
+        let id = SecretHash::of(id);
         let mut kept = self.living();
         let place = kept.iter().position(|stay| stay.id == id)?;
         Some(kept.remove(place).folder)
@@ -105,14 +105,14 @@ impl Files {
 
     fn living(&self) -> MutexGuard<'_, Vec<Stay>> {
         let now = Instant::now();
-        // What is inside is whole after each step.
+        // Each step leaves the content consistent, so a poisoned lock is safe to use.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|stay| stay.ends > now);
         kept
     }
 }
 
-/// What scripts of the page ask for.
+/// Endpoints that the page's scripts call.
 pub(super) fn calls(files: &Arc<Files>) -> Router {
     Router::new()
         .route("/files", post(begin_export).put(import))
@@ -121,7 +121,7 @@ pub(super) fn calls(files: &Arc<Files>) -> Router {
         .with_state(Arc::clone(files))
 }
 
-/// What the browser follows as a link.
+/// Endpoints that the browser opens as links.
 pub(super) fn links(files: &Arc<Files>) -> Router {
     Router::new()
         .route("/files/{id}/{name}", get(fetch))
@@ -204,7 +204,7 @@ async fn fetch(
     let Ok(metadata) = file.metadata().await else {
         return gone();
     };
-    // The folder goes when the last piece has been handed on.
+    // The folder is removed after the last piece was sent.
     let pieces = ReaderStream::with_capacity(file, PIECE_LEN).inspect_ok(move |_| {
         let _held = &folder;
     });

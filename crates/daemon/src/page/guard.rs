@@ -1,7 +1,6 @@
-//! Which requests reach the page at all: under its own name, from its own scripts, within a session.
+//! Decides which requests reach the page. They need the page's own host name, its own site and a session.
 //!
-//! A name that leads to this machine by somebody's DNS is not the page's name: that keeps other sites from using a
-//! browser as their way in.
+//! Another name that DNS resolves to this machine is refused. This stops DNS rebinding by other sites.
 
 use std::sync::Arc;
 
@@ -30,7 +29,7 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Its sessions end with `stopping`.
+    /// All sessions end when `stopping` is cancelled.
     pub(super) fn new(port: u16, stopping: &CancellationToken) -> Self {
         Self {
             port,
@@ -47,12 +46,12 @@ impl Guard {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Another port is another cookie, even though browsers send both to both.
+    /// The cookie's name has the port: browsers send a host's cookies to all of its ports.
     pub(super) fn cookie(&self) -> String {
         format!("podsync-page-{}", self.port)
     }
 
-    /// What the browser shows of the session's cookie.
+    /// The session cookie's value in a request.
     pub(super) fn shown_cookie<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let name = self.cookie();
         let cookies = headers.get_all(header::COOKIE).into_iter();
@@ -70,7 +69,7 @@ impl Guard {
         port.is_some_and(|port| port == self.port.to_string())
     }
 
-    /// Why a request isn't the page's own, if it isn't.
+    /// Returns why the request isn't from the page itself, if so.
     fn stranger(&self, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let host = (hosts.next(), hosts.next());
@@ -94,7 +93,7 @@ impl Guard {
     }
 }
 
-/// For every request.
+/// Runs for every request.
 pub(super) async fn own(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let response = match guard.stranger(request.method(), request.headers()) {
         Some(why) => forbidden(why),
@@ -103,7 +102,7 @@ pub(super) async fn own(State(guard): State<Arc<Guard>>, request: Request, next:
     with_headers(response)
 }
 
-/// For calls: from the page's scripts, in a session.
+/// Runs for calls: they come from the page's scripts and need a session.
 pub(super) async fn in_session(
     State(guard): State<Arc<Guard>>,
     request: Request,
@@ -122,7 +121,7 @@ pub(super) async fn in_session(
     }
 }
 
-/// An answer ends with the session, which goes on for as long as somebody reads it.
+/// Ends the answer when the session ends. The session stays in use while the answer is being read.
 async fn while_it_lasts(session: InUse, answering: impl Future<Output = Response>) -> Response {
     let response = tokio::select! {
         response = answering => response,
@@ -137,7 +136,7 @@ async fn while_it_lasts(session: InUse, answering: impl Future<Output = Response
     })
 }
 
-/// For links to files, which carry a secret of their own instead of the key.
+/// Runs for links to files. A link carries its own secret instead of the session's key.
 pub(super) async fn by_link(
     State(guard): State<Arc<Guard>>,
     request: Request,
@@ -154,7 +153,7 @@ pub(super) async fn by_link(
     }
 }
 
-/// Browsers say whose page asks, also where there is no `Origin`.
+/// Reads `Sec-Fetch-Site`: browsers send it also where they send no `Origin`.
 fn from_elsewhere(headers: &HeaderMap) -> Option<Response> {
     let site = headers.get(FETCH_SITE)?;
     (site != "same-origin").then(|| forbidden("another site asks for the page"))

@@ -1,4 +1,4 @@
-//! When the page is there: from the call that opens it until its last session has ended.
+//! Opens and closes the page's port: it is open from the call that opens it until the last session has ended.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -29,7 +29,7 @@ use crate::{
     tasks::Tasks,
 };
 
-/// Where the page is if nobody says otherwise: a tab that outlives the daemon finds the next one there.
+/// The default port. It is fixed, so that a tab that outlives the daemon finds the next one.
 const USUAL_PORT: u16 = 7638;
 /// How long connections may take to end once the page is closed.
 const GRACE: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ impl Page {
             _ = &mut serving => return,
             () = self.unused(guard) => closed.cancel(),
         }
-        // Requests have ended with their sessions; a connection that never sent one may stay behind.
+        // All requests have ended with their sessions. A connection that never sent a request may be left.
         let _ = tokio::time::timeout(GRACE, serving).await;
     }
 

@@ -1,4 +1,4 @@
-//! How many connections the page has at a time: a place is taken before one is accepted.
+//! Limits the page's open connections. The listener takes a place before it accepts a connection.
 
 use std::{io, net::SocketAddr, sync::Arc};
 
@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::io::InspectReader;
 
-/// A browser opens six to one server, and a tab keeps one for good.
+/// A browser opens six connections to one server, and each tab keeps one open for events.
 const MAX_CONNECTIONS: usize = 64;
 
 pub(super) struct Places {
@@ -26,7 +26,7 @@ impl Places {
     }
 }
 
-/// A stream that keeps its place until it is dropped.
+/// A stream that holds its place until it is dropped.
 type Placed = InspectReader<TcpStream, Box<dyn FnMut(&[u8]) + Send>>;
 
 impl Listener for Places {

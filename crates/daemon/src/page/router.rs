@@ -1,4 +1,4 @@
-//! The page's endpoints: its own files for everybody, the rest within a session.
+//! The page's endpoints. Its static files need no session; everything else does.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::{
     guard::{self, Guard},
 };
 
-/// A token is 64 letters.
+/// Bytes. A token is 64 hex digits.
 const MAX_TOKEN_REQUEST_LEN: usize = 1 << 10;
 
 pub(super) fn router(guard: &Arc<Guard>, api: Router, files: &Arc<Files>) -> Router {

@@ -1,13 +1,13 @@
-//! Secrets of the page: drawn here, shown once, kept as hashes.
+//! Secrets of the page. The daemon generates each one, shows it once and stores only its hash.
 
 use std::fmt;
 
-/// A secret as whoever shows it has it.
+/// A secret in the clear, as the browser sends it.
 pub(super) struct Secret(String);
 
-/// What is kept of one. Two are compared in constant time.
+/// The BLAKE3 hash of a secret, which the daemon stores. Comparison takes constant time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Kept(blake3::Hash);
+pub(super) struct SecretHash(blake3::Hash);
 
 impl Secret {
     pub(super) fn draw() -> Self {
@@ -22,12 +22,12 @@ impl Secret {
         &self.0
     }
 
-    pub(super) fn kept(&self) -> Kept {
-        Kept::of(&self.0)
+    pub(super) fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.0)
     }
 }
 
-impl Kept {
+impl SecretHash {
     pub(super) fn of(secret: &str) -> Self {
         Self(blake3::hash(secret.as_bytes()))
     }
@@ -39,8 +39,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl fmt::Debug for Kept {
+impl fmt::Debug for SecretHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kept(hidden)")
+        f.write_str("SecretHash(hidden)")
     }
 }

@@ -1,7 +1,7 @@
-//! Who may use the page: tokens that are good once and for a short time, and the sessions that they begin.
+//! Who may use the page. A token is valid once and for a short time, and it begins a session.
 //!
-//! A session has two secrets. Cookies don't know ports: a browser shows the cookie to any other server on this
-//! machine that its user visits. So each call also shows a key that only the page's own scripts can read.
+//! A session has two secrets. Browsers send a cookie to every port of a host, so other servers on this machine may
+//! see it. So each call also sends a key that only the page's own scripts can read.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,46 +11,46 @@ use std::{
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::secret::{Kept, Secret};
+use super::secret::{Secret, SecretHash};
 
-/// How long a token is good: a browser has to start.
+/// How long a token is valid. It leaves time for a browser to start.
 pub(super) const TOKEN_LIFE: Duration = Duration::from_secs(120);
-/// How long a session lasts without a request. An open page asks more often than that.
+/// How long a session lasts without a request. An open page sends requests more often.
 pub(super) const IDLE_LIFE: Duration = Duration::from_secs(30 * 60);
-/// The most tokens and sessions at a time: the oldest make room.
+/// The most tokens, and the most sessions, at a time. A new one removes the oldest.
 const MAX_TOKENS: usize = 8;
 const MAX_SESSIONS: usize = 16;
 
 pub(super) struct Sessions {
-    /// Ends all of them.
+    /// Cancelling this ends all sessions.
     stopping: CancellationToken,
     inside: Mutex<Inside>,
 }
 
 #[derive(Default)]
 struct Inside {
-    tokens: Vec<(Kept, Instant)>,
+    tokens: Vec<(SecretHash, Instant)>,
     sessions: Vec<Session>,
 }
 
 struct Session {
-    cookie: Kept,
-    key: Kept,
+    cookie: SecretHash,
+    key: SecretHash,
     ends: Instant,
-    /// A clone of it is with each request that is being answered.
+    /// Each request in progress holds a clone.
     used: Arc<()>,
     ended: CancellationToken,
-    /// Tells the requests.
+    /// Cancels `ended` when the session is dropped.
     _end: DropGuard,
 }
 
-/// A session as long as a request of it is being answered.
+/// Keeps a session alive while one of its requests is being answered.
 pub(super) struct InUse {
     pub(super) ended: CancellationToken,
     _used: Arc<()>,
 }
 
-/// What a browser is given when its session begins.
+/// The two secrets that a browser gets when its session begins.
 pub(super) struct Begun {
     pub(super) cookie: Secret,
     pub(super) key: Secret,
@@ -64,18 +64,18 @@ impl Sessions {
         }
     }
 
-    /// A token that begins one session.
+    /// Makes a token that can begin one session.
     pub(super) fn token(&self) -> Secret {
         let token = Secret::draw();
         let tokens = &mut self.living().tokens;
         make_room(tokens, MAX_TOKENS);
-        tokens.push((token.kept(), Instant::now() + TOKEN_LIFE));
+        tokens.push((token.hash(), Instant::now() + TOKEN_LIFE));
         token
     }
 
-    /// Spends a token; none where it is wrong, old or spent.
+    /// Exchanges a token for a session. `None` if the token is wrong, expired or already used.
     pub(super) fn begin(&self, token: &str) -> Option<Begun> {
-        let shown = Kept::of(token);
+        let shown = SecretHash::of(token);
         let mut inside = self.living();
         let place = inside.tokens.iter().position(|(kept, _)| *kept == shown)?;
         inside.tokens.remove(place);
@@ -86,8 +86,8 @@ impl Sessions {
         make_room(&mut inside.sessions, MAX_SESSIONS);
         let ended = self.stopping.child_token();
         inside.sessions.push(Session {
-            cookie: begun.cookie.kept(),
-            key: begun.key.kept(),
+            cookie: begun.cookie.hash(),
+            key: begun.key.hash(),
             ends: Instant::now() + IDLE_LIFE,
             used: Arc::new(()),
             _end: ended.clone().drop_guard(),
@@ -96,9 +96,9 @@ impl Sessions {
         Some(begun)
     }
 
-    /// Whether somebody is in a session, which goes on by that. A browser that follows a link has no key to show.
+    /// Finds the session and extends it. `key` is `None` for links, with which a browser can't send it.
     pub(super) fn admit(&self, cookie: &str, key: Option<&str>) -> Option<InUse> {
-        let (cookie, key) = (Kept::of(cookie), key.map(Kept::of));
+        let (cookie, key) = (SecretHash::of(cookie), key.map(SecretHash::of));
         let mut inside = self.living();
         let session = inside
             .sessions
@@ -112,13 +112,13 @@ impl Sessions {
     }
 
     pub(super) fn end(&self, cookie: &str) {
-        let cookie = Kept::of(cookie);
+        let cookie = SecretHash::of(cookie);
         self.living()
             .sessions
             .retain(|session| session.cookie != cookie);
     }
 
-    /// When the last token and session will have ended, if nobody comes; none where that is past.
+    /// When the last token or session expires if no request comes. `None` if that has passed.
     pub(super) fn last_end(&self) -> Option<Instant> {
         let inside = self.living();
         let tokens = inside.tokens.iter().map(|(_, ends)| *ends);
@@ -128,7 +128,7 @@ impl Sessions {
 
     fn living(&self) -> MutexGuard<'_, Inside> {
         let now = Instant::now();
-        // What is inside is whole after each step.
+        // Each step leaves the content consistent, so a poisoned lock is safe to use.
         let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
         inside.tokens.retain(|(_, ends)| *ends > now);
         for session in &mut inside.sessions {
@@ -141,7 +141,7 @@ impl Sessions {
     }
 }
 
-/// The oldest goes.
+/// Removes the oldest one.
 fn make_room<T>(list: &mut Vec<T>, most: usize) {
     if list.len() >= most {
         list.remove(0);

@@ -1,4 +1,4 @@
-//! Who of a team isn't connected, and how a command says for whom it waits.
+//! Which devices of a team aren't connected, and the text for what a command waits for.
 
 use std::fmt::Display;
 
@@ -10,7 +10,7 @@ use crate::{clock::now_ms, error::Stopped, node::handle::Node};
 
 /// The most devices that a line names.
 const MAX_NAMED: usize = 4;
-/// A weekday names a day of less than a week ago.
+/// A weekday names only days less than a week ago.
 const WEEK: TimeDelta = TimeDelta::days(7);
 
 /// The devices of a team that aren't connected.
@@ -53,7 +53,7 @@ impl Absent {
         .await
     }
 
-    /// `waiting for bob/laptop (offline since 10:31), hub asked`; none where all are there.
+    /// `waiting for bob/laptop (offline since 10:31), hub asked`. `None` if all devices are connected.
     pub(crate) fn line(&self, hub: Option<bool>) -> Option<String> {
         self.line_at(&local(now_ms())?, hub)
     }
@@ -85,8 +85,8 @@ impl Absent {
         Some(format!("waiting for {}{hub}", for_whom.join(", ")))
     }
 
-    /// Who isn't there may know of it.
-    /// Whoever has `waited` already is not told how to.
+    /// Adds to an error that an offline device may know the version. Callers that have `waited`, or that
+    /// can't, get no hint to wait.
     pub(crate) fn explain(&self, error: ApiError, waited: bool) -> ApiError {
         let names: Vec<_> = self
             .away
@@ -108,6 +108,10 @@ impl Absent {
             "--wait TIME waits"
         };
         let hint = match &error.hint {
+            // A question ends its sentence.
+            Some(hint) if hint.ends_with('?') => {
+                format!("{hint} {who} offline and may know of it: {next}")
+            }
             Some(hint) => format!("{hint}; {who} offline and may know of it: {next}"),
             None => format!("{who} offline and may know of it: {next}"),
         };
@@ -153,7 +157,7 @@ mod tests {
     fn a_time_is_told_as_the_clock_on_the_wall_shows_it() {
         for (time, told) in [
             ("2026-11-29T10:31:59+02:00", "10:31"),
-            // The evening before in UTC, and this morning here.
+            // In UTC this is the evening before; here it is this morning.
             ("2026-11-28T22:30:00Z", "00:30"),
             ("2026-11-28T21:59:00Z", "Saturday 23:59"),
             ("2026-11-23T08:05:00+02:00", "Monday 08:05"),
@@ -189,6 +193,12 @@ mod tests {
         assert!(hint(false).contains("--wait"));
         assert!(!hint(true).contains("--wait"), "{}", hint(true));
         assert!(hint(true).contains("bob/laptop is offline"));
+        let error = ApiError::new(podsync_api::ErrorCode::NotFound, "no pod");
+        let asked = absent.explain(error.hint("did you mean orders?"), true);
+        assert_eq!(
+            asked.hint.unwrap(),
+            "did you mean orders? bob/laptop is offline and may know of it: try again when they are online"
+        );
     }
 
     #[test]

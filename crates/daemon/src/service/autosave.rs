@@ -1,7 +1,7 @@
-//! Autosaves: an instance's state as private versions, by itself, and back after its restart.
+//! Autosaves: saves an instance's state as private versions at intervals, and restores it after a restart.
 //!
-//! An instance that isn't there is no trouble: people stop theirs. One that has just begun holds nothing, and that is
-//! never saved.
+//! An instance that doesn't run is no failure: people stop theirs. An instance that has just started is empty, and
+//! an empty state is never saved.
 
 pub(crate) mod list;
 
@@ -31,9 +31,9 @@ use crate::{
     clock::now_ms,
     emulator::{connect, own_token},
     error::Failure,
-    events::teller::Teller,
-    kept::Kept,
+    events::team_events::TeamEvents,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         disk::usage,
@@ -43,33 +43,33 @@ use crate::{
     tasks::Tasks,
 };
 
-/// How many autosaves of a pod stay where nobody said how many.
+/// How many autosaves of a pod are kept by default.
 const KEPT: usize = 10;
-/// The most that somebody may keep.
+/// Most autosaves of a pod that a user may keep.
 const MAX_KEPT: usize = 1000;
-/// An instance is looked at so often at most: each look reads its whole state.
-/// More often an emulator would do little else than export its state.
+/// The shortest interval. Each autosave reads the whole state, so with a shorter one an emulator would do little
+/// else.
 const MIN_EVERY_S: u64 = 5;
 const MAX_EVERY_S: u64 = 30 * 24 * 60 * 60;
-/// What an autosave says of itself.
+/// The message of an autosaved version.
 const MESSAGE: &str = "autosave";
 
 /// Saves instances.
 pub(crate) struct Autosaver {
     pub(crate) node: Node,
     pub(crate) log: Log,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) save: Arc<Save>,
     pub(crate) holdings: Holdings,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
-    /// One at a time.
+    /// Allows one autosave at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
-    /// What is saved has changed.
+    /// Signals that the list of autosaves has changed.
     pub(crate) changed: Notify,
 }
 
-/// Where a home's list is.
+/// The path of a home's list.
 pub(crate) fn file(home: &Path) -> PathBuf {
     home.join(FILE)
 }
@@ -82,7 +82,7 @@ impl Handle<Autosave> for Autosaver {
     ) -> Result<Autosaved, Failure> {
         let team = team_of(&self.node, &context).await?;
         let how = sound(&call)?;
-        // Nothing is asked of it: it may be started later.
+        // The instance isn't contacted: it may be started later.
         connect(&call.endpoint, None).await?;
         let pod = call.pod.clone();
         let set = self.autosaves.change(move |list| {
@@ -120,7 +120,7 @@ impl Handle<StopAutosave> for Autosaver {
                 .into());
         };
         self.changed.notify_one();
-        let name = self.teller.team_name(team).await;
+        let name = self.team_events.team_name(team).await;
         Ok(AutosaveStopped {
             team: name.ok_or_else(Failure::left_team)?,
             pod: call.pod,
@@ -186,10 +186,10 @@ fn sound(call: &Autosave) -> Result<How, ApiError> {
     })
 }
 
-/// What is saved by itself, as people are told it.
+/// The autosaves in the API's shape.
 pub(crate) async fn all(
     node: &Node,
-    autosaves: &Kept<Autosaves>,
+    autosaves: &Persisted<Autosaves>,
 ) -> Result<Vec<Autosaved>, Failure> {
     let list = autosaves.get()?;
     let read = node.read(move |engine| {
@@ -199,7 +199,7 @@ pub(crate) async fn all(
     Ok(read.await?)
 }
 
-/// None where this home has left the team.
+/// `None` if this home has left the team.
 fn told(engine: &Engine, autosaving: Autosaving) -> Option<Autosaved> {
     let Autosaving {
         team,
@@ -223,11 +223,11 @@ fn told(engine: &Engine, autosaving: Autosaving) -> Option<Autosaved> {
 type Due = BTreeMap<(TeamId, PodName), Instant>;
 
 impl Autosaver {
-    /// Saves what is due until the daemon stops. Only a daemon that stays does.
+    /// Saves what is due until the daemon stops. Only a long-running daemon runs this.
     pub(crate) async fn keep_saving(self: Arc<Self>) {
         let stop = self.tasks.stopping().clone();
         let saving = async {
-            // An instance that runs already isn't saved at once: it may be as new as this daemon.
+            // An instance that already runs isn't saved at once: it may have started together with this daemon.
             let mut due = Due::new();
             self.plan(&mut due, |every| Instant::now() + every);
             loop {
@@ -241,7 +241,7 @@ impl Autosaver {
         let _: Option<()> = stop.run_until_cancelled(saving).await;
     }
 
-    /// Brings the plan in line with the list: what is new in it is due at its first time.
+    /// Updates the schedule from the list. A new autosave is first due after one interval.
     fn plan(&self, due: &mut Due, first: impl Fn(Duration) -> Instant) {
         let list = self.autosaves.get().unwrap_or_default();
         let periodic: BTreeMap<_, _> = list
@@ -253,7 +253,7 @@ impl Autosaver {
         for (pod, every) in periodic {
             let every = Duration::from_secs(every);
             let at = due.entry(pod).or_insert_with(|| first(every));
-            // It may be wanted more often than before.
+            // The interval may have become shorter.
             *at = (*at).min(Instant::now() + every);
         }
     }
@@ -276,13 +276,15 @@ impl Autosaver {
                 let error = ApiError::from(failure);
                 tracing::warn!(pod = %autosaving.pod, %error, "an autosave failed");
                 let (team, pod) = (autosaving.team, &autosaving.pod);
-                self.teller.trouble(team, Some(pod), None, &error).await;
+                self.team_events
+                    .trouble(team, Some(pod), None, &error)
+                    .await;
             }
             due.insert(key, Instant::now() + Duration::from_secs(every));
         }
     }
 
-    /// The version that has the state now; none where the instance isn't there, or has nothing in it.
+    /// Saves the state and returns its version. `None` if the instance doesn't run or is empty.
     async fn save_one(
         &self,
         autosaving: &Autosaving,
@@ -336,7 +338,9 @@ impl Autosaver {
             let text = format!("{} lacks {service}: {why}", saved.reference);
             let error = ApiError::new(ErrorCode::Instance, text)
                 .hint("`podsync save` says all that can't be saved");
-            self.teller.trouble(team, Some(pod), None, &error).await;
+            self.team_events
+                .trouble(team, Some(pod), None, &error)
+                .await;
         }
         Ok(Some(saved.reference))
     }
@@ -348,7 +352,7 @@ impl Autosaver {
         Ok(versions.unwrap_or_default().last().map(|it| it.version))
     }
 
-    /// Forgets private versions. One that somebody shared or pinned meanwhile is theirs.
+    /// Deletes private versions, except those that the user has shared or pinned meanwhile.
     async fn drop_all(&self, team: TeamId, versions: Vec<VersionId>) -> Result<(), Failure> {
         let mut is_any_gone = false;
         for version in versions {

@@ -1,4 +1,4 @@
-//! What there is: pods, versions, one version; tags and drops.
+//! Lists pods and versions, shows one version, and changes tags and drops versions.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use podsync_core::{TeamId, engine::Command, reference::Reference};
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -28,7 +28,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Lists and changes what the catalog says.
+/// Lists and changes the catalog.
 pub(crate) struct Catalog {
     pub(crate) node: Node,
     pub(crate) versions: Arc<Versions>,
@@ -38,7 +38,7 @@ pub(crate) struct Catalog {
     pub(crate) holdings: Holdings,
     pub(crate) inspect: Inspect,
     pub(crate) locator: Locator,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
 }
 
@@ -68,7 +68,7 @@ impl Handle<pods::ListPods> for Catalog {
                 newest.extend(
                     private
                         .last()
-                        // A state that is older than what the team has is none of the newest.
+                        // A private state that is older than the team's newest isn't listed as a newest version.
                         .filter(|version| Some(version.created_ms) >= newest_ms)
                         .map(|version| views::private_view(&versions, team, version)),
                 );
@@ -296,7 +296,7 @@ impl Handle<pods::DropVersion> for Catalog {
 }
 
 impl Catalog {
-    /// Of a shared one the engine tells, whoever dropped it.
+    /// Publishes the drop of a private version. The engine reports drops of shared ones.
     async fn tell_of_drop(&self, team: TeamId, named: &Named) {
         let told = |name| {
             Happened::Dropped(VersionDropped {
@@ -309,11 +309,11 @@ impl Catalog {
                 shared: false,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 }
 
-/// A pod's name and a tag stand for one version today and for another tomorrow: not dropped unasked.
+/// A pod's name or a tag may mean another version tomorrow, so dropping by it needs consent.
 fn check_is_exact(call: &pods::DropVersion, named: &Named) -> Result<(), ApiError> {
     let moves = matches!(
         call.reference.parse(),

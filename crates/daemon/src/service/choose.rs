@@ -1,11 +1,11 @@
-//! Which team a call is about.
+//! Finds the team that a call is about.
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{TeamId, TeamName};
 
 use crate::{call::Context, error::Failure, node::handle::Node};
 
-/// The team that a path names: by name, or the only one there is.
+/// The team that a path names, or the home's only team.
 pub(crate) async fn team_of(node: &Node, context: &Context) -> Result<TeamId, Failure> {
     let teams = node.read(|engine| {
         let known = |id: TeamId| {
@@ -25,7 +25,7 @@ pub(crate) async fn team_of(node: &Node, context: &Context) -> Result<TeamId, Fa
 struct Known {
     id: TeamId,
     name: TeamName,
-    /// Not after this device left, or was removed.
+    /// False after this device left or was removed.
     is_member: bool,
 }
 
@@ -35,7 +35,7 @@ fn choose(mut teams: Vec<Known>, wanted: &str) -> Result<TeamId, ApiError> {
             .retain(|team| team.name.as_str() == wanted || team.id.to_string().starts_with(wanted));
     }
     if teams.iter().any(|team| team.is_member) {
-        // A team of before is meant only where it alone is named.
+        // A team that this device has left is meant only if no current team has the name.
         teams.retain(|team| team.is_member);
     }
     match &teams[..] {
@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(choose(teams(), only).unwrap(), TeamId::from_bytes([2; 32]));
         let left = choose(teams(), "foo").unwrap();
         assert_eq!(left, TeamId::from_bytes([1; 32]));
-        // The one that there is answers that this device is out.
+        // The only team is chosen though this device has left it. The call then says so.
         choose(vec![known(1, "foo", false)], only).unwrap();
         let mut two = teams();
         two.push(known(3, "new", true));

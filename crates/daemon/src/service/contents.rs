@@ -1,6 +1,6 @@
-//! What is inside versions: shown, compared, and held against a running instance before a load.
+//! Lists what is inside versions, compares versions, and compares a version with a running instance before a load.
 //!
-//! An index is read as any entry of the version is; nothing of a state is ever unpickled.
+//! A state's index is read like any other entry. No part of a state is ever unpickled.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -25,19 +25,19 @@ use crate::{
     },
 };
 
-/// The most lines of one answer. Its numbers are of all.
+/// Most lines in one answer. Its totals count everything.
 const MAX_LISTED: usize = 10_000;
 
-/// What a version holds: its resources, or its entries where it has no index of them.
+/// What a version holds: its resources, or its entries if it has no index of resources.
 #[derive(Debug, Default)]
 pub(crate) struct Inside {
     pub(crate) resources: Option<Vec<Resource>>,
     pub(crate) entries: Option<Vec<EntryLine>>,
-    /// How many more there are.
+    /// How many lines were left out.
     pub(crate) left_out: u64,
 }
 
-/// Reads what is inside versions.
+/// Reads the contents of versions.
 #[derive(Clone)]
 pub(crate) struct Inspect {
     pub(crate) node: Node,
@@ -69,7 +69,7 @@ impl Handle<Diff> for Inspect {
 }
 
 impl Inspect {
-    /// What is inside a version whose bytes are here.
+    /// The contents of a version whose bytes are here.
     pub(crate) async fn inside(&self, team: TeamId, manifest: Manifest) -> Result<Inside, Failure> {
         let manifest = Arc::new(manifest);
         if let Some(contents) = self.index(team, &manifest).await? {
@@ -98,7 +98,7 @@ impl Inspect {
         })
     }
 
-    /// The index of a version's resources, where its state has one that this podsync can read.
+    /// The index of a version's resources, if its state has one that this podsync can read.
     pub(crate) async fn index(
         &self,
         team: TeamId,
@@ -140,7 +140,7 @@ impl Inspect {
         Ok((named.reference, Arc::new(manifest)))
     }
 
-    /// By name, length and checksum, both tables read once and side by side.
+    /// Compares by name, length and checksum. Reads both tables once, side by side.
     async fn compare_entries(
         &self,
         team: TeamId,
@@ -191,7 +191,7 @@ pub(crate) fn not_here(reference: &str) -> ApiError {
     .hint(format!("`podsync pull {reference}` fetches it"))
 }
 
-/// Times don't count, here as in whether a save changed anything.
+/// Times are ignored, as when a save checks whether anything changed.
 fn same(old: Option<&Entry>, new: Option<&Entry>) -> bool {
     let kind = |entry: Option<&Entry>| entry.map(|entry| entry.kind.clone());
     match (kind(old), kind(new)) {

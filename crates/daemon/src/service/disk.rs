@@ -1,4 +1,4 @@
-//! What stays on this machine: pins, the disk budget, and giving up what others have.
+//! What stays on this machine: pins, the disk budget, and the eviction of versions that others have.
 
 mod account;
 pub(crate) mod evictor;
@@ -26,7 +26,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Pins versions, and gives up others.
+/// Pins and evicts versions.
 pub(crate) struct Disk {
     pub(crate) node: Node,
     pub(crate) log: Log,
@@ -42,11 +42,16 @@ impl Handle<disk::Pin> for Disk {
         context: Arc<Context>,
     ) -> Result<pods::Version, Failure> {
         let team = team_of(&self.node, &context).await?;
-        let patience = Patience::new(call.wait_s, call.until_shared);
-        let named = self
-            .finder
-            .resolve_within(team, &call.reference, patience, &context)
-            .await?;
+        let named = if call.pinned {
+            let patience = Patience::new(call.wait_s, call.until_shared);
+            let finding = self
+                .finder
+                .resolve_within(team, &call.reference, patience, &context);
+            finding.await?
+        } else {
+            // What is pinned is known here.
+            self.finder.resolve(team, &call.reference).await?
+        };
         let (log, version) = (self.log.clone(), named.found.version());
         tokio::task::spawn_blocking(move || usage::pin(&log, team, version, call.pinned))
             .await
@@ -81,9 +86,9 @@ impl Handle<disk::GetUsage> for Disk {
             pods.retain(|usage| usage.pod == *pod);
             if pods.is_empty() {
                 let text = format!("no version of {pod} is on this machine");
-                return Err(ApiError::new(ErrorCode::NotFound, text)
-                    .hint("`podsync list` shows the pods, `podsync pull` brings one here")
-                    .into());
+                let hint = "`podsync list` shows the pods, `podsync pull` brings one here";
+                let error = ApiError::new(ErrorCode::NotFound, text).hint(hint);
+                return Err(self.finder.did_you_mean(error, pod).await?.into());
             }
         }
         Ok(disk::Usage {

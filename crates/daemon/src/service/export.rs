@@ -1,4 +1,4 @@
-//! Export: a version as a file or a folder.
+//! Export: writes a version as a file or a folder.
 
 use std::{
     fs::File,
@@ -91,10 +91,10 @@ impl Handle<pods::Export> for Export {
     }
 }
 
-/// What is written at once.
+/// Bytes written at once.
 const BUFFER_LEN: usize = 1 << 20;
 
-/// Writes a file aside and gives it its name once it is whole and synced.
+/// Writes a temporary file, and renames it once it is complete and synced.
 fn write_new(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), RebuildError>,

@@ -1,12 +1,13 @@
-//! From a reference, as somebody typed it, to a version.
+//! Resolves a reference that a user typed to a version.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, pin::pin, sync::Arc, time::Duration};
 
 use podsync_api::{Ambiguity, ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
     DeviceId, PodName, TeamId, VersionId,
     catalog::{PrivateVersion, Resolution, VersionRecord},
     engine::{Answer, Command, Engine, EngineError, Event},
+    nearest::nearest,
     reference::{Reference, ReferenceError},
 };
 use tokio::{
@@ -22,7 +23,7 @@ use crate::{
     service::absent::Absent,
 };
 
-/// A version that a reference came to.
+/// A version that a reference was resolved to.
 #[derive(Debug, Clone)]
 pub(crate) enum Found {
     Shared(Box<VersionRecord>),
@@ -45,23 +46,25 @@ impl Found {
     }
 }
 
-/// A version and how it is called and shown.
+/// A version with its reference and its description for people.
 pub(crate) struct Named {
     pub(crate) found: Found,
     pub(crate) reference: String,
     pub(crate) author: String,
 }
 
-/// How long after its start a daemon may still be about to hear what was shared while it was away.
+/// How long after its start a daemon may still be learning what was shared while it was off.
 pub(crate) const CATCHES_UP_WITHIN: Duration = Duration::from_secs(2);
 
-/// How long somebody waits for a version.
+/// How long a caller waits for a version.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// For it to be heard of, and for somebody who holds it.
+    /// How long to wait for news of the version, and for a device that holds it.
     pub(crate) deadline: Instant,
-    /// Also where everybody who is there knows of no such version: it may yet be shared.
+    /// Whether to wait even if no reachable device knows of the version: it may be shared later.
     pub(crate) until_shared: bool,
+    /// Whether the caller can say to wait longer.
+    may_be_longer: bool,
 }
 
 impl Patience {
@@ -69,15 +72,24 @@ impl Patience {
         Self {
             deadline: Instant::now() + Duration::from_secs(wait_s),
             until_shared,
+            may_be_longer: wait_s > 0 && !until_shared,
+        }
+    }
+
+    /// For work that nobody can make wait longer.
+    pub(crate) fn fixed(wait_s: u64) -> Self {
+        Self {
+            may_be_longer: false,
+            ..Self::new(wait_s, false)
         }
     }
 }
 
-/// Who has told what there is.
+/// Which sources have reported what they know.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
     members: usize,
-    /// Whether the hub was heard; none where the team has none.
+    /// Whether the hub answered. `None` if the team has no hub.
     hub: Option<bool>,
 }
 
@@ -86,7 +98,7 @@ impl Asked {
         self.members > 0 || self.hub == Some(true)
     }
 
-    /// Nobody was heard, so nobody said that there is no such version: that is an outage.
+    /// If no source answered, nobody has said that the version doesn't exist: that is an outage.
     fn nobody(self, error: ApiError) -> ApiError {
         let who = match self.hub {
             Some(_) => "no teammate and no hub answered",
@@ -110,7 +122,7 @@ pub(crate) struct Finder {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
     pub(crate) hubs: Arc<HubSync>,
-    /// When the daemon was.
+    /// When the daemon started.
     pub(crate) started: Instant,
 }
 
@@ -131,8 +143,8 @@ impl Finder {
         Ok(named)
     }
 
-    /// Resolves; a version that nobody here has heard of may be on its way. Where everybody who is there has told
-    /// all that they know, waiting helps only those who wait for it to be shared.
+    /// Resolves a reference, and waits for a version that isn't known here yet. Once all reachable sources have
+    /// reported, only callers that wait for a future share wait on.
     pub(crate) async fn resolve_within(
         &self,
         team: TeamId,
@@ -149,7 +161,7 @@ impl Finder {
                 Err(error) if error.code == ErrorCode::NotFound => error,
                 Err(error) => return Err(error.into()),
             };
-            // A removal may have been told before anybody listened here.
+            // The removal may have been reported before this began to listen.
             self.check_is_member(team).await?;
             let absent = Absent::read(&self.node, self.device, team).await?;
             let nobody_else = absent.is_nobody_else;
@@ -157,7 +169,7 @@ impl Finder {
                 asked.has_answered() && Instant::now() >= self.started + CATCHES_UP_WITHIN
             });
             if nobody_else || has_told && !patience.until_shared {
-                return Err(absent.explain(error, patience.until_shared).into());
+                return Err(absent.explain(error, !patience.may_be_longer).into());
             }
             context.report(&Progress {
                 waiting: asked.and_then(|asked| absent.line(asked.hub)),
@@ -169,13 +181,13 @@ impl Finder {
                         asked = Some(answers.unwrap_or(Ok(Asked::default()))?);
                         break;
                     }
-                    // Who has just begun isn't connected yet.
+                    // A daemon that has just started isn't connected yet.
                     () = sleep_until(self.started + CATCHES_UP_WITHIN),
                         if asked.is_some() && Instant::now() < self.started + CATCHES_UP_WITHIN => break,
                     event = timeout_at(patience.deadline, events.recv()) => event,
                 };
                 match event {
-                    // Shared from here is news as well, where a restored home gets back what it had published.
+                    // This device's own publications are news too: a restored home gets back what it had published.
                     Ok(
                         Ok(Event::VersionHeard { .. } | Event::VersionShared { .. })
                         | Err(RecvError::Lagged(_)),
@@ -189,14 +201,28 @@ impl Finder {
                             Some(asked) if asked.has_answered() => error,
                             asked => asked.unwrap_or_default().nobody(error),
                         };
-                        return Err(absent.explain(error, patience.until_shared).into());
+                        return Err(absent.explain(error, !patience.may_be_longer).into());
                     }
                 }
             }
         }
     }
 
-    /// Asks every connected member, and the hub, what there is.
+    /// Names the most similar pods in the hint, if no team of this home has a pod of this name.
+    pub(crate) async fn did_you_mean(
+        &self,
+        error: ApiError,
+        pod: &PodName,
+    ) -> Result<ApiError, Failure> {
+        let pods = self.node.read(|engine| {
+            let catalogs = engine.teams().filter_map(|team| engine.catalog(&team));
+            let pods = catalogs.flat_map(|catalog| catalog.pods().into_iter().cloned());
+            pods.collect::<BTreeSet<PodName>>()
+        });
+        Ok(with_nearest(error, pod, &pods.await?))
+    }
+
+    /// Asks every connected member and the hub for their news.
     async fn ask_everybody(&self, team: TeamId) -> Result<Asked, Failure> {
         let refresh = self.node.command(Command::Refresh { team });
         let (members, hub) = tokio::join!(refresh, self.hubs.poll(team));
@@ -270,6 +296,14 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
     }
 }
 
+fn with_nearest(error: ApiError, pod: &PodName, pods: &BTreeSet<PodName>) -> ApiError {
+    let near = nearest(pod.as_str(), pods.iter().map(PodName::as_str));
+    if pods.contains(pod) || near.is_empty() {
+        return error;
+    }
+    error.hint(format!("did you mean {}?", near.join(" or ")))
+}
+
 fn shown_pod(reference: &Reference) -> String {
     reference
         .pod()
@@ -295,6 +329,19 @@ pub(crate) fn private_reference(version: &PrivateVersion) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_is_none_is_answered_with_what_was_meant() {
+        let pod = |name: &str| PodName::new(name).unwrap();
+        let pods = BTreeSet::from([pod("orders"), pod("billing")]);
+        let hint = |name| {
+            let error = ApiError::new(ErrorCode::NotFound, "none here").hint("look");
+            with_nearest(error, &pod(name), &pods).hint.unwrap()
+        };
+        assert_eq!(hint("ordres"), "did you mean orders?");
+        assert_eq!(hint("orders"), "look", "it is a pod, and not here");
+        assert_eq!(hint("zebra"), "look");
+    }
 
     #[test]
     fn where_nobody_was_heard_it_is_an_outage_and_no_refusal() {

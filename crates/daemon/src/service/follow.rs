@@ -1,7 +1,6 @@
-//! Following: what teammates share of a pod comes to this machine by itself, and into an instance where somebody said
-//! so.
+//! Following a pod: pulls what teammates share of it, and loads that into an instance if the user has set one.
 //!
-//! Nobody is there to be asked: whatever a command would ask about is told as trouble and left to people.
+//! No user can be asked here. Where a command would ask, this publishes a failure and leaves the step to the user.
 
 pub(crate) mod list;
 
@@ -22,10 +21,10 @@ use crate::{
     call::{Context, Handle},
     emulator::{connect, own_token},
     error::{Failure, Stopped},
-    events::{Listener, teller::Teller},
-    kept::Kept,
+    events::{Listener, team_events::TeamEvents},
     metered::Metered,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         find::Patience,
@@ -36,23 +35,23 @@ use crate::{
     tasks::Tasks,
 };
 
-/// How long a pull waits for somebody who has the version.
+/// How long a pull waits for a device that has the version.
 const PATIENCE_S: u64 = 20;
-/// How soon what couldn't be pulled is tried again, where nobody comes who may have it.
+/// How soon a failed pull is tried again. It is tried earlier if a device that may have the version connects.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Pulls what teammates share.
 pub(crate) struct Follower {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
-    pub(crate) follows: Kept<Follows>,
+    pub(crate) follows: Persisted<Follows>,
     pub(crate) pull: Arc<Pull>,
     pub(crate) load: Arc<Load>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
     pub(crate) pause: Arc<Pause>,
     pub(crate) metered: Arc<Metered>,
-    /// What is followed has changed.
+    /// Signals that the list of followed pods has changed.
     pub(crate) changed: Notify,
 }
 
@@ -107,7 +106,7 @@ impl Handle<Unfollow> for Follower {
                 .hint("`podsync status` lists what is followed")
                 .into());
         }
-        let name = self.teller.team_name(team).await;
+        let name = self.team_events.team_name(team).await;
         Ok(Unfollowed {
             team: name.ok_or_else(Failure::left_team)?,
             pod: call.pod,
@@ -115,7 +114,7 @@ impl Handle<Unfollow> for Follower {
     }
 }
 
-/// Whether loads may go there unasked: only into an instance on this machine.
+/// Checks that automatic loads may go to this instance: only one on this machine is allowed.
 async fn check_is_here(into: &LoadInto) -> Result<(), Failure> {
     let _: Merge = into
         .merge
@@ -134,8 +133,11 @@ async fn check_is_here(into: &LoadInto) -> Result<(), Failure> {
         .into())
 }
 
-/// What is followed, as people are told it.
-pub(crate) async fn all(node: &Node, follows: &Kept<Follows>) -> Result<Vec<Followed>, Failure> {
+/// The followed pods in the API's shape.
+pub(crate) async fn all(
+    node: &Node,
+    follows: &Persisted<Follows>,
+) -> Result<Vec<Followed>, Failure> {
     let list = follows.get()?;
     let read = node.read(move |engine| {
         let named = |following| followed(engine, following);
@@ -144,7 +146,7 @@ pub(crate) async fn all(node: &Node, follows: &Kept<Follows>) -> Result<Vec<Foll
     Ok(read.await?)
 }
 
-/// None where this home has left the team.
+/// `None` if this home has left the team.
 fn followed(engine: &Engine, following: Following) -> Option<Followed> {
     let catalog = engine.catalog(&following.team)?;
     Some(Followed {
@@ -155,25 +157,25 @@ fn followed(engine: &Engine, following: Following) -> Option<Followed> {
     })
 }
 
-/// What there is of a pod that wasn't dealt with yet.
+/// The versions of a pod that weren't handled yet.
 #[derive(Default)]
 struct News {
-    /// Tips that others made.
+    /// Tips that other devices made.
     versions: Vec<VersionId>,
-    /// All tips by their exact references, where there are several.
+    /// The exact references of all tips, if there are several.
     forked: Option<Vec<String>>,
 }
 
 impl Follower {
-    /// Pulls and loads until the daemon stops. Only a daemon that stays does: a command does what it was told.
+    /// Pulls and loads until the daemon stops. Only a long-running daemon runs this.
     pub(crate) async fn keep_following(self: Arc<Self>) {
         let stop = self.tasks.stopping().clone();
         let _ = stop.run_until_cancelled(self.follow()).await;
     }
 
-    /// It ends with the engine alone.
+    /// Runs until the engine ends.
     async fn follow(&self) -> Result<(), Stopped> {
-        let mut events = self.teller.events.listen();
+        let mut events = self.team_events.events.listen();
         loop {
             let is_whole = self.round().await?;
             self.wait_for_news(&mut events, is_whole).await;
@@ -201,15 +203,15 @@ impl Follower {
                 !shared.this_device && self.follows.get().is_ok_and(is_followed)
             }
             Happened::Missed(_) => true,
-            // Whoever came may have what couldn't be pulled.
+            // A device that has just connected may have a version that couldn't be pulled.
             Happened::Peer(peer) => peer.connected && !is_whole,
             _ => false,
         }
     }
 
-    /// Looks at every pod that is followed; false where something is to be tried again.
+    /// Checks every followed pod. Returns false if something has to be tried again.
     async fn round(&self) -> Result<bool, Stopped> {
-        // That the list can't be read is told at the start and in the status.
+        // An unreadable list is reported at the start and in the status.
         let list = self.follows.get().unwrap_or_default();
         if !list.pods.is_empty() && self.holds_back().await {
             return Ok(false);
@@ -221,7 +223,7 @@ impl Follower {
         Ok(is_whole)
     }
 
-    /// Nothing is fetched unasked during a pause, nor where bytes cost.
+    /// Nothing is fetched in the background during a pause or over a metered connection.
     async fn holds_back(&self) -> bool {
         self.pause.state().is_some() || self.metered.is_metered().await
     }
@@ -237,7 +239,7 @@ impl Follower {
                 let reference = format!("{pod}@{}", version.short());
                 let error = ApiError::from(failure);
                 tracing::warn!(%reference, %error, "podsync could not pull a pod that it follows");
-                self.teller
+                self.team_events
                     .trouble(team, Some(pod), Some(&reference), &error)
                     .await;
                 return Ok(false);
@@ -278,11 +280,7 @@ impl Follower {
 
     async fn fetch(&self, team: TeamId, pod: &PodName, version: VersionId) -> Result<(), Failure> {
         let reference = format!("{pod}@{version}");
-        let wanted = Wanted::new(
-            &reference,
-            Patience::new(PATIENCE_S, false),
-            pods::Sources::Any,
-        );
+        let wanted = Wanted::new(&reference, Patience::fixed(PATIENCE_S), pods::Sources::Any);
         let (_, pulled) = self.pull.pull(team, wanted, &self.context()).await?;
         self.pull.evictor.used(team, pulled.version).await;
         self.pull.evictor.keep_within_budget();
@@ -293,13 +291,13 @@ impl Follower {
         Ok(())
     }
 
-    /// Nobody waits for it; it ends with the daemon.
+    /// No caller waits for this; it ends with the daemon.
     fn context(&self) -> Arc<Context> {
         let cancel = self.tasks.stopping().child_token();
         Arc::new(Context::new(String::new(), None, cancel))
     }
 
-    /// Loads what was pulled; where that is nothing to be done unasked, people are told.
+    /// Loads what was pulled. If the load needs the user's consent, publishes that instead.
     async fn load(&self, following: &Following, into: &LoadInto, news: &News) {
         let (team, pod) = (following.team, &following.pod);
         let outcome = match (&news.forked, news.versions.first()) {
@@ -318,7 +316,9 @@ impl Follower {
             "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
         ));
         tracing::warn!(%pod, %error, "podsync could not load a pod that it follows");
-        self.teller.trouble(team, Some(pod), None, &error).await;
+        self.team_events
+            .trouble(team, Some(pod), None, &error)
+            .await;
     }
 
     async fn load_one(
@@ -337,7 +337,7 @@ impl Follower {
             sources: pods::Sources::Any,
             services: Vec::new(),
             consents: Default::default(),
-            // Where the daemon ended after the load, and before it was noted.
+            // The daemon may have ended after the load and before recording it.
             once: true,
         };
         let loaded = self
@@ -354,7 +354,7 @@ impl Follower {
     }
 }
 
-/// Where a home's list is.
+/// The path of a home's list.
 pub(crate) fn file(home: &std::path::Path) -> std::path::PathBuf {
     home.join(FILE)
 }

@@ -1,12 +1,17 @@
-//! What lies on this machine, in three places that have to agree: the store, the list of held versions and the
+//! What is held on this machine. Three places have to agree on it: the store, the list of held versions and the
 //! engine.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use podsync_core::{BlobId, TeamId, VersionId, engine::Input, manifest::Manifest};
+use podsync_core::{
+    BlobId, TeamId, VersionId,
+    engine::{Engine, Input},
+    manifest::Manifest,
+};
 use podsync_store::{Blobs, Log};
 
 use crate::{
+    earlier,
     error::Failure,
     node::handle::Node,
     packs::{HeldPacks, held_inputs},
@@ -14,7 +19,7 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// A handle; clones are about the same home.
+/// A handle; clones share one home.
 #[derive(Clone)]
 pub(crate) struct Holdings {
     pub(crate) node: Node,
@@ -24,7 +29,7 @@ pub(crate) struct Holdings {
 }
 
 impl Holdings {
-    /// A version from which nothing is missing; what was found damaged since is.
+    /// A version of which no bytes are missing. Bytes that were found damaged count as missing.
     pub(crate) async fn held_whole(
         &self,
         team: TeamId,
@@ -42,9 +47,10 @@ impl Holdings {
         Ok(whole.then_some(held))
     }
 
-    /// Tells the engine what of a blob can be served from here.
+    /// Tells the engine which parts of a blob can be served from here.
     pub(crate) async fn offer_blob(&self, blob: BlobId) -> Result<(), Failure> {
         if let Some(holding) = self.blobs.held(blob)? {
+            self.versions.note_held(blob, true);
             for input in held_inputs(blob, holding) {
                 self.node.input(input).await?;
             }
@@ -52,9 +58,15 @@ impl Holdings {
         Ok(())
     }
 
-    /// A pack that was found damaged counts as held no more: it isn't served or built on, and a pull
-    /// fetches it anew. So do the shared ones of `packs`, the others that were read: where one is
-    /// damaged more may be, and the pull checks them all.
+    /// Marks a damaged blob as not held.
+    pub(crate) async fn doubt(&self, blob: BlobId) -> Result<(), Failure> {
+        self.blobs.doubt(blob).await?;
+        self.versions.note_held(blob, false);
+        Ok(self.node.input(Input::Evicted { blob }).await?)
+    }
+
+    /// Marks a damaged pack as not held: it isn't served or built on, and a pull fetches it again. Does the same
+    /// for the shared ones of `packs`, which were read too: more may be damaged, and the pull checks them all.
     pub(crate) async fn doubting<T>(
         &self,
         team: TeamId,
@@ -79,8 +91,7 @@ impl Holdings {
             error
         };
         for blob in doubted {
-            self.blobs.doubt(blob).await?;
-            self.node.input(Input::Evicted { blob }).await?;
+            self.doubt(blob).await?;
         }
         Err(Failure::DamagedPack {
             pack: damaged,
@@ -88,7 +99,7 @@ impl Holdings {
         })
     }
 
-    /// A version leaves this machine: what it took goes with the next collection.
+    /// Removes a version from this machine. The next garbage collection deletes its bytes.
     pub(crate) async fn forget(&self, team: TeamId, version: VersionId) -> Result<(), Failure> {
         let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
         tokio::task::spawn_blocking(move || {
@@ -99,7 +110,7 @@ impl Holdings {
         Ok(())
     }
 
-    /// Deletes what no held version needs and nothing pins. A failure only leaves garbage.
+    /// Deletes blobs that no held version needs and nothing pins. A failure only leaves garbage.
     pub(crate) async fn collect_garbage(self) {
         match self.collect_now().await {
             Ok(0) => {}
@@ -111,12 +122,19 @@ impl Holdings {
         }
     }
 
-    /// The same, at once; how many blobs were deleted.
+    /// The same, but waits for it. Returns how many blobs were deleted.
     pub(crate) async fn collect_now(&self) -> Result<usize, Failure> {
+        let knows_a_team = self.node.read(|engine| engine.teams().next().is_some());
+        if self.versions.are_doubtful() || !knows_a_team.await? {
+            tracing::info!("the log doesn't say what the blobs here are; podsync deletes none");
+            return Ok(0);
+        }
+        let earlier = self.of_an_earlier_log().await?;
         let (versions, log) = (Arc::clone(&self.versions), self.log.clone());
         let live = || async move {
             tokio::task::spawn_blocking(move || {
                 let mut live = pulls::begun(&log)?;
+                live.extend(earlier);
                 live.extend(versions.blobs().map_err(Failure::damaged)?);
                 Ok::<_, Failure>(live)
             })
@@ -128,6 +146,53 @@ impl Holdings {
         }
         Ok(dead.len())
     }
+
+    /// The blobs that an earlier log of this home may name. Those of them that are no longer in doubt are released.
+    async fn of_an_earlier_log(&self) -> Result<BTreeSet<BlobId>, Failure> {
+        let log = self.log.clone();
+        let read = move || Ok::<_, Failure>((earlier::kept(&log)?, log.is_another_set_aside()?));
+        let (mut kept, is_set_aside) = tokio::task::spawn_blocking(read).await??;
+        if kept.is_empty() || is_set_aside {
+            return Ok(kept);
+        }
+        let asked = kept.clone();
+        let shared = self
+            .node
+            .read(move |engine| match knows_what_is_shared(engine) {
+                true => shared_of(engine, asked),
+                false => asked,
+            });
+        let shared = shared.await?;
+        let needed = self.versions.blobs().map_err(Failure::damaged)?;
+        let released = kept
+            .extract_if(.., |blob| !shared.contains(blob) || needed.contains(blob))
+            .collect::<BTreeSet<_>>();
+        if !released.is_empty() {
+            let log = self.log.clone();
+            tokio::task::spawn_blocking(move || earlier::release(&log, &released)).await??;
+        }
+        Ok(kept)
+    }
+}
+
+/// Whether teammates have told all that the teams of this home share.
+fn knows_what_is_shared(engine: &Engine) -> bool {
+    let me = engine.device();
+    let mut current = engine
+        .teams()
+        .filter(|team| {
+            let roster = engine.roster(team);
+            roster.is_some_and(|roster| roster.is_member(&me))
+        })
+        .peekable();
+    current.peek().is_some() && current.all(|team| engine.is_caught_up(&team))
+}
+
+fn shared_of(engine: &Engine, mut blobs: BTreeSet<BlobId>) -> BTreeSet<BlobId> {
+    let teams = engine.teams();
+    let catalogs: Vec<_> = teams.filter_map(|team| engine.catalog(&team)).collect();
+    blobs.retain(|blob| catalogs.iter().any(|catalog| catalog.is_shared(blob)));
+    blobs
 }
 
 pub(crate) fn pack_ids(manifest: &Manifest) -> Vec<BlobId> {

@@ -1,4 +1,4 @@
-//! Load: a version into a running emulator, with what was there kept; undo puts that back.
+//! Load: loads a version into a running emulator, after a checkpoint of its state. `undo` loads that back.
 
 pub(crate) mod checkpoint;
 pub(crate) mod clean;
@@ -23,9 +23,9 @@ use crate::{
     call::{Context, Handle},
     emulator::connect,
     error::Failure,
-    events::teller::Teller,
-    kept::Kept,
+    events::team_events::TeamEvents,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         choose::team_of,
         disk::evictor::Evictor,
@@ -45,7 +45,7 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// Loads versions into instances, and puts back what was there.
+/// Loads versions into instances, and undoes loads.
 pub(crate) struct Load {
     /// A robot's runner keeps no checkpoint and knows no signers.
     pub(crate) robot: bool,
@@ -58,9 +58,9 @@ pub(crate) struct Load {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) last: LastLoads,
     pub(crate) clean: CleanStates,
-    pub(crate) follows: Kept<Follows>,
+    pub(crate) follows: Persisted<Follows>,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
 }
 
 impl Handle<pods::Load> for Load {
@@ -74,12 +74,12 @@ impl Handle<pods::Load> for Load {
     }
 }
 
-/// What a load may take away.
+/// What a load may destroy in the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Over {
-    /// Somebody said so, and there is a checkpoint.
+    /// Anything: a user asked for the load, and there is a checkpoint.
     Anything,
-    /// Nothing that isn't saved: nobody is there to be asked.
+    /// Nothing unsaved: no user is there to be asked.
     WhatIsSaved,
 }
 
@@ -123,7 +123,7 @@ impl Load {
             self.check_is_saved(team, &held, &instance, context).await?;
         }
         let optional = call.consents.contains(&Consent::WithoutCheckpoint);
-        // A runner's home goes with it, and so would what it kept for `undo`.
+        // A runner's home ends with the run, so a checkpoint for `undo` would be useless.
         let checkpoint = if self.robot {
             None
         } else {
@@ -165,7 +165,7 @@ impl Load {
         Ok(loaded)
     }
 
-    /// Who made the version, where it was another device; an error if the user has to agree to it first.
+    /// The device that made the version, if it is another one. An error if the user has to consent first.
     async fn checked_signer(
         &self,
         team: TeamId,
@@ -173,7 +173,7 @@ impl Load {
         consents: &BTreeSet<Consent>,
     ) -> Result<Option<DeviceId>, Failure> {
         let signer = self.signers.signer(team, reference).await?;
-        // A runner has no memory of signers: who gave it the token trusts the team.
+        // A runner has no record of signers: the person who gave it the token trusts the team.
         if let Some(signer) = signer
             && !self.robot
             && !consents.contains(&Consent::NewSigner)
@@ -255,7 +255,7 @@ impl Handle<pods::Undo> for Load {
         let report = post(&self.blobs, &instance, what, &context).await?;
         let (applied, failed) = account(report);
         if failed.is_empty() {
-            // Used up: the next undo goes one further back.
+            // Removes the used checkpoint: the next undo goes one further back.
             let versions = Arc::clone(&self.versions);
             tokio::task::spawn_blocking(move || versions.remove(team, id))
                 .await
@@ -274,7 +274,7 @@ impl Handle<pods::Undo> for Load {
 }
 
 impl Load {
-    /// Refuses where the instance holds what neither podsync put there nor anybody saved.
+    /// Refuses if the instance holds changes that are neither from podsync nor saved.
     async fn check_is_saved(
         &self,
         team: TeamId,
@@ -308,7 +308,7 @@ impl Load {
             .into())
     }
 
-    /// Remembers what the instance holds now, where somebody follows a pod into it.
+    /// Records what the instance holds now, if a followed pod is loaded into it.
     async fn note_clean(
         &self,
         team: TeamId,
@@ -354,7 +354,7 @@ impl Load {
                 checkpoint: loaded.checkpoint.clone(),
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 
     async fn tell_of_undo(
@@ -377,14 +377,14 @@ impl Load {
                 checkpoint: None,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 }
 
 fn undoable(failure: Failure, checkpoint: Option<u64>) -> ApiError {
     let mut error = ApiError::from(failure);
     if checkpoint.is_some() {
-        // What the instance's room says is of what became of the instance, and undo is in it where it helps.
+        // Errors of the `instance` crate have their own hint, which mentions undo if that helps.
         error
             .hint
             .get_or_insert_with(|| "`podsync undo` puts back what was there before".to_owned());

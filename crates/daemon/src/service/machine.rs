@@ -1,4 +1,4 @@
-//! About the machine that the daemon runs on: what is wrong there, and with which settings it runs.
+//! Reports problems of the daemon's machine, and the settings that the daemon runs with.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What people call devices: `alice/laptop`.
+//! Names of devices for people: `alice/laptop`.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) fn bytes(len: u64) -> String {
     }
 }
 
-/// `3 h`, `2 days`: in the largest unit that says enough.
+/// `3 h`, `2 days`: a duration in the largest fitting unit.
 pub(crate) fn duration(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -1,7 +1,7 @@
-//! A pause of this device: until it ends nothing is served, fetched or uploaded. What people say to each other,
-//! such as who is in the team and what is shared, goes on.
+//! A pause of this device: until it ends, no data is served, fetched or uploaded. Membership and catalog news still
+//! flow.
 //!
-//! It lies in the log, so a restart doesn't end it.
+//! The pause is stored in the log, so a restart doesn't end it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,21 +18,21 @@ use crate::{
 };
 
 const PAUSED: Namespace = Namespace::new("paused");
-/// What stands for "until somebody ends it".
+/// The end time that means "until the user ends it".
 const OPEN_END: u64 = u64::MAX;
-/// The wall clock may jump, and a laptop sleep: the end is looked for at least this often.
+/// How often at least to check for the end: the wall clock may jump, and a laptop may sleep.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Pauses this device, and goes on.
+/// Pauses and resumes this device.
 pub(crate) struct Pause {
     log: Log,
     traffic: Traffic,
-    /// Unix milliseconds at which the pause ends; none without a pause.
+    /// Unix milliseconds at which the pause ends. `None` without a pause.
     until: watch::Sender<Option<u64>>,
 }
 
 impl Pause {
-    /// As it was when the last daemon ended. It blocks.
+    /// Reads the pause that was set when the last daemon ended. Blocks.
     pub(crate) fn load(log: Log, traffic: Traffic) -> Result<Self, StoreError> {
         let kept = log.get(&key())?;
         let until = kept
@@ -55,7 +55,7 @@ impl Pause {
         })
     }
 
-    /// Refuses what would move bytes.
+    /// Fails during a pause. For calls that would move data.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.state() {
             None => Ok(()),
@@ -141,7 +141,7 @@ impl Handle<node::Resume> for Pause {
     }
 }
 
-/// Why nothing moves.
+/// The error of calls during a pause.
 pub(crate) fn is_paused() -> ApiError {
     ApiError::new(
         ErrorCode::Unreachable,

@@ -1,9 +1,10 @@
-//! Pull: resolve, manifest, tables, chunks; whoever has pulled serves from then on.
+//! Pull: resolves a reference, then fetches the manifest, the tables and the chunks. After a pull this device
+//! serves the version too.
 //!
-//! A version that is listed as held may lack bytes all the same, where they were found damaged: then a
-//! pull fetches those anew.
+//! A version that is listed as held may still lack bytes that were found damaged. A pull fetches those again.
 
 pub(crate) mod fetch;
+mod lack;
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use tokio::{
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::{teller::Teller, transfers::About},
+    events::{team_events::TeamEvents, transfers::About},
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -47,7 +48,7 @@ use crate::{
     versions::{HeldVersion, Sealed, Versions},
 };
 
-/// Brings versions to this machine.
+/// Pulls versions to this machine.
 pub(crate) struct Pull {
     pub(crate) node: Node,
     pub(crate) log: Log,
@@ -59,8 +60,8 @@ pub(crate) struct Pull {
     pub(crate) holdings: Holdings,
     pub(crate) fetcher: Fetcher,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
-    /// When the daemon was.
+    pub(crate) team_events: TeamEvents,
+    /// When the daemon started.
     pub(crate) started: Instant,
 }
 
@@ -83,7 +84,7 @@ impl Handle<pods::Pull> for Pull {
     }
 }
 
-/// A version that somebody wants here.
+/// A version to pull.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) reference: &'a str,
@@ -106,7 +107,7 @@ impl<'a> Wanted<'a> {
 }
 
 impl Pull {
-    /// Makes a version whole on this machine.
+    /// Fetches what a version lacks on this machine.
     pub(crate) async fn pull(
         &self,
         team: TeamId,
@@ -136,7 +137,7 @@ impl Pull {
             pod: record.publication.pod.clone(),
             reference: named.reference.clone(),
         };
-        let transferring = self.teller.transfer(team, about).await;
+        let transferring = self.team_events.transfer(team, about).await;
         let packs = record.packs().iter().map(|pack| pack.len);
         let len = packs.sum::<u64>() + record.manifest().len;
         let wanted = format!("{} ({})", named.reference, bytes(len));
@@ -152,7 +153,7 @@ impl Pull {
         self.finder.check_is_member(team).await?;
         let fetched = self.fetch_version(&record, &fetching).await;
         if fetched.is_err() {
-            // Whoever was removed meanwhile is served by nobody: that is why.
+            // If this device was removed meanwhile, nobody serves it: that is the real reason.
             self.finder.check_is_member(team).await?;
         }
         let (held, from) = fetched?;
@@ -168,12 +169,12 @@ impl Pull {
                 fetched: pulled.fetched,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
         Ok((held, pulled))
     }
 
-    /// Where no teammate is there to say what is new, the hub is. One that doesn't answer keeps nobody from
-    /// what is known here, unless the bucket is where it shall come from. Returns whether it was heard.
+    /// If no teammate is connected, asks the hub what is new. A hub that doesn't answer is an error only if the
+    /// bytes must come from the bucket. Returns whether it answered.
     async fn ask_the_hub(
         &self,
         team: TeamId,
@@ -206,8 +207,8 @@ impl Pull {
         }
     }
 
-    /// What a name stands for may have changed while no daemon ran here: one that has just begun waits for
-    /// the first teammate's word, for a moment.
+    /// A name may mean a newer version since the last daemon ran. So a daemon that has just started waits a moment
+    /// for a teammate's news.
     async fn catch_up(&self, team: TeamId, context: &Context) -> Result<(), Failure> {
         let deadline = self.started + CATCHES_UP_WITHIN;
         let mut events = self.node.events();
@@ -233,8 +234,8 @@ impl Pull {
         }
     }
 
-    /// The same for what is read next: its packs stay on the disk until the pins are dropped, whatever is
-    /// given up or dropped meanwhile.
+    /// The same for a version that is read next. Its packs stay on the disk until the pins are dropped, even if the
+    /// version is evicted or dropped meanwhile.
     pub(crate) async fn pull_to_read(
         &self,
         team: TeamId,
@@ -247,7 +248,7 @@ impl Pull {
         for pack in pack_ids(&manifest) {
             pins.push(self.blobs.pin(pack).await);
         }
-        // A version leaves the list before its packs are collected: what is listed now has them all.
+        // A version is unlisted before its packs are collected. So a listed version still has all of them.
         if self.versions.get(team, pulled.version).is_none() {
             let text = format!(
                 "{} left this machine as it was about to be read",
@@ -268,7 +269,7 @@ impl Pull {
     ) -> Result<(HeldVersion, Sent), Failure> {
         let team = fetching.team;
         let announced = record.manifest();
-        // Pinned until the record that names them is written: a collection must not take them.
+        // Pinned until the record that names them is written, so that the garbage collection keeps them.
         let mut pins = vec![self.blobs.pin(announced.id).await];
         let mut from = self
             .fetcher
@@ -317,7 +318,7 @@ impl Pull {
         Ok((held, from))
     }
 
-    /// What the version needs of its packs; its tables are here.
+    /// The parts of its packs that the version needs. Its tables must be here.
     async fn needed_units(
         &self,
         team: TeamId,
@@ -389,11 +390,10 @@ pub(crate) fn no_hub() -> ApiError {
 /// A private version that can't be rebuilt.
 pub(crate) fn bytes_gone(reference: &str) -> ApiError {
     let text = format!("bytes of {reference} are gone from this machine, or damaged");
-    ApiError::new(ErrorCode::NotFound, text).hint("no other device has it: save the state again")
+    ApiError::new(ErrorCode::Disk, text).hint("no other device has it: save the state again")
 }
 
-/// What was announced in the clear and what the manifest says must be the same packs: peers serve
-/// only what was announced.
+/// The announcement and the manifest must name the same packs: peers serve only announced ones.
 fn check_announced(manifest: &Manifest, record: &VersionRecord) -> Result<(), Failure> {
     let announced: std::collections::BTreeMap<BlobId, u64> = record
         .packs()

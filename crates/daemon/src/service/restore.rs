@@ -1,4 +1,4 @@
-//! Restore: the newest autosave, back into the instance that was restarted.
+//! Restore: loads the newest autosave into an instance that was restarted.
 
 use std::sync::Arc;
 
@@ -14,22 +14,24 @@ use crate::{
     call::{Context, Handle},
     emulator::connect,
     error::Failure,
-    kept::Kept,
     node::handle::Node,
+    persisted::Persisted,
     service::{
         autosave::list::{Autosave, Autosaves},
         choose::team_of,
+        find::Finder,
         load::{Load, Over},
     },
     settings::Settings,
 };
 
-/// Gives instances back what was saved of them.
+/// Restores instances from their autosaves.
 pub(crate) struct Restorer {
     pub(crate) settings: Arc<Settings>,
     pub(crate) node: Node,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) load: Arc<Load>,
+    pub(crate) finder: Finder,
 }
 
 impl Handle<Restore> for Restorer {
@@ -58,7 +60,10 @@ impl Handle<Restore> for Restorer {
         let autosave = match self.newest(team, &pod, &call).await? {
             Some(autosave) => autosave,
             None if by_itself => return Ok(nothing),
-            None => return Err(no_autosave(&pod).into()),
+            None => {
+                let error = self.finder.did_you_mean(no_autosave(&pod), &pod).await?;
+                return Err(error.into());
+            }
         };
         let load = pods::Load {
             reference: format!("{pod}@{}", autosave.version),
@@ -82,7 +87,8 @@ impl Handle<Restore> for Restorer {
 }
 
 impl Restorer {
-    /// The pod that an instance is given back by itself; none where the setting names none that it is saved to.
+    /// The pod that is restored automatically into an instance. `None` if `auto_restore` names none of the pods
+    /// that it is saved to.
     fn by_setting(&self, team: TeamId, endpoint: &str) -> Result<Option<PodName>, Failure> {
         let started: Endpoint = endpoint.parse().map_err(podsync_instance::Error::from)?;
         let is_of = |said: &str| said.parse::<Endpoint>().is_ok_and(|said| said == started);

@@ -1,7 +1,7 @@
-//! Retention: the team's rules as signed settings, and a daemon that carries them out.
+//! Retention: the team's rules, which are signed settings, and their execution by the daemon.
 //!
-//! What may go is core's to say. A daemon drops what is its own member's, and everything where that is
-//! an admin. Two that drop the same version at once say the same twice.
+//! `core` decides which versions may go. A daemon drops those of its own member, or of everybody if that member is
+//! an admin. Two daemons that drop the same version at once do no harm.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,15 +23,15 @@ use crate::{
     tasks::Tasks,
 };
 
-/// How often a daemon looks for what may go.
+/// How often a daemon looks for versions to drop.
 const EVERY: Duration = Duration::from_secs(3600);
-/// How soon after its start: members' words of last night have come in by then.
+/// How long after its start the first round is: by then it has news of the last night.
 const FIRST_AFTER: Duration = Duration::from_secs(120);
-/// Up to so much later, so that several daemons take turns and hear of each other's drops.
+/// The most random delay of a round, so that several daemons learn of each other's drops.
 const SPREAD: Duration = Duration::from_secs(300);
-/// The most versions dropped in one round; the next one goes on.
+/// Most versions dropped in one round. The next round goes on.
 const MAX_DROPS: usize = 256;
-/// The most versions that a question names.
+/// Most versions that a consent question names.
 const MAX_NAMED: usize = 5;
 
 /// Carries out the teams' retention rules.
@@ -119,7 +119,7 @@ impl Handle<retention::ApplyRetention> for Retention {
 }
 
 impl Retention {
-    /// What may go by a rule is dropped within the hour: no such rule is set unasked.
+    /// Asks for consent if the new rule lets versions go: they would be dropped within the hour.
     async fn check_lets_go_of_nothing(
         &self,
         team: TeamId,
@@ -162,8 +162,7 @@ impl Retention {
         .into())
     }
 
-    /// Looks every hour for what the rules let go of, until the daemon stops. Only a daemon that stays
-    /// does: a command should do what it was told.
+    /// Drops every hour what the rules let go, until the daemon stops. Only a long-running daemon runs this.
     pub(crate) async fn keep_retention(self: Arc<Self>) {
         let spread = SPREAD.mul_f64(rand::random::<f64>());
         let mut rounds =
@@ -196,7 +195,7 @@ impl Retention {
         }
     }
 
-    /// Drops what may go and this device may drop.
+    /// Drops the versions that may go and that this device may drop.
     async fn retain(&self, team: TeamId, dry_run: bool) -> Result<retention::Applied, Failure> {
         let due = self
             .node
@@ -221,7 +220,7 @@ impl Retention {
         Ok(retention::Applied { dropped, left })
     }
 
-    /// Drops a version unless somebody else has meanwhile, or a tag has come to stand at it.
+    /// Drops a version, unless another device has dropped it or somebody has tagged it meanwhile.
     async fn drop_if_due(&self, team: TeamId, due: &retention::Due) -> Result<bool, Failure> {
         let version = due.version;
         let still = self.node.read(move |engine| {
@@ -243,7 +242,7 @@ impl Retention {
     }
 }
 
-/// The value of a setting that says this rule; none takes the setting away.
+/// The setting's value for a rule. `None` removes the setting.
 fn setting(rule: &retention::Rule) -> Result<Option<String>, ApiError> {
     match rule {
         retention::Rule::Policy {
@@ -259,7 +258,7 @@ fn setting(rule: &retention::Rule) -> Result<Option<String>, ApiError> {
     }
 }
 
-/// What the team's settings say, and what they let go of now.
+/// The team's rules, and the versions that they let go now.
 fn current(engine: &Engine, team: TeamId) -> retention::Retention {
     let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
         return retention::Retention {
@@ -317,7 +316,7 @@ fn due(
     }
 }
 
-/// What a rule would let go of if it were set.
+/// The versions that a rule would let go if it were set.
 fn preview(
     engine: &Engine,
     team: TeamId,

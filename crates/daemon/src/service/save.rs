@@ -1,4 +1,4 @@
-//! Save: a state becomes a private version, durable before anybody hears of it.
+//! Save: makes a private version of a state. It is durable before any event or answer names it.
 
 pub(crate) mod capture;
 pub(crate) mod pack;
@@ -22,7 +22,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::{
     call::{Context, Handle},
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -34,7 +34,7 @@ use crate::{
             capture::Capturer,
             pack::{Packed, Packer},
         },
-        share::{Newer, Share},
+        share::{Newer, Share, but_shared},
         skew,
     },
     settings::Settings,
@@ -53,7 +53,7 @@ pub(crate) struct Save {
     pub(crate) share: Arc<Share>,
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) evictor: Arc<Evictor>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
 }
 
 impl Handle<pods::Save> for Save {
@@ -63,37 +63,66 @@ impl Handle<pods::Save> for Save {
         context: Arc<Context>,
     ) -> Result<pods::Saved, Failure> {
         let team = team_of(&self.node, &context).await?;
+        if call.share {
+            self.share.may_publish(team).await?;
+        }
         let (mut saved, _turn) = self.save_privately(team, &call, None, &context).await?;
         if call.share || self.settings.shares_by_itself(&call.pod) {
-            let newer = self.newer_than(team, &saved, &call).await?;
-            let mut shared = self
-                .share
-                .share(team, &saved.reference, newer.is_some(), &context)
-                .await?;
-            saved.warnings.extend(newer.map(|newer| newer.warning()));
-            shared.durable = self
-                .hubs
-                .bring_to_bucket(team, call.durable, &context)
-                .await?;
-            saved.reference.clone_from(&shared.reference);
-            saved.version = shared.version;
-            saved.shared = Some(shared);
+            self.share_saved(team, &mut saved, &call, &context).await?;
         }
         self.evictor.keep_within_budget();
         Ok(saved)
     }
 }
 
-/// How a save goes about it that nobody asked for at the moment.
+/// The state is saved, whatever failed after that.
+fn but_saved(saved: &pods::Saved, failure: Failure) -> Failure {
+    let error = ApiError::from(failure);
+    // The same call goes on once the user has agreed.
+    if error.consent.is_some() {
+        return error.into();
+    }
+    let done = match saved.unchanged {
+        true => format!("{} is this state already, but", saved.reference),
+        false => format!("Saved {}, but", saved.reference),
+    };
+    ApiError {
+        message: format!("{done} {}", error.message),
+        ..error
+    }
+    .into()
+}
+
+/// Refuses a message that is too long, or that has a secret in it.
+fn check_message(call: &pods::Save) -> Result<(), ApiError> {
+    let len = call.message.len();
+    if len > MAX_MESSAGE_LEN {
+        let text = format!("the message has {len} bytes, more than the {MAX_MESSAGE_LEN} allowed");
+        return Err(ApiError::new(ErrorCode::Invalid, text)
+            .hint("shorten it: what is longer belongs in a file of its own"));
+    }
+    match podsync_pack::secret_in(&call.message) {
+        Some(what) if !call.allow_secrets => Err(ApiError::new(
+            ErrorCode::Unconfirmed,
+            format!(
+                "the message has {what} in it, and everybody who gets the version could use it"
+            ),
+        )
+        .hint("remove it from there, or save it along with --allow-secrets")),
+        _ => Ok(()),
+    }
+}
+
+/// Options of a save that no user asked for just now.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Unasked {
-    /// A state that is still this one is no new version, whatever was pulled since.
+    /// If the state still equals this version, no new version is made, whatever was pulled since.
     pub(crate) builds_on: Option<VersionId>,
 }
 
 impl Save {
-    /// Makes a private version of a state; the pod's turn comes with it. Without being asked nothing is made of an
-    /// instance that has nothing in it.
+    /// Makes a private version of a state. Returns it with the pod's lock. An empty instance is saved only with
+    /// consent.
     pub(crate) async fn save_privately(
         &self,
         team: TeamId,
@@ -101,20 +130,10 @@ impl Save {
         unasked: Option<Unasked>,
         context: &Arc<Context>,
     ) -> Result<(pods::Saved, OwnedMutexGuard<()>), Failure> {
-        if call.message.len() > MAX_MESSAGE_LEN {
-            return Err(ApiError::new(
-                ErrorCode::Invalid,
-                format!(
-                    "the message has {} bytes, more than the {MAX_MESSAGE_LEN} allowed",
-                    call.message.len()
-                ),
-            )
-            .hint("shorten it: what is longer belongs in a file of its own")
-            .into());
-        }
+        check_message(call)?;
         tracing::Span::current().record("pod", call.pod.as_str());
         let turn = self.locks.lock(team, &call.pod).await;
-        // How much of the state is new shows only while it is read; a pack is what any change takes.
+        // How much of the state is new shows only while it is read. Any change needs at least one pack.
         self.home
             .ensure_room(PACK_TARGET_LEN)
             .map_err(Failure::from)?;
@@ -161,6 +180,34 @@ impl Save {
         Ok((saved, turn))
     }
 
+    /// Shares what was just saved.
+    async fn share_saved(
+        &self,
+        team: TeamId,
+        saved: &mut pods::Saved,
+        call: &pods::Save,
+        context: &Arc<Context>,
+    ) -> Result<(), Failure> {
+        let shared = async {
+            let newer = self.newer_than(team, saved, call).await?;
+            let is_older = newer.is_some();
+            let reference = &saved.reference;
+            let shared = self.share.share(team, reference, is_older, context).await?;
+            Ok::<_, Failure>((newer, shared))
+        };
+        let (newer, mut shared) = shared.await.map_err(|failure| but_saved(saved, failure))?;
+        saved.warnings.extend(newer.map(|newer| newer.warning()));
+        shared.durable = self
+            .hubs
+            .bring_to_bucket(team, call.durable, context)
+            .await
+            .map_err(|failure| but_shared("Saved and shared", &shared, failure))?;
+        saved.reference.clone_from(&shared.reference);
+        saved.version = shared.version;
+        saved.shared = Some(shared);
+        Ok(())
+    }
+
     async fn tell(&self, team: TeamId, call: &pods::Save, saved: &pods::Saved) {
         let told = |name| {
             Happened::Saved(VersionSaved {
@@ -173,10 +220,10 @@ impl Save {
                 new_len: saved.new_len,
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
     }
 
-    /// A state that is the same as in an earlier version was saved then, and the team may have a later one.
+    /// A state that equals an earlier version counts as saved then. The team may have a newer one.
     async fn newer_than(
         &self,
         team: TeamId,

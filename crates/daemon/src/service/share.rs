@@ -1,4 +1,4 @@
-//! Share: what is private becomes the team's.
+//! Share: publishes private versions to the team.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,6 +9,7 @@ use podsync_core::{
     engine::{Answer, Command, EngineError, Publish},
     feed::BlobRef,
     manifest::{Manifest, PACK_TARGET_LEN},
+    membership::Role,
     reference::Reference,
 };
 use podsync_net::Net;
@@ -35,10 +36,10 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// The team key may change while a manifest is sealed to it; more often than this it doesn't.
+/// Most tries to seal a manifest: the team key may change meanwhile, but not more often than this.
 const MAX_RESEALS: usize = 5;
 
-/// Makes versions the team's.
+/// Shares versions with the team.
 pub(crate) struct Share {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -74,14 +75,28 @@ impl Handle<pods::Share> for Share {
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, &context)
-            .await?;
+            .await
+            .map_err(|failure| but_shared("Shared", &shared, failure))?;
         Ok(shared)
     }
 }
 
+/// The version is shared, though it isn't in the bucket. `done` is what was done before.
+pub(crate) fn but_shared(done: &str, shared: &pods::Shared, failure: Failure) -> Failure {
+    let error = ApiError::from(failure);
+    ApiError {
+        message: format!(
+            "{done} {}, but it is not in the team's bucket yet: {}",
+            shared.reference, error.message
+        ),
+        ..error
+    }
+    .into()
+}
+
 impl Share {
-    /// The newest version of the team where it was saved after this one. Nobody gets an older state for the
-    /// newest, and it is not shared unasked either.
+    /// The team's newest version, if it was saved after this one. An older state doesn't become the newest, and
+    /// sharing it needs consent.
     pub(crate) async fn newer_than(
         &self,
         team: TeamId,
@@ -118,7 +133,7 @@ impl Share {
         }
     }
 
-    /// A bare name means the newest that isn't shared, where there is one.
+    /// A bare name means the newest private version, if there is one.
     async fn newest_private(&self, team: TeamId, text: &str) -> Result<String, Failure> {
         let Ok(Reference::Pod(pod)) = text.parse() else {
             return Ok(text.to_owned());
@@ -130,7 +145,7 @@ impl Share {
         Ok(newest.await?.unwrap_or_else(|| text.to_owned()))
     }
 
-    /// Shares one version, which `is_older` than what the team has; the caller holds the pod's turn.
+    /// Shares one version. `is_older` says that the team has a newer one. The caller holds the pod's lock.
     pub(crate) async fn share(
         &self,
         team: TeamId,
@@ -175,28 +190,36 @@ impl Share {
         })
     }
 
-    /// Refused before any work: the engine would refuse it after.
-    async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
+    /// Refuses before any work what the engine would refuse afterwards.
+    pub(crate) async fn may_publish(&self, team: TeamId) -> Result<(), Failure> {
         self.finder.check_is_member(team).await?;
         let device = self.device;
-        let may = self.node.read(move |engine| {
-            engine
-                .membership(&team)
-                .is_some_and(|membership| membership.state().may_publish(&device))
+        let read = self.node.read(move |engine| {
+            let membership = engine.membership(&team)?;
+            let mut devices = membership.state().devices();
+            let has_admin = devices.any(|record| record.role == Role::Admin);
+            Some((membership.state().may_publish(&device), has_admin))
         });
-        if may.await? {
+        let (may, has_admin) = read.await?.unwrap_or_default();
+        if may {
             return Ok(());
         }
+        let next = match has_admin {
+            true => "ask an admin: `podsync team role NAME publisher`",
+            false => {
+                "the team has no admin: `podsync team recover` makes this device one with the recovery key"
+            }
+        };
         Err(ApiError::new(
             ErrorCode::Forbidden,
             "this device may not share in the team: it is a reader",
         )
-        .hint("ask an admin: `podsync team role NAME publisher`")
+        .hint(next)
         .into())
     }
 
-    /// The version over packs that hold nothing but what may be shared: chunks that lie in packs of
-    /// other private versions are copied into new ones.
+    /// Rewrites the version over packs without private data of other versions: its chunks in their packs are copied
+    /// into new packs.
     async fn without_private_packs(
         &self,
         team: TeamId,
@@ -240,7 +263,7 @@ impl Share {
         let meter = Meter::new(Arc::clone(context), Stage::Sharing, None);
         let (reader, mut sink) = (
             HeldPacks::new(self.blobs.clone()),
-            NewPacks::new(self.blobs.clone()),
+            NewPacks::new(self.blobs.clone(), self.tasks.clone()),
         );
         let spool = self.home.tmp();
         let named = pack_ids(&manifest);
@@ -285,7 +308,7 @@ impl Share {
         sink.kept_if(recorded).await
     }
 
-    /// Announces the version, sealed to the key of now.
+    /// Announces the version, with its manifest sealed to the current key.
     async fn publish(
         &self,
         team: TeamId,
@@ -348,7 +371,7 @@ impl Share {
         Err(EngineError::EpochChanged.into())
     }
 
-    /// Tells the engine what of the version's blobs can be served from here.
+    /// Tells the engine which parts of the version's blobs can be served from here.
     async fn offer(&self, held: &HeldVersion, manifest: &Manifest) -> Result<(), Failure> {
         let packs = manifest.packs.iter().map(|pack| pack.id);
         for blob in packs.chain([held.sealed.blob.id]) {
@@ -363,7 +386,7 @@ impl Share {
     }
 }
 
-/// A version of the team that was saved after the one that is to be shared.
+/// A team version that was saved after the one to share.
 pub(crate) struct Newer {
     reference: String,
     author: String,

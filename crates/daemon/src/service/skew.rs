@@ -1,14 +1,14 @@
-//! A wall clock that is days away from what teammates' clocks show: its versions would seem too old or too new.
+//! Detects a wall clock that differs by days from teammates' clocks. Its versions would seem too old or too new.
 
 use podsync_core::{TeamId, engine::Engine};
 
 use crate::{clock::now_ms, error::Failure, node::handle::Node};
 
-/// Less is no news: laptops sleep, and time zones are no matter of these clocks.
+/// Smaller differences are normal: laptops sleep. Time zones don't affect these clocks.
 const MAX_SKEW_MS: u64 = DAY_MS;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// What the user should know of this machine's clock.
+/// The warning about this machine's clock, if there is one.
 pub(super) async fn warnings(node: &Node, team: TeamId) -> Result<Vec<String>, Failure> {
     let warning = node.read(move |engine| {
         let times = Times::of(engine, team);
@@ -20,9 +20,9 @@ pub(super) async fn warnings(node: &Node, team: TeamId) -> Result<Vec<String>, F
 /// The newest times that teammates' devices signed, by their own clocks.
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    /// Of all.
+    /// The newest time of all devices.
     any: Option<u64>,
-    /// Of those that are connected, and say so again every minute.
+    /// The newest time of connected devices, which sign a new one every minute.
     connected: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ mod tests {
         assert!(behind.contains("3 days behind"), "{behind}");
         let ahead = told(Some(now - DAY_MS - 1), Some(now - DAY_MS - 1)).unwrap();
         assert!(ahead.contains("1 day ahead"), "{ahead}");
-        // Who was away for long says nothing of this clock.
+        // A device that was offline for long says nothing about this clock.
         assert_eq!(told(Some(now - 30 * DAY_MS), None), None);
     }
 }

@@ -1,7 +1,7 @@
-//! About the daemon itself and the peers it sees.
+//! Reports on the daemon itself and the peers that it sees.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -14,11 +14,12 @@ use crate::{
     call::{Context, Handle},
     error::Failure,
     hub::sync::HubSync,
-    kept::Kept,
     metered::Metered,
     metrics::Metrics,
     node::handle::Node,
+    persisted::Persisted,
     program::Program,
+    reach::{CUT_OFF, Reach},
     service::{
         autosave::{self, list::Autosaves},
         follow::{self, list::Follows},
@@ -31,7 +32,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Tells about the daemon itself.
+/// Answers calls about the daemon itself.
 pub(crate) struct Status {
     pub(crate) device: DeviceId,
     pub(crate) lifetime: Lifetime,
@@ -41,8 +42,8 @@ pub(crate) struct Status {
     pub(crate) blobs: Blobs,
     pub(crate) versions: Arc<Versions>,
     pub(crate) hubs: Arc<HubSync>,
-    pub(crate) follows: Kept<Follows>,
-    pub(crate) autosaves: Kept<Autosaves>,
+    pub(crate) follows: Persisted<Follows>,
+    pub(crate) autosaves: Persisted<Autosaves>,
     pub(crate) listening: Arc<Mutex<Vec<Multiaddr>>>,
     pub(crate) tasks: Tasks,
     pub(crate) program: Option<Program>,
@@ -75,7 +76,7 @@ impl Handle<node::GetStatus> for Status {
 }
 
 impl Status {
-    /// What Prometheus reads.
+    /// The metrics text for Prometheus.
     pub(crate) async fn metrics(&self, metrics: &Metrics) -> Result<String, Failure> {
         let status = self.look().await?;
         let free = podsync_store::free_bytes(self.home.root())?;
@@ -84,9 +85,11 @@ impl Status {
 
     async fn look(&self) -> Result<node::Status, Failure> {
         let device = self.device;
+        let connections = self.net.connections();
+        let connected: BTreeSet<_> = connections.iter().map(|peer| peer.device).collect();
         let mut teams = self
             .node
-            .read(move |engine| teams(engine, &device))
+            .read(move |engine| teams(engine, &device, &connected))
             .await
             .map_err(Failure::from)?;
         for team in &mut teams {
@@ -98,7 +101,7 @@ impl Status {
             let holding = self.blobs.held(blob).map_err(Failure::from)?;
             bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
         }
-        let mut warnings = Vec::new();
+        let mut warnings: Vec<_> = self.cut_off().into_iter().collect();
         for team in &teams {
             match team.role {
                 None if team.left => warnings.push(format!(
@@ -145,11 +148,11 @@ impl Status {
             transient: self.lifetime == Lifetime::Transient,
             listening: self.listening().iter().map(ToString::to_string).collect(),
             teams,
-            peers_connected: self.net.connections().len(),
+            peers_connected: connections.len(),
             paused: self.pause.state(),
             limit_up: self.settings.limit_up.0,
             limit_down: self.settings.limit_down.0,
-            // A command is over before it matters.
+            // A command's own daemon ends before this matters.
             metered: self.lifetime == Lifetime::Service && self.metered.is_metered().await,
             bytes_held,
             follows,
@@ -160,6 +163,16 @@ impl Status {
 }
 
 impl Status {
+    /// The warning of a machine without a network.
+    fn cut_off(&self) -> Option<String> {
+        let reach = Reach {
+            settings: Arc::clone(&self.settings),
+            listening: Arc::clone(&self.listening),
+        };
+        let warning = || format!("{CUT_OFF}; check this machine's network");
+        reach.is_cut_off().then(warning)
+    }
+
     async fn hub_status(&self, team: TeamId) -> Result<Option<node::HubStatus>, Failure> {
         let url = self
             .node
@@ -194,7 +207,7 @@ impl Status {
     }
 }
 
-/// A list that can't be read is a warning: the daemon does all else.
+/// An unreadable list is only a warning: the daemon does everything else.
 fn told_or_warned<T>(list: Result<Vec<T>, Failure>, warnings: &mut Vec<String>) -> Vec<T> {
     list.unwrap_or_else(|failure| {
         let error = failure.api();
@@ -204,10 +217,15 @@ fn told_or_warned<T>(list: Result<Vec<T>, Failure>, warnings: &mut Vec<String>) 
     })
 }
 
-fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
+fn teams(
+    engine: &Engine,
+    device: &DeviceId,
+    connected: &BTreeSet<DeviceId>,
+) -> Vec<node::TeamStatus> {
     let status = |id| {
         let roster = engine.membership(&id)?.state();
         let catalog = engine.catalog(&id)?;
+        let is_member = |peer: &&DeviceId| *peer != device && roster.is_member(peer);
         Some(node::TeamStatus {
             id,
             name: roster.name().clone(),
@@ -219,10 +237,11 @@ fn teams(engine: &Engine, device: &DeviceId) -> Vec<node::TeamStatus> {
             members: roster
                 .devices()
                 .map(|record| &record.member)
-                .collect::<std::collections::BTreeSet<_>>()
+                .collect::<BTreeSet<_>>()
                 .len(),
             admins: roster.admins().count(),
             pods: catalog.pods().len(),
+            connected: connected.iter().filter(is_member).count(),
             heard_ms: engine
                 .last_heard(&id)
                 .iter()
@@ -295,7 +314,7 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
     }
 }
 
-/// When each device was last heard, in whatever team.
+/// When each device was last heard, in any team.
 fn heard(engine: &Engine) -> BTreeMap<DeviceId, u64> {
     let mut newest = BTreeMap::new();
     for heard in engine.teams().flat_map(|team| engine.last_heard(&team)) {

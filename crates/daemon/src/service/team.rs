@@ -1,4 +1,4 @@
-//! Who is in, who may come in, who goes.
+//! Teams: members, invites and removals.
 
 mod admins;
 mod invites;
@@ -31,7 +31,7 @@ use crate::{
     versions::Versions,
 };
 
-/// Who is in a team.
+/// Carries out calls about a team's members.
 pub(crate) struct Team {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -42,9 +42,9 @@ pub(crate) struct Team {
 }
 
 impl Team {
-    /// Where this device can be found, for a ticket.
+    /// This device's addresses, for a ticket.
     pub(crate) fn ticket_addresses(&self) -> Vec<String> {
-        // Without the device at their end: the ticket names it once.
+        // The addresses without the device's id: the ticket names it once.
         let listening = self
             .listening
             .lock()
@@ -105,7 +105,7 @@ impl Handle<team::Remove> for Team {
             .await
             .map_err(Failure::from)?;
         let mut meant = meant(&records, &call.who)?;
-        // Whoever goes first could remove nobody after that.
+        // This device is removed last: after that it could remove no others.
         meant.sort_by_key(|record| record.device == self.device);
         let going: Vec<_> = meant.iter().map(|record| record.device).collect();
         let name = self.name(team).await?;
@@ -178,7 +178,7 @@ impl Handle<team::SetHub> for Team {
     ) -> Result<team::HubSet, Failure> {
         let team = team_of(&self.node, &context).await?;
         let witness = match &call.url {
-            // One that doesn't answer would only be found out by everybody else.
+            // A wrong URL would otherwise be noticed only by other members.
             Some(url) => {
                 let client = self.hubs.client(team, url)?;
                 client.team_info().await.map_err(Failure::from)?.witness
@@ -233,7 +233,7 @@ impl Team {
         Ok(name.await?.ok_or(EngineError::UnknownTeam(team))?)
     }
 
-    /// Two teams of one name can be told apart by their ids alone: not made unasked.
+    /// Asks for consent before making a second team of one name: only their ids would tell them apart.
     async fn check_name_is_new(&self, call: &team::CreateTeam) -> Result<(), Failure> {
         let name = call.name.clone();
         let same = self.node.read(move |engine| {
@@ -287,7 +287,7 @@ fn meant<'a>(records: &'a [MemberRecord], who: &str) -> Result<Vec<&'a MemberRec
     if !found.is_empty() {
         return Ok(found);
     }
-    // As `team members` shows it. What would mean two devices means none.
+    // Device ids as `team members` shows them. An ambiguous short id matches nothing.
     let by_short = records.iter().filter(|record| record.device.short() == who);
     match by_short.collect::<Vec<_>>() {
         found if found.len() == 1 => Ok(found),

@@ -1,8 +1,8 @@
-//! Verify: every blob that versions here need is read again and hashed; repair fetches what is wrong
-//! from whoever has it.
+//! Verify: reads and hashes every blob that versions here need. Repair fetches damaged parts again from teammates
+//! or the bucket.
 //!
-//! This is the local half: what lies on this machine. Nothing is changed but the note of what is
-//! held: damaged bytes count no more, so that nobody is served them and a pull fetches them anew.
+//! This is the local half, for blobs on this machine. Without repair it only marks damaged bytes as not held, so
+//! that they aren't served and a pull fetches them again.
 
 pub(crate) mod bucket;
 
@@ -13,13 +13,13 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, pods};
-use podsync_core::{BlobId, TeamId, VersionId, engine::Input, manifest::Manifest};
+use podsync_core::{BlobId, TeamId, VersionId, manifest::Manifest};
 use podsync_pack::{Version, table_units};
 use podsync_store::{Blobs, StoreError};
 
 use crate::{
     call::{Context, Handle},
-    error::Failure,
+    error::{Failure, Stopped},
     node::handle::Node,
     packs::HeldPacks,
     service::{
@@ -33,10 +33,10 @@ use crate::{
     versions::{HeldVersion, Versions},
 };
 
-/// Blobs that are read at once: one for each core of a small machine, and an SSD has room for both.
+/// Blobs read at once: one for each core of a small machine, which an SSD can serve.
 const AT_ONCE: usize = 2;
 
-/// Reads again what lies here and in the bucket.
+/// Verifies blobs on this machine and in the bucket.
 pub(crate) struct Verify {
     pub(crate) node: Node,
     pub(crate) blobs: Blobs,
@@ -56,8 +56,8 @@ impl Handle<disk::Verify> for Verify {
     ) -> Result<disk::Verified, Failure> {
         let team = team_of(&self.node, &context).await?;
         if call.bucket {
-            let verified = self.bucket.verify(team, &call, &context).await;
-            // What was fetched to be put back needn't stay.
+            let verified = self.verify_bucket(team, &call, &context).await;
+            // Blobs that were fetched only for the bucket's repair needn't stay.
             if call.repair {
                 self.tasks.spawn(self.holdings.clone().collect_garbage());
             }
@@ -93,7 +93,7 @@ impl Handle<disk::Verify> for Verify {
     }
 }
 
-/// What reading everything came to.
+/// The findings of reading everything.
 #[derive(Default)]
 struct Checked {
     blobs: usize,
@@ -102,6 +102,26 @@ struct Checked {
 }
 
 impl Verify {
+    async fn verify_bucket(
+        &self,
+        team: TeamId,
+        call: &disk::Verify,
+        context: &Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
+        let hub = self.bucket.hubs.hub(team).await?;
+        let url = hub.map_or_else(String::new, |hub| hub.url().to_owned());
+        let waiting = Progress {
+            waiting: Some(format!(
+                "waiting: neither the hub at {url} nor its bucket answers"
+            )),
+            ..Progress::new(Stage::Verifying, 0, None)
+        };
+        tokio::select! {
+            verified = self.bucket.verify(team, call, context) => verified,
+            () = context.say_while_quiet(&waiting) => Err(Stopped.into()),
+        }
+    }
+
     async fn versions_meant(
         &self,
         team: TeamId,
@@ -122,7 +142,7 @@ impl Verify {
         Ok(vec![(version, held)])
     }
 
-    /// Reads each blob once, however many versions need it, and gives up those that are damaged.
+    /// Reads each blob once, even if several versions need it. Marks damaged ones as not held.
     async fn check_blobs(
         &self,
         versions: &[(VersionId, HeldVersion)],
@@ -158,15 +178,14 @@ impl Verify {
             context.report(&Progress::new(Stage::Verifying, checked.bytes, Some(total)));
             if !whole {
                 tracing::error!(blob = %blob.short(), "its bytes are not what they were");
-                self.blobs.doubt(blob).await?;
-                self.node.input(Input::Evicted { blob }).await?;
+                self.holdings.doubt(blob).await?;
                 checked.damaged.insert(blob);
             }
         }
         Ok(checked)
     }
 
-    /// What is wrong with a version; none where it is whole.
+    /// What is wrong with a version. `None` if it is complete.
     async fn broken(
         &self,
         team: TeamId,
@@ -208,7 +227,7 @@ impl Verify {
         }
     }
 
-    /// Pulls what is wrong anew; a version that only this machine has can't be mended.
+    /// Pulls damaged parts again. A version that only this machine has can't be repaired.
     async fn repair(
         &self,
         team: TeamId,
@@ -217,6 +236,12 @@ impl Verify {
         wait_s: u64,
         context: &Arc<Context>,
     ) -> Result<(), Failure> {
+        self.mend(held).await?;
+        if self.blobs.held(held.sealed.blob.id)?.is_some()
+            && self.holdings.held_whole(team, version).await?.is_some()
+        {
+            return Ok(());
+        }
         if held.checkpoint.is_some() {
             return Err(bytes_gone(&self.name_of(team, version, held).await).into());
         }
@@ -225,16 +250,26 @@ impl Verify {
         self.pull
             .pull(
                 team,
-                Wanted::new(&exact, Patience::new(wait_s, false), pods::Sources::Any),
+                Wanted::new(&exact, Patience::fixed(wait_s), pods::Sources::Any),
                 context,
             )
             .await
             .map(drop)
     }
 
-    /// The sealed manifest alone isn't looked at by a pull of what is held otherwise, and it is the same
-    /// for every member: where its packs are whole it is fetched by pulling the version as if it were
-    /// not here.
+    /// Mends damaged packs of which this machine has a second copy.
+    async fn mend(&self, held: &HeldVersion) -> Result<(), Failure> {
+        let manifest = held.manifest().map_err(Failure::damaged)?;
+        for pack in &manifest.packs {
+            if self.blobs.held(pack.id)?.is_none() && self.blobs.mend(pack.id, pack.len).await? {
+                self.holdings.offer_blob(pack.id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pull of a held version doesn't check its sealed manifest. So if only the manifest is damaged, the version
+    /// is unlisted and pulled again. The sealed manifest is the same for every member.
     async fn restore_manifest(
         &self,
         team: TeamId,
@@ -258,7 +293,7 @@ impl Verify {
     }
 }
 
-/// Packs of which something that the version needs isn't here. It blocks.
+/// The packs of which this machine lacks parts that the version needs. Blocks.
 fn missing(manifest: &Manifest, packs: &HeldPacks) -> BTreeSet<BlobId> {
     let lacking = |needed: &podsync_pack::NeededUnits| {
         let each = manifest.packs.iter().zip(needed);
@@ -275,7 +310,7 @@ fn missing(manifest: &Manifest, packs: &HeldPacks) -> BTreeSet<BlobId> {
     }
     match Version::new(manifest, packs).needed_units() {
         Ok(needed) => lacking(&needed),
-        // The tables are here and can't be read: all that they lie in is in doubt.
+        // The tables are here but can't be read, so all packs that contain them are suspect.
         Err(_) => {
             let each = manifest.packs.iter().zip(&tables);
             each.filter(|(_, units)| !units.is_empty())

@@ -1,4 +1,4 @@
-//! What the catalog says, in the API's shapes.
+//! Converts the catalog's content to the API's shapes.
 
 use podsync_api::pods;
 use podsync_core::{
@@ -12,7 +12,7 @@ use crate::{
     versions::Versions,
 };
 
-/// A version that was found; none where this home has left the team.
+/// Describes a version that was found. `None` if this home has left the team.
 pub(crate) fn view(
     engine: &Engine,
     versions: &Versions,
@@ -75,7 +75,7 @@ pub(crate) fn shared_view(
             .tips(&publication.pod)
             .iter()
             .any(|tip| tip.version() == id),
-        held: versions.get(team, id).is_some(),
+        held: versions.is_held(team, id),
     }
 }
 
@@ -101,6 +101,6 @@ pub(crate) fn private_view(
         emulator: version.emulator.as_ref().map(ToString::to_string),
         tags: Vec::new(),
         tip: false,
-        held: held.is_some(),
+        held: versions.is_held(team, version.version),
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "Written", into = "String")]
 pub struct ByteSize(pub u64);
 
-/// A bare number is one too, as the environment gives it.
+/// The environment gives bare numbers too.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
@@ -16,7 +16,7 @@ enum Written {
     Text(String),
 }
 
-/// Units by their names in lower case; none is bytes.
+/// Units by their lower-case names. No unit means bytes.
 const UNITS: [(&str, u64); 10] = [
     ("", 1),
     ("b", 1),
@@ -61,7 +61,7 @@ impl TryFrom<Written> for ByteSize {
     }
 }
 
-/// In the largest unit that says it exactly.
+/// Writes the number in the largest unit that is exact.
 impl From<ByteSize> for String {
     fn from(ByteSize(bytes): ByteSize) -> Self {
         const LARGEST_FIRST: [(&str, u64); 6] = [

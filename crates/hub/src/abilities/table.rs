@@ -38,7 +38,7 @@ fn what(ability: Ability) -> &'static str {
     }
 }
 
-/// What it means that a server does this only so far, with its answer. Nothing where it is all right.
+/// What it means that a server does this only in part, with its answer. Empty if all is right.
 pub(crate) fn meaning(finding: &Finding) -> String {
     if finding.grade == Grade::Ok {
         return String::new();

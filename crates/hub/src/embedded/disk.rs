@@ -1,4 +1,4 @@
-//! Objects as files: where each lies, how it comes to be seen, and what is swept away.
+//! Objects as files: where each lies, when it becomes visible, and what a sweep removes.
 //!
 //! A file is written aside, synced, and then moved to its name: a reader sees all of an object or none.
 
@@ -20,7 +20,8 @@ const UNFINISHED: &str = "unfinished";
 /// Uploads in parts, a folder each.
 const UPLOADS: &str = "uploads";
 const LOCK: &str = "lock";
-/// What may be in a folder before it is a server's: what a crash left of the first start, or the system put there.
+/// What may be in a folder that becomes the server's: leftovers of a first start that crashed, or the
+/// system's own files.
 const OURS: [&str; 8] = [
     BUCKETS,
     UNFINISHED,
@@ -43,7 +44,7 @@ const UPLOAD_ID_LEN: usize = 32;
 const MAX_KEY_LEN: usize = 1024;
 /// The longest name of a file.
 const MAX_PART_LEN: usize = 255;
-/// A body that nobody has written to for so long is nobody's.
+/// After this time without a write, a body counts as abandoned.
 const STALE_BODY: Duration = Duration::from_secs(3600);
 /// An upload in parts that wasn't touched for so long is given up.
 const STALE_UPLOAD: Duration = Duration::from_secs(24 * 3600);
@@ -77,7 +78,7 @@ impl Disk {
             folder: folder.to_owned(),
             _lock: lock,
         };
-        // Whoever wrote these is gone.
+        // The process that wrote these is gone.
         disk.sweep_older(Duration::ZERO, STALE_UPLOAD);
         Ok(disk)
     }
@@ -154,7 +155,7 @@ impl Disk {
         }
     }
 
-    /// Removes what was left behind. What can't be removed is tried again next time.
+    /// Removes leftovers. If a removal fails, the next sweep tries again.
     pub(super) fn sweep(&self) {
         self.sweep_older(STALE_BODY, STALE_UPLOAD);
     }
@@ -169,7 +170,7 @@ impl Disk {
     }
 }
 
-/// Refuses a folder that is somebody else's: files are swept in ours.
+/// Refuses a folder that isn't ours, because a sweep deletes files in it.
 fn refuse_foreign(folder: &Path) -> io::Result<()> {
     let entries = match folder.read_dir() {
         Ok(entries) => entries,
@@ -230,7 +231,7 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// What a failed file operation is to a client.
+/// The error that a client gets for a failed file operation.
 pub(super) fn failure(error: io::Error) -> S3Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -21,7 +21,7 @@ use super::{
     upload::{Promised, discard, receive},
 };
 
-/// What is read from the disk at once: with less the reads cost more than the bytes.
+/// How many bytes to read from the disk at once. With fewer, the reads cost more than the bytes.
 const BLOCK: usize = 512 << 10;
 const MAX_KEYS: i32 = 1000;
 
@@ -34,7 +34,7 @@ impl Service {
         Self { disk }
     }
 
-    /// Does what takes the disk's time where nobody waits for the thread.
+    /// Runs slow disk work on a thread of its own, so that other requests don't wait for it.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Disk) -> S3Result<T> + Send + 'static,
@@ -326,7 +326,7 @@ fn object_metadata(path: &Path) -> S3Result<Metadata> {
     }
 }
 
-/// An object that is written anew has another one; it is no hash of the bytes.
+/// Each write of an object gives it another one. It is no hash of the bytes.
 fn e_tag(metadata: &Metadata) -> ETag {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());

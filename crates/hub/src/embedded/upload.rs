@@ -1,6 +1,6 @@
 //! Taking in a body: written aside while its checksums are worked out, and compared before it is anything.
 //!
-//! The network's side never waits for a lock, so who stalls holds up nobody.
+//! The network's side never waits for a lock, so a client that stalls holds up nobody.
 
 use std::{io::Write, sync::Arc};
 
@@ -30,7 +30,7 @@ const CHECKSUMS: [&str; 5] = [
     "x-amz-checksum-sha256",
 ];
 
-/// What a request says of its body.
+/// What a request's headers say about its body.
 pub(super) struct Promised {
     headers: HeaderMap,
     /// Those that come after the body.

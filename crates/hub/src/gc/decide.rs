@@ -1,4 +1,4 @@
-//! What a sweep does about what it saw: a pure function of two listings and a time.
+//! Decides what a sweep does: a pure function of two listings and a time.
 //!
 //! All times are the bucket's own, so a hub whose clock is wrong condemns and deletes nothing too early.
 
@@ -19,7 +19,7 @@ pub const CONDEMNED_FOR: Duration = Duration::from_secs(24 * 3600);
 pub struct Retention(Duration);
 
 impl Retention {
-    /// None where it would be too short to be safe.
+    /// `None` if it is too short to be safe.
     pub fn new(time: Duration) -> Option<Self> {
         (time >= CONDEMNED_FOR).then_some(Self(time))
     }
@@ -49,7 +49,7 @@ pub enum Step {
     Delete(ObjectKey),
 }
 
-/// What to do about objects, at a time that the bucket told before `named` began to be read.
+/// What to do about objects. The time is the bucket's own, from before the reading of `named` began.
 pub fn decide(
     objects: &Objects,
     now: SystemTime,
@@ -70,7 +70,7 @@ pub fn decide(
     objects.present.iter().filter_map(about).collect()
 }
 
-/// The second look: what came to be named after it was condemned stays.
+/// The second look: an object that was named after it was condemned stays.
 #[cfg(not(podsync_planted = "gc-no-second-look"))]
 fn survives(is_named: bool) -> bool {
     is_named

@@ -1,7 +1,7 @@
 //! Which generation of an object is in use: the rules that batch and commit share with the collector.
 //!
-//! Markers are never deleted, so a generation that is condemned stays so. Nothing here may be
-//! remembered from one request to the next: only a look at the bucket tells.
+//! Markers are never deleted, so a generation that is condemned stays so. Nothing here may be remembered from
+//! one request to the next: only a look at the bucket shows it.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! What a sweep sees of a bucket, in the order that makes it safe to act on.
 //!
-//! First objects and markers, then the bucket's own time, and only then what the feeds name: so whatever was
-//! named before that time is seen, and whoever looked at a marker's place before the marker was there is done.
+//! First objects and markers, then the bucket's own time, and only then what the feeds name: so the sweep
+//! sees all that was named before that time. A writer that looked for a marker before it was there has
+//! finished by then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,7 +42,7 @@ pub enum GcError {
         "{0} is damaged, so the hub can't know what it names: put it back from a backup or a replica"
     )]
     Damaged(String),
-    /// It was merged away while the sweep looked; the next one sees what came of it.
+    /// It was merged into another one while the sweep looked. The next sweep sees the result.
     #[error("the team can't be looked at: {0}")]
     Team(String),
     #[error("{0} went away while it was looked at")]

@@ -46,7 +46,7 @@ fn no_named_object_is_lost_and_garbage_goes() {
             .collect();
         let mut total = world::Tally::default();
         for thread in threads {
-            // The world's own words were printed.
+            // The world has printed its own message.
             total += thread.join().expect("a world failed");
         }
         total

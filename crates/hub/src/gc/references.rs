@@ -20,7 +20,7 @@ use crate::{
     stored::{HeadKey, SegmentRef, StoredEntry, StoredHead},
 };
 
-/// How long a head or a segment stays after another took its place: for who has just read the head.
+/// How long a replaced head or segment stays: a reader may have just read the head.
 pub const SUPERSEDED_FOR: Duration = Duration::from_secs(3600);
 
 /// The feeds of a team, as one listing shows them.
@@ -84,7 +84,7 @@ fn is_same(a: &SegmentRef, b: &SegmentRef) -> bool {
 pub struct References {
     by_publication: BTreeMap<EntryHash, Publication>,
     drops: Vec<Drop>,
-    /// Two entries of one number: that feed's word on anything is void.
+    /// Two entries with one number: nothing in that feed counts.
     numbers: BTreeMap<(DeviceId, u64), EntryHash>,
     forked: BTreeSet<DeviceId>,
 }

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{Hub, hub::now_ms, storage::Storage};
 
-/// A sweep that takes longer to act than this stops; what it saw is too old, and the next one goes on. It is
-/// less than what a segment stays after it was superseded.
+/// If a sweep takes longer than this to act, it stops: its listing is too old, and the next sweep continues.
+/// It is less than what a segment stays after it was superseded.
 const ACT_WITHIN: Duration = Duration::from_secs(1200);
 const EVERY: Duration = Duration::from_secs(3600);
 

@@ -9,7 +9,7 @@ use crate::storage::{StorageError, Trouble};
 #[derive(Debug)]
 pub(super) struct Refusal {
     kind: Kind,
-    /// Status and the server's own code; empty where there was no answer.
+    /// Status and the server's own code; empty if there was no answer.
     code: String,
     words: String,
 }
@@ -63,7 +63,7 @@ impl Refusal {
             (_, "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
                 Kind::Elsewhere(region())
             }
-            // A HEAD has no words, but a region that isn't ours tells.
+            // A HEAD has no body with a message, but a wrong region gives it away.
             (400, "") if region().is_some() => Kind::Elsewhere(region()),
             (507, _) | (_, "QuotaExceeded" | "StorageFull" | "XMinioStorageFull") => Kind::Full,
             (
@@ -71,7 +71,7 @@ impl Refusal {
                 "SlowDown" | "RequestTimeout" | "OperationAborted" | "ConditionalRequestConflict",
             ) => Kind::Busy,
             (404, "NoSuchBucket") => Kind::Gone,
-            // What a server doesn't do at all, it won't do later.
+            // If a server lacks a feature, trying again doesn't help.
             (501 | 505, _) | (_, "NotImplemented") => Kind::ForGood,
             (429 | 500..=599, _) => Kind::Busy,
             (400 | 401 | 403 | 404 | 405 | 409 | 411 | 412 | 413 | 416, _) => Kind::ForGood,

@@ -85,13 +85,13 @@ impl<'a> Call<'a> {
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// Empty where it was only hashed.
+    /// Empty if it was only hashed.
     pub(super) body: Bytes,
     pub(super) sha256: Option<Sha256>,
 }
 
 impl Reply {
-    /// The server's own code, such as `AccessDenied`; empty where it says none.
+    /// The server's own code, such as `AccessDenied`; empty if it sends none.
     pub(super) fn own_code(&self) -> String {
         let said = xml::error(&self.body).map(|error| error.code);
         let said = said.unwrap_or_default();
@@ -124,7 +124,7 @@ impl Reply {
         xml::error(&self.body).is_some_and(|error| error.code == code)
     }
 
-    /// A HEAD has no words, so there a missing bucket looks the same.
+    /// A HEAD has no body with a message, so a missing bucket looks the same.
     pub(super) fn is_no_such_key(&self) -> bool {
         self.status == StatusCode::NOT_FOUND && !self.says("NoSuchBucket")
     }

@@ -23,10 +23,10 @@ const GOOD_FOR: Duration = Duration::from_secs(300);
 /// The life of a URL that has to end, and when it is surely over.
 const SHORT: Duration = Duration::from_secs(1);
 const OVER: Duration = Duration::from_millis(2200);
-/// How long what was written may take to be listed.
+/// How long a new object may take to appear in a listing.
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// What another try left that broke off is taken away after this.
+/// After this time the hub removes what an interrupted try left.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 const LEN: usize = 3000;
 /// All that a try may write.
@@ -222,7 +222,8 @@ impl<'a> Probe<'a> {
             .await
     }
 
-    /// Whether a HEAD tells the hash of the bytes that are there: it does no good where it repeats what was claimed.
+    /// Whether a HEAD gives the hash of the stored bytes. A server that only repeats the claimed hash is of
+    /// no use.
     async fn told_checksum(
         &mut self,
         right: &str,

@@ -72,7 +72,7 @@ impl S3Bucket {
         Ok(seen)
     }
 
-    /// One that can't be read is none: all is tried anew.
+    /// An unreadable record counts as none: the hub tries everything anew.
     async fn recorded(&self) -> Result<Option<Abilities>, StorageError> {
         let bytes = self.get(RECORD, MAX_RECORD_LEN as u64).await;
         match bytes {
@@ -178,7 +178,7 @@ impl S3Bucket {
         Ok(Hardening::ReadOnly(refused))
     }
 
-    /// How the server refuses the hub a write; none where it doesn't.
+    /// How the server refuses a write by the hub; `None` if it accepts it.
     async fn refuses_writes(&self) -> Result<Option<Finding>, StorageError> {
         let key = format!("{PROBES}write");
         let call = Call::new(Method::PUT, &key).body(Bytes::from_static(b"podsync"));
@@ -216,7 +216,7 @@ impl S3Bucket {
     }
 }
 
-/// What came of closing the bucket.
+/// The result of blocking public access.
 enum Hardening {
     Done(Finding),
     /// The hub may not write, block or no block.

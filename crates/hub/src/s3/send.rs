@@ -16,7 +16,7 @@ use crate::{metrics, storage::StorageError};
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// One try: what the hub sends and reads itself has a few MiB.
 const TRY_PATIENCE: Duration = Duration::from_secs(20);
-/// All tries of a call: whoever waits for the hub doesn't wait longer.
+/// All tries of a call together. A device waits no longer for the hub.
 const CALL_PATIENCE: Duration = Duration::from_secs(45);
 const RETRIES: usize = 4;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -47,7 +47,7 @@ impl Sender {
         })
     }
 
-    /// Sends what `signed` makes, anew for each try. Of the reply's body at most `take` bytes are taken.
+    /// Calls `signed` for each try and sends its request. Reads at most `take` bytes of the reply's body.
     pub(super) async fn send<F, Signed>(&self, signed: F, take: Take) -> Result<Reply, Refusal>
     where
         F: Fn() -> Signed,
@@ -129,7 +129,7 @@ impl Sender {
     }
 }
 
-/// What is taken of a reply's body.
+/// How much of a reply's body to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Take {
     pub(super) max_len: u64,

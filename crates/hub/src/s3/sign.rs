@@ -23,7 +23,7 @@ use super::answer::Refusal;
 
 /// Finding credentials may take a request or two to AWS; where nothing answers at all this ends it.
 const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
-/// What a credential has to live on for a signature to be worth anything.
+/// The least remaining life of a credential that is worth signing with.
 const MIN_LIFE: Duration = Duration::from_secs(30);
 
 /// Credentials that are refused are looked for again no more often than this.

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use super::PAGE_KEYS;
 use crate::storage::{Listed, Page};
 
-/// The region where AWS wants no word on where a bucket shall be.
+/// The region for which AWS wants no location constraint.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// What of public access is blocked.
+/// Which kinds of public access are blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct AccessBlock {
     /// Refuses what sets an ACL that is public. Ceph's RGW 16 takes every write for that.
@@ -40,7 +40,7 @@ impl AccessBlock {
         ))
     }
 
-    /// None where the body is something else: a server that knows no such thing may answer with what it knows.
+    /// `None` if the body is something else: a server without this feature may send another answer.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -71,7 +71,7 @@ pub(super) fn create_bucket(region: &str) -> Bytes {
     ))
 }
 
-/// What a server says when it refuses.
+/// A server's error message.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct S3Error {

@@ -39,7 +39,7 @@ pub enum Fault {
     None,
     /// Every call fails.
     Unavailable,
-    /// No call comes back within this time.
+    /// Every call takes at least this time.
     Slow(Duration),
     /// Nothing can be written.
     Full,
@@ -64,7 +64,7 @@ struct Inner {
     fault: Fault,
     /// Signs URLs: a number of each bucket's own.
     secret: [u8; 32],
-    /// What its server was seen to do.
+    /// What the hub found out about its server.
     abilities: Option<Arc<Abilities>>,
     /// Added to the bucket's clock.
     ahead: Duration,
@@ -107,7 +107,8 @@ impl MemoryBucket {
         self.lock().fault = fault;
     }
 
-    /// Is a server from now on that takes any bytes, whatever hash was signed, and was seen to.
+    /// From now on it acts as a server that takes any bytes, whatever hash was signed, and its record says
+    /// so.
     pub fn bind_nothing(&self) {
         let lack = Finding::new(Ability::BindsBytes, Grade::WorkedAround, 200, "");
         self.lock().abilities = Some(Arc::new(Abilities {
@@ -117,7 +118,7 @@ impl MemoryBucket {
         }));
     }
 
-    /// Loses everything, as one that was deleted and made anew.
+    /// Loses everything, like a bucket that was deleted and made anew.
     pub fn empty(&self) {
         self.lock().objects.clear();
     }
@@ -127,7 +128,7 @@ impl MemoryBucket {
         self.lock().ahead += time;
     }
 
-    /// What was done so far.
+    /// The calls so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.lock().seen.clone()
     }
@@ -164,7 +165,7 @@ impl MemoryBucket {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails as told, or notes the call.
+    /// Fails if the test asked for it, or records the call.
     async fn enter(&self, what: &'static str, key: &str, write: bool) -> Result<(), StorageError> {
         let fault = {
             let mut inner = self.lock();

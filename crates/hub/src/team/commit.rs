@@ -1,7 +1,7 @@
 //! Commits: entries of a device's own feed, checked, written in segments, and then made seen by their head.
 //!
-//! The head's object is what makes a commit: before it is written nothing can be seen, after it everything.
-//! Two replicas may commit to one feed at once; where both entries have one number, both heads stay, and
+//! Writing the head's object makes the commit: before that nobody sees any of it, after that everybody sees
+//! all. Two replicas may commit to one feed at once; where both entries have one number, both heads stay, and
 //! that is the proof that the device signed two feeds.
 
 use std::{
@@ -154,7 +154,7 @@ impl Team {
         checked: &Checked,
         view: &View,
     ) -> Result<(), HubError> {
-        // A publication that the same commit ends is asked for by nobody, and its bytes may be gone.
+        // Nobody asks for a publication that the same commit ends, and its bytes may be gone.
         let ended = checked.entries.iter();
         let mut ended: BTreeSet<EntryHash> = ended
             .flat_map(|(entry, _)| entry.retires().iter().copied())
@@ -357,7 +357,7 @@ impl Begun {
     }
 }
 
-/// Everything that can be told without the bucket.
+/// Everything that can be checked without the bucket.
 fn check(team: TeamId, device: &DeviceId, commit: Commit) -> Result<Checked, HubError> {
     if commit.entries.is_empty() || commit.entries.len() > MAX_COMMIT_ENTRIES {
         return Err(HubError::new(

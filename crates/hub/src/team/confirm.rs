@@ -1,8 +1,8 @@
 //! Confirming uploads: where a server takes any bytes under a signed hash, the hub hashes a new object before a
 //! commit names it.
 //!
-//! Readers verify everything anyway: this tells the sharer, while it still has the bytes. Each object is read
-//! once; a mark beside it says of which writing, so another one over it is read again.
+//! Readers verify everything anyway. This check warns the sharer while it still has the bytes. Each object is
+//! read once; a mark beside it says of which writing, so another one over it is read again.
 
 use std::{
     collections::BTreeMap,

@@ -14,7 +14,7 @@ use crate::{
 
 /// The most bytes of entries in a page, as they are in JSON.
 const MAX_PAGE_LEN: usize = 4 << 20;
-/// What a placement takes in JSON.
+/// How many bytes a placement takes in JSON.
 const PLACEMENT_LEN: usize = 110;
 
 impl Team {

@@ -23,7 +23,7 @@ use crate::{
 
 /// The most bytes of operations in an answer.
 const MAX_ANSWER_LEN: usize = 4 << 20;
-/// The most operations of one post; who has more posts several times.
+/// The most operations of one post. A client that has more posts several times.
 const MAX_POSTED: usize = 1024;
 
 impl Team {
@@ -79,7 +79,7 @@ impl Team {
         })
     }
 
-    /// Parents before children, so that whoever lists in between finds nothing whose parents are missing.
+    /// Parents before children, so that a listing in between has no operation whose parents are missing.
     pub(super) async fn store_operations(
         &self,
         operations: &[Arc<Verified<Operation>>],

@@ -233,7 +233,8 @@ fn impossible(id: &ObjectId) -> Option<ObjectError> {
     })
 }
 
-/// What room is promised for. It comes before any URL: a batch that doesn't fit gets none.
+/// The uploads that need room in the quota. This is checked before any URL: a batch that doesn't fit gets
+/// none.
 fn sizes<'a>(wanted: impl Iterator<Item = &'a BatchedObject>) -> Vec<(ObjectKey, u64)> {
     wanted
         .map(|batched| (ObjectKey::from(&batched.object), batched.object.id.size))

@@ -18,9 +18,9 @@ use crate::{
     storage::{Storage, StorageError},
 };
 
-/// How long a listing is believed.
+/// How long a listing counts as current.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// What is promised for longer than a URL is good is in a listing, or never comes.
+/// A promise older than a URL's life is in a listing by now, or its upload never comes.
 const PROMISE: Duration = Duration::from_secs(2 * 15 * 60);
 
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Team {
 }
 
 impl Team {
-    /// As last listed. Where it is being listed now, the last word stays.
+    /// As last listed. While a new listing runs, the last one counts.
     pub(crate) fn note_usage(&self, metrics: &Metrics) {
         let label = self.id.into();
         if let Some(quota) = self.quota {

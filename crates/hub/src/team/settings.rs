@@ -1,4 +1,4 @@
-//! What an operator settles for a team.
+//! A team's settings, which the operator chooses.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{gc::decide::Retention, storage::Storage};
 pub struct TeamSettings {
     pub team: TeamId,
     pub bucket: Arc<dyn Storage>,
-    /// Bytes of objects; none where there is no end.
+    /// The most bytes of objects; `None` means no limit.
     pub quota: Option<u64>,
     pub retention: Retention,
     /// When uploads are hashed before a commit names them.

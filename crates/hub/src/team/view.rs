@@ -25,7 +25,7 @@ use crate::{
     stored::{HEADS, HeadKey, LIVENESS, MAX_HEAD_LEN, MEMBERSHIP, StoredHead},
 };
 
-/// Listings tell times in whole seconds, by a clock that needn't be ours: what changed this shortly before
+/// Listings give times in whole seconds, by a clock that needn't be ours: what changed this shortly before
 /// the last listing is read again.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 /// The most bytes of a signed liveness statement.
@@ -39,9 +39,9 @@ pub(crate) struct View {
     listed: Instant,
     listed_at: SystemTime,
     operations: BTreeMap<OpId, Signed>,
-    /// None where nobody brought the operations.
+    /// `None` if nobody has posted the operations.
     pub(crate) membership: Option<Arc<Membership>>,
-    /// The newest head of each device; two where it signed two feeds.
+    /// The newest head of each device; two if the device signed two feeds.
     pub(super) heads: BTreeMap<DeviceId, Vec<(HeadKey, Arc<StoredHead>)>>,
     liveness: BTreeMap<DeviceId, (SystemTime, Bytes)>,
     /// What is told to who asks what is new: [`Heads`] as JSON.
@@ -55,7 +55,7 @@ impl View {
         mark.is_some() && self.mark.as_ref() == mark && self.listed.elapsed() < VIEW_LIFETIME
     }
 
-    /// Lists the bucket; what `before` has and cannot have changed isn't read again.
+    /// Lists the bucket. It doesn't read again what `before` has and what cannot have changed.
     pub(super) async fn read(
         team: TeamId,
         bucket: &Arc<dyn Storage>,
@@ -116,7 +116,7 @@ impl View {
         }
     }
 
-    /// The operations with others beside them, and what they make.
+    /// The operations together with others, and the membership that they make.
     pub(super) fn operations_and(&self, others: &[Signed]) -> BTreeMap<OpId, Signed> {
         let mut operations = self.operations.clone();
         operations.extend(others.iter().map(|op| (OpId::of(op.bytes()), op.clone())));
@@ -187,9 +187,10 @@ async fn read_operations(
         .iter()
         .filter_map(|listed| listed.key.strip_prefix(MEMBERSHIP)?.parse().ok())
         .collect();
-    // More than a team can have: whoever writes to the bucket by another way is no reason to run out of memory.
+    // More than a team can have: somebody who writes to the bucket by another way must not make the hub run
+    // out of memory.
     ids.truncate(2 * MAX_OPERATIONS);
-    // Only what is listed now: the bucket may have been emptied, or made anew.
+    // Only what is listed now: somebody may have emptied the bucket, or made it anew.
     let of_before = |id: &OpId| Some((*id, before?.operations.get(id)?.clone()));
     let mut known: BTreeMap<OpId, Signed> = ids.iter().filter_map(of_before).collect();
     let missing: Vec<OpId> = ids

@@ -47,7 +47,7 @@ pub(crate) struct Known {
     pub(crate) binds_bytes: bool,
     /// What a part of an object is answered with.
     pub(crate) ranged: u16,
-    /// What trying it tells; none where that was never written down.
+    /// What a try of the server finds; `None` if nobody recorded it.
     pub(crate) lacking: Option<&'static [Ability]>,
     /// An object over which it refused other bytes keeps its head and loses its bytes.
     pub(crate) refusal_empties: bool,

@@ -9,9 +9,9 @@ use reqwest::StatusCode;
 
 use crate::kit::{Call, Feed, Team, put, upload};
 
-/// After this what nobody names is condemned.
+/// After this time the collector condemns objects that no version names.
 const TWO_DAYS: Duration = Duration::from_secs(49 * 3600);
-/// After this what is condemned is deleted.
+/// After this time the collector deletes condemned objects.
 const A_DAY: Duration = Duration::from_secs(25 * 3600);
 
 /// What happens between two requests of an upload.
@@ -100,7 +100,7 @@ async fn meanwhile(hub: &TestHub, feed: &Feed, what: Option<Meanwhile>) {
     sweep(hub).await;
 }
 
-/// Whatever sweeps come, the version stays, and what nobody names goes.
+/// Under any sweeps the version stays, and objects that no version names are deleted.
 async fn stays(hub: &TestHub, feed: &Feed) {
     for _ in 0..3 {
         hub.bucket(feed.team).let_pass(TWO_DAYS);

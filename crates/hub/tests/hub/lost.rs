@@ -1,4 +1,4 @@
-//! A bucket that is emptied, or made anew, under a hub that runs: nothing is believed that isn't there.
+//! A bucket that is emptied, or made anew, while the hub runs: the hub counts only what is really there.
 
 use podsync_api::hub::{HubErrorCode, ObjectKind};
 use podsync_hub::testing::TestHub;

@@ -67,7 +67,51 @@ async fn the_program_serves_and_stops_when_it_is_told_to() {
     assert!(begun.elapsed() < GRACE + Duration::from_secs(5));
 }
 
-/// The libraries beneath would tell URLs and signatures, if they were let.
+#[test]
+fn a_failure_is_one_line_and_no_backtrace() {
+    let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+        .args(["serve", "--config", "/no such/hub.toml"])
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("error: ") && said.contains("hub.toml"),
+        "{said}"
+    );
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// Each argument has a text, in the help and in that of each subcommand.
+#[test]
+fn the_help_has_a_text_for_everything() {
+    let help = |command: &[&str]| {
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args(command)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(told.status.success(), "{command:?}");
+        String::from_utf8(told.stdout).unwrap()
+    };
+    help(&[]);
+    for command in [
+        "serve", "dev", "dev-keys", "gc", "check", "teams", "usage", "key",
+    ] {
+        let help = help(&[command]);
+        let lines: Vec<_> = help.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let argument = line.trim_start();
+            let is_argument = argument.starts_with("--") || argument.starts_with('<');
+            let below = lines.get(at + 1).copied().unwrap_or_default();
+            let has_text = argument.contains("  ") || below.starts_with("          ");
+            assert!(!is_argument || has_text, "{command}: {line}\n{help}");
+        }
+    }
+}
+
+/// The libraries would log URLs and signatures if podsync let them.
 #[tokio::test]
 async fn the_program_logs_no_url_whatever_it_is_asked_to_log() {
     let data = tempfile::tempdir().unwrap();

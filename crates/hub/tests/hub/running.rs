@@ -238,7 +238,7 @@ async fn one_teams_dead_bucket_is_told_and_the_others_are_served() {
     assert_eq!(row(two.id())["state"], "down");
     let reason = row(two.id())["reason"].as_str().unwrap();
     assert!(reason.contains("503 SlowDown"), "{reason}");
-    // Whoever asks again within seconds costs the buckets nothing.
+    // Further questions within seconds cost the buckets nothing.
     let before = hub.bucket(one.id()).seen().len();
     for _ in 0..20 {
         status(&client(), &url("/health/ready")).await;

@@ -147,7 +147,7 @@ async fn bytes_of_states_never_pass_through_the_hub() {
     let hub = hub.behind(front);
     let team = Team::at(&hub).await;
     let (feed, _) = a_whole_day(&hub, &team).await;
-    // The tap hears: ids of what was shared did pass.
+    // The test sees the traffic: the ids of shared objects did pass.
     let sha256 = feed.objects[0].0.sha256.to_string();
     assert!(tape.contains(sha256.as_bytes()));
     for (_, bytes) in &feed.objects {

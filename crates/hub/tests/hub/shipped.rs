@@ -1,4 +1,4 @@
-//! What `config/` ships for those who run a hub: it has to be what their tools take.
+//! The files in `config/` for running a hub: the operators' tools must accept them.
 
 use std::{path::Path, process::Command};
 

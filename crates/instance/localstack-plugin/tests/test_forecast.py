@@ -98,6 +98,18 @@ def test_a_load_does_what_the_plan_says_and_undo_takes_it_back(state_of, target,
     assert index(target) == before
 
 
+def test_bodies_may_be_left_out_of_a_plan(state_of, target):
+    state = state_of(0, "")
+    target.reset()
+    stores = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(state)) as old, zipfile.ZipFile(stores, "w") as new:
+        for name in old.namelist():
+            if not name.startswith("assets/"):
+                new.writestr(name, old.read(name))
+    whole = plan(target, state, "service-merge")
+    assert plan(target, stores.getvalue(), "service-merge&assets=omitted") == whole
+
+
 def test_a_load_that_fails_half_way_does_what_the_plan_says_up_to_there(state_of, target):
     target.reset()
     worlds.fill(target, 3)

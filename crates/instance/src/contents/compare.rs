@@ -1,7 +1,7 @@
-//! What differs between two states, and what a load would change, from their indexes alone.
+//! Differences between two states, and forecasts of a load, from their indexes alone.
 //!
-//! An instance decides by more than names, so a forecast is as good as the indexes are: of one name
-//! without a digest nobody knows whether it changed, and it counts as changed.
+//! An instance decides by more than names, so a forecast is only as good as the indexes. A resource
+//! without a digest counts as changed.
 
 use std::{cmp::Ordering, collections::BTreeSet};
 
@@ -15,14 +15,14 @@ pub enum Difference {
     Removed,
 }
 
-/// One resource that differs; as it is afterwards, or was where it is removed.
+/// One resource that differs: its new entry, or the old one if it is removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub difference: Difference,
     pub resource: Resource,
 }
 
-/// What it takes from `before` to `after`, in the order of places.
+/// The changes from `before` to `after`, in the order of places.
 pub fn compare(before: &Contents, after: &Contents) -> Vec<Change> {
     let mut changes = Vec::new();
     let mut found = |difference, resource: &Resource| {
@@ -79,8 +79,8 @@ pub fn forecast(merge: Merge, now: &Contents, version: &Contents) -> Vec<Change>
     changes
 }
 
-/// What an account-region-merge replaces as one: of a service, an account and region, or the account
-/// where regions share.
+/// The unit that an account-region-merge replaces: a service in an account and region, or in the
+/// account if regions share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Scope<'a> {
     service: &'a str,

@@ -1,4 +1,4 @@
-//! What runs in an instance at the moment, by name.
+//! The resources that are in an instance now.
 
 use podsync_core::manifest::MAX_SERVICES;
 use reqwest::{Method, Response, StatusCode};

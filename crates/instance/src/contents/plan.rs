@@ -1,6 +1,7 @@
-//! What a load would change, as the instance itself says: made of the objects that it would place.
+//! What a load would change, by the instance's own answer: computed from the objects that it would
+//! place.
 //!
-//! Asking is a request of its own, so that an instance which doesn't know it can't take it for a load.
+//! It is a separate request, so that an instance which doesn't know it can't mistake it for a load.
 
 use std::io;
 
@@ -78,14 +79,16 @@ impl Plan {
 }
 
 impl Instance {
-    /// What loading a zip would change. It may be without the bodies of objects: they change nothing
-    /// of the answer. `None` where this instance can't say.
+    /// What loading a zip would change. The zip must be without what is under `assets/`: bodies change
+    /// nothing of the answer. `None` where this instance can't say.
     pub async fn plan<S>(&self, state: S, request: LoadRequest<'_>) -> Result<Option<Plan>, Error>
     where
         S: Stream<Item = io::Result<Bytes>> + Send + 'static,
     {
         let environment = self.environment().await?;
-        let response = self.post_state(PATH, state, &request).await?;
+        let mut url = self.endpoint().at(PATH);
+        url.query_pairs_mut().append_pair("assets", "omitted");
+        let response = self.post_state(url, state, &request).await?;
         match response.status() {
             StatusCode::OK => {
                 let answer = self.collect(response).await?;

@@ -1,4 +1,4 @@
-//! The adapter against the exchanges of `tests/contract`: what it asks and what it makes of the
+//! Tests the adapter with the exchanges of `tests/contract`: its requests and its use of the
 //! answers, for each kind of LocalStack.
 
 use std::{collections::BTreeMap, path::Path};

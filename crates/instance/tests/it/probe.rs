@@ -1,4 +1,4 @@
-//! Who is there, and what is said to those who ask for something else.
+//! Probing instances, and the errors for other servers.
 
 use podsync_instance::{Error, Identity, Limits, Merge, Runtime, Service};
 

@@ -1,4 +1,4 @@
-//! Connections: dialling, the time that a stranger has, and hanging up.
+//! Connections: dialling, the time limit of strangers, and closing.
 
 use std::{
     collections::BTreeMap,
@@ -30,13 +30,14 @@ use crate::{
 /// How long a peer that no team lists may stay connected.
 const STRANGER_STAY: Duration = Duration::from_secs(10);
 
-/// Addresses of one peer that are tried at once: one that swallows packets holds up none that answers.
+/// Addresses of one peer to try at once, so that one that drops packets doesn't delay one that
+/// answers.
 const AT_ONCE: NonZeroU8 = NonZeroU8::new(16).expect("it isn't zero");
 
-/// Peers that one batch of discoveries may bring.
+/// The most peers from one batch of discoveries.
 const MAX_DISCOVERED: usize = 64;
 
-/// For connections to end politely when stopping.
+/// How long connections have to close cleanly at a stop.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A connected peer that no team lists.
@@ -55,9 +56,9 @@ impl Actor {
             .into_iter()
             .filter_map(|addr| bare_address(device, addr))
             .collect();
-        // From a port of its own: two daemons that dial each other from their listen ports would meet in
-        // one TCP connection with two initiators. An attempt may run beside another one, for that may
-        // have been begun in another network.
+        // Dial from a fresh port: two daemons that dial each other from their listen ports would meet in
+        // one TCP connection with two initiators. Attempts may run in parallel, since an earlier one may
+        // have started in another network.
         let dial = DialOpts::peer_id(peer_of(device))
             .addresses(addrs)
             .condition(PeerCondition::Disconnected)
@@ -89,7 +90,7 @@ impl Actor {
     }
 
     pub(super) fn established(&mut self, peer: &PeerId, endpoint: &ConnectedPoint, is_first: bool) {
-        // Admission turns foreign keys away.
+        // Admission refuses keys of other kinds.
         let Some(device) = device_of(peer) else {
             return;
         };
@@ -120,8 +121,8 @@ impl Actor {
         }
     }
 
-    /// The peer knows that its connection is gone, and has another one: what was said on the one before
-    /// may not have reached it.
+    /// The peer has lost its old connection and has a new one: messages on the old one may not have
+    /// reached it.
     fn lost(&mut self, device: DeviceId) {
         if let Some(before) = self.peers.address(device) {
             self.paths.replaced(&before);
@@ -144,11 +145,11 @@ impl Actor {
     }
 
     pub(super) fn close(&mut self, device: DeviceId) {
-        // An error means that it is closed already.
+        // An error means that it is already closed.
         let _ = self.swarm.disconnect_peer_id(peer_of(device));
     }
 
-    /// The gate answers differently now.
+    /// Applies changed answers of the gate to connected peers.
     pub(super) fn review_peers(&mut self) {
         for peer in self.peers.list() {
             let device = peer.device;
@@ -156,7 +157,7 @@ impl Actor {
             if self.gate.is_member(device) {
                 self.strangers.remove(&device);
             } else if !self.strangers.contains_key(&device) {
-                // It was a member: as a stranger it may come again and hear what happened.
+                // A former member. As a stranger it may reconnect and learn of its removal.
                 self.peers.cut_lanes(device);
                 self.lanes.forget(device);
                 self.close(device);
@@ -164,7 +165,8 @@ impl Actor {
         }
     }
 
-    /// A stranger has had its exchange. Whom we called is still wanted for ours, within its stay.
+    /// Handles a stranger that has used its exchange. One that we dialled stays for our own
+    /// exchange, within its time limit.
     pub(super) fn had_exchange(&mut self, device: DeviceId) {
         if self
             .strangers
@@ -175,7 +177,7 @@ impl Actor {
         }
     }
 
-    /// A stranger's time is over: it stays if it became a member.
+    /// Disconnects a stranger at its time limit, unless it has become a member.
     pub(super) fn dismiss(&mut self, device: DeviceId) {
         self.score(device);
         if self.gate.is_member(device) {

@@ -1,9 +1,10 @@
-//! Gossip: what is published, what is heard, and from whom.
+//! Gossip: publishing, receiving and forwarding.
 //!
-//! Nothing is passed on before the daemon has accepted it, and a stranger neither hears nor is
-//! heard: its score says so, from before its first message. Scores are a peer's, not a topic's: a
-//! member of one team of ours can subscribe to the topic of another, so whether `from` may speak in
-//! a team is the daemon's to judge, and what must not be read there has to be sealed.
+//! No message is forwarded before the daemon has accepted it. Strangers neither send nor receive
+//! gossip: their score excludes them, from before their first message. Scores belong to peers, not
+//! topics: a member of one team of ours can subscribe to the topic of another. So the daemon must
+//! check whether `from` may speak in a team, and payloads that such a peer must not read have to be
+//! sealed.
 
 use libp2p::gossipsub::{self, IdentTopic, PublishError};
 use podsync_core::{DeviceId, TeamId};
@@ -14,7 +15,7 @@ use crate::{
     peer_id::{device_of, peer_of},
 };
 
-/// Far below the score at which gossipsub ignores a peer and tells it nothing.
+/// Far below the score at which gossipsub ignores a peer and sends it nothing.
 const STRANGER_SCORE: f64 = -1000.0;
 
 impl Actor {
@@ -67,7 +68,7 @@ impl Actor {
         gossip.report_message_validation_result(&id.message, &id.from, verdict.into());
     }
 
-    /// Strangers neither hear gossip nor are heard.
+    /// Sets a peer's score: strangers neither send nor receive gossip.
     pub(super) fn score(&mut self, device: DeviceId) {
         let score = if self.gate.is_member(device) {
             0.0

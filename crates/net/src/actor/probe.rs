@@ -1,6 +1,6 @@
-//! Dialling an address without knowing whose it is: a ticket says where somebody is, not who.
+//! Dials an address of an unknown device: a ticket names addresses, not devices.
 //!
-//! Whoever answers is a peer like any other from then on; nothing is believed for its being there.
+//! A device that answers becomes an ordinary peer. Being there earns it no trust.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ use tokio::sync::oneshot;
 
 use super::Actor;
 
-/// Told who answered; dropped where nobody did.
+/// Receives the device that answered. Dropped if none did.
 pub(crate) type Answered = oneshot::Sender<DeviceId>;
 
-/// Addresses that are being tried at once, in all.
+/// The most addresses that are tried at once.
 const MAX_PROBES: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Probes {
-    /// Attempts under way, by the connection that each would become.
+    /// Attempts in progress, by the connection that each would become.
     waiting: BTreeMap<ConnectionId, Answered>,
-    /// What was tried last where TCP swallows full packets.
+    /// The last transport tried where TCP drops full packets.
     was_over_quic: bool,
 }
 
@@ -49,8 +49,8 @@ impl Actor {
         }
     }
 
-    /// A ticket names TCP alone, but daemons listen for QUIC at the same port. Where TCP swallows full packets,
-    /// every second attempt is over QUIC.
+    /// Tickets name TCP only, but daemons also listen for QUIC at the same port. Where TCP drops full packets,
+    /// every second attempt uses QUIC.
     fn way_to(&mut self, addr: Multiaddr) -> Multiaddr {
         if !self.paths.swallows(&addr) {
             return addr;
@@ -76,7 +76,7 @@ impl Actor {
     }
 }
 
-/// The same place over QUIC.
+/// The same address over QUIC.
 fn over_quic(addr: &Multiaddr) -> Multiaddr {
     let mut quic = Multiaddr::empty();
     for part in addr {

@@ -1,7 +1,7 @@
-//! Fetching a range of a blob from one peer, verified group by group.
+//! Fetches a range of a blob from one peer, verified group by group.
 //!
-//! The range is fetched whether or not it is here: what is missing is the caller's to know.
-//! Dropping the future ends the transfer; what was verified until then was handed on.
+//! The range is fetched even if it is already here: the caller must know what is missing. Dropping
+//! the future ends the transfer; what was verified until then has been passed to the sink.
 
 use std::{io, ops::Range};
 
@@ -75,7 +75,7 @@ pub struct FetchStats {
     pub proof: u64,
 }
 
-/// Why a range did not arrive. What came before the failure is verified and was handed on.
+/// Why a range did not arrive. Data before the failure was verified and passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     #[error("not connected to {device}: dial it, or fetch from another peer")]
@@ -100,7 +100,7 @@ pub enum FetchError {
     Local { blob: BlobId, reason: String },
 }
 
-/// A range to be asked for, of a device.
+/// A range to request from a device.
 pub(crate) struct Asking<'a> {
     want: &'a BlobRange,
     chunks: ChunkRanges,
@@ -108,7 +108,7 @@ pub(crate) struct Asking<'a> {
     failed: Failure,
 }
 
-/// A request was sent, and the first byte of its answer has come.
+/// A sent request whose first answer byte has arrived.
 pub(crate) struct Begun<S> {
     status: u8,
     reader: Reader<S>,
@@ -127,7 +127,7 @@ impl<'a> Asking<'a> {
         })
     }
 
-    /// Fetches it over a stream that is for nothing else; `progress` hears of each verified group's length.
+    /// Fetches it over a stream of its own. `progress` gets the length of each verified group.
     pub(crate) async fn fetch<S>(
         &self,
         stream: S,
@@ -156,7 +156,7 @@ impl<'a> Asking<'a> {
         Ok(Begun { status, reader })
     }
 
-    /// Takes the rest of the answer. The stream comes back where the next request can be sent on it.
+    /// Reads the rest of the answer. Returns the stream if it can carry another request.
     pub(crate) async fn finish<S>(
         &self,
         begun: Begun<S>,
@@ -224,7 +224,7 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// Says of a failure whose it is: the peer's, the path's or this machine's.
+/// Attributes a failure: to the peer, the path or this machine.
 struct Failure {
     device: DeviceId,
     blob: BlobId,

@@ -1,7 +1,7 @@
-//! Blobs that lie in files: read by a thread of their own, past the store and its items.
+//! Serves blobs that are files: a thread of its own reads them without the store.
 //!
-//! The bytes are those that the store would send. Each group is hashed once more before it goes out, so that a
-//! damaged disk makes nobody a liar.
+//! The bytes equal those that the store would send. Each group is hashed once more before it is sent, so that
+//! a damaged disk doesn't make this device send wrong bytes.
 
 use std::{
     fs::File,
@@ -21,15 +21,15 @@ use tokio::sync::mpsc;
 
 use super::{GROUP, hash_of, wire::Writer};
 
-/// What is read, and handed on, at once.
+/// The bytes to read and pass on at once.
 const PIECE: usize = 128 * 1024;
 
 /// Pieces of one answer: one is read while one is sent and one waits.
 const PIECES: usize = 3;
 
-/// Knows which blobs lie in files.
+/// Finds blobs that are stored as files.
 pub trait Shelf: Send + Sync + 'static {
-    /// The files of a blob that is here whole. It blocks. None where only the store has it.
+    /// The files of a complete blob. It blocks. None if only the store has it.
     fn open(&self, blob: BlobId) -> Option<BlobFiles>;
 }
 
@@ -37,7 +37,7 @@ pub trait Shelf: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct Source {
     pub store: Store,
-    /// Asked first; none where the store has all blobs.
+    /// Tried first. None if the store has all blobs.
     pub shelf: Option<Arc<dyn Shelf>>,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn open(source: &Source, blob: BlobId) -> Option<BlobFiles> {
     opened.ok().flatten()
 }
 
-/// Sends the size, and then nodes and leaves of these ranges.
+/// Sends the size, then the nodes and leaves of these ranges.
 pub(super) async fn send(
     files: BlobFiles,
     blob: BlobId,
@@ -108,7 +108,7 @@ fn read(
     out.pass_on()
 }
 
-/// Fills one piece after the other, and waits while all of them are on their way.
+/// Fills one piece after another, and waits while all are in use.
 struct Pieces {
     piece: Vec<u8>,
     full: mpsc::Sender<Vec<u8>>,

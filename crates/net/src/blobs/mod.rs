@@ -1,9 +1,9 @@
 //! `/podsync/blobs/1`: ranges of blobs, verified as they arrive.
 //!
-//! The asker sends a length and an iroh-blobs `GetRequest` for one blob; the provider sends a
+//! The asker sends a length and an iroh-blobs `GetRequest` for one blob. The provider sends a
 //! status byte and, if it is 0, the iroh-blobs answer: the size, then parents and leaves in groups
-//! of 16 KiB. Length and status are ours: QUIC has error codes for streams, yamux has none, and
-//! tells a provider that its stream was dropped only if the asker had not closed its side.
+//! of 16 KiB. Length and status are ours. QUIC has error codes for streams and yamux has none:
+//! there a provider learns of a dropped stream only if the asker had not closed its side.
 
 pub(crate) mod fetch;
 pub(crate) mod files;
@@ -18,13 +18,13 @@ use podsync_core::BlobId;
 
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/podsync/blobs/1");
 
-/// The least that is verified by itself, and so the grain of every range.
+/// The smallest unit of verification, and so the granularity of every range.
 const GROUP: u64 = 16 * 1024;
 
 /// Bytes of the unit that requests count in.
 const CHUNK: u64 = 1024;
 
-/// A side that moves nothing for this long is cut.
+/// A stream on which nothing moves for this long is cut.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// The first byte of an answer.
@@ -37,7 +37,7 @@ enum Status {
     Absent = 3,
 }
 
-/// What a peer is told that is turned away unread.
+/// The status for a peer that is refused unread.
 pub(crate) const REFUSED: u8 = Status::Refused as u8;
 pub(crate) const BUSY: u8 = Status::Busy as u8;
 

@@ -1,7 +1,7 @@
-//! Serving ranges of blobs to members.
+//! Serves ranges of blobs to members.
 //!
-//! Only a `Get` for one blob is served. iroh-blobs would also take the blob for a list of hashes
-//! and serve those: whoever made a blob that we hold could then name, in it, any other.
+//! Only a `Get` for one blob is served. iroh-blobs would also read the blob as a list of hashes and
+//! serve those: the author of a blob that we hold could then name any other blob of ours in it.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -34,7 +34,7 @@ const MAX_STREAMS_PER_PEER: usize = 16;
 /// A request names one range, or a few: 65 bytes and up.
 const MAX_REQUEST_LEN: usize = 16 * 1024;
 
-/// For a peer to say what it wants.
+/// How long a peer may take to send its request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(crate) struct Provider {
     traffic: Traffic,
 }
 
-/// How an answer ended, and what it brought.
+/// How an answer ended, and the bytes sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answered {
     Whole(Option<Sent>),
@@ -69,7 +69,7 @@ impl Provider {
         }
     }
 
-    /// A place among the streams that are served; none where all are taken, and while this device is paused.
+    /// A place among the served streams. None if all are taken or this device is paused.
     pub(crate) fn place(&self, device: DeviceId) -> Option<Place> {
         if self.traffic.is_paused() {
             return None;
@@ -80,7 +80,9 @@ impl Provider {
         self.places.take(device)
     }
 
-    /// Answers the next request on a stream of a member. What is longer than `frame` is written at once.
+    /// Answers the next request on a member's stream. Data longer than `frame` is written at once. If
+    /// the answer is incomplete, drop the stream unclosed, so that the peer doesn't take it for
+    /// complete.
     ///
     /// Where the answer is not whole, the stream must be dropped unclosed, so that the peer doesn't take what
     /// it has for all.
@@ -114,7 +116,7 @@ impl Provider {
         }
     }
 
-    /// Reads the next request, and says that there is no place for it.
+    /// Reads the next request and answers that there is no place.
     pub(crate) async fn say_busy<S>(&self, stream: &mut S) -> io::Result<()>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -127,7 +129,7 @@ impl Provider {
         Ok(())
     }
 
-    /// What to send; none where the peer was told that it gets nothing.
+    /// The data to send. None if the peer was refused.
     async fn admit<S>(
         &self,
         device: DeviceId,
@@ -197,7 +199,7 @@ where
     Ok(None)
 }
 
-/// Ends a stream whose last answer is whole.
+/// Closes a stream whose last answer is complete.
 pub(crate) async fn close(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
     in_time(stream.close()).await
 }

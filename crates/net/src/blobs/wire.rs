@@ -1,7 +1,7 @@
-//! A stream as what iroh-blobs reads from and writes to, one direction at a time.
+//! Adapts a stream to the reader and writer of iroh-blobs, one direction at a time.
 //!
-//! Leaves pass without a buffer of ours in between: a read goes straight into the leaf's memory,
-//! and only what is smaller than a frame is gathered before it is written.
+//! Leaves are not copied through a buffer: reads go straight into the leaf's memory, and only data
+//! smaller than a frame is collected before it is written.
 
 use std::{future::Future, io};
 
@@ -13,10 +13,10 @@ use tokio::time::timeout;
 use super::STALLED_AFTER;
 use crate::limit::Traffic;
 
-/// What is written at once where the rate is limited.
+/// The bytes written at once if the rate is limited.
 const PACED: usize = 16 * 1024;
 
-/// Takes what it reads at the rate that is allowed.
+/// Reads at the allowed rate.
 pub(super) struct Reader<S> {
     pub(super) stream: S,
     pub(super) traffic: Traffic,
@@ -44,7 +44,7 @@ impl<S: AsyncRead + Unpin> AsyncStreamReader for Reader<S> {
     }
 }
 
-/// Counts what it sends, and gathers what is small.
+/// Counts sent bytes, and collects small writes.
 pub(super) struct Writer<S: AsyncWrite> {
     stream: BufWriter<S>,
     frame: usize,
@@ -53,8 +53,8 @@ pub(super) struct Writer<S: AsyncWrite> {
 }
 
 impl<S: AsyncWrite + Unpin> Writer<S> {
-    /// What is as long as `frame` goes past the buffer. Where the rate is limited, everything goes at once, so
-    /// that the peer sees something move.
+    /// Data of at least `frame` bytes bypasses the buffer. With a rate limit everything is written at once, so
+    /// that the peer sees progress.
     pub(super) fn new(stream: S, frame: usize, traffic: Traffic) -> Self {
         let frame = match traffic.limits_sending() {
             true => PACED,
@@ -96,7 +96,88 @@ pub(super) async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io:
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{self, Poll, ready},
+        time::Duration,
+    };
+
+    use futures::{TryStreamExt, channel::mpsc};
+    use tokio::{sync::watch, time::Instant};
+
     use super::*;
+
+    const RATE: usize = 1 << 20;
+    const SECONDS: usize = 8;
+    /// What may be ahead of its time: a burst of a quarter of a second, and a piece that is under way.
+    const AHEAD: usize = RATE / 4 + PACED;
+
+    /// The sending end of a stream in memory.
+    struct Pipe(mpsc::Sender<io::Result<Vec<u8>>>);
+
+    impl AsyncWrite for Pipe {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut task::Context<'_>,
+            data: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let ready = ready!(self.0.poll_ready(context));
+            let sent = ready.and_then(|()| self.0.start_send(Ok(data.to_vec())));
+            let sent = sent.map_err(|_| io::ErrorKind::BrokenPipe.into());
+            Poll::Ready(sent.map(|()| data.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Sends from one device to another, and counts what has come at the end of each second.
+    async fn counted(up: Traffic, down: Traffic) -> Vec<usize> {
+        let (near, far) = mpsc::channel(0);
+        let mut writer = Writer::new(Pipe(near), RATE, up);
+        let mut reader = Reader {
+            stream: far.into_async_read(),
+            traffic: down,
+        };
+        let (came, seen) = watch::channel(0);
+        tokio::spawn(async move { writer.write(&vec![7; RATE * SECONDS]).await });
+        tokio::spawn(async move {
+            while let Ok(piece) = reader.read_bytes(PACED).await
+                && !piece.is_empty()
+            {
+                came.send_modify(|sum| *sum += piece.len());
+            }
+        });
+        let begun = Instant::now();
+        let mut sums = Vec::new();
+        for second in 1..=SECONDS as u64 {
+            tokio::time::sleep_until(begun + Duration::from_secs(second)).await;
+            sums.push(*seen.borrow());
+        }
+        sums
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_second_brings_what_either_side_allows() {
+        let limited = Traffic::limited(RATE as u64, RATE as u64);
+        for (up, down) in [
+            (limited.clone(), Traffic::default()),
+            (Traffic::default(), limited),
+        ] {
+            for (second, came) in counted(up, down).await.into_iter().enumerate() {
+                let due = RATE * (second + 1);
+                assert!(
+                    (due - PACED..=due + AHEAD).contains(&came),
+                    "{came} of {due}"
+                );
+            }
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn who_moves_nothing_is_cut() {

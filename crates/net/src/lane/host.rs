@@ -1,7 +1,8 @@
-//! The providing side: lanes are offered over libp2p, opened at a port of their own, and served.
+//! The providing side: offers lanes over libp2p, accepts them at a port of their own, and serves
+//! them.
 //!
-//! Who connects there is nobody until it names a secret that a member was given: before that not a byte is
-//! sent, and nothing is computed for it.
+//! A connection there is unknown until it sends a secret that a member was given. Before that this side
+//! sends nothing and computes nothing for it.
 
 use std::{
     io,
@@ -36,22 +37,22 @@ use crate::{
     served::Served,
 };
 
-/// For an asker to say how it reaches us, and to take the answer.
+/// How long an asker may take to name its IP version and read the answer.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For a newcomer to name its secret, which is the first that it sends.
+/// How long a new connection may take to send its secret, its first bytes.
 const SECRET_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// For the handshake of who named one.
+/// How long the handshake after a valid secret may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A lane on which nobody asks for anything goes after this long.
+/// A lane without requests is closed after this long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What is encrypted and written at once: four records of TLS.
+/// The bytes encrypted and written at once: four TLS records.
 const FRAME: usize = 64 * 1024;
 
-/// How long nobody is let in where the system has no more sockets.
+/// The pause in accepting when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -68,7 +69,7 @@ pub(crate) struct Host {
     cancel: CancellationToken,
 }
 
-/// What a host is built of.
+/// The parts of a host.
 pub(crate) struct HostParts {
     pub(crate) identity: Identity,
     pub(crate) gate: Arc<dyn Gate>,
@@ -80,7 +81,7 @@ pub(crate) struct HostParts {
 }
 
 impl Host {
-    /// Begins to take lanes on these sockets.
+    /// Starts accepting lanes on these sockets.
     pub(crate) fn start(parts: HostParts, (listeners, ports): (Vec<TcpListener>, Ports)) -> Self {
         let host = Self {
             identity: parts.identity,
@@ -181,7 +182,7 @@ impl Host {
         Ok((device, lane, place))
     }
 
-    /// Answers one request after the other. That it returns cuts the lane.
+    /// Answers one request after the other. The lane is cut when this returns.
     async fn serve(&self, device: DeviceId, mut lane: Lane) {
         while let Ok(Ok(true)) = timeout(IDLE_TIMEOUT, lane.has_more()).await {
             if !self.gate.is_member(device) {

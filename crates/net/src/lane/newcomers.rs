@@ -1,7 +1,7 @@
-//! Connections to the lanes' port that have not shown yet who they are: so many, and no more.
+//! Connections to the lanes' port that have not authenticated yet. Their number is bounded.
 //!
-//! Anybody can open them. Where there are too many, the oldest goes of the address that has most, so that who
-//! stalls makes room for who doesn't.
+//! Anybody can open them. At the bound, the oldest connection of the address with the most is closed, so that
+//! stalled connections make room for working ones.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-/// Newcomers at once: each holds a socket, and a handshake once it named a secret.
+/// The most newcomers at once. Each holds a socket, and a handshake once it has sent a secret.
 const MAX_NEWCOMERS: usize = 64;
 
 #[derive(Debug, Clone, Default)]
@@ -86,7 +86,7 @@ impl Table {
 }
 
 impl Stay {
-    /// Does `work` unless the newcomer has to make room before.
+    /// Runs `work` unless the newcomer has to make room first.
     pub(super) async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         self.ends.run_until_cancelled(work).await
     }

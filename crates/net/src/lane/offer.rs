@@ -1,8 +1,8 @@
-//! What is said over libp2p to agree on a lane: `/podsync/lane/1`.
+//! The messages over libp2p to agree on a lane: `/podsync/lane/1`.
 //!
-//! The asker sends one byte, the version of IP by which it reaches the provider. The provider answers with a
-//! status byte and, if it is 0, the port of its listener there and a secret. The secret is good for one
-//! connection, and is no proof of who comes with it: the handshake is.
+//! The asker sends one byte: the IP version by which it reaches the provider. The provider answers with a
+//! status byte and, if it is 0, the port of its listener and a secret. The secret works for one connection
+//! and proves no identity; the handshake does.
 
 use std::{fmt, net::IpAddr};
 
@@ -10,13 +10,13 @@ use libp2p::StreamProtocol;
 
 pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/podsync/lane/1");
 
-/// Bytes of a one-time secret: more than can be guessed.
+/// Bytes of a one-time secret: too many to guess.
 pub(crate) const SECRET_LEN: usize = 16;
 
 /// Bytes of an offer behind its status.
 pub(crate) const OFFER_LEN: usize = 2 + SECRET_LEN;
 
-/// Names a lane to be, to the provider that gave it.
+/// A secret that identifies an offered lane to its provider.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Secret([u8; SECRET_LEN]);
 
@@ -74,7 +74,7 @@ impl Offer {
         bytes
     }
 
-    /// None where it names no port.
+    /// None if the port is 0.
     pub(crate) fn from_bytes(bytes: [u8; OFFER_LEN]) -> Option<Self> {
         let ([high, low], secret) = bytes.split_first_chunk()?;
         let port = u16::from_be_bytes([*high, *low]);
@@ -89,13 +89,13 @@ impl Offer {
 pub(crate) enum Status {
     Offered = 0,
     Refused = 1,
-    /// As many lanes as there are places stand already.
+    /// All lane places are taken.
     Busy = 2,
     /// The provider does not listen for lanes there.
     NoLane = 3,
 }
 
-/// What a peer is told that is turned away unread.
+/// The status for a peer that is refused unread.
 pub(crate) const REFUSED: u8 = Status::Refused as u8;
 pub(crate) const BUSY: u8 = Status::Busy as u8;
 
@@ -107,7 +107,7 @@ impl Status {
     }
 }
 
-/// An answer from its bytes: an offer, or why there is none. The error says what is wrong with it.
+/// Parses an answer: an offer, or the status why there is none. Errors describe malformed bytes.
 pub(crate) fn parse_answer(bytes: &[u8]) -> Result<Result<Offer, Status>, &'static str> {
     let (status, rest) = bytes.split_first().ok_or("it is empty")?;
     match Status::from_byte(*status).ok_or("its status is not known here")? {

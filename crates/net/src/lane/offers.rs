@@ -1,7 +1,7 @@
-//! Lanes that were offered and not opened yet.
+//! Lanes that were offered and are not opened yet.
 //!
-//! An offer has its place among the lanes from the beginning, so that a lane that was offered is never refused
-//! for want of one; it is given back when the offer is not taken in time.
+//! An offer holds a lane place from the start, so an offered lane is never refused for lack of one. An offer
+//! that expires gives its place back.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,10 @@ use crate::places::{Place, Places};
 
 /// Lanes at once, of all peers together: each holds a socket and some 100 KiB of buffers.
 const MAX_LANES: usize = 64;
-/// As many as a peer may have streams.
+/// The most lanes of one peer: as many as it may have streams.
 const MAX_LANES_PER_PEER: usize = 16;
 
-/// How long an offer is good: an asker connects at once.
+/// How long an offer is valid. An asker connects at once.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
@@ -42,7 +42,7 @@ impl Offers {
         }
     }
 
-    /// Offers a lane under a fresh secret; false where there is no place for one.
+    /// Offers a lane under a fresh secret. False if there is no place.
     pub(super) fn make(
         &self,
         secret: Secret,
@@ -50,7 +50,7 @@ impl Offers {
         now: Instant,
     ) -> bool {
         let mut open = self.lock();
-        // What nobody took gives its place back.
+        // Expired offers give their places back.
         open.retain(|_, offer| offer.until > now);
         let place = match is_robot {
             true => self.places.take_for_robot(device),
@@ -71,7 +71,7 @@ impl Offers {
         true
     }
 
-    /// Whom the secret was told, and the place of its lane. It works once.
+    /// The device that was given the secret, and the place of its lane. A secret works once.
     pub(super) fn take(&self, secret: Secret, now: Instant) -> Option<(DeviceId, Place)> {
         let offer = self.lock().remove(&secret)?;
         (offer.until > now).then_some((offer.device, offer.place))

@@ -1,7 +1,7 @@
-//! The fetching side: lanes are opened where one is wanted, and kept for the next range.
+//! The fetching side: opens lanes on demand and keeps them for the next range.
 //!
-//! What is asked for never waits long for a lane: where none is to be had, the caller takes libp2p, and the
-//! device isn't asked for one again for a while. That is told, for somebody on the way may have made it so.
+//! A fetch never waits long for a lane. Without one the caller uses libp2p, and the device isn't asked for
+//! one again for a while. That is logged, as a firewall on the way may be the cause.
 
 use std::{
     collections::BTreeMap,
@@ -31,22 +31,23 @@ use crate::{
     streams::{OpenError, Streams},
 };
 
-/// From the question to the end of the handshake: after that, libp2p would have brought something.
+/// The time from the question to the end of the handshake. By then libp2p would have delivered
+/// something.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// For the first packet to be answered.
+/// How long the first packet may stay unanswered.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long a device is not asked again that had no lane.
+/// How long a device without a lane is not asked again.
 const WITHOUT_FOR: Duration = Duration::from_secs(60);
 
-/// A lane that has brought nothing by then may never do.
+/// A lane that has delivered nothing by then probably never will.
 const PROVEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// Lanes of one device that wait for the next range.
 const MAX_IDLE: usize = 4;
 
-/// How long they wait: less than the provider lets them stand.
+/// How long an idle lane is kept: less than the provider allows.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -65,7 +66,7 @@ struct Lanes {
     without_until: Option<Instant>,
 }
 
-/// A lane for one range. Dropped, it is cut: [`Taken::give_back`] keeps it.
+/// A lane for one range. Dropping it cuts the lane; [`Taken::give_back`] keeps it.
 pub(crate) struct Taken {
     /// None once it is in use or given back.
     lane: Option<Lane>,
@@ -76,7 +77,7 @@ pub(crate) struct Taken {
     proof: Proof,
 }
 
-/// Told when something came over a lane.
+/// Records that something came over a lane.
 #[derive(Clone, Default)]
 pub(crate) struct Proof(Arc<AtomicBool>);
 
@@ -118,7 +119,7 @@ impl Pool {
         }
     }
 
-    /// A lane to a device: one that waits, or a new one. None where the range is to go over libp2p.
+    /// A lane to a device: an idle one or a new one. None if the range is to go over libp2p.
     pub(crate) async fn take(&self, device: DeviceId) -> Option<Taken> {
         if let Some(lane) = self.take_idle(device) {
             return Some(self.taken(device, lane, true));
@@ -138,17 +139,17 @@ impl Pool {
         }
     }
 
-    /// Drops the lanes of a device, and what is known of it: it is disconnected, or not trusted any more.
+    /// Drops the lanes of a device and its record, after it disconnected or lost trust.
     pub(crate) fn forget(&self, device: DeviceId) {
         self.lock().remove(&device);
     }
 
-    /// Whether lanes wait for the next range.
+    /// Whether there are idle lanes.
     pub(crate) fn has_idle(&self) -> bool {
         self.lock().values().any(|lanes| !lanes.idle.is_empty())
     }
 
-    /// Drops the lanes that have waited for too long.
+    /// Drops lanes that were idle for too long.
     pub(crate) fn sweep(&self) {
         for lanes in self.lock().values_mut() {
             lanes.idle.retain(|(_, since)| since.elapsed() < IDLE_FOR);
@@ -179,7 +180,7 @@ impl Pool {
 
     fn keep(&self, device: DeviceId, lane: Lane) {
         let mut devices = self.lock();
-        // Cancelled before the device is forgotten: what comes after that is not kept.
+        // The token is cancelled before the device is forgotten. Don't keep a lane after that.
         if lane.ends().is_cancelled() {
             return;
         }
@@ -237,7 +238,7 @@ impl Pool {
         stream.write_all(&[family as u8]).await?;
         stream.flush().await?;
         let mut answer = Vec::with_capacity(1 + OFFER_LEN);
-        // One byte more would be a mistake of the peer's.
+        // Read one byte more, to notice a peer that sends too much.
         let mut bounded = stream.take(2 + OFFER_LEN as u64);
         bounded.read_to_end(&mut answer).await?;
         let answer = parse_answer(&answer);
@@ -275,7 +276,7 @@ impl Taken {
         self.lane.take()
     }
 
-    /// To be told when something came over it.
+    /// A handle to report that something came over it.
     pub(crate) fn proof(&self) -> Proof {
         self.proof.clone()
     }
@@ -286,8 +287,8 @@ impl Taken {
         self.pool.keep(self.device, lane);
     }
 
-    /// The lane ended before an answer began. One that had waited may have ended at any time; with a new one
-    /// something is wrong.
+    /// Handles a lane that ended before an answer began. An idle one may have ended at any time; a new one
+    /// indicates a problem.
     pub(crate) fn ended_early(self, error: io::Error) {
         self.proof.give();
         if !self.was_idle {
@@ -306,7 +307,8 @@ impl Drop for Taken {
     }
 }
 
-/// Where libp2p reaches a device. A name is looked up again: of its addresses the first counts.
+/// The IP address at which libp2p reaches a device. A name is resolved again and its first address
+/// is used.
 async fn resolve(addr: &Multiaddr) -> io::Result<IpAddr> {
     let unfit = || io::Error::new(io::ErrorKind::Unsupported, format!("{addr} names no host"));
     let (name, family) = match addr.iter().next().ok_or_else(unfit)? {

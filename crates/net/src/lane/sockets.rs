@@ -1,7 +1,7 @@
-//! Where this device listens for lanes: one port for each version of IP.
+//! The sockets for lanes: one port for each IP version.
 //!
-//! It is the port after the one of libp2p, so that a firewall can name it. Where that is taken it is any other:
-//! whoever opens a lane is told the port.
+//! It is the port after libp2p's, so that a firewall rule can name it. If that is taken it is any other: an
+//! offer carries the port.
 
 use std::{
     io,
@@ -38,13 +38,13 @@ impl Ports {
     }
 }
 
-/// Listens beside each of libp2p's addresses. Where that can't be, blobs go over libp2p.
+/// Listens at each of libp2p's addresses. If that fails, blobs go over libp2p.
 pub(crate) fn listen(beside: &[SocketAddr]) -> (Vec<TcpListener>, Ports) {
     let (mut listeners, mut ports) = (Vec::new(), Ports::default());
     for addr in beside {
         let slot = ports.slot(Family::of(addr.ip()));
         let bound = match *slot {
-            // All of one version have the same port: an offer names one.
+            // All listeners of one IP version share a port, since an offer names one.
             Some(port) => bind((addr.ip(), port).into()),
             None => bind(next_port(addr)).or_else(|_| bind((addr.ip(), 0).into())),
         };
@@ -74,13 +74,13 @@ fn bind(addr: SocketAddr) -> io::Result<(TcpListener, u16)> {
         IpAddr::V4(_) => TcpSocket::new_v4()?,
         IpAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
-            // Or it would take the port of the other version too.
+            // Otherwise it would take the port of the other version too.
             #[cfg(unix)]
             rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
             socket
         }
     };
-    // A port is free again at once for who starts anew.
+    // Allow a restart to reuse the port at once.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;

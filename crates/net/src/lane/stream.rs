@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::tls::{Identity, no_name};
 use crate::{path::Beside, peers::LaneOf};
 
-/// What is read from the system at once where blobs come in: TLS itself asks for little at a time. More would keep
-/// a provider waiting for too long where this side takes no more than a few KiB a second.
+/// The read size for incoming blobs, since TLS itself reads little at a time. A larger one would keep a provider
+/// waiting too long if this side takes only a few KiB a second.
 const READ_AHEAD: usize = 64 * 1024;
 
-/// What is read at once where requests come in.
+/// The read size for incoming requests.
 const READ_AHEAD_OF_REQUESTS: usize = 8 * 1024;
 
 pub(crate) struct Lane {
@@ -31,7 +31,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Opens one over a connection that the provider knows what to do with.
+    /// Opens a lane over a connection whose secret the provider has accepted.
     pub(super) async fn connect(
         identity: &Identity,
         of: LaneOf,
@@ -49,7 +49,7 @@ impl Lane {
         })
     }
 
-    /// Lets one be opened by the device that is expected.
+    /// Accepts a lane from the expected device.
     pub(super) async fn accept(
         identity: &Identity,
         of: LaneOf,
@@ -65,17 +65,17 @@ impl Lane {
         })
     }
 
-    /// Is cancelled when the lane may stand no longer.
+    /// Cancelled when the lane has to end.
     pub(crate) fn ends(&self) -> CancellationToken {
         self.ends.clone()
     }
 
-    /// Waits for the next byte, and leaves it there; false where none comes any more.
+    /// Waits for the next byte without consuming it. False at the end.
     pub(super) async fn has_more(&mut self) -> io::Result<bool> {
         Ok(!self.stream.fill_buf().await?.is_empty())
     }
 
-    /// Whether it stands and nothing came, as between an answer and the next question.
+    /// Whether it is open and silent, as between an answer and the next request.
     pub(super) fn is_at_rest(&mut self) -> bool {
         !self.ends.is_cancelled() && self.has_more().now_or_never().is_none()
     }

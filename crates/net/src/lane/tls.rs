@@ -1,7 +1,8 @@
-//! TLS 1.3 between two devices that know each other's keys: certificates of libp2p's form, and no other.
+//! TLS 1.3 between two devices that know each other's keys. Only certificates in libp2p's form are
+//! accepted.
 //!
-//! A certificate's own key is made anew at each start; the device key vouches for it in an extension. Who
-//! presents the certificate of any other device fails the handshake.
+//! A certificate has a fresh key at each start; the device key signs it in an extension. A handshake with
+//! any other device's certificate fails.
 
 use std::sync::Arc;
 
@@ -31,16 +32,16 @@ use rustls::{
 use super::offer::{SECRET_LEN, Secret};
 use crate::{config::SpawnError, peer_id::peer_of};
 
-/// What both ends say that they speak inside.
+/// The ALPN protocol name.
 const ALPN: &[u8] = b"podsync-lane/1";
 
-/// With instructions for AES in the processor.
+/// With AES instructions in the processor.
 const WITH_AES: [SupportedCipherSuite; 3] = [
     TLS13_AES_128_GCM_SHA256,
     TLS13_AES_256_GCM_SHA384,
     TLS13_CHACHA20_POLY1305_SHA256,
 ];
-/// Without, AES would be slow, and would tell of its keys by the time that it takes.
+/// Without them AES is slow and its timing leaks key bits.
 const WITHOUT_AES: [SupportedCipherSuite; 3] = [
     TLS13_CHACHA20_POLY1305_SHA256,
     TLS13_AES_128_GCM_SHA256,
@@ -95,12 +96,13 @@ impl Identity {
             .with_cert_resolver(Arc::clone(&self.certificate) as _);
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
-        // The client's wish counts, unless it is AES and this processor has none.
+        // The client's preference wins, unless it is AES and this processor has no AES
+        // instructions.
         config.ignore_client_order = !self.has_aes;
         Ok(Arc::new(config))
     }
 
-    /// A secret that nobody has had; none where the system gives no random numbers.
+    /// A fresh secret. None if the system gives no random numbers.
     pub(crate) fn fresh_secret(&self) -> Option<Secret> {
         let mut bytes = [0; SECRET_LEN];
         self.provider.secure_random.fill(&mut bytes).ok()?;
@@ -128,7 +130,7 @@ fn has_aes() -> bool {
     false
 }
 
-/// Takes the certificate of one device.
+/// Accepts the certificate of one device only.
 #[derive(Debug)]
 struct Only(PeerId);
 
@@ -159,7 +161,7 @@ impl Only {
     }
 }
 
-/// What libp2p's certificates are signed with.
+/// The signature schemes of libp2p's certificates.
 fn schemes() -> Vec<SignatureScheme> {
     vec![SignatureScheme::ECDSA_NISTP256_SHA256]
 }
@@ -256,8 +258,8 @@ mod tests {
         (Identity::new(&key).unwrap(), device)
     }
 
-    /// Whether both sides come to an end that they like: a client that reaches for `sought`, and a server
-    /// that waits for `awaited`.
+    /// Whether the handshake succeeds on both sides: of a client that expects `sought` and a server that
+    /// expects `awaited`.
     async fn meet(
         (client, server): (&Identity, &Identity),
         (sought, awaited): (DeviceId, DeviceId),

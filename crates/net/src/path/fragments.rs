@@ -1,10 +1,9 @@
-//! Paths that swallow large packets.
+//! Detects paths that drop large packets.
 //!
-//! A router whose link takes less than a full packet says so by ICMP, and some firewall on the way drops
-//! that: small packets pass, full ones vanish, and a connection dies as soon as it carries something. Two
-//! connections that were lost young make that likely; the next ones let routers cut packets into fragments,
-//! which costs them a little and otherwise changes nothing. Linux alone needs to be told, and IPv4 alone
-//! has fragments; elsewhere the system finds out by itself, and QUIC does anywhere.
+//! A router with a smaller link says so by ICMP, and some firewalls drop that. Then small packets pass,
+//! full ones are lost, and a connection dies as soon as it carries data. Two connections lost early make
+//! that likely. The next ones then let routers fragment packets, at little cost. Only Linux needs to be
+//! told, and only IPv4 has fragments; other systems and QUIC detect the limit themselves.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A connection that is lost before is lost young.
+/// A connection lost within this time counts as lost early.
 const YOUNG: Duration = Duration::from_secs(60);
-/// How many of them make the suspicion.
+/// How many early losses raise the suspicion.
 const ENOUGH: u32 = 2;
-/// How long a loss counts, and how long fragments are let pass after the last one.
+/// How long a loss counts, and how long fragments stay allowed after the last one.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Addresses remembered.
 const MAX_ADDRESSES: usize = 64;
@@ -31,7 +30,7 @@ struct Losses {
 }
 
 impl Fragments {
-    /// A connection to this address that stood `since` then was lost.
+    /// Notes the loss of a connection to this address that was established at `since`.
     pub(super) fn note_lost(&mut self, remote: IpAddr, since: Instant, now: Instant) {
         if now.duration_since(since) >= YOUNG {
             return;
@@ -50,7 +49,7 @@ impl Fragments {
         losses.last = now;
     }
 
-    /// Whether connections to this address shall let their packets be cut.
+    /// Whether connections to this address should allow fragments.
     pub(super) fn wanted(&self, remote: IpAddr, now: Instant) -> bool {
         self.0.get(&remote).is_some_and(|losses| {
             losses.count >= ENOUGH && now.duration_since(losses.last) < REMEMBERED
@@ -58,11 +57,11 @@ impl Fragments {
     }
 }
 
-/// Lets routers cut the packets of this connection.
+/// Lets routers fragment this connection's packets.
 #[cfg(target_os = "linux")]
 pub(super) fn allow(stream: &tokio::net::TcpStream) {
     use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
-    // IPv6 has no such thing: there the option is refused, and nothing is lost.
+    // IPv6 has no such option: the call fails there without harm.
     if let Err(error) = set_ip_mtu_discover(stream, Ipv4PathMtuDiscovery::DONT) {
         tracing::debug!(%error, "packets are not cut on this path");
     }

@@ -16,19 +16,19 @@ use tokio::{
 
 use super::{Beside, Cut, Paths, SILENCE, Why};
 
-/// A timer that goes off so late says that this process slept, not the peer.
+/// A timer this late means that this process slept, not the peer.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
-/// How a path came to its end, where it wasn't this side that closed it.
+/// How a path ended, if this side didn't close it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Nothing came any more, or the other side gave it up.
+    /// Nothing came any more, or the peer gave it up.
     Lost,
-    /// It was ended from here.
+    /// This side ended it.
     Cut,
 }
 
-/// What a path is told from elsewhere.
+/// Signals to a path from other tasks.
 pub(super) struct Signs {
     pub(super) cut: Arc<Cut>,
     pub(super) beside: Beside,
@@ -41,7 +41,7 @@ pub(crate) struct Path {
     paths: Paths,
     /// When bytes came last.
     heard: Instant,
-    /// Goes off at the earliest time at which the path may be dead.
+    /// Fires at the earliest time at which the path may be dead.
     timer: Pin<Box<Sleep>>,
     ended: Option<Ended>,
 }
@@ -65,7 +65,7 @@ impl Path {
         self.id
     }
 
-    /// Fails if the path is dead; otherwise it has the task woken when it may be.
+    /// Fails if the path is dead. Otherwise wakes the task when it may be.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         self.signs.cut.task.register(context.waker());
         if let Some(why) = self.signs.cut.why() {
@@ -90,7 +90,7 @@ impl Path {
             let overslept = now.duration_since(self.timer.deadline()) > OVERSLEPT;
             let mut byte = [0];
             let mut byte = ReadBuf::new(&mut byte);
-            // What has come and wasn't read yet was heard all the same.
+            // Unread data counts as a sign of life too.
             if overslept || self.stream.0.poll_peek(context, &mut byte).is_ready() {
                 self.heard = now;
             }

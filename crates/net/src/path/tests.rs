@@ -1,4 +1,4 @@
-//! Who is cut off, and who isn't.
+//! Which connections are cut off, and which aren't.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -117,7 +117,7 @@ async fn handshakes_that_stall_make_room_and_connections_that_stand_do_not() {
         newest.iter().all(|(path, _)| !is_cut(path)),
         "the oldest go"
     );
-    // One that is cut off learns it, and is forgotten.
+    // A connection that is cut off gets an end, and is forgotten.
     let mut byte = [0];
     let (mut oldest, peer) = stalled.remove(0);
     let error = oldest.read_exact(&mut byte).await.unwrap_err();

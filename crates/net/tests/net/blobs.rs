@@ -1,4 +1,4 @@
-//! Ranges of blobs: what arrives is what was announced, or it is an error.
+//! Ranges of blobs: the bytes that arrive are those that were announced, or the fetch fails.
 
 use std::sync::{
     Arc,
@@ -235,7 +235,7 @@ async fn a_second_provider_of_a_part_serves_that_part() {
     assert!(matches!(error, FetchError::Cut { .. }), "{error}");
 }
 
-/// What an honest provider would send for all of a blob: granted, then the iroh-blobs answer.
+/// An honest provider's bytes for a whole blob: the status, then the iroh-blobs answer.
 async fn honest_answer(seed: u64, len: usize) -> (BlobRange, Vec<u8>) {
     honest_answer_of(seed, len, ChunkRanges::all()).await
 }
@@ -299,7 +299,7 @@ async fn flipped_bytes_are_a_lie_and_what_came_before_is_kept() {
 
 #[tokio::test]
 async fn a_false_length_is_a_lie_and_nothing_is_written() {
-    // Of the beginning only: the end would show a length that is false by so little.
+    // Only of the beginning: the end would reveal the wrong length, which is off by little.
     let first = ChunkRanges::from(bao_tree::ChunkNum(0)..bao_tree::ChunkNum(1024));
     let (want, answer) = honest_answer_of(6, 3 << 20, first).await;
     let want = BlobRange {

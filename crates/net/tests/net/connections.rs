@@ -14,7 +14,7 @@ async fn quic_is_a_way_too() {
     assert_eq!(a.net.connections()[0].transport, Transport::Quic);
 }
 
-/// A ticket names addresses: one is another's by now, at one nobody listens, and at one is who is looked for.
+/// Of a ticket's addresses one now belongs to another device, one has no listener, and one is right.
 #[tokio::test]
 async fn who_answers_a_knock_is_named() {
     let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
@@ -53,7 +53,8 @@ async fn who_dial_each_other_at_once_stay_connected() {
         assert_eq!(a.connected().await, b.device());
         assert_eq!(b.connected().await, a.device());
         let b_device = b.device();
-        // A stream may have been opened on the connection that goes: asking again must do.
+        // A stream may have been opened on the connection that is closed: a second request must
+        // work.
         let answering = b.wait_for(|event| match event {
             NetEvent::Request { responder, .. } => responder.respond(vec![1]).ok(),
             NetEvent::Disconnected { .. } => panic!("both connections were closed"),

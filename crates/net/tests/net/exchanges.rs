@@ -77,7 +77,7 @@ async fn a_stranger_has_one_exchange_and_is_closed() {
         .unwrap();
     stranger.connected().await;
     for protocol in [Protocol::Heads, Protocol::Entries, Protocol::Have] {
-        // More than a stream takes in unread: the refusal must not wait for the rest.
+        // More than a stream buffers: the refusal must not wait for the rest.
         let long = vec![0; protocol.max_len()];
         let error = stranger
             .net

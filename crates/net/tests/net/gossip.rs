@@ -9,7 +9,7 @@ use crate::kit::{Peer, pair};
 
 const TEAM: TeamId = TeamId::from_bytes([9; 32]);
 
-/// Gossips until cancelled: who hears it first subscribes at a time of its own.
+/// Gossips until cancelled, since receivers subscribe at different times.
 async fn keep_saying(net: &Net, what: &[u8]) -> ! {
     for n in 0_u64.. {
         let message = [what, &n.to_le_bytes()].concat();
@@ -49,7 +49,7 @@ async fn gossip_goes_on_from_member_to_member() {
     let heard = async {
         loop {
             tokio::select! {
-                // It must pass what it hears on: only so does it get to the third.
+                // It must forward the message, or the third never gets it.
                 _ = hear(&mut b) => {}
                 heard = hear(&mut c) => break heard,
             }
@@ -64,7 +64,7 @@ async fn gossip_goes_on_from_member_to_member() {
     assert_eq!(from, b.device(), "it came by way of the one in the middle");
 }
 
-/// Of the two connections one goes, and what was said on that one with it: subscriptions too.
+/// One of the two connections is closed, and messages on it are lost, subscriptions included.
 #[tokio::test]
 async fn who_dial_each_other_at_once_hear_each_other() {
     for seed in (10..30).step_by(2) {

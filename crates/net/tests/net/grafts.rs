@@ -1,4 +1,4 @@
-//! A member that grafts topics without end: CVE-2026-95859 of gossipsub, mended in its 0.50.0.
+//! A member that grafts endless topics: CVE-2026-95859 of gossipsub, fixed in its 0.50.0.
 //!
 //! The peer here writes the frames itself, since no honest implementation sends them.
 
@@ -13,7 +13,7 @@ const TEAM: TeamId = TeamId::from_bytes([9; 32]);
 const GRAFTS: u32 = 100_000;
 /// In one frame: gossipsub reads 16 KiB of control messages in one.
 const GRAFTS_PER_FRAME: u32 = 250;
-/// What all of them together may cost: one alone has a name of 40 bytes.
+/// The memory that all of them may cost. The name of one has 40 bytes.
 const MAX_GROWTH: usize = 1 << 20;
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn a_hundred_thousand_grafts_cost_nothing() {
     let to = libp2p::PeerId::from_bytes(&host.device().to_peer_id_bytes()).unwrap();
     let mut stream = stream_to(key.clone(), to, host.tcp.clone()).await;
 
-    // A message that is heard says that all before it was read.
+    // Once a later message arrives, all grafts before it were read.
     let topic = format!("/podsync/gossip/1/{TEAM}");
     stream
         .write_all(&frame(&subscription(&topic)))
@@ -76,7 +76,7 @@ async fn stream_to(key: Keypair, to: PeerId, at: Multiaddr) -> libp2p::Stream {
             })
             .build();
     let mut control = swarm.behaviour().new_control();
-    // The host opens one to this peer too, and talks in it.
+    // The host opens a gossip stream to this peer too.
     let protocol = StreamProtocol::new("/meshsub/1.1.0");
     let mut incoming = control.accept(protocol.clone()).unwrap();
     swarm.dial(at.with_p2p(to).unwrap()).unwrap();
@@ -96,7 +96,7 @@ async fn stream_to(key: Keypair, to: PeerId, at: Multiaddr) -> libp2p::Stream {
     }
 }
 
-/// A message behind its length, as all frames of gossipsub are.
+/// A message after its length, as all gossipsub frames are.
 fn frame(message: &[u8]) -> Vec<u8> {
     [&varint(message.len()), message].concat()
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) const BLOBS: StreamProtocol = StreamProtocol::new("/podsync/blobs/1");
 pub(crate) const LANE: StreamProtocol = StreamProtocol::new("/podsync/lane/1");
-/// More often than a host takes for silence.
+/// Often enough that the host doesn't see silence.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const ALPN: &[u8] = b"podsync-lane/1";
 
@@ -37,7 +37,7 @@ struct Behaviour {
     ping: ping::Behaviour,
 }
 
-/// Where a lane was offered.
+/// The address and secret of an offered lane.
 pub(crate) struct Offered {
     pub(crate) port: u16,
     pub(crate) secret: [u8; 16],
@@ -88,7 +88,7 @@ impl Hand {
         self.control.clone().accept(protocol).unwrap()
     }
 
-    /// Answers whoever asks for a blob with these bytes.
+    /// Answers every request for a blob with these bytes.
     pub(crate) fn answer_blobs(&self, answer: Vec<u8>) {
         let mut incoming = self.accept(BLOBS);
         tokio::spawn(async move {
@@ -120,7 +120,7 @@ impl Hand {
         }
     }
 
-    /// Opens what was offered, to whoever answers there.
+    /// Opens an offered lane to the device at its address.
     pub(crate) async fn open(
         &self,
         offered: &Offered,

@@ -1,4 +1,4 @@
-//! Peers with a gate that tests turn, and a way to wait for what they are told.
+//! Peers with a gate that tests control, and ways to wait for their events.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use podsync_net::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Lists whom a test adds; what it withholds is not served.
+/// A gate with the members that a test adds. Withheld blobs are not served.
 #[derive(Default)]
 pub(crate) struct TestGate {
     members: Mutex<BTreeSet<DeviceId>>,
@@ -152,7 +152,7 @@ impl Peer {
         progress: impl Fn(u64),
     ) -> Result<FetchStats, FetchError> {
         let hash = iroh_blobs::Hash::from_bytes(*want.blob.as_bytes());
-        // Of an empty blob nothing is taken.
+        // An empty blob has no bytes to take.
         let len = NonZeroU64::new(want.blob_len).unwrap_or(NonZeroU64::MIN);
         let handle = self.store.blobs().import_bao(hash, len, 32).await.unwrap();
         let mut sink = StoreSink(handle);

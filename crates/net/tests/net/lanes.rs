@@ -1,5 +1,5 @@
-//! The data lane: what comes over it is what was announced, who isn't meant gets none, and without one the
-//! bytes come over libp2p.
+//! The data lane: it delivers the announced bytes, other devices get no lane, and without a lane the bytes
+//! come over libp2p.
 
 use std::{
     sync::{
@@ -28,7 +28,7 @@ use crate::{
 const MIB: u64 = 1 << 20;
 const SECRET: [u8; 16] = [7; 16];
 
-/// What came to `peer` from its only peer: all, and over lanes.
+/// The bytes that `peer` received from its only peer: in total, and over lanes.
 fn fetched(peer: &Peer) -> (u64, u64) {
     let from = &peer.net.connections()[0];
     (from.fetched, from.fetched_over_lane)
@@ -44,7 +44,7 @@ async fn honest_answer(want_len: usize) -> (BlobRange, Vec<u8>) {
     (want, answer)
 }
 
-/// How far a provider by hand goes on its lane before it does nothing more.
+/// How far a test provider gets with a lane before it stops.
 #[derive(Debug, Clone)]
 enum Goes {
     /// It never answers the question for a lane.
@@ -53,7 +53,7 @@ enum Goes {
     ToAClosedPort,
     /// It takes the connection and says nothing.
     ToTheConnection,
-    /// The handshake is all that it does.
+    /// It does the handshake and nothing more.
     ToTheHandshake,
     /// It sends these bytes for each request.
     ToTheAnswer(Vec<u8>),
@@ -243,7 +243,7 @@ async fn an_answer_that_ends_early_on_a_lane_is_cut() {
             stream.read_exact(&mut [0; 4]).await.unwrap();
             stream.write_all(&part).await.unwrap();
             stream.flush().await.unwrap();
-            // Ended without a word, as a process ends that is killed.
+            // Ended without a message, like a killed process.
         });
         let a = connected_to(&hand).await;
         let error = a.fetch(hand.device, &want, |_| ()).await.unwrap_err();
@@ -251,7 +251,7 @@ async fn an_answer_that_ends_early_on_a_lane_is_cut() {
     }
 }
 
-/// Whatever a provider does not do for a lane, the bytes come, and it is not asked for one again at once.
+/// The bytes arrive wherever a provider stops, and it is not asked for a lane again at once.
 #[tokio::test]
 async fn who_stalls_before_a_lane_stands_sends_over_libp2p() {
     let (want, answer) = honest_answer(3 << 20).await;
@@ -267,7 +267,7 @@ async fn who_stalls_before_a_lane_stands_sends_over_libp2p() {
     }
 }
 
-/// Who waits for the bytes gives up before the lane does; the next try goes another way.
+/// The caller gives up before the lane does; the next attempt uses libp2p.
 #[tokio::test]
 async fn a_lane_over_which_nothing_comes_is_not_tried_again_at_once() {
     let (want, answer) = honest_answer(3 << 20).await;
@@ -306,7 +306,7 @@ async fn is_hung_up_on(port: u16, first: &[u8]) -> bool {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(first).await.unwrap();
     let mut said = Vec::new();
-    // What was not read makes the end of a connection a reset.
+    // Unread bytes turn the end of a connection into a reset.
     let _ = stream.read_to_end(&mut said).await;
     said.is_empty()
 }
@@ -360,7 +360,7 @@ async fn a_secret_is_good_once_and_for_one_device() {
 
 type Tls = tokio_rustls::client::TlsStream<TcpStream>;
 
-/// The lane, where a request for what isn't there is answered.
+/// The lane, if it answers a request for an unknown blob.
 async fn is_open(lane: std::io::Result<Tls>) -> Option<Tls> {
     let mut lane = lane.ok()?;
     lane.write_all(&[0, 0, 0, 1, 9]).await.ok()?;
@@ -370,7 +370,7 @@ async fn is_open(lane: std::io::Result<Tls>) -> Option<Tls> {
     Some(lane)
 }
 
-/// The places are a peer's own: who takes all of them keeps nobody else out.
+/// Places are counted per peer: one that takes all of its own blocks nobody else.
 #[tokio::test]
 async fn who_opens_lanes_without_end_takes_only_its_own_places() {
     let (a, mut b) = pair().await;

@@ -1,4 +1,4 @@
-//! Strangers who begin and say nothing more take nobody's place.
+//! Stalled handshakes of strangers block nobody.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{
@@ -8,7 +8,7 @@ use libp2p::{
 
 use crate::kit::Peer;
 
-/// More than have places at once, whichever bound it is.
+/// More than any of the bounds allows at once.
 const STRANGERS: usize = 500;
 
 #[tokio::test]
@@ -25,7 +25,7 @@ async fn who_stalls_after_noise_keeps_no_member_out() {
         .unwrap();
     let mut strangers = Vec::new();
     for number in 0..STRANGERS {
-        // One that had to make room for this one is none any more.
+        // One that was closed to make room no longer counts.
         strangers.extend(stall_after_noise(port, number).await);
     }
     assert!(!strangers.is_empty());

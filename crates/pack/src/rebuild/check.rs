@@ -1,10 +1,10 @@
-//! A state rebuilt into nothing: every seal, chunk and checksum is tried.
+//! Rebuilds a state without writing it: checks every seal, chunk and checksum.
 
 use super::{RebuildError, Target, stream};
 use crate::{entry::Entry, progress::Progress, read::Version};
 
 impl Version<'_> {
-    /// Reads all of the version. `Ok` means that every way of rebuilding it will find its bytes.
+    /// Reads all of the version. `Ok` means that every kind of rebuild will work.
     pub fn verify(&self, progress: &dyn Progress) -> Result<(), RebuildError> {
         stream(*self, &mut Nowhere, progress)
     }

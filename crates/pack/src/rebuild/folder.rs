@@ -1,7 +1,7 @@
-//! A state as a folder: built beside its place and renamed into it.
+//! Rebuilds a state as a folder: under a temporary name, then renamed.
 //!
-//! Symlinks are made only when every file is written, so nothing is ever written through one, also
-//! where the file system takes two names for the same.
+//! Symlinks are made after all files, so nothing is ever written through one, even if the file
+//! system treats two names as the same.
 
 use std::{
     fs::{self, File, FileTimes, OpenOptions, Permissions},
@@ -61,7 +61,7 @@ impl Version<'_> {
 
     /// Makes the symlinks, and gives folders their modes and times once nothing changes in them.
     fn finish_folders(&self, root: &TempDir) -> Result<(), RebuildError> {
-        // Each lies in the one before it; what follows in the table may still lie in all of them.
+        // Each folder is inside the one before it. Later entries may be in any of them.
         let mut open: Vec<Entry> = Vec::new();
         for entry in self.entries()? {
             let entry = entry?;
@@ -85,8 +85,8 @@ impl Version<'_> {
     }
 }
 
-/// Puts a whole folder on the disk, so that no loss of power leaves a state of empty files. At once:
-/// file by file, 200,000 of them would take minutes.
+/// Syncs a whole folder, so that no power failure leaves empty files. All at once: file by file,
+/// 200,000 of them would take minutes.
 fn sync(folder: &TempDir) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::fs::syncfs(File::open(folder)?)?;

@@ -1,8 +1,8 @@
 //! Rebuilding a state from its packs: chunks are opened on all cores and handed to one writer in
 //! stream order.
 //!
-//! The entry table says how the stream is divided; nothing is written for an entry that doesn't end
-//! where the stream of chunks does, or whose bytes don't give its CRC-32.
+//! The entry table divides the stream. An entry fails if the stream ends inside it or its bytes
+//! don't match its CRC-32.
 
 mod check;
 mod file;
@@ -24,19 +24,19 @@ use crate::{
     shelf::Shelf,
 };
 
-/// A state that could not be rebuilt. What was written before is removed again, if it was a path.
+/// Why a state could not be rebuilt. If the target is a path, the files written so far are removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The publisher wrote it so.
+    /// The publisher wrote an invalid version.
     #[error("the version is not sound: the checksum of {name:?} is wrong")]
     Checksum { name: String },
     #[error("`{}` exists already", path.display())]
     Exists { path: PathBuf },
     #[error("`{}` cannot be written: {source}", path.display())]
     Target { path: PathBuf, source: io::Error },
-    /// Whoever takes the stream: a connection that broke, mostly.
+    /// The receiver of the stream failed, mostly a broken connection.
     #[error("the rebuilt state cannot be handed on: {0}")]
     Output(io::Error),
     #[error("the state is {entries} entries and not one file")]
@@ -59,7 +59,7 @@ impl RebuildError {
     }
 }
 
-/// Takes a state's entries one after the other.
+/// Receives a state's entries one after the other.
 pub(crate) trait Target {
     fn begin(&mut self, entry: &Entry) -> Result<(), RebuildError>;
     /// More bytes of the entry that was begun last.
@@ -117,7 +117,7 @@ pub(crate) fn stream(
     }
 }
 
-/// Groups the chunk table's rows; `None`: nobody takes them any more.
+/// Groups the chunk table's rows. `None` if nobody takes them any more.
 fn batches(
     version: Version<'_>,
     push: impl Fn(Vec<ChunkLocation>) -> Result<(), Stopped>,

@@ -13,10 +13,10 @@ use crate::{
     zip::record::{MemberRecord, end_record},
 };
 
-/// Headers and small members that are handed on together; larger pieces pass by it.
+/// The buffer for headers and small members. Larger pieces bypass it.
 const BUFFER_LEN: usize = 256 << 10;
 
-/// Says which entries belong to a part; the same at each call.
+/// Selects the entries of a part. Must give the same answers at each call.
 pub type Keep<'a> = &'a dyn Fn(&EntryName) -> bool;
 
 impl Version<'_> {

@@ -1,7 +1,7 @@
 //! A zip as a state: its members inflated, in the order of their names.
 //!
-//! The central directory says what to expect, and each member must be just that: a local header that
-//! names another file, or data that inflates to another length, ends the save.
+//! The central directory is authoritative. A local header with another name, or data that inflates
+//! to another length, ends the save.
 
 use std::{
     fs::File,
@@ -61,12 +61,13 @@ pub(super) fn feed(
                 }
             }
         };
-        entries.add(&Entry {
+        let entry = Entry {
             name: member.name,
             kind,
             mode: member.mode,
             mtime_ns: member.mtime_ns,
-        })?;
+        };
+        intake.note(&entry, entries)?;
     }
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! A zip that is still on its way: its members are read as they come, once, and its directory, which comes
-//! last, decides.
+//! Reads a zip while it arrives. Members are read once as they come; the directory, which comes last,
+//! decides.
 //!
-//! Local headers are taken for a guess and for nothing more. At the end the directory has to say that each
-//! member, in the order of the names, is just the stretch that was read, with its checksum; otherwise the
-//! answer is [`SourceError::NotAsItCame`], and the zip has to be had whole.
+//! Local headers are only a guess. At the end the directory must list each member, in the order of names,
+//! with exactly the bytes and checksum that were read. Otherwise the result is
+//! [`SourceError::NotAsItCame`], and the whole zip is needed.
 
 use std::{
     fs::File,
@@ -35,7 +35,7 @@ pub(super) struct Arriving {
     pub(super) spool: PathBuf,
 }
 
-/// What was taken for a member, and the checksum of its data.
+/// A stretch that was read as a member, and the checksum of its data.
 #[derive(PartialEq, Eq)]
 struct Stretch {
     /// Where its local header begins.
@@ -48,7 +48,7 @@ struct Stretch {
 #[derive(Default)]
 struct Members {
     stretches: Vec<Stretch>,
-    /// Of their names, each with its length.
+    /// A hash over their names and name lengths.
     names: blake3::Hasher,
 }
 
@@ -58,14 +58,14 @@ pub(super) fn feed(
     entries: &mut EntryTable,
 ) -> Result<(), Halt<SourceError>> {
     let (came, tail) = arriving.read(intake)?;
-    // What is wrong with a directory is told by who has all of the zip.
+    // A reader of the whole zip reports what is wrong with a directory.
     let directory = Directory::read(tail).map_err(|_| SourceError::NotAsItCame)?;
     let members = directory.into_members();
     if !came.are(&members) {
         return Err(SourceError::NotAsItCame.into());
     }
     for member in members {
-        entries.add(&Entry {
+        let entry = Entry {
             kind: match member.method {
                 None => EntryKind::Dir,
                 Some(_) => EntryKind::File {
@@ -76,7 +76,8 @@ pub(super) fn feed(
             name: member.name,
             mode: member.mode,
             mtime_ns: member.mtime_ns,
-        })?;
+        };
+        intake.note(&entry, entries)?;
     }
     Ok(())
 }
@@ -94,7 +95,7 @@ impl Arriving {
                 return Ok((members, self.tail(at, &signature)?));
             }
             let header = self.header()?;
-            // Out of order they can't be read as they come, and too many are refused in any case.
+            // Members out of order can't be read as they come, and too many are always refused.
             if header.name <= previous || members.stretches.len() as u64 == MAX_ENTRIES {
                 return Err(SourceError::NotAsItCame.into());
             }
@@ -122,7 +123,8 @@ impl Arriving {
         let mut filled = 0;
         while filled < into.len() {
             match self.zip.read(&mut into[filled..]) {
-                // It ended here, and was whole: who has all of it says what is wrong.
+                // The stream ended here as announced: a reader of the whole zip reports what is
+                // wrong.
                 Ok(0) => return Err(SourceError::NotAsItCame),
                 Ok(len) => filled += len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -175,8 +177,8 @@ impl Members {
         self.names.update(name);
     }
 
-    /// Whether the directory says just this. They came one behind the other, so where one ends needs
-    /// no look of its own.
+    /// Whether the directory lists exactly these members. They were adjacent, so their ends need no
+    /// check.
     fn are(&self, directory: &[Member]) -> bool {
         let mut said = Self::default();
         for member in directory {
@@ -199,7 +201,7 @@ impl Members {
     }
 }
 
-/// The end of a zip. What lay before it was read already, and reads as zeros, which no part of a directory is.
+/// The end of a zip. Earlier bytes were already read and appear as zeros, which no part of a directory is.
 struct Tail {
     file: File,
     /// Where in the zip it begins, and ends.

@@ -1,4 +1,4 @@
-//! Why a state can't be taken as it is.
+//! Why a state can't be saved as it is.
 
 use std::{io, path::PathBuf};
 
@@ -17,6 +17,9 @@ pub enum SourceError {
     Refused { path: PathBuf, reason: &'static str },
     #[error("`{name}` has {what} in it, and everybody who gets the version could use it")]
     Secret { name: String, what: &'static str },
+    /// `name` is without the secret.
+    #[error("the name `{name}` has {what} in it, and everybody who gets the version could use it")]
+    SecretName { name: String, what: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
@@ -31,7 +34,7 @@ pub enum SourceError {
     NotAState,
     #[error("the emulator's state broke off on its way: {0}")]
     Broken(io::Error),
-    /// Had whole, in a file, it may be fine: [`Source::from_instance`](crate::Source::from_instance) says.
+    /// The complete file may be fine: try [`Source::from_instance`](crate::Source::from_instance).
     #[error("the emulator's state can't be read before it is whole")]
     NotAsItCame,
     #[error("a temporary file for the entries cannot be written: {0}")]
@@ -46,6 +49,7 @@ impl SourceError {
             Self::Changed { .. } => "stop what writes to it and save again",
             Self::Refused { .. } => "remove it or save a folder without it",
             Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
+            Self::SecretName { .. } => "rename it, or save it along with --allow-secrets",
             Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),
             Self::Member { .. } => "it is damaged: make it again",

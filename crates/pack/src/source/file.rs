@@ -1,7 +1,7 @@
 //! One regular file as one entry: how a folder's files are read, and a state that is a single file.
 //!
-//! A file that is written to while it is read has no state worth keeping: its length and its time must
-//! be the same after the last byte as before the first.
+//! A file that changes while it is read has no consistent state: its length and time must be the same
+//! after the last byte as before the first.
 
 use std::{
     fs::{File, Metadata},
@@ -30,7 +30,7 @@ pub(super) fn feed(
         .unwrap_or("state");
     let name = EntryName::new(name).map_err(SourceError::Name)?;
     let entry = read_entry(file, name, path, intake)?;
-    Ok(entries.add(&entry)?)
+    intake.note(&entry, entries)
 }
 
 /// Streams an open file's content and describes it.
@@ -52,7 +52,7 @@ pub(super) fn read_entry(
         .into());
     }
     let len = before.len();
-    // From the start whatever the file's position: telling a zip from another file has moved it.
+    // From the start: telling a zip from another file has moved the position.
     let mut at = 0;
     let read = |space: &mut [u8]| {
         let got = file.read_at(space, at)?;

@@ -1,7 +1,7 @@
 //! A folder as a state: its files, folders and inner symlinks, in the order of their names.
 //!
-//! A folder called `a` stands at `a`, but what it holds stands at `a/...`, after `a.txt`. So each
-//! folder is visited twice: once as an entry and once to go into it.
+//! A folder `a` sorts as `a`, but its content as `a/...`, after `a.txt`. So each folder is visited
+//! twice: as an entry, and to read its content.
 
 use std::{
     fs::{self, OpenOptions},
@@ -31,6 +31,27 @@ pub(super) fn feed(
         entries,
     }
     .folder("")
+}
+
+/// The bytes of a folder's files, for a progress bar. None where it can't be read, or `stops` says so.
+pub fn folder_len(root: &Path, stops: impl Fn() -> bool) -> Option<u64> {
+    let mut len = 0;
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if stops() {
+            return None;
+        }
+        for child in fs::read_dir(folder).ok()? {
+            let child = child.ok()?;
+            let kind = child.file_type().ok()?;
+            if kind.is_dir() {
+                folders.push(child.path());
+            } else if kind.is_file() {
+                len += child.metadata().ok()?.len();
+            }
+        }
+    }
+    Some(len)
 }
 
 struct Walk<'w, 'i, 'c> {
@@ -69,7 +90,7 @@ impl Walk<'_, '_, '_> {
                     return Err(SourceError::Refused { path, reason }.into());
                 }
             };
-            self.entries.add(&entry)?;
+            self.intake.note(&entry, self.entries)?;
         }
         Ok(())
     }
@@ -112,7 +133,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn file(&mut self, name: EntryName, path: &Path) -> Result<Entry, Halt<SourceError>> {
-        // What was a file when the folder was listed may be a symlink or a pipe by now.
+        // A listed file may be a symlink or a pipe by now.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = OpenOptions::new()
             .read(true)

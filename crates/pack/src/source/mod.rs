@@ -1,7 +1,7 @@
 //! Where a state comes from: a folder, a zip that is opened, or a file that is kept as it is.
 //!
-//! Everything is read once, straight into the chunker's buffers. A name or a size that turns out
-//! other than announced ends the save: half a truth is never a version.
+//! Everything is read once, straight into the chunker's buffers. A name or size that differs from
+//! the announced one ends the save.
 
 mod archive;
 mod arriving;
@@ -20,10 +20,13 @@ use podsync_core::manifest::Container;
 
 use arriving::Arriving;
 pub use error::SourceError;
-use rules::Scanner;
+pub use folder::folder_len;
+pub use rules::secret_in;
+use rules::{Scanner, without_secrets};
 
 use crate::{
     chunker::Chunker,
+    entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
     zip::directory::{Directory, DirectoryError},
@@ -76,7 +79,8 @@ impl Source {
         }
     }
 
-    /// Opens the zip that a running emulator gave, already spooled to a file of ours.
+    /// Opens a zip that a running emulator sent and that is already in a file. It must rebuild
+    /// exactly, since nothing else can be loaded into an emulator.
     ///
     /// It must be one that is rebuilt exactly: nothing else goes back into an emulator.
     pub fn from_instance(file: File) -> Result<Self, SourceError> {
@@ -87,8 +91,8 @@ impl Source {
         }
     }
 
-    /// The same while the zip still comes, from its start; it is read once and kept nowhere. `spool` is a
-    /// folder for an unlinked file.
+    /// The same while the zip still arrives. It is read once and not stored. `spool` is a folder for an
+    /// unlinked file.
     ///
     /// A zip whose members come in the order of their names, stored and with their lengths in front, is
     /// saved so. Any other ends in [`SourceError::NotAsItCame`].
@@ -114,6 +118,14 @@ impl Source {
             Kind::Folder(_) | Kind::Arriving(_) => None,
             Kind::Zip { directory, .. } => Some(directory.state_len()),
             Kind::File { file, .. } => file.metadata().ok().map(|metadata| metadata.len()),
+        }
+    }
+
+    /// The folder that it is, whose length takes a walk to find out: [`folder_len`].
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Folder(root) => Some(root),
+            _ => None,
         }
     }
 
@@ -143,17 +155,38 @@ impl From<SourceError> for Halt<SourceError> {
     }
 }
 
-/// Files from this length on begin and end a chunk, so that they are found again wherever they lie;
-/// smaller ones share chunks, so that a hundred thousand of them cost what one file costs.
+/// Files of at least this length start and end a chunk, so that they deduplicate wherever they are.
+/// Smaller ones share chunks, so that a hundred thousand of them cost as little as one file.
 const OWN_CHUNKS_LEN: u64 = 64 << 10;
 
-/// Where the bytes of entries go, and what looks at them on their way.
+/// The destination of the entries' bytes, and the checks on them.
 struct Intake<'i, 'c> {
     chunker: &'i mut Chunker<'c>,
     scanner: Option<Scanner>,
 }
 
 impl Intake<'_, '_> {
+    /// Notes an entry. A name or a link's target with a secret in it is refused.
+    fn note(&self, entry: &Entry, entries: &mut EntryTable) -> Result<(), Halt<SourceError>> {
+        if self.scanner.is_some() {
+            let target = match &entry.kind {
+                EntryKind::Symlink { target } => Some(target.as_str()),
+                _ => None,
+            };
+            let names = [Some(entry.name.as_str()), target];
+            for name in names.into_iter().flatten() {
+                if let Some(what) = secret_in(name) {
+                    return Err(SourceError::SecretName {
+                        name: without_secrets(name),
+                        what,
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(entries.add(entry)?)
+    }
+
     /// Reads up to `len` bytes of the file `name` and returns their CRC-32 and how many there were.
     fn read(
         &mut self,
@@ -167,7 +200,7 @@ impl Intake<'_, '_> {
             self.chunker.boundary();
         }
         if let Some(scanner) = &mut self.scanner {
-            scanner.begin();
+            scanner.begin(name, len);
         }
         let mut crc = crc32fast::Hasher::new();
         let mut done = 0;
@@ -200,7 +233,7 @@ impl Intake<'_, '_> {
 
 fn secret(name: &[u8], what: &'static str) -> SourceError {
     SourceError::Secret {
-        name: String::from_utf8_lossy(name).into_owned(),
+        name: without_secrets(&String::from_utf8_lossy(name)),
         what,
     }
 }

@@ -1,7 +1,8 @@
-//! A zip's central directory, read with suspicion.
+//! Reads a zip's central directory without trusting it.
 //!
-//! What cannot be rebuilt from its members alone is [`DirectoryError::Unsupported`] and may still be
-//! kept as one file; what climbs, lies about sizes or explodes is refused in every case.
+//! A zip that its members alone can't rebuild is [`DirectoryError::Unsupported`] and may still be
+//! kept as one file. A zip with paths outside its folder, wrong sizes or extreme compression is
+//! always refused.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -19,7 +20,7 @@ pub(crate) const MAX_DIRECTORY_LEN: u64 = 64 << 20;
 const RATIO_FREE_LEN: u64 = 1 << 30;
 /// Beyond that, to this many times its own length.
 const MAX_RATIO: u64 = 100;
-/// What deflate can reach at most; a member that claims more lies.
+/// The highest ratio of deflate. A member that claims more is invalid.
 const DEFLATE_MAX_RATIO: u64 = 1032;
 
 /// How a member is compressed.
@@ -51,7 +52,7 @@ pub struct Member {
     pub len: u64,
     /// Where its local header begins.
     pub offset: u64,
-    /// Where at the latest its data ends: at the next member or the directory.
+    /// The upper bound of its data: the next member or the directory.
     pub end: u64,
 }
 
@@ -154,7 +155,8 @@ impl End {
         let mut tail = vec![0; tail_len as usize];
         zip.seek(SeekFrom::Start(tail_at))?;
         zip.read_exact(&mut tail)?;
-        // The record is followed by a comment whose length it tells: only one that ends with the file.
+        // A comment of stated length follows the record: accept only a record whose comment ends with
+        // the file.
         let at = (0..=tail.len().saturating_sub(END_LEN)).rev().find(|&at| {
             tail[at..].len() >= END_LEN
                 && tail[at..].starts_with(&END_SIGNATURE)
@@ -184,7 +186,7 @@ impl End {
         Ok(end)
     }
 
-    /// What a file without an end record is: a zip that was cut off, or none at all.
+    /// The error for a file without an end record: a zip that was cut off, or no zip.
     fn missing(zip: &mut (impl Read + Seek)) -> io::Result<DirectoryError> {
         let mut begin = Vec::new();
         zip.seek(SeekFrom::Start(0))?;
@@ -366,7 +368,7 @@ fn mode(head: &[u8], is_folder: bool) -> Result<u32, DirectoryError> {
     })
 }
 
-/// Gives each member the stretch up to the next, and refuses members that share bytes.
+/// Gives each member the bytes up to the next, and refuses overlapping members.
 fn place(members: &mut [Member], directory_at: u64) -> Result<(), DirectoryError> {
     members.sort_unstable_by_key(|member| member.offset);
     let first = members.first().map_or(directory_at, |member| member.offset);

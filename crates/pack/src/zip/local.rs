@@ -1,13 +1,13 @@
-//! A local header that tells all of its member: it is stored, and its length stands in front of it.
+//! A local header that describes its member completely: stored, with the length in front.
 //!
-//! Many zips say the length only behind the data. Those can't be read before their directory is there.
+//! Many zips give the length only after the data. Those can't be read before their directory is there.
 
 pub(crate) const HEADER_LEN: usize = 30;
 pub(crate) const SIGNATURE: [u8; 4] = *b"PK\x03\x04";
 
 const STORED: u16 = 0;
-/// Flags that change what the data is, or where its length stands: encrypted, told behind the data,
-/// patched, strongly encrypted, masked.
+/// Flags that change the meaning of the data or the place of its length: encrypted, length after
+/// the data, patched, strongly encrypted, masked.
 const NOT_PLAIN: u16 = 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 13;
 const ZIP64_FIELD: u16 = 1;
 

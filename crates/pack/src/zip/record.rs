@@ -152,7 +152,7 @@ pub(crate) fn end_record(count: u64, len: u64, offset: u64) -> Vec<u8> {
     out
 }
 
-/// A figure that fits in 32 bits; the greatest of them says that it stands elsewhere.
+/// A number that fits in 32 bits. The largest one marks a value stored elsewhere.
 fn fits(figure: u64) -> Option<u32> {
     u32::try_from(figure)
         .ok()

@@ -1,4 +1,4 @@
-//! A zip that is saved while it comes: the version is that of the whole file, whatever it is.
+//! Saving a zip while it arrives gives the same version as saving the whole file.
 
 use std::{
     fs::File,
@@ -96,7 +96,7 @@ fn whole_file(file: File) -> Result<SavedState, SaveError> {
     }
 }
 
-/// All that says what is in a version, and how it was cut.
+/// The figures that describe a version's content and chunks.
 fn shape(saved: &SavedState) -> (ContentHash, u64, u64, u64) {
     (
         saved.content,
@@ -187,7 +187,7 @@ fn what_breaks_off_is_never_a_version() {
     }
 }
 
-/// Every byte of a small zip, changed: what is taken as it comes is what it is when it is whole.
+/// Each byte of a small zip changed: an accepted arriving zip equals the whole one.
 #[test]
 fn a_changed_byte_means_the_same_either_way() {
     let good = zip_of(&[

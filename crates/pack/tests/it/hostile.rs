@@ -1,4 +1,4 @@
-//! Damage, lies and strange folders: each is an error that says so, and nothing is left behind.
+//! Damage, false tables and strange folders: each gives a clear error and leaves nothing behind.
 
 use std::{
     fs,

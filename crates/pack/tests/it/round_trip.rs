@@ -1,4 +1,4 @@
-//! What goes in comes out: folders, files, and what stays the same between two saves.
+//! Round trips of folders and files, and what stays the same between two saves.
 
 use std::{
     fs,
@@ -86,7 +86,7 @@ fn what_did_not_change_is_no_version() {
     let mut home = Home::new();
     let (manifest, saved) = home.save(state.path(), &[]);
 
-    // Another time alone is no change.
+    // A changed time alone is no change.
     fs::File::open(state.path().join("a"))
         .unwrap()
         .set_modified(std::time::UNIX_EPOCH)
@@ -141,7 +141,7 @@ fn a_small_change_makes_few_chunks() {
     );
     assert_rebuilds(&second, &home, state.path());
 
-    // Taken back, it is the first state again.
+    // Undone, it is the first state again.
     bytes.remove(10_000_000);
     fs::write(state.path().join("big"), &bytes).unwrap();
     let (_, back) = home.save(state.path(), &[&first, &second]);

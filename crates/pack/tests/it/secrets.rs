@@ -1,4 +1,4 @@
-//! What never enters a version: homes, and secrets unless they are allowed.
+//! Content that never enters a version: homes, and secrets unless allowed.
 
 use std::{fs, io::Write, path::Path};
 
@@ -71,6 +71,53 @@ fn a_secret_is_refused_by_name_and_saved_where_it_is_allowed() {
     }
     fs::write(&file, "podsync2-is how a ticket begins").unwrap();
     save(&file, false).unwrap();
+}
+
+#[test]
+fn a_secret_in_a_name_is_refused_and_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let recovery = RecoveryKey::from_seed([7; 32]).expose_text().to_string();
+    let named = format!("{}.txt", recovery.to_ascii_uppercase());
+    let (file, folder, link) = (
+        dir.path().join("file"),
+        dir.path().join("folder"),
+        dir.path().join("link"),
+    );
+    for state in [&file, &folder, &link] {
+        fs::create_dir(state).unwrap();
+    }
+    fs::write(file.join(&named), "x").unwrap();
+    fs::create_dir(folder.join(&named)).unwrap();
+    std::os::unix::fs::symlink(&named, link.join("a")).unwrap();
+    let zip = dir.path().join("a.zip");
+    fs::write(&zip, zipped(&[(named.as_str(), b"x")])).unwrap();
+    for path in [&file, &folder, &link, &zip] {
+        let error = save(path, false).unwrap_err().to_string();
+        assert!(error.contains("a recovery key"), "{error}");
+        assert!(!error.to_ascii_lowercase().contains(&recovery), "{error}");
+        save(path, true).unwrap();
+    }
+}
+
+#[test]
+fn a_key_file_by_itself_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let hex = "0f".repeat(32);
+    for (name, content, kind) in [
+        ("identity", &[7; 32][..], "a device's key"),
+        ("witness.key", format!("{hex}\n").as_bytes(), "a hub's key"),
+        ("buckets/secret", hex.as_bytes(), "a hub's key"),
+    ] {
+        let state = dir.path().join(kind).join(name.replace('/', "-"));
+        let file = state.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, content).unwrap();
+        for path in [&state, &file] {
+            let error = save(path, false).unwrap_err().to_string();
+            assert!(error.contains(kind), "{error}");
+            save(path, true).unwrap();
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What travels: ranges to fetch, and versions rewritten out of private packs.
+//! Ranges to fetch, and versions rewritten out of private packs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -76,7 +76,7 @@ fn a_pull_fetches_what_is_missing_and_no_more() {
     assert!(moved <= saved.stats.sealed_new, "{moved}");
     assert_rebuilds(&second, &other, state.path());
 
-    // Whoever has nothing fetches no more than the state, though the packs hold both versions.
+    // A device with nothing fetches no more than the state, though the packs hold both versions.
     let fresh = Home::new();
     let moved = pull(&home, &fresh, &second, &mut BTreeMap::new());
     let packs = total(&second.packs);

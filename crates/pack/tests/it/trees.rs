@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use podsync_pack::{Saved, Source, Version};
+use podsync_pack::{Saved, Source, Version, folder_len};
 use proptest::prelude::*;
 
 use crate::support::{Home, SaveChoice, assert_rebuilds, manifest, noise};
 
-/// Sizes around all that makes a difference: nothing, small, the limit for own chunks, several.
+/// Sizes around each threshold: empty, small, the limit for own chunks, several chunks.
 fn content() -> impl Strategy<Value = (u64, usize)> {
     let len = prop_oneof![
         Just(0),
@@ -49,6 +49,8 @@ proptest! {
         write_tree(state.path(), &tree);
         let mut home = Home::new();
         let (folder, saved) = home.save(state.path(), &[]);
+        prop_assert_eq!(folder_len(state.path(), || false), Some(folder.state_len));
+        prop_assert_eq!(folder_len(state.path(), || true), None);
         assert_rebuilds(&folder, &home, state.path());
 
         // And through a zip: what is rebuilt from that is the same zip.

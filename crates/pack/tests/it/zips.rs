@@ -1,4 +1,4 @@
-//! Zips on the way in and out: the same state, the same bytes, and no way in for a hostile one.
+//! Reading and writing zips: the same state, the same bytes, and hostile zips refused.
 
 use std::{
     fs::{self, File},
@@ -298,7 +298,7 @@ fn no_cut_and_no_flipped_byte_is_taken_for_the_state() {
     for at in 0..good.len() {
         let mut bad = good.clone();
         bad[at] ^= 0x20;
-        // Names, modes and times have no checksum in a zip; what members hold has.
+        // A zip has no checksum for names, modes and times, only for content.
         if let Ok(contents) = contents(&bad) {
             assert_eq!(contents, truth, "byte {at}");
         }

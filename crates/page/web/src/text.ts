@@ -52,7 +52,7 @@ export function duration(seconds: number): string {
   return count(seconds, 'second');
 }
 
-/** Names come from states that others made: what controls or reorders text is shown as its code. */
+/** Names come from states that others made. Characters that control or reorder text are shown as their codes. */
 export function printable(text: string): string {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]/g, (c) => {
     return `\\u{${c.codePointAt(0)?.toString(16)}}`;

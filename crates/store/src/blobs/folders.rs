@@ -1,8 +1,8 @@
-//! Where the bytes of blobs lie as files, and how they are made durable.
+//! The files of blobs: where they are, and how they are made durable.
 //!
-//! A pack saved here stays in `packs/`, where the store only refers to it; what was downloaded lies
-//! in the store's own folder, under names of its own. Of a blob that is here in part, that file has
-//! holes and may end before the blob does.
+//! A pack saved here stays in `packs/`, and the store only refers to it. Downloads are in the
+//! store's own folder, under its names. The file of a partial blob has holes and may be shorter
+//! than the blob.
 
 use std::{
     fs::{self, File},
@@ -32,16 +32,16 @@ pub struct BlobFiles {
 
 #[derive(Debug)]
 pub(super) struct Folders {
-    /// Where packs saved here lie: the store refers to them, and never deletes what it refers to.
+    /// The folder of packs saved here. The store refers to them and never deletes them.
     pub(super) packs: PathBuf,
     /// Where the store keeps what it downloaded.
     pub(super) store: PathOptions,
-    /// What is longer is a file; the rest lies in the store's database.
+    /// Longer blobs are files; others are in the store's database.
     pub(super) inline_max: u64,
 }
 
 impl Folders {
-    /// Removes what the store was writing when it was killed.
+    /// Removes files that the store was writing when it was killed.
     pub(super) fn sweep_unfinished(&self) -> Result<(), StoreError> {
         let folder = &self.store.temp_path;
         match atomic::sweep(folder, |name| name.ends_with(".temp")) {
@@ -71,20 +71,20 @@ impl Folders {
             .collect())
     }
 
-    /// Where the bytes of a blob may lie, saved here or downloaded.
+    /// The possible files of a blob: saved here, or downloaded.
     fn candidates(&self, id: &BlobId) -> [PathBuf; 2] {
         [self.pack(id), self.store.data_path(&hash(*id))]
     }
 
     /// Syncs the files of a blob and their names.
     pub(super) fn sync(&self, id: &BlobId, holding: Holding) -> Result<(), StoreError> {
-        // Collected while it was fetched without a pin, a blob may be known but have no file.
+        // A blob that was collected during an unpinned fetch may be known without a file.
         if self.open(id, holding)?.is_none() && holding.len > self.inline_max {
             return Err(StoreError::NotHeld { id: *id });
         }
         let [pack, data] = self.candidates(id);
         let tree = self.store.outboard_path(&hash(*id));
-        // Only a blob in part has the last one: its length is nowhere else.
+        // Only a partial blob has the last file, which alone holds its length.
         let sizes = self.store.sizes_path(&hash(*id));
         let bitfield = self.store.bitfield_path(&hash(*id));
         for path in [pack, data, tree, sizes, bitfield] {
@@ -103,6 +103,16 @@ impl Folders {
         sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
     }
 
+    /// Reads the file of a small pack, if it has one, and compares it with its hash.
+    pub(super) fn check_small_pack(&self, id: BlobId) -> Result<(), StoreError> {
+        let path = self.pack(&id);
+        match fs::read(&path) {
+            Ok(bytes) if BlobId::of(&bytes) != id => Err(StoreError::Corrupt { id }),
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::read(&path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn open(
         &self,
         id: &BlobId,
@@ -118,7 +128,7 @@ impl Folders {
         Ok(None)
     }
 
-    /// The files of a whole blob; none where it lies elsewhere, or is not as long as it should be.
+    /// The files of a complete blob. None if they are elsewhere or have the wrong length.
     pub(super) fn files(&self, id: &BlobId, len: u64) -> Option<BlobFiles> {
         let tree = fs::read(self.store.outboard_path(&hash(*id))).ok()?;
         let expected = BaoTree::new(len, IROH_BLOCK_SIZE).outboard_size();
@@ -134,7 +144,7 @@ impl Folders {
         Some(BlobFiles { data, len, tree })
     }
 
-    /// Removes packs saved here; the store leaves them alone.
+    /// Removes packs saved here, which the store never deletes.
     pub(super) fn remove_packs<'a>(
         &self,
         dead: impl IntoIterator<Item = &'a BlobId>,

@@ -1,7 +1,6 @@
 //! Bytes that come in from a peer or from the bucket.
 //!
-//! The store believes what it is given here. Whoever gives it has verified each item against the blob's own
-//! hash tree.
+//! The store trusts its input: the caller must have verified each item against the blob's own hash tree.
 
 mod pieces;
 
@@ -21,19 +20,19 @@ use crate::{
 /// Items on their way to the disk: at most 2 MiB, less than what [`Writeback`] waits for.
 const QUEUE: usize = 32;
 
-/// Ranges of one blob on their way in. What was taken stays, whatever becomes of the rest.
+/// An import of ranges of one blob. Data taken so far stays even if the rest fails.
 pub struct Import {
     blobs: Blobs,
     len: u64,
     handle: ImportBaoHandle,
     piece: Piece,
-    /// Where the store puts the bytes.
+    /// The file that the store writes.
     file: PathBuf,
     writeback: Writeback,
 }
 
 impl Blobs {
-    /// Begins to take verified parts of a blob of `len` bytes. Pin it before.
+    /// Starts an import of verified parts of a blob of `len` bytes. Pin it first.
     pub async fn import(&self, id: BlobId, len: u64) -> Result<Import, StoreError> {
         self.refuse_closed()?;
         self.home.ensure_room(len)?;
@@ -53,8 +52,8 @@ impl Blobs {
 }
 
 impl Import {
-    /// Takes the next item: parents come before what is below them, and leaves from left to right. The last
-    /// few are only taken for good by [`Import::finish`].
+    /// Takes the next item: parents before their children, leaves from left to right. The last few are
+    /// certain only after [`Import::finish`].
     pub async fn take(&mut self, item: BaoContentItem) -> Result<(), StoreError> {
         if !self.piece.fits(&item) {
             self.pass_on().await?;
@@ -70,7 +69,7 @@ impl Import {
                 if let Some(part) = self.writeback.note(written) {
                     let path = self.file.clone();
                     tokio::task::spawn_blocking(move || {
-                        // What can't be begun early is written by the sync.
+                        // If the early write-back can't start, the sync writes the bytes.
                         File::open(path).map(|file| writeback::begin(&file, &part))
                     });
                 }
@@ -81,14 +80,14 @@ impl Import {
         Ok(())
     }
 
-    /// Waits until everything that was taken is written. It isn't synced yet: [`Blobs::note_arrival`].
+    /// Waits until all items are written. They aren't synced yet: see [`Blobs::note_arrival`].
     pub async fn finish(mut self) -> Result<(), StoreError> {
         let passed_on = self.pass_on().await;
         let Self {
             blobs, len, handle, ..
         } = self;
         drop(handle.tx);
-        // The store says here why it took no more.
+        // Here the store returns why it stopped.
         match handle.rx.await {
             Ok(written) => written.map_err(|error| blobs.failed("write", len, error))?,
             Err(error) => return Err(blobs.failed("write", len, error)),

@@ -1,6 +1,6 @@
 //! A pack on its way to the disk: written, synced, then moved into place.
 //!
-//! A file that is dropped on the way is removed; one that a crash left is swept at the next open.
+//! A file that is dropped early is removed; one left by a crash is removed at the next open.
 
 use std::{
     fs::{self, File},
@@ -13,7 +13,7 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::{Home, StoreError, atomic::sync_folder, home::PACK_PREFIX};
 
-/// Sealed chunks are some tens of KiB: gathered, a pack is a few hundred writes.
+/// Sealed chunks are some tens of KiB. Buffered, a pack takes a few hundred writes.
 const BUFFER_LEN: usize = 256 << 10;
 
 /// A pack being written.
@@ -63,8 +63,8 @@ impl PackWriter {
         Ok(())
     }
 
-    /// The file itself, for code that writes to one and keeps to a pack's bounds by itself. Not to
-    /// be mixed with [`PackWriter::append`].
+    /// The file, for code that writes to one and keeps a pack's bounds itself. Don't mix it with
+    /// [`PackWriter::append`].
     pub fn file(&self) -> Result<File, StoreError> {
         let file = self.file.get_ref();
         let cloned = file.as_file().try_clone();
@@ -101,7 +101,7 @@ impl PackWriter {
     }
 }
 
-/// For code that writes to anything. The kind of an error survives, such as `StorageFull`.
+/// Keeps the kind of an error, such as `StorageFull`.
 impl Write for PackWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.append(bytes).map_err(|error| match error {
@@ -126,7 +126,7 @@ impl PackFile {
         self.len == 0
     }
 
-    /// Gives the file its name for good, durably.
+    /// Moves the file to its final name, durably.
     pub(super) fn move_to(self, target: &Path) -> Result<(), StoreError> {
         let folder = target.parent().unwrap_or(target);
         let moved = fs::rename(&self.path, target).and_then(|()| sync_folder(folder));

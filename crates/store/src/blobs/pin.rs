@@ -1,8 +1,8 @@
-//! Pins: blobs in use that nothing else names yet.
+//! Pins protect blobs that nothing else names yet.
 //!
-//! A collection first asks what is live and then deletes the rest. A blob that moves from a pin to
-//! the catalog in between would be missed by both, so while it asks, dropped pins still count; and
-//! while it deletes, nobody gets a new pin.
+//! A collection first asks what is live and then deletes the rest. It could miss a blob that moves
+//! from a pin to the catalog in between. So dropped pins still count while it asks, and nobody gets
+//! a new pin while it deletes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,7 +23,7 @@ pub(super) struct Pins {
 #[derive(Debug, Default)]
 struct State {
     counts: HashMap<BlobId, usize>,
-    /// Pins dropped while somebody watches.
+    /// Pins dropped during a watch.
     dropped: Option<HashSet<BlobId>>,
 }
 
@@ -58,7 +58,7 @@ impl Pins {
 
     fn try_pin(&self, id: BlobId) -> Option<Pin> {
         let mut state = lock(&self.state);
-        // Asked under the lock, so that a sweep sees this pin or makes it wait.
+        // Check under the lock, so that a sweep either sees this pin or makes it wait.
         if *self.sweeping.borrow() {
             return None;
         }
@@ -73,13 +73,13 @@ impl Pins {
         lock(&self.state).counts.keys().copied().collect()
     }
 
-    /// From now on dropped pins are remembered, until the watch is dropped. One at a time.
+    /// Remembers dropped pins until the watch is dropped. One watch at a time.
     pub(super) fn watch(&self) -> Watch<'_> {
         lock(&self.state).dropped = Some(HashSet::new());
         Watch(self)
     }
 
-    /// No new pins until what this returns is dropped.
+    /// Blocks new pins until the returned value is dropped.
     pub(super) fn begin_sweep(&self) -> Sweep<'_> {
         let _state = lock(&self.state);
         self.sweeping.send_replace(true);
@@ -134,7 +134,7 @@ impl Drop for Pin {
     }
 }
 
-/// Nothing panics between two changes that belong together.
+/// Ignores poisoning: no panic can leave a half-made change.
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What the blob store says has arrived of a blob, as units.
+//! Converts the store's record of arrived bytes to units.
 
 use iroh_blobs::api::blobs::Bitfield;
 use podsync_core::units::Units;
@@ -8,7 +8,7 @@ pub(super) fn arrived(bitfield: &Bitfield, len: u64) -> Units {
     if bitfield.validated_size().is_some_and(|size| size != len) {
         return Units::NONE;
     }
-    // Boundaries come in pairs; a last one without a partner is open.
+    // Boundaries come in pairs. A last one without a partner means an open end.
     let ranges = bitfield.ranges.boundaries().chunks(2).map(|pair| {
         let from = pair.first().map_or(len, |from| from.to_bytes());
         let to = pair.get(1).map_or(len, |to| to.to_bytes().min(len));

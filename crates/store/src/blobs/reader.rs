@@ -1,7 +1,7 @@
-//! Random reads from a blob that is held: straight from its file, with no task in between.
+//! Random reads from a held blob: straight from its file, without a task in between.
 //!
-//! A blob that is held in part is a file with holes, and a hole reads as zeros: what isn't held is
-//! refused before it is read.
+//! A partially held blob is a file with holes, and a hole reads as zeros. So units that aren't held
+//! are refused before the read.
 
 use std::{fs::File, os::unix::fs::FileExt, path::PathBuf};
 

@@ -1,23 +1,19 @@
-//! What opening makes good: records that a crash or a rename of the home took from the store.
+//! Repairs at open: restores records that the store lost in a crash or by a rename of the home.
 //!
-//! It runs before anybody else can reach the store, so what is unknown now is nobody's.
+//! It runs before other code can use the store, so blobs that are unknown now belong to nobody.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Read},
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io};
 
 use iroh_blobs::api::blobs::BlobStatus;
 
 use super::{Blobs, folders::id_of};
-use crate::{Holding, Home, Remedy, StoreError, holdings::Holdings, write_atomic};
+use crate::{Holding, Home, StoreError, holdings::Holdings, write_atomic};
 
-/// There while holdings are noted anew.
+/// This file exists while holdings are being rebuilt.
 const NOTING: &str = "held.unfinished";
 
-/// Whether what is held has to be found out by reading it: its notes are gone, or were being made.
+/// Whether the holdings must be rebuilt by reading: their file is missing, or a rebuild was
+/// interrupted.
 pub(super) fn is_unnoted(home: &Home) -> Result<bool, StoreError> {
     let noting = home.root().join(NOTING);
     if Holdings::are_there(home) {
@@ -27,39 +23,8 @@ pub(super) fn is_unnoted(home: &Home) -> Result<bool, StoreError> {
     Ok(true)
 }
 
-/// The store would take an empty file for a new one, and forget every blob.
-pub(super) fn refuse_empty(records: &Path) -> Result<(), StoreError> {
-    match records.metadata() {
-        Ok(metadata) if metadata.len() == 0 => Err(damaged(records, "it is empty")),
-        _ => Ok(()),
-    }
-}
-
-/// Damage, where that is why the store did not open.
-pub(super) fn why_unopened(records: &Path) -> Option<StoreError> {
-    let mut start = [0; MAGIC.len()];
-    let read = File::open(records).and_then(|mut file| file.read_exact(&mut start));
-    let is_database = match read {
-        Ok(()) => start == MAGIC,
-        Err(error) => error.kind() != io::ErrorKind::UnexpectedEof,
-    };
-    (!is_database).then(|| damaged(records, "it is not a database"))
-}
-
-/// What every file of redb begins with.
-const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
-
-fn damaged(records: &Path, what: &str) -> StoreError {
-    StoreError::Damaged {
-        path: records.to_owned(),
-        what: what.to_owned(),
-        remedy: Remedy::Blobs,
-    }
-}
-
 impl Blobs {
-    /// Reads every blob that is here whole and notes it as held if its hash is right. Of what is here in part a pull
-    /// finds out how much.
+    /// Reads every complete blob and notes it as held if its hash is right. A later pull checks partial ones.
     pub(super) async fn note_anew(&self) -> Result<(), StoreError> {
         tracing::info!(
             "the list of held blobs is missing; podsync reads every blob to make it again"
@@ -79,7 +44,7 @@ impl Blobs {
                 continue;
             }
             match self.mark_held(id, size).await {
-                // A damaged pack that was read just now: the store knows its bytes by what they hash to.
+                // A damaged pack that was just read: the store filed its bytes under the hash they have.
                 Ok(_) | Err(StoreError::NotHeld { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -93,8 +58,8 @@ impl Blobs {
         }
     }
 
-    /// Names the packs that the store has no record of: a crash may have come before its commit, or
-    /// the home was renamed since, and its record is an absolute path.
+    /// Registers packs that the store has no record of. A crash may have come before its commit, or
+    /// the home was renamed, and the record is an absolute path.
     pub(super) async fn refer_to_packs(&self) -> Result<(), StoreError> {
         let location = self.home.root().join("packs.location");
         let here = self.folders.packs.as_os_str().as_encoded_bytes();
@@ -124,7 +89,7 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes what downloads left that the store has no record of.
+    /// Removes download files that the store has no record of.
     pub(super) async fn sweep_downloads(&self) -> Result<(), StoreError> {
         let folder = &self.folders.store.data_path;
         for entry in folder.read_dir().map_err(StoreError::read(folder))? {

@@ -1,8 +1,8 @@
 //! Deleting from iroh-blobs' store, which only its own collector may do.
 //!
-//! That collector runs in rounds and asks, before each, what to protect. Here the answer is held
-//! back until somebody wants a round; being asked again says that the round before is over. The
-//! collector ends without a word when its database fails, so the database is asked too.
+//! That collector runs in rounds and asks before each what to protect. This code holds its answer
+//! back until a round is wanted; the next question shows that the round is over. The collector
+//! stops silently when its database fails, so the database is checked too.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -15,10 +15,10 @@ use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
 use crate::StoreError;
 
-/// How often a long round is asked whether its database still answers.
+/// How often the database is checked during a long round.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// One round: what to keep, and who waits for its end.
+/// One round: the blobs to keep, and the caller that waits for its end.
 struct Round {
     live: HashSet<Hash>,
     done: oneshot::Sender<()>,
@@ -34,9 +34,9 @@ pub(super) struct Sweeper {
 pub(super) struct Turn(OwnedMutexGuard<mpsc::Sender<Round>>);
 
 impl Sweeper {
-    /// The sweeper, and what the store has to be opened with.
+    /// The sweeper, and the configuration to open the store with.
     pub(super) fn new() -> (Self, GcConfig) {
-        // Whoever sends has its turn, so there is never a second one.
+        // Only the holder of the turn sends, so there is never a second message.
         let (sender, receiver) = mpsc::channel(1);
         let rounds = Arc::new(Mutex::new(Rounds {
             receiver,
@@ -88,7 +88,7 @@ struct Rounds {
 impl Rounds {
     async fn next(&mut self, live: &mut HashSet<Hash>) -> ProtectOutcome {
         if let Some(done) = self.running.take() {
-            // Whoever waited may have given up.
+            // The waiting caller may have given up.
             let _ = done.send(());
         }
         match self.receiver.recv().await {
@@ -97,8 +97,8 @@ impl Rounds {
                 self.running = Some(round.done);
                 ProtectOutcome::Continue
             }
-            // Nobody is left to ask. An answer would begin a round at once: it would delete
-            // everything, or spin.
+            // No caller is left. An answer would start a round at once: it would delete everything,
+            // or spin.
             None => std::future::pending().await,
         }
     }

@@ -103,7 +103,7 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-/// What peers get from a blob's files is what the store itself would send.
+/// Peers get the same bytes from a blob's files as from the store itself.
 #[tokio::test]
 async fn a_whole_blob_has_files_that_say_what_the_store_says() {
     use bao_tree::io::{outboard::PreOrderOutboard, sync::encode_ranges_validated};
@@ -275,7 +275,7 @@ async fn what_a_download_left_counts_once_it_was_checked() {
     let here = Units::span(0, 1) | Units::span(2, 4);
     assert_eq!(home.blobs.resume(id, len).await.unwrap(), here);
 
-    // As after a loss of power: what was noted is there, what came later is not.
+    // As after a power failure: noted bytes are there, later ones are not.
     flip(
         &home.blobs.folders.store.data_path(&hash(id)),
         3 * MIB as u64,
@@ -352,6 +352,72 @@ async fn a_flipped_byte_is_noticed_and_the_blob_can_be_fetched_again() {
     }
     assert_eq!(home.read(BlobId::of(&other)).await, other);
     home.close().await;
+}
+
+/// The store has the bytes of a small pack in its database too. Readers use the file, so both are checked.
+#[tokio::test]
+async fn a_damaged_small_pack_is_noticed_and_mended_only_from_a_checked_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, 9000);
+    let (id, len) = (BlobId::of(&saved), saved.len() as u64);
+    drop(home.adopt(&saved).await);
+    let path = home.blobs.folders.pack(&id);
+    let is_damaged = async || {
+        let checked = home.blobs.verify(id).await;
+        matches!(checked, Err(StoreError::Corrupt { .. }))
+    };
+    flip(&path, 5000);
+    assert!(is_damaged().await);
+    home.blobs.doubt(id).await.unwrap();
+    let units = home.blobs.resume(id, len).await.unwrap();
+    assert_eq!(units, Units::whole(len));
+    assert_eq!(home.read(id).await, saved);
+    home.blobs.verify(id).await.unwrap();
+
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(100)
+        .unwrap();
+    assert!(is_damaged().await);
+    assert!(home.blobs.mend(id, len).await.unwrap());
+    assert_eq!(home.read(id).await, saved);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn damaged_records_are_damage_with_a_way_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    for seed in 0..40 {
+        drop(home.adopt(&bytes(seed, 9000)).await);
+    }
+    home.close().await;
+    let records = folder.path().join("blobs/blobs.db");
+    let sound = std::fs::read(&records).unwrap();
+    let cut = sound[..sound.len() / 2].to_vec();
+    let mut flipped = sound.clone();
+    for byte in flipped[4096..].iter_mut().step_by(64) {
+        *byte ^= 0x55;
+    }
+    let examined = |home: &Home, damaged: &[u8]| {
+        std::fs::write(&records, damaged).unwrap();
+        let error = Blobs::examine(home).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    };
+    examined(&Home::open(folder.path(), "a test").unwrap(), &flipped);
+    for damaged in [Vec::new(), b"no database".to_vec(), cut] {
+        let home = Home::open(folder.path(), "a test").unwrap();
+        examined(&home, &damaged);
+        std::fs::write(&records, &damaged).unwrap();
+        let error = Blobs::open(&home).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("blobs.damaged"));
+    }
+    std::fs::write(&records, &sound).unwrap();
+    Opened::at(folder.path()).await.close().await;
 }
 
 #[tokio::test]
@@ -431,7 +497,7 @@ async fn collecting_keeps_what_is_live_or_pinned_and_drops_the_rest() {
     // Two packs, and the tree of each.
     assert_eq!(home.files(), 4);
 
-    // A pin belongs to what was opened: nobody pins anything here any more.
+    // A pin belongs to an open store, so nothing is pinned here any more.
     assert_eq!(home.collect(&[live]).await, BTreeSet::from([pinned.id()]));
     assert!(home.collect(&[live]).await.is_empty());
     home.close().await;
@@ -443,7 +509,7 @@ async fn what_goes_from_a_pin_to_the_catalog_while_collecting_stays() {
     let home = Opened::at(folder.path()).await;
     let moving = home.adopt(&bytes(1, MIB)).await;
     let id = moving.id();
-    // The catalog is read before it names the blob; the pin goes right after it does.
+    // The catalog is read before it names the blob, and the pin is dropped right after it does.
     let live = || async {
         let read = BTreeSet::new();
         drop(moving);
@@ -482,7 +548,7 @@ async fn packs_are_found_again_when_the_home_was_renamed_or_their_record_lost() 
     home.blobs.verify(id).await.unwrap();
     home.close().await;
 
-    // Damaged while its record was lost: given up at once, not served.
+    // Damaged while its record was lost: deleted at once, not served.
     fs::remove_file(after.join("blobs/blobs.db")).unwrap();
     flip(&after.join(format!("packs/{id}.pack")), 5);
     let home = Opened::at(&after).await;
@@ -624,7 +690,7 @@ async fn a_full_disk_is_named_and_nothing_half_written_counts() {
     home.close().await;
 }
 
-/// The way back that the message says: moved away, the notes are made anew from what is on the disk.
+/// The repair that the message suggests: once moved away, the records are rebuilt from the disk.
 #[tokio::test]
 async fn lost_holdings_are_found_again_by_reading() {
     let folder = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ fn a_file_that_is_no_database_is_damaged_and_left_as_it_is() {
     }
 }
 
-/// A changed byte is found, or does no harm: it never ends the process, and never looks like another trouble.
+/// A changed byte is detected or harmless. It never ends the process and never looks like another error.
 #[test]
 fn a_changed_byte_anywhere_is_damage_or_does_no_harm() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! Which folders may become a home, and who may look into one.
+//! Which folders may become a home, and who may access one.
 //!
-//! podsync deletes in its home, so a folder of somebody else's never becomes one by a slip of the hand.
+//! podsync deletes files in its home, so it never takes over an unrelated folder by mistake.
 
 use std::{
     ffi::OsStr,
@@ -13,10 +13,10 @@ use std::{
 use super::{HomeError, atomic, lock};
 use crate::StoreError;
 
-/// What a folder may have in it that is to become a home: put there for it, or by the system.
+/// Entries that a folder may contain before it becomes a home: put there for it, or by the system.
 pub(super) const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
 
-/// Files that every home gets. Two of them side by side are no accident.
+/// Files that every home has. Two of them together are no coincidence.
 const MARKS: [&str; 6] = [
     "identity",
     "machine",
@@ -26,7 +26,7 @@ const MARKS: [&str; 6] = [
     "format",
 ];
 
-/// The file that is closed last.
+/// The file whose permissions are restricted last.
 const LOG: &str = "log.redb";
 
 /// Whether a folder is a podsync home, in use or not, whole or half copied.
@@ -35,12 +35,26 @@ pub fn is_home(folder: &Path) -> bool {
     marks.count() >= 2
 }
 
-/// Refuses a folder that neither is a home nor may become one. Nothing is changed in it.
+/// Whether a daemon has opened the blobs of a home before, or packs lie there. It opens its log first.
+pub(crate) fn blobs_are_in(root: &Path) -> Result<bool, StoreError> {
+    let records = ["held.redb", "held.unfinished", "blobs/blobs.db"];
+    if records.iter().any(|name| root.join(name).exists()) {
+        return Ok(true);
+    }
+    let packs = root.join("packs");
+    match packs.read_dir() {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::read(&packs)(error)),
+    }
+}
+
+/// Refuses a folder that is no home and may not become one. Changes nothing in it.
 pub fn check_may_be_home(folder: &Path) -> Result<(), HomeError> {
     refuse_foreign(folder)
 }
 
-/// Refuses what is there and is no home, before anything is changed in it.
+/// Refuses an existing folder that is no home, before anything is changed in it.
 pub(super) fn refuse_foreign(root: &Path) -> Result<(), HomeError> {
     let path = || root.to_owned();
     let entries = match root.read_dir() {
@@ -75,7 +89,7 @@ fn may_be_there(root: &Path, name: &OsStr) -> bool {
     })
 }
 
-/// A new home in another one would be swept, saved and removed along with it.
+/// Refuses a home inside another: it would be swept, saved and removed along with it.
 fn refuse_nested(root: &Path) -> Result<(), HomeError> {
     let absolute = std::path::absolute(root).map_err(StoreError::read(root))?;
     let there = absolute.ancestors().find(|folder| folder.exists());
@@ -93,7 +107,7 @@ fn refuse_nested(root: &Path) -> Result<(), HomeError> {
     }
 }
 
-/// Who can write to the folder can put another key into it.
+/// Refuses a folder that others can write to: they could replace the key.
 pub(super) fn refuse_writable(root: &Path) -> Result<(), HomeError> {
     let mode = root
         .metadata()
@@ -112,7 +126,7 @@ pub(super) fn refuse_writable(root: &Path) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// Refuses a link or a file where a folder of ours should be: files are deleted there.
+/// Refuses a link or a file in place of one of our folders, since files are deleted there.
 pub(super) fn refuse_other(folder: &Path) -> Result<(), HomeError> {
     match folder.symlink_metadata() {
         Ok(metadata) if metadata.is_symlink() => Err(HomeError::Link {
@@ -136,8 +150,8 @@ pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {
         .map_err(|error| StoreError::io("create", folder, 0, error))
 }
 
-/// Takes from others what an older podsync let them see of a home. The folder itself is closed last, so where it is
-/// closed already nothing is left to do.
+/// Removes permissions that an older podsync gave to others. The folder itself is restricted last, so if it is
+/// already, nothing is left to do.
 pub(super) fn close_to_others(folder: &Path) -> Result<(), StoreError> {
     let failed = |error| StoreError::io("close to others", folder, 0, error);
     let log = folder.join(LOG);
@@ -155,12 +169,12 @@ pub(super) fn close_to_others(folder: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Closes a file that a library made.
+/// Restricts a file that a library made to its owner.
 pub(crate) fn close_file(file: &fs::File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// Closes all that a library made in a folder, and the folder.
+/// Restricts a folder and everything that a library made in it to its owner.
 pub(crate) fn close_all(folder: &Path) -> Result<(), StoreError> {
     close_within(folder)
         .and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o700)))
@@ -175,14 +189,14 @@ fn close_within(folder: &Path) -> io::Result<()> {
             close_within(&path)?;
             0o700
         } else if kind.is_file() && entry.file_name() != LOG {
-            // A hook that its owner made executable stays so.
+            // A hook stays executable.
             let runs = |metadata: fs::Metadata| metadata.permissions().mode() & 0o100;
             0o600 | entry.metadata().map_or(0, runs)
         } else {
             continue;
         };
         match fs::set_permissions(&path, Permissions::from_mode(mode)) {
-            // It was a library's to delete.
+            // The library may have deleted it meanwhile.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }

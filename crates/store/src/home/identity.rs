@@ -1,7 +1,7 @@
-//! The device's key on disk: 32 bytes of seed, readable by its owner only, and beside it the device that it makes.
+//! The device's key on disk: a seed of 32 bytes, readable by its owner only, and beside it the device's id.
 //!
-//! One flipped bit makes another key, which no team knows: the file `device` tells the two apart. A home of an older
-//! podsync gets that file when its key is next read; an older podsync passes it over.
+//! A flipped bit would make another key, which no team knows. The file `device` detects that. Homes of an older
+//! podsync get it when their key is next read; an older podsync ignores it.
 
 use std::{
     fs::{self, File},
@@ -19,8 +19,15 @@ use crate::{StoreError, atomic, error::Remedy};
 const SEED_LEN: usize = 32;
 const SEED: &str = "identity";
 const DEVICE: &str = "device";
-/// More than a device's id has.
+/// The damage of a file that is none.
+pub(super) const IS_FOLDER: &str = "it is a folder";
+/// More bytes than a device's id has.
 const MAX_NOTED_LEN: usize = 80;
+
+/// Whether the home has a device's key, or had one.
+pub(crate) fn is_initialised(root: &Path) -> bool {
+    root.join(SEED).exists() || root.join(DEVICE).exists()
+}
 
 pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
     let (path, noted) = (root.join(DEVICE), noted_device(root)?);
@@ -49,7 +56,7 @@ pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
     }
 }
 
-/// What the file beside the key says, at most a line of it.
+/// The device id in the file beside the key: at most one line of it.
 fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
     let path = root.join(DEVICE);
     match fs::read(&path) {
@@ -58,6 +65,7 @@ fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
             Ok(Some(noted.trim().to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(_) if path.is_dir() => Err(damaged(&path, IS_FOLDER.to_owned(), Remedy::Note)),
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }
@@ -67,7 +75,8 @@ pub(super) fn create(root: &Path, seed: &SecretKey) -> Result<(), HomeError> {
     if path.symlink_metadata().is_ok() {
         return Err(HomeError::IdentityExists { path });
     }
-    // One of a key that is gone would call the new one damaged, should a crash come between the two files.
+    // Remove a note of an earlier key first: after a crash between the two writes it would make the new
+    // key look damaged.
     let device_path = root.join(DEVICE);
     match fs::remove_file(&device_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -96,12 +105,11 @@ fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };
-    let mode = file
-        .metadata()
-        .map_err(StoreError::read(path))?
-        .permissions()
-        .mode()
-        & 0o777;
+    let metadata = file.metadata().map_err(StoreError::read(path))?;
+    if metadata.is_dir() {
+        return Err(damaged(path, IS_FOLDER.to_owned(), Remedy::Identity));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(HomeError::Exposed {
             path: path.to_owned(),

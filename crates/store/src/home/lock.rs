@@ -1,25 +1,32 @@
 //! The lock that keeps a home to one process.
+//!
+//! A second file has a record lock, because the kernel names the owner of such a lock. The lock ends when its process
+//! closes any handle of that file, so nothing else there opens it. One file can't have both locks: on some systems
+//! they exclude each other. If somebody removes the first file, the second one still tells who holds the home.
 
 use std::{
     fmt,
     fs::{File, OpenOptions, TryLockError},
     io::{self, Read, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
+};
+
+use rustix::{
+    fs::{FlockOperation, fcntl_lock},
+    process::{Flock, FlockType, fcntl_getlk},
 };
 
 use super::HomeError;
 use crate::StoreError;
 
-/// The most that is read of what a holder wrote about itself.
+/// The most bytes to read of a holder's note.
 const MAX_HOLDER_LEN: u64 = 200;
-/// Where Linux shows the open files of a process.
-const PROCESSES: &str = "/proc";
 
-/// Who holds a home, as it says itself. It may have only just taken it.
+/// The holder of a home, from its own note. It may have only just taken the lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process; none where it has not said so yet.
+    /// Its process id. None if it is not written yet.
     pub process: Option<u32>,
     pub purpose: String,
 }
@@ -53,37 +60,46 @@ impl Holder {
         })
     }
 
-    /// Whether the process that it names has the lock open. What a lock says may be of a process before, or of
-    /// another machine or container that sees the same folder.
-    pub(super) fn has_open(&self, path: &Path) -> bool {
-        let Some(id) = self.process else {
-            return false;
-        };
-        let open = Path::new(PROCESSES).join(id.to_string()).join("fd");
-        if !Path::new(PROCESSES).join("self/fd").exists() {
-            // No such folder on this system: it is taken at its word.
-            return true;
-        }
-        let (Ok(lock), Ok(files)) = (path.metadata(), open.read_dir()) else {
-            return false;
-        };
-        let is_lock = |file: io::Result<std::fs::DirEntry>| {
-            let metadata = file.and_then(|file| file.path().metadata());
-            metadata.is_ok_and(|open| (open.dev(), open.ino()) == (lock.dev(), lock.ino()))
-        };
-        files.into_iter().any(is_lock)
+    /// Whether the kernel says that the process in the note has locked `path`. The note may be of an earlier process,
+    /// or of another machine or container that shares the folder.
+    pub(super) fn owns(&self, path: &Path) -> bool {
+        self.process
+            .is_some_and(|process| File::open(path).is_ok_and(|file| owner(&file) == Some(process)))
     }
 }
 
-/// Who holds the lock at `path` now; none where nobody does. Nothing is made or changed.
-pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
+/// The process that the kernel names as the owner of the record lock. Never the caller's own process.
+fn owner(file: &File) -> Option<u32> {
+    let lock = fcntl_getlk(file, &Flock::from(FlockType::ReadLock));
+    let owner = lock.ok().flatten()?.pid?;
+    u32::try_from(owner.as_raw_pid()).ok()
+}
+
+/// The process that has claimed `path`, whatever became of the lock. The caller's process must not have claimed it:
+/// this would end the claim.
+pub(super) fn claimant(path: &Path) -> Option<Holder> {
+    let file = File::open(path).ok()?;
+    let process = owner(&file)?;
+    let noted = Holder::read(&file);
+    Some(Holder {
+        process: Some(process),
+        purpose: match noted.process == Some(process) {
+            true => noted.purpose,
+            false => "podsync".to_owned(),
+        },
+    })
+}
+
+/// The current holder of the lock at `path`, or of the claim where that lock was removed. None if it is free. Changes
+/// nothing.
+pub(super) fn current(path: &Path, claim: &Path) -> Result<Option<Holder>, HomeError> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(claimant(claim)),
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };
     match file.try_lock_shared() {
-        Ok(()) => Ok(None),
+        Ok(()) => Ok(claimant(claim)),
         Err(TryLockError::WouldBlock) => Ok(Some(Holder::read(&file))),
         Err(TryLockError::Error(source)) => Err(HomeError::NoLocks {
             path: path.to_owned(),
@@ -92,19 +108,10 @@ pub(super) fn current(path: &Path) -> Result<Option<Holder>, HomeError> {
     }
 }
 
-/// Locks `path` and writes into it who holds it.
+/// Locks `path` and writes the holder into it.
 pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     let failed = |error| StoreError::io("lock", path, 0, error);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        // What is behind a link isn't ours to write to.
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)
-        .map_err(failed)?;
+    let mut file = open(path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -124,6 +131,29 @@ pub(super) fn hold(path: &Path, purpose: &str) -> Result<File, HomeError> {
     Ok(file)
 }
 
+/// Locks `path` so that the kernel names this process as its owner, as long as the file is open. None on a file system
+/// without such locks: then `stop` can't be sure of this process, and nothing else changes.
+pub(super) fn claim(path: &Path, purpose: &str) -> io::Result<Option<File>> {
+    let mut file = open(path)?;
+    if fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    write_holder(&mut file, purpose)?;
+    Ok(Some(file))
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        // Don't write through a link to a foreign file.
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+}
+
 fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
     file.set_len(0)?;
     let purpose: String = purpose
@@ -134,7 +164,7 @@ fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
     writeln!(file, "process {} ({purpose})", std::process::id())
 }
 
-/// Whether a file was written by [`hold`], or is what a crash leaves of it.
+/// Whether a file was written by [`hold`], completely or up to a crash.
 pub(super) fn is_one(path: &Path) -> bool {
     let Ok(file) = File::open(path) else {
         return false;

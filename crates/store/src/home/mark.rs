@@ -1,15 +1,19 @@
-//! How a copied home is told from the original: by a mark of the machine and of the folder itself.
+//! Tells a copied home from the original, by a mark of the machine and the folder.
 //!
 //! The mark is the folder's inode, not its path or its device number: renaming a home is no copy,
 //! and device numbers change from boot to boot. A restored disk image keeps its inodes; that case
 //! is caught when the device asks teammates for the head of its own feed.
 
-use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use super::HomeError;
-use crate::{StoreError, write_atomic};
+use crate::{StoreError, error::Remedy, write_atomic};
 
-/// Where systems keep an id of the installation; a system without one is told by the inode alone.
+/// Files with an id of the installation. A system without one is identified by the inode alone.
 const MACHINE_IDS: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid"];
 const CONTEXT: &str = "podsync 2026 home mark 1";
 
@@ -18,12 +22,30 @@ pub(super) fn check(root: &Path) -> Result<(), HomeError> {
     let path = root.join("machine");
     match fs::read(&path) {
         Ok(found) if found.trim_ascii() == of(root)?.as_bytes() => Ok(()),
+        Ok(found) if !is_mark(found.trim_ascii()) => {
+            Err(damaged(path, "what it says is no mark of a machine"))
+        }
         Ok(_) => Err(HomeError::CopiedHome {
             path: root.to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => write(root),
+        Err(_) if path.is_dir() => Err(damaged(path, super::identity::IS_FOLDER)),
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
+}
+
+/// Whether some home could have this mark. If so the file is whole, and of another machine or folder.
+fn is_mark(found: &[u8]) -> bool {
+    found.len() == 2 * blake3::OUT_LEN && found.iter().all(u8::is_ascii_hexdigit)
+}
+
+fn damaged(path: PathBuf, what: &str) -> HomeError {
+    StoreError::Damaged {
+        path,
+        what: what.to_owned(),
+        remedy: Remedy::Mark,
+    }
+    .into()
 }
 
 /// Makes `root` the original.

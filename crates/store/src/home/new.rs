@@ -1,4 +1,4 @@
-//! A home that is made for one purpose, and taken back where nothing came of it.
+//! A home that is made for one operation, and removed if that fails.
 //!
 //! Only files that podsync makes are removed, by their names, and only from a folder that had none of them before.
 
@@ -12,7 +12,7 @@ use std::{
 use super::{FOLDERS, Home, HomeError, folder::BEFOREHAND};
 use crate::StoreError;
 
-/// What podsync makes in a home, beside its folders. The lock goes last.
+/// The files that podsync makes in a home. The lock is removed last.
 const FILES: [&str; 9] = [
     "identity",
     "device",
@@ -25,17 +25,17 @@ const FILES: [&str; 9] = [
     "lock",
 ];
 
-/// A folder in which there was nothing of a home.
+/// A folder that held no part of a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewHome {
     root: PathBuf,
     was_there: bool,
-    /// What lay in it beforehand.
+    /// The entries that were there before.
     beforehand: BTreeSet<OsString>,
 }
 
 impl NewHome {
-    /// None where a home is there already, or something else that is not podsync's to remove.
+    /// None if a home or other content that podsync must not remove is there already.
     pub fn at(root: &Path) -> Option<Self> {
         let entries = match root.read_dir() {
             Ok(entries) => entries,
@@ -59,7 +59,7 @@ impl NewHome {
         })
     }
 
-    /// Removes the home that was made here since. Nobody may hold it.
+    /// Removes the home that was made here since. It must not be locked.
     pub fn take_back(self) -> Result<(), HomeError> {
         if !self.root.exists() {
             return Ok(());
@@ -76,7 +76,7 @@ impl NewHome {
             }
         }
         if !self.was_there {
-            // What somebody else has put there meanwhile stays.
+            // Files that others put there meanwhile stay.
             let _ = fs::remove_dir(home.root());
         }
         Ok(())

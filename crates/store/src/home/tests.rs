@@ -1,6 +1,7 @@
 use std::{
+    io::BufRead,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use super::*;
@@ -76,15 +77,8 @@ fn a_second_one_is_told_who_holds_it() {
         format!("process {} (podsync daemon)", std::process::id())
     );
     assert_eq!(Home::holder(folder.path()).unwrap().as_ref(), Some(holder));
-    assert!(Home::is_held_by(folder.path(), holder));
-    let other = Holder {
-        process: Some(1),
-        ..holder.clone()
-    };
-    assert!(!Home::is_held_by(folder.path(), &other));
     drop(guard);
     assert_eq!(Home::holder(folder.path()).unwrap(), None);
-    assert!(!Home::is_held_by(folder.path(), holder), "it has let go");
     Home::open(folder.path(), "podsync save").unwrap();
 }
 
@@ -158,7 +152,7 @@ fn what_a_crash_left_is_swept() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
 }
 
-/// What a slip of the hand names with `--home` is left as it was, to the last byte.
+/// A folder named by mistake with `--home` stays unchanged, to the last byte.
 #[test]
 fn a_folder_that_is_no_home_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
@@ -240,7 +234,7 @@ fn a_home_has_no_other_in_it() {
     Home::open(&link, "a home may be reached by a link").unwrap();
 }
 
-/// Nothing is swept, emptied or written through a link that somebody put into a home.
+/// Nothing is removed, emptied or written through a link that somebody put into a home.
 #[test]
 fn no_link_in_a_home_is_followed() {
     let folder = tempfile::tempdir().unwrap();
@@ -250,7 +244,7 @@ fn no_link_in_a_home_is_followed() {
     drop(Home::open(&root, "a test").unwrap());
     for name in ["tmp", "packs", "blobs", "run"] {
         let path = root.join(name);
-        let _ = fs::remove_dir(&path);
+        let _ = fs::remove_dir_all(&path);
         symlink(&elsewhere, &path).unwrap();
         let error = Home::open(&root, "a test").unwrap_err();
         assert!(matches!(error, HomeError::Link { .. }), "{name}: {error}");
@@ -302,7 +296,7 @@ fn a_home_without_a_note_of_its_device_gets_one() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
     assert_eq!(fs::read(&note).unwrap(), noted);
 
-    // The note of a key that was moved away does not speak of the next one.
+    // The note of a removed key does not apply to the next one.
     fs::remove_file(folder.path().join("identity")).unwrap();
     let other = SecretKey::from_bytes([8; 32]);
     home.create_identity(&other).unwrap();
@@ -348,19 +342,61 @@ fn a_home_that_cannot_be_written_is_told_as_such() {
     );
 }
 
+/// Run once more by itself, as the process that holds the home.
+#[test]
+fn a_lock_is_believed_of_the_process_that_has_it() {
+    const HOLDS: &str = "PODSYNC_TEST_HOLDS";
+    if let Some(root) = std::env::var_os(HOLDS) {
+        let _home = Home::open(Path::new(&root), "podsync daemon").unwrap();
+        eprintln!("held");
+        io::stdin().read_line(&mut String::new()).unwrap();
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let name = "home::tests::a_lock_is_believed_of_the_process_that_has_it";
+    let mut other = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(HOLDS, folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = io::BufReader::new(other.stderr.take().unwrap());
+    assert!(said.lines().any(|line| line.unwrap() == "held"));
+    let holder = Home::holder(folder.path()).unwrap().unwrap();
+    assert_eq!(holder.process, Some(other.id()));
+    assert!(Home::is_held_by(folder.path(), &holder));
+    let this = Holder {
+        process: Some(std::process::id()),
+        ..holder.clone()
+    };
+    assert!(!Home::is_held_by(folder.path(), &this));
+    // The claim beside the lock says so too.
+    fs::remove_file(folder.path().join("lock")).unwrap();
+    assert_eq!(Home::holder(folder.path()).unwrap().as_ref(), Some(&holder));
+    let error = Home::open(folder.path(), "a test").unwrap_err();
+    assert!(
+        matches!(&error, HomeError::InUse { holder: found, .. } if *found == holder),
+        "{error}"
+    );
+    assert!(Home::is_held_by(folder.path(), &holder));
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert!(!Home::is_held_by(folder.path(), &holder), "it has let go");
+}
+
 #[test]
 fn what_a_lock_says_of_a_process_that_has_it_not_open_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path(), "podsync daemon").unwrap();
-    // As it is read in another container: the number means another process there.
+    // As seen from another container, where the number is another process.
     let parent = std::os::unix::process::parent_id();
     let says = format!("process {parent} (podsync daemon)\n");
     fs::write(folder.path().join("lock"), says).unwrap();
     let holder = Home::holder(folder.path()).unwrap().unwrap();
     assert_eq!(holder.process, Some(parent));
-    if Path::new("/proc/self/fd").exists() {
-        assert!(!Home::is_held_by(folder.path(), &holder));
-    }
+    assert!(!Home::is_held_by(folder.path(), &holder));
     for nonsense in [
         "",
         "process",
@@ -392,7 +428,7 @@ fn a_new_home_is_taken_back_and_nothing_else() {
     new.take_back().unwrap();
     assert!(!root.exists());
 
-    // What lay there beforehand stays.
+    // Earlier content stays.
     fs::create_dir(&root).unwrap();
     fs::write(root.join("config.toml"), "mdns = false\n").unwrap();
     fs::write(root.join("daemon.log"), "of before").unwrap();
@@ -408,4 +444,55 @@ fn a_new_home_is_taken_back_and_nothing_else() {
 
     fs::write(root.join("notes"), "mine").unwrap();
     assert_eq!(NewHome::at(&root), None, "somebody else's");
+}
+
+#[test]
+fn a_mark_of_nothing_is_damage_and_no_copy() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("home");
+    drop(Home::open(&root, "a test").unwrap());
+    let mark = root.join("machine");
+    let sound = fs::read(&mark).unwrap();
+    for garbage in [
+        &b""[..],
+        b"\xff\xfe",
+        &sound[..sound.len() / 2],
+        b"localhost",
+    ] {
+        fs::write(&mark, garbage).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        let HomeError::Store(error @ StoreError::Damaged { .. }) = error else {
+            panic!("{error}");
+        };
+        assert!(error.hint().unwrap().contains("podsync init --moved"));
+    }
+    fs::write(&mark, "0".repeat(sound.len())).unwrap();
+    let error = Home::open(&root, "a test").unwrap_err();
+    assert!(matches!(error, HomeError::CopiedHome { .. }), "{error}");
+    // The hint's command repairs it.
+    fs::write(&mark, "").unwrap();
+    drop(Home::open_moved(&root, "a test").unwrap());
+    assert_eq!(fs::read(&mark).unwrap(), sound);
+    fs::remove_file(&mark).unwrap();
+    fs::create_dir(&mark).unwrap();
+    let error = Home::open(&root, "a test").unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    assert!(error.hint().unwrap().contains("mv "));
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    let device = folder.path().join("device");
+    fs::create_dir(&device).unwrap();
+    let error = home.identity().unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    let aside = format!("mv {0} {0}.damaged", device.display());
+    assert!(error.hint().unwrap().contains(&aside), "{error}");
+    fs::remove_dir(&device).unwrap();
+    fs::create_dir(folder.path().join("identity")).unwrap();
+    let error = home.identity().unwrap_err();
+    assert!(error.to_string().contains("it is a folder"), "{error}");
+    assert!(!error.hint().unwrap().contains("chmod"), "{error}");
 }

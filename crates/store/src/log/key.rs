@@ -1,6 +1,6 @@
-//! What the log's records are named by, and those names as ordered bytes.
+//! The keys of the log's records, and their encoding as ordered bytes.
 //!
-//! Every key begins with what it is listed by (a team, a namespace), so that a listing is a range.
+//! Every key begins with its listing prefix (a team or a namespace), so that a listing is a range.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use podsync_core::{DeviceId, EntryHash, OpId, TeamId, VersionId};
 pub enum Key {
     /// A membership operation: its envelope as received.
     Operation { team: TeamId, id: OpId },
-    /// A feed entry as received. A fork puts several under one sequence number.
+    /// A feed entry as received. A fork has several with one sequence number.
     Entry { team: TeamId, entry: EntryKey },
     /// The signed head of a device's feed.
     Head { team: TeamId, device: DeviceId },
-    /// What this home knows about a version: private ones, and checkpoints, live nowhere else.
+    /// This home's data about a version. Private versions and checkpoints exist only here.
     Version { team: TeamId, id: VersionId },
-    /// A transfer that a restart goes on with.
+    /// A transfer to resume after a restart.
     Transfer { team: TeamId, id: VersionId },
     /// Anything else that must last.
     Setting { namespace: Namespace, key: Vec<u8> },
@@ -36,8 +36,8 @@ pub struct EntryKey {
 pub struct Namespace(&'static str);
 
 impl Namespace {
-    /// Refuses at compile time, in a constant, what can't be a prefix of its own: an empty name or
-    /// one with a NUL.
+    /// Refuses at compile time, in a constant, names that can't be a unique prefix: empty ones and
+    /// those with a NUL.
     pub const fn new(name: &'static str) -> Self {
         let bytes = name.as_bytes();
         assert!(!bytes.is_empty(), "a namespace has a name");
@@ -54,7 +54,7 @@ impl Namespace {
     }
 }
 
-/// One change: a value under a key, or the end of what was there.
+/// One change: a value for a key, or its deletion.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     key: Key,
@@ -77,7 +77,7 @@ impl Record {
         &self.key
     }
 
-    /// None where the record deletes.
+    /// None for a deletion.
     pub fn value(&self) -> Option<&[u8]> {
         self.value.as_deref()
     }

@@ -179,3 +179,55 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_log_that_is_gone_is_damage_until_its_owner_says_that_it_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    home.create_identity(&podsync_core::seal::SecretKey::from_bytes([7; 32]))
+        .unwrap();
+    // After `podsync init` there is no log yet.
+    Log::examine(&home).unwrap();
+    let log = Log::open(&home).unwrap();
+    assert!(!log.is_made_anew().unwrap());
+    let key = Key::Setting {
+        namespace: Namespace::new("test"),
+        key: Vec::new(),
+    };
+    log.commit(&[Record::put(key.clone(), b"precious".to_vec())])
+        .unwrap();
+    drop(log);
+    let packs = folder.path().join("packs");
+    std::fs::create_dir_all(&packs).unwrap();
+    std::fs::write(packs.join("1.pack"), "").unwrap();
+
+    let [path, aside, elsewhere] =
+        ["log.redb", "log.redb.damaged", "elsewhere"].map(|name| folder.path().join(name));
+    let is_gone = || {
+        let error = Log::open(&home).unwrap_err();
+        assert!(error.to_string().contains("it is gone"), "{error}");
+        assert!(Log::examine(&home).is_err());
+        assert!(!path.exists(), "looking makes nothing");
+        error.hint().unwrap()
+    };
+    std::fs::rename(&path, &elsewhere).unwrap();
+    assert!(is_gone().contains("touch"));
+
+    // Setting it aside permits one new log.
+    std::fs::rename(&elsewhere, &aside).unwrap();
+    let log = Log::open(&home).unwrap();
+    assert!(log.is_made_anew().unwrap() && log.is_another_set_aside().unwrap());
+    drop(log);
+    assert!(Log::open(&home).unwrap().is_made_anew().unwrap());
+    std::fs::remove_file(&path).unwrap();
+    assert!(is_gone().contains("log.redb.damaged.2"));
+
+    // It is put back and has all that was in it. It may be set aside again.
+    std::fs::rename(&aside, &path).unwrap();
+    let log = Log::open(&home).unwrap();
+    assert!(!log.is_made_anew().unwrap() && !log.is_another_set_aside().unwrap());
+    assert_eq!(log.get(&key).unwrap().as_deref(), Some(&b"precious"[..]));
+    drop(log);
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(Log::open(&home).unwrap().is_made_anew().unwrap());
+}

@@ -18,17 +18,17 @@ pub(super) struct Action {
     document: Document,
 }
 
-/// A machine for one job after the other.
+/// A machine that runs jobs one after the other.
 pub(super) struct Machine {
     folder: TempDir,
 }
 
-/// What became of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub(super) struct Job {
     /// Of the step that failed, or 0.
     pub code: i32,
-    /// As people see it, with what is masked as `***`.
+    /// The visible log, with masked values as `***`.
     pub log: String,
     /// What is shown on the job's page.
     pub errors: Vec<String>,
@@ -130,7 +130,7 @@ impl Machine {
         let shell = get(step, "shell").context("a step without a shell")?;
         ensure!(shell == "sh", "a step for {shell}");
         let run = get(step, "run").context("a step without a script")?;
-        // Whatever is put into a script is run by it.
+        // A script would run any text that an expression inserts.
         ensure!(!run.contains("${{"), "an expression in a script: {run}");
         let place = |name: &str| self.folder.path().join(name);
         fs::write(place("script"), run)?;
@@ -212,7 +212,7 @@ fn text_of(node: &YamlNode) -> String {
         .unwrap_or_default()
 }
 
-/// A value with its expressions evaluated. What no step has said is empty, as on GitHub.
+/// A value with its expressions evaluated. An unknown output is empty, as on GitHub.
 fn filled_in(value: &str, known: &BTreeMap<String, String>) -> Result<String> {
     let mut parts = value.split("${{");
     let mut filled = parts.next().unwrap_or_default().to_owned();
@@ -229,7 +229,7 @@ fn filled_in(value: &str, known: &BTreeMap<String, String>) -> Result<String> {
     Ok(filled)
 }
 
-/// What the runner shows of what steps said: the log, and the errors beside it.
+/// The parts of the steps' output that the runner shows: the log and the errors.
 fn shown(raw: &str) -> (String, Vec<String>) {
     let (mut masked, mut errors, mut log) = (Vec::new(), Vec::new(), String::new());
     for line in raw.lines() {

@@ -64,7 +64,8 @@ async fn versions_are_saved_shared_pulled_loaded_and_taken_back_in_the_page() ->
         browser.click("Set the tag").await?;
         browser.sees("orders:2 is baseline now").await?;
 
-        // The forecast comes first; then the author, of whom nothing was loaded here before, is asked about.
+        // The forecast comes first. Then the page asks about the author, of whom nothing was loaded here
+        // before.
         browser.click("Load…").await?;
         browser.click("See what would change").await?;
         browser.sees("What it would change").await?;

@@ -174,6 +174,13 @@ impl Browser {
         Ok(())
     }
 
+    /// Runs a script that ends with `done(...)`; what it is done with.
+    pub(super) async fn ask_later(&self, script: &str) -> Result<Value> {
+        let script = format!("const done = arguments[arguments.length - 1];\n{script}");
+        let said = self.driver.execute_async(script, Vec::new()).await?;
+        Ok(said.json().clone())
+    }
+
     /// What a script returns.
     pub(super) async fn ask(&self, script: &str) -> Result<Value> {
         Ok(self
@@ -199,8 +206,13 @@ impl Browser {
         Ok(std::fs::read(path)?)
     }
 
-    /// A picture that the documentation shows, where it is to be made anew.
+    /// A picture: into the documentation where that shows it and is to be made anew, and into the folder that
+    /// somebody named to look at all of them.
     pub(super) async fn picture(&self, name: &str) -> Result<()> {
+        if let Some(folder) = std::env::var_os("PODSYNC_PICTURES") {
+            let file = Path::new(&folder).join(format!("{name}.png"));
+            self.driver.screenshot(&file).await?;
+        }
         let image = format!("images/{name}.png");
         let docs = root().join("docs");
         let shown = std::fs::read_to_string(docs.join("page.md"))?.contains(&image);
@@ -216,7 +228,7 @@ impl Browser {
     pub(super) async fn is_accessible(&self, what: &str) -> Result<()> {
         let axe = root().join("crates/page/web/node_modules/axe-core/axe.min.js");
         let Ok(axe) = std::fs::read_to_string(axe) else {
-            println!("NOT RUN: axe-core isn't there: run `npm ci` in crates/page/web");
+            println!("NOT RUN: axe-core isn't there: run `npm install` in crates/page/web");
             return Ok(());
         };
         self.driver.execute(axe, Vec::new()).await?;

@@ -1,4 +1,5 @@
-//! Who gets in: one browser with one token, under the page's own name, from the page's own scripts.
+//! Access to the page: one browser with one token, under the page's own name, from the page's own
+//! scripts.
 
 use std::{
     io::{Read, Write},
@@ -190,7 +191,7 @@ fn the_page_answers_under_its_own_name_and_to_its_own_site_alone() -> Result<()>
         call(&host, &origin, &[("sec-fetch-site", "same-origin")])?,
         200
     );
-    // A name of somebody's that leads to this machine.
+    // A foreign name that resolves to this machine.
     let rebound = format!("evil.example:{}", door.port);
     assert_eq!(call(&rebound, &origin, &[])?, 403);
     assert_eq!(call(&rebound, &format!("http://{rebound}"), &[])?, 403);

@@ -5,7 +5,7 @@ use podsync_tests::kit::{Home, Member, zip};
 use serde_json::json;
 use thirtyfour::prelude::*;
 
-use super::browser::{Look, in_browser};
+use super::browser::{Browser, Look, in_browser};
 
 const VIEWS: [(&str, &str); 5] = [
     ("pods", "Pods"),
@@ -15,14 +15,17 @@ const VIEWS: [(&str, &str); 5] = [
     ("machine", "Machine"),
 ];
 
-/// A team with something in each view.
-fn team() -> Result<(Home, Home)> {
+/// A team of three with something in each view.
+fn team() -> Result<(Home, Home, Home)> {
     let mut alice = Home::new("alice")?;
     alice.found("payments")?;
     alice.start(&[])?;
     let mut bob = Home::new("bob")?;
     bob.start(&[&alice])?;
     bob.join(&alice.invite(&[])?)?.ok()?;
+    let mut carol = Home::new("carol")?;
+    carol.start(&[&alice, &bob])?;
+    carol.join(&alice.invite(&[])?)?.ok()?;
     alice.invite(&[])?;
     let save = |home: &Home, pod: &str, number: u8, message: &str, share: bool| {
         let file = home.scratch("state.snapshot");
@@ -48,33 +51,48 @@ fn team() -> Result<(Home, Home)> {
     alice.run(&["tag", "orders:2", "baseline"])?.ok()?;
     save(&alice, "orders", 5, "trying the new schema", false)?;
     save(&alice, "search-index", 6, "after the migration", true)?;
-    Ok((alice, bob))
+    alice.run(&["follow", "orders"])?.ok()?;
+    alice
+        .run(&["autosave", "orders", "--on-stop", "--keep", "5"])?
+        .ok()?;
+    Ok((alice, bob, carol))
 }
 
 async fn every_view(look: Look, name: &str) -> Result<()> {
     in_browser(look, async |browser| {
-        let (alice, _bob) = team()?;
+        let (alice, bob, carol) = team()?;
         browser.open(&alice, "0").await?;
         browser.sees("invoices of the last quarter").await?;
+        let seen = async |view: &str| {
+            browser.is_accessible(view).await?;
+            browser.picture(&format!("{view}-{name}")).await
+        };
+        // Something for the list of what happened.
+        bob.run(&["tag", "billing:1", "quarter"])?.ok()?;
+        carol.run(&["pull", "billing"])?.ok()?;
         for (view, title) in VIEWS {
             browser.view(&format!("#/payments/{view}")).await?;
             let heading = format!("//h1[text()='{title}']");
             browser.driver.query(By::XPath(heading)).first().await?;
-            if view == "machine" {
-                browser.click("Look for problems").await?;
-                browser.sees("Look again").await?;
+            match view {
+                "activity" => browser.sees("set the tag quarter").await?,
+                "storage" => browser.sees("that others have too").await?,
+                "machine" => {
+                    browser.click("Look for problems").await?;
+                    browser.sees("Look again").await?;
+                }
+                _ => {}
             }
-            browser.is_accessible(view).await?;
-            browser.picture(&format!("{view}-{name}")).await?;
+            seen(view).await?;
         }
         browser.view("#/payments/pods/orders").await?;
         browser.sees("dead letters pile up").await?;
-        browser.is_accessible("a pod").await?;
+        seen("pod").await?;
         browser.click("trying the new schema").await?;
         browser.sees("Where it lives").await?;
         browser.sees("s3/buckets").await?;
-        browser.is_accessible("a version").await?;
-        browser.picture(&format!("version-{name}")).await?;
+        seen("version").await?;
+        every_dialog(browser, &seen).await?;
         // Nothing but the page's own files and calls was ever asked for.
         let others = browser
             .ask(
@@ -86,6 +104,35 @@ async fn every_view(look: Look, name: &str) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// What opens over the view of a version, and over those where it is set what the team keeps and who may come in.
+async fn every_dialog(browser: &Browser, seen: &impl AsyncFn(&str) -> Result<()>) -> Result<()> {
+    let dialogs = [
+        ("pods/orders", "Save", "save", "Running emulator"),
+        ("pods/orders", "Load…", "load", "See what would change"),
+        ("team", "Invite…", "ticket", "Make a ticket"),
+        (
+            "storage",
+            "Set a rule…",
+            "rule",
+            "Versions of the last day always stay",
+        ),
+        ("activity", "Undo a load…", "undo", "Undo it"),
+    ];
+    for (view, button, name, says) in dialogs {
+        browser.view(&format!("#/payments/{view}")).await?;
+        if name == "load" {
+            // On a phone a version is a view of its own.
+            browser.click("dead letters pile up").await?;
+        }
+        browser.click(button).await?;
+        browser.sees(says).await?;
+        seen(name).await?;
+        browser.press(Key::Escape + "").await?;
+        browser.misses(says).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -103,10 +150,72 @@ async fn every_view_is_for_everybody_on_a_phone() -> Result<()> {
     every_view(Look::Phone, "phone").await
 }
 
+/// Answers for the daemon with so many versions, of which the newest is a real one.
+const MANY: &str = "
+    const real = window.fetch;
+    window.fetch = async (url, init) => {
+        const answer = await real(url, init);
+        if (!String(url).endsWith('/versions')) return answer;
+        const [newest] = await answer.json();
+        const id = (n) => n.toString(16).padStart(64, '0');
+        const many = [newest];
+        for (let n = 9999; n > 0; n--) many.push({
+            ...newest, id: id(n), number: n, reference: `orders:${n}`, message: `change ${n}`, tags: [], tip: false,
+            parents: n > 1 ? [id(n - 1)] : [], created_ms: newest.created_ms - (10000 - n) * 60000,
+        });
+        newest.parents = [id(9999)];
+        return new Response(JSON.stringify(many), { headers: { 'content-type': 'application/json' } });
+    };
+";
+
+/// Scrolls the versions through in a hundred steps; the most rows and elements that there were, the time of the
+/// slowest frame, and the last row.
+const SCROLL: &str = "
+    const list = document.querySelector('[role=listbox]');
+    const most = { rows: 0, elements: 0, frame_ms: 0 };
+    let [step, last] = [0, performance.now()];
+    const frame = () => {
+        const now = performance.now();
+        most.frame_ms = Math.max(most.frame_ms, now - last);
+        last = now;
+        const rows = [...list.querySelectorAll('[role=option]')];
+        most.rows = Math.max(most.rows, rows.length);
+        most.elements = Math.max(most.elements, document.querySelectorAll('*').length);
+        most.end = Math.max(...rows.map((row) => Number(row.getAttribute('aria-posinset'))));
+        if (++step > 102) return done(most);
+        list.scrollTop = list.scrollHeight * Math.min(step, 100) / 100;
+        requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+";
+
+#[tokio::test]
+async fn ten_thousand_versions_are_a_few_rows_wherever_they_are_scrolled_to() -> Result<()> {
+    in_browser(Look::Light, async |browser| {
+        let (alice, _bob, _carol) = team()?;
+        browser.open(&alice, "0").await?;
+        browser.sees("invoices of the last quarter").await?;
+        browser.ask(MANY).await?;
+        browser.view("#/payments/pods/orders").await?;
+        browser.sees("10,000 versions").await?;
+        browser.sees("change 9999").await?;
+        let most = browser.ask_later(SCROLL).await?;
+        println!("{most}");
+        ensure!(most["end"] == 10_000, "{most}");
+        ensure!(most["rows"].as_u64() < Some(60), "{most}");
+        ensure!(most["elements"].as_u64() < Some(2000), "{most}");
+        browser.sees("change 1").await?;
+        browser.is_accessible("many versions").await?;
+        browser.picture("many-light").await?;
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_page_is_worked_by_keys_alone() -> Result<()> {
     in_browser(Look::Light, async |browser| {
-        let (alice, _bob) = team()?;
+        let (alice, _bob, _carol) = team()?;
         browser.open(&alice, "0").await?;
         browser.sees("invoices of the last quarter").await?;
         browser.press("/").await?;
@@ -141,7 +250,7 @@ async fn the_page_is_worked_by_keys_alone() -> Result<()> {
 #[tokio::test]
 async fn a_second_tab_and_a_daemon_that_restarts() -> Result<()> {
     in_browser(Look::Light, async |browser| {
-        let (mut alice, bob) = team()?;
+        let (mut alice, bob, _carol) = team()?;
         let opened = alice.run(&["ui", "--print-url", "--port", "0"])?.ok()?;
         let address = opened["url"].as_str().and_then(|url| url.split('#').next());
         let address = address.context("no url")?.to_owned();

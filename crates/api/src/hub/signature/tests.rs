@@ -1,4 +1,4 @@
-//! The RFC's vector, round trips, and that nothing of a signed request can be changed.
+//! The RFC's vector, round trips, and checks that no part of a signed request can be changed.
 
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn the_vector_of_the_rfc() {
     );
 }
 
-/// Our own bytes: a change here keeps every older client out.
+/// Our own vector: a change here locks out every older client.
 #[test]
 fn requests_keep_their_bytes() {
     let headers = signed(
@@ -78,7 +78,7 @@ fn requests_keep_their_bytes() {
         r#"sig1=("@method" "@authority" "@path" "@query" "content-digest");created=1762300000;expires=1762300060;nonce="CQkJCQkJCQkJCQkJCQkJCQ";alg="ed25519";keyid="KEYID""#
             .replace("KEYID", &device().id().to_string())
     );
-    // What is signed, spelled out: nobody has to trust httpsig's idea of it.
+    // The signed bytes in full, so that this doesn't rely on httpsig.
     let base = format!(
         "\"@method\": POST\n\"@authority\": hub.example.com\n\"@path\": /v1/teams/ab/commit\n\
          \"@query\": ?from=1&to=5\n\"content-digest\": {}\n\"@signature-params\": {}",
@@ -200,7 +200,7 @@ fn another_spelling_is_refused() {
     }
 }
 
-/// Each of two requests is good; no mixture of their headers is.
+/// Each of two requests is valid. No mixture of their headers is.
 #[test]
 fn swapped_headers_are_refused() {
     let one = sign(&target(), b"one", &device(), NOW, &[1; NONCE_LEN]);

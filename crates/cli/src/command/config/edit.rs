@@ -1,4 +1,4 @@
-//! Changes to the text of `config.toml`: what a person wrote around a setting stays.
+//! Changes to the text of `config.toml`: a person's comments around a setting stay.
 
 use toml_edit::{Array, DocumentMut, RawString, Value};
 

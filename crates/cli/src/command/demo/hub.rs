@@ -137,7 +137,7 @@ impl DemoHub {
         &self.url
     }
 
-    /// What it has taken is on the disk, so nothing is waited for.
+    /// The hub syncs all that it accepts, so there is nothing to wait for.
     pub(super) fn end(self) {
         drop(self);
     }

@@ -1,4 +1,6 @@
 //! A made-up state: incompressible files of many sizes that can be changed in place.
+//!
+//! All of it is done in blocks, and others get their turn after each: the demo goes on to say what it waits for.
 
 use std::{
     fs,
@@ -7,6 +9,7 @@ use std::{
 };
 
 use podsync_api::{ApiError, ErrorCode};
+use tokio::task::yield_now;
 
 use super::local;
 
@@ -21,13 +24,13 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn make(path: &Path, len: u64) -> Result<Self, ApiError> {
+    pub(super) async fn make(path: &Path, len: u64) -> Result<Self, ApiError> {
         fs::create_dir(path).map_err(local)?;
         let state = Self {
             path: path.to_owned(),
             len,
         };
-        state.fill(1)?;
+        state.fill(1).await?;
         Ok(state)
     }
 
@@ -39,7 +42,7 @@ impl State {
         self.path.join(format!("bucket-{index:02}.bin"))
     }
 
-    fn fill(&self, seed: u64) -> Result<(), ApiError> {
+    async fn fill(&self, seed: u64) -> Result<(), ApiError> {
         for index in 0..FILES {
             let mut noise = Noise::new(seed * 1000 + index);
             let mut file = fs::File::create(self.file(index)).map_err(local)?;
@@ -48,13 +51,14 @@ impl State {
                 let block = noise.block(left.min(BLOCK as u64));
                 file.write_all(&block).map_err(local)?;
                 left -= block.len() as u64;
+                yield_now().await;
             }
         }
         Ok(())
     }
 
     /// Overwrites `percent` of every file in its middle; how many bytes that were.
-    pub(super) fn change(&self, percent: u64) -> Result<u64, ApiError> {
+    pub(super) async fn change(&self, percent: u64) -> Result<u64, ApiError> {
         let each = self.len / FILES * percent / 100;
         for index in 0..FILES {
             let mut file = fs::OpenOptions::new()
@@ -65,20 +69,21 @@ impl State {
                 .map_err(local)?;
             file.write_all(&Noise::new(500_000 + index).block(each))
                 .map_err(local)?;
+            yield_now().await;
         }
         Ok(each * FILES)
     }
 
     /// Makes every byte another.
-    pub(super) fn replace(&self) -> Result<(), ApiError> {
-        self.fill(2)
+    pub(super) async fn replace(&self) -> Result<(), ApiError> {
+        self.fill(2).await
     }
 
-    pub(super) fn assert_equal(&self, other: &Path) -> Result<(), ApiError> {
+    pub(super) async fn assert_equal(&self, other: &Path) -> Result<(), ApiError> {
         for index in 0..FILES {
             let ours = self.file(index);
             let theirs = other.join(ours.file_name().unwrap_or_default());
-            if digest(&ours)? != digest(&theirs)? {
+            if !are_equal(&ours, &theirs).await? {
                 return Err(ApiError::new(
                     ErrorCode::Internal,
                     format!("{} differs", theirs.display()),
@@ -89,12 +94,25 @@ impl State {
     }
 }
 
-fn digest(path: &Path) -> Result<podsync_core::ChunkId, ApiError> {
-    let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
+async fn are_equal(ours: &Path, theirs: &Path) -> Result<bool, ApiError> {
+    let open = |path: &Path| fs::File::open(path).map_err(local);
+    let (mut ours, mut theirs) = (open(ours)?, open(theirs)?);
+    loop {
+        let (our, their) = (block_of(&mut ours)?, block_of(&mut theirs)?);
+        if our != their || our.is_empty() {
+            return Ok(our == their);
+        }
+        yield_now().await;
+    }
+}
+
+/// The next block; an empty one at the end.
+fn block_of(file: &mut fs::File) -> Result<Vec<u8>, ApiError> {
+    let mut block = Vec::with_capacity(BLOCK);
+    file.take(BLOCK as u64)
+        .read_to_end(&mut block)
         .map_err(local)?;
-    Ok(podsync_core::ChunkId::of(&bytes))
+    Ok(block)
 }
 
 /// xorshift64*: noise that no compressor shrinks, the same for the same seed.

@@ -1,32 +1,54 @@
-//! What the tools may be refused for want of a person's word, by the names that `--allow` takes.
+//! The consents that tools may need from a person, by the names that `--allow` takes.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use podsync_api::{ApiError, Consent};
 
 /// Every consent that one of the tools may ask for.
-const ASKED: [(&str, Consent); 5] = [
-    ("remote", Consent::Remote),
-    ("new-signer", Consent::NewSigner),
-    ("without-checkpoint", Consent::WithoutCheckpoint),
-    ("older-state", Consent::OlderState),
-    ("empty-state", Consent::EmptyState),
+const ASKED: [(&str, Consent, &str); 5] = [
+    (
+        "remote",
+        Consent::Remote,
+        "Load into an emulator on another machine",
+    ),
+    (
+        "new-signer",
+        Consent::NewSigner,
+        "Load a version of a device from which nothing was loaded here before",
+    ),
+    (
+        "without-checkpoint",
+        Consent::WithoutCheckpoint,
+        "Load although `podsync undo` could not restore the state from before",
+    ),
+    (
+        "older-state",
+        Consent::OlderState,
+        "Share a version that is older than the newest shared one",
+    ),
+    (
+        "empty-state",
+        Consent::EmptyState,
+        "Save a folder or an emulator with nothing in it",
+    ),
 ];
 
 pub(super) fn parser() -> impl TypedValueParser<Value = Consent> {
-    let names = ASKED.map(|(name, _)| name);
-    PossibleValuesParser::new(names).try_map(|given: String| {
-        let found = ASKED.into_iter().find(|(name, _)| *name == given);
-        found.map(|(_, consent)| consent).ok_or("it is no consent")
+    let values = ASKED.map(|(name, _, help)| PossibleValue::new(name).help(help));
+    PossibleValuesParser::new(values).try_map(|given: String| {
+        let found = ASKED.into_iter().find(|(name, ..)| *name == given);
+        found
+            .map(|(_, consent, _)| consent)
+            .ok_or("it is no consent")
     })
 }
 
-/// An error as an agent needs it: it has no flag to add, somebody else has to start its server otherwise.
+/// An error for an agent: the agent can't add a flag, so a person has to start the server with it.
 pub(super) fn for_agent(error: ApiError) -> ApiError {
     let Some(consent) = error.consent else {
         return error;
     };
-    let hint = match ASKED.into_iter().find(|(_, asked)| *asked == consent) {
-        Some((name, _)) => format!(
+    let hint = match ASKED.into_iter().find(|(_, asked, _)| *asked == consent) {
+        Some((name, ..)) => format!(
             "ask the person you work for: they run the command themselves, or start `podsync mcp --allow {name}`"
         ),
         None => "ask the person you work for to run the command themselves".to_owned(),
@@ -42,7 +64,7 @@ mod tests {
 
     #[test]
     fn names_are_the_consents_own() {
-        for (name, consent) in ASKED {
+        for (name, consent, _) in ASKED {
             assert_eq!(serde_json::to_value(consent).unwrap(), name);
         }
     }

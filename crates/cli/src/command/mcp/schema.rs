@@ -63,7 +63,8 @@ impl Shapes {
         Arc::new(root)
     }
 
-    /// A shape whose references lead into the schema itself; what it mentions is noted.
+    /// A shape whose references lead into the schema itself. The shapes that it mentions are added to the
+    /// list.
     fn alone(shape: Value, mentioned: &mut BTreeSet<String>) -> Value {
         match shape {
             Value::String(text) => match text.strip_prefix(THERE) {

@@ -30,7 +30,7 @@ const INSTRUCTIONS: &str = "podsync saves the state of an AWS emulator on this m
 pub(super) struct Server {
     context: Context,
     endpoint: String,
-    /// What was said yes to for all calls.
+    /// The consents given for all calls.
     allowed: BTreeSet<Consent>,
     tools: Vec<Tool>,
     calls: Calls,

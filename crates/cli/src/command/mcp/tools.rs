@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    /// Everything that a schema says is in it.
+    /// Each schema contains everything that it refers to.
     #[test]
     fn every_schema_is_whole() {
         for tool in all() {

@@ -20,7 +20,7 @@ use crate::{
 pub(super) struct Turn<'a> {
     pub(super) context: &'a Context,
     pub(super) endpoint: &'a str,
-    /// What was said yes to for all calls.
+    /// The consents given for all calls.
     pub(super) allowed: &'a BTreeSet<Consent>,
     pub(super) calls: &'a Calls,
     /// The client doesn't want it any more.

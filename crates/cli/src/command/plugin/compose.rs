@@ -18,7 +18,7 @@ use super::{
 /// The folder beside the compose file that the service mounts.
 const BESIDE: &str = ".podsync-plugin";
 
-/// Tags of LocalStack's image that ask for a licence, whatever they mean today.
+/// Tags of LocalStack's image that need a licence, whichever version they point to.
 const LICENSED_TAGS: [&str; 3] = ["latest", "stable", "dev"];
 
 /// Adds the plugin to the file's LocalStack service, and returns the service's name.

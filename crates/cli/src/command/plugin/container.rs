@@ -37,7 +37,7 @@ impl fmt::Display for Container {
     }
 }
 
-/// The container that publishes this port; none where no engine answers or none does.
+/// The container that publishes this port; `None` if no container does, or no engine answers.
 pub(super) async fn that_publishes(port: u16) -> Option<String> {
     let filter = format!("publish={port}");
     for engine in ENGINES {
@@ -92,7 +92,7 @@ impl Container {
         self.look.plugin.as_deref()
     }
 
-    /// Whether to restart it: only with a yes, since LocalStack keeps its state in memory.
+    /// Whether to restart it. This needs the user's yes, because LocalStack keeps its state in memory.
     pub(super) async fn agree_to_restart(
         &self,
         printer: &Printer,
@@ -140,7 +140,7 @@ impl Container {
         self.done(call(self.engine, &arguments).await)
     }
 
-    /// Restarts it if that was agreed to; what is left to do, for people.
+    /// Restarts it if the user agreed. Returns what the user still has to do.
     pub(super) async fn restarted(&self, agreed: bool) -> Result<String, ApiError> {
         if !agreed {
             return Ok(format!(

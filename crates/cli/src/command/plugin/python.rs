@@ -14,9 +14,12 @@ use tokio::process::Command;
 /// The first Python that both LocalStacks run in.
 const OLDEST: (u32, u32) = (3, 13);
 
-/// Asks a Python what is in it, as one line of JSON.
+/// Asks a Python which packages it has, as one line of JSON. A folder `localstack` where the user happens to be is no
+/// package.
 pub(super) const LOOK: &str = r"
-import importlib.metadata, importlib.util, json, sys, sysconfig
+import sys
+sys.path = [folder for folder in sys.path if folder]
+import importlib.metadata, importlib.util, json, sysconfig
 def version(name):
     try:
         return importlib.metadata.version(name)
@@ -42,7 +45,7 @@ for file in list(found.files or []):
 shutil.rmtree(found.locate_file('podsync_localstack'), ignore_errors=True)
 shutil.rmtree(found._path, ignore_errors=True)";
 
-/// What a Python says of itself.
+/// What a Python reports about itself.
 #[derive(Debug, Deserialize)]
 pub(super) struct Look {
     pub(super) python: (u32, u32),
@@ -189,7 +192,7 @@ pub(super) fn unwritable(path: &Path, error: &std::io::Error) -> ApiError {
     .hint("check the disk and the folder's permissions")
 }
 
-/// The Python of the process that listens on this port, where the system tells.
+/// The Python of the process that listens on this port, if the system tells.
 #[cfg(target_os = "linux")]
 pub(super) fn that_listens(port: u16) -> Option<PathBuf> {
     let sockets = listening(port);

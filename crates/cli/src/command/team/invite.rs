@@ -1,4 +1,5 @@
-//! `podsync team invite`: tickets and robots' tokens. One that nobody has seen is taken back.
+//! `podsync team invite`: tickets and robots' tokens. If the secret could not be shown, the command revokes
+//! it.
 
 use std::time::{Duration, SystemTime};
 
@@ -32,7 +33,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Revoke {
-    /// Id of the invite, as `podsync team invite list` shows it
+    /// Id of the invite, as `podsync team invite list` shows it, or the whole id
     id: String,
 }
 
@@ -105,7 +106,7 @@ async fn robot(context: &Context, offer: Offer) -> Result<(), ApiError> {
     if let Err(NotOnStdout::Nowhere(_)) = shown {
         let request = team::Remove {
             who: invited.device.to_string(),
-            // Nobody has seen its token.
+            // The token was never shown.
             consents: [Consent::Remove].into(),
         };
         call(context, Needs::Network, &request).await?;

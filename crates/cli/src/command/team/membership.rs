@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
-    MemberName, TeamName,
-    ticket::{Ticket, has_room_for},
+    DeviceLabel, MemberName, TeamName,
+    engine::EngineError,
+    ticket::{Ticket, TicketKind, has_room_for},
 };
 use podsync_daemon::NewHome;
 
@@ -112,7 +113,7 @@ pub(super) async fn create(context: &Context, create: Create) -> Result<(), ApiE
     let request = team::CreateTeam {
         name: create.name,
         member: create.me.member()?,
-        label: create.me.label(),
+        label: create.me.label()?,
         consents: BTreeSet::new(),
     };
     context.ensure_key().await?;
@@ -144,17 +145,11 @@ pub(super) async fn create(context: &Context, create: Create) -> Result<(), ApiE
 pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> {
     let ticket = TICKET.read(join.ticket, &context.printer).await?;
     // Looked at before anything is made: a slip of the hand leaves no key and no daemon.
-    Ticket::parse(&ticket).map_err(|error| {
-        ApiError::new(ErrorCode::Ticket, error.to_string()).hint(
-            error
-                .hint()
-                .unwrap_or("ask an admin for a new ticket: `podsync team invite` prints one"),
-        )
-    })?;
+    check_ticket(&ticket)?;
     let request = team::Join {
         ticket,
         member: join.me.member()?,
-        label: join.me.label(),
+        label: join.me.label()?,
         hub: join.hub,
     };
     let new = context.new_home().await?;
@@ -168,7 +163,23 @@ pub(super) async fn join(context: &Context, join: Join) -> Result<(), ApiError> 
     context.printer.result(&joined, welcome)
 }
 
-/// Who the newcomer is, what there is, and what to do with it.
+fn check_ticket(text: &str) -> Result<(), ApiError> {
+    let ticket = Ticket::parse(text).map_err(|error| {
+        ApiError::new(ErrorCode::Ticket, error.to_string()).hint(
+            error
+                .hint()
+                .unwrap_or("ask an admin for a new ticket: `podsync team invite` prints one"),
+        )
+    })?;
+    if ticket.kind == TicketKind::Robot {
+        let error = EngineError::RobotTicket;
+        return Err(ApiError::new(ErrorCode::Ticket, error.to_string())
+            .hint(error.hint().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// Tells newcomers who they are, what the team has, and what to do next.
 pub(crate) fn welcome(joined: &team::Joined) -> String {
     let members = count(joined.members, "member");
     let mut lines = vec![format!(
@@ -198,7 +209,7 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
     lines.join("\n")
 }
 
-/// What was made for a join that came to nothing goes: the daemon, and the key unless a team may know it already.
+/// Cleans up after a failed join: ends the daemon, and removes the key unless a team may already know it.
 async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
     let ended = match context.stop_daemon().await {
         Ok(_) if error.may_be_done => {
@@ -341,13 +352,25 @@ impl Me {
         })
     }
 
-    fn label(&self) -> String {
-        let label = self
-            .label
-            .clone()
-            .or_else(|| whoami::hostname().ok())
-            .unwrap_or_else(|| "device".to_owned());
-        label.trim().chars().take(64).collect()
+    /// Looked at before anything is made: a label that is none leaves no key.
+    fn label(&self) -> Result<String, ApiError> {
+        let Some(label) = &self.label else {
+            let host = whoami::hostname().unwrap_or_else(|_| "device".to_owned());
+            let plain = |c: char| match c.is_ascii_alphanumeric() || matches!(c, '.' | '_') {
+                true => c,
+                false => '-',
+            };
+            let host: String = host.trim().chars().take(64).map(plain).collect();
+            let host = host.trim_start_matches(['.', '_', '-']);
+            let is_label = DeviceLabel::new(host).is_ok();
+            return Ok(if is_label { host } else { "device" }.to_owned());
+        };
+        let label = label.trim();
+        match DeviceLabel::new(label) {
+            Ok(_) => Ok(label.to_owned()),
+            Err(error) => Err(ApiError::new(ErrorCode::Invalid, error.to_string())
+                .hint("give another one with --label")),
+        }
     }
 }
 

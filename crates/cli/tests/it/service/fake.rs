@@ -63,7 +63,7 @@ fn a_daemon_that_runs_is_taken_over_and_the_home_stays() {
     assert_ne!(restarted["pid"].as_u64(), served);
     assert_eq!(user.run(&["service", "stop"])["running"], false);
     assert_eq!(user.daemon(), None);
-    // Who needs a daemon gets that of the service.
+    // A command that needs a daemon uses the service's.
     user.run(&["peers"]);
     let state = user.run(&["service", "status"]);
     assert_eq!(state["pid"].as_u64(), user.daemon());
@@ -134,7 +134,7 @@ fn who_wants_it_lingers_and_a_systemctl_that_fails_is_told() {
         said.contains("No medium found") && said.contains("session of your own"),
         "{said}"
     );
-    // What never was a service is not taken for one.
+    // A daemon that never was a service is not taken for one.
     assert_eq!(user.run(&["service", "status"])["installed"], false);
 }
 

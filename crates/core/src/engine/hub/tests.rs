@@ -1,12 +1,12 @@
-//! What homes learn from a hub that is only bytes carried between them, honest and not.
+//! What homes learn from an honest or a lying hub. The tests carry the hub's bytes by hand.
 
 use std::time::Duration;
 
 use super::*;
 use crate::{
     engine::{
-        Answer, Command, CommandId, EngineError, Event, HubJoin, HubJoinFailure, Input,
-        InviteOptions, Now, Output, Publish,
+        Answer, Command, CommandId, EngineError, Event, FetchFailed, HubJoin, HubJoinFailure,
+        Input, InviteOptions, Now, Output, Publish, Sources, TransferId, Want, WantedBlob,
     },
     feed::BlobRef,
     id::{BlobId, VersionId},
@@ -22,7 +22,7 @@ use crate::{
 const URL: &str = "https://hub.example";
 const NOW_MS: u64 = 1_800_000_000_000;
 
-/// A home with a sound disk, and nobody connected.
+/// A home with a working disk and no connections.
 struct Home {
     engine: Engine,
     now: Duration,
@@ -41,7 +41,7 @@ impl Home {
         }
     }
 
-    /// Hands something in and has everything written: what else comes out.
+    /// Handles an input, confirms all writes, and returns the other outputs.
     fn give(&mut self, input: Input) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.engine.handle(input, clock(self.now));
@@ -152,7 +152,7 @@ impl Home {
         self.give(Input::Hub { team, news })
     }
 
-    /// What this home would have committed up to number `upto`.
+    /// The head of this home's own feed at number `upto`.
     fn head(&self, team: TeamId, upto: usize) -> Verified<Head> {
         let own = self.engine.own_entries(&team, 0, upto).unwrap().unwrap();
         verify(&own.head).unwrap()
@@ -230,7 +230,7 @@ fn witnessed(
     operations
 }
 
-/// The founder's home as a copy of it would be that has heard of the team, and nothing of its feed.
+/// A copy of the founder's home that knows the team and has none of its feed.
 fn twin_of(founder: &Home, team: TeamId) -> Home {
     let mut twin = Home::new(1);
     for operation in founder.operations(team) {
@@ -292,7 +292,8 @@ fn members_that_may_be_dialled_have_two_seconds() {
     assert!(asked_of_hub(&newcomer.pass(Duration::from_secs(1))).is_some());
 }
 
-/// Whoever turns a newcomer away closes the connection right behind the answer, which may be read later.
+/// A device that refuses a newcomer closes the connection right after its answer. The close may be read
+/// first.
 #[test]
 fn a_refusal_counts_although_its_connection_is_gone() {
     let (founder, _, mut ticket) = founder();
@@ -332,7 +333,7 @@ fn an_answer_in_pages_is_asked_on_for() {
     assert!(matches!(reply(&outputs), Some(Ok(Answer::Joined { .. }))));
 }
 
-/// A hub that shows a world older than the ticket's lets nobody in.
+/// A hub that shows an older team than the ticket names lets nobody in.
 #[test]
 fn the_tickets_floor_holds_at_the_hub_too() {
     let (mut founder, team, mut ticket) = founder();
@@ -372,7 +373,7 @@ fn a_hub_that_fails_is_asked_again_and_one_that_refuses_is_not() {
     assert!(matches!(reply(&end), Some(Err(EngineError::NotLetInByHub(said))) if said == why));
 }
 
-/// Whoever else a ticket leads to is tried once those who are connected have all said no.
+/// The ticket's other addresses are tried once all connected devices have refused.
 #[test]
 fn it_is_told_when_nobody_who_is_connected_lets_a_newcomer_in() {
     let (_, _, ticket) = founder();
@@ -399,12 +400,56 @@ fn it_is_told_when_nobody_who_is_connected_lets_a_newcomer_in() {
         });
     }
     assert!(told(&outputs));
-    // Both have said no, and the hub was never reached: nobody can have written the join.
+    // Both have refused and the hub was never reached: nobody can have written the join.
     let end = newcomer.pass(Duration::from_secs(30));
     assert!(matches!(
         reply(&end),
         Some(Err(EngineError::NobodyWitnessed { .. }))
     ));
+}
+
+/// An address may have gone to another daemon. What that one says about the team, nobody of the team has signed.
+#[test]
+fn a_stranger_at_the_address_has_refused_nothing() {
+    let (_, _, ticket) = founder();
+    for why in [RefusedReason::NotListed, RefusedReason::UnknownTeam] {
+        let mut newcomer = Home::new(2);
+        let device = DeviceSecret::from_seed([8; 32]).id();
+        newcomer.give(Input::Connected { device });
+        let asked = newcomer
+            .join(&ticket)
+            .iter()
+            .find_map(|output| match output {
+                Output::Request { id, .. } => Some(*id),
+                _ => None,
+            });
+        newcomer.give(Input::Response {
+            id: asked.unwrap(),
+            result: Ok(ResponseIn::MembershipRefused(why)),
+        });
+        let end = newcomer.pass(Duration::from_secs(30));
+        let Some(Err(error @ EngineError::NobodyWitnessed { .. })) = reply(&end) else {
+            panic!("{why} ended the join: {end:?}");
+        };
+        assert!(error.to_string().contains("is not of this team"), "{error}");
+    }
+}
+
+#[test]
+fn a_hub_that_takes_the_question_and_stays_silent_is_named() {
+    let (_, _, ticket) = founder();
+    let mut newcomer = Home::new(2);
+    let mut asked = newcomer.join(&ticket);
+    asked.extend(newcomer.pass(Duration::from_secs(5)));
+    let is_asked = |output: &Output| matches!(output, Output::JoinAtHub { .. });
+    assert!(asked.iter().any(is_asked));
+    let end = newcomer.pass(Duration::from_secs(30));
+    let Some(Err(error @ EngineError::NobodyWitnessed { .. })) = reply(&end) else {
+        panic!("{end:?}");
+    };
+    let hub = ticket.hubs().next().unwrap();
+    let named = format!("the hub at {hub} does not answer");
+    assert!(error.to_string().contains(&named), "{error}");
 }
 
 #[test]
@@ -439,7 +484,7 @@ fn what_one_home_committed_another_lists() {
     (1..=5).for_each(|n| founder.publish(team, n));
     let device = founder.engine.device();
 
-    // The first three are committed, and their head is one that was signed then.
+    // Commit the first three, with the head that was signed then.
     let own = founder.engine.own_entries(&team, 0, 3).unwrap().unwrap();
     assert_eq!(own.entries.len(), 3);
     let head: Verified<Head> = verify(&own.head).unwrap();
@@ -490,7 +535,7 @@ fn what_one_home_committed_another_lists() {
     assert_eq!(newcomer.versions(team), 3);
 }
 
-/// A peer told of more than the hub has: that isn't asked of the hub.
+/// A peer named entries that the hub doesn't have: they are not requested from the hub.
 #[test]
 fn only_what_the_hub_has_is_asked_of_it() {
     let (mut founder, mut newcomer, team) = two();
@@ -545,7 +590,7 @@ fn an_entry_that_no_head_leads_to_is_not_taken() {
     );
     assert_eq!(newcomer.versions(team), 1);
 
-    // And the middle of another chain fits nowhere, though the same key signs for it.
+    // An entry of another chain is refused too, though the same key signed it.
     let mut twin = twin_of(&founder, team);
     (11..=13).for_each(|n| twin.publish(team, n));
     let theirs = twin.entries(team)[1].clone();
@@ -595,12 +640,12 @@ fn operations_and_heads_of_another_team_change_nothing() {
     assert_eq!(newcomer.versions(team), 0);
     assert!(newcomer.engine.feed(&team, &device).is_none());
     assert_eq!(newcomer.engine.hub_gaps(&team), []);
-    // And a team that this home isn't in stays one.
+    // Operations of a team that this home isn't in are ignored.
     newcomer.hear(other, HubNews::Operations(stranger.operations(other)));
     assert!(newcomer.engine.roster(&other).is_none());
 }
 
-/// The founder's home was copied, and both signed on: what the hub shows proves it.
+/// The founder's home was copied and both copies signed: the hub's heads prove the fork.
 #[test]
 fn a_feed_that_is_forked_at_the_hub_is_quarantined() {
     let (mut founder, mut newcomer, team) = two();
@@ -621,7 +666,7 @@ fn a_feed_that_is_forked_at_the_hub_is_quarantined() {
     newcomer.hear(team, HubNews::Entries { device, entries });
     assert_eq!(newcomer.versions(team), 0);
 
-    // Whose feed it is stops bringing anything there.
+    // The forked device commits nothing more.
     founder.hear(team, heads(both));
     let own = founder.engine.own_entries(&team, 0, 64);
     assert_eq!(own.err(), Some(EngineError::DeviceMustBeMinted));
@@ -671,7 +716,56 @@ fn a_refresh_waits_for_those_who_are_connected_and_for_nobody_else() {
     let device = newcomer.engine.device();
     founder.give(Input::Connected { device });
     assert_eq!(refreshed(&founder.tell(Command::Refresh { team })), None);
-    // Who goes without having told anything has told nothing.
+    // A member that disconnects without an answer has told nothing.
     let gone = founder.give(Input::Disconnected { device });
     assert_eq!(refreshed(&gone), Some(0));
+}
+
+/// Somebody may have put it back meanwhile.
+#[test]
+fn what_the_bucket_lacked_is_asked_for_again_after_a_minute() {
+    let mut home = Home::new(1);
+    let team = home.found();
+    let blob = BlobRef {
+        id: BlobId::from_bytes([9; 32]),
+        len: 1000,
+    };
+    let has = |home: &mut Home| {
+        home.give(Input::BucketHas {
+            team,
+            blobs: vec![blob.id],
+        })
+    };
+    has(&mut home);
+    let mut transfers = 0;
+    let mut pull = |home: &mut Home| {
+        transfers += 1;
+        let want = Want {
+            transfer: TransferId(transfers),
+            team,
+            blobs: vec![WantedBlob::whole(blob)],
+            prefer: None,
+            sources: Sources::Bucket,
+            patience: Duration::ZERO,
+        };
+        let outputs = home.give(Input::Want(want));
+        outputs.into_iter().find_map(|output| match output {
+            Output::Fetch { fetch, .. } => Some(fetch),
+            _ => None,
+        })
+    };
+    let fetch = pull(&mut home).expect("it is there");
+    let why = FetchFailed::Refused;
+    home.give(Input::FetchFailed { fetch, why });
+    assert_eq!(pull(&mut home), None, "it was just asked for in vain");
+    home.pass(Duration::from_secs(60));
+    let fetch = pull(&mut home).expect("it may be there again");
+    home.give(Input::FetchFailed { fetch, why });
+    // What the hub says goes before.
+    home.give(Input::BucketLacks {
+        team,
+        blobs: vec![blob.id],
+    });
+    home.pass(Duration::from_secs(60));
+    assert_eq!(pull(&mut home), None);
 }

@@ -1,8 +1,7 @@
-//! When the bucket is asked: for what no peer has, and for what those who have it don't send.
+//! Decides when to use the bucket: for data that no peer has, or that the peers with it don't send.
 //!
-//! A request to the bucket costs money and a way out of the office, so whatever a peer can be expected
-//! to send is left to peers. How long that is expected of a peer that has gone quiet is a matter of
-//! seconds, not of the longer time after which its fetches are given up.
+//! A request to the bucket costs money and leaves the local network, so peers come first. A peer that
+//! goes quiet for a few seconds no longer counts; its fetches are given up only much later.
 
 use std::{ops::Range, time::Duration};
 
@@ -13,26 +12,27 @@ use super::{
 use crate::{engine::provider::Sources, id::BlobId, units::Units};
 
 impl Transfer {
-    /// When the bucket may be asked at all, if peers may be too.
+    /// The earliest time for the bucket, if peers may be used too.
     pub(super) fn bucket_opens(sources: Sources, now: Duration) -> Option<Duration> {
         (sources == Sources::Any).then_some(now + ANSWERED_WITHIN)
     }
 
-    /// Whether the bucket waits for members to say what they have.
+    /// Whether members may still say what they have.
     pub fn awaits_answers(&self) -> bool {
-        self.bucket_from.is_some()
+        self.answers_by.is_some()
     }
 
-    /// All connected members have said what they have.
+    /// Records that all connected members have said what they have.
     pub fn peers_answered(&mut self) {
         self.bucket_from = None;
+        self.answers_by = None;
     }
 
     pub(super) fn bucket_is_open(&self, now: Duration) -> bool {
         self.bucket_from.is_none_or(|from| from <= now)
     }
 
-    /// Peers that can be expected to send what they have.
+    /// Peers that are expected to send what they have.
     pub(super) fn usable_peers(&self, slots: &Slots) -> Vec<&Account> {
         self.providers
             .iter()
@@ -41,7 +41,7 @@ impl Transfer {
             .collect()
     }
 
-    /// Whether a fetch is at a provider that the bucket doesn't step in for.
+    /// Whether a fetch is at a provider that the bucket doesn't replace.
     pub(super) fn is_in_good_hands(&self, provider: &Provider, slots: &Slots) -> bool {
         self.providers
             .get(provider)
@@ -54,27 +54,26 @@ impl Transfer {
         self.bucket_is_open(now) && account.is_some_and(|bucket| bucket.rests_until <= now)
     }
 
-    /// How much to ask of the bucket at once: whole packs where there is much, and at the end no less
-    /// than is worth a request.
+    /// The longest range to request from the bucket: whole packs if much is missing, and at the end
+    /// at least the minimum that is worth a request.
     pub(super) fn longest_for_bucket(&self) -> u64 {
         (self.units_left() / MAX_AT_BUCKET as u64)
             .clamp(MIN_BUCKET_RANGE_UNITS, MAX_BUCKET_RANGE_UNITS)
     }
 }
 
-/// What of a blob is left to these peers.
+/// The units of a blob that these peers are expected to send.
 pub(super) fn left_to(peers: &[&Account], blob: &BlobId) -> Units {
     let haves = peers.iter().filter_map(|account| account.have.get(blob));
     haves.fold(Units::NONE, |all, have| all | *have)
 }
 
-/// Whether it didn't fail last time, and isn't quiet.
+/// Whether a peer's last fetch didn't fail and it isn't quiet.
 fn is_usable_peer(provider: &Provider, account: &Account, slots: &Slots) -> bool {
     provider.peer().is_some() && account.promises() && !account.banned && !slots.is_quiet(provider)
 }
 
-/// The beginning of the longest run: the bucket doesn't mind who asks it for what, and whole runs are
-/// fewer requests than random pieces.
+/// The start of the longest run. Random pieces would only mean more requests to the bucket.
 pub(super) fn cut(units: Units, longest: u64) -> Option<Range<u64>> {
     let run = units.runs().max_by_key(|run| run.end - run.start)?;
     let end = if run.end - run.start < longest + MIN_RANGE_UNITS {

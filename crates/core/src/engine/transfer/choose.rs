@@ -1,8 +1,8 @@
-//! Which range is asked of whom next.
+//! Chooses the next range and its provider.
 //!
-//! Whoever has the fewest fetches goes first, so equal providers share alike. A provider is given the
-//! rarest thing that it has, a random one among equals: several who pull the same version from one
-//! device thus soon have different parts to give each other.
+//! The provider with the fewest fetches goes first, so equal providers share the work. It gets the
+//! rarest range that it has, at random among equals. So devices that pull the same version from one
+//! source soon have different parts to exchange.
 
 use std::{ops::Range, time::Duration};
 
@@ -15,11 +15,11 @@ use crate::{
     units::{UNIT_LEN, Units},
 };
 
-/// What is asked of a provider whose rate isn't known yet.
+/// The range length for a provider of unknown rate.
 const FIRST_RANGE_UNITS: u64 = 8;
 
 impl Transfer {
-    /// Starts one fetch; false where none can be.
+    /// Starts one fetch. False if none can be started.
     pub(super) fn start_one(&mut self, now: Duration, slots: &mut Slots) -> bool {
         for provider in self.in_turn(now, slots) {
             let piece = self
@@ -33,8 +33,8 @@ impl Transfer {
         false
     }
 
-    /// Providers with room: peers before the bucket, but for those that it steps in for; the ones with the
-    /// fewest fetches first, among equals the preferred one, then the fastest.
+    /// Providers with room for a fetch. Peers come before the bucket, except those that it replaces. Then
+    /// fewest fetches first; among equals the preferred one, then the fastest.
     fn in_turn(&self, now: Duration, slots: &Slots) -> Vec<Provider> {
         let is_open = |provider: &Provider| provider.peer().is_some() || self.bucket_is_open(now);
         let at_hand = self.bucket_is_at_hand(now);
@@ -99,8 +99,8 @@ impl Transfer {
         if equals.is_empty() {
             return None;
         }
-        // A blob is durable once all that is wanted of it is there: what is begun is finished first, so
-        // that a crash costs little more than what is on the wire.
+        // A blob is durable once its wanted parts are complete. So finish begun blobs first: a crash
+        // then costs little more than the data on the wire.
         let is_begun = |blob: &BlobId| self.blobs.get(blob).is_some_and(|work| work.begun);
         if equals.iter().any(|(blob, _)| is_begun(blob)) {
             equals.retain(|(blob, _)| is_begun(blob));
@@ -115,7 +115,7 @@ impl Transfer {
         Some((blob, self.cut(units, longest)))
     }
 
-    /// About a second's worth at the peer's rate, and no more than leaves each of the others
+    /// About one second's worth at the peer's rate, but little enough that every other provider has
     /// something to do at the end.
     fn longest_for(&self, provider: &Provider) -> u64 {
         let by_rate = self
@@ -132,7 +132,7 @@ impl Transfer {
         by_rate.min(share).clamp(MIN_RANGE_UNITS, MAX_RANGE_UNITS)
     }
 
-    /// What is pending, or as much of it as makes a difference.
+    /// The pending units, counted only as far as it matters.
     pub(super) fn units_left(&self) -> u64 {
         self.blobs
             .values()
@@ -141,7 +141,7 @@ impl Transfer {
             .sum()
     }
 
-    /// A random run of at most `longest` units, so cut that no crumbs are left beside it.
+    /// A random run of at most `longest` units, cut so that no tiny rest is left beside it.
     fn cut(&mut self, units: Units, longest: u64) -> Range<u64> {
         let runs: Vec<_> = units.runs().collect();
         let run = &runs[self.choice.below(runs.len() as u64) as usize];
@@ -154,8 +154,8 @@ impl Transfer {
         start..start + longest
     }
 
-    /// With nothing pending that this provider has: a range that somebody else is at, so that the end
-    /// doesn't wait for the slowest. The one with the most left to come.
+    /// If nothing is pending that this provider has: a range that another provider is fetching, the
+    /// one with most left, so that the end doesn't wait for the slowest.
     fn second_copy(&self, provider: &Provider, slots: &Slots) -> Option<(BlobId, Range<u64>)> {
         let account = self.providers.get(provider)?;
         let overlapping = |of: &Fetch| {
@@ -163,7 +163,7 @@ impl Transfer {
             let fetches = self.fetches.values();
             fetches.filter(move |fetch| fetch.blob == blob && !(fetch.units() & units).is_empty())
         };
-        // Two who sleep over a range are no reason for the bucket to leave it to them.
+        // The bucket may take a range even if two stalled peers hold it.
         let has_room = |fetch: &&Fetch| match provider {
             Provider::Peer(_) => overlapping(fetch).count() < MAX_COPIES,
             Provider::Bucket => overlapping(fetch).all(|fetch| {

@@ -1,8 +1,8 @@
-//! One transfer: which ranges of which blobs are asked of whom, and when that has failed.
+//! One transfer: which ranges to fetch from which providers, and when it has failed.
 //!
-//! It is a machine of its own: told who has what and what became of each fetch, it says what to
-//! start and to stop. A range is in exactly one of three places: pending, in one or a few fetches,
-//! or done. Whatever ends a fetch moves it on.
+//! It is a state machine. Its inputs are what each provider has and how each fetch ended; its
+//! outputs are fetches to start and stop. A range is in exactly one of three states: pending, in
+//! one or a few fetches, or done.
 
 mod bucket;
 mod choose;
@@ -35,34 +35,35 @@ pub const MAX_BLOBS: usize = crate::feed::MAX_BLOBS;
 pub const MIN_RANGE_UNITS: u64 = 4;
 /// The longest range that is asked for: 16 MiB.
 pub const MAX_RANGE_UNITS: u64 = 16;
-/// The shortest and the longest range that is asked of the bucket, unless less is left: each is a
-/// request that costs something and begins with a round trip to the region, so where much is missing
-/// it is whole packs.
+/// The shortest and the longest range per bucket request, unless less is left. Each request costs
+/// money and a round trip, so large transfers fetch whole packs.
 pub const MIN_BUCKET_RANGE_UNITS: u64 = 8;
 pub const MAX_BUCKET_RANGE_UNITS: u64 = 64;
-/// Fetches at one peer: one on the wire and one behind it.
+/// Fetches at one peer: one active and one queued behind it.
 pub const MAX_PER_PROVIDER: usize = 2;
 /// Fetches at all peers, over all transfers.
 pub const MAX_IN_ALL: usize = 8;
-/// Fetches at the bucket, over all transfers: a server far away gives one connection little, and many
-/// as much as the line takes.
+/// Fetches at the bucket, over all transfers. One connection to a distant server is slow, but several
+/// fill the line.
 pub const MAX_AT_BUCKET: usize = 6;
 /// How long connected members may take to say what they have before the bucket is asked.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// How long connected members may take to say what they have before the transfer can fail. Its patience may be over
+/// before it begins.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long a peer that was asked may send nothing before the bucket is asked for the same.
 const HEDGED_AFTER: Duration = Duration::from_secs(3);
 /// How often a range is in flight at once when nothing else is left to ask for.
 const MAX_COPIES: usize = 2;
-/// How long a transfer is without a provider before people are told.
+/// How long a transfer has no provider before users are told.
 const STARVED_AFTER: Duration = Duration::from_secs(3);
-/// How long a transfer at least bears that a peer which sent something is gone: laptops sleep, and networks
-/// change.
+/// The minimum wait for a peer that sent something and is gone: laptops sleep and networks change.
 const INTERRUPTION: Duration = Duration::from_secs(120);
 /// How long a provider rests after its first failure; twice as long after each further one.
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
-/// What a transfer wants done, or has come to.
+/// A step that a transfer asks for, or its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     Fetch {
@@ -90,7 +91,7 @@ pub enum Action {
     },
 }
 
-/// The machine.
+/// The state machine of one transfer.
 pub struct Transfer {
     pub id: TransferId,
     pub team: TeamId,
@@ -99,15 +100,17 @@ pub struct Transfer {
     providers: BTreeMap<Provider, Account>,
     fetches: BTreeMap<FetchId, Fetch>,
     sources: Sources,
-    /// When the bucket may be asked; none where it may be already.
+    /// When the bucket may be used. None if it already may.
     bucket_from: Option<Duration>,
+    /// Until when connected members may still say what they have. None once they have.
+    answers_by: Option<Duration>,
     prefer: Option<DeviceId>,
     patience: Duration,
-    /// Peers that sent something and whose connection has ended since.
+    /// Peers that sent something and have disconnected since.
     interrupted: BTreeSet<Provider>,
-    /// Since when nobody has what is missing, and whether that was said.
+    /// Since when no provider has what is missing, and whether users were told.
     starved: Option<(Duration, bool)>,
-    /// Bytes to get in all, and those that are there.
+    /// Total bytes to fetch, and the bytes that are here.
     total: u64,
     done: u64,
     credit: BTreeMap<Provider, u64>,
@@ -119,7 +122,7 @@ pub struct Transfer {
 struct Work {
     len: u64,
     pending: Units,
-    /// Whether any of it was asked for.
+    /// Whether any fetch of this blob was started.
     begun: bool,
     /// How many providers have something of it.
     rarity: u32,
@@ -127,12 +130,12 @@ struct Work {
     longest: u64,
 }
 
-/// What a transfer knows of a provider.
+/// A transfer's record of one provider.
 #[derive(Default)]
 struct Account {
     have: BTreeMap<BlobId, Units>,
     banned: bool,
-    /// Blobs of which it sent wrong bytes. The bucket isn't banned for one bad object.
+    /// Blobs of which it sent wrong bytes. One bad object does not ban the bucket.
     lied_about: BTreeSet<BlobId>,
     failures: u32,
     failed_at: Option<Duration>,
@@ -142,17 +145,17 @@ struct Account {
 }
 
 impl Account {
-    /// Whether it delivered when it was last asked, or wasn't asked yet.
+    /// Whether its last fetch succeeded, or it had none yet.
     fn promises(&self) -> bool {
         self.failures == 0
     }
 
-    /// Whether it sent bytes that are not the blob.
+    /// Whether it sent bytes that fail their hash.
     fn has_lied(&self) -> bool {
         !self.lied_about.is_empty()
     }
 
-    /// Whether it went away or stopped sending when it was last asked, and did nothing worse.
+    /// Whether it disconnected or stalled in its last fetch, without having lied.
     fn has_failed(&self) -> bool {
         self.failures > 0 && !self.has_lied()
     }
@@ -222,6 +225,7 @@ impl Transfer {
             fetches: BTreeMap::new(),
             sources: want.sources,
             bucket_from: Self::bucket_opens(want.sources, now),
+            answers_by: (want.sources != Sources::Bucket).then_some(now + HEARD_WITHIN),
             prefer: want.prefer,
             patience: want.patience,
             interrupted: BTreeSet::new(),
@@ -244,18 +248,18 @@ impl Transfer {
         self.blobs.get(blob).map(|work| work.len)
     }
 
-    /// Bytes that are there, of those that are to be had.
+    /// Bytes that are here, and the total.
     pub fn progress(&self) -> (u64, u64) {
         let in_flight: u64 = self.fetches.values().map(|fetch| fetch.bytes).sum();
         ((self.done + in_flight).min(self.total), self.total)
     }
 
-    /// Whether peers are of interest to it.
+    /// Whether it may use peers.
     pub fn asks_peers(&self) -> bool {
         self.sources != Sources::Bucket
     }
 
-    /// Who is being fetched from.
+    /// The number of providers with a fetch.
     pub fn active_providers(&self) -> usize {
         self.fetches
             .values()
@@ -264,7 +268,7 @@ impl Transfer {
             .len()
     }
 
-    /// Who sent how much that counted, most first.
+    /// Verified bytes by provider, most first.
     pub fn credit(&self) -> Vec<(Provider, u64)> {
         let mut credit: Vec<_> = self
             .credit
@@ -275,7 +279,7 @@ impl Transfer {
         credit
     }
 
-    /// What a provider has of a blob: in place of what it said before.
+    /// Sets what a provider has of a blob. Replaces what it said before.
     pub fn provider_has(&mut self, provider: Provider, blob: BlobId, have: Units) {
         if !self.sources.allow(&provider) {
             return;
@@ -288,7 +292,7 @@ impl Transfer {
             return;
         }
         if self.interrupted.remove(&provider) {
-            // What failed, failed with the connection.
+            // Earlier failures ended with the old connection.
             account.failures = 0;
             account.rests_until = Duration::ZERO;
             self.starved = None;
@@ -306,14 +310,14 @@ impl Transfer {
         }
     }
 
-    /// A device that lied before is not asked at all.
+    /// Excludes a device that lied before.
     pub fn ban(&mut self, device: DeviceId) {
         let account = self.providers.entry(Provider::Peer(device)).or_default();
         account.banned = true;
     }
 
-    /// A device sent wrong bytes, or the bucket did: of the one nothing is believed any more, the other
-    /// holds what members have put there, so that one damaged object says nothing about the next.
+    /// Handles wrong bytes. A device that sent them is excluded. The bucket is not: it holds what
+    /// members put there, so one damaged object says nothing about the next.
     #[cfg(not(podsync_planted = "trust-lying-bucket"))]
     fn distrust(&mut self, provider: Provider, blob: BlobId) {
         match provider {
@@ -331,7 +335,7 @@ impl Transfer {
         }
     }
 
-    /// A connection ended: nothing can be had there until it is said anew.
+    /// Handles the end of a connection. The provider has nothing until it announces it again.
     pub fn provider_gone(&mut self, provider: &Provider, slots: &mut Slots) {
         let its = |fetch: &Fetch| fetch.provider == *provider;
         let fetches: Vec<_> = self
@@ -348,14 +352,14 @@ impl Transfer {
         self.forget_haves(provider);
     }
 
-    /// The connection to one that is gone may come back.
+    /// Marks a disconnected provider as one that may reconnect.
     pub fn provider_may_return(&mut self, provider: Provider) {
         if self.credit.contains_key(&provider) {
             self.interrupted.insert(provider);
         }
     }
 
-    /// Units that have come to be in the store, from this transfer or otherwise.
+    /// Marks units as stored, from this transfer or from elsewhere.
     pub fn held(&mut self, blob: &BlobId, units: Units, slots: &mut Slots) {
         let Some(work) = self.blobs.get_mut(blob) else {
             return;
@@ -391,7 +395,8 @@ impl Transfer {
         }
     }
 
-    /// What has come to be in the store; none where the fetch isn't of this transfer.
+    /// Ends a successful fetch and returns what it stored. None if the fetch belongs to another
+    /// transfer.
     pub fn fetch_done(
         &mut self,
         id: FetchId,
@@ -407,12 +412,13 @@ impl Transfer {
         let units = fetch.units();
         self.thank(fetch.provider, units.byte_len(fetch.len));
         self.settle(&fetch, units);
-        // The same range is of no use a second time.
+        // Cancels other fetches of the same range.
         self.held(&fetch.blob, units, slots);
         Some((fetch.blob, fetch.len, units))
     }
 
-    /// Who failed to send what; none where the fetch isn't of this transfer.
+    /// Ends a failed fetch and returns its provider and blob. None if the fetch belongs to another
+    /// transfer.
     pub fn fetch_failed(
         &mut self,
         id: FetchId,
@@ -442,7 +448,7 @@ impl Transfer {
         Some((provider, blob))
     }
 
-    /// Calls off all fetches.
+    /// Cancels all fetches.
     pub fn cancel(&mut self, slots: &mut Slots) {
         for (id, fetch) in std::mem::take(&mut self.fetches) {
             slots.give_back(&fetch.provider);
@@ -452,7 +458,7 @@ impl Transfer {
         }
     }
 
-    /// Looks at the time, starts what can be started, and says what is to be done.
+    /// Checks the timers, starts possible fetches, and returns the actions.
     pub fn poll(&mut self, now: Duration, slots: &mut Slots) -> Vec<Action> {
         if self.is_over() {
             return std::mem::take(&mut self.actions);
@@ -468,12 +474,12 @@ impl Transfer {
         std::mem::take(&mut self.actions)
     }
 
-    /// What a cancelled transfer still wants done.
+    /// The remaining actions of a cancelled transfer.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
 
-    /// When to poll next, if nothing happens before.
+    /// The latest time for the next poll.
     pub fn timeout(&self) -> Option<Duration> {
         let rests = self
             .providers
@@ -484,12 +490,12 @@ impl Transfer {
         let due = due.filter(|until| *until > self.pace.now()).min();
         let pace = (!self.fetches.is_empty()).then(|| self.pace.next());
         let starved = self.starved.map(|(since, said)| {
-            since
-                + if said {
-                    self.patience()
-                } else {
-                    STARVED_AFTER.min(self.patience())
-                }
+            let end = self.gives_up_at(since);
+            if said {
+                end
+            } else {
+                end.min(since + STARVED_AFTER)
+            }
         });
         [due, pace, starved].into_iter().flatten().min()
     }
@@ -500,7 +506,7 @@ impl Transfer {
             .any(|action| matches!(action, Action::Done | Action::Failed { .. }))
     }
 
-    /// Whether a provider has something that is pending. It may be resting.
+    /// Whether a provider has something that is pending. It may be in its rest after a failure.
     fn is_of_use(&self, account: &Account) -> bool {
         let has = |(blob, have): (&BlobId, &Units)| {
             self.blobs
@@ -510,8 +516,8 @@ impl Transfer {
         !account.banned && account.have.iter().any(has)
     }
 
-    /// A fetch that was `started` then has failed. Those that were under way together fail together, and
-    /// that is one failure.
+    /// Lets a provider rest after a failed fetch. Fetches that were under way together count as one
+    /// failure.
     fn rest(&mut self, provider: Provider, started: Duration, now: Duration) {
         let account = self.providers.entry(provider).or_default();
         if account.failures > 0 && account.failed_at.is_some_and(|at| started <= at) {
@@ -540,7 +546,7 @@ impl Transfer {
         Some(fetch)
     }
 
-    /// Ends a fetch that didn't arrive in full: what did is kept, the rest goes to others.
+    /// Ends an incomplete fetch: keeps what arrived and makes the rest pending again.
     fn end(&mut self, id: FetchId, slots: &mut Slots) {
         let Some(fetch) = self.take(id, slots) else {
             return;
@@ -568,8 +574,8 @@ impl Transfer {
     #[cfg(podsync_planted = "lose-failed-range")]
     fn put_back(&mut self, _: &Fetch, _: Units) {}
 
-    /// Counts units of an ended fetch as done, unless they are still in flight elsewhere: then they
-    /// are counted when that ends.
+    /// Counts the units of an ended fetch as done. Units still in another fetch are counted when
+    /// that ends.
     fn settle(&mut self, fetch: &Fetch, arrived: Units) {
         let others = self.in_flight(&fetch.blob);
         self.done += arrived.without(others).byte_len(fetch.len);

@@ -1,7 +1,7 @@
-//! Who is too slow: judged against the others, not against a number.
+//! Finds slow providers by comparing them with the others, not with a fixed rate.
 //!
-//! A fetch that brings nothing for long is cut off whatever the others do. One that merely crawls is
-//! cut off only if somebody else would be much faster, for a lone provider is better than none.
+//! A stalled fetch is always cut off. A slow one is cut off only if another provider would be much
+//! faster: a slow only provider is better than none.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use super::{Provider, Slots, Transfer};
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 /// Without a byte for this long, a fetch has stalled.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
-/// How long a fetch may warm up before its rate is judged.
+/// How long a fetch runs before its rate is judged.
 const JUDGED_AFTER: Duration = Duration::from_secs(5);
-/// Times slower than the median of the others that is too slow.
+/// How many times slower than the others' median is too slow.
 const TOO_SLOW: f64 = 8.0;
-/// A fetch that ends within this is let finish.
+/// A slow fetch that will end within this time may finish.
 const NEARLY_DONE: Duration = Duration::from_secs(2);
 /// Weight of the newest measure in a rate.
 const SMOOTHING: f64 = 0.4;
@@ -38,7 +38,7 @@ impl Pace {
         self.measured + MEASURE_EVERY
     }
 
-    /// The first fetch after a pause: what was measured before it says nothing.
+    /// The first fetch after a pause. Discards the old measurement.
     pub(super) fn begin(&mut self, now: Duration) {
         if now.saturating_sub(self.measured) > MEASURE_EVERY {
             self.measured = now;
@@ -99,8 +99,8 @@ impl Transfer {
         {
             return false;
         }
-        // Only those who could take it over are a measure, and the bucket takes over from no peer that
-        // moves.
+        // Compare only with providers that could take it over. The bucket takes over from no peer that
+        // still sends.
         let mut others: Vec<f64> = self
             .providers
             .iter()

@@ -1,4 +1,4 @@
-//! When nobody has what is missing: how long that is borne, and who failed.
+//! How long a transfer waits while no provider has what is missing, and which providers failed.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,17 +12,17 @@ impl Transfer {
             return;
         }
         let (since, said) = self.starved.unwrap_or((now, false));
-        // What is under way at somebody who sends nothing has not arrived either.
+        // A fetch at a provider that sends nothing has not arrived either.
         let (arrived, total) = self.progress();
         let missing = total - arrived;
-        if now.saturating_sub(since) >= self.patience() {
+        if now >= self.gives_up_at(since) {
             let mut blobs = self.blobs.iter();
             let lacking = blobs.find(|(_, work)| !work.pending.is_empty());
             let Some((blob, _)) = lacking.or_else(|| self.blobs.iter().next()) else {
                 return;
             };
             let blob = *blob;
-            // Fetches at those who failed before may be under way: their places are needed by others.
+            // Fetches at providers that failed before may still be open. Free their slots for others.
             self.cancel(slots);
             self.actions.push(Action::Failed {
                 why: EngineError::NoProvider {
@@ -40,7 +40,12 @@ impl Transfer {
         }
     }
 
-    pub(super) fn patience(&self) -> Duration {
+    /// When a transfer fails that is starved since then.
+    pub(super) fn gives_up_at(&self, since: Duration) -> Duration {
+        (since + self.patience()).max(self.answers_by.unwrap_or_default())
+    }
+
+    fn patience(&self) -> Duration {
         let is_believed = |provider: &Provider| {
             let account = self.providers.get(provider);
             account.is_none_or(|account| !account.banned)
@@ -52,8 +57,9 @@ impl Transfer {
         }
     }
 
-    /// Who failed last time is asked again, but isn't what anybody should wait for: a provider with
-    /// a broken disk offers everything and delivers nothing, for ever.
+    /// Whether a provider can be expected to send something. One that failed last time is retried
+    /// but does not count: a device with a broken disk would offer everything and deliver nothing
+    /// for ever.
     fn can_come(&self) -> bool {
         let under_way = self.fetches.values().any(|fetch| {
             let account = self.providers.get(&fetch.provider);
@@ -66,7 +72,7 @@ impl Transfer {
                 .any(|account| account.promises() && self.is_of_use(account))
     }
 
-    /// Who stopped sending, or sent something and is gone: that is nobody's fault.
+    /// Providers that stopped sending, or sent something and disconnected. They are not at fault.
     fn who_went_away(&self) -> Vec<Provider> {
         let mut away: BTreeSet<_> = self.those(Account::has_failed).into_iter().collect();
         let gone = self.interrupted.iter().copied();

@@ -1,6 +1,6 @@
 //! Fetches in flight, over all transfers of an engine.
 //!
-//! The bucket's are counted apart from the peers': whatever sleeping peers hold, the bucket can be asked.
+//! The bucket's fetches are counted separately, so stalled peers never block the bucket.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use crate::{engine::input::FetchId, units::UNIT_LEN};
 pub struct Slots {
     at_peers: usize,
     taken: BTreeMap<Provider, Taken>,
-    /// Providers that went quiet and have sent no whole range since.
+    /// Providers that went quiet and have completed no range since.
     quiet: BTreeSet<Provider>,
     minted: u64,
 }
@@ -22,7 +22,7 @@ pub struct Slots {
 #[derive(Debug)]
 struct Taken {
     count: usize,
-    /// When a byte came last, or when the first of these was asked for.
+    /// When the last byte came, or else when the first of these fetches started.
     moved: Duration,
 }
 
@@ -38,20 +38,21 @@ impl Slots {
         self.taken.get(provider).map_or(0, |taken| taken.count)
     }
 
-    /// Looks who was asked for something and has sent none of it for a while.
+    /// Marks providers as quiet whose fetches brought nothing for a while.
     pub(super) fn look(&mut self, now: Duration) {
         let silent = |taken: &Taken| now.saturating_sub(taken.moved) >= HEDGED_AFTER;
         let quiet = self.taken.iter().filter(|(_, taken)| silent(taken));
         self.quiet.extend(quiet.map(|(provider, _)| *provider));
     }
 
-    /// Whether a provider went quiet. That it begins to send is not enough to be relied on again: it may
-    /// do that with every range.
+    /// Whether a provider went quiet. Starting to send again is not enough to clear this: it may do that
+    /// with every range.
     pub(super) fn is_quiet(&self, provider: &Provider) -> bool {
         self.quiet.contains(provider)
     }
 
-    /// A whole range of so many bytes came from it. A small one fits into what it begins to send.
+    /// Records a complete range of `bytes` bytes. A small range doesn't clear the mark, as it fits
+    /// into the first bytes that a stalling provider sends.
     pub(super) fn delivered(&mut self, provider: &Provider, bytes: u64, now: Duration) {
         self.moved(provider, now);
         if bytes >= UNIT_LEN {
@@ -59,7 +60,7 @@ impl Slots {
         }
     }
 
-    /// Its connection ended; the next one begins without a past.
+    /// Forgets a provider whose connection ended.
     pub(super) fn gone(&mut self, provider: &Provider) {
         self.quiet.remove(provider);
     }

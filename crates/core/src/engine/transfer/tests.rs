@@ -1,4 +1,4 @@
-//! One transfer by itself: what it asks for, and what it leaves behind.
+//! One transfer alone: what it requests, and what it leaves behind.
 
 use super::*;
 use crate::engine::input::WantedBlob;
@@ -59,8 +59,8 @@ fn only_what_is_missing_is_asked_for() {
     assert_eq!(transfer.credit(), [(peer(1), 4 << 20)]);
 }
 
-/// Its provider failed once and is asked again when the patience ends: that fetch must not keep its
-/// place for ever.
+/// The provider failed once and is retried when the patience ends. That fetch must not keep its
+/// slot for ever.
 #[test]
 fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     let mut slots = Slots::default();
@@ -90,7 +90,7 @@ fn a_transfer_that_is_given_up_leaves_no_place_taken() {
     assert_eq!(slots.in_all(), 0);
 }
 
-/// Its only provider vanishes in the middle, for longer than anybody would wait for one that was never there.
+/// The only provider disappears midway, for longer than the wait for a provider that never sent anything.
 #[test]
 fn who_sent_something_and_vanished_is_waited_for() {
     let mut slots = Slots::default();
@@ -121,7 +121,7 @@ fn who_sent_something_and_vanished_is_waited_for() {
         );
     }
 
-    // Now it is there and delivers nothing: that is borne no longer than from anybody.
+    // Now it is connected and delivers nothing: the wait is no longer than for any other.
     for (fetch, ..) in again {
         transfer.fetch_failed(fetch, FetchFailed::Refused, late, &mut slots);
     }
@@ -155,7 +155,7 @@ fn who_sent_something_and_stays_away_is_given_up_in_the_end_and_not_called_a_lia
     assert_eq!((&failed[..], &lied[..]), (&[peer(1)][..], &[][..]));
 }
 
-/// The fetches among what a transfer wants: at whom, and of which bytes.
+/// The fetches among the actions: provider and bytes of each.
 fn asked(actions: &[Action]) -> Vec<(FetchId, Provider, Range<u64>)> {
     let fetches = actions.iter().filter_map(|action| match action {
         Action::Fetch {
@@ -177,7 +177,8 @@ fn asked_of(actions: &[Action], of: Provider) -> Units {
     })
 }
 
-/// A transfer of the whole blob, for which all have said what they have: these peers, and the bucket.
+/// A transfer of the whole blob with these peers and the bucket, all of which have said what they
+/// have.
 fn with_bucket(peers: &[(u8, Units)]) -> Transfer {
     let mut transfer = transfer(Units::whole(LEN));
     transfer.provider_has(Provider::Bucket, BLOB, Units::whole(LEN));
@@ -193,6 +194,28 @@ fn with_nobody_connected_the_bucket_is_asked_at_once() {
     let mut slots = Slots::default();
     let actions = with_bucket(&[]).poll(Duration::ZERO, &mut slots);
     assert_eq!(asked_of(&actions, Provider::Bucket), Units::whole(LEN));
+}
+
+/// A pull is three transfers, and the first may use up its patience.
+#[test]
+fn a_connected_holder_is_heard_even_if_no_patience_is_left() {
+    for sources in [Sources::Any, Sources::Peers] {
+        let mut slots = Slots::default();
+        let mut transfer = transfer_from(Units::whole(LEN), sources);
+        transfer.patience = Duration::ZERO;
+        assert_eq!(transfer.poll(SECOND, &mut slots), []);
+        assert_eq!(transfer.timeout(), Some(HEARD_WITHIN), "no busy wait");
+        transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+        transfer.peers_answered();
+        assert!(!asked(&transfer.poll(SECOND, &mut slots)).is_empty());
+
+        let mut transfer = transfer_from(Units::whole(LEN), sources);
+        transfer.patience = Duration::ZERO;
+        assert_eq!(transfer.poll(SECOND, &mut slots), []);
+        transfer.peers_answered();
+        let end = transfer.poll(SECOND, &mut slots);
+        assert!(matches!(end.last(), Some(Action::Failed { .. })), "{end:?}");
+    }
 }
 
 #[test]
@@ -217,7 +240,7 @@ fn what_a_peer_has_is_left_to_peers() {
     assert_eq!(asked_of(&actions, Provider::Bucket), rest);
     assert!(half.contains(asked_of(&actions, peer(1))));
 
-    // Both serve one pull, to its end.
+    // Both serve one pull until it is complete.
     let mut open = asked(&actions);
     while let Some((fetch, ..)) = open.pop() {
         transfer.fetch_done(fetch, SECOND, &mut slots);
@@ -283,7 +306,7 @@ fn peers_that_failed_or_lied_do_not_keep_the_bucket_out() {
     }
 }
 
-/// It fails again and again and is asked again and again: the bucket goes on beside it.
+/// A peer fails at every retry: the bucket continues beside it.
 #[test]
 fn a_peer_that_failed_has_to_deliver_first() {
     let mut slots = Slots::default();
@@ -424,7 +447,7 @@ fn a_large_transfer_takes_whole_packs_of_the_bucket_and_keeps_its_places_apart()
     };
     let mut transfer = Transfer::new(want, [7; 32], Duration::ZERO);
     transfer.peers_answered();
-    // As many sleepers as hold all places at peers.
+    // Enough stalled peers to hold all peer slots.
     for n in 1..=4 {
         for blob in 0..30 {
             let blob = BlobId::from_bytes([blob; 32]);
@@ -450,7 +473,7 @@ fn a_large_transfer_takes_whole_packs_of_the_bucket_and_keeps_its_places_apart()
     );
 }
 
-/// It begins to send whatever it is asked for, and never ends: that buys it no further wait.
+/// A peer starts every range and completes none: that buys it no further wait.
 #[test]
 fn a_peer_that_went_quiet_is_relied_on_again_when_a_range_has_come() {
     let mut slots = Slots::default();
@@ -467,7 +490,7 @@ fn a_peer_that_went_quiet_is_relied_on_again_when_a_range_has_come() {
     assert!(!slots.is_quiet(&peer(1)));
 }
 
-/// A second transfer finds all places at a sleeper taken by the first.
+/// For a second transfer all slots at a stalled peer are taken.
 #[test]
 fn who_sleeps_for_one_transfer_sleeps_for_the_others() {
     let mut slots = Slots::default();

@@ -1,7 +1,7 @@
 //! Golden vectors: the bytes of every kind of operation, from fixed keys.
 //!
-//! `testdata/membership.txt` was made by this code. A failing test prints what it makes now; take
-//! that over only with a new format version and a word on how old readers meet it.
+//! This code made `testdata/membership.txt`. A failing test prints the current bytes; accept them
+//! only with a new format version and a note on how old readers handle it.
 
 use super::*;
 use crate::{
@@ -30,7 +30,7 @@ fn formats_keep_their_bytes() {
     assert!(made == kept, "the formats changed; made now:\n{made}");
 }
 
-/// One after the other they are the history of a team.
+/// Together they are the history of a team.
 #[test]
 fn vectors_are_believed_and_count() {
     let mut membership: Option<Membership> = None;

@@ -40,7 +40,7 @@ impl Team {
         KeyRing::unlock(&self.membership, &device(number))
     }
 
-    /// Makes an operation as a daemon does, and takes it in.
+    /// Makes an operation as a daemon does, and inserts it.
     fn author<T>(
         &mut self,
         number: u8,

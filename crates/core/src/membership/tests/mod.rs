@@ -1,4 +1,4 @@
-//! Tests of membership: operations are put together by hand, at any parents, by anyone.
+//! Tests of membership. The tests build operations by hand, with any parents and any signer.
 
 mod golden;
 mod keys;

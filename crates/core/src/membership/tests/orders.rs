@@ -1,12 +1,12 @@
-//! Whatever the order of arrival, the same operations make the same team.
+//! The same operations give the same team in any order of arrival.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::membership::operation::{Rotate, Settings};
 
-/// One operation of a random history: who, what about whom, and which of the operations so far
-/// its author had seen.
+/// One operation of a random history: its author, its subject, and the earlier operations that the
+/// author knew.
 #[derive(Debug, Clone)]
 struct Step {
     signer: u8,
@@ -40,7 +40,8 @@ fn history(steps: &[Step]) -> (Team, Vec<Signed>) {
     let mut ops: Vec<Signed> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let mut parents = vec![start];
-        // The newest few operations, as chosen, so that histories are neither lines nor fans.
+        // A choice among the newest few operations, so that histories are neither pure lines nor
+        // pure fans.
         let recent = ops.iter().rev().take(6).enumerate();
         parents.extend(
             recent
@@ -74,7 +75,7 @@ fn history(steps: &[Step]) -> (Team, Vec<Signed>) {
             signer => signer,
         };
         let op = team.sign_at(&parents, signer, kind);
-        // Strangers are refused at once, and nobody builds on what they sign.
+        // Operations of strangers are refused, and nobody builds on them.
         if team.membership.insert(op.clone()) == Insert::New {
             ops.push(op);
         }
@@ -124,7 +125,7 @@ proptest! {
         for op in ops.iter().filter(|op| team.void(op_id(op)).is_none()) {
             let Kind::Remove(removal) = &op.value().kind else { continue };
             prop_assert_eq!(roster.role(&removal.device), None);
-            // Nothing counts that the removed device did unseen, unless a ring had to be cut.
+            // Concurrent operations of the removed device don't count, unless a ring was cut.
             let at = graph.index(&op_id(op)).unwrap();
             if !team.membership.fold.is_plain() {
                 continue;

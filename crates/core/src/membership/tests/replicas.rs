@@ -1,4 +1,4 @@
-//! Replicas: what is taken in, what waits, what is refused, and what is sent on.
+//! Replicas: which operations are accepted, wait, are refused, and are sent on.
 
 use super::*;
 use crate::{

@@ -1,4 +1,4 @@
-//! One test for each rule of who may do what, and what wins over what.
+//! One test for each rule: who may do what, and which operation wins.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn whoever_is_in_may_leave_and_a_robot_may_not() {
         let left = team.counts(1, remove(1));
         assert_eq!(team.role(1), None);
         assert!(team.membership.state().rotation_due());
-        // A demotion that it had not seen doesn't keep it in.
+        // A concurrent demotion doesn't keep it in.
         team.at(&before, FOUNDER, set_role(1, Role::Reader));
         assert_eq!((team.role(1), team.void(left)), (None, None));
     }
@@ -204,7 +204,7 @@ fn seniority_cannot_be_had_by_a_void_enrolment() {
     let mut team = Team::new();
     let founding = team.heads();
     let reader = team.at(&founding, FOUNDER, add(5, Role::Reader));
-    // A reader enrols device 2 early, which does not count.
+    // A reader enrols device 2 earlier, which does not count.
     let forged = team.at(&[reader], 5, add(2, Role::Admin));
     let first = team.at(&[reader], FOUNDER, set_role(5, Role::Reader));
     let second = team.at(&[first], FOUNDER, add(1, Role::Admin));
@@ -217,7 +217,7 @@ fn seniority_cannot_be_had_by_a_void_enrolment() {
 
 #[test]
 fn a_removed_admins_removals_beside_it_are_void() {
-    // The junior removes the senior, who at the same time removes a third: not mutual.
+    // The junior removes the senior, who concurrently removes a third: not mutual.
     let mut team = Team::with_admins(&[1, 2, 3]);
     let before = team.heads();
     let third = team.at(&before, 1, remove(3));
@@ -231,7 +231,7 @@ fn a_removed_admins_removals_beside_it_are_void() {
 
 #[test]
 fn a_struck_removal_gives_back_what_it_voided() {
-    // 3 removes 2, who removed 1 beside it: so 1 stays, and what 1 did counts again.
+    // 3 removes 2, who concurrently removed 1: so 1 stays, and its operations count again.
     let mut team = Team::with_admins(&[1, 2, 3]);
     let before = team.heads();
     let added = team.at(&before, 1, add(4, Role::Reader));
@@ -256,13 +256,13 @@ fn a_ring_of_removals_goes_by_seniority() {
         (team.role(1), team.role(2), team.role(3)),
         (None, None, Some(Role::Admin))
     );
-    // The ring is behind us: what sees all of it is ruled on as ever.
+    // The ring is past: later operations that know all of it are judged as usual.
     team.counts(3, add(4, Role::Reader));
 }
 
 #[test]
 fn a_ring_through_a_promotion_ends_with_the_removal() {
-    // One admin removes another, who unseen makes 3 an admin, who removes the first one.
+    // One admin removes another, who concurrently makes 3 an admin, who removes the first one.
     for (remover, promoter) in [(1, 2), (2, 1)] {
         let mut team = Team::with_admins(&[1, 2]);
         team.counts(FOUNDER, add(3, Role::Reader));

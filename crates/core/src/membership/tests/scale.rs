@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// One invite, a thousand newcomers, each witnessed by one who joined before, now and then two at
-/// once.
+/// One invite and a thousand newcomers, each witnessed by an earlier one, sometimes two at once.
 #[test]
 fn a_thousand_devices_join() {
     let mut team = Team::new();
@@ -61,7 +60,8 @@ fn a_thousand_devices_join() {
     assert_eq!(replica.state(), team.membership.state());
 }
 
-/// Two admins at war make hundreds of removals and rings at once: it ends, and alike everywhere.
+/// Two hostile admins make hundreds of concurrent removals and rings: the fold ends, with the same
+/// result everywhere.
 #[test]
 fn a_war_of_removals_ends() {
     let admins: Vec<u8> = (1..=60).collect();

@@ -1,14 +1,17 @@
-//! What services are built of in turn: several of them have one of each kind.
+//! Builds the parts that several services have.
 
 use std::sync::Arc;
 
 use super::Shared;
-use crate::service::{
-    disk::{holders::Holders, survey::Surveyor, whereabouts::Locator},
-    load::{checkpoint::Checkpoints, signers::Signers},
-    pull::fetch::Fetcher,
-    save::pack::{Packer, Recorder},
-    verify::bucket::BucketVerifier,
+use crate::{
+    reach::Reach,
+    service::{
+        disk::{holders::Holders, survey::Surveyor, whereabouts::Locator},
+        load::{checkpoint::Checkpoints, signers::Signers},
+        pull::fetch::Fetcher,
+        save::pack::{Packer, Recorder},
+        verify::bucket::BucketVerifier,
+    },
 };
 
 impl Shared {
@@ -50,6 +53,14 @@ impl Shared {
             hubs: Arc::clone(&self.hubs),
             finder: self.finder.clone(),
             pause: Arc::clone(&self.pause),
+            reach: self.reach(),
+        }
+    }
+
+    fn reach(&self) -> Reach {
+        Reach {
+            settings: Arc::clone(&self.settings),
+            listening: Arc::clone(&self.listening),
         }
     }
 

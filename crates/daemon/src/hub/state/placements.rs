@@ -1,7 +1,6 @@
-//! Where blobs lie in a team's bucket, as the entries that lie there say, and how far those were read.
+//! The places of blobs in a team's bucket, as the entries there name them, and how far each feed was read.
 //!
-//! It is the committers' word and the hub's: a hint. Bytes are checked against their blob's id when they
-//! come, whoever said where they are.
+//! Committers and the hub claim these places, so they are hints. Bytes are always checked against their blob's id.
 
 use std::{
     cmp::Ordering,
@@ -16,7 +15,7 @@ use serde::{Deserialize, Serialize};
 const PLACED: Namespace = Namespace::new("placed");
 const READ: Namespace = Namespace::new("hub-read");
 const HUB: Namespace = Namespace::new("hub-url");
-/// Stands where an object's hash does for bytes that were never brought, and won't be.
+/// Replaces the object's hash for bytes that were never uploaded and won't be.
 pub(crate) const NOWHERE: [u8; 32] = [0; 32];
 
 /// Where a blob lies.
@@ -77,7 +76,7 @@ impl Placed {
         }
     }
 
-    /// Objects one of which should have the blob's outboard.
+    /// Objects of which one should have the blob's outboard.
     pub(crate) fn outboards(&self) -> Vec<ObjectRef> {
         let outboards = self.outboards.iter().map(|placed| ObjectRef {
             id: ObjectId {
@@ -90,9 +89,9 @@ impl Placed {
         outboards.collect()
     }
 
-    /// Whether this says more than what was known: another object, or a shorter way to its outboard. Feeds are
-    /// read newest first and one after the other, so an older entry may be read last: of the same bytes the
-    /// highest generation is the one that isn't condemned.
+    /// Whether this place replaces the known one: it names another object, or fewer objects to search for the
+    /// outboard. Feeds are read newest first and one after the other, so an older entry may be read last: of the
+    /// same bytes the highest generation is the one that isn't condemned.
     fn is_news(&self, known: &Self) -> bool {
         if (self.sha256, self.len) != (known.sha256, known.len) {
             return true;
@@ -104,7 +103,7 @@ impl Placed {
         }
     }
 
-    /// Of a publication that had ended before its bytes were brought.
+    /// Whether the publication was dropped before its bytes were uploaded.
     fn is_nowhere(&self) -> bool {
         self.sha256 == NOWHERE
     }
@@ -124,11 +123,11 @@ impl Placements {
 
     pub(crate) fn get(&self, team: TeamId, blob: BlobId) -> Result<Option<Placed>, StoreError> {
         let bytes = self.0.get(&placed_key(team, blob))?;
-        // What can't be read is learnt anew.
+        // Records that can't be read are learnt again from the hub.
         Ok(bytes.and_then(|bytes| Placed::decode(&bytes).ok()))
     }
 
-    /// All blobs of a team that are known to lie in its bucket.
+    /// All blobs of a team that its bucket is known to have.
     pub(crate) fn blobs(&self, team: TeamId) -> Result<Vec<BlobId>, StoreError> {
         let ids = self.of_team(PLACED, team)?;
         Ok(ids
@@ -137,7 +136,7 @@ impl Placements {
             .collect())
     }
 
-    /// Up to which entry each device's feed was read at the hub, its places noted.
+    /// For each device, the number of the last entry that was read at the hub and whose places are recorded.
     pub(crate) fn read_up_to(&self, team: TeamId) -> Result<BTreeMap<DeviceId, u64>, StoreError> {
         let rows = self.of_team(READ, team)?;
         let seqs = rows.into_iter().filter_map(|(id, value)| {
@@ -147,8 +146,8 @@ impl Placements {
         Ok(seqs.collect())
     }
 
-    /// Notes places, and that a device's feed was read up to a number; in one write. The blobs that have a
-    /// place then.
+    /// Records places, and up to which number a device's feed was read, in one write. Returns the blobs that have a
+    /// place now.
     pub(crate) fn note(
         &self,
         team: TeamId,
@@ -182,7 +181,7 @@ impl Placements {
         Ok(blobs)
     }
 
-    /// Forgets objects that are gone, for these blobs. Those of them that have no place any more.
+    /// Forgets lost objects for these blobs. Returns the blobs that have no place any more.
     pub(crate) fn forget(
         &self,
         team: TeamId,
@@ -211,7 +210,7 @@ impl Placements {
         Ok(lost)
     }
 
-    /// Begins with a hub: what another one said is forgotten. True where there was another.
+    /// Begins with a hub, and forgets what another hub said. Returns whether there was another.
     pub(crate) fn adopt(&self, team: TeamId, url: &str) -> Result<bool, StoreError> {
         let name = Key::Setting {
             namespace: HUB,

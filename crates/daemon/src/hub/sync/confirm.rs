@@ -1,7 +1,7 @@
-//! Whether the bucket has a version: asked of the hub now, for what was noted may be gone since.
+//! Asks the hub whether the bucket has a version. Recorded places aren't enough: objects may be gone since.
 //!
-//! It has it if the hub shows the entry as committed and all that the commit named is there. Nothing is
-//! deleted that a committed and undropped entry names, so that is a copy to count on.
+//! The bucket has a version if the hub shows its entry as committed and has all objects that the commit named. The
+//! hub deletes no object that a committed entry names until that entry is dropped. So this copy can be relied on.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
     hub::state::{TeamHub, placements::Placed},
 };
 
-/// What the bucket has to have for one entry.
+/// The objects that the bucket must have for one entry.
 #[derive(Debug, Clone)]
 pub(crate) struct Named {
     /// In the order of the entry's header: the manifest, then the packs.
@@ -60,7 +60,7 @@ impl Named {
 }
 
 impl HubSync {
-    /// Whether the team's bucket has a version; none where there is no bucket, or nobody shared it.
+    /// Whether the team's bucket has a version. `None` if the team has no bucket, or nobody shared the version.
     pub(crate) async fn in_bucket(
         &self,
         team: TeamId,
@@ -102,7 +102,7 @@ impl HubSync {
         Ok(found)
     }
 
-    /// What an entry names is all in the bucket again: it may have been given up as gone.
+    /// Records that all objects of an entry are in the bucket, also those that were recorded as gone.
     pub(crate) async fn is_there_again(&self, team: TeamId, named: &Named) -> Result<(), Failure> {
         let places = named.places.iter();
         let places = places.map(|(blob, placed)| (blob.id, placed.clone()));
@@ -121,7 +121,7 @@ async fn looked_up(hub: &TeamHub, entry: &Entry) -> Result<InBucket, Failure> {
     })
 }
 
-/// What an entry was committed with; none where it isn't committed.
+/// The objects that an entry was committed with. `None` if it isn't committed.
 pub(crate) async fn committed(hub: &TeamHub, entry: &Entry) -> Result<Option<Named>, Failure> {
     let header = entry.header();
     let page = hub
@@ -137,15 +137,15 @@ pub(crate) async fn committed(hub: &TeamHub, entry: &Entry) -> Result<Option<Nam
             };
         }
     };
-    // Of a forked feed both branches come.
+    // For a forked feed the hub returns both branches.
     let mut same = page.entries.iter();
     let same = same.find(|committed| EntryHash::of(&committed.entry) == entry.hash());
-    // The hub's word: one that names fewer objects than the entry has blobs is no commit.
+    // The hub may be wrong: an answer with fewer objects than the entry has blobs doesn't count as a commit.
     let same = same.filter(|committed| committed.objects.len() == header.blobs.len());
     Ok(same.map(|committed| Named::of(entry, committed)))
 }
 
-/// Those of these objects that the bucket doesn't have, with the length that they should have.
+/// Returns those objects that the bucket doesn't have, each with its expected length.
 async fn missing(hub: &TeamHub, objects: &BTreeSet<ObjectRef>) -> Result<Vec<ObjectRef>, Failure> {
     let objects: Vec<ObjectRef> = objects.iter().copied().collect();
     let mut missing = Vec::new();
@@ -154,7 +154,7 @@ async fn missing(hub: &TeamHub, objects: &BTreeSet<ObjectRef>) -> Result<Vec<Obj
             id: object.id,
             generation: Some(object.generation),
         });
-        // Nobody fetches them: that a request is signed for one says that it is there.
+        // Nothing is fetched. The hub presigns a download only for an object that exists.
         let answer = hub
             .client()
             .batch(BatchOperation::Download, batch.collect())

@@ -59,7 +59,7 @@ pub(crate) async fn ask_to_join(
     HubNews::JoinFailed(failed)
 }
 
-/// Only what the hub itself says is its word: whatever else answers at its address is an outage.
+/// Only errors in the hub's own format count as its answer. Any other answer at its address counts as an outage.
 fn why(error: &HubClientError) -> HubJoinFailure {
     let text = error.to_string();
     match error {

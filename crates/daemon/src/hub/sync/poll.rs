@@ -1,4 +1,4 @@
-//! Hearing: what the hub says is opened, handed to the engine, and where things lie is noted.
+//! Polls the hub: verifies its answer, hands it to the engine, and records the places of blobs.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
     hub::state::{Polled, TeamHub, placements::Placed},
 };
 
-/// Operations brought in one post, and their bytes: a body has 8 MiB, and they are base64 in it.
+/// Most operations in one post, and their bytes. A body has at most 8 MiB, and the operations are base64 in it.
 const MAX_POSTED: usize = 512;
 const MAX_POSTED_LEN: usize = 4 << 20;
-/// Answers in a row about one thing before it is left for the next time.
+/// Most requests in a row about one thing. The rest is left for the next poll.
 const MAX_PAGES: usize = 1 << 12;
 
 /// What came of asking a hub.
@@ -60,8 +60,8 @@ impl OpenedHeads {
 }
 
 impl HubSync {
-    /// Learns what the hub knows, or knew at most `age` ago: operations, heads, entries, and where their blobs
-    /// lie.
+    /// Fetches what the hub has, or had at most `age` ago: operations, heads, entries, and the places of their
+    /// blobs.
     pub(in crate::hub) async fn poll_hub(
         &self,
         team: TeamId,
@@ -98,7 +98,7 @@ impl HubSync {
                 return Box::pin(self.hear(team, hub, Duration::ZERO)).await;
             }
             self.take_heads(team, hub, opened, &mut polled).await?;
-            // Only now: what was cut off, or couldn't be taken in, is asked for again.
+            // Set only now, so that an incomplete poll is repeated.
             let whole = self.node.read(move |engine| {
                 !engine.lacks_operations(&team, &named) && engine.hub_gaps(&team).is_empty()
             });
@@ -131,7 +131,7 @@ impl HubSync {
         Ok(Heard::Moved)
     }
 
-    /// A hub that doesn't know this device, or the team, is told by what it became a member.
+    /// If the hub doesn't know this device or the team, uploads the operations that made this device a member.
     async fn introduce(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
         let operations = self
             .node
@@ -201,7 +201,7 @@ impl HubSync {
         Ok(())
     }
 
-    /// Reads the feeds from where they were read to last time, and whatever else is missing of them.
+    /// Reads the feeds from where the last poll stopped, and whatever else is missing.
     async fn read_feeds(
         &self,
         team: TeamId,
@@ -212,15 +212,15 @@ impl HubSync {
         let read = tokio::task::spawn_blocking(move || places.read_up_to(team)).await??;
         for (device, reach) in reach {
             let after = read.get(&device).copied().unwrap_or(0);
-            // A bucket that was lost and made anew begins again.
+            // If the bucket was lost and made again, reading begins anew.
             let from = if after > reach { 1 } else { after + 1 };
             if from <= reach {
                 self.read_feed(team, hub, device, from, reach).await?;
                 self.note_read(team, device, reach).await?;
             }
         }
-        // One that stays is left for the next time: the hub doesn't have it after all, or the disk takes
-        // nothing in.
+        // An entry that is still missing is left for the next poll. The hub doesn't have it, or this disk is
+        // failing.
         let mut tried = BTreeSet::new();
         for _ in 0..MAX_PAGES {
             let gaps = self.node.read(move |engine| engine.hub_gaps(&team)).await?;
@@ -262,7 +262,7 @@ impl HubSync {
         Ok(())
     }
 
-    /// Notes where blobs lie, and tells the engine that they can be had there.
+    /// Records the places of blobs, and tells the engine that the bucket has them.
     pub(in crate::hub) async fn note_places(
         &self,
         team: TeamId,
@@ -297,7 +297,7 @@ impl HubSync {
         Ok(())
     }
 
-    /// Brings the operations that the hub lacks, as far as it said what it has.
+    /// Uploads the operations that the hub lacks, judging by the heads that it reported.
     pub(in crate::hub) async fn bring_operations(
         &self,
         team: TeamId,
@@ -316,7 +316,7 @@ impl HubSync {
     }
 }
 
-/// Posts operations, parents first; the heads that the hub has then, where there were any.
+/// Posts operations, parents first. Returns the hub's heads after that, or `None` if there was nothing to post.
 async fn post(hub: &TeamHub, operations: Vec<Arc<[u8]>>) -> Result<Option<Vec<OpId>>, Failure> {
     let mut heads = None;
     let mut rest = &operations[..];
@@ -338,7 +338,7 @@ async fn post(hub: &TeamHub, operations: Vec<Arc<[u8]>>) -> Result<Option<Vec<Op
     Ok(heads)
 }
 
-/// Whether the hub has yet to hear of the team, or of this device in it.
+/// Whether the error says that the hub doesn't know the team, or this device in it.
 fn is_unknown_here(error: &HubClientError) -> bool {
     let unknown_team = error
         .refusal()
@@ -346,8 +346,7 @@ fn is_unknown_here(error: &HubClientError) -> bool {
     unknown_team || matches!(error, HubClientError::NotListed { .. })
 }
 
-/// Those of a hub's words that are what they claim. It can leave out what it likes, so one that isn't is
-/// only told.
+/// Keeps the items of a hub's answer that verify. Others are only logged: a hub can leave items out anyway.
 pub(super) fn open_all<T: SignedPayload>(items: &[Base64]) -> Vec<Verified<T>> {
     let opened = items.iter().take(MAX_HEADS.max(items.len().min(1 << 14)));
     opened

@@ -1,4 +1,4 @@
-//! A commit: entries of the own feed reach the hub, each with where its blobs lie in the bucket.
+//! A commit sends entries of this device's feed to the hub, each with the places of its blobs in the bucket.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// An entry with where its blobs lie, as it is committed and as it is noted.
+/// An entry with the places of its blobs, both for the commit and for this device's own records.
 struct Placing {
     committed: CommitEntry,
     places: Vec<(BlobId, Placed)>,
@@ -40,7 +40,7 @@ impl Uploads {
         let ended = self.ended(team, &own.entries).await?;
         let stored = match self.try_commit(team, hub, own, &ended).await {
             Err(failure) => {
-                // The bucket lost what it had: then all of it is looked at anew, once.
+                // The bucket lost objects: every place is checked again, once.
                 let Some(missing) = failure.missing else {
                     return Err(failure.failure);
                 };
@@ -63,7 +63,7 @@ impl Uploads {
         Ok(())
     }
 
-    /// `ended`: the publications whose bytes aren't brought any more.
+    /// `ended` are the dropped publications, whose bytes aren't uploaded any more.
     async fn try_commit(
         &self,
         team: TeamId,
@@ -100,8 +100,8 @@ impl Uploads {
         Ok(stored.seq)
     }
 
-    /// The publications among these entries that a drop ends: one of these entries, or one that came from
-    /// somebody else. Their bytes may be gone everywhere.
+    /// The publications among these entries that were dropped, by one of these entries or by another device. Their
+    /// bytes may be gone everywhere.
     pub(super) async fn ended(
         &self,
         team: TeamId,
@@ -142,7 +142,8 @@ impl Uploads {
         Ok(Placing::of(entry, uploaded.objects, uploaded.outboards))
     }
 
-    /// Objects that the bucket lost, or is about to lose: what these entries name is looked for elsewhere.
+    /// Forgets objects that the bucket lost or is about to delete, so that the blobs of these entries are uploaded
+    /// again.
     async fn forget_places(
         &self,
         team: TeamId,
@@ -159,7 +160,7 @@ impl Uploads {
     }
 }
 
-/// A commit that wasn't taken, and the objects that the bucket lacks if that is why.
+/// Why a commit was refused, with the objects that the bucket lacks, if that is the reason.
 struct NotCommitted {
     failure: Failure,
     missing: Option<Vec<ObjectRef>>,
@@ -190,7 +191,8 @@ impl Placing {
         }
     }
 
-    /// Nobody will ask for its blobs, and they may be gone: the hub doesn't look for them.
+    /// The entry of a dropped publication. Nobody will fetch its blobs and they may be gone, so the hub doesn't
+    /// check them.
     fn of_retired(entry: &Entry) -> Self {
         let nowhere = Sha256::from_bytes(NOWHERE);
         let placement = Placement {
@@ -229,7 +231,7 @@ fn not_dropped_there() -> ApiError {
     .hint("podsync goes on by itself once the hub hears of the drop from that teammate")
 }
 
-/// The publications that a later one of these entries ends.
+/// The publications that a later one of these entries drops.
 fn retired(entries: &[Arc<Entry>]) -> BTreeSet<EntryHash> {
     let ended = entries.iter().flat_map(|entry| entry.retires());
     ended.copied().collect()

@@ -1,10 +1,10 @@
-//! Waiting until what this device shared is in the team's bucket.
+//! Waits until what this device shared is in the team's bucket.
 
 use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     call::Context,
@@ -17,8 +17,10 @@ use crate::{
     tasks::Lifetime,
 };
 
-/// How often who waits looks at what the hub's client has run into.
+/// How often a waiting caller checks the hub client for failures.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long nothing may move before a waiting caller is told for whom it waits.
+const QUIET_AFTER: Duration = Duration::from_secs(5);
 
 /// What came of waiting for a hub.
 enum Durable {
@@ -29,11 +31,11 @@ enum Durable {
 }
 
 impl HubSync {
-    /// Sees to it that what was shared gets into the bucket; whether it is there by now, or none where the
-    /// team has no hub.
+    /// Starts the upload of what was shared. Returns whether it is in the bucket now, or `None` if the team has no
+    /// hub.
     ///
-    /// A daemon goes on by itself, so only who asked for it waits. A command that hosts one leaves nobody
-    /// behind: it waits too, but a hub that can't be reached is no failure of sharing.
+    /// A daemon uploads in the background, so only callers that asked for it wait. A command's own daemon ends with
+    /// the command, so it always waits. There, an unreachable hub doesn't make sharing fail.
     pub(crate) async fn bring_to_bucket(
         &self,
         team: TeamId,
@@ -59,7 +61,7 @@ impl HubSync {
         Ok(None)
     }
 
-    /// Entries of the own feed that the bucket lacks.
+    /// The number of entries of this device's feed that the bucket lacks.
     pub(crate) async fn waiting(&self, team: TeamId, hub: &TeamHub) -> Result<u64, Failure> {
         let me = self.device;
         let newest = self
@@ -68,8 +70,8 @@ impl HubSync {
         Ok(newest.await?.saturating_sub(hub.standing().committed))
     }
 
-    /// `patient` waits out what may pass. What comes of the `begun` attempts that began before this was
-    /// asked for tells nothing: another one follows.
+    /// With `patient`, failures that may pass don't end the wait. Failures of the first `begun` attempts are
+    /// ignored: they began before this call, and another attempt follows.
     async fn until_durable(
         &self,
         team: TeamId,
@@ -79,8 +81,9 @@ impl HubSync {
         context: &Context,
     ) -> Result<Durable, Failure> {
         let mut standing = hub.watch();
+        let mut moved = (Instant::now(), None);
         loop {
-            // Seen first, so that what changes meanwhile wakes this up again.
+            // Marks the state as seen first, so that a later change wakes this again.
             let Standing {
                 trouble, uploading, ..
             } = standing.borrow_and_update().clone();
@@ -101,8 +104,12 @@ impl HubSync {
                 return Err(trouble.error.clone().into());
             }
             let waiting = trouble.map(|trouble| trouble.error.to_string());
-            // An attempt asks for minutes before it gives up.
-            let waiting = hub.client.failing().or(waiting);
+            // One attempt retries for minutes before it gives up.
+            if moved.1 != uploading {
+                moved = (Instant::now(), uploading);
+            }
+            let quiet = (moved.0.elapsed() >= QUIET_AFTER).then(|| silent(&hub.url, uploading));
+            let waiting = hub.client.failing().or(waiting).or(quiet);
             let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {
                 let (sent, total) = uploading.unzip();
@@ -122,7 +129,30 @@ impl HubSync {
     }
 }
 
+/// What is said of a hub or a bucket that takes requests and answers none.
+fn silent(url: &str, uploading: Option<(u64, u64)>) -> String {
+    match uploading {
+        None => format!("the hub at {url} does not answer"),
+        Some(_) => format!("neither the hub at {url} nor its bucket answers"),
+    }
+}
+
 fn cancelled() -> ApiError {
     ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
         .hint("the version is shared; the daemon goes on bringing it to the bucket")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_hub_is_named_to_a_caller_that_waits() {
+        let hub = "https://hub.example";
+        assert_eq!(
+            silent(hub, None),
+            "the hub at https://hub.example does not answer"
+        );
+        assert!(silent(hub, Some((3, 9))).contains("nor its bucket answers"));
+    }
 }

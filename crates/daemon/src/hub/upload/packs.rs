@@ -1,4 +1,4 @@
-//! What a publication names, into the bucket: its packs, their outboards, then its manifest.
+//! Uploads what a publication names: its packs, then their outboards, then its manifest.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -35,17 +35,17 @@ use crate::{
     versions::HeldVersion,
 };
 
-/// Outboards objects of earlier entries that an entry names; beyond that they are made anew, as one.
+/// Most outboards objects of earlier entries that an entry names. If there are more, one new object replaces them.
 const MAX_BORROWED: usize = 16;
 const _: () = assert!(
     MAX_BORROWED < MAX_ENTRY_OUTBOARDS,
     "room is left for new ones"
 );
 
-/// Packs read at once that the bucket isn't known to have: hashing takes a core each.
+/// New packs that are read at once. Hashing each takes one core.
 const READ_AT_ONCE: usize = 4;
 
-/// Where a publication's blobs lie now.
+/// The places of a publication's blobs in the bucket.
 pub(super) struct Uploaded {
     /// One for each blob of the entry's header, in its order.
     pub(super) objects: Vec<Placement>,
@@ -106,7 +106,7 @@ impl Uploads {
             .await;
         let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
         let refused = match &sent {
-            Err(NotSent::Transfer(error)) => error.is_quota() && !new.is_empty(),
+            Err(NotUploaded::Transfer(error)) => error.is_quota() && !new.is_empty(),
             _ => false,
         };
         if refused {
@@ -143,18 +143,18 @@ impl Uploads {
         new: Vec<BlobRef>,
         read: &Mutex<BTreeMap<BlobId, PackRead>>,
         meter: &Sent<'_>,
-    ) -> Result<Vec<ObjectRef>, NotSent> {
+    ) -> Result<Vec<ObjectRef>, NotUploaded> {
         let known = packs.uploads().into_iter().map(Ok);
         let looks: Vec<_> = new.into_iter().map(|pack| self.look(pack)).collect();
         let new = stream::iter(looks).buffered(READ_AT_ONCE).map(|pack| {
-            let pack = pack.map_err(NotSent::Local)?;
+            let pack = pack.map_err(NotUploaded::Local)?;
             let upload = packs.upload(&Here::of(&pack));
             let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
             read.insert(pack.blob, pack);
             Ok(upload)
         });
         let progress = |object: &ObjectId, sent| meter.note(*object, sent);
-        let uploads: BoxStream<'_, Result<Upload, NotSent>> =
+        let uploads: BoxStream<'_, Result<Upload, NotUploaded>> =
             stream::iter(known).chain(new).boxed();
         hub.client.upload_each(uploads, meter.total, progress).await
     }
@@ -175,10 +175,11 @@ impl Uploads {
             pod: held.pod.clone(),
             reference: reference.unwrap_or_else(|| format!("{}@{version}", held.pod)),
         };
-        Ok(self.teller.transfer(team, about).await)
+        Ok(self.team_events.transfer(team, about).await)
     }
 
-    /// The version that an entry of the own feed published, whole on this machine again if it was not.
+    /// The version that an entry of this device's feed published. If it isn't complete on this machine, it is
+    /// fetched first.
     async fn published(&self, team: TeamId, entry: &Arc<Entry>) -> Result<HeldVersion, Failure> {
         let publication = self.publication(team, entry).await?;
         if let Some(held) = self.holdings.held_whole(team, publication.version).await?
@@ -193,7 +194,7 @@ impl Uploads {
                 team,
                 Wanted {
                     reference: &reference,
-                    patience: Patience::new(0, false),
+                    patience: Patience::fixed(0),
                     sources: Sources::Any,
                 },
                 &Arc::new(Context::silent()),
@@ -221,7 +222,7 @@ impl Uploads {
         }
     }
 
-    /// The packs of which all is here, and where the others lie.
+    /// Splits the packs into those that are complete here, and the places of the others.
     async fn packs_to_upload(&self, team: TeamId, manifest: &Manifest) -> Result<Packs, Failure> {
         let mut packs = Packs {
             here: Vec::new(),
@@ -261,7 +262,7 @@ impl Uploads {
         if packs.borrowed.len() > MAX_BORROWED {
             packs.unread.clone_from(&packs.here);
             packs.borrowed.clear();
-            // Those of which only a part is here have to lend theirs.
+            // The outboards of packs that are only partly here must come from earlier entries.
             for pack in manifest
                 .packs
                 .iter()
@@ -277,8 +278,8 @@ impl Uploads {
         Ok(packs)
     }
 
-    /// Reads a pack that the bucket doesn't know yet, for its SHA-256 and its outboard, and checks it: the
-    /// bucket would take damaged bytes for what they are.
+    /// Reads a new pack to compute its SHA-256 and its outboard. Also checks its BLAKE3 hash, for the bucket can't
+    /// notice damage.
     async fn look(&self, pack: BlobRef) -> Result<PackRead, Failure> {
         let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
         let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
@@ -289,7 +290,7 @@ impl Uploads {
         }
     }
 
-    /// The outboards of all packs: those that lie in the bucket, and new ones of new packs.
+    /// The outboards objects of all packs: existing ones of the bucket, and a new one for new packs.
     async fn upload_outboards(
         &self,
         hub: &TeamHub,
@@ -306,7 +307,7 @@ impl Uploads {
         built.extend(builder.finish());
         let uploads: Vec<_> = built.into_iter().map(|built| built.upload).collect();
         let placed = hub.client.upload(&uploads, |_, _| {}).await?;
-        // A commit that finds one of them gone names it, and they are made anew.
+        // If one of them is gone, the commit fails and names it. Then they are made again.
         let mut outboards: Vec<_> = placed;
         let room = MAX_ENTRY_OUTBOARDS.saturating_sub(outboards.len());
         outboards.extend(packs.borrowed.iter().take(room));
@@ -327,20 +328,20 @@ impl Uploads {
 /// The packs of a version.
 struct Packs {
     here: Vec<Here>,
-    /// Where those lie of which only a part is here.
+    /// The places of packs that are only partly here.
     known: BTreeMap<BlobId, Placement>,
     /// Outboards objects of earlier entries.
     borrowed: BTreeSet<ObjectRef>,
     /// Packs that the bucket isn't known to have, until they are read.
     new: Vec<BlobRef>,
     read: Vec<PackRead>,
-    /// Packs that lie in the bucket and need outboards anew.
+    /// Packs in the bucket that need new outboards.
     unread: Vec<Here>,
     blobs: Blobs,
     traffic: Traffic,
 }
 
-/// A pack of which all is on this machine.
+/// A pack that is complete on this machine.
 #[derive(Clone, Copy)]
 struct Here {
     pack: BlobId,
@@ -357,23 +358,23 @@ impl Here {
 }
 
 /// Why packs aren't all in the bucket.
-enum NotSent {
+enum NotUploaded {
     Transfer(TransferError),
     /// They can't be read here.
     Local(Failure),
 }
 
-impl From<TransferError> for NotSent {
+impl From<TransferError> for NotUploaded {
     fn from(error: TransferError) -> Self {
         Self::Transfer(error)
     }
 }
 
-impl From<NotSent> for Failure {
-    fn from(not_sent: NotSent) -> Self {
-        match not_sent {
-            NotSent::Transfer(error) => error.into(),
-            NotSent::Local(failure) => failure,
+impl From<NotUploaded> for Failure {
+    fn from(not_uploaded: NotUploaded) -> Self {
+        match not_uploaded {
+            NotUploaded::Transfer(error) => error.into(),
+            NotUploaded::Local(failure) => failure,
         }
     }
 }
@@ -391,7 +392,7 @@ impl Packs {
     }
 }
 
-/// A blob that is here, to be read as often as an upload takes.
+/// A blob on this machine. An upload may read it several times.
 pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
     let blobs = blobs.clone();
     Source::opened_by(move || {
@@ -405,7 +406,7 @@ pub(crate) fn held_blob(blobs: &Blobs, id: BlobId) -> Source {
     })
 }
 
-/// The same for one that goes over the network: no faster than this device may send.
+/// The same for the network: limited to this device's upload rate.
 fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
     let (blobs, traffic) = (blobs.clone(), traffic.clone());
     Source::opened_by(move || {
@@ -415,7 +416,7 @@ fn sent_blob(blobs: &Blobs, id: BlobId, traffic: &Traffic) -> Source {
             let runtime = tokio::runtime::Handle::current();
             Ok(move |offset: u64, into: &mut [u8]| {
                 reader.read_at(offset, into).map_err(io::Error::other)?;
-                // Bodies are read on a thread that may wait.
+                // Bodies are read on a thread that may block.
                 runtime.block_on(traffic.sent(into.len()))?;
                 Ok(())
             })

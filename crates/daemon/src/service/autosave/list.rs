@@ -1,32 +1,32 @@
-//! Which instances are saved by themselves, and what was saved so: `autosaves.json` in the home.
+//! Which instances are saved automatically, and which versions that made: `autosaves.json` in the home.
 
 use podsync_core::{PodName, TeamId, VersionId};
 use serde::{Deserialize, Serialize};
 
 /// The file.
 pub(crate) const FILE: &str = "autosaves.json";
-/// The most pods that are saved to.
+/// Most pods with autosaves.
 pub(crate) const MAX_PODS: usize = 64;
 
-/// All of them.
+/// All autosaves of the home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Autosaves {
     pub(crate) pods: Vec<Autosaving>,
 }
 
-/// A pod that an instance is saved to.
+/// A pod, and the instance that is saved to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Autosaving {
     pub(crate) team: TeamId,
     pub(crate) pod: PodName,
     pub(crate) how: How,
-    /// What was saved, oldest first.
+    /// The saved versions, oldest first.
     pub(crate) versions: Vec<Autosave>,
 }
 
-/// When it is saved, and how much of that stays.
+/// How often the instance is saved, and how many versions are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct How {
@@ -42,12 +42,12 @@ pub(crate) struct Autosave {
     pub(crate) version: VersionId,
     /// Unix milliseconds.
     pub(crate) saved_ms: u64,
-    /// Which run of the instance it is of, where that says so.
+    /// The run of the instance that was saved, if the instance says which.
     pub(crate) run: Option<String>,
 }
 
 impl Autosaves {
-    /// False where there are too many.
+    /// Adds an autosave. Returns false if the list is full.
     pub(crate) fn set(&mut self, team: TeamId, pod: &PodName, how: How) -> bool {
         if let Some(known) = self.find_mut(team, pod) {
             known.how = how;
@@ -65,7 +65,7 @@ impl Autosaves {
         true
     }
 
-    /// What there was; none where the pod isn't saved to.
+    /// Removes and returns a pod's autosave. `None` if it has none.
     pub(crate) fn remove(&mut self, team: TeamId, pod: &PodName) -> Option<Autosaving> {
         let mut pods = self.pods.iter();
         let at = pods.position(|it| it.team == team && it.pod == *pod)?;
@@ -82,7 +82,7 @@ impl Autosaves {
         pods.find(|it| it.team == team && it.pod == *pod)
     }
 
-    /// Notes a version, and which are too many now.
+    /// Records a version. Returns the versions that are now beyond the limit.
     pub(crate) fn note(&mut self, team: TeamId, pod: &PodName, saved: Autosave) -> Vec<VersionId> {
         let Some(autosaving) = self.find_mut(team, pod) else {
             return Vec::new();
@@ -93,8 +93,8 @@ impl Autosaves {
 }
 
 impl Autosaving {
-    /// Takes out the oldest beyond what is kept. The newest one of the run before this one always stays: it is what
-    /// somebody wants back after a restart.
+    /// Removes the oldest versions beyond the limit. The newest version of the previous run always stays: it is the
+    /// one to restore after a restart.
     fn thin(&mut self) -> Vec<VersionId> {
         let surplus = self.versions.len().saturating_sub(self.how.keep.max(1));
         let run = self.versions.last().and_then(|newest| newest.run.clone());
@@ -112,13 +112,13 @@ impl Autosaving {
         gone
     }
 
-    /// The newest one of another run than this; one that doesn't say its run may be of any.
+    /// The newest version of another run than this. A version without a run may be of any.
     fn newest_before(&self, run: Option<&str>) -> Option<&Autosave> {
         let mut newest_first = self.versions.iter().rev();
         newest_first.find(|autosave| autosave.run.as_deref() != run || run.is_none())
     }
 
-    /// What to give back to a run of the instance: what an earlier one left, or the newest of its own.
+    /// The version to restore into a run of the instance: the newest of an earlier run, or else of its own.
     pub(crate) fn to_restore(&self, run: Option<&str>) -> Option<&Autosave> {
         self.newest_before(run).or_else(|| self.versions.last())
     }
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(restored(&list, None), Some(3));
     }
 
-    /// The file is read by podsyncs to come.
+    /// Later podsync versions must be able to read this file.
     #[test]
     fn the_file_keeps_its_form() {
         let (mut list, team, pod) = list(10);

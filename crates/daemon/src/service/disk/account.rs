@@ -1,7 +1,7 @@
-//! What each pod and version takes of this machine's disk: a sum without effects.
+//! Computes what each pod and version takes of this machine's disk. Pure.
 //!
-//! Versions share packs. A version's own bytes are those that no other version here needs, and a pod's own bytes
-//! those that no other pod here needs: the own bytes of its versions add up to less.
+//! Versions share packs. A version's own bytes are those that no other version here needs. A pod's own bytes are
+//! those that no other pod here needs, so they can exceed the sum over its versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ struct Users {
     pods: BTreeSet<(TeamId, PodName)>,
 }
 
-/// By pod, the largest first; `plan` gives up all that may be given up.
+/// The accounts by pod, largest first. `plan` evicts everything that may be evicted.
 pub(super) fn account(
     survey: &Survey,
     plan: &Plan,

@@ -1,4 +1,4 @@
-//! Giving up what others have, to keep within the disk budget.
+//! Evicts versions that others have, to keep within the disk budget.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,7 +17,7 @@ use podsync_store::{Home, Log};
 use crate::{
     clock::now_ms,
     error::Failure,
-    events::teller::Teller,
+    events::team_events::TeamEvents,
     hub::sync::HubSync,
     locks::PodLocks,
     node::handle::Node,
@@ -34,10 +34,10 @@ use crate::{
     versions::Versions,
 };
 
-/// How people are told of it.
+/// The bucket's name among the holders in an answer.
 const THE_BUCKET: &str = "the bucket";
 
-/// Gives versions up.
+/// Evicts versions.
 pub(crate) struct Evictor {
     pub(crate) settings: Arc<Settings>,
     pub(crate) home: Arc<Home>,
@@ -48,14 +48,14 @@ pub(crate) struct Evictor {
     pub(crate) holdings: Holdings,
     pub(crate) surveyor: Surveyor,
     pub(crate) hubs: Arc<HubSync>,
-    pub(crate) teller: Teller,
+    pub(crate) team_events: TeamEvents,
     pub(crate) tasks: Tasks,
     /// One eviction at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
 
 impl Evictor {
-    /// A version is used now: it is the last to be given up.
+    /// Records that a version is used now, so that it is evicted last.
     pub(crate) async fn used(&self, team: TeamId, version: VersionId) {
         let log = self.log.clone();
         let noted =
@@ -65,7 +65,7 @@ impl Evictor {
         }
     }
 
-    /// Gives up what the settings don't leave room for, beside what else goes on.
+    /// Evicts what exceeds the settings' budget, in the background.
     pub(crate) fn keep_within_budget(self: &Arc<Self>) {
         let (budget, min_free) = (self.settings.disk_budget.0, self.settings.min_free.0);
         if budget == 0 && min_free == 0 {
@@ -105,7 +105,7 @@ impl Evictor {
         let consent = call.consents.contains(&Consent::OnlyCopies);
         let budgeted = budget.unwrap_or(u64::MAX);
         let mut plan = plan::plan(&survey.candidates, budgeted, consent);
-        // What goes besides is never more than this plan looked at, so it is asked about once.
+        // Later evictions never go beyond what this plan looked at, so the hub is asked only once.
         if self.ask_the_bucket(&mut survey, &plan).await? {
             plan = plan::plan(&survey.candidates, budgeted, consent);
         }
@@ -125,7 +125,7 @@ impl Evictor {
         Ok(collected)
     }
 
-    /// What is here, and a plan that gives up all that may be given up; nothing is.
+    /// Returns what is here, and a plan that evicts all that may be evicted. Evicts nothing.
     pub(crate) async fn look(&self) -> Result<(Survey, Plan), Failure> {
         let mut survey = self.surveyor.survey().await?;
         let mut plan = plan::plan(&survey.candidates, 0, false);
@@ -135,12 +135,12 @@ impl Evictor {
         Ok((survey, plan))
     }
 
-    /// Bytes that are left on the disk.
+    /// Free bytes on the disk.
     pub(crate) fn free(&self) -> Result<u64, Failure> {
         Ok(podsync_store::free_bytes(self.home.root())?)
     }
 
-    /// What may be held: the settings' budget, less where the disk has too little left.
+    /// Bytes that may be held: the settings' budget, or less if the disk has too little free space.
     fn budget(&self, said: Option<u64>, held: u64) -> Result<Option<u64>, Failure> {
         let settings = &self.settings;
         let budget = said.or(settings.budget());
@@ -158,8 +158,8 @@ impl Evictor {
         }
     }
 
-    /// Of what would go but for being an only copy, asks the hub which are in the bucket. A bucket that
-    /// isn't known for sure to have one is as good as none.
+    /// Asks the hub which of the only copies in the plan are in the bucket. A version counts as there only if the
+    /// hub confirms it.
     async fn ask_the_bucket(&self, survey: &mut Survey, plan: &Plan) -> Result<bool, Failure> {
         let mut found = false;
         let mut silent = BTreeSet::new();
@@ -187,7 +187,7 @@ impl Evictor {
         Ok(found)
     }
 
-    /// The version leaves this machine; the team still has it.
+    /// Removes the version from this machine. The team still has it.
     async fn give_up(&self, candidate: &Candidate, evicted: &disk::Evicted) -> Result<(), Failure> {
         let (team, version) = (candidate.team, candidate.version);
         let Some(held) = self.versions.get(team, version) else {
@@ -200,7 +200,7 @@ impl Evictor {
                 .is_some_and(|catalog| catalog.private_version(&version).is_some())
         });
         if private.await? {
-            // Nothing is left of it: it can't be pulled again.
+            // No copy of the version is left, so it can't be pulled again.
             let forget = Command::ForgetPrivate { team, version };
             self.node.command(forget).await??;
         }
@@ -217,7 +217,7 @@ impl Evictor {
                 elsewhere: evicted.elsewhere.clone(),
             })
         };
-        self.teller.tell(team, told).await;
+        self.team_events.publish(team, told).await;
         Ok(())
     }
 }
@@ -246,7 +246,7 @@ fn collected(survey: &Survey, plan: &Plan, budget: Option<u64>) -> disk::Collect
     }
 }
 
-/// Bytes of the files under `root`. What goes away meanwhile isn't counted.
+/// Bytes of the files under `root`. Files that disappear meanwhile aren't counted.
 fn on_disk(root: &Path) -> u64 {
     let mut open = vec![root.to_owned()];
     let mut bytes = 0;

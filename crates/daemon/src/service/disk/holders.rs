@@ -1,7 +1,7 @@
-//! What the other devices of a team hold of some blobs, asked now: nobody's word of yesterday counts.
+//! Asks the other devices of a team what they hold of some blobs. Earlier answers don't count.
 //!
-//! A device that can't be asked is no device that holds nothing. Robots aren't asked: what they hold goes
-//! with their run.
+//! A device that doesn't answer is unknown, which is not the same as holding nothing. Robots aren't asked: what
+//! they hold goes when their run ends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,18 +22,18 @@ use tokio::time::timeout;
 
 use crate::{error::Failure, node::handle::Node};
 
-/// Devices asked at once: no more are connected at a time.
+/// Most devices asked at once, which is also the limit of connections.
 const AT_ONCE: usize = 24;
 
 /// What a device has of the blobs that it was asked about.
 pub(crate) type Held = BTreeMap<BlobId, Units>;
 
-/// What came of asking.
+/// The answers of the devices.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     /// What each device that answered holds.
     pub(crate) said: BTreeMap<DeviceId, Held>,
-    /// The team's other devices: not connected, or without an answer.
+    /// Devices that aren't connected or didn't answer.
     pub(crate) silent: BTreeSet<DeviceId>,
 }
 
@@ -88,7 +88,7 @@ impl Holders {
         Ok(Answers { said, silent })
     }
 
-    /// What a device says that it has; none where it doesn't answer.
+    /// What a device says that it has. `None` if it doesn't answer.
     async fn held_at(
         &self,
         team: TeamId,

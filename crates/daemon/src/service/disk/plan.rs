@@ -1,7 +1,7 @@
-//! Which versions leave this machine when its disk budget is exceeded: a decision without effects.
+//! Decides which versions are evicted when the disk budget is exceeded. Pure.
 //!
-//! The longest unused goes first. Nothing pinned goes, and no only copy unless somebody said so. What a
-//! version frees is what no version that stays needs.
+//! The longest unused version goes first. Pinned versions stay, and so do only copies unless the user agreed. A
+//! version frees the bytes that no remaining version needs.
 
 use std::collections::BTreeMap;
 
@@ -15,26 +15,26 @@ pub(crate) struct Candidate {
     /// Unix milliseconds.
     pub(crate) last_used_ms: u64,
     pub(crate) pinned: bool,
-    /// Nobody else is known to have all of it.
+    /// Whether no other device or bucket is known to have all of it.
     pub(crate) only_copy: bool,
     /// Its blobs, and what is held of each.
     pub(crate) blobs: BTreeMap<BlobId, u64>,
 }
 
-/// What is to be done.
+/// The versions to evict.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Places in the list of candidates, in the order in which they go, with what each frees.
+    /// Indexes into the candidates, in the order of eviction, with the bytes that each frees.
     pub(crate) evict: Vec<(usize, u64)>,
-    /// Only copies that would have gone.
+    /// Only copies that were spared.
     pub(crate) only_copies: Vec<(usize, u64)>,
-    /// Pinned ones that would have gone.
+    /// Pinned versions that were spared.
     pub(crate) pinned: Vec<usize>,
     pub(crate) before: u64,
     pub(crate) after: u64,
 }
 
-/// Picks what goes, until at most `budget` bytes are held.
+/// Picks versions until at most `budget` bytes are held.
 pub(crate) fn plan(candidates: &[Candidate], budget: u64, only_copies: bool) -> Plan {
     let mut needed: BTreeMap<BlobId, (usize, u64)> = BTreeMap::new();
     for candidate in candidates {

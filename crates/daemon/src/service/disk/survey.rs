@@ -1,9 +1,8 @@
-//! What is on this machine, and who else has it: what an eviction goes by.
+//! Which versions are on this machine, and who else has them. Evictions rely on this.
 //!
-//! A version counts as being elsewhere when other devices of the team say now that they hold all that
-//! is held of it here, or the hub that all of it is in the bucket. Nobody's word of yesterday counts, and no
-//! robot's. And only devices with a lower id count: two that have the same bytes and ask each other at once
-//! must not both give them up.
+//! A version counts as being elsewhere if other devices say now that they hold all that is held here, or the hub
+//! says that all of it is in the bucket. Earlier answers and robots don't count. Only devices with a lower id
+//! count: two devices that ask each other at once must not both evict the same bytes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,15 +27,15 @@ use crate::{
 /// How long a device or the hub may take to say what it has.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Who else has a blob.
+/// Which other devices have a blob.
 #[derive(Default)]
 struct HeldBy {
     names: BTreeSet<String>,
-    /// One of them doesn't count on this device in turn.
+    /// Whether one of them doesn't rely on this device in turn.
     keeps: bool,
 }
 
-/// Versions on this machine, how they are called, and who else has them.
+/// Versions on this machine, with their references and who else has them.
 #[derive(Default)]
 pub(crate) struct Survey {
     pub(crate) candidates: Vec<Candidate>,
@@ -48,7 +47,7 @@ pub(crate) struct Survey {
     pub(crate) bucket_unknown: Option<String>,
 }
 
-/// What is known of a team when one of its versions is looked at.
+/// What is known of a team during the survey of its versions.
 #[derive(Clone, Copy)]
 struct Known<'a> {
     team: TeamId,
@@ -68,7 +67,7 @@ pub(crate) struct Surveyor {
 }
 
 impl Surveyor {
-    /// Looks at every version on this machine, and asks who else has it.
+    /// Examines every version on this machine, and asks who else has it.
     pub(crate) async fn survey(&self) -> Result<Survey, Failure> {
         let mut survey = Survey::default();
         let teams = self
@@ -158,7 +157,7 @@ impl Surveyor {
         Ok(())
     }
 
-    /// Those of these versions that the team knows, by their exact references.
+    /// The exact references of those versions that the team's catalog lists.
     async fn shared_of(
         &self,
         team: TeamId,
@@ -183,7 +182,7 @@ impl Surveyor {
             .await?)
     }
 
-    /// Who else says that it has all that is held here of these blobs, by name.
+    /// The names of the devices that say they have all that is held here of these blobs.
     async fn elsewhere(
         &self,
         team: TeamId,

@@ -1,4 +1,4 @@
-//! When each version on this machine was last used, and which are pinned: what an eviction goes by.
+//! Stores when each version on this machine was last used, and which are pinned. Evictions rely on this.
 
 use podsync_core::{TeamId, VersionId};
 use podsync_store::{Key, Log, Namespace, Record, StoreError};
@@ -6,7 +6,7 @@ use podsync_store::{Key, Log, Namespace, Record, StoreError};
 const USED: Namespace = Namespace::new("used");
 const PINNED: Namespace = Namespace::new("pinned");
 
-/// Notes that a version is used now. It blocks.
+/// Records that a version is used now. Blocks.
 pub(crate) fn note_use(
     log: &Log,
     team: TeamId,
@@ -16,7 +16,7 @@ pub(crate) fn note_use(
     log.commit(&[Record::put(key(USED, team, version), now_ms.to_le_bytes())])
 }
 
-/// When a version was used last, Unix milliseconds. It blocks.
+/// When a version was used last, in Unix milliseconds. Blocks.
 pub(crate) fn last_use(
     log: &Log,
     team: TeamId,
@@ -28,7 +28,7 @@ pub(crate) fn last_use(
         .map(u64::from_le_bytes))
 }
 
-/// Pins a version, or ends that. It blocks.
+/// Pins or unpins a version. Blocks.
 pub(crate) fn pin(
     log: &Log,
     team: TeamId,
@@ -43,13 +43,13 @@ pub(crate) fn pin(
     }])
 }
 
-/// It blocks.
+/// Blocks.
 pub(crate) fn is_pinned(log: &Log, team: TeamId, version: VersionId) -> Result<bool, StoreError> {
     Ok(log.get(&key(PINNED, team, version))?.is_some())
 }
 
-/// A version that left this machine: when it was used doesn't matter any more. A pin stays: it is about
-/// the version, and holds again once that is pulled. It blocks.
+/// Forgets when a version that left this machine was used. A pin stays, and counts again once the version is
+/// pulled. Blocks.
 pub(crate) fn forget_use(log: &Log, team: TeamId, version: VersionId) -> Result<(), StoreError> {
     log.commit(&[Record::delete(key(USED, team, version))])
 }

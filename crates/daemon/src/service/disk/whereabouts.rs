@@ -1,7 +1,7 @@
-//! Where a version's bytes lie: on this machine, with teammates, in the bucket. Wanted now, of who can be asked.
+//! Finds where a version's bytes are: on this machine, with teammates, in the bucket. Asks everyone reachable now.
 //!
-//! Who can't be asked is unknown, not lacking. And what exactly a version takes of its packs is known only
-//! where its manifest and tables are: from elsewhere all of its packs stand for it.
+//! A device that can't be asked is unknown, not lacking. Exactly which parts of its packs a version needs is known
+//! only where its manifest and tables are. Elsewhere the answer counts whole packs.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,10 +24,10 @@ use crate::{
     versions::HeldVersion,
 };
 
-/// How long a teammate's daemon or the hub may take to say what it has, where somebody looks at a screen.
+/// How long a teammate's daemon or the hub may take to answer while a user looks at a screen.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks where versions lie.
+/// Finds where versions are stored.
 pub(crate) struct Locator {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -88,7 +88,7 @@ impl Locator {
         Ok(found)
     }
 
-    /// What makes up a version, and whether that is exactly what it takes.
+    /// The blobs of a version, and whether that is exactly what it needs.
     async fn needed(
         &self,
         named: &Named,
@@ -106,7 +106,7 @@ impl Locator {
         let (of, packs) = (Arc::clone(&plain), HeldPacks::new(self.blobs.clone()));
         let needed =
             tokio::task::spawn_blocking(move || Version::new(&of, &packs).needed_units()).await?;
-        // Damage keeps nobody from being told who else has it.
+        // If the local copy is damaged, the answer still names who else has it.
         let exact = needed.is_ok();
         let whole = plain.packs.iter().map(|pack| Units::whole(pack.len));
         let needed = needed.unwrap_or_else(|_| whole.collect());
@@ -150,7 +150,7 @@ fn holder(
     }
 }
 
-/// Says so where one device's disk is all that keeps a version, as far as is known.
+/// Warns if, as far as is known, a single device holds the only copy.
 fn warning(reference: &str, is_private: bool, found: &Whereabouts) -> Option<String> {
     if found.bucket == Some(InBucket::Whole) {
         return None;
@@ -168,7 +168,7 @@ fn warning(reference: &str, is_private: bool, found: &Whereabouts) -> Option<Str
             ));
         }
         Some(only) => {
-            // Who holds most of its packs may well have all that the version takes.
+            // A device that holds most of the packs may well have all that the version needs.
             let may_be_more = !found.unknown.is_empty() || !found.exact && found.devices.len() > 1;
             let known = if may_be_more { "known " } else { "" };
             format!("{} holds the only {known}copy of {reference}", only.name)
@@ -249,7 +249,7 @@ mod tests {
         let some = holder(me, "me".into(), me, &parts, &held);
         assert!(!some.whole && some.this_device);
         assert_eq!((some.held, some.packs), (300 + 3 * MIB, 1));
-        // Without the manifest nobody can make anything of the packs.
+        // Without the manifest the packs are useless.
         held.remove(&ids[0]);
         held.insert(ids[1], Units::whole(4 * MIB));
         assert!(!holder(me, "me".into(), me, &parts, &held).whole);
@@ -298,7 +298,7 @@ mod tests {
             told.starts_with("no device that podsync could ask"),
             "{told}"
         );
-        // Bob may have all of it: that can't be told from here.
+        // Bob may have all of it. This device can't know.
         found.devices = vec![of("alice/laptop", true), of("bob/laptop", false)];
         let told = warning("orders:3", false, &found).unwrap();
         assert!(told.contains("only known copy"), "{told}");

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 pub(crate) const FILE: &str = "follows.json";
 /// The most pods that a home follows.
 pub(crate) const MAX_FOLLOWS: usize = 256;
-/// Versions that are remembered as dealt with: a pod has few tips at once.
+/// Versions of a pod that are remembered as handled: a pod has few tips at once.
 const MAX_SEEN: usize = 32;
 
-/// All of them, in the order in which they were said.
+/// All followed pods, in the order in which they were added.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Follows {
@@ -26,12 +26,12 @@ pub(crate) struct Following {
     pub(crate) team: TeamId,
     pub(crate) pod: PodName,
     pub(crate) load: Option<LoadInto>,
-    /// Versions that were pulled, or didn't have to be. One that leaves this machine again is not fetched anew.
+    /// Versions that were pulled, or didn't have to be. So a version that leaves this machine isn't fetched again.
     pub(crate) seen: Vec<VersionId>,
 }
 
 impl Follows {
-    /// False where there are too many.
+    /// Adds a pod. Returns false if the list is full.
     pub(crate) fn follow(&mut self, team: TeamId, pod: &PodName, load: Option<LoadInto>) -> bool {
         if let Some(known) = self.find(team, pod) {
             known.load = load;
@@ -49,7 +49,7 @@ impl Follows {
         true
     }
 
-    /// False where it wasn't followed.
+    /// Removes a pod. Returns false if it wasn't followed.
     pub(crate) fn unfollow(&mut self, team: TeamId, pod: &PodName) -> bool {
         let before = self.pods.len();
         self.pods
@@ -57,7 +57,7 @@ impl Follows {
         self.pods.len() < before
     }
 
-    /// Notes that nothing is left to do about these.
+    /// Records these versions as handled.
     pub(crate) fn note_seen(&mut self, team: TeamId, pod: &PodName, versions: &[VersionId]) {
         if let Some(following) = self.find(team, pod) {
             following.seen.retain(|seen| !versions.contains(seen));
@@ -67,7 +67,7 @@ impl Follows {
         }
     }
 
-    /// Whether what is shared of some pod is loaded into this instance.
+    /// Whether some followed pod is loaded into this instance.
     pub(crate) fn leads_to(&self, endpoint: &Endpoint) -> bool {
         let said = self
             .pods
@@ -130,7 +130,7 @@ mod tests {
         assert!(list.pods[0].seen.contains(&version(99)));
     }
 
-    /// The file is read by podsyncs to come.
+    /// Later podsync versions must be able to read this file.
     #[test]
     fn the_file_keeps_its_form() {
         let text = format!(

@@ -1,4 +1,4 @@
-//! What was in an instance before a load, kept privately so that `undo` can put it back.
+//! Checkpoints: the state of an instance before a load, kept as a private version for `undo`.
 
 use std::sync::Arc;
 
@@ -17,9 +17,9 @@ use crate::{
     versions::{Checkpoint, HeldVersion, Versions},
 };
 
-/// Checkpoints that are kept of an instance.
+/// How many checkpoints of an instance are kept.
 const CHECKPOINTS_KEPT: usize = 3;
-/// The pod that checkpoints belong to; they are in no catalog.
+/// The pod name of checkpoints. No catalog lists them.
 const CHECKPOINT_POD: &str = "checkpoint";
 
 /// Takes checkpoints.
@@ -30,7 +30,8 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Keeps what the instance holds, privately; its number. None where that failed and needn't work.
+    /// Saves the instance's state as a checkpoint and returns its number. `None` if that failed and the call allows
+    /// it.
     pub(crate) async fn take(
         &self,
         team: TeamId,
@@ -101,7 +102,7 @@ impl Checkpoints {
         Ok(number)
     }
 
-    /// What the instance holds now, by its content alone; none where it says that there is nothing in it.
+    /// The content id of the instance's state now. `None` if the instance says that it is empty.
     pub(crate) async fn content_of(
         &self,
         team: TeamId,
@@ -119,7 +120,7 @@ impl Checkpoints {
     }
 }
 
-/// The instance that answers, more closely than by its address where it says so.
+/// Identifies the instance that answers: by its own id, or else by its address.
 pub(crate) async fn identity(instance: &Instance) -> String {
     match instance.identity().await {
         Ok(Some(identity)) => identity.as_str().to_owned(),

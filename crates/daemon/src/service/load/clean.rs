@@ -1,5 +1,5 @@
-//! What a run of an instance held when podsync had last put something into it: as long as it holds just that, nobody
-//! has changed anything there that a load could take away.
+//! Stores what a run of an instance held after podsync's last load into it. While it still holds exactly that, a
+//! load can destroy nobody's changes.
 
 use podsync_core::{ContentHash, codec::Format};
 use podsync_instance::Identity;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Failure;
 
 const CLEAN: Namespace = Namespace::new("clean");
-/// Runs of instances that are remembered; a run that ended never comes back.
+/// How many runs of instances are remembered. A run that ended never comes back.
 const MAX_RUNS: usize = 16;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,13 +23,13 @@ impl Format for CleanState {
     const MAX_LEN: usize = 33;
 }
 
-/// What each run of an instance held.
+/// The content of each run of an instance after the last load.
 pub(crate) struct CleanStates {
     pub(crate) log: Log,
 }
 
 impl CleanStates {
-    /// What a run held then; none where that isn't known.
+    /// The content of a run after the last load. `None` if it isn't known.
     pub(crate) async fn of(&self, run: Option<&Identity>) -> Result<Option<ContentHash>, Failure> {
         let Some(key) = run.map(key_of) else {
             return Ok(None);
@@ -40,7 +40,7 @@ impl CleanStates {
         Ok(state.map(|state| state.content))
     }
 
-    /// It holds this now; one that doesn't say which run it is can't be remembered.
+    /// Records what a run holds now. Does nothing if the instance doesn't say which run it is.
     pub(crate) async fn note(
         &self,
         run: Option<&Identity>,

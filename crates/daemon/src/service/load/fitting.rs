@@ -1,4 +1,4 @@
-//! What is checked before an instance is touched, and which part of a state goes into it.
+//! Checks a state against an instance before a load, and picks the part of the state to load.
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::manifest::{Container, Manifest};
@@ -12,12 +12,12 @@ use crate::error::{Failure, api_error};
 /// Folders of a state that hold a folder for each service.
 const BY_SERVICE: [&str; 2] = ["api_states/", "assets/"];
 
-/// What of a state is loaded.
+/// The part of a state to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Empty where it is all, and the state doesn't say what that is.
+    /// The services. Empty if all are loaded and the state doesn't list them.
     pub(crate) services: Vec<Service>,
-    /// Whether anything of the state stays behind.
+    /// Whether some of the state isn't loaded.
     cut: bool,
 }
 
@@ -49,7 +49,7 @@ impl Part {
     }
 }
 
-/// The part that the user named; all where none is.
+/// The part that the user named, or all.
 pub(crate) fn part(manifest: &Manifest, named: &[String], merge: Merge) -> Result<Part, ApiError> {
     let parse = |names: &[String]| {
         let services = names.iter().map(|name| name.parse::<Service>());
@@ -57,7 +57,7 @@ pub(crate) fn part(manifest: &Manifest, named: &[String], merge: Merge) -> Resul
     };
     let invalid = |error: ParseServiceError| ApiError::new(ErrorCode::Invalid, error.to_string());
     if named.is_empty() {
-        // A name that is none keeps nobody from loading all of it.
+        // An invalid name in the state doesn't prevent loading all of it.
         let services = parse(&manifest.source.services).unwrap_or_default();
         return Ok(Part {
             services,
@@ -107,7 +107,7 @@ pub(crate) fn loadable(manifest: &Manifest, reference: &str) -> Result<(), ApiEr
     .hint(format!("`podsync export {reference} PATH` writes it")))
 }
 
-/// Holds a state against the instance that answers; nothing is changed by that.
+/// Compares a state with the instance that answers. Changes nothing.
 pub(crate) async fn fits(
     manifest: &Manifest,
     part: &Part,
@@ -195,7 +195,7 @@ mod tests {
         assert!(named("../x", &["s3"], Merge::ServiceMerge).is_err());
         let error = named("s3", &["s3", "sqs"], Merge::Overwrite).unwrap_err();
         assert_eq!(error.code, ErrorCode::Invalid);
-        // All that it holds, said one by one, is all.
+        // A list that names every service means all.
         assert!(named("s3", &["s3"], Merge::Overwrite).is_ok());
     }
 }

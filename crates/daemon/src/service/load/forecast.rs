@@ -1,4 +1,4 @@
-//! What a load would change in an instance; nothing is changed.
+//! Computes what a load would change in an instance. Changes nothing.
 
 use std::sync::Arc;
 
@@ -29,9 +29,10 @@ use crate::{
     },
 };
 
-/// Foretells loads.
+/// Computes what loads would change.
 pub(crate) struct Forecaster {
-    /// A robot's runner knows no signers: who gave it the token trusts the team.
+    /// Whether this is a robot's runner. It has no record of signers: the person who gave it the token trusts the
+    /// team.
     pub(crate) robot: bool,
     pub(crate) signers: Signers,
     pub(crate) node: Node,
@@ -67,7 +68,7 @@ impl Handle<ForecastLoad> for Forecaster {
         let part = fitting::part(&manifest, &call.services, merge)?;
         let environment = fitting::fits(&manifest, &part, &instance).await?;
         let mut plan = None;
-        // Making a plan runs what is in the state, as a load does.
+        // The instance unpickles the state to make a plan, as for a load.
         if instance.is_loopback() && self.trusts(team, &pulled.reference).await? {
             let load = StateLoad {
                 manifest: (*manifest).clone(),
@@ -106,7 +107,7 @@ impl Handle<ForecastLoad> for Forecaster {
 }
 
 impl Forecaster {
-    /// Whether a load wouldn't ask about who made the version.
+    /// Whether a load would go ahead without asking about the version's author.
     async fn trusts(&self, team: TeamId, reference: &str) -> Result<bool, Failure> {
         match self.signers.signer(team, reference).await? {
             Some(signer) if !self.robot => self.signers.knows(team, signer).await,
@@ -115,7 +116,7 @@ impl Forecaster {
     }
 }
 
-/// From the lists of both sides: as good as these are.
+/// Compares the resource lists of both sides. The result is only as good as the lists.
 async fn compared(
     instance: &Instance,
     version: Option<Contents>,
@@ -125,7 +126,7 @@ async fn compared(
     let Some(version) = version else {
         return Ok(None);
     };
-    // What else is in the instance matters only where a load would take it away.
+    // Other resources of the instance matter only if a load would remove them.
     let services = match merge {
         Merge::Overwrite => &[][..],
         _ => &part.services,

@@ -1,4 +1,5 @@
-//! Which version a run of an instance got last, so that `load --once` does nothing where that is there already.
+//! Stores which version each run of an instance got last, so that `load --once` does nothing if that version is
+//! loaded already.
 
 use podsync_core::{VersionId, codec::Format};
 use podsync_instance::Identity;
@@ -27,8 +28,7 @@ pub(crate) struct LastLoads {
 }
 
 impl LastLoads {
-    /// Whether this run of an instance got this version last. One that doesn't say which run it is
-    /// got nothing.
+    /// Whether this run of an instance got this version last. False if the instance doesn't say which run it is.
     pub(crate) async fn holds(
         &self,
         run: Option<&Identity>,
@@ -53,7 +53,7 @@ impl LastLoads {
         };
         let log = self.log.clone();
         tokio::task::spawn_blocking(move || {
-            // One run is asked about at a time: the notes of the others make room for it.
+            // Only the run of the latest load is asked about, so the records of all others are removed.
             let others = log.settings(LAST_LOADED)?;
             let mut records = others
                 .map(|row| row.map(|(name, _)| Record::delete(setting(name))))

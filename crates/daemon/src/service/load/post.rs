@@ -1,5 +1,5 @@
-//! A version's state on its way to an instance: the zip is rebuilt from the packs while it is sent, to be
-//! loaded or to be asked about.
+//! Sends a version's state to an instance, to load it or to ask what a load would change. The zip is rebuilt from
+//! the packs while it is sent.
 
 use std::{io, sync::Arc};
 
@@ -19,17 +19,17 @@ use crate::{
 /// Pieces of the rebuilt state between the packs and the connection: 16 MiB with the pieces of the
 /// zip writer.
 const PIECES: usize = 64;
-/// Where the bodies of objects and other files are, of whatever service.
+/// The folder of object bodies and other files of all services.
 const ASSETS: &str = "assets/";
-/// A piece of this length is handed on.
+/// Bytes of a piece that is handed on.
 const PIECE_LEN: usize = 256 << 10;
 
-/// What goes into an instance, and how.
+/// What to load into an instance, and how.
 pub(crate) struct StateLoad<'a> {
     pub(crate) manifest: Manifest,
     pub(crate) part: Part,
     pub(crate) merge: Merge,
-    /// The run of the instance that was looked at.
+    /// The run of the instance that was checked.
     pub(crate) meant: Option<&'a Identity>,
 }
 
@@ -57,14 +57,16 @@ pub(crate) async fn post(
         meant,
     };
     let mut sent = 0;
+    // Before the first byte: who is interrupted tells by this whether the instance was touched.
+    context.report(&Progress::new(Stage::Loading, sent, Some(len)));
     let loaded = instance
         .load(state.body, request, |seen| match seen {
             LoadProgress::Sent(done) => {
                 sent = done;
                 context.report(&Progress::new(Stage::Loading, done, Some(len)));
             }
-            // The zip's list names every service of the state, so an instance may tell of those
-            // of which nothing was sent.
+            // The zip's list names every service of the state. So an instance may report services of which nothing
+            // was sent.
             LoadProgress::Service(event)
                 if event.failure.is_none() && !part.names(event.service.as_str()) => {}
             LoadProgress::Service(event) => {
@@ -77,7 +79,7 @@ pub(crate) async fn post(
         })
         .await;
     match (loaded, state.rebuilding.await?) {
-        // The instance broke off, so the rebuild did: its reason is the one to tell.
+        // The instance broke off, and the rebuild failed because of that. So report the instance's reason.
         (Err(error), Ok(()) | Err(RebuildError::Output(_))) => Err(error.into()),
         (_, Err(error)) => Err(error.into()),
         (Ok(mut report), Ok(())) => {
@@ -89,8 +91,8 @@ pub(crate) async fn post(
     }
 }
 
-/// Asks what a load would change, without the bodies of objects: they change nothing of the answer. None
-/// where the instance can't say.
+/// Asks what a load would change. Leaves out the bodies of objects, which don't affect the answer. `None` if the
+/// instance can't say.
 pub(crate) async fn ask(
     blobs: &Blobs,
     instance: &Instance,
@@ -124,7 +126,7 @@ struct Rebuilt {
     rebuilding: JoinHandle<Result<(), RebuildError>>,
 }
 
-/// Of the entries that `holds` is true for.
+/// Rebuilds the entries for which `holds` is true.
 async fn rebuild(
     blobs: &Blobs,
     manifest: &Arc<Manifest>,
@@ -152,7 +154,7 @@ async fn rebuild(
         match version.part_to_zip(&*holds, &mut out, &meter) {
             Ok(()) => io::Write::flush(&mut out).map_err(RebuildError::Output),
             Err(error) => {
-                // The body must end in an error, or the instance would take a short one for whole.
+                // The body must end in an error, or the instance would take a short body for complete.
                 let _ = out
                     .get_ref()
                     .0
@@ -171,11 +173,11 @@ async fn rebuild(
     })
 }
 
-/// Hands what is written on as pieces of a body.
+/// A writer that sends what is written as pieces of a body.
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
 impl io::Write for Pieces {
-    /// Takes no more than a piece at once: large writes pass by the buffer before this.
+    /// Takes at most one piece at once: large writes bypass the buffer in front of this.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let bytes = bytes.get(..PIECE_LEN).unwrap_or(bytes);
         self.0

@@ -1,7 +1,7 @@
-//! Whose states were loaded here before: an emulator runs what is in a state, so the first one of a
-//! device is asked about.
+//! Records whose states were loaded here before. An emulator executes code in a state, so the first load from each
+//! device needs consent.
 //!
-//! A device counts as known once a version that it made was loaded, not when one was pulled.
+//! A device is known once a version that it made was loaded. A pull isn't enough.
 
 use podsync_api::{ApiError, Consent};
 use podsync_core::{DeviceId, TeamId, codec::Format};
@@ -16,7 +16,7 @@ use crate::{
 
 const SIGNERS: Namespace = Namespace::new("signers");
 
-/// A device whose states are loaded here unasked.
+/// A device whose states are loaded here without asking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownSigner {
     /// Unix milliseconds.
@@ -38,7 +38,7 @@ pub(crate) struct Signers {
 }
 
 impl Signers {
-    /// The teammate's device that made a version; none where it was made here.
+    /// The teammate's device that made a version. `None` if it was made here.
     pub(crate) async fn signer(
         &self,
         team: TeamId,
@@ -51,14 +51,14 @@ impl Signers {
         Ok((device != self.device).then_some(device))
     }
 
-    /// Whether something that a device made was loaded here before.
+    /// Whether a version that this device made was loaded here before.
     pub(crate) async fn knows(&self, team: TeamId, device: DeviceId) -> Result<bool, Failure> {
         let log = self.log.clone();
         let known = tokio::task::spawn_blocking(move || log.get(&key(team, device))).await??;
         Ok(known.is_some())
     }
 
-    /// Refuses what was made on a device of which nothing was loaded here before.
+    /// Refuses a version of a device from which nothing was loaded here before.
     pub(crate) async fn check(
         &self,
         team: TeamId,
@@ -84,7 +84,7 @@ impl Signers {
         .into())
     }
 
-    /// From now on its states are loaded unasked.
+    /// Records a device: from now on its states are loaded without asking.
     pub(crate) async fn remember(&self, team: TeamId, device: DeviceId) -> Result<(), Failure> {
         let since = std::time::SystemTime::UNIX_EPOCH
             .elapsed()

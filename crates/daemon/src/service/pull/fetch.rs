@@ -1,7 +1,7 @@
-//! Parts of blobs that this machine lacks, fetched and held.
+//! Fetches parts of blobs that this machine lacks, and records them as held.
 //!
-//! What is here already is never fetched again, and what arrives counts only once it is synced: a part
-//! is held when [`Fetcher::fetch`] returns, and a pull that is cut off goes on where it stopped.
+//! Parts that are here are never fetched again. A part counts as held only once it is synced, at the latest when
+//! [`Fetcher::fetch`] returns. So an interrupted pull goes on where it stopped.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,28 +19,30 @@ use crate::{
     call::Context,
     error::Failure,
     events::transfers::Transferring,
-    hub::sync::HubSync,
+    hub::{state::NotSent, sync::HubSync},
     node::handle::Node,
+    reach::{CUT_OFF, Reach},
     service::{
         absent::Absent,
         find::Finder,
         holdings::Holdings,
         names::{DeviceNames, bytes},
         pause::{Pause, is_paused},
+        pull::lack::{AtTheBucket, Lack, mending},
     },
 };
 
-/// For whom it is fetched, and whom to ask first.
+/// The team of a fetch, its sources, and the device to ask first.
 #[derive(Clone, Copy)]
 pub(crate) struct Fetching<'a> {
     pub(crate) team: TeamId,
-    /// What it is to people: a version and its size, or packs.
+    /// What is fetched, as people see it: a version and its size, or packs.
     pub(crate) wanted: &'a str,
     pub(crate) prefer: DeviceId,
     pub(crate) sources: Sources,
     pub(crate) deadline: Instant,
     pub(crate) context: &'a Arc<Context>,
-    /// Where everybody hears how far it is.
+    /// Publishes the progress for all listeners.
     pub(crate) told: Option<&'a Transferring>,
 }
 
@@ -61,7 +63,7 @@ impl Part {
 /// Providers, and the bytes that each of them sent.
 pub(crate) type Sent = Vec<(Provider, u64)>;
 
-/// Fetches parts of blobs, from whoever the engine picks.
+/// Fetches parts of blobs from providers that the engine picks.
 #[derive(Clone)]
 pub(crate) struct Fetcher {
     pub(crate) node: Node,
@@ -71,10 +73,11 @@ pub(crate) struct Fetcher {
     pub(crate) hubs: Arc<HubSync>,
     pub(crate) finder: Finder,
     pub(crate) pause: Arc<Pause>,
+    pub(crate) reach: Reach,
 }
 
 impl Fetcher {
-    /// Fetches what is missing of some blobs; it is held when this returns.
+    /// Fetches the missing parts of some blobs. They are held when this returns.
     pub(crate) async fn fetch(
         &self,
         fetching: &Fetching<'_>,
@@ -87,10 +90,11 @@ impl Fetcher {
             let total = wanted.iter().map(|want| want.missing.byte_len(want.len));
             let total = total.sum();
             self.home.ensure_room(total)?;
+            let begun = Instant::now();
             let (failure, sent) = self.transfer(fetching, wanted, total).await?;
             from = sent;
             if let Some(error) = failure {
-                return Err(self.not_fetched(error, fetching, parts).await?);
+                return Err(self.blamed(self.not_fetched(error, fetching, parts, begun).await?));
             }
         }
         for part in parts.iter().filter(|part| !part.units.is_empty()) {
@@ -108,6 +112,7 @@ impl Fetcher {
             }
             let here = self.blobs.resume(blob.id, blob.len).await?;
             if here.is_empty() && !held.is_empty() {
+                self.holdings.versions.note_held(blob.id, false);
                 self.node.input(Input::Evicted { blob: blob.id }).await?;
             }
             let missing = units.without(here);
@@ -128,7 +133,7 @@ impl Fetcher {
         Ok(holding.map_or(Units::NONE, |holding| holding.units))
     }
 
-    /// Makes durable what of a part isn't yet, and offers it.
+    /// Syncs a part, records it as held and offers it to peers.
     async fn settle(&self, part: &Part) -> Result<(), Failure> {
         let Part { blob, units } = part;
         if !self.held_units(blob)?.contains(*units)
@@ -166,7 +171,7 @@ impl Fetcher {
             tokio::select! {
                 () = self.pause.begun() => return Err(is_paused().into()),
                 Ok(event) = events.recv() => {
-                    // Of whichever transfer: who is absent here is absent there.
+                    // This applies to all transfers: a device that is absent for one is absent for all.
                     let seen = *progress.borrow();
                     if matches!(event, Event::TransferStarved { .. }) && seen.providers == 0 {
                         self.tell_who_is_missing(fetching, seen.bytes, total).await?;
@@ -214,8 +219,8 @@ impl Fetcher {
         Ok(())
     }
 
-    /// What isn't here of the blobs that are not as they shall be, and whether anything of them is. Parts are
-    /// asked for one after the other, and who lacks the first lacks the blob.
+    /// The missing bytes of these parts, and whether anything of their blobs is here. Parts are requested in order,
+    /// so a provider that lacks the first one lacks the blob.
     async fn lacking(&self, parts: &[Part]) -> Result<(u64, bool), Failure> {
         let (mut lacking, mut has_begun) = (0, false);
         for Part { blob, units } in parts {
@@ -228,12 +233,33 @@ impl Fetcher {
         Ok((lacking, has_begun))
     }
 
-    /// Names who was asked in vain. Nobody is blamed but for bytes that fail their hash.
+    /// Says first what is this machine's own outage.
+    fn blamed(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Api(error)
+                if error.code == ErrorCode::Unreachable && self.reach.is_cut_off() =>
+            {
+                let text = format!("{CUT_OFF}. {}", error.message);
+                Failure::Api(ApiError {
+                    message: text,
+                    hint: Some(
+                        "check this machine's network: a pull goes on where it stopped".to_owned(),
+                    ),
+                    ..error
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// Names the providers that were asked in vain since the transfer was begun. A provider is blamed only for bytes
+    /// that fail their hash.
     async fn not_fetched(
         &self,
         error: EngineError,
         fetching: &Fetching<'_>,
         parts: &[Part],
+        begun: Instant,
     ) -> Result<Failure, Failure> {
         let EngineError::NoProvider {
             missing: _,
@@ -263,7 +289,9 @@ impl Fetcher {
                 .hint(mending(lied, &liars))
                 .into());
         }
-        if failed.is_empty() && fetching.sources == Sources::Bucket {
+        let author = names.name(&fetching.prefer);
+        let standing = self.at_the_bucket(fetching, failed, begun).await?;
+        if failed.is_empty() && fetching.sources == Sources::Bucket && standing.lacks_it {
             let text = format!(
                 "the team's bucket lacks {missing} of {}, those of blob {} among them",
                 fetching.wanted,
@@ -273,158 +301,59 @@ impl Fetcher {
                 .hint("leave out --source to take them from teammates; `podsync verify --bucket --repair` on a machine that holds the version puts them back")
                 .into());
         }
-        let author = names.name(&fetching.prefer);
-        let trouble = self.hubs.trouble(fetching.team).await?;
-        let has_hub = !matches!(self.hubs.hub(fetching.team).await, Ok(None));
+        // A bucket that was not asked, or that said why it sends nothing, didn't go away.
+        let is_explained = standing.trouble.is_some() || standing.refusal.is_some();
+        let gone = failed
+            .iter()
+            .filter(|provider| **provider != Provider::Bucket || !is_explained);
         let lack = Lack {
             wanted: fetching.wanted,
             missing: lacking,
             has_begun,
-            bucket_lacks: has_hub && trouble.is_none() && fetching.sources != Sources::Peers,
+            is_bucket_alone: fetching.sources == Sources::Bucket,
+            bucket: standing,
+        };
+        Ok(lack
+            .told(&named(&gone.copied().collect::<Vec<_>>()), &author)
+            .into())
+    }
+
+    /// What is known of the bucket after a transfer that was begun then.
+    async fn at_the_bucket(
+        &self,
+        fetching: &Fetching<'_>,
+        failed: &[Provider],
+        begun: Instant,
+    ) -> Result<AtTheBucket, Failure> {
+        if fetching.sources == Sources::Peers {
+            return Ok(AtTheBucket {
+                trouble: self.hubs.trouble(fetching.team).await?,
+                ..AtTheBucket::default()
+            });
+        }
+        let hub = self.hubs.hub(fetching.team).await.ok().flatten();
+        let not_sent = hub
+            .as_ref()
+            .filter(|_| failed.contains(&Provider::Bucket))
+            .and_then(|hub| hub.not_sent_since(begun));
+        let (trouble, refusal) = match not_sent {
+            Some(NotSent {
+                message,
+                is_hubs: true,
+                ..
+            }) => (Some(message), None),
+            Some(NotSent { message, hint, .. }) => (None, Some((message, hint))),
+            None => (self.hubs.trouble(fetching.team).await?, None),
+        };
+        let was_heard = hub.is_some_and(|hub| hub.standing().heard_ms.is_some());
+        Ok(AtTheBucket {
+            lacks_it: was_heard && trouble.is_none() && !failed.contains(&Provider::Bucket),
             trouble,
-        };
-        Ok(lack.told(&named(failed), &author).into())
-    }
-}
-
-/// How those that sent wrong bytes get right ones again.
-fn mending(lied: &[Provider], liars: &str) -> String {
-    let mut hint = "podsync kept no wrong bytes: try again when another device that holds the version is online"
-        .to_owned();
-    if lied.contains(&Provider::Bucket) {
-        hint.push_str(
-            "; `podsync verify --bucket --repair` on a machine that holds the version puts right ones into the bucket",
-        );
-    }
-    if lied.iter().any(|provider| *provider != Provider::Bucket) {
-        hint = format!("{hint}; `podsync verify` tells what is damaged, at {liars}");
-    }
-    hint
-}
-
-/// What nobody who was reached has.
-struct Lack<'a> {
-    wanted: &'a str,
-    missing: u64,
-    /// Whether a part arrived.
-    has_begun: bool,
-    /// The hub answers, and what is missing is not in its bucket.
-    bucket_lacks: bool,
-    /// Why the hub is of no help.
-    trouble: Option<String>,
-}
-
-impl Lack<'_> {
-    /// `gone` are those who sent something before.
-    fn told(&self, gone: &str, author: &str) -> ApiError {
-        let missing = bytes(self.missing);
-        let wanted = self.wanted;
-        let mut text = match (gone, self.has_begun) {
-            ("", false) => format!("nobody who is online has {wanted}"),
-            ("", true) => format!("nobody who is online has the missing {missing} of {wanted}"),
-            (gone, _) => {
-                format!("{missing} of {wanted} are missing: {gone} went away or stopped sending")
-            }
-        };
-        let mut hint = format!(
-            "try again when {author}, who made the version, or someone who pulled it, is online"
-        );
-        if self.has_begun {
-            hint = format!("what arrived is kept: {hint}");
-        }
-        if let Some(trouble) = &self.trouble {
-            text = format!("{text}; {trouble}");
-        } else if self.bucket_lacks && gone.is_empty() {
-            text = format!("{text}; the team's bucket lacks {missing} of it");
-            hint.push_str(
-                "; `podsync verify --bucket --repair` on a machine that holds the version puts it back into the bucket",
-            );
-        }
-        ApiError::new(ErrorCode::Unreachable, text).hint(hint)
+            refusal,
+        })
     }
 }
 
 fn patience(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LACK: Lack<'static> = Lack {
-        wanted: "gamma:1 (3.0 MB)",
-        missing: 1_500_000,
-        has_begun: true,
-        bucket_lacks: false,
-        trouble: None,
-    };
-
-    #[test]
-    fn a_provider_that_goes_away_is_told_as_that_and_not_as_damage() {
-        let gone = LACK.told("bob/laptop", "alice/desk");
-        assert_eq!(gone.code, ErrorCode::Unreachable);
-        assert_eq!(
-            gone.message,
-            "1.5 MB of gamma:1 (3.0 MB) are missing: bob/laptop went away or stopped sending"
-        );
-        let hint = gone.hint.unwrap();
-        assert!(hint.contains("what arrived is kept") && hint.contains("alice/desk"));
-        assert!(!hint.contains("verify") && !hint.contains("disk"), "{hint}");
-    }
-
-    #[test]
-    fn what_nobody_has_is_named_and_nothing_is_said_to_be_kept_where_nothing_arrived() {
-        let never = Lack {
-            has_begun: false,
-            trouble: Some("the hub at https://hub.example does not answer".to_owned()),
-            ..LACK
-        };
-        let never = never.told("", "alice/desk");
-        assert_eq!(
-            never.message,
-            "nobody who is online has gamma:1 (3.0 MB); the hub at https://hub.example does not answer"
-        );
-        let hint = never.hint.unwrap();
-        assert!(!hint.contains("is kept"), "{hint}");
-    }
-
-    #[test]
-    fn wrong_bytes_in_the_bucket_are_mended_in_the_bucket() {
-        let hint = mending(&[Provider::Bucket], "the team's bucket");
-        assert!(
-            hint.contains("`podsync verify --bucket --repair`"),
-            "{hint}"
-        );
-        assert!(!hint.contains("`podsync verify`"), "{hint}");
-        let peer = mending(
-            &[Provider::Peer(DeviceId::from_bytes([1; 32]))],
-            "bob/laptop",
-        );
-        assert!(
-            peer.contains("`podsync verify`") && !peer.contains("--bucket"),
-            "{peer}"
-        );
-    }
-
-    #[test]
-    fn what_the_bucket_lacks_is_told_with_the_way_to_put_it_back() {
-        let lack = Lack {
-            missing: 3_003_814,
-            has_begun: false,
-            bucket_lacks: true,
-            ..LACK
-        };
-        let lack = lack.told("", "alice/desk");
-        assert!(
-            lack.message
-                .ends_with("the team's bucket lacks 3.0 MB of it"),
-            "{lack}"
-        );
-        let hint = lack.hint.unwrap();
-        assert!(
-            hint.contains("`podsync verify --bucket --repair`"),
-            "{hint}"
-        );
-    }
 }

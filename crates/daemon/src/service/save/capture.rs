@@ -1,4 +1,4 @@
-//! Where a state comes from: a folder or a file, or an emulator that still sends it while it is packed.
+//! Opens the source of a state: a folder, a file, or an emulator that streams it while it is packed.
 
 use std::{
     collections::BTreeSet,
@@ -15,19 +15,19 @@ use tokio::task::JoinHandle;
 
 use crate::{call::Context, emulator::connect, error::Failure};
 
-/// A state to be packed, and what is known of it.
+/// A state to pack, and what is known of it.
 pub(crate) struct Captured {
     pub(crate) source: Source,
     pub(crate) origin: Origin,
     pub(crate) failed: Vec<(String, String)>,
     pub(crate) under_way: Vec<pods::UnderWay>,
-    /// What has to be received for `source` to become whole.
+    /// The rest of the stream that `source` is read from.
     pub(crate) incoming: Option<Incoming>,
     /// Whether podsync's own secrets may be in it.
     pub(crate) allow_secrets: bool,
-    /// The version that it continues: a state that is still that one is no new version. None: the newest one.
+    /// The version that it continues. An unchanged state makes no new version. `None` means the newest version.
     pub(crate) builds_on: Option<VersionId>,
-    /// The instance says that there is nothing in it.
+    /// Whether the instance says that it is empty.
     pub(crate) is_empty: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Incoming {
 pub(crate) struct Retry {
     instance: Instance,
     services: Vec<Service>,
-    /// What was told not to be in it.
+    /// The services that the first answer reported as failed.
     failed: Vec<SaveFailure>,
 }
 
@@ -59,7 +59,7 @@ impl Incoming {
 
 /// Opens states where they lie.
 pub(crate) struct Capturer {
-    /// Where a state goes that has to be there whole before it is packed.
+    /// The folder for states that must be received whole before packing.
     pub(crate) spool: PathBuf,
 }
 
@@ -109,7 +109,7 @@ impl Capturer {
         }
     }
 
-    /// Asks for the state; its bytes come while it is packed. A checkpoint has what is there, whatever that is.
+    /// Asks for the state. Its bytes arrive while it is packed. A checkpoint takes everything that is there.
     pub(crate) async fn capture_from(
         &self,
         instance: &Instance,
@@ -153,7 +153,7 @@ impl Capturer {
         })
     }
 
-    /// Asks once more, and has the state in a file before any of it is packed.
+    /// Asks again, and receives the whole state into a file before packing.
     pub(crate) async fn capture_whole(
         &self,
         retry: Retry,
@@ -190,7 +190,7 @@ impl Capturer {
     }
 }
 
-/// Refuses a name that the instance doesn't know: it would save nothing of it, and say nothing.
+/// Refuses a service name that the instance doesn't know: the instance would silently save nothing for it.
 async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure> {
     if services.is_empty() {
         return Ok(());
@@ -209,10 +209,10 @@ async fn known(instance: &Instance, services: &[Service]) -> Result<(), Failure>
     }
 }
 
-/// Receives what is being packed, if it isn't there yet, and waits for both. Nothing counts as packed that
-/// wasn't received whole.
+/// Receives the state while it is packed, and waits for both. The result counts only if the state was received
+/// whole.
 ///
-/// `muted` keeps the packing's own progress back as long as the received bytes are the better account.
+/// `muted` hides the packing's own progress while the received bytes describe it better.
 pub(crate) async fn receive_beside<T>(
     incoming: Option<Incoming>,
     mut packing: JoinHandle<Result<T, Failure>>,
@@ -234,7 +234,7 @@ pub(crate) async fn receive_beside<T>(
         biased;
         received = &mut receiving => {
             muted.store(false, Ordering::Relaxed);
-            // A state that broke off ends the packing too, and its own reason is the one to tell.
+            // If receiving fails, the packing fails too. Report the reason of the receiving.
             let packed = packing.await?;
             received?;
             packed
@@ -259,7 +259,7 @@ fn check_services(call: &pods::Save) -> Result<(), ApiError> {
     .hint("leave out --services, or leave out --from to save a running emulator's state"))
 }
 
-/// A folder without a file is more likely a wrong path than a state: not saved unasked.
+/// A folder without files is probably a wrong path, so saving it needs consent.
 fn check_not_empty(folder: &Path, consents: &BTreeSet<Consent>) -> Result<(), ApiError> {
     if consents.contains(&Consent::EmptyState) || !folder.is_dir() || has_file(folder) {
         return Ok(());
@@ -270,7 +270,7 @@ fn check_not_empty(folder: &Path, consents: &BTreeSet<Consent>) -> Result<(), Ap
     ))
 }
 
-/// Whether there is one below; also where a folder can't be read, which is told by who reads it.
+/// Whether there is a file below. True also if a folder can't be read: reading it later reports that.
 fn has_file(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return true;

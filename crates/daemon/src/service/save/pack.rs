@@ -1,6 +1,13 @@
-//! From a captured state to a version whose bytes are durable, and that is listed nowhere yet.
+//! Packs a captured state into a version. Its bytes are durable, and it isn't listed anywhere yet.
 
-use std::sync::Arc;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use podsync_api::{ApiError, ErrorCode, Stage};
 use podsync_core::{
@@ -11,6 +18,7 @@ use podsync_core::{
 };
 use podsync_pack::{Base, ChunkIndex, SaveOptions, SaveStats, Saved, SavedState};
 use podsync_store::{Blobs, Home};
+use tokio_util::sync::DropGuard;
 
 use crate::{
     call::Context,
@@ -27,12 +35,14 @@ use crate::{
     versions::{HeldVersion, Sealed, Versions},
 };
 
-/// Earlier versions whose chunks a save looks up: the index costs 12 bytes a chunk of each.
+/// Most earlier versions in whose chunks a save looks for duplicates. The index takes 12 bytes a chunk.
 const MAX_BASES: usize = 4;
+/// A shorter save shows no total, so its folder is not walked.
+const MEASURED_AFTER: Duration = Duration::from_millis(500);
 
-/// What packing came to.
+/// The result of packing.
 pub(crate) enum Packed {
-    /// All that a version is but its place in the catalog; it is held, and not listed yet.
+    /// The version without its place in the catalog. It is held and not listed yet.
     New {
         held: Box<HeldVersion>,
         manifest: Box<Manifest>,
@@ -43,12 +53,12 @@ pub(crate) enum Packed {
     },
 }
 
-/// A state that was read, and what of it isn't recorded yet.
+/// A state that was read, with the parts that aren't recorded yet.
 struct Drafted {
     parents: Vec<VersionId>,
     origin: Origin,
     content: ContentHash,
-    /// None where the first parent has just this state.
+    /// `None` if the first parent has exactly this state.
     new: Option<(SavedState, NewPacks)>,
 }
 
@@ -63,7 +73,7 @@ pub(crate) struct Packer {
     pub(crate) tasks: Tasks,
 }
 
-/// Writes down that a version is held; its packs are.
+/// Records that a version is held. Its packs must be held already.
 #[derive(Clone)]
 pub(crate) struct Recorder {
     pub(crate) node: Node,
@@ -88,7 +98,7 @@ impl Recorder {
 }
 
 impl Packer {
-    /// Chunks, compresses and seals what the store lacks; the manifest is durable when this returns.
+    /// Chunks, compresses and seals what the store lacks. The manifest is durable when this returns.
     pub(crate) async fn pack(
         &self,
         team: TeamId,
@@ -116,7 +126,7 @@ impl Packer {
         })
     }
 
-    /// What a state is by its content alone; nothing of it is kept.
+    /// The content id of a state. Stores nothing.
     pub(crate) async fn content_of(
         &self,
         team: TeamId,
@@ -131,7 +141,7 @@ impl Packer {
         Ok(drafted.content)
     }
 
-    /// Reads a state while it comes, or once it is whole where it can't be read as it comes.
+    /// Reads a state as a stream, or after receiving it whole if it can't be streamed.
     async fn draft(
         &self,
         team: TeamId,
@@ -169,7 +179,10 @@ impl Packer {
         let total = captured.source.len_hint();
         let (blobs, spool) = (self.blobs.clone(), self.home.tmp());
         let meter = Meter::new(Arc::clone(context), Stage::Packing, total);
-        let (reader, mut sink) = (HeldPacks::new(blobs.clone()), NewPacks::new(blobs));
+        let folder = captured.source.folder();
+        let _measured = folder.map(|folder| self.measure(folder, meter.total()));
+        let reader = HeldPacks::new(blobs.clone());
+        let mut sink = NewPacks::new(blobs, self.tasks.clone());
         let Captured {
             source,
             origin,
@@ -196,6 +209,11 @@ impl Packer {
             let saved =
                 podsync_pack::save(source, base, &mut sink, &options, &mut rand::random, &meter);
             match (saved, known) {
+                // Nobody takes it any more.
+                (Ok(_), _) if podsync_pack::Progress::cancelled(&meter) => {
+                    sink.discard();
+                    Err(Failure::from(podsync_pack::SaveError::Cancelled))
+                }
                 (Ok(Saved::Version(state)), _) => {
                     let content = state.content;
                     Ok((parents, content, Some((state, sink))))
@@ -225,8 +243,26 @@ impl Packer {
         })
     }
 
-    /// Versions of the pod that are listed as held, newest first; before them the one that is built on, if it is
-    /// said which that is.
+    /// Finds out the size of a folder while it is packed. Dropping the guard ends that.
+    fn measure(&self, folder: &Path, total: Arc<AtomicU64>) -> DropGuard {
+        let stop = self.tasks.stopping().child_token();
+        let (tasks, folder, stopped) = (self.tasks.clone(), folder.to_owned(), stop.clone());
+        self.tasks.spawn(async move {
+            let is_long = tokio::time::sleep(MEASURED_AFTER);
+            if stopped.run_until_cancelled(is_long).await.is_none() {
+                return;
+            }
+            let walk = tasks.spawn_blocking(move || {
+                let len = podsync_pack::folder_len(&folder, || stopped.is_cancelled());
+                total.store(len.unwrap_or_default(), Ordering::Relaxed);
+            });
+            // If the walk fails, the total stays unknown.
+            let _ = walk.await;
+        });
+        stop.drop_guard()
+    }
+
+    /// Versions of the pod that are listed as held, newest first. A given parent comes before them.
     fn bases(
         &self,
         team: TeamId,
@@ -248,7 +284,7 @@ impl Packer {
     }
 }
 
-/// Seals a manifest to the team key of now; its blob is durable when this returns.
+/// Seals a manifest to the current team key. Its blob is durable when this returns.
 pub(crate) async fn seal_manifest(
     node: &Node,
     blobs: &Blobs,
@@ -267,7 +303,7 @@ pub(crate) async fn seal_manifest(
     let bytes = Manifest::seal(plain, &key, salt);
     let len = bytes.len() as u64;
     let (id, pin) = blobs.put_bytes(bytes.into()).await?;
-    // The record that names it follows at once, and collections ask for records before they delete.
+    // The record that names it follows at once, and the garbage collection reads the records before it deletes.
     drop(pin);
     Ok(Sealed {
         blob: BlobRef { id, len },
@@ -275,7 +311,7 @@ pub(crate) async fn seal_manifest(
     })
 }
 
-/// Those from which nothing is missing: what a save may build on.
+/// The complete versions, which a save may build on.
 fn whole(mut bases: Vec<(VersionId, Manifest)>, packs: &HeldPacks) -> Vec<(VersionId, Manifest)> {
     bases.retain(|(version, manifest)| match packs.are_whole(manifest) {
         Ok(whole) => whole,
@@ -287,7 +323,7 @@ fn whole(mut bases: Vec<(VersionId, Manifest)>, packs: &HeldPacks) -> Vec<(Versi
     bases
 }
 
-/// A manifest's bytes, refused where no reader would take them.
+/// Encodes a manifest. Fails if readers would refuse it.
 pub(crate) fn sound_version(manifest: &Manifest) -> Result<(Vec<u8>, VersionId), Failure> {
     manifest.to_sound_version().map_err(|error| {
         let text = format!("the state is larger than a version may be: {error}");

@@ -1,4 +1,4 @@
-//! What a team must not lose unasked: its last admin, and a device for good.
+//! Asks for consent before a team loses its last admin, or a device for good.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use podsync_core::{
     membership::{MemberRecord, Role},
 };
 
-/// Refuses to take the last admins away unasked. Whoever is no admin is refused by the team's rules anyway.
+/// Refuses to remove the last admins without consent. The team's rules refuse callers that aren't admins anyway.
 pub(super) fn check_admin_stays(
     team: &TeamName,
     records: &[MemberRecord],
@@ -37,7 +37,7 @@ pub(super) fn check_admin_stays(
     ))
 }
 
-/// Refuses to take devices out of a team unasked: none of them comes back.
+/// Refuses to remove devices without consent: a removed device can never come back.
 pub(super) fn check_removal_is_meant(
     team: &TeamName,
     records: &[MemberRecord],
@@ -80,7 +80,7 @@ pub(super) fn check_removal_is_meant(
     ))
 }
 
-/// What somebody has to agree to who takes this device out of a team.
+/// The consents that are needed to take this device out of a team.
 pub(super) fn leaves(team: &TeamName) -> ApiError {
     ApiError::unconfirmed(
         Consent::Leave,

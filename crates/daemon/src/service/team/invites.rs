@@ -1,10 +1,10 @@
-//! Invites: how one is made, which are open, and how one is taken back.
+//! Invites: makes, lists and revokes them.
 
 use std::sync::Arc;
 
 use podsync_api::{ApiError, ErrorCode, team};
 use podsync_core::{
-    TeamId,
+    DeviceId, TeamId,
     engine::{Answer, Command, Engine, InviteOptions},
     membership::{InviteRecord, Roster},
     ticket::Ticket,
@@ -18,12 +18,21 @@ use crate::{
     service::choose::team_of,
 };
 
+/// A ticket has to be sent, read and typed before it expires.
+const MIN_LIFETIME_S: u64 = 60;
+/// The most devices that one ticket lets in.
+const MAX_USES: u32 = 1000;
+/// The characters of an id that `team invite list` shows.
+const SHORT_ID_LEN: usize = 8;
+
 impl Handle<team::Invite> for Team {
     async fn handle(
         self: Arc<Self>,
         call: team::Invite,
         context: Arc<Context>,
     ) -> Result<team::Invited, Failure> {
+        check_lifetime(call.expires_s)?;
+        check_uses(call.uses)?;
         let team = team_of(&self.node, &context).await?;
         let expires_ms = now_ms().saturating_add(call.expires_s.saturating_mul(1000));
         let options = InviteOptions {
@@ -83,27 +92,7 @@ impl Handle<team::RevokeInvite> for Team {
             let open = invites.filter(|invite| invite.is_open(now_ms()));
             open.map(|invite| invite.key.device).collect::<Vec<_>>()
         });
-        let mut meant = open.await?;
-        meant.retain(|id| !call.invite.is_empty() && id.to_string().starts_with(&call.invite));
-        let id = match meant[..] {
-            [id] => id,
-            [] => {
-                return Err(ApiError::new(
-                    ErrorCode::NotFound,
-                    format!("the team has no open invite {:?}", call.invite),
-                )
-                .hint("`podsync team invite list` lists the open ones")
-                .into());
-            }
-            _ => {
-                return Err(ApiError::new(
-                    ErrorCode::Ambiguous,
-                    format!("{} invites begin with {:?}", meant.len(), call.invite),
-                )
-                .hint("give more of the id")
-                .into());
-            }
-        };
+        let id = meant(&open.await?, &call.invite)?;
         let device = id;
         self.node
             .command(Command::Remove { team, device })
@@ -111,6 +100,49 @@ impl Handle<team::RevokeInvite> for Team {
         self.hubs.tell_hub(team).await;
         Ok(team::InviteRevoked { id })
     }
+}
+
+/// The open invite that an id means: the whole id, or its end as `team invite list` shows it, or more of that.
+fn meant(open: &[DeviceId], text: &str) -> Result<DeviceId, ApiError> {
+    let fits = |id: &&DeviceId| text.len() >= SHORT_ID_LEN && id.to_string().ends_with(text);
+    match open.iter().filter(fits).collect::<Vec<_>>()[..] {
+        [id] => Ok(*id),
+        [] if text.len() < SHORT_ID_LEN => Err(ApiError::new(
+            ErrorCode::Invalid,
+            format!("{text:?} is too short for the id of an invite"),
+        )
+        .hint("copy the whole id that `podsync team invite list` shows")),
+        [] => Err(ApiError::new(
+            ErrorCode::NotFound,
+            format!("the team has no open invite {text:?}"),
+        )
+        .hint("`podsync team invite list` lists the open ones")),
+        ref several => Err(ApiError::new(
+            ErrorCode::Ambiguous,
+            format!("the ids of {} invites end with {text:?}", several.len()),
+        )
+        .hint("give the whole id: `podsync team invite list --json` has it")),
+    }
+}
+
+fn check_uses(uses: u32) -> Result<(), ApiError> {
+    if (1..=MAX_USES).contains(&uses) {
+        return Ok(());
+    }
+    let text = format!("a ticket cannot let {uses} devices in: it lets in 1 to {MAX_USES}");
+    Err(ApiError::new(ErrorCode::Invalid, text).hint("say how many with --uses"))
+}
+
+fn check_lifetime(seconds: u64) -> Result<(), Failure> {
+    if seconds >= MIN_LIFETIME_S {
+        return Ok(());
+    }
+    let text = format!(
+        "a ticket that expires after {seconds} s cannot be used: the least is {MIN_LIFETIME_S} s"
+    );
+    Err(ApiError::new(ErrorCode::Invalid, text)
+        .hint("give it more time with --expires, such as 1h")
+        .into())
 }
 
 fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
@@ -128,12 +160,44 @@ fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
 }
 
 impl Team {
-    /// The team's hub, where the ticket does not say it.
+    /// The team's hub, if the ticket doesn't name it.
     async fn hub_left_out(&self, team: TeamId, ticket: &Ticket) -> Result<Option<String>, Failure> {
         let hub = self
             .node
             .read(move |engine| engine.hub_url(&team).map(str::to_owned));
         let is_in = |hub: &String| ticket.hubs().any(|named| named == hub);
         Ok(hub.await?.filter(|hub| !is_in(hub)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_is_meant_by_what_the_list_shows_and_by_nothing_shorter() {
+        let open: Vec<_> = [1, 2, 3].map(|n| DeviceId::from_bytes([n; 32])).into();
+        assert_eq!(open[0].short().len(), SHORT_ID_LEN);
+        for id in &open {
+            assert_eq!(meant(&open, &id.short()), Ok(*id));
+            assert_eq!(meant(&open, &id.to_string()), Ok(*id));
+            for short in ["1", "", &id.short()[1..]] {
+                let error = meant(&open, short).unwrap_err();
+                assert_eq!(error.code, ErrorCode::Invalid, "{short}");
+            }
+            let begin = &id.to_string()[..12];
+            assert_eq!(meant(&open, begin).unwrap_err().code, ErrorCode::NotFound);
+        }
+        let twice = [open[0], open[0]];
+        let error = meant(&twice, &open[0].short()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Ambiguous);
+    }
+
+    #[test]
+    fn a_ticket_for_nobody_is_a_wrong_request() {
+        for uses in [0, MAX_USES + 1, u32::MAX] {
+            assert_eq!(check_uses(uses).unwrap_err().code, ErrorCode::Invalid);
+        }
+        assert_eq!(check_uses(1), Ok(()));
     }
 }

@@ -1,4 +1,4 @@
-//! Joining: this device dials, and answers with what it finds in the team.
+//! Joining a team: dials a member or the hub, and answers with the team's content.
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ use crate::{
 
 /// How long a newcomer dials before it gives up.
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
-/// Whoever let this device in tells at once what the team has.
+/// How long to wait for the team's content. The member that admitted this device sends it at once.
 const NEWS_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Handle<team::Join> for Team {
@@ -38,7 +38,7 @@ impl Handle<team::Join> for Team {
         let mut ticket = Ticket::parse(&call.ticket)
             .map_err(|error| api_error(ErrorCode::Ticket, &error, error.hint()))?;
         if let Some(hub) = call.hub {
-            // One that can't be a hub's is told before anybody waits for it.
+            // A URL that can't be a hub's is refused before the wait.
             self.hubs.client(ticket.team, &hub)?;
             ticket = ticket.with_hub(hub);
         }
@@ -58,7 +58,7 @@ impl Handle<team::Join> for Team {
             Answer::Joined { team } => team,
             other => return Err(Failure::unexpected(&other)),
         };
-        // Where nobody is there to tell what the team has, the hub does.
+        // If no member is reachable, the hub tells what the team has.
         let alone = self
             .node
             .read(move |engine| engine.connected(&team).is_empty());
@@ -72,7 +72,7 @@ impl Handle<team::Join> for Team {
 }
 
 impl Team {
-    /// Waits a little until a member has told what the team has.
+    /// Waits a moment until a member has told what the team has.
     async fn catch_up(&self, team: TeamId, mut events: Receiver<Event>) -> Result<(), Failure> {
         if self
             .node
@@ -90,7 +90,7 @@ impl Team {
                 }
             }
         };
-        // Who is late is heard later.
+        // A later answer is taken in when it comes.
         let _ = timeout(NEWS_PATIENCE, caught_up).await;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Going out of a team.
+//! Leaving a team.
 
 use std::sync::Arc;
 

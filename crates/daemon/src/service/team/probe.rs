@@ -1,4 +1,4 @@
-//! Dialling who a ticket leads to. A ticket of today names addresses and no device: who answers there is learnt.
+//! Dials the addresses of a ticket. Tickets name no device, so dialling shows which device answers.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use tokio::{
 
 use crate::call::Context;
 
-/// How often a newcomer dials again that found no place: others are served meanwhile.
+/// How often to dial again if the member has no free place.
 pub(super) const PROBE_EVERY: Duration = Duration::from_secs(1);
-/// How long those who are connected already have to let a newcomer in, or not, before a ticket's addresses are dialled.
+/// How long devices that are already connected have to answer before the ticket's addresses are dialled.
 const PROBE_BESIDE_AFTER: Duration = Duration::from_secs(2);
 
-/// How long a newcomer waits before it is told for whom.
+/// How long to wait before telling the user which device is awaited.
 const SAY_AFTER: Duration = Duration::from_secs(2);
 
-/// Dials until this is dropped: one that has no place now may soon. It ends where the network does. `events` are those
-/// since the newcomer began to ask.
+/// Dials until this is dropped: a member without a free place may have one soon. Ends with the network. `events`
+/// are those since the newcomer began to ask.
 pub(super) async fn probe(net: &Net, mut events: Receiver<Event>, ticket: &Ticket) {
     let addresses = addresses(ticket);
     if addresses.is_empty() {
@@ -29,7 +29,7 @@ pub(super) async fn probe(net: &Net, mut events: Receiver<Event>, ticket: &Ticke
     }
     let mut met = ticket.issuer;
     if met.is_none() && !net.connections().is_empty() {
-        // It may be one of these: a second connection would take the place of the first, and the answer with it.
+        // The member may be connected already. A second connection would replace the first and lose its answer.
         let _ = timeout(PROBE_BESIDE_AFTER, not_let_in(&mut events, ticket.team)).await;
     }
     drop(events);
@@ -53,7 +53,7 @@ pub(super) async fn probe(net: &Net, mut events: Receiver<Event>, ticket: &Ticke
     }
 }
 
-/// Says for whom a newcomer waits, once that takes a while; it never ends.
+/// Reports which device is awaited, once the wait takes a while. Never resolves.
 pub(super) async fn say_for_whom(ticket: &Ticket, context: &Context) {
     sleep(SAY_AFTER).await;
     if let Some(line) = for_whom(ticket) {
@@ -65,8 +65,12 @@ pub(super) async fn say_for_whom(ticket: &Ticket, context: &Context) {
     std::future::pending().await
 }
 
-/// `waiting for a member of the team at 192.168.1.5:7637, or the hub at https://hub.example`.
 fn for_whom(ticket: &Ticket) -> Option<String> {
+    places(ticket).map(|places| format!("waiting for {places}"))
+}
+
+/// `a member of the team at 192.168.1.5:7637, or the hub at https://hub.example`.
+pub(super) fn places(ticket: &Ticket) -> Option<String> {
     let mut places = Vec::new();
     for address in ticket.dialled() {
         let place = match address.split('/').collect::<Vec<_>>()[..] {
@@ -82,10 +86,10 @@ fn for_whom(ticket: &Ticket) -> Option<String> {
         (!places.is_empty()).then(|| format!("a member of the team at {}", places.join(", ")));
     let hub = ticket.hubs().next().map(|hub| format!("the hub at {hub}"));
     let whom: Vec<_> = member.into_iter().chain(hub).collect();
-    (!whom.is_empty()).then(|| format!("waiting for {}", whom.join(", or ")))
+    (!whom.is_empty()).then(|| whom.join(", or "))
 }
 
-/// Resolves when all who are connected were asked in vain.
+/// Resolves when all connected devices were asked in vain.
 async fn not_let_in(events: &mut Receiver<Event>, team: TeamId) {
     loop {
         match events.recv().await {

@@ -1,4 +1,4 @@
-//! Robots: an admin enrols one; a runner comes in by its token and starts from what a member knows.
+//! Robots: an admin enrols one. A runner joins with the robot's token and starts from what a member knows.
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,16 +31,16 @@ use crate::{
         names::duration,
         team::{
             Team,
-            probe::{PROBE_EVERY, addresses, probe},
+            probe::{PROBE_EVERY, addresses, places, probe},
         },
     },
     token::Token,
 };
 
-/// What every robot's device is called; its name says which one it is.
+/// The device name of every robot. The member name tells robots apart.
 const LABEL: &str = "robot";
 
-/// Lets robots in, and says how old what is known here is.
+/// Enrols robots, and says how old this home's knowledge of the team is.
 pub(crate) struct Robots {
     /// Whether this is a robot's runner: others hold the same key.
     pub(crate) robot: bool,
@@ -81,7 +81,7 @@ impl Handle<team::InviteRobot> for Robots {
                 member: call.name.clone(),
                 label: label(),
             }),
-            // The engine puts the team's hub before these: it is there when nobody is.
+            // The engine puts the team's hub before these, for the hub is online when members aren't.
             addresses: self.team.ticket_addresses(),
         };
         let answer = self.node.command(Command::Invite(options)).await??;
@@ -120,7 +120,7 @@ impl Handle<team::Enter> for Robots {
             entered = self.come_in(ticket, wait) => entered,
             () = probe(&self.net, events, ticket) => return Err(crate::error::Stopped.into()),
         };
-        entered.map_err(told)?;
+        entered.map_err(|failure| told(failure, ticket))?;
         let (team, device) = (ticket.team, self.device);
         let named = self.node.read(move |engine| {
             let roster = engine.roster(&team)?;
@@ -143,7 +143,7 @@ impl Handle<team::CheckFresh> for Robots {
         let team = team_of(&self.node, &context).await?;
         let deadline = Instant::now() + Duration::from_secs(call.wait_s);
         let mut events = self.node.events();
-        // The hub has everybody's word; where it is away, teammates have to be there.
+        // The hub has the statements of all devices. Without it, teammates have to be online.
         if let Err(failure) = self.hubs.poll_now(team).await {
             tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
         }
@@ -175,7 +175,7 @@ impl Handle<team::CheckFresh> for Robots {
 }
 
 impl Robots {
-    /// Enters the team unless a cache remembers that, and waits for what a member knows.
+    /// Joins the team unless the cache says that it did, and waits for a member's or the hub's news.
     async fn come_in(&self, ticket: &Ticket, wait: Duration) -> Result<(), Failure> {
         let deadline = Instant::now() + wait;
         let mut events = self.node.events();
@@ -190,7 +190,7 @@ impl Robots {
             label: label(),
             patience: wait,
         };
-        // A cache knows the team of last time, and whether this robot was removed since has to be asked.
+        // A cache has an old state of the team. Whether this robot was removed since has to be asked.
         let is_cached = match self.node.command(join).await? {
             Ok(_) => false,
             Err(EngineError::AlreadyMember(_)) => true,
@@ -212,6 +212,7 @@ impl Robots {
                         let error = EngineError::NobodyWitnessed {
                             seconds: wait.as_secs(),
                             hub: self.hubs.trouble(team).await?,
+                            stranger: false,
                             may_be_in: false,
                         };
                         return Err(error.into());
@@ -219,7 +220,7 @@ impl Robots {
                 }
             }
         };
-        // All are asked at once, and the first that can tell does.
+        // All are asked at once. The first answer counts.
         tokio::select! {
             caught_up = of_members => caught_up?,
             heard = self.heard_at_hub(team) => heard?,
@@ -237,8 +238,8 @@ impl Robots {
         }
     }
 
-    /// Resolves when the hub has told what it knows, or that it knows this robot no more; never where
-    /// there is none, or it doesn't answer: then members may.
+    /// Resolves when the hub has told what it knows, or that it no longer knows this robot. Never resolves without
+    /// an answer of a hub: then members may answer.
     async fn heard_at_hub(&self, team: TeamId) -> Result<(), Failure> {
         if let Ok(Some(_)) = self.hubs.hub(team).await {
             match self.hubs.poll_now(team).await {
@@ -252,7 +253,7 @@ impl Robots {
         std::future::pending().await
     }
 
-    /// Resolves when the issuer says that it removed this robot; never where it says something else.
+    /// Resolves when the issuer says that it removed this robot. Never resolves if it says something else.
     async fn until_removed(&self, ticket: &Ticket) {
         loop {
             match self.is_removed(ticket).await {
@@ -263,9 +264,8 @@ impl Robots {
         }
     }
 
-    /// Whether the issuer, which says nothing newer to whom it removed, and only when asked, removed this
-    /// robot. None where it doesn't answer: it may be away, or close the connection of one whom it doesn't know
-    /// any more before it was asked.
+    /// Asks the issuer whether it removed this robot: it sends removed devices no other news. `None` if it doesn't
+    /// answer. It may be offline, or close a removed robot's connection before the question.
     async fn is_removed(&self, ticket: &Ticket) -> Option<bool> {
         let team = ticket.team;
         let floor = ticket.floor.first().copied();
@@ -319,17 +319,21 @@ fn removed() -> Failure {
     EngineError::JoinRefused(RefusedReason::DeviceRemoved).into()
 }
 
-/// What a runner is told that wasn't let in.
-fn told(failure: Failure) -> ApiError {
+/// The error of a runner that wasn't admitted.
+fn told(failure: Failure, ticket: &Ticket) -> ApiError {
     let error = ApiError::from(failure);
     match error.code {
         ErrorCode::Unreachable => ApiError::new(
             ErrorCode::Unreachable,
-            format!("podsync could not reach the token's team: {}", error.message),
+            format!(
+                "podsync could not reach the token's team{}: {}",
+                places(ticket).map_or_else(String::new, |places| format!(" ({places})")),
+                error.message
+            ),
         )
         .hint(
-            "the token names where its issuer was found when it was made, and the team's hub: one of them must \
-             run and be reachable from here, or PODSYNC_PEERS name another; --wait waits longer",
+            "podsync asks the device that made the token, at its addresses of that day, and the team's hub. One of \
+             the two must run and be reachable from here. PODSYNC_PEERS can name another teammate's device",
         ),
         ErrorCode::Ticket | ErrorCode::Forbidden => ApiError::new(
             ErrorCode::Ticket,
@@ -344,18 +348,18 @@ fn stale(age_ms: Option<u64>, max_age_s: u64) -> ApiError {
     let allowed = duration(max_age_s);
     let text = match age_ms {
         Some(age_ms) => format!(
-            "what a teammate's device signed last is {} old, and --max-age allows {allowed}",
+            "the newest statement of a teammate's device is {} old, and --max-age allows {allowed}",
             duration(age_ms / 1000)
         ),
         None => {
             format!(
-                "no signed word of a teammate's device has come, and --max-age allows {allowed}"
+                "no teammate's device has said what it knows since this command began, and --max-age allows {allowed}"
             )
         }
     };
     ApiError::new(ErrorCode::Stale, text).hint(
-        "each daemon signs what it knows once an hour, and one of a teammate has to be reached: allow more with \
-         --max-age, or wait longer with --wait",
+        "each daemon signs a statement of what it knows once an hour, and podsync has to reach a teammate's daemon \
+         or the hub: allow more with --max-age, or wait longer with --wait",
     )
 }
 

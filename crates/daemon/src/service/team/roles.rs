@@ -1,4 +1,4 @@
-//! The membership's roles in the API's words.
+//! Converts membership roles to those of the API.
 
 use podsync_api::team;
 use podsync_core::membership::Role;

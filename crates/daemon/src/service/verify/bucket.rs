@@ -1,8 +1,8 @@
-//! Verify, the bucket's half: every object that the team's versions name is read from the bucket and hashed;
-//! repair puts back what is gone or wrong, from this machine or from a teammate.
+//! Verify, the bucket's half: reads and hashes every object that the team's versions name. Repair uploads lost or
+//! damaged objects again, from this machine or from a teammate.
 //!
-//! Nothing is deleted for that: the right bytes go over the wrong ones, and the bucket takes no others. So
-//! nobody has to be believed who says that an object is damaged.
+//! Repair deletes nothing: it overwrites wrong bytes with the right ones, and the bucket accepts no others. So the
+//! hub needn't trust a claim that an object is damaged.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +45,7 @@ use crate::{
     },
 };
 
-/// Objects that are read at once, and entries that are asked about.
+/// Objects read at once, and entries looked up at once.
 const AT_ONCE: usize = 4;
 
 /// A version that the team shares.
@@ -55,16 +55,16 @@ struct Shared {
     entry: Arc<Entry>,
 }
 
-/// One that is committed.
+/// A committed version.
 struct Looked {
     shared: Shared,
     named: Named,
 }
 
-/// Objects that are not as they should be.
+/// Lost or damaged objects.
 type Bad = BTreeMap<ObjectRef, Condition>;
 
-/// Reads again what lies in the teams' buckets.
+/// Verifies the objects in the teams' buckets.
 pub(crate) struct BucketVerifier {
     pub(crate) device: DeviceId,
     pub(crate) node: Node,
@@ -174,7 +174,7 @@ impl BucketVerifier {
         Ok(shared.await?)
     }
 
-    /// Before anything is fetched that the hub wouldn't take.
+    /// Checks this device's role first, before it fetches bytes that the hub wouldn't accept.
     async fn ensure_publisher(&self, team: TeamId) -> Result<(), Failure> {
         let me = self.device;
         let may = self.node.read(move |engine| {
@@ -190,7 +190,7 @@ impl BucketVerifier {
             .into())
     }
 
-    /// Puts everything right that can be; why the rest can't.
+    /// Repairs what it can. Returns why the rest can't be repaired.
     async fn mend_all(
         &self,
         team: TeamId,
@@ -224,7 +224,7 @@ impl BucketVerifier {
                 }
             }
         }
-        // Outboards are made of packs, which are right now where they can be.
+        // Outboards are computed from packs, so the packs were repaired first.
         for object in left {
             let outcome = self
                 .mend_outboards(hub, looked, bad, &object, fetching)
@@ -243,7 +243,7 @@ impl BucketVerifier {
         blob: &BlobRef,
         object: &ObjectRef,
     ) -> Result<(), Failure> {
-        // Nothing on this machine may need it.
+        // No version on this machine may need it.
         let _pin = self.blobs.pin(blob.id).await;
         let upload = Upload {
             id: object.id,
@@ -256,7 +256,7 @@ impl BucketVerifier {
         self.fetcher.fetch(fetching, &[Part::whole(*blob)]).await?;
         let put = hub.client().replace(&upload, object.generation, progress);
         match put.await {
-            // The copy here is damaged as well: a teammate's may not be.
+            // The local copy is damaged as well. A teammate's may be intact.
             Err(TransferError::Damaged { .. }) => {
                 self.blobs.doubt(blob.id).await?;
                 self.node.input(Input::Evicted { blob: blob.id }).await?;
@@ -268,8 +268,8 @@ impl BucketVerifier {
         }
     }
 
-    /// Makes an outboards object again. Which packs it covered follows from the entries that name it: those
-    /// that their other outboards don't, or all.
+    /// Makes an outboards object again. It covered those packs of the entries naming it that their other outboards
+    /// objects don't cover, or all packs.
     async fn mend_outboards(
         &self,
         hub: &TeamHub,
@@ -295,7 +295,7 @@ impl BucketVerifier {
             let mut uncovered = packs.clone();
             uncovered.retain(|(blob, _)| !covered.contains(&blob.id));
             for packs in [uncovered, packs] {
-                // Only its own packs are read: the length tells others apart, the hash the rest.
+                // The packs are read only if the length fits. The hash decides about the rest.
                 let len = outboards_object_len(packs.iter().map(|(blob, _)| blob.len));
                 if len == object.id.size
                     && let Some(upload) = self.outboards_of(&fetching, &packs).await?
@@ -337,7 +337,7 @@ impl Looked {
     }
 }
 
-/// What each version was committed with, and how many aren't committed yet.
+/// The objects that each version was committed with, and how many versions aren't committed yet.
 async fn look_up(hub: &TeamHub, shared: Vec<Shared>) -> Result<(Vec<Looked>, usize), Failure> {
     let asked: Vec<_> = stream::iter(shared)
         .map(|shared| async move {
@@ -361,7 +361,7 @@ async fn look_up(hub: &TeamHub, shared: Vec<Shared>) -> Result<(Vec<Looked>, usi
     Ok((looked, lacking.len()))
 }
 
-/// Downloads and hashes everything; what isn't right, and the bytes that were read.
+/// Downloads and hashes everything. Returns the bad objects and the number of bytes read.
 async fn examine_all(
     hub: &TeamHub,
     objects: &BTreeSet<ObjectRef>,
@@ -390,7 +390,7 @@ async fn examine_all(
     Ok((bad.collect(), read.load(Ordering::Relaxed)))
 }
 
-/// What is wrong with a version; none where it is whole.
+/// What is wrong with a version. `None` if it is complete.
 fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
     let mut broken = disk::Broken {
         reference: version.shared.reference.clone(),
@@ -419,7 +419,7 @@ fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
     (!is_whole).then_some(broken)
 }
 
-/// Why something can't be mended; others still may. Who waits no longer ends it all.
+/// Why an object can't be repaired, while others still may be. A cancelled call ends the whole repair.
 fn reason(failure: Failure) -> Result<String, Failure> {
     match failure.api().code {
         ErrorCode::Cancelled | ErrorCode::NoDaemon => Err(failure),

@@ -1,4 +1,4 @@
-//! One world: who is at it next, how much time passes, who is killed, and what has to hold at the end.
+//! One world: who acts next, how much time passes, who is killed, and what must hold at the end.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Mostly seconds, at times hours: then whoever is half way has stalled.
+    /// Mostly seconds, sometimes hours: then an unfinished writer has stalled.
     fn let_time_pass(&mut self) {
         let seconds = match self.chance.random_range(0..1000) {
             0..=959 => self.chance.random_range(0..20),

@@ -1,4 +1,5 @@
-//! LocalStack's S3, with the signatures of URLs checked. It lets in who has none, and looks at no header's.
+//! LocalStack's S3, with the signatures of URLs checked. It lets in requests without a signature, and checks
+//! no signature in headers.
 
 use std::{
     path::{Path, PathBuf},

@@ -54,7 +54,7 @@ class ArchiveWriter:
             with self.open(name, len(data)) as member:
                 member.write(data)
             return
-        # What is here whole needs no header that is written twice.
+        # The bytes are complete, so the header needs no second write.
         info = self._info(name, len(data))
         info.compress_size = len(data)
         info.CRC = zlib.crc32(data)
@@ -131,7 +131,7 @@ class ArchiveReader:
             raise BrokenArchive(f"the body is not a whole zip archive: {e}") from e
 
     def _check_shape(self, length: int) -> None:
-        """Nothing in the archive can become more than what was sent."""
+        """Refuses compressed or overlapping members: they could unpack to more than the upload."""
         infos = self._zip.infolist()
         if len(infos) > MOST_MEMBERS:
             raise zipfile.BadZipFile(f"it has {len(infos)} members, and {MOST_MEMBERS} may be")
@@ -205,6 +205,6 @@ def _mapped(source: BinaryIO) -> memoryview:
     try:
         return memoryview(mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ))
     except (io.UnsupportedOperation, ValueError):
-        # Of no file, or empty.
+        # Not a real file, or empty.
         source.seek(0)
         return memoryview(source.read())

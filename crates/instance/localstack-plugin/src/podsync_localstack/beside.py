@@ -1,7 +1,7 @@
-"""What is kept beside resources, by their keys or ARNs: tags above all.
+"""Data that is stored beside resources, by their keys or ARNs: mostly tags.
 
-It goes where its resource goes. Of a resource that gives way to the state's, what the instance has
-beside it goes too, also where that lies in a scope which is otherwise left alone.
+It goes where its resource goes. If the state replaces a resource, the instance's data beside it is
+removed too, even in a scope that otherwise stays unchanged.
 """
 
 import copy
@@ -18,13 +18,13 @@ _ARNS = ("arn", "Arn", "ARN", "AlarmArn", "SubscriptionArn", "bucket_arn")
 
 
 class Gone:
-    """Resources of the instance that aren't there after a load, or are the state's then."""
+    """Resources of the instance that a load removes or replaces."""
 
     def __init__(self) -> None:
         self._scopes: set[tuple[str | None, str]] = set()
         self._arns: set[str] = set()
         self._keys: set[tuple[str | None, str | None, str]] = set()
-        # Those of which no ARN was found: what an ARN ends with has to do.
+        # Resources without a known ARN: they are matched by the end of an ARN.
         self._nameless: set[tuple[str | None, str | None, str]] = set()
 
     def everything_in(self, scope: Scope) -> None:
@@ -40,7 +40,7 @@ class Gone:
             self._nameless.add((*scope, name))
 
     def has(self, scope: Scope, key: str) -> bool:
-        """Whether what is kept by `key` is about one of them."""
+        """Whether data under `key` is about one of them."""
         if not key.startswith("arn:"):
             whole = (scope.account, scope.region or "") in self._scopes
             return whole or (*scope, key) in self._keys
@@ -53,7 +53,7 @@ class Gone:
         return any((account, place, end) in self._nameless for place in regions for end in ends)
 
     def leave(self, service: str, containers: Sequence[Container], scopes: Scopes) -> None:
-        """Completes what `scopes` will hold, and adds scopes that lose something."""
+        """Completes the new content of `scopes`, and adds scopes that lose something."""
         planned = {(id(container), scope): attributes for container, scope, attributes in scopes}
         for container in containers:
             for scope in list(container.scopes()):

@@ -1,8 +1,8 @@
 """Carries out changes of several services at once.
 
-What runs beside the stores stops first, then the stores change, and only then it starts again. Who
-calls others stops before them and starts after them: a poller that is made for a mapping finds the
-queue that it polls. What fails is told, and keeps back neither other services nor the next step.
+Background work stops first, then the stores change, then the work starts again. A service that
+calls others stops before them and starts after them, so the poller of a mapping finds the
+queue that it polls. Failures are reported and stop neither other services nor the next step.
 """
 
 import logging
@@ -22,9 +22,9 @@ LOG = logging.getLogger(__name__)
 class Change:
     name: str
     service: Service
-    # Whether nothing of what is there stays.
+    # Whether everything present is removed.
     resets: bool
-    # Changes stores and files; answers what couldn't be changed, in words.
+    # Changes stores and files. Returns messages about failed changes.
     place: Callable[[], list[str]]
     # What went wrong, in words.
     problems: list[str] = field(default_factory=list)

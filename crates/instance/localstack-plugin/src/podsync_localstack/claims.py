@@ -1,4 +1,4 @@
-"""What a state says that it has, held against what is in it, before anything is changed.
+"""Compares a state's index with its content before anything is changed.
 
 A state whose list promises more than its stores have, or whose stores name what isn't there, was
 cut or put together by hand: what it is loaded into would look whole and not be. Nothing of it is
@@ -19,7 +19,7 @@ INDEX_BYTES = 64 << 20
 
 
 class CutState(IncompatibleState):
-    """The state doesn't have all that it says."""
+    """The state lacks something that it names."""
 
 
 class Claims:
@@ -28,7 +28,7 @@ class Claims:
         self._promised = _promised(archive)
         failed = metadata.get("failed")
         told = [it for it in (failed if isinstance(failed, list) else []) if isinstance(it, dict)]
-        # A save says which bodies it couldn't read: those are known to be missing.
+        # A save reports bodies that it couldn't read: those are known to be missing.
         self._known_missing = {failure.get("object") for failure in told}
         self._incomplete = {failure.get("service") for failure in told}
 
@@ -50,7 +50,7 @@ class Claims:
             )
 
     def require_named(self, service: str, incoming: Scopes) -> None:
-        """Raises CutState where a store names by key what another part of it doesn't have."""
+        """Raises CutState if a store names a key that its other parts lack."""
         for held_in, names_in, named in _NAMED.get(service, ()):
             if service in self._incomplete:
                 continue

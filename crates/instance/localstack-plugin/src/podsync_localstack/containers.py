@@ -25,7 +25,7 @@ Attributes = dict[str, Any]
 
 
 class Scope(NamedTuple):
-    """A region of an account; without region what its regions share; without both, all share."""
+    """A region of an account. Without region: shared by its regions. Without both: by all."""
 
     account: str | None
     region: str | None
@@ -48,7 +48,7 @@ class StoreContainer:
 
     kind = "store"
 
-    # Where a store is, not what it holds.
+    # The location of a store, not its content.
     _COORDINATES = frozenset(
         {"_service_name", "_account_id", "_region_name", "_global", "_universal"}
     )
@@ -200,7 +200,7 @@ def running(name: str) -> Service:
 
 
 def provider(service: Service) -> Any:
-    """What serves a service; each has parts of its own."""
+    """The provider of a service."""
     return service._provider
 
 

@@ -10,8 +10,8 @@ from localstack import constants
 from podsync_localstack import __version__
 
 FORMAT = "podsync-localstack-state"
-# 1: the first. 2: what a provider keeps in a global is in it too, and what was under way is told.
-# A reader refuses any number that it doesn't know; of an older one it misses what that didn't have.
+# 1: the first. 2: also holds providers' globals, and lists work that was under way.
+# A reader refuses unknown numbers. An older format only lacks the newer parts.
 FORMAT_VERSION = 2
 _READ = frozenset({1, 2})
 

@@ -62,7 +62,7 @@ class Gate:
 
     @contextmanager
     def closed(self) -> Iterator[bool]:
-        """Closed for all. Yields whether all that were inside have finished in time."""
+        """Closes the gate for all. Yields whether all requests inside finished in time."""
         with self._held() as first:
             if not first:
                 yield True
@@ -75,7 +75,7 @@ class Gate:
 
     @contextmanager
     def held(self) -> Iterator["Hold"]:
-        """Open, until the holder closes it for one service or another."""
+        """Holds the gate open; the holder may close it for single services."""
         with self._held():
             hold = Hold(self)
             try:
@@ -94,7 +94,7 @@ class Gate:
                 self._own.holder = not first
 
     def keep_out(self, service: str) -> bool:
-        """Clients wait, calls of services pass. False if a request inside didn't end in time."""
+        """Blocks clients, not calls of services. False if a request inside didn't end in time."""
         with self._changed:
             self._closing.add(service)
             drained = self._changed.wait_for(lambda: not _of(self._inside, service), DRAIN_SECONDS)
@@ -127,13 +127,13 @@ class Hold:
         self._kept_out: set[str] = set()
 
     def keep_out(self, service: str) -> None:
-        """From here on clients wait, and calls of other services pass."""
+        """Blocks clients from now on, but not calls of other services."""
         self._kept_out.add(service)
         self._gate.keep_out(service)
 
     @contextmanager
     def closed(self, service: str) -> Iterator[None]:
-        """Everybody waits; afterwards clients do."""
+        """Blocks all callers, and afterwards only clients."""
         self._kept_out.add(service)
         self._gate.close(service)
         try:

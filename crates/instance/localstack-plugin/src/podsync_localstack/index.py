@@ -1,4 +1,4 @@
-"""What is in a state, as plain JSON: nobody has to unpickle anything to look inside.
+"""The index of a state's resources, as plain JSON: reading it needs no unpickling.
 
 Names, counts and digests only. An attribute that `resource_kinds` doesn't list is counted and not
 named, because its keys could be tokens. The format is described in docs/state-index.md.
@@ -36,7 +36,7 @@ class Resource:
     account: str
     region: str
     type: str
-    # Empty where only the number of resources is told, in counts["resources"].
+    # Empty if only the number of resources is given, in counts["resources"].
     name: str
     label: str = ""
     counts: resource_kinds.Counts = ()
@@ -103,7 +103,7 @@ def is_known(service: str, kind: str) -> bool:
 
 
 def names(service: str, attributes: dict[str, Any]) -> Names:
-    """Each resource's object, by what it is called wherever another one holds it."""
+    """The names of resources' objects, for places where another resource holds them."""
     found: Names = {}
     for attribute, value in _listed(service, attributes):
         for kind in resource_kinds.KINDS.get((service, attribute), ()):
@@ -147,7 +147,7 @@ def _region(item: Any, scope: Scope) -> str:
 
 
 def _digest(essence: Any, known: Names) -> str:
-    """Tells whether two entries are of the same resource in the same state, and nothing else."""
+    """Equal for two entries of the same resource in the same state; has no other meaning."""
     try:
         data = pickling.dumps_naming(essence, known)
     except Exception:

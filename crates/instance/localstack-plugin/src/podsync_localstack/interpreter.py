@@ -1,4 +1,4 @@
-"""What Python does for all threads at once: it collects cycles, and passes itself around."""
+"""Settings of the whole interpreter: the cycle collector and the switching of threads."""
 
 import gc
 import sys
@@ -30,7 +30,7 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def in_short_turns() -> Iterator[None]:
-    """Threads that answer requests are let in soon, however much is computed here."""
+    """Makes Python switch soon to threads that answer requests, during long computations."""
     sys.setswitchinterval(TURN_SECONDS)
     try:
         yield

@@ -94,10 +94,10 @@ class PreparedLoad:
             if change.problems or change.name in self.services:
                 yield _event(change.name, change.problems)
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, *, assets_omitted: bool = False) -> dict[str, Any]:
         """What `apply` would change, by resource. Nothing is changed by asking.
 
-        For callers that hold the gate.
+        For callers that hold the gate. `assets_omitted`: the caller left bodies and files out.
         """
         changes: list[planning.Change] = []
         failed: list[Event] = []
@@ -107,7 +107,8 @@ class PreparedLoad:
             try:
                 state = ServiceState(SERVICE_PLUGINS.require(name))
                 incoming = [] if name in reset else self._read_scopes(name, state)
-                self._claims.bodies(incoming if name == "s3" else [])
+                if not assets_omitted:
+                    self._claims.bodies(incoming if name == "s3" else [])
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     changes += planning.plan(self._strategy, name, state, incoming).changes()
             except CutState as e:
@@ -121,7 +122,7 @@ class PreparedLoad:
         return planning.document(changes, failed)
 
     def _refused(self, service: str, error: CutState) -> list[Event]:
-        """For each service, in words, where nothing is loaded because of one of them."""
+        """A message for each service, if one of them prevents the whole load."""
         LOG.error("Nothing was loaded: %s", error)
         others = f"nothing of this state is loaded, because of its {service}"
         return [

@@ -14,17 +14,17 @@ Identity = Callable[[Any, Any], Hashable]
 
 
 class Rule:
-    """What becomes of a part that the state and the instance both have."""
+    """How to merge a part that the state and the instance both have."""
 
 
 @dataclass(frozen=True)
 class Whole(Rule):
-    """The state's."""
+    """The state's value."""
 
 
 @dataclass(frozen=True)
 class Setting(Rule):
-    """The state's, where it has been set."""
+    """The state's value, if it is set."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Most(Rule):
 
 @dataclass(frozen=True)
 class Map(Rule):
-    """Items of both; of two with one identity (mostly the key) what `items` says."""
+    """Items of both. `items` merges two with the same identity (mostly the key)."""
 
     items: Rule = field(default_factory=Whole)
     identity: Identity | None = None
@@ -65,12 +65,12 @@ class Parts(Rule):
 
 @dataclass(frozen=True)
 class About(Rule):
-    """A map by the key or ARN of resources: what it says goes with the resource it is about."""
+    """A map by the key or ARN of resources. Each value goes with its resource."""
 
 
 @dataclass(frozen=True)
 class Instance(Rule):
-    """What the instance has made for itself, such as the way to another backend."""
+    """The instance's own value, such as a reference to another backend."""
 
 
 WHOLE, SETTING, MAP, MEMBERS, ABOUT = Whole(), Setting(), Map(), Members(), About()
@@ -304,7 +304,7 @@ def is_about(rule: Rule) -> bool:
 
 
 def held(item: Any) -> dict[str, Any]:
-    """What an object or a dict holds, by name."""
+    """The content of an object or a dict, by name."""
     if isinstance(item, dict):
         return item
     found: dict[str, Any] = getattr(item, "__dict__", {})
@@ -312,7 +312,7 @@ def held(item: Any) -> dict[str, Any]:
 
 
 def rule(service: str, attribute: str, value: Any) -> Rule:
-    """For an attribute of a store or backend that holds such a value."""
+    """The rule for an attribute of a store or backend with this value."""
     listed = RULES.get(service, {}).get(attribute)
     if listed is not None:
         return listed

@@ -1,4 +1,4 @@
-"""What a service holds after a load, made of what it holds now and of what the state has.
+"""Computes a service's content after a load, from its present content and the state.
 
 Nothing of the running instance is changed here: parts of the instance that stay are put into what
 came with the state, and a `Placing` swaps that in. What is merged, and how, is in `merge_rules`; no
@@ -24,7 +24,7 @@ class Strategy(Enum):
 
 @dataclass
 class Placing:
-    """What scopes of a service will hold; a scope that isn't named stays as it is."""
+    """The new content of a service's scopes. A scope that isn't named stays unchanged."""
 
     service: str
     scopes: Scopes
@@ -68,7 +68,7 @@ class _Merge:
         self.replaced: references.Replaced = {}
 
     def give_way(self, scope: Scope, present: Attributes) -> None:
-        """All of a scope goes, but for what is about resources elsewhere."""
+        """Removes all of a scope, except data about resources elsewhere."""
         self.gone.everything_in(scope)
         for value in present.values():
             if isinstance(value, dict):

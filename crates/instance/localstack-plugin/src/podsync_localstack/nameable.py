@@ -1,4 +1,4 @@
-"""What a pickle may name: the classes of the emulator's resources, and no code.
+"""The names that a pickle may contain: classes of the emulator's resources, and no code.
 
 Both ways go through here. What a save may not name it can't write, so it is reported as an object
 that was left out; what a load may not name makes that service fail before it is changed.
@@ -74,7 +74,7 @@ _RUNS = (threading.Thread, subprocess.Popen)
 
 
 class NotNameable(Exception):
-    """A pickle leads to something that is no resource."""
+    """A pickle names something that is no resource."""
 
 
 @lru_cache(maxsize=4096)

@@ -29,7 +29,7 @@ _EVERYWHERE = frozenset({"aws", "global", None})
 
 
 def one_default(scope: Scope, merged: Attributes, replaced: Replaced) -> None:
-    """`replaced` is completed by what comes in the place of a default that stays."""
+    """Adds to `replaced` the replacements for a default network that stays."""
     defaults = [vpc for vpc in merged.get("vpcs", {}).values() if vpc.is_default]
     wanted = merged.get("default_vpc")
     if not any(vpc is wanted for vpc in defaults):
@@ -117,7 +117,7 @@ def _with(item: Any, replaced: Replaced, **attributes: Any) -> Any:
 
 
 def _others(scope: Scope, merged: Attributes, network: _Network) -> Iterator[Any]:
-    """All that may name a network, and isn't part of it."""
+    """All objects that may name a network without being part of it."""
     for name, held in merged.items():
         if name in _NAMES_NONE:
             continue

@@ -1,4 +1,4 @@
-"""What of a service lies in a program of its own, where a save doesn't reach it.
+"""Data of services that is in a separate program, where a save can't reach it.
 
 A state without it would look whole: the tables are there, and nothing is in them. So it is told, by
 name, each time.

@@ -1,4 +1,4 @@
-"""What a load changes, by resource: made of the very objects that it will place.
+"""What a load changes, by resource, computed from the objects that it will place.
 
 A `ServicePlan` is both what `--dry-run` prints and what a load carries out, so neither can say what
 the other doesn't do.
@@ -21,7 +21,7 @@ _Held = dict[tuple[Container, Scope], Attributes]
 
 @dataclass
 class ServicePlan:
-    """For callers that keep clients of the service out from the making of it to its end."""
+    """The caller must block the service's clients from its creation to its end."""
 
     service: str
     state: ServiceState

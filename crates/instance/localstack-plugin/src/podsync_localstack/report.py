@@ -1,4 +1,4 @@
-"""What could not be saved or loaded, by name, and what will end by it."""
+"""Failures of a save or a load, by name, and the work that it ends."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any

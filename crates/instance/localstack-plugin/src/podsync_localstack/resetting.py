@@ -12,7 +12,7 @@ def reset_all() -> list[str]:
 
 
 def reset(names: list[str]) -> list[str]:
-    """Answers what went wrong, in words."""
+    """Returns messages about failures."""
     changes = [change(name) for name in names if SERVICE_PLUGINS.is_running(name)]
     return [f"{done.name}: {problem}" for done in carry_out(changes) for problem in done.problems]
 
@@ -22,7 +22,7 @@ def change(name: str) -> Change:
 
 
 def clear(name: str) -> list[str]:
-    """For callers that keep clients out, between the steps of `live`."""
+    """The caller must block clients. Runs between the steps of `live`."""
     service = running(name)
     state = ServiceState(service)
     for container in state.containers:

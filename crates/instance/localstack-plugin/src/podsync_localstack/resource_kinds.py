@@ -182,7 +182,7 @@ def _groups(held: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _policy_essence(policy: Any) -> Any:
-    """Where it is attached is told by what it is attached to."""
+    """A policy without its attachment count: its users, roles and groups list attachments."""
     held = {name: value for name, value in vars(policy).items() if name != "attachment_count"}
     if isinstance(held.get("policy"), dict):
         held["policy"] = {k: v for k, v in held["policy"].items() if k != "AttachmentCount"}

@@ -104,13 +104,14 @@ class PodRoutes:
         prepared, spooled = _prepared(request)
         return Response(_load(prepared, spooled), 201, {"Content-Type": "application/x-ndjson"})
 
-    # A path of its own: whoever doesn't know it must not take a question for a load.
+    # A separate path, so that an older plugin doesn't mistake a plan for a load.
     @route("/_localstack/pods/plan", methods=["POST"])
     @_refuse_pages
     def plan(self, request: Request) -> Response:
         prepared, spooled = _prepared(request)
         with spooled, gate.closed():
-            return Response.for_json(prepared.plan())
+            omitted = request.args.get("assets") == "omitted"
+            return Response.for_json(prepared.plan(assets_omitted=omitted))
 
     @route("/_localstack/state/reset", methods=["POST"])
     @_refuse_pages
@@ -126,7 +127,7 @@ class PodRoutes:
 
 
 class _Refused(Exception):
-    """With the answer that says why."""
+    """A refused request, with its response."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -134,7 +135,7 @@ class _Refused(Exception):
 
 
 def _prepared(request: Request) -> tuple[PreparedLoad, BinaryIO]:
-    """The posted state, checked, and its file, which is the caller's to close."""
+    """The posted and checked state, and its file. The caller must close the file."""
     name = request.args.get("merge", DEFAULT_STRATEGY.value)
     try:
         strategy = Strategy(name)

@@ -74,7 +74,7 @@ class Staged:
             raise
 
     def take_over(self) -> None:
-        """For the buckets that are in the stores by now."""
+        """Moves the bodies to the buckets that are now in the stores."""
         for bucket in _buckets():
             self._live.create_bucket(bucket.name)
             live = self._live._filesystem[bucket.name]
@@ -90,7 +90,7 @@ class Staged:
                 self._live.get_multipart(bucket.name, upload).s3_multipart = upload
 
     def close(self) -> None:
-        """Frees what nobody has taken over."""
+        """Frees bodies that were not moved."""
         self._staged.close()
 
 

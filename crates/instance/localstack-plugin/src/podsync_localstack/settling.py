@@ -1,4 +1,4 @@
-"""What follows from several resources of a service at once, and is made to fit after a merge."""
+"""Restores consistency between several resources of a service after a merge."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def finish(service: str, scopes: Scopes) -> None:
 
 
 def _one_owner_for_a_bucket(containers: Sequence[Container], scopes: Scopes) -> None:
-    """A name has one owner, as the state says, while its bucket is there."""
+    """The name of an existing bucket has one owner, as in the state."""
     for container in containers:
         owners: dict[str, str] = dict(_after(container, _EVERYONE, scopes, "global_bucket_map"))
         present: set[str] = set()
@@ -76,7 +76,7 @@ def _deployments_of_apis(containers: Sequence[Container], scopes: Scopes) -> Non
 
 
 def _change_sets_of_stacks(attributes: Attributes) -> None:
-    """With a stack that gave way to another of its name, its change sets went."""
+    """Removes the change sets of a replaced stack."""
     sets, stacks = attributes.get("attr_change_sets"), attributes.get("attr_stacks_v2")
     if sets and stacks:
         attributes["attr_change_sets"] = {
@@ -85,7 +85,7 @@ def _change_sets_of_stacks(attributes: Attributes) -> None:
 
 
 def _keys_of_users(attributes: Attributes) -> None:
-    """With a user that gave way, its access keys went."""
+    """Removes the access keys of a replaced user."""
     if (users := attributes.get("users")) and (keys := attributes.get("access_keys")):
         attributes["access_keys"] = {
             name: key

@@ -1,4 +1,4 @@
-/** Inviting: what the ticket allows is chosen first; the ticket is shown once, here. */
+/** Inviting: the user first chooses what the ticket allows. Then the ticket is shown, once. */
 import { useState } from 'preact/hooks';
 import { type Answer, CallError, gone, type Shapes } from '../api/call';
 import { carryOut, Stopped } from '../state/acts';

@@ -1,4 +1,4 @@
-/** Loading a version: what it would change is shown first. */
+/** Loading a version. First shows what it would change. */
 import { useEffect, useState } from 'preact/hooks';
 import { type Answer, type Progress, CallError, gone } from '../api/call';
 import { act, carryOut, Stopped } from '../state/acts';
@@ -48,7 +48,7 @@ export function LoadDialog({ team, version, onClose }: Props) {
     until_shared: false,
   };
   const choice = JSON.stringify([endpoint, merge, services]);
-  // A forecast is about what was chosen then.
+  // A forecast is only valid for the choices that it was made with.
   useEffect(() => setForecast(null), [choice]);
 
   const look = async () => {

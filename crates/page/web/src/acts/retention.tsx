@@ -1,4 +1,4 @@
-/** Setting a retention rule: what it would let go is shown before it is set. */
+/** Setting a retention rule. First shows which versions it would drop. */
 import { useEffect, useState } from 'preact/hooks';
 import { call, CallError, gone, type Shapes } from '../api/call';
 import { act } from '../state/acts';

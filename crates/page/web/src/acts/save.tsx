@@ -136,7 +136,7 @@ export function SaveDialog({ team, file: given, pods, pod: known, onClose }: Pro
   );
 }
 
-/** Hands the file to the daemon, which saves it from there. */
+/** Uploads the file to the daemon, which then saves it. */
 async function send(file: File): Promise<{ id: string; path: string } | null> {
   try {
     const response = await ask('/files', {

@@ -1,4 +1,4 @@
-/** Acts on one version. */
+/** Actions on one version. */
 import { useState } from 'preact/hooks';
 import { ask as request, CallError, gone } from '../api/call';
 import { act, carryOut, notify, Stopped } from '../state/acts';
@@ -13,7 +13,7 @@ import { TextField } from '../ui/parts';
 /** Seconds to look for a teammate who has it. */
 export const WAIT_S = 20;
 
-/** What means this version and no other, whatever is shared meanwhile. */
+/** A reference to exactly this version, whatever is shared meanwhile. */
 export function exactly(version: Version): string {
   return `${version.reference.split(/[:@]/)[0]}@${version.id}`;
 }
@@ -70,7 +70,7 @@ export async function confirmDrop(team: TeamStatus, version: Version): Promise<v
   );
 }
 
-/** The daemon writes the file aside; the browser fetches it as a download. */
+/** The daemon writes a temporary file, and the browser downloads it. */
 export async function exportFile(team: TeamStatus, version: Version): Promise<void> {
   const name = `${version.reference.replace(/[^A-Za-z0-9._-]+/g, '-')}.snapshot`;
   let place: { id: string; path: string } | null = null;

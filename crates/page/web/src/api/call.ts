@@ -1,4 +1,4 @@
-/** Calls to the daemon: the control API's, with its own shapes. */
+/** Calls of the control API, with its types. */
 import type { components, paths } from './schema';
 import { ended, keyOfSession } from './session';
 import { readEvents } from './sse';
@@ -13,7 +13,7 @@ export type Answer<P extends Path> =
 export type Progress = Shapes['Progress'];
 export type ApiError = Shapes['ApiError'];
 
-/** What the daemon answered instead of what was asked for. */
+/** The error that the daemon answered. */
 export class CallError extends Error {
   constructor(readonly told: ApiError) {
     super(told.message);
@@ -46,7 +46,7 @@ export async function call<P extends Path>(path: P, body: Request<P>, ways: Ways
   throw gone();
 }
 
-/** A request with the session's key; throws what the daemon says against it. */
+/** Sends a request with the session's key. Throws the daemon's error. */
 export async function ask(url: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
   const key = keyOfSession();

@@ -1,52 +1,27 @@
 /**
- * What happens, as it happens. One tab holds the stream and tells the others: a browser opens only six connections
+ * The daemon's live events. One tab holds the stream and tells the others: a browser opens only six connections
  * to one server, and each stream takes one for good.
  */
 import { changed } from '../state/ask';
 import { store } from '../state/store';
-import { ask, CallError } from './call';
+import { ask, CallError, type Shapes } from './call';
 import { session } from './session';
 import { readEvents } from './sse';
 
-/** An event of the daemon; `kind` says what, and which of the rest is there. */
-export interface Happened {
-  id?: string;
-  time_ms: number;
-  kind: string;
-  team?: string;
-  pod?: string;
-  reference?: string;
-  author?: string;
-  by?: string;
-  name?: string;
-  message?: string;
-  hint?: string;
-  tag?: string;
-  endpoint?: string;
-  bytes?: number;
-  of?: number;
-  fetched?: number;
-  transfer?: number;
-  direction?: 'pull' | 'upload';
-  state?: 'running' | 'done' | 'failed';
-  connected?: boolean;
-  this_device?: boolean;
-  shared?: boolean;
-  role?: string;
-}
+/** An event of the daemon. `kind` says which of the other fields are set. */
+export type Happened = Shapes['Event'];
+export type Transfer = Extract<Happened, { kind: 'transfer' }>;
 
 export type Standing = 'connecting' | 'live' | 'away';
 
 export const standing = store<Standing>('connecting');
-/** The newest first. */
+/** Recent events, newest first. */
 export const activity = store<readonly Happened[]>([]);
-/** Transfers that run, by their number. */
-export const transfers = store<ReadonlyMap<number, Happened>>(new Map());
+/** Running transfers, by number. */
+export const transfers = store<ReadonlyMap<number, Transfer>>(new Map());
 
 const MOST_KEPT = 500;
-/** Events that change no answer. */
-const QUIET = new Set(['transfer']);
-/** A burst of events is one look. */
+/** How long to collect a burst of events before asking again, in milliseconds. */
 const SETTLE_MS = 120;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 8000;
@@ -63,7 +38,7 @@ export function listen(): void {
     else if (leading) channel.postMessage({ standing: standing.get() } satisfies Word);
   };
   channel.postMessage({ who: 'leads' } satisfies Word);
-  // Whoever holds the lock leads; the next one takes over when its tab is closed.
+  // The tab with the lock holds the stream. When it is closed, the next tab takes over.
   void navigator.locks.request('podsync-events', () => lead());
 }
 
@@ -89,7 +64,7 @@ async function lead(): Promise<never> {
       tell({ standing: 'away' });
     } catch (error) {
       if (error instanceof CallError && error.told.code === 'internal') {
-        // A daemon without events is asked again and again.
+        // A daemon without event support is polled.
         tell({ standing: 'live' });
         changed();
         await pause(POLL_MS);
@@ -124,13 +99,13 @@ function hear(happened: Happened): void {
   else if (happened.kind !== 'missed' && happened.kind !== 'peer') {
     activity.update((known) => [happened, ...known].slice(0, MOST_KEPT));
   }
-  if (QUIET.has(happened.kind) && happened.state === 'running') return;
+  // It changes no answer until it ends.
+  if (happened.kind === 'transfer' && happened.state === 'running') return;
   clearTimeout(settling);
   settling = setTimeout(changed, SETTLE_MS);
 }
 
-function moved(transfer: Happened): void {
-  if (transfer.transfer === undefined) return;
+function moved(transfer: Transfer): void {
   const next = new Map(transfers.get());
   if (transfer.state === 'running') next.set(transfer.transfer, transfer);
   else next.delete(transfer.transfer);

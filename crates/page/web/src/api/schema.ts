@@ -52,6 +52,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["Events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/gc": {
         parameters: {
             query?: never;
@@ -814,28 +830,28 @@ export interface components {
         };
         Applied: {
             dropped: components["schemas"]["Due"][];
-            /** @description What may go too, and is for its author or an admin to drop. */
+            /** @description Further versions that may go, but that only their author or an admin may drop. */
             left: components["schemas"]["Due"][];
         };
-        /** @description Drops what may go and what this device may drop; a daemon does so by itself every hour. */
+        /** @description Drops the versions that may go and that this device may drop. A daemon also does this every hour. */
         ApplyRetention: {
-            /** @description Only say what would go. */
+            /** @description Only report what would be removed. */
             dry_run?: boolean;
         };
         /**
-         * @description The emulator's auth token, as `LOCALSTACK_AUTH_TOKEN` of the caller's environment has it: the daemon's own
-         *     environment is that of whoever happened to start it.
+         * @description The emulator's auth token, from `LOCALSTACK_AUTH_TOKEN` in the caller's environment. The daemon's own
+         *     environment may come from another shell.
          */
         AuthToken: string;
-        /** @description Saves what an instance holds as private versions of a pod, by itself. */
+        /** @description Starts autosaves: the daemon saves an instance as private versions of a pod. */
         Autosave: {
             endpoint: string;
             /**
              * Format: int64
-             * @description Seconds between two looks; none: only when the instance is about to stop.
+             * @description Seconds between two saves. Null: save only when the instance is about to stop.
              */
             every_s?: number | null;
-            /** @description How many to keep. */
+            /** @description How many autosaves to keep. */
             keep?: number | null;
             /** @description Also when the instance is about to stop. */
             on_stop?: boolean;
@@ -849,19 +865,19 @@ export interface components {
             keep: number;
             /**
              * Format: int64
-             * @description Unix milliseconds of the newest one.
+             * @description Unix milliseconds of the newest autosave.
              */
             newest_ms?: number | null;
             on_stop: boolean;
             pod: components["schemas"]["PodName"];
             team: components["schemas"]["TeamName"];
-            /** @description How many there are. */
+            /** @description How many autosaves there are now. */
             versions: number;
         };
         AutosaveStopped: {
             pod: components["schemas"]["PodName"];
             team: components["schemas"]["TeamName"];
-            /** @description How many autosaves stay. */
+            /** @description How many saved versions stay. */
             versions: number;
         };
         Broken: {
@@ -870,19 +886,19 @@ export interface components {
              *     its SHA-256.
              */
             damaged: string[];
-            /** @description Short ids of blobs that aren't there, or not all that is needed of them. */
+            /** @description Short ids of blobs that are missing, in full or in part. */
             missing: string[];
             reference: string;
-            /** @description It is whole again. */
+            /** @description The version is complete again. */
             repaired: boolean;
-            /** @description Why it isn't, where that was tried. */
+            /** @description Why the repair failed, if it was tried. */
             why?: string | null;
         };
         Change: {
             difference: components["schemas"]["Difference"];
             subject: components["schemas"]["Subject"];
         };
-        /** @description Changes with their numbers; the list may be cut, the numbers are of all. */
+        /** @description Changes with their totals. The list may be cut; the totals count all changes. */
         Changes: {
             /** Format: int64 */
             added: number;
@@ -892,7 +908,7 @@ export interface components {
             /** Format: int64 */
             removed: number;
         };
-        /** @description Refuses a world that is older than asked. */
+        /** @description Fails if this device's knowledge of the team is older than the call allows. */
         CheckFresh: {
             /**
              * Format: int64
@@ -901,13 +917,13 @@ export interface components {
             max_age_s: number;
             /**
              * Format: int64
-             * @description Seconds to wait for a newer word.
+             * @description Seconds to wait for a newer statement.
              */
             wait_s: number;
         };
         /**
-         * @description Gives back disk space: what nothing needs, and beyond the budget the versions that were used longest
-         *     ago and that others have.
+         * @description Frees disk space: deletes what nothing needs. If the budget is exceeded, also evicts the longest unused
+         *     versions that others have.
          */
         Collect: {
             /**
@@ -916,7 +932,7 @@ export interface components {
              */
             budget?: number | null;
             consents?: components["schemas"]["Consent"][];
-            /** @description Only say what would go. */
+            /** @description Only report what would be removed. */
             dry_run?: boolean;
         };
         Collected: {
@@ -927,31 +943,28 @@ export interface components {
              * @description Bytes of packs and manifests held before and after.
              */
             before: number;
-            /**
-             * @description Why the bucket could not be asked whether it has the only copies too; none where it was, or there
-             *     was nothing to ask about.
-             */
+            /** @description Why the bucket could not be asked for the only copies. Null if it was asked, or there was no need to. */
             bucket_unknown?: string | null;
             /**
              * Format: int64
-             * @description The budget in force; none where there is none.
+             * @description The budget in force. Null without a budget.
              */
             budget?: number | null;
-            /** @description Versions that are on this machine no more (would be, in a dry run), the longest unused first. */
+            /** @description Versions that were removed from this machine (or would be, in a dry run), longest unused first. */
             evicted: components["schemas"]["Evicted"][];
             /**
              * Format: int64
              * @description Bytes that were deleted, or would be.
              */
             freed: number;
-            /** @description What had to stay although the budget is exceeded, for nobody else is known to have it. */
+            /** @description Versions that stayed despite the budget because no other copy is known. */
             only_copies: components["schemas"]["Evicted"][];
             /**
              * Format: int64
              * @description Bytes above the budget that are still here.
              */
             over: number;
-            /** @description What had to stay since it is pinned. */
+            /** @description Versions that stayed because they are pinned. */
             pinned: number;
         };
         /**
@@ -960,7 +973,7 @@ export interface components {
          */
         Consent: "remote" | "new-signer" | "without-checkpoint" | "only-copies" | "last-admin" | "same-name" | "not-exact" | "let-go" | "leave" | "remove" | "older-state" | "empty-state";
         CreateTeam: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
             /** @description What the device is called. */
             label: string;
@@ -981,15 +994,17 @@ export interface components {
             before: string;
             changes: components["schemas"]["Changes"];
         };
+        /** @enum {string} */
+        Direction: "pull" | "upload";
         Dropped: {
             reference: string;
-            /** @description Whether teammates are told. */
+            /** @description Whether the version was shared, so that the drop is announced to the team. */
             shared: boolean;
             version: components["schemas"]["VersionId"];
         };
-        /** @description Forgets a version: here where it is private, for the team where it is shared. */
+        /** @description Drops a version: on this machine if it is private, for the team if it is shared. */
         DropVersion: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
             reference: string;
         };
@@ -1002,10 +1017,7 @@ export interface components {
             reference: string;
             version: components["schemas"]["VersionId"];
         };
-        /**
-         * @description Comes in as the robot that this daemon runs as, and waits until what is known of the team is all
-         *     that some member knows.
-         */
+        /** @description Joins the team as the robot that this daemon runs as, and waits until it knows all that some member knows. */
         Enter: {
             token: string;
             /**
@@ -1032,6 +1044,16 @@ export interface components {
          * @enum {string}
          */
         ErrorCode: "internal" | "invalid" | "not_found" | "ambiguous" | "forbidden" | "untrusted" | "unreachable" | "instance" | "incompatible" | "disk" | "busy" | "bad_state" | "ticket" | "cancelled" | "no_daemon" | "unconfirmed" | "stale";
+        /** @description Something that happened. */
+        Event: components["schemas"]["Happened"] & {
+            /** @description The event's id within one run of the daemon. Null for events that are never sent again. */
+            id?: string | null;
+            /**
+             * Format: int64
+             * @description Unix milliseconds.
+             */
+            time_ms: number;
+        };
         Evicted: {
             /**
              * Format: int64
@@ -1039,9 +1061,9 @@ export interface components {
              */
             bytes: number;
             /**
-             * @description Who says that it has some of it, or all, by name. Of the devices that have the same bytes the one
-             *     with the lowest id keeps them: for that one they are an only copy too. The bucket is named only
-             *     where it has all of it, and was asked because nobody else keeps it.
+             * @description Names of those who say they have part or all of it. Among devices with the same bytes, the one with the
+             *     lowest id keeps them and counts them as an only copy. The bucket is named only if it has all of it, and
+             *     it is asked only if no device keeps it.
              */
             elsewhere: string[];
             /**
@@ -1051,7 +1073,7 @@ export interface components {
             last_used_ms: number;
             reference: string;
         };
-        /** @description Looks for what keeps podsync from working on this machine. */
+        /** @description Checks what keeps podsync from working on this machine. */
         Examine: {
             /** @description The emulator to look at. */
             endpoint: string;
@@ -1065,7 +1087,7 @@ export interface components {
              *     version was saved from.
              */
             to: string;
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /** Format: int64 */
             wait_s: number;
@@ -1074,6 +1096,18 @@ export interface components {
             path: string;
             pulled: components["schemas"]["Pulled"];
             reference: string;
+        };
+        /** @description A device's feed has forked. Its shares are ignored until an admin removes the device. */
+        FeedForked: {
+            device: components["schemas"]["DeviceId"];
+            name: string;
+            /**
+             * Format: int64
+             * @description The number of which the feed has two entries.
+             */
+            seq: number;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
         };
         /** @description What one check found. */
         Finding: {
@@ -1084,14 +1118,14 @@ export interface components {
             found: string;
             verdict: components["schemas"]["Verdict"];
         };
-        /** @description Pulls what teammates share of a pod, from now on and by itself. */
+        /** @description Follows a pod: from now on the daemon pulls what teammates share of it. */
         Follow: {
             load?: components["schemas"]["LoadInto"] | null;
             pod: components["schemas"]["PodName"];
         };
         /** @description A pod that is followed. */
         Followed: {
-            /** @description Whether the team has the pod by now. */
+            /** @description Whether the team has this pod now. */
             known: boolean;
             load?: components["schemas"]["LoadInto"] | null;
             pod: components["schemas"]["PodName"];
@@ -1114,24 +1148,24 @@ export interface components {
              */
             planned?: boolean;
             reference: string;
-            /** @description The services that would be loaded; empty where the version doesn't tell. */
+            /** @description The services that would be loaded. Empty if the version doesn't list them. */
             services: string[];
         };
-        /** @description What a load would change, without changing it. */
+        /** @description Computes what a load would change. Changes nothing. */
         ForecastLoad: {
             endpoint: string;
             /** @description LocalStack's merge strategy. */
             merge: string;
             reference: string;
-            /** @description Only these; all where empty. */
+            /** @description Only these services. Empty means all. */
             services: string[];
             token?: components["schemas"]["AuthToken"] | null;
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /** Format: int64 */
             wait_s: number;
         };
-        /** @description The newest word of another device. */
+        /** @description The newest statement of another device. */
         Fresh: {
             device: components["schemas"]["DeviceId"];
             /**
@@ -1141,14 +1175,61 @@ export interface components {
             heard_ms: number;
             team: components["schemas"]["TeamId"];
         };
-        /** @description Who is connected, and who could be. */
+        /** @description Connected and known peers. */
         GetPeers: Record<string, never>;
         GetRetention: Record<string, never>;
-        /** @description How the daemon is. */
+        /** @description The state of the daemon. */
         GetStatus: Record<string, never>;
         /** @description What each pod and version takes of this machine's disk, of all teams. */
         GetUsage: {
             pod?: components["schemas"]["PodName"] | null;
+        };
+        /** @description What happened. */
+        Happened: (components["schemas"]["VersionShared"] & {
+            /** @enum {string} */
+            kind: "shared";
+        }) | (components["schemas"]["VersionPulled"] & {
+            /** @enum {string} */
+            kind: "pulled";
+        }) | (components["schemas"]["VersionSaved"] & {
+            /** @enum {string} */
+            kind: "saved";
+        }) | (components["schemas"]["VersionLoaded"] & {
+            /** @enum {string} */
+            kind: "loaded";
+        }) | (components["schemas"]["VersionDropped"] & {
+            /** @enum {string} */
+            kind: "dropped";
+        }) | (components["schemas"]["TagMoved"] & {
+            /** @enum {string} */
+            kind: "tagged";
+        }) | (components["schemas"]["MemberJoined"] & {
+            /** @enum {string} */
+            kind: "joined";
+        }) | (components["schemas"]["MemberRemoved"] & {
+            /** @enum {string} */
+            kind: "removed";
+        }) | (components["schemas"]["FeedForked"] & {
+            /** @enum {string} */
+            kind: "fork";
+        }) | (components["schemas"]["Trouble"] & {
+            /** @enum {string} */
+            kind: "trouble";
+        }) | (components["schemas"]["VersionEvicted"] & {
+            /** @enum {string} */
+            kind: "eviction";
+        }) | (components["schemas"]["TransferMoved"] & {
+            /** @enum {string} */
+            kind: "transfer";
+        }) | (components["schemas"]["PeerChanged"] & {
+            /** @enum {string} */
+            kind: "peer";
+        }) | (components["schemas"]["Missed"] & {
+            /** @enum {string} */
+            kind: "missed";
+        }) | {
+            /** @enum {string} */
+            kind: "unknown";
         };
         /** @description A device that holds something of a version. */
         Holder: {
@@ -1167,19 +1248,19 @@ export interface components {
         };
         HubSet: {
             url?: string | null;
-            /** @description Whether it lets in who has a ticket while no member is there. */
+            /** @description Whether the hub admits users with a ticket while no member is online. */
             witnesses: boolean;
         };
         /** @description A team's hub, as this device sees it. */
         HubStatus: {
             /**
              * Format: int64
-             * @description Unix milliseconds of its last answer to this process; none before the first.
+             * @description Unix milliseconds of its last answer to this process. Null before the first answer.
              */
             heard_ms?: number | null;
-            /** @description What keeps this device from it. */
+            /** @description Why this device can't use the hub, if so. */
             trouble?: string | null;
-            /** @description Bytes sent and bytes to send of what is being uploaded. */
+            /** @description Bytes sent and total bytes of the current upload. */
             uploading?: [
                 number,
                 number
@@ -1187,16 +1268,16 @@ export interface components {
             url: string;
             /**
              * Format: int64
-             * @description Entries of this device's feed that aren't in the bucket yet; none while that isn't known.
+             * @description Entries of this device's feed that aren't in the bucket yet. Null while that is unknown.
              */
             waiting?: number | null;
         };
         /** @description Whether the team's bucket has a version, as its hub says now. */
         InBucket: "whole" | {
-            /** @description It is committed, and so many of its objects are gone. */
+            /** @description The entry is committed, but this many of its objects are missing. */
             missing: number;
         } | "not_yet" | {
-            /** @description The hub can't be asked; why. */
+            /** @description Why the hub can't be asked. */
             unknown: string;
         };
         Invite: {
@@ -1216,8 +1297,8 @@ export interface components {
              */
             expires_ms: number;
             /**
-             * @description The URL of the team's hub, where the ticket has no room for it. Whoever joins while no member is there has to
-             *     be told.
+             * @description The URL of the team's hub, if the ticket has no room for it. A user who joins while no member is online
+             *     needs it.
              */
             hub_left_out?: string | null;
             /** @description The invite's own key, by which it can be revoked. */
@@ -1236,7 +1317,7 @@ export interface components {
             name: components["schemas"]["MemberName"];
         };
         Join: {
-            /** @description The URL of the team's hub, where the ticket does not say it. */
+            /** @description The URL of the team's hub, if the ticket doesn't name it. */
             hub?: string | null;
             label: string;
             member: components["schemas"]["MemberName"];
@@ -1254,7 +1335,7 @@ export interface components {
         };
         /** @description Takes this device out of the team. */
         Leave: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
         };
         Left: {
@@ -1269,28 +1350,28 @@ export interface components {
             pod: components["schemas"]["PodName"];
         };
         Load: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
             endpoint: string;
             /** @description LocalStack's merge strategy. */
             merge: string;
-            /** @description Do nothing where this instance holds this very version from an earlier load. */
+            /** @description Do nothing if this version was the last one loaded into this run of the instance. */
             once?: boolean;
             reference: string;
-            /** @description Only these; all where empty. */
+            /** @description Only these services. Empty means all. */
             services?: string[];
             sources?: components["schemas"]["Sources"];
             token?: components["schemas"]["AuthToken"] | null;
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /** Format: int64 */
             wait_s: number;
         };
         Loaded: {
-            /** @description It was loaded into this instance before, and only `once` was asked for. */
+            /** @description The version was loaded before, and the call said `once`, so nothing was loaded. */
             already: boolean;
             applied: string[];
-            /** @description What was there before, as a private version that `undo` brings back. */
+            /** @description The checkpoint of the state before the load, which `undo` brings back. */
             checkpoint?: string | null;
             failed: [
                 string,
@@ -1300,10 +1381,10 @@ export interface components {
             reference: string;
             version: components["schemas"]["VersionId"];
         };
-        /** @description An instance on this machine that what is shared is loaded into. */
+        /** @description An instance on this machine into which the daemon loads shared versions. */
         LoadInto: {
             endpoint: string;
-            /** @description How it is combined with what is there. */
+            /** @description How the version is merged with the instance's state. */
             merge: string;
         };
         Member: {
@@ -1314,7 +1395,26 @@ export interface components {
             role: components["schemas"]["Role"];
             this_device: boolean;
         };
+        /** @description A device joined the team. */
+        MemberJoined: {
+            device: components["schemas"]["DeviceId"];
+            member: components["schemas"]["MemberName"];
+            /** @description `bob/laptop`. */
+            name: string;
+            role: components["schemas"]["Role"];
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+        };
         MemberName: string;
+        /** @description A device left the team or was removed. */
+        MemberRemoved: {
+            device: components["schemas"]["DeviceId"];
+            name: string;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+        };
+        /** @description This client has missed events, so it should read the state again. Later events follow. */
+        Missed: Record<string, never>;
         OpenInvite: {
             /** @description Who made it, by name. */
             by: string;
@@ -1334,31 +1434,31 @@ export interface components {
         OpenPage: {
             /**
              * Format: int32
-             * @description Where to listen on loopback; none for the usual port, or another where that is taken.
+             * @description The loopback port to listen on. Null: the default port, or another one if it is taken.
              */
             port?: number | null;
         };
         PageOpened: {
             /**
              * Format: int64
-             * @description Seconds until the token is good for nothing.
+             * @description Seconds until the token expires.
              */
             expires_s: number;
-            /** @description With a token in its fragment that is good once. */
+            /** @description The URL. Its fragment has a token that is valid once. */
             url: string;
         };
-        /** @description Serves, fetches and uploads nothing for a while; a restart doesn't end it. */
+        /** @description Pauses serving, fetching and uploading. A restart doesn't end the pause. */
         Pause: {
             /**
              * Format: int64
-             * @description Seconds; none for until it is ended.
+             * @description Seconds of the pause. Null: until it is ended by a call.
              */
             for_s?: number | null;
         };
         Paused: {
             /**
              * Format: int64
-             * @description Unix milliseconds at which the pause ends; none for until it is ended.
+             * @description Unix milliseconds at which the pause ends. Null: when a call ends it.
              */
             until_ms?: number | null;
         };
@@ -1378,7 +1478,7 @@ export interface components {
             received: number;
             /**
              * Format: int64
-             * @description Those of them that came over a connection of their own.
+             * @description How many of these bytes came over a separate connection.
              */
             received_over_lane?: number;
             /**
@@ -1392,11 +1492,18 @@ export interface components {
              */
             sent: number;
         };
-        /** @description Keeps a version on this machine, whatever the disk budget; or ends that. */
+        /** @description A teammate's device is connected, or is gone. */
+        PeerChanged: {
+            address?: string | null;
+            connected: boolean;
+            device: components["schemas"]["DeviceId"];
+            name: string;
+        };
+        /** @description Pins a version, so that it stays on this machine regardless of the disk budget; or unpins it. */
         Pin: {
             pinned: boolean;
             reference: string;
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /**
              * Format: int64
@@ -1408,7 +1515,7 @@ export interface components {
             name: components["schemas"]["PodName"];
             /** @description Versions saved here and not shared. */
             private: number;
-            /** @description Newest versions: several where people made them side by side. */
+            /** @description The newest versions. There are several if people made versions in parallel. */
             tips: components["schemas"]["Version"][];
             versions: number;
         };
@@ -1416,7 +1523,7 @@ export interface components {
         PodUsage: {
             /**
              * Format: int64
-             * @description Of its own bytes those that could be given up now.
+             * @description How many of its own bytes could be evicted now.
              */
             evictable: number;
             /**
@@ -1456,11 +1563,11 @@ export interface components {
         Pull: {
             reference: string;
             sources?: components["schemas"]["Sources"];
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /**
              * Format: int64
-             * @description Seconds to wait for the version to be heard of and for someone who holds it.
+             * @description Seconds to wait for news of the version and for a device that holds it.
              */
             wait_s: number;
         };
@@ -1468,11 +1575,11 @@ export interface components {
             author: string;
             /**
              * Format: int64
-             * @description Bytes that travelled.
+             * @description Bytes that were transferred.
              */
             fetched: number;
             reference: string;
-            /** @description Who they came from, most first. */
+            /** @description The providers of these bytes, largest share first. */
             sources: components["schemas"]["PulledFrom"][];
             /** Format: int64 */
             state_len: number;
@@ -1492,7 +1599,7 @@ export interface components {
         };
         /** @description Removes every device of a member, or one device. */
         Remove: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
             /** @description A member's name or a device id. */
             who: string;
@@ -1505,7 +1612,7 @@ export interface components {
         /** @description The shared version that a reference means now, without its bytes. */
         Resolve: {
             reference: string;
-            /** @description Wait for it to be shared, even where everybody who is there knows of no such version. */
+            /** @description Wait until the version is shared, even if no reachable device knows of it. */
             until_shared?: boolean;
             /**
              * Format: int64
@@ -1519,17 +1626,17 @@ export interface components {
         };
         /** @description One resource of a state, or, without a name, the number of those of a kind. */
         Resource: {
-            /** @description None for what all accounts share. */
+            /** @description Null for resources that all accounts share. */
             account?: string | null;
             counts: {
                 [key: string]: number;
             };
             /** @description `queue`, `bucket`, ...: `type` in docs/state-index.md. */
             kind: string;
-            /** @description What people call it where the name is an id. */
+            /** @description A readable name, if the name is an id. */
             label?: string | null;
             name?: string | null;
-            /** @description None where the service has no regions. */
+            /** @description Null if the service has no regions. */
             region?: string | null;
             service: string;
         };
@@ -1538,7 +1645,7 @@ export interface components {
             consents?: components["schemas"]["Consent"][];
             endpoint: string;
             merge: string;
-            /** @description Do nothing where this run of the instance got it last. */
+            /** @description Do nothing if this autosave was the last version loaded into this run. */
             once?: boolean;
             pod?: components["schemas"]["PodName"] | null;
             token?: components["schemas"]["AuthToken"] | null;
@@ -1559,9 +1666,9 @@ export interface components {
             was_paused: boolean;
         };
         Retention: {
-            /** @description What may go by them now. */
+            /** @description The versions that these rules let go now. */
             due: components["schemas"]["Due"][];
-            /** @description What the team's settings say, as they say it, the team's own first. */
+            /** @description The team's retention settings, the team-wide rule first. */
             rules: components["schemas"]["Said"][];
         };
         /** @description Withdraws an invite: nobody joins with its ticket any more. */
@@ -1572,7 +1679,7 @@ export interface components {
         RobotInvited: {
             device: components["schemas"]["DeviceId"];
             name: components["schemas"]["MemberName"];
-            /** @description The robot's own key. Shown once and kept nowhere. */
+            /** @description The robot's own key. Shown once and stored nowhere. */
             token: string;
         };
         /**
@@ -1580,12 +1687,12 @@ export interface components {
          * @enum {string}
          */
         Role: "reader" | "publisher" | "admin";
-        /** @description What is kept of a pod. */
+        /** @description Which versions of a pod are kept. */
         Rule: {
             policy: {
                 /**
                  * Format: int32
-                 * @description The newest version of each of so many days.
+                 * @description The newest version of each of this many days.
                  */
                 daily?: number | null;
                 /**
@@ -1595,7 +1702,7 @@ export interface components {
                 grace_s: number;
                 /**
                  * Format: int32
-                 * @description The newest so many versions.
+                 * @description This many of the newest versions.
                  */
                 last?: number | null;
                 /** @description Versions with a tag. */
@@ -1603,29 +1710,29 @@ export interface components {
             };
         } | "keep_all" | "unset";
         Said: {
-            /** @description None for the team's own. */
+            /** @description Null for the team-wide rule. */
             pod?: string | null;
             policy: string;
-            /** @description Why this podsync can't go by it: nothing is dropped then. */
+            /** @description Why this podsync can't apply the rule. If set, nothing is dropped. */
             unreadable?: string | null;
         };
         Save: {
-            /** @description Save it also with a ticket, a token or a recovery key of podsync's in it. */
+            /** @description Save the state even if it contains a ticket, a token or a recovery key of podsync. */
             allow_secrets?: boolean;
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
-            /** @description Answer when what was shared is in the team's bucket. */
+            /** @description Answer only once the shared version is in the team's bucket. */
             durable?: boolean;
             from: components["schemas"]["StateSource"];
             message: string;
             pod: components["schemas"]["PodName"];
-            /** @description Only these; all where empty. */
+            /** @description Only these services. Empty means all. */
             services: string[];
             /** @description Share at once what was saved. */
             share: boolean;
             token?: components["schemas"]["AuthToken"] | null;
         };
-        /** @description Saves at once what is set to be saved when this instance stops: it is about to. */
+        /** @description Saves this instance, which is about to stop, to all pods whose autosaves are set for that. */
         SaveBeforeStop: {
             endpoint: string;
             token?: components["schemas"]["AuthToken"] | null;
@@ -1643,7 +1750,7 @@ export interface components {
              * @description Sealed bytes that were new.
              */
             new_len: number;
-            /** @description The exact reference of the version that now stands for the state. */
+            /** @description The exact reference of the version that holds the state. */
             reference: string;
             shared?: components["schemas"]["Shared"] | null;
             /**
@@ -1651,34 +1758,34 @@ export interface components {
              * @description Bytes of the state.
              */
             state_len: number;
-            /** @description The state is what this version already holds: no new version was made. */
+            /** @description The version already held this state, so no new one was made. */
             unchanged: boolean;
-            /** @description What the emulator was at work on: it has ended wherever the state is loaded. */
+            /** @description Work that the emulator had in progress. It doesn't go on where the state is loaded. */
             under_way?: components["schemas"]["UnderWay"][];
             version: components["schemas"]["VersionId"];
-            /** @description What the user should know about it. */
+            /** @description Warnings for the user. */
             warnings?: string[];
         };
         SavedBeforeStop: {
-            /** @description The versions that hold the state now. */
+            /** @description The versions that hold the instance's state now. */
             references: string[];
         };
-        /** @description Names the team's hub, for every member; with none the team has none any more. */
+        /** @description Sets the team's hub for every member. Null removes it. */
         SetHub: {
             /** @description `https://HOST[:PORT]`. */
             url?: string | null;
         };
-        /** @description Sets the rule of one pod, or of all that have none of their own. */
+        /** @description Sets the retention rule of one pod, or of all pods without their own rule. */
         SetRetention: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
-            /** @description Only say what the rule would let go of. */
+            /** @description Only report which versions the rule would drop. */
             dry_run?: boolean;
             pod?: components["schemas"]["PodName"] | null;
             rule: components["schemas"]["Rule"];
         };
         SetRole: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
             role: components["schemas"]["Role"];
             who: string;
@@ -1690,24 +1797,24 @@ export interface components {
             toml: string;
         };
         Share: {
-            /** @description What was said yes to beforehand. */
+            /** @description Consents that the user gave beforehand. */
             consents?: components["schemas"]["Consent"][];
-            /** @description Answer when it is in the team's bucket. */
+            /** @description Answer only once the version is in the team's bucket. */
             durable?: boolean;
             reference: string;
         };
         Shared: {
-            /** @description It was shared before; nothing new was announced. */
+            /** @description The version was shared before, so nothing was announced. */
             already: boolean;
-            /** @description Whether it is in the team's bucket by now; none where the team has no hub. */
+            /** @description Whether the version is in the team's bucket now. Null if the team has no hub. */
             durable?: boolean | null;
             /** Format: int64 */
             number: number;
-            /** @description Teammates connected as it was announced. */
+            /** @description Connected teammates at the time of the announcement. */
             peers: number;
             reference: string;
             version: components["schemas"]["VersionId"];
-            /** @description What the user should know about it. */
+            /** @description Warnings for the user. */
             warnings?: string[];
         };
         Show: {
@@ -1716,7 +1823,7 @@ export interface components {
             reference: string;
         };
         Shown: {
-            /** @description Only with `contents`, where it has none. */
+            /** @description Only with `contents`, if the state has no index of resources. */
             entries?: components["schemas"]["EntryLine"][] | null;
             /**
              * Format: int64
@@ -1730,7 +1837,7 @@ export interface components {
             packed_len: number;
             packs: number;
             parents: components["schemas"]["VersionId"][];
-            /** @description Only with `contents`, where the state has an index of them. */
+            /** @description Only with `contents`, if the state has an index of resources. */
             resources?: components["schemas"]["Resource"][] | null;
             version: components["schemas"]["Version"];
             whereabouts: components["schemas"]["Whereabouts"];
@@ -1751,7 +1858,7 @@ export interface components {
             endpoint: string;
         };
         Status: {
-            /** @description Pods that an instance is saved to by itself. */
+            /** @description Pods with autosaves. */
             autosaves?: components["schemas"]["Autosaved"][];
             /**
              * Format: int64
@@ -1771,7 +1878,7 @@ export interface components {
             limit_up?: number;
             /** @description Multiaddresses that peers can dial. */
             listening: string[];
-            /** @description Whether this machine says that its link to the network costs by the byte; then nothing is fetched unasked. */
+            /** @description Whether this machine's connection is metered. If so, the daemon fetches nothing in the background. */
             metered?: boolean;
             paused?: components["schemas"]["Paused"] | null;
             peers_connected: number;
@@ -1779,19 +1886,19 @@ export interface components {
             pid: number;
             /** @description The program file that the daemon was started from. */
             program?: string | null;
-            /** @description Whether another program lies there since: an upgrade that this daemon doesn't run yet. */
+            /** @description Whether that file was replaced since, so that the daemon still runs an older version. */
             replaced?: boolean;
             teams: components["schemas"]["TeamStatus"][];
             /** @description Whether this process only lives for one command. */
             transient: boolean;
             /** @description podsync's version. */
             version: string;
-            /** @description What deserves attention, each with what to do. */
+            /** @description Warnings, each with what to do. */
             warnings: string[];
         };
         /** @description Asks the daemon to finish: it stops taking calls, drains and exits. */
         Stop: Record<string, never>;
-        /** @description Ends that. What was saved stays. */
+        /** @description Stops autosaves of a pod. Saved versions stay. */
         StopAutosave: {
             pod: components["schemas"]["PodName"];
         };
@@ -1799,7 +1906,7 @@ export interface components {
             /** Format: int32 */
             pid: number;
         };
-        /** @description What a change is about: a resource, or a file where a state has no index of resources. */
+        /** @description What changed: a resource, or a file if a state has no index of resources. */
         Subject: {
             resource: components["schemas"]["Resource"];
         } | {
@@ -1809,10 +1916,21 @@ export interface components {
             reference: string;
             tag: components["schemas"]["TagName"];
         };
+        /** @description A tag was moved to another version, or removed. */
+        TagMoved: {
+            /** @description Who moved it, by name. */
+            by: string;
+            pod: components["schemas"]["PodName"];
+            reference?: string | null;
+            tag: components["schemas"]["TagName"];
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version?: components["schemas"]["VersionId"] | null;
+        };
         TagName: string;
         TeamCreated: {
             name: components["schemas"]["TeamName"];
-            /** @description Brings the team back when no admin is left. Shown once and kept nowhere. */
+            /** @description The key that recovers the team when no admin is left. Shown once and stored nowhere. */
             recovery_key: string;
             team: components["schemas"]["TeamId"];
         };
@@ -1820,6 +1938,8 @@ export interface components {
         TeamName: string;
         TeamStatus: {
             admins: number;
+            /** @description Devices of teammates that are connected now. */
+            connected?: number;
             /**
              * Format: int64
              * @description Unix milliseconds of the newest statement of another device: how old what is known here may be.
@@ -1832,15 +1952,52 @@ export interface components {
             members: number;
             name: components["schemas"]["TeamName"];
             pods: number;
-            /** @description Feeds that contradict themselves and are left out until their device is dealt with. */
+            /** @description Forked feeds. They are ignored until an admin removes their device. */
             quarantined: components["schemas"]["DeviceId"][];
             role?: components["schemas"]["Role"] | null;
         };
-        /** @description Work of one kind, such as two executions of Step Functions. */
+        /** @description The progress of a pull or an upload. Sent at most a few times a second; only the newest event counts. */
+        TransferMoved: {
+            /**
+             * Format: int64
+             * @description Bytes done.
+             */
+            bytes: number;
+            direction: components["schemas"]["Direction"];
+            /**
+             * Format: int64
+             * @description Bytes in all, as far as that is known: a pull learns of more while it runs.
+             */
+            of: number;
+            pod: components["schemas"]["PodName"];
+            /** @description How many peers send or receive right now. */
+            providers: number;
+            reference: string;
+            state: components["schemas"]["TransferState"];
+            team: components["schemas"]["TeamName"];
+            /**
+             * Format: int64
+             * @description The same number as long as it runs.
+             */
+            transfer: number;
+        };
+        /** @enum {string} */
+        TransferState: "running" | "done" | "failed";
+        /** @description Background work of the daemon failed, or needs a user's attention. The same failure is sent once an hour. */
+        Trouble: {
+            code: components["schemas"]["ErrorCode"];
+            /** @description What to do next. */
+            hint?: string | null;
+            message: string;
+            pod?: components["schemas"]["PodName"] | null;
+            reference?: string | null;
+            team?: components["schemas"]["TeamName"] | null;
+        };
+        /** @description Work in progress of one kind, such as two executions of Step Functions. */
         UnderWay: {
             /** Format: int64 */
             count: number;
-            /** @description The service's own word for one of it. */
+            /** @description The service's own word for one unit of the work. */
             kind: string;
             service: string;
         };
@@ -1857,7 +2014,7 @@ export interface components {
                 string
             ][];
         };
-        /** @description Ends that. What was pulled stays. */
+        /** @description Stops following a pod. Pulled versions stay. */
         Unfollow: {
             pod: components["schemas"]["PodName"];
         };
@@ -1870,17 +2027,17 @@ export interface components {
             bucket_unknown?: string | null;
             /**
              * Format: int64
-             * @description The budget of the settings; none where there is none.
+             * @description The budget of the settings. Null without a budget.
              */
             budget?: number | null;
             /**
              * Format: int64
-             * @description Of them those that could be given up now: others have them.
+             * @description How many of these bytes could be evicted now because others have them.
              */
             evictable: number;
             /**
              * Format: int64
-             * @description Bytes that are left on the disk.
+             * @description Free bytes on the disk.
              */
             free: number;
             /**
@@ -1888,31 +2045,31 @@ export interface components {
              * @description Bytes of packs and manifests held, of all pods.
              */
             held: number;
-            /** @description The largest first. */
+            /** @description Largest pod first. */
             pods: components["schemas"]["PodUsage"][];
         };
         /** @enum {string} */
         Verdict: "ok" | "warning" | "failure";
         Verified: {
             blobs: number;
-            /** @description Versions that are not whole, or were not before they were repaired. */
+            /** @description Versions that are damaged or incomplete, or were before their repair. */
             broken: components["schemas"]["Broken"][];
             /**
              * Format: int64
              * @description Bytes that were read and checked.
              */
             bytes: number;
-            /** @description Versions that aren't in the bucket yet, where that was looked at: nothing is wrong with them. */
+            /** @description With `bucket`: the number of versions that aren't in the bucket yet. They aren't damaged. */
             not_yet?: number;
             versions: number;
         };
-        /** @description Reads what is held again and checks every byte of it; or what the team's bucket has. */
+        /** @description Reads and checks every byte that is held on this machine, or in the team's bucket. */
         Verify: {
-            /** @description Look at the team's bucket instead of this machine: everything is downloaded. */
+            /** @description Check the team's bucket instead of this machine. This downloads everything. */
             bucket?: boolean;
-            /** @description All versions on this machine where there is none; with `bucket` all that the team shares. */
+            /** @description The version to check. Null: all versions on this machine, or with `bucket` all that the team shares. */
             reference?: string | null;
-            /** @description Fetch what is damaged or missing from whoever has it; with `bucket` put it back there. */
+            /** @description Fetch damaged or missing bytes from devices that have them. With `bucket`, upload them again. */
             repair?: boolean;
             /**
              * Format: int64
@@ -1925,7 +2082,7 @@ export interface components {
             /** Format: int64 */
             created_ms: number;
             emulator?: string | null;
-            /** @description Whether all of it lies on this machine. */
+            /** @description Whether the version is complete on this machine. */
             held: boolean;
             id: components["schemas"]["VersionId"];
             message: string;
@@ -1934,7 +2091,7 @@ export interface components {
              * @description None while private.
              */
             number?: number | null;
-            /** @description The versions that it was made from; they may have been dropped since. */
+            /** @description The versions that this one was made from. They may have been dropped since. */
             parents: components["schemas"]["VersionId"][];
             /** @description The shortest reference that means exactly this version. */
             reference: string;
@@ -1944,11 +2101,98 @@ export interface components {
             tags: components["schemas"]["TagName"][];
             tip: boolean;
         };
-        VersionId: string;
-        VersionUsage: {
-            /** @description Who says that it has some of it, or all. */
+        /** @description A version was dropped: for the team where it was shared, here where it was private. */
+        VersionDropped: {
+            /** @description Who dropped it, by name. */
+            by: string;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            shared: boolean;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version left this machine to keep within the disk budget. */
+        VersionEvicted: {
+            /**
+             * Format: int64
+             * @description Bytes that only this version needed.
+             */
+            bytes: number;
+            /** @description Who has it, by name. */
             elsewhere: string[];
-            /** @description Whether it could be given up now: it isn't pinned, and others have it. */
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        VersionId: string;
+        /** @description A version was loaded into an instance, or a checkpoint was put back. */
+        VersionLoaded: {
+            /** @description Services that were loaded. */
+            applied: string[];
+            author: string;
+            /** @description The checkpoint of the state before the load. */
+            checkpoint?: string | null;
+            endpoint: string;
+            /** @description Services that were not, each with the reason. */
+            failed: [
+                string,
+                string
+            ][];
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version was pulled to this machine. */
+        VersionPulled: {
+            author: string;
+            /**
+             * Format: int64
+             * @description Bytes that were transferred.
+             */
+            fetched: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A state was saved as a private version. */
+        VersionSaved: {
+            message: string;
+            /**
+             * Format: int64
+             * @description Sealed bytes that were new.
+             */
+            new_len: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            /** Format: int64 */
+            state_len: number;
+            team: components["schemas"]["TeamName"];
+            version: components["schemas"]["VersionId"];
+        };
+        /** @description A version was shared, by a teammate or by this device. */
+        VersionShared: {
+            /** @description The member. */
+            author: string;
+            device: components["schemas"]["DeviceId"];
+            message: string;
+            /** Format: int64 */
+            number: number;
+            pod: components["schemas"]["PodName"];
+            reference: string;
+            /** Format: int64 */
+            state_len: number;
+            team: components["schemas"]["TeamName"];
+            this_device: boolean;
+            version: components["schemas"]["VersionId"];
+        };
+        VersionUsage: {
+            /** @description Names of devices that say they have part or all of it. */
+            elsewhere: string[];
+            /** @description Whether it could be evicted now: it isn't pinned, and others have it. */
             evictable: boolean;
             /**
              * Format: int64
@@ -1968,14 +2212,14 @@ export interface components {
              */
             shared: number;
         };
-        /** @description Where a version's bytes lie, as far as somebody could be asked now. */
+        /** @description Where a version's bytes are stored, according to everyone who could be asked now. */
         Whereabouts: {
             bucket?: components["schemas"]["InBucket"] | null;
-            /** @description Devices that hold something of it, who holds most first; this one among them. */
+            /** @description Devices that hold part of the version, largest part first. Includes this device. */
             devices: components["schemas"]["Holder"][];
             /**
-             * @description `needed` is exactly what a device takes to have the version. Otherwise it is all of its packs, for
-             *     the version isn't on this machine: a device that holds less may have all of it.
+             * @description Whether `needed` is exactly what the version needs. Otherwise it counts whole packs, for the version
+             *     isn't on this machine: a device that holds less may still have all of it.
              */
             exact: boolean;
             /**
@@ -1983,11 +2227,11 @@ export interface components {
              * @description Bytes of packs and manifest that make up the version.
              */
             needed: number;
-            /** @description Devices that are not connected or didn't answer, by name: what they hold isn't known. */
+            /** @description Names of devices that aren't connected or didn't answer. What they hold is unknown. */
             unknown: string[];
-            /** @description Why it may be lost, and what helps. */
+            /** @description Why the version may be lost, and what to do. */
             warning?: string | null;
-            /** @description Devices that were asked and hold nothing of it, by name. */
+            /** @description Names of devices that answered and hold nothing of it. */
             without: string[];
         };
     };
@@ -2080,6 +2324,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Usage"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiError"];
+                };
+            };
+        };
+    };
+    Events: {
+        parameters: {
+            query?: never;
+            header?: {
+                "last-event-id"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": components["schemas"]["Event"];
                 };
             };
             default: {

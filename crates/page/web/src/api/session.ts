@@ -6,14 +6,14 @@ import { store } from '../state/store';
 
 const KEY = 'podsync-key';
 
-/** `unknown` until the token was spent; `none` where there is no session. */
+/** `unknown` until the token was exchanged; `none` if there is no session. */
 export const session = store<'unknown' | 'open' | 'none'>('unknown');
 
 export function keyOfSession(): string {
   return localStorage.getItem(KEY) ?? 'none';
 }
 
-/** The daemon knows no such session (any more). */
+/** Called if the daemon doesn't know the session (any more). */
 export function ended(): void {
   session.set('none');
 }
@@ -31,7 +31,7 @@ export async function begin(): Promise<void> {
 async function spendToken(): Promise<boolean> {
   const token = /^#token=([0-9a-f]{64})$/.exec(location.hash)?.[1];
   if (!token) return false;
-  // It must not stay in the history, nor in a bookmark.
+  // The token must not stay in the history or in a bookmark.
   history.replaceState(null, '', '/');
   await spend(token);
   return true;
@@ -49,7 +49,7 @@ async function spend(token: string): Promise<void> {
     localStorage.setItem(KEY, key);
     session.set('open');
   } catch {
-    // A token that was spent before: perhaps by this very browser, whose session goes on.
+    // The token was used before, perhaps by this browser. Then its session still works.
     session.set(localStorage.getItem(KEY) ? 'open' : 'none');
   }
 }

@@ -1,4 +1,4 @@
-/** Server-sent events from an answer: `EventSource` can send no key with its request. */
+/** Reads server-sent events from a fetch response: `EventSource` can't send the session's key. */
 
 export interface ServerEvent {
   id: string | null;

@@ -1,4 +1,7 @@
-/** Acts that run, and what became of the last ones. A call that asks for consent is made again with it. */
+/**
+ * Running actions and the results of the last ones. If a call needs consent, the user is asked and the call is
+ * repeated.
+ */
 import { type Answer, call, CallError, gone, type Path, type Progress, type Request, type Shapes } from '../api/call';
 import { changed } from './ask';
 import { ask } from './questions';
@@ -27,7 +30,7 @@ let next = 1;
 export function notify(notice: Omit<Notice, 'id'>): void {
   const id = next++;
   notices.update((known) => [...known.slice(-3), { ...notice, id }]);
-  // A failure stays until somebody has read it.
+  // A failure stays until the user dismisses it.
   if (notice.tone === 'done') setTimeout(() => dismiss(id), NOTICE_MS);
 }
 
@@ -44,7 +47,7 @@ interface Wanted<P extends Path> {
   onProgress?: (progress: Progress) => void;
 }
 
-/** Carries out a call; `null` where it failed or was given up, which is told. */
+/** Carries out a call. Returns `null` if it failed or was cancelled, and shows that in a notice. */
 export async function act<P extends Path>(
   path: P,
   body: Request<P>,
@@ -64,10 +67,10 @@ export async function act<P extends Path>(
   }
 }
 
-/** Somebody said no, or stopped it. */
+/** The user said no, or stopped the action. */
 export class Stopped extends Error {}
 
-/** The same for who shows by itself what became of it. */
+/** The same for callers that show the result themselves. */
 export async function carryOut<P extends Path>(
   path: P,
   body: Request<P>,
@@ -85,12 +88,12 @@ export async function carryOut<P extends Path>(
   }
 }
 
-/** The call as it is to be made again: with a consent, or with one of several versions. */
+/** The body for repeating the call, with the user's consent or choice of a version. */
 async function answered<B>(body: B, error: CallError): Promise<B> {
   const { consent, ambiguity } = error.told;
   if (consent) {
     const consents = (body as { consents?: Consent[] }).consents ?? [];
-    // Asked a second time for the same is no question.
+    // The daemon asks again for a consent that was given: treat it as an error.
     if (consents.includes(consent)) throw error;
     if (!(await ask({ kind: 'consent', consent, message: error.told.message }))) throw new Stopped();
     return { ...body, consents: [...consents, consent] };

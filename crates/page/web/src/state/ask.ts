@@ -1,9 +1,9 @@
-/** Answers of the daemon as components need them: asked for once, again when something happened, kept meanwhile. */
+/** A cache of the daemon's answers for components. An event that may change an answer makes it be asked for again. */
 import { useEffect, useState } from 'preact/hooks';
 import { type Answer, call, CallError, gone, type Path, type Request } from '../api/call';
 import { store, useStore } from './store';
 
-/** Grows with each event that may have changed an answer. */
+/** A counter that grows with each event that may have changed an answer. */
 export const age = store(0);
 
 export function changed(): void {
@@ -13,12 +13,12 @@ export function changed(): void {
 export interface Asked<T> {
   data: T | null;
   error: CallError | null;
-  /** Nothing to show yet. */
+  /** Whether there is no answer to show yet. */
   first: boolean;
   again: () => void;
 }
 
-/** Kept so that going back to a view shows it at once. */
+/** Old answers, so that going back to a view shows it at once. */
 const kept = new Map<string, unknown>();
 const MOST_KEPT = 40;
 
@@ -30,18 +30,18 @@ function keep(key: string, value: unknown): void {
 
 const keyOf = (path: Path, team: string, body: unknown) => JSON.stringify([path, team, body]);
 
-/** Answers that were asked for before the view that needs them was there, by their keys. */
+/** Answers that were requested before the view that needs them was shown, by key. */
 const early = new Map<string, Promise<unknown>>();
 
-/** Asks ahead. */
+/** Requests an answer ahead of the view that needs it. */
 export function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'): void {
   const asked = call(path, body, { team });
-  // Who asks again is told what is wrong.
+  // The view asks again and shows the error.
   asked.catch(() => undefined);
   early.set(keyOf(path, team, body), asked);
 }
 
-/** The home's only team was asked about before its name was known. */
+/** Renames early answers about the home's only team, now that its name is known. */
 export function onlyTeamIs(team: string): void {
   for (const [key, asked] of [...early]) {
     const [path, about, body] = JSON.parse(key) as [Path, string, unknown];
@@ -57,7 +57,7 @@ function takeEarly<T>(key: string): Promise<T> | undefined {
   return asked;
 }
 
-/** `null` as body: don't ask. With `live` it is asked again whenever something happened. */
+/** With `null` as body it doesn't ask. With `live` it asks again after each event. */
 export function useAnswer<P extends Path>(
   path: P,
   body: Request<P> | null,
@@ -84,7 +84,7 @@ export function useAnswer<P extends Path>(
       .catch((error: unknown) => {
         if (stop.signal.aborted) return;
         const told = error instanceof CallError ? error : gone();
-        // What was seen stays in sight while the daemon is away.
+        // The last answer stays visible while the daemon is unreachable.
         setState((old) => ({ key, data: old.key === key && told.told.code === 'no_daemon' ? old.data : null, error: told }));
       });
     return () => stop.abort();

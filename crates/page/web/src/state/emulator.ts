@@ -1,4 +1,4 @@
-/** The emulator that acts are about, as long as this tab is open. Its token is kept in memory alone. */
+/** The emulator that actions use, while this tab is open. Its token is kept in memory only. */
 import { store } from './store';
 
 export const emulator = store<{ endpoint: string; token: string }>({

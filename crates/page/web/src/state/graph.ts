@@ -1,4 +1,4 @@
-/** A pod's versions as a graph: which lane each stands in, and which lines pass by it. */
+/** A pod's versions as a graph: the lane of each version, and the lines that pass its row. */
 import type { Shapes } from '../api/call';
 
 export type Version = Shapes['Version'];
@@ -32,7 +32,7 @@ export function order(versions: readonly Version[]): Version[] {
       if (left === 0 && found) free.splice(place(free, found, newer), 0, found);
     }
   }
-  // A circle can't be made by podsync; versions in one would still have to be seen.
+  // podsync can't make a cycle of versions. If there were one, its versions would still be listed.
   if (done.length < versions.length) {
     const seen = new Set(done);
     done.push(...versions.filter((version) => !seen.has(version)).sort(newer));

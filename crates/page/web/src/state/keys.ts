@@ -1,4 +1,4 @@
-/** Keys for the whole page. Single letters can be turned off, for who speaks to a computer. */
+/** Keys for the whole page. Single-letter keys can be turned off for users of speech input. */
 import { store } from './store';
 
 export const lettersOn = store(localStorage.getItem('podsync-letters') !== 'off');

@@ -5,7 +5,7 @@ import { store } from './store';
 export type Question =
   | { kind: 'consent'; consent: Shapes['Consent']; message: string }
   | { kind: 'choice'; message: string; choices: string[] }
-  /** Shown once: it outlives the view that asked for it. */
+  /** A secret that is shown once. The dialog stays when the view that asked for it is left. */
   | { kind: 'secret'; title: string; message: string; secret: string; label: string }
   | { kind: 'confirm'; title: string; message: string; yes: string; dangerous?: boolean };
 
@@ -16,7 +16,7 @@ export interface Asked {
 
 export const questions = store<readonly Asked[]>([]);
 
-/** `false` where it is no; the chosen one where there was a choice. */
+/** Resolves to `false` for no, or to the chosen version if there was a choice. */
 export function ask(question: Question): Promise<boolean | string> {
   return new Promise((done) => {
     const asked: Asked = {

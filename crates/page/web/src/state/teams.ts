@@ -1,4 +1,4 @@
-/** Which teams there are, and which one is looked at. */
+/** The teams, and the one that is shown. */
 import { useEffect } from 'preact/hooks';
 import type { Shapes } from '../api/call';
 import { onlyTeamIs, useAnswer } from './ask';
@@ -12,7 +12,7 @@ export function useStatus() {
   return useAnswer('/v1/status', {});
 }
 
-/** The team of the URL; the first where it names none that there is. */
+/** The team in the URL, or the first team if the URL names none that exists. */
 export function useTeam(status: Status | null): TeamStatus | null {
   const { team, view } = useStore(route);
   if (status?.teams.length === 1) onlyTeamIs(status.teams[0]?.name ?? '-');
@@ -23,7 +23,7 @@ export function useTeam(status: Status | null): TeamStatus | null {
   return found;
 }
 
-/** Whether this device may do what a role may. */
+/** Whether this device has at least this role. */
 export function may(team: TeamStatus, role: Shapes['Role']): boolean {
   const order: Shapes['Role'][] = ['reader', 'publisher', 'admin'];
   return team.role != null && order.indexOf(team.role) >= order.indexOf(role);

@@ -10,7 +10,7 @@ interface Props {
   /** The row of buttons. */
   buttons?: ComponentChildren;
   wide?: boolean;
-  /** With it the dialog is a form, and Enter sends it. */
+  /** If set, the dialog is a form, and Enter submits it. */
   onSubmit?: () => void;
 }
 
@@ -20,7 +20,7 @@ export function Dialog({ title, onClose, children, buttons, wide, onSubmit }: Pr
   useEffect(() => {
     const back = document.activeElement;
     dialog.current?.showModal();
-    // The first thing to fill in, or else the button that changes nothing.
+    // Focuses the first input, or else the button that changes nothing.
     dialog.current?.querySelector<HTMLElement>('.dialog-body :is(input, select), .dialog-foot button')?.focus();
     return () => {
       if (back instanceof HTMLElement && back.isConnected) back.focus();

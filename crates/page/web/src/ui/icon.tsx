@@ -1,4 +1,4 @@
-/** Line icons on a grid of 16. They say nothing that words don't. */
+/** Line icons on a grid of 16. The text beside an icon always says the same. */
 
 const PATHS = {
   pods: 'M8 1.8 13.8 5v6L8 14.2 2.2 11V5zM2.5 5.2 8 8.2l5.5-3M8 8.2v6',

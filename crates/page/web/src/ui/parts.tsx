@@ -1,4 +1,4 @@
-/** Small parts that several views are made of. */
+/** Small components that several views use. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useState } from 'preact/hooks';
 import { CallError, type Progress } from '../api/call';
@@ -40,7 +40,7 @@ interface EmptyProps {
   icon?: IconName;
 }
 
-/** Nothing is here, and what comes next. */
+/** The placeholder of an empty view: says what to do next. */
 export function Empty({ title, children, icon }: EmptyProps) {
   return (
     <div class="empty">
@@ -113,9 +113,9 @@ interface TextProps {
   onValue: (value: string) => void;
   hint?: ComponentChildren;
   required?: boolean;
-  /** Is not shown while it is typed. */
+  /** Hides the text while it is typed, as for passwords. */
   secret?: boolean;
-  /** What is likely meant. */
+  /** Suggestions for the input. */
   list?: string[];
   placeholder?: string;
 }

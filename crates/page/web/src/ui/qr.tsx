@@ -2,7 +2,7 @@
 import qrcode from 'qrcode-generator';
 import { useMemo } from 'preact/hooks';
 
-/** Free modules around it, as readers need. */
+/** Empty modules around the code, which readers need. */
 const QUIET = 4;
 
 export function Qr({ text, label }: { text: string; label: string }) {

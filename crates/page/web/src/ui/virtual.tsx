@@ -1,4 +1,4 @@
-/** A list of any length: only the rows in sight are there. Rows are of one height. */
+/** A list of any length. Only the visible rows are in the DOM. All rows have the same height. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
@@ -8,15 +8,15 @@ interface Props<T> {
   label: string;
   keyOf: (item: T) => string;
   render: (item: T, index: number) => ComponentChildren;
-  /** The row that the arrow keys start from. */
+  /** The index of the row that the arrow keys move from. */
   active: number;
   onActive: (index: number) => void;
-  /** Enter, or a click. */
+  /** Called for Enter or a click. */
   onOpen?: (index: number) => void;
   class?: string;
 }
 
-/** Rows beyond the edges, so that a quick scroll shows no gaps. */
+/** Extra rows at both edges, so that a quick scroll shows no gaps. */
 const OVERSCAN = 8;
 
 export function VirtualList<T>(props: Props<T>) {
@@ -39,7 +39,7 @@ export function VirtualList<T>(props: Props<T>) {
     };
   }, []);
 
-  // The active row is brought into sight, without moving more than that takes.
+  // Scrolls just far enough to show the active row.
   useEffect(() => {
     const element = box.current;
     if (!element || active < 0) return;
@@ -74,7 +74,7 @@ export function VirtualList<T>(props: Props<T>) {
   const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + OVERSCAN);
   const shown: number[] = [];
   for (let index = first; index < last; index++) shown.push(index);
-  // Assistive technology has to find the row that it is told of.
+  // The active row must be in the DOM for assistive technology.
   if (active >= 0 && active < items.length && (active < first || active >= last)) shown.push(active);
   return (
     <div

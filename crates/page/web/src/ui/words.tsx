@@ -1,4 +1,4 @@
-/** The daemon's own words, with what is in backticks as code. */
+/** Shows a message of the daemon. Text in backticks is shown as code. */
 export function Words({ text }: { text: string }) {
   return (
     <>

@@ -1,7 +1,7 @@
 /** What runs now, and what happened since this page was opened. */
 import { useState } from 'preact/hooks';
 import { UndoDialog } from '../acts/undo';
-import { activity, type Happened, transfers } from '../api/live';
+import { activity, type Happened, type Transfer, transfers } from '../api/live';
 import { acts } from '../state/acts';
 import { href } from '../state/route';
 import { useStore } from '../state/store';
@@ -13,7 +13,7 @@ import { Empty, ProgressLine, Time } from '../ui/parts';
 export function Activity({ team }: { team: TeamStatus }) {
   const running = useStore(acts);
   const moving = [...useStore(transfers).values()];
-  const happened = useStore(activity).filter((event) => !event.team || event.team === team.name);
+  const happened = useStore(activity).filter((event) => !('team' in event) || !event.team || event.team === team.name);
   const [undoing, setUndoing] = useState(false);
   const idle = running.length === 0 && moving.length === 0;
   return (
@@ -43,7 +43,7 @@ export function Activity({ team }: { team: TeamStatus }) {
           ))}
           {moving.map((transfer) => (
             <li key={transfer.transfer} class="card">
-              <Transfer transfer={transfer} />
+              <Moving transfer={transfer} />
             </li>
           ))}
         </ul>
@@ -66,8 +66,8 @@ export function Activity({ team }: { team: TeamStatus }) {
   );
 }
 
-function Transfer({ transfer }: { transfer: Happened }) {
-  const { direction, reference, bytes: done = 0, of = 0 } = transfer;
+function Moving({ transfer }: { transfer: Transfer }) {
+  const { direction, reference, bytes: done, of } = transfer;
   const words = direction === 'upload' ? `Uploading ${reference} to the bucket` : `Downloading ${reference}`;
   return (
     <div class="progress-line">
@@ -82,7 +82,7 @@ function Transfer({ transfer }: { transfer: Happened }) {
   );
 }
 
-const ICONS: Record<string, IconName> = {
+const ICONS: Partial<Record<Happened['kind'], IconName>> = {
   shared: 'share',
   pulled: 'pull',
   saved: 'save',
@@ -98,18 +98,19 @@ const ICONS: Record<string, IconName> = {
 
 function Line({ event }: { event: Happened }) {
   const bad = event.kind === 'trouble' || event.kind === 'fork';
+  const pod = 'pod' in event && event.kind !== 'dropped' ? event.pod : null;
+  const reference = 'reference' in event ? event.reference : null;
   return (
     <li class={bad ? 'bad' : ''}>
       <Icon name={ICONS[event.kind] ?? 'activity'} />
       <div>
         <p>
-          {words(event)}{' '}
-          {event.pod && event.kind !== 'dropped' && (
-            <a href={href({ view: 'pods', pod: event.pod })}>{event.reference ?? event.pod}</a>
-          )}
+          {words(event)} {pod && <a href={href({ view: 'pods', pod })}>{reference ?? pod}</a>}
         </p>
-        {event.kind !== 'trouble' && event.message && <p class="faint ellipsis">{printable(event.message)}</p>}
-        {event.hint && <p class="faint">{event.hint}</p>}
+        {event.kind !== 'trouble' && 'message' in event && event.message && (
+          <p class="faint ellipsis">{printable(event.message)}</p>
+        )}
+        {'hint' in event && event.hint && <p class="faint">{event.hint}</p>}
       </div>
       <span class="faint">
         <Time ms={event.time_ms} />
@@ -119,20 +120,21 @@ function Line({ event }: { event: Happened }) {
 }
 
 function words(event: Happened): string {
-  const who = event.this_device ? 'This device' : (event.author ?? event.by ?? event.name ?? 'Somebody');
   switch (event.kind) {
     case 'shared':
-      return `${who} shared`;
+      return `${by(event, event.author)} shared`;
     case 'pulled':
-      return `Pulled ${bytes(event.fetched ?? 0)} of`;
+      return `Pulled ${bytes(event.fetched)} of`;
     case 'saved':
       return 'Saved';
     case 'loaded':
       return `Loaded into ${event.endpoint}:`;
     case 'dropped':
-      return `${who} dropped ${event.reference}`;
+      return `${by(event, event.by)} dropped ${event.reference}`;
     case 'tagged':
-      return event.reference ? `${who} set the tag ${event.tag} to` : `${who} took away the tag ${event.tag} of`;
+      return event.reference
+        ? `${by(event, event.by)} set the tag ${event.tag} to`
+        : `${by(event, event.by)} took away the tag ${event.tag} of`;
     case 'joined':
       return `${event.name} joined as ${event.role}`;
     case 'removed':
@@ -140,10 +142,14 @@ function words(event: Happened): string {
     case 'fork':
       return `${event.name} published contradicting versions; podsync ignores them`;
     case 'eviction':
-      return `Gave back ${bytes(event.bytes ?? 0)} of disk:`;
+      return `Gave back ${bytes(event.bytes)} of disk:`;
     case 'trouble':
-      return event.message ?? 'Something went wrong';
+      return event.message;
     default:
       return event.kind;
   }
+}
+
+function by({ this_device }: { this_device: boolean }, name: string): string {
+  return this_device ? 'This device' : name;
 }

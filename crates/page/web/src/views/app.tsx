@@ -1,4 +1,4 @@
-/** The frame: where to go, how things stand, and what is shown over every view. */
+/** The frame: navigation, the daemon's state, and everything that is shown over all views. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { standing, transfers } from '../api/live';
 import { session } from '../api/session';
@@ -42,7 +42,7 @@ export function App() {
   );
 }
 
-/** No session: only the command can open the page. */
+/** The view without a session: only the command can open the page. */
 function Locked() {
   return (
     <main class="locked">
@@ -101,7 +101,7 @@ function skip(event: Event) {
   document.getElementById('main')?.focus();
 }
 
-/** Another view takes the focus to its heading, so that it is read. */
+/** A change of view moves the focus to its heading, so that screen readers read it. */
 function Main({ title, children }: { title: string; children: preact.ComponentChildren }) {
   const main = useRef<HTMLElement>(null);
   const first = useRef(!document.body.dataset['seen']);

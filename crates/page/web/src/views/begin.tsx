@@ -1,4 +1,4 @@
-/** A home without a team: found one, or join one. */
+/** The view of a home without a team: create one, or join one. */
 import { useState } from 'preact/hooks';
 import { carryOut, notify, Stopped } from '../state/acts';
 import { changed } from '../state/ask';

@@ -1,4 +1,4 @@
-/** What differs: between two versions, or between a version and what a load would leave. */
+/** The differences between two versions, or between an instance before and after a load. */
 import type { Shapes } from '../api/call';
 import { useAnswer } from '../state/ask';
 import type { Version } from '../state/graph';
@@ -36,6 +36,8 @@ const MOST = 1000;
 export function ChangeList({ changes }: { changes: Shapes['Changes'] }) {
   const { added, changed, removed, list } = changes;
   const all = added + changed + removed;
+  // A file has no service and no region.
+  const resources = list.some(({ subject }) => 'resource' in subject);
   if (all === 0) return <p>Nothing differs.</p>;
   return (
     <>
@@ -49,14 +51,14 @@ export function ChangeList({ changes }: { changes: Shapes['Changes'] }) {
           <thead>
             <tr>
               <th scope="col">Change</th>
-              <th scope="col">Service</th>
+              {resources && <th scope="col">Service</th>}
               <th scope="col">What</th>
-              <th scope="col">Region</th>
+              {resources && <th scope="col">Region</th>}
             </tr>
           </thead>
           <tbody>
             {list.slice(0, MOST).map((change, index) => (
-              <Line key={index} change={change} />
+              <Line key={index} change={change} resources={resources} />
             ))}
           </tbody>
         </table>
@@ -68,7 +70,7 @@ export function ChangeList({ changes }: { changes: Shapes['Changes'] }) {
   );
 }
 
-function Line({ change: { difference, subject } }: { change: Shapes['Change'] }) {
+function Line({ change: { difference, subject }, resources }: { change: Shapes['Change']; resources: boolean }) {
   const sign = (
     <td class={difference}>
       <span aria-hidden="true">{SIGNS[difference]}</span> {difference}
@@ -78,12 +80,12 @@ function Line({ change: { difference, subject } }: { change: Shapes['Change'] })
     return (
       <tr>
         {sign}
-        <td />
+        {resources && <td />}
         <td>
           <span class="mono">{printable(subject.entry.name)}</span>{' '}
           <span class="faint">{bytes(subject.entry.len)}</span>
         </td>
-        <td />
+        {resources && <td />}
       </tr>
     );
   }

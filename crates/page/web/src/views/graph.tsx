@@ -1,4 +1,4 @@
-/** The lines beside a version's row. What they say, the details of a version say in words. */
+/** The graph's lines beside a version's row. The version's details say the same in words. */
 import type { Row } from '../state/graph';
 
 export const LANE = 14;

@@ -1,11 +1,12 @@
-/** The daemon, this machine's settings, and what is wrong here. */
+/** The daemon, this machine's settings, and problems found here. */
 import { useState } from 'preact/hooks';
 import { call, CallError, gone, type Shapes } from '../api/call';
 import { emulator } from '../state/emulator';
 import { useAnswer } from '../state/ask';
+import { href } from '../state/route';
 import type { Status } from '../state/teams';
 import { useStore } from '../state/store';
-import { bytes, count } from '../text';
+import { bytes, count, duration, when } from '../text';
 import { Icon } from '../ui/icon';
 import { Copy, Dot, Loading, Time, Trouble } from '../ui/parts';
 import { Words } from '../ui/words';
@@ -61,6 +62,10 @@ export function Machine({ status }: { status: Status }) {
             <dt>Disk</dt>
             <dd>{bytes(status.bytes_held)}</dd>
           </div>
+          <div>
+            <dt>Traffic</dt>
+            <dd>{traffic(status).join('; ')}</dd>
+          </div>
         </dl>
       </section>
       {status.teams.map(
@@ -72,9 +77,61 @@ export function Machine({ status }: { status: Status }) {
             </section>
           ),
       )}
+      <ByItself status={status} />
       <Doctor />
       <SettingsList />
     </div>
+  );
+}
+
+/** What keeps bytes from moving. */
+function traffic({ paused, limit_up, limit_down, metered }: Status): string[] {
+  const words = [];
+  if (paused) words.push(paused.until_ms ? `paused until ${when(paused.until_ms)}` : 'paused until podsync resume');
+  if (limit_up) words.push(`sends at most ${bytes(limit_up)} a second`);
+  if (limit_down) words.push(`receives at most ${bytes(limit_down)} a second`);
+  if (metered) words.push('the network is metered, so nothing is fetched that nobody asked for');
+  return words.length ? words : ['no limits'];
+}
+
+/** What the daemon does for a pod without being asked each time. */
+function ByItself({ status: { follows = [], autosaves = [] } }: { status: Status }) {
+  return (
+    <section aria-label="By itself">
+      <h2>By itself</h2>
+      {follows.length + autosaves.length === 0 && (
+        <p class="faint">
+          Nothing. Follow a pod on its page, or save an emulator while you work:{' '}
+          <code>podsync autosave orders --every 10m</code>
+        </p>
+      )}
+      <ul class="lines">
+        {follows.map(({ team, pod, load }) => (
+          <li key={`${team}/${pod}`}>
+            <span>
+              Pulls what teammates share of <a href={href({ team, view: 'pods', pod })}>{pod}</a>
+              {load && `, and loads it into ${load.endpoint}`}
+            </span>
+          </li>
+        ))}
+        {autosaves.map(({ team, pod, endpoint, every_s, on_stop, keep, newest_ms }) => (
+          <li key={`${team}/${pod}`}>
+            <span>
+              Saves {endpoint} to <a href={href({ team, view: 'pods', pod })}>{pod}</a>{' '}
+              {[every_s && `every ${duration(every_s)}`, on_stop && 'before it stops'].filter(Boolean).join(' and ')}
+            </span>
+            <span class="faint">
+              keeps {keep}
+              {newest_ms && (
+                <>
+                  , newest <Time ms={newest_ms} />
+                </>
+              )}
+            </span>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 

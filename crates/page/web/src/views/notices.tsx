@@ -1,4 +1,4 @@
-/** What became of an act, also for who does not see it. */
+/** Notices about the results of actions. Screen readers announce them too. */
 import { dismiss, notices } from '../state/acts';
 import { useStore } from '../state/store';
 import { Icon } from '../ui/icon';

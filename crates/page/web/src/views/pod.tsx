@@ -19,7 +19,10 @@ import { Graph, LANE } from './graph';
 import { VersionView } from './version';
 
 const ROW = 46;
-/** More lanes than this are drawn over each other: a pod with so many tips is one to heal, not to read. */
+/**
+ * Most lanes of the graph. Further ones are drawn over each other: with so many tips the graph is unreadable
+ * anyway.
+ */
 const MOST_LANES = 8;
 
 export function PodView({ team, pod }: { team: TeamStatus; pod: string }) {
@@ -35,7 +38,7 @@ export function PodView({ team, pod }: { team: TeamStatus; pod: string }) {
   const active = rows.findIndex((row) => row.version.id === selectedId);
   const selected = all.find((row) => row.version.id === selectedId)?.version ?? null;
   const lanes = Math.min(MOST_LANES, Math.max(1, ...all.map((row) => row.lanes)));
-  // Dropped by somebody: the newest takes its place.
+  // The selected version was dropped: select the newest instead.
   useEffect(() => {
     if (data && wanted && !selected) go({ pod }, { replace: true });
   }, [data, wanted, selected]);
@@ -140,7 +143,7 @@ function select(rows: Row[], filter: string): Row[] {
   });
 }
 
-/** The one below, to compare with where no parent is left. */
+/** The next version in the list, to compare with if no parent is left. */
 function next(rows: Row[], version: Version): string | undefined {
   const index = rows.findIndex((row) => row.version.id === version.id);
   return (rows[index + 1] ?? rows[index - 1])?.version.id;
@@ -173,7 +176,7 @@ function VersionRow({ row, lanes }: { row: Row; lanes: number }) {
   );
 }
 
-/** Whether this machine pulls by itself what teammates share of the pod. */
+/** Shows and changes whether this machine follows the pod. */
 function FollowButton({ team, pod }: { team: TeamStatus; pod: string }) {
   const status = useStatus();
   const follows = status.data?.follows?.some((followed) => followed.team === team.name && followed.pod === pod);

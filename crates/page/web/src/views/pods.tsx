@@ -80,7 +80,7 @@ export function Pods({ team }: { team: TeamStatus }) {
   );
 }
 
-/** Those that match, the most recently changed first. */
+/** The matching pods, most recently changed first. */
 function select(pods: readonly Pod[], filter: string): Pod[] {
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
   const text = (pod: Pod) =>
@@ -102,7 +102,7 @@ function PodRow({ pod }: { pod: Pod }) {
     <div class="pod-row">
       <div class="pod-name">
         <strong>{pod.name}</strong>
-        <span class="faint">{count(pod.versions, 'version')}</span>
+        <span class="faint">{count(pod.versions + pod.private, 'version')}</span>
       </div>
       <div class="pod-newest">
         <span class="ellipsis">{printable(newest?.message ?? '') || <span class="faint">No message</span>}</span>

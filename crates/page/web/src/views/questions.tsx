@@ -1,4 +1,4 @@
-/** What the daemon wants to hear a yes to, and which of several versions is meant. */
+/** Dialogs for the daemon's questions: for consent, and for the choice among several versions. */
 import type { Shapes } from '../api/call';
 import { type Asked, questions } from '../state/questions';
 import { useStore } from '../state/store';

@@ -1,4 +1,4 @@
-/** What podsync holds on this machine, what the team keeps, and what would go. */
+/** What podsync holds on this machine, the team's retention rules, and what would be removed. */
 import { useState } from 'preact/hooks';
 import { RetentionDialog } from '../acts/retention';
 import type { Answer, Shapes } from '../api/call';
@@ -22,7 +22,8 @@ export function Storage({ team, status }: { team: TeamStatus; status: Status }) 
 }
 
 function Disk({ team }: { team: TeamStatus }) {
-  // Teammates and the hub are asked who else has it: not with each event, but when somebody looks.
+  // This asks teammates and the hub who else has each version. So it is done when the user opens the view, not with
+  // each event.
   const { data, error, again } = useAnswer('/v1/du', {}, { live: false });
   const free = async () => {
     await act(
@@ -78,7 +79,7 @@ function Usage({ usage }: { usage: Answer<'/v1/du'> }) {
   );
 }
 
-/** By pod, the largest first; a pod opens into its versions. */
+/** Pods, largest first. Each can be expanded into its versions. */
 function ByPod({ usage }: { usage: Answer<'/v1/du'> }) {
   const most = Math.max(1, ...usage.pods.map((pod) => pod.own));
   if (usage.pods.length === 0) {

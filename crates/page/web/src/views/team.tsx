@@ -1,4 +1,4 @@
-/** Teammates, their devices, and who may come in. */
+/** Teammates, their devices, and open invites. */
 import { useMemo, useState } from 'preact/hooks';
 import { InviteDialog } from '../acts/invite';
 import type { Shapes } from '../api/call';

@@ -1,4 +1,4 @@
-/** One version: what it is, what can be done with it, where it lives, what is in it. */
+/** One version: its details, actions, locations and contents. */
 import { useState } from 'preact/hooks';
 import type { Shapes } from '../api/call';
 import { confirmDrop, exportFile, pin, pull, share, TagDialog } from '../acts/version';

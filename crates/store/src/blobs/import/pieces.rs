@@ -1,13 +1,13 @@
-//! Items of a hash tree, put together: the store's work is by the item, however small it is.
+//! Joins items of a hash tree, since the store's cost is per item.
 
 use bao_tree::io::{BaoContentItem, Leaf};
 use bytes::BytesMut;
 
-/// What a piece is filled to: 4 groups of 16 KiB. More gains nothing, and memory of this size is used again
-/// where larger pieces would be given back to the system and asked for anew each time.
+/// The size of a piece: 4 groups of 16 KiB. More gains nothing, and memory of this size is reused, while
+/// larger pieces would be allocated anew each time.
 pub(super) const PIECE_LEN: usize = 64 << 10;
 
-/// Items that wait to be passed on: leaves that follow each other are one, after all their parents.
+/// Items that wait to be passed on: parents first, then adjacent leaves joined into one.
 #[derive(Default)]
 pub(super) struct Piece {
     parents: Vec<BaoContentItem>,
@@ -16,7 +16,7 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Whether it takes this item before it is passed on.
+    /// Whether this item fits before the piece is passed on.
     pub(super) fn fits(&self, item: &BaoContentItem) -> bool {
         let BaoContentItem::Leaf(leaf) = item else {
             return true;
@@ -39,7 +39,7 @@ impl Piece {
         }
     }
 
-    /// Everything that was added, in an order that the store takes.
+    /// All items, in an order that the store accepts.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = BaoContentItem> {
         let (offset, data) = (self.offset, self.data.split().freeze());
         let leaf = (!data.is_empty()).then(|| Leaf { offset, data }.into());
@@ -55,7 +55,7 @@ mod tests {
 
     const GROUP: usize = 16 << 10;
 
-    /// An item by what tells it from others: a parent's first hash, or where a leaf lies and how long it is.
+    /// What identifies an item: a parent's first hash, or a leaf's offset and length.
     #[derive(Debug, PartialEq)]
     enum Seen {
         Parent(blake3::Hash),
@@ -79,7 +79,7 @@ mod tests {
         Leaf { offset, data }.into()
     }
 
-    /// What comes out at once, of all that is put in.
+    /// The pieces that result from these items.
     fn through(items: impl IntoIterator<Item = BaoContentItem>) -> Vec<Vec<Seen>> {
         let mut piece = Piece::default();
         let mut out = Vec::new();

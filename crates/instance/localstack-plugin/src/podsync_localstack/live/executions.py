@@ -62,7 +62,7 @@ class Executions(Work):
                 record.set_stop(MapRunStatus.ABORTED)
 
     def _refuse_tokens(self, environment: Any) -> None:
-        """Who has a token of the run learns that nobody waits for it; who has none gets none."""
+        """Reports to holders of the run's tokens that nobody waits, and removes its queued tasks."""
         from localstack.services.stepfunctions.asl.eval.callback.callback import (
             CallbackConsumerLeft,
         )

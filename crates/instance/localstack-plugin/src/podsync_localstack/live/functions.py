@@ -16,7 +16,7 @@ from podsync_localstack.live import queues
 from podsync_localstack.live.part import Live
 from podsync_localstack.report import reason
 
-# A poller ends with its poll, and that with the queue's word.
+# A poller ends after its current poll, which the queue's shutdown ends.
 JOIN_SECONDS = 5.0
 
 _OFF = frozenset({"Disabled", "Disabling"})
@@ -101,7 +101,7 @@ class Functions(Live):
 
 
 class _Source:
-    """In the place of a poller: the poller itself, as soon as it can be made."""
+    """Stands in for a poller, and makes the real one as soon as possible."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make

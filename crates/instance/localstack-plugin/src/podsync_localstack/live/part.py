@@ -1,4 +1,4 @@
-"""What one service runs beside its stores, and how it is stopped and started.
+"""The background work of one service, and how it is stopped and started.
 
 The base is for services that have nothing of that kind but LocalStack's own hooks.
 """
@@ -13,7 +13,7 @@ from localstack.state import StateVisitor
 
 from podsync_localstack.containers import provider
 
-# What ends because of a load says so to whoever asks why.
+# The cause that is reported for work that a load ended.
 CAUSE = "podsync: it was under way when this state was saved, and a load can't go on with it"
 
 
@@ -33,7 +33,7 @@ class Live:
         return provider(self.service)
 
     def stop(self, resets: bool) -> None:
-        """Nothing acts by itself afterwards. `resets`: nothing of what is there stays."""
+        """Stops all background work. `resets`: everything present is removed."""
         hook = self.service.lifecycle_hook
         if resets:
             hook.on_before_state_reset()
@@ -41,15 +41,15 @@ class Live:
             hook.on_before_state_load()
 
     def settle(self) -> None:
-        """Ends what was under way, in the state that came and where it went away."""
+        """Ends work that was under way in the loaded state or in replaced resources."""
 
     def start(self) -> list[str]:
-        """For what is in the stores now. Answers what couldn't be started, in words."""
+        """Starts work for the stores' present content. Returns messages about failures."""
         self.service.lifecycle_hook.on_after_state_load()
         return []
 
     def under_way(self) -> Counter[str]:
-        """How much would end with a load, by kind."""
+        """The amount of work that a load would end, by kind."""
         return Counter()
 
     def stores(self) -> Iterator[tuple[str, str, Any]]:

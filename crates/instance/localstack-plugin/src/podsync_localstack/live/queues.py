@@ -40,7 +40,7 @@ class Queues(Work):
         present = {id(queue) for _, queue in _all()}
         for _, queue in self._before:
             if id(queue) not in present:
-                # Who waits on it would wait in vain.
+                # Consumers that wait on it would never get a message.
                 queue.shutdown()
 
     def end(self, item: Any) -> None:
@@ -80,7 +80,7 @@ def by_arn(arns: Iterable[str | None]) -> list[Any]:
 
 @contextmanager
 def interrupted(queues: list[Any]) -> Iterator[None]:
-    """Who waits for a message of these gets none, and at once."""
+    """Ends the waits for messages of these queues, without a message."""
     for queue in queues:
         queue.shutdown()
     try:

@@ -24,14 +24,14 @@ class Work(Live):
 
     @abstractmethod
     def working(self) -> Iterator[tuple[str, Any]]:
-        """What is under way in the stores, with its kind."""
+        """The work under way in the stores, with its kind."""
 
     @abstractmethod
     def end(self, item: Any) -> None:
-        """For what came with a state: it ends now, and says why."""
+        """Ends work that came with a state, and sets its cause."""
 
     def leave(self, item: Any) -> None:
-        """For what this instance has worked on and isn't in its stores any more."""
+        """Ends this instance's own work whose resource has left the stores."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
@@ -56,7 +56,7 @@ class Work(Live):
 
 
 def ended(is_over: Callable[[], bool], seconds: float = END_SECONDS) -> bool:
-    """Waits for what has no event to wait for; false if it goes on."""
+    """Polls until work without an event has ended. False if it goes on."""
     deadline = time.monotonic() + seconds
     while not is_over():
         if time.monotonic() > deadline:

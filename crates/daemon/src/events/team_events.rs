@@ -1,4 +1,4 @@
-//! Telling of what a service did, in the names that people know.
+//! Publishes what services did as events. Events carry the team's name instead of its id.
 
 use podsync_api::{
     ApiError,
@@ -12,22 +12,22 @@ use super::{
 };
 use crate::node::handle::Node;
 
-/// A handle.
+/// A cloneable handle to the event list, with the engine to look up team names.
 #[derive(Clone)]
-pub(crate) struct Teller {
+pub(crate) struct TeamEvents {
     pub(crate) node: Node,
     pub(crate) events: Events,
 }
 
-impl Teller {
-    /// Tells of something in a team; of a team that this home has left there is nobody to tell.
-    pub(crate) async fn tell(&self, team: TeamId, make: impl FnOnce(TeamName) -> Happened) {
+impl TeamEvents {
+    /// Publishes the event that `make` builds from the team's name. Does nothing if this home has left the team.
+    pub(crate) async fn publish(&self, team: TeamId, make: impl FnOnce(TeamName) -> Happened) {
         if let Some(name) = self.team_name(team).await {
             self.events.tell(make(name));
         }
     }
 
-    /// Tells that something did not work which nobody waited for.
+    /// Publishes a failure of background work, which no caller would see otherwise.
     pub(crate) async fn trouble(
         &self,
         team: TeamId,
@@ -46,7 +46,7 @@ impl Teller {
         }));
     }
 
-    /// A transfer that begins with its first bytes.
+    /// Creates a transfer. Its first event is published when its first bytes arrive.
     pub(crate) async fn transfer(&self, team: TeamId, about: About) -> Transferring {
         let team = self.team_name(team).await;
         Transferring::new(self.events.clone(), team, about)

@@ -1,4 +1,4 @@
-//! A row's table, and its figures against what was to be reached; printed as Markdown.
+//! A row's table, and its figures beside their targets; printed as Markdown.
 
 use std::fmt;
 

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{SIDES, Side, in_turn, size_in_words};
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Samples, timed},
     peers::{self, Nginx},
@@ -36,7 +36,7 @@ pub(crate) fn measure(setup: &Setup) -> Result<Report> {
         // What serving costs in memory, not what saving did.
         alice.restart()?;
         let bob = homes::join(setup, &format!("bob-{turn}"), &[&alice])?;
-        // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
+        // Files of a turn stay until its end, so that no side gets memory that the other has just freed.
         let copies = tempfile::tempdir_in(setup.folder.path())?;
         let daemons = [alice.daemon()?, bob.daemon()?];
         let ((ran, cost), (by_socat, by_curl)) = in_turn(

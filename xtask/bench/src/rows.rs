@@ -4,6 +4,7 @@ pub(super) mod bucket;
 pub(super) mod build;
 pub(super) mod change;
 pub(super) mod files;
+pub(super) mod idle;
 pub(super) mod instance;
 pub(super) mod large;
 pub(super) mod latency;
@@ -73,8 +74,8 @@ fn size_in_words(bytes: u64) -> String {
     }
 }
 
-/// Runs both sides. Who comes second finds memory that the first has just let go of, which a virtual machine
-/// need not ask its host for: neither may always be that.
+/// Runs both sides. The second side finds memory that the first has just freed, which a virtual machine need
+/// not ask its host for: neither may always be that.
 fn in_turn<P, C>(
     podsync_first: bool,
     podsync: impl FnOnce() -> Result<P>,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Samples, timed},
     report::{Bar, Goal, Report},

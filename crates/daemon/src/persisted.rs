@@ -1,6 +1,6 @@
-//! A small file of the home: read when the daemon starts, and replaced whole, durably, with each change.
+//! A small JSON file in the home. The daemon reads it at its start and replaces it atomically with each change.
 //!
-//! One that can't be read is left as it is: nothing is made of it, and nothing is written over it.
+//! A file that can't be read is never overwritten: `get` and `change` return the read error until it is moved away.
 
 use std::{
     fs::File,
@@ -10,22 +10,22 @@ use std::{
 };
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_store::write_atomic;
+use podsync_store::{shell_word, write_atomic};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Failure;
 
-/// More is no file of ours.
+/// Bytes. podsync never writes a longer file, so a longer one is refused.
 const MAX_LEN: u64 = 4 << 20;
-/// The form that this podsync writes.
+/// The format version that this podsync writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 
-/// A handle; clones are about the same file.
-pub(crate) struct Kept<T>(Arc<Shared<T>>);
+/// A handle; clones share one file.
+pub(crate) struct Persisted<T>(Arc<Shared<T>>);
 
 struct Shared<T> {
     path: PathBuf,
-    /// One change at a time.
+    /// Serialises changes.
     turn: Mutex<()>,
     content: Mutex<Result<T, ApiError>>,
 }
@@ -37,17 +37,17 @@ struct Document<T> {
     content: T,
 }
 
-impl<T> Clone for Kept<T> {
+impl<T> Clone for Persisted<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T> Kept<T>
+impl<T> Persisted<T>
 where
     T: Serialize + DeserializeOwned + Default + Clone + Send + 'static,
 {
-    /// Reads the file, if it is there.
+    /// Reads the file. A missing file gives the default value.
     pub(crate) fn open(path: PathBuf) -> Self {
         let content = read(&path);
         if let Err(error) = &content {
@@ -60,18 +60,18 @@ where
         }))
     }
 
-    /// What is in it now.
+    /// Returns a copy of the content, or the error of reading the file.
     pub(crate) fn get(&self) -> Result<T, ApiError> {
         self.content().clone()
     }
 
-    /// Changes it; the change is durable when this returns.
+    /// Applies `change` and writes the file. The change is durable when this returns.
     pub(crate) async fn change<R: Send + 'static>(
         &self,
         change: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, Failure> {
-        let kept = self.clone();
-        tokio::task::spawn_blocking(move || kept.change_now(change)).await?
+        let file = self.clone();
+        tokio::task::spawn_blocking(move || file.change_now(change)).await?
     }
 
     fn change_now<R>(&self, change: impl FnOnce(&mut T) -> R) -> Result<R, Failure> {
@@ -106,8 +106,8 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
         let aside = path.with_extension("json.damaged");
         ApiError::new(ErrorCode::Disk, format!("{} {what}", path.display())).hint(format!(
             "`mv {} {}`, restart the daemon, and set up again what it did",
-            path.display(),
-            aside.display()
+            shell_word(path),
+            shell_word(&aside)
         ))
     };
     let mut bytes = Vec::new();
@@ -141,7 +141,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
 mod tests {
     use super::*;
 
-    type Names = Kept<Vec<String>>;
+    type Names = Persisted<Vec<String>>;
 
     #[tokio::test]
     async fn what_was_changed_is_there_at_the_next_start() {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use podsync_api::node;
 
 use super::size_in_words;
-use crate::bench::{
+use crate::{
     Setup,
     homes::{self, Home},
     measure::{Samples, timed},
@@ -15,7 +15,7 @@ use crate::bench::{
 };
 
 const LEAST_SHARE: Bar = Bar::AtLeast(35.0);
-/// A newcomer reaches both within this, or there is something wrong.
+/// A newcomer must reach both within this time.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PEERS_POLL: Duration = Duration::from_millis(10);
 

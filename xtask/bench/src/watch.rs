@@ -13,7 +13,7 @@ use podsync_api::events::{Event, Happened};
 
 /// Lines that wait until somebody asks for them.
 const LINES: usize = 1024;
-/// A line that isn't there by then will not come.
+/// After this time a missing line counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A watch that runs until it is dropped.

@@ -1,7 +1,7 @@
 //! Homes with real daemons on loopback, driven through the `podsync` program as its user does.
 //!
-//! A daemon is never stopped for a measurement alone: its peak memory counts from its start, so
-//! [`Home::restart`] comes before whatever the peak is to be of.
+//! A daemon is never stopped for a measurement alone: its peak memory counts from its start, so Call
+//! [`Home::restart`] before the work whose peak you measure.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use podsync_api::{Client, TeamChoice, node, pods, team};
+use podsync_api::{Client, TeamChoice, node, page, pods, team};
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
@@ -156,6 +156,12 @@ impl Home {
     /// What is shared, as `podsync watch` prints it.
     pub(super) fn watch(&self) -> Result<Watch> {
         Watch::start(self.command(&["watch", "--json", "--kinds", "shared"]))
+    }
+
+    /// The URL at which one browser may open the page.
+    pub(super) fn page(&self) -> Result<String> {
+        let opened: page::PageOpened = self.run(&["ui", "--print-url", "--port", "0"])?.answer;
+        Ok(opened.url)
     }
 
     pub(super) fn daemon(&self) -> Result<Process> {

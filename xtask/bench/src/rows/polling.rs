@@ -11,7 +11,7 @@ use podsync_hub::{
     storage::Storage,
 };
 
-use crate::bench::{
+use crate::{
     Setup,
     crowd::{Crowd, POLL_EVERY, Polled},
     report::{Bar, Goal, Report},

@@ -1,4 +1,4 @@
-//! Time, CPU and memory, as the kernel tells them of each process.
+//! Time, CPU and memory, as the kernel reports them for each process.
 //!
 //! The CPU of a short-lived program counts here only once it was waited for: everything that
 //! [`timed`] runs must have been waited for when it returns.
@@ -76,8 +76,8 @@ pub(super) fn measured<T>(
     ))
 }
 
-/// Touches memory and lets go of it. A virtual machine has to ask its host for what it gave back, which takes
-/// longer than most of what is measured here, and meets whoever comes to it first.
+/// Touches memory and lets go of it. A virtual machine has to ask its host for memory that it gave back. That
+/// takes longer than most of what is measured here, and would slow down the side that runs first.
 fn warm() -> Result<()> {
     let info = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
     let free = info
@@ -118,14 +118,14 @@ impl Process {
         self.memory("VmHWM:")
     }
 
-    /// What it has resident now.
+    /// The memory that it has resident now, in bytes; `None` once it has ended.
     pub(super) fn resident(self) -> Option<u64> {
         self.memory("VmRSS:")
     }
 
-    fn memory(self, of: &str) -> Option<u64> {
+    fn memory(self, name: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(of))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
     }
 

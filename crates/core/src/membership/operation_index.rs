@@ -1,7 +1,8 @@
-//! Which operations concern whom, so that judging one never walks all of them.
+//! Indexes operations by the device, invite, name or epoch they are about, so that the rules never
+//! scan the whole graph.
 //!
-//! Every list is in the order in which operations are counted, whatever the order of arrival:
-//! whoever walks one gets the same answer on every replica.
+//! Every list is in counting order ([`super::graph::Order`]), not in order of arrival, so it is the
+//! same on every replica.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 #[derive(Debug, Default)]
-pub(super) struct Docket {
+pub(super) struct OperationIndex {
     signed: Lists<DeviceId>,
     enrolments: Lists<DeviceId>,
     strikes: Lists<DeviceId>,
@@ -28,7 +29,7 @@ pub(super) struct Docket {
     hubs: Lists<DeviceId>,
 }
 
-impl Docket {
+impl OperationIndex {
     pub(super) fn enter(&mut self, graph: &Graph, at: Index) {
         let node = graph.node(at);
         self.signed.enter(graph, node.signer(), at);
@@ -62,7 +63,7 @@ impl Docket {
         self.signed.of(device)
     }
 
-    /// Operations that enrol this device.
+    /// Operations that enrol `device`.
     pub(super) fn enrolments(&self, device: &DeviceId) -> &[Index] {
         self.enrolments.of(device)
     }
@@ -80,17 +81,17 @@ impl Docket {
         self.joins.of(invite)
     }
 
-    /// Enrolments of devices of the member so called; `Alice` and `alice` are one.
+    /// Enrolments under this member name. Case is ignored: `Alice` and `alice` are one name.
     pub(super) fn named(&self, member: &MemberName) -> &[Index] {
         self.names.of(&folded(member))
     }
 
-    /// Settings that say which key the hub has, or that it has none.
+    /// Operations that set or clear the hub's key.
     pub(super) fn hub_settings(&self) -> &[Index] {
         self.hub_settings.of(&())
     }
 
-    /// Settings that say that the hub has this key.
+    /// Operations that set the hub's key to `key`.
     pub(super) fn hubs(&self, key: &DeviceId) -> &[Index] {
         self.hubs.of(key)
     }
@@ -100,7 +101,7 @@ impl Docket {
     }
 }
 
-/// The key that a value of the setting [`HUB_KEY`] names.
+/// Parses the value of the setting [`HUB_KEY`]. None if it is not a device id.
 pub(super) fn hub_key(value: Option<&str>) -> Option<DeviceId> {
     value.and_then(|value| value.parse().ok())
 }

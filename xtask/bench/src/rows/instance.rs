@@ -5,16 +5,14 @@
 
 use anyhow::{Result, bail};
 use podsync_tests::kit::LocalStack;
+use xtask::localstack;
 
 use super::{SIDES, Side, in_turn, size_in_words};
 use crate::{
-    bench::{
-        Setup, homes,
-        measure::{Samples, timed},
-        peers,
-        report::{Bar, Goal, Report},
-    },
-    localstack,
+    Setup, homes,
+    measure::{Samples, timed},
+    peers,
+    report::{Bar, Goal, Report},
 };
 
 const BESIDE_CURL: Bar = Bar::AtMost(1.3);

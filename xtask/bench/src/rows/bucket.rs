@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use super::{SIDES, Side, in_turn, size_in_words};
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Cost, GIB, Samples, timed},
     peers::{self, Copier, Turn},
@@ -166,7 +166,7 @@ fn copies(setup: &Setup, kind: Kind, report: &mut Report) -> Result<()> {
     let mut first_byte = Samples::default();
     for turn in 0..setup.pairs {
         let podsync_first = turn % 2 == 0;
-        // All that a turn writes stays to its end: nobody has memory that somebody else has just let go of.
+        // Files of a turn stay until its end, so that no side gets memory that the other has just freed.
         let copies = tempfile::tempdir_in(setup.folder.path())?;
         let mut alice = homes::found(setup)?;
         alice.save("orders", &state)?;

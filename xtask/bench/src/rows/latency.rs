@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use podsync_api::{Client, pods};
 
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::Samples,
     report::{Bar, Goal, Report},

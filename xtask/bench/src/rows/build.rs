@@ -12,15 +12,13 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use duct::cmd;
 use serde_json::Value;
+use xtask::tools::{command, root, step, target};
 
 use super::megabytes;
 use crate::{
-    bench::{
-        Setup,
-        measure::{Cost, measured},
-        report::{Bar, Goal, Report},
-    },
-    tools::{command, root, step, target},
+    Setup,
+    measure::{Cost, measured},
+    report::{Bar, Goal, Report},
 };
 
 const CPU: Bar = Bar::AtMost(0.6);

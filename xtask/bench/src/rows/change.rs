@@ -5,7 +5,7 @@
 use anyhow::Result;
 
 use super::size_in_words;
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Samples, timed},
     report::{Bar, Goal, Report},

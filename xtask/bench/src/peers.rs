@@ -9,13 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use xtask::tools::has;
 
 use super::{
     measure::{Cost, Peak, Process, fsync, timed},
     ports::{free_port, wait_until_it_listens},
     servers::Bucket,
 };
-use crate::tools::has;
 
 /// What socat reads and writes at once; larger gains nothing.
 const SOCAT_BLOCK: &str = "262144";

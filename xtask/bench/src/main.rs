@@ -6,6 +6,7 @@
 mod crowd;
 mod homes;
 mod measure;
+mod page;
 mod peers;
 mod ports;
 mod report;
@@ -14,18 +15,19 @@ mod servers;
 mod states;
 mod watch;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 use tempfile::TempDir;
+use xtask::tools::{run, step, target};
 
 use self::report::Report;
-use crate::tools::{run, step, target};
 
-#[derive(Args)]
-pub(crate) struct Bench {
-    /// What to measure [default: all but `large` and `build`]
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Bench {
+    /// What to measure [default: all but `idle`, `large` and `build`]
     #[arg(value_enum, value_name = "ROW")]
     rows: Vec<Row>,
     /// Bytes of a large state: `1GiB`, `256MiB`
@@ -40,6 +42,9 @@ pub(crate) struct Bench {
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
+    /// How many minutes `idle` looks on
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    minutes: u64,
     /// The commit that `build` is measured against
     #[arg(long, value_name = "COMMIT", default_value = "HEAD^")]
     before: String,
@@ -65,6 +70,8 @@ enum Row {
     Bucket,
     /// Devices that ask one replica of a hub what is new
     Polling,
+    /// What a daemon takes while nothing happens; only if it is named here: it looks on for ten minutes
+    Idle,
     /// Memory at 4 GiB; only with --large, or named here
     Large,
     /// A clean build and the size of what it makes, beside the commit before; only if it is named here
@@ -80,12 +87,18 @@ struct Setup {
     size: u64,
     pairs: u32,
     devices: u32,
+    /// How long an idle daemon is looked at.
+    idle: Duration,
     /// What a build is measured against.
     before: String,
 }
 
+fn main() -> Result<()> {
+    Bench::parse().run()
+}
+
 impl Bench {
-    pub(crate) fn run(self) -> Result<()> {
+    fn run(self) -> Result<()> {
         let [program, hub] = ["podsync", "podsync-hub"].map(released);
         if self.rows != [Row::Build] {
             let packages = ["--package", "podsync", "--package", "podsync-hub"];
@@ -109,6 +122,7 @@ impl Bench {
             size,
             pairs,
             devices: self.devices,
+            idle: Duration::from_secs(self.minutes * 60),
             before: self.before.clone(),
         };
 
@@ -146,7 +160,7 @@ impl Bench {
 
     fn wants(&self, row: Row) -> bool {
         if self.rows.is_empty() {
-            row != Row::Build && (row != Row::Large || self.large)
+            !matches!(row, Row::Build | Row::Idle) && (row != Row::Large || self.large)
         } else {
             self.rows.contains(&row)
         }
@@ -170,6 +184,7 @@ impl Row {
             Self::Instance => rows::instance::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
             Self::Polling => rows::polling::measure(setup),
+            Self::Idle => rows::idle::measure(setup),
             Self::Large => rows::large::measure(setup),
             Self::Build => rows::build::measure(setup),
         }

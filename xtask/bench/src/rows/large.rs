@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{megabytes, size_in_words};
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Cost, timed},
     report::{Bar, Goal, Report},

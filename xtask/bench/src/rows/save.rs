@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{SIDES, Side, size_in_words};
-use crate::bench::{
+use crate::{
     Setup, homes,
     measure::{Samples, timed},
     peers,

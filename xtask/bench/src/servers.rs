@@ -13,13 +13,13 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+use xtask::{S3_VARIABLE, garage};
 
 use super::{
     Setup,
     measure::Process,
     ports::{free_port, wait_until_it_listens},
 };
-use crate::{garage, s3};
 
 /// An upload has begun by then, or it doesn't begin.
 const FIRST_UPLOAD: Duration = Duration::from_secs(60);
@@ -83,7 +83,7 @@ impl Kind {
         match self {
             Self::Embedded => true,
             Self::Garage => garage::program().is_some(),
-            Self::Described => std::env::var_os(s3::VARIABLE).is_some(),
+            Self::Described => std::env::var_os(S3_VARIABLE).is_some(),
         }
     }
 
@@ -296,7 +296,7 @@ fn garage(hub: &Path, team: &str, folder: TempDir) -> Result<Server> {
 
 /// A bucket of its own at a server that somebody else started.
 fn described(hub: &Path, team: &str, folder: TempDir) -> Result<Server> {
-    let file = std::env::var_os(s3::VARIABLE).context("no server is described")?;
+    let file = std::env::var_os(S3_VARIABLE).context("no server is described")?;
     let described: serde_json::Value = serde_json::from_slice(&fs::read(file)?)?;
     let word = |name: &str| {
         let word = described[name].as_str().map(str::to_owned);
