@@ -92,7 +92,7 @@ impl HubSync {
             polled.etag = None;
             let named = heads.membership.clone();
             let opened = tokio::task::spawn_blocking(move || OpenedHeads::of(heads)).await?;
-            if !age.is_zero() && self.goes_back(team, &opened).await? {
+            if !age.is_zero() && self.goes_back(team, hub, &opened).await? {
                 // Another replica has just told more: what this one knows now counts.
                 drop(polled);
                 return Box::pin(self.hear(team, hub, Duration::ZERO)).await;
@@ -139,11 +139,21 @@ impl HubSync {
         post(hub, operations.await?).await.map(drop)
     }
 
-    /// Whether feeds that were read already end earlier there.
-    async fn goes_back(&self, team: TeamId, heads: &OpenedHeads) -> Result<bool, Failure> {
+    /// Whether feeds that were read already, or the own one, end earlier there.
+    async fn goes_back(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        heads: &OpenedHeads,
+    ) -> Result<bool, Failure> {
+        let reach = heads.reach();
+        let own = reach.iter().find(|(device, _)| *device == self.device);
+        if hub.standing().committed > own.map_or(0, |(_, seq)| *seq) {
+            return Ok(true);
+        }
         let places = self.hubs.places.clone();
         let read = tokio::task::spawn_blocking(move || places.read_up_to(team)).await??;
-        let mut reach = heads.reach().into_iter();
+        let mut reach = reach.into_iter();
         Ok(reach.any(|(device, reach)| read.get(&device).is_some_and(|after| *after > reach)))
     }
 
