@@ -258,7 +258,7 @@ fn more(needed: &u64) -> String {
     }
     match needed {
         0 => String::new(),
-        ..1000 => format!(" needs about {needed} bytes more"),
+        1..1000 => format!(" needs about {needed} bytes more"),
         _ => format!(
             " needs about {}.{} {} more",
             size.0 / 10,

@@ -7,8 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use podsync_api::{ApiError, Client, ErrorCode, TeamChoice, node, pods, team};
-use podsync_core::TeamName;
+use podsync_api::{ApiError, Client, TeamChoice, node, pods, team};
 use serde::Serialize;
 
 use crate::{

@@ -38,11 +38,6 @@ impl Context {
         Service::of(&self.home()?, default_home().ok().as_deref())
     }
 
-    /// Whether this machine keeps the daemon running.
-    pub(super) fn has_service(&self) -> bool {
-        self.service().is_ok_and(|service| service.is_installed())
-    }
-
     /// The state of the running daemon; `None` if no daemon runs.
     pub(crate) async fn status(&self) -> Result<Option<node::Status>, ApiError> {
         status_of(&self.home()?, &self.client()?).await
