@@ -118,7 +118,7 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 15] = [
     (
         "watch",
         &[
-            ("podsync watch", "everything, until Ctrl-C"),
+            ("podsync watch", "all, until Ctrl-C"),
             (
                 "podsync watch orders --kinds shared --exec ./notify.sh",
                 "a program for each",

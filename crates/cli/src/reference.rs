@@ -131,6 +131,7 @@ const SHOWN_BY: [(&str, &str, &[&str]); 31] = [
     ("core/src/membership/wire.rs", "--as", &["team join"]),
     ("daemon/src/doctor.rs", "--listen", &["daemon"]),
     ("daemon/src/doctor.rs", "--peer", &["daemon"]),
+    ("daemon/src/init.rs", "--moved", &["init"]),
     ("daemon/src/page/listener.rs", "--port", &["ui"]),
     ("daemon/src/service/absent.rs", "--wait", FINDS),
     ("daemon/src/service/autosave.rs", "--every", &["autosave"]),
@@ -145,6 +146,11 @@ const SHOWN_BY: [(&str, &str, &[&str]); 31] = [
     ),
     (
         "daemon/src/service/pull/fetch.rs",
+        "--source",
+        &["pull", "load", "export"],
+    ),
+    (
+        "daemon/src/service/pull/lack.rs",
         "--source",
         &["pull", "load", "export"],
     ),
@@ -192,6 +198,7 @@ const SHOWN_BY: [(&str, &str, &[&str]); 31] = [
     ("net/src/config.rs", "--listen", &["daemon"]),
     ("pack/src/source/error.rs", "--allow-secrets", &["save"]),
     ("pack/src/source/error.rs", "--from", &["save"]),
+    ("store/src/error.rs", "--moved", &["init"]),
 ];
 const LOADS: &[&str] = &["load", "pull", "restore", "run-hook"];
 const FINDS: &[&str] = &["pull", "load", "export", "lock", "pin"];

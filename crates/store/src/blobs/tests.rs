@@ -863,6 +863,8 @@ async fn every_failpoint_that_is_listed_is_passed() {
     let folder = tempfile::tempdir().unwrap();
     let home = Opened::at(folder.path()).await;
     let key = podsync_core::seal::SecretKey::from_bytes([1; 32]);
+    // A home with a key and blobs, whose log is gone, would be damaged.
+    let log = Log::open(&home.home).unwrap();
     home.home.create_identity(&key).unwrap();
     let namespace = Namespace::new("test");
     let record = Record::put(
@@ -872,7 +874,7 @@ async fn every_failpoint_that_is_listed_is_passed() {
         },
         b"value",
     );
-    Log::open(&home.home).unwrap().commit(&[record]).unwrap();
+    log.commit(&[record]).unwrap();
     let _pin = home.adopt(&bytes(1, MIB)).await;
     assert_eq!(*passed.lock().unwrap(), BTreeSet::from(crate::FAILPOINTS));
     home.close().await;
