@@ -124,7 +124,7 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
 
 /// Flags that messages outside of a command's own file name, and the commands that show these messages. All of them
 /// must take the flag: a message must not name a flag that the command under way lacks.
-const SHOWN_BY: [(&str, &str, &[&str]); 31] = [
+const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ("cli/src/interruption.rs", "--merge", LOADS),
     ("cli/src/lockfile.rs", "--file", &["lock"]),
     ("cli/src/requirements.rs", "--lock-file", &["pull", "load"]),

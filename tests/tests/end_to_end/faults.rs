@@ -269,10 +269,8 @@ fn a_bucket_that_nobody_could_ask_is_not_accused() -> Result<()> {
     fill(&state, 3, 4 * MIB, 1)?;
     share(&alice, &state)?;
     alice.stop()?;
-    let mut bob = alone("bob")?;
+    let bob = alone("bob")?;
     bob.join(&ticket)?.ok()?;
-    bob.run(&["list"])?.ok()?;
-    bob.start(&[])?;
     bob.run(&["list"])?.ok()?;
     hub.kill()?;
     let message = bob
