@@ -23,6 +23,7 @@ use podsync_core::{
         operation::InviteProof,
         wire::{MAX_MESSAGE_LEN, MembershipRequest, MembershipResponse},
     },
+    moved::HubMoved,
     reference::Reference,
     seal::SecretKey,
     signed::{MAX_ENVELOPE_LEN, verify},
@@ -56,7 +57,7 @@ impl Target {
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-pub const TARGETS: [Target; 26] = [
+pub const TARGETS: [Target; 27] = [
     Target {
         name: "operation",
         run: |bytes| drop(verify::<Operation>(bytes)),
@@ -93,6 +94,13 @@ pub const TARGETS: [Target; 26] = [
         max_len: KIB,
         memory: 64 * KIB,
         seeds: &["address-record"],
+    },
+    Target {
+        name: "hub-moved",
+        run: |bytes| drop(verify::<HubMoved>(bytes)),
+        max_len: KIB,
+        memory: 64 * KIB,
+        seeds: &["hub-moved"],
     },
     Target {
         name: "join-request",

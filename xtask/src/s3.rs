@@ -20,10 +20,10 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tempfile::TempDir;
 
-use xtask::tools::{command, ensure_nextest, has, step, target};
-
-/// What the tests read to find a server: the file of its description.
-pub(crate) const VARIABLE: &str = "PODSYNC_TEST_S3";
+use xtask::{
+    S3_VARIABLE,
+    tools::{command, ensure_nextest, has, step, target},
+};
 
 const ACCESS_KEY: &str = "AKPODSYNC";
 const SECRET_KEY: &str = "secretpodsync";
@@ -56,7 +56,7 @@ impl S3 {
         let running = self.server.start()?;
         let description = running.describe()?;
         if self.serve {
-            println!("{VARIABLE}={}", description.display());
+            println!("{S3_VARIABLE}={}", description.display());
             println!("{}", std::fs::read_to_string(&description)?);
             loop {
                 std::thread::park();
@@ -105,7 +105,7 @@ fn nextest(description: &Path, tests: &str) -> Result<()> {
         "-E",
         tests,
     ];
-    let tests = command("cargo", &arguments).env(VARIABLE, description);
+    let tests = command("cargo", &arguments).env(S3_VARIABLE, description);
     tests.run().context("a test failed")?;
     Ok(())
 }

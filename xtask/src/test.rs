@@ -60,7 +60,7 @@ impl Test {
         // It lives until all tests are through.
         let rclone = s3::Server::Rclone.start();
         match &rclone {
-            Ok(running) => tests = tests.env(s3::VARIABLE, running.describe()?),
+            Ok(running) => tests = tests.env(xtask::S3_VARIABLE, running.describe()?),
             Err(reason) => step(&format!("NOT RUN: rclone as an S3 server: {reason:#}")),
         }
         step(

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use podsync_api::hub::{
-    Action, Actions, BatchOperation, BatchedId, BatchedObject, HubErrorCode, ObjectId, ObjectRef,
+    Action, Actions, BatchOperation, BatchRequest, BatchedId, BatchedObject, HubErrorCode,
+    ObjectId, ObjectRef,
 };
 use reqwest::{StatusCode, Url};
 
@@ -143,13 +144,9 @@ impl Tries {
 
 impl Hub {
     /// Gets one request per object, in the same order.
-    pub(crate) async fn grants(
-        &self,
-        operation: BatchOperation,
-        objects: Vec<BatchedId>,
-    ) -> Result<Vec<Grant>, TransferError> {
-        let asked = Instant::now();
-        let response = self.batch(operation, objects).await?;
+    pub(crate) async fn grants(&self, request: BatchRequest) -> Result<Vec<Grant>, TransferError> {
+        let (asked, operation) = (Instant::now(), request.operation);
+        let response = self.batch_of(request).await?;
         let answers = response.objects.into_iter();
         answers
             .map(|answer| grant(operation, answer, asked))
@@ -161,7 +158,12 @@ impl Hub {
         operation: BatchOperation,
         object: BatchedId,
     ) -> Result<Grant, TransferError> {
-        let mut grants = self.grants(operation, vec![object]).await?;
+        let request = BatchRequest {
+            operation,
+            objects: vec![object],
+            following: None,
+        };
+        let mut grants = self.grants(request).await?;
         grants.pop().ok_or(TransferError::Garbled {
             object: object.id,
             what: "the hub's answer does not mention it".to_owned(),

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use podsync_api::hub::{HubError, HubErrorCode, ObjectError, ObjectId, ObjectKind};
+use podsync_core::DeviceId;
 
 use crate::said::Said;
 
@@ -46,6 +47,13 @@ pub enum HubClientError {
     /// For a reason that the error names.
     #[error("the hub at {hub} refuses: {}", shown(&.error.message))]
     Refused { hub: String, error: Box<HubError> },
+    /// The signature holds, for the request that was sent; that the key is the hub's is yet to be seen.
+    #[error("the hub at {hub} says that the team's hub is at {to} now")]
+    Moved {
+        hub: String,
+        to: String,
+        signer: DeviceId,
+    },
     #[error("the server at {hub} does not answer as a hub does: {what}")]
     Garbled { hub: String, what: String },
 }
@@ -61,7 +69,10 @@ impl HubClientError {
             }
             Self::RoleTooLow { .. } => "ask an admin",
             Self::QuotaExceeded { .. } => {
-                "podsync uploaded nothing; ask the hub's operator for more room"
+                "podsync uploaded nothing that doesn't fit; ask the hub's operator for more room"
+            }
+            Self::Moved { .. } => {
+                "if that is right, an admin names the new address with `podsync team set-hub`"
             }
             Self::Garbled { .. } => "check the address, or update podsync",
             Self::Refused { .. } => return None,
@@ -183,6 +194,11 @@ impl TransferError {
 }
 
 impl TransferError {
+    /// Whether the hub has no room for what it was asked for.
+    pub fn is_quota(&self) -> bool {
+        matches!(self, Self::Hub(HubClientError::QuotaExceeded { .. }))
+    }
+
     /// Whether the same may work later.
     pub fn may_pass(&self) -> bool {
         match self {

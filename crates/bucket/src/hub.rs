@@ -10,7 +10,7 @@ mod send;
 use std::{
     fmt,
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -68,7 +68,7 @@ impl Hub {
         patience: Patience,
     ) -> Result<Self, HubClientError> {
         Ok(Self(Arc::new(Inner {
-            line: Line::new(address, secret, patience)?,
+            line: Line::new(address, team, secret, patience)?,
             team,
             outboards: Mutex::default(),
         })))
@@ -95,8 +95,18 @@ impl Hub {
 
     /// The newest heads, unless `etag` is still current.
     pub async fn heads(&self, etag: Option<&str>) -> Result<HeadsAnswer, HubClientError> {
+        self.heads_within(etag, Duration::ZERO).await
+    }
+
+    /// The same, as of at most this long ago: the hub then asks the bucket once for all who come meanwhile.
+    pub async fn heads_within(
+        &self,
+        etag: Option<&str>,
+        age: Duration,
+    ) -> Result<HeadsAnswer, HubClientError> {
         let mut call = Call::get(self.path("/heads"));
         call.if_none_match = etag.map(str::to_owned);
+        call.max_age = age;
         let answer = self.0.line.send(&call).await?;
         if answer.not_modified {
             self.check(
@@ -163,11 +173,23 @@ impl Hub {
         operation: BatchOperation,
         objects: Vec<BatchedId>,
     ) -> Result<BatchResponse, HubClientError> {
+        self.batch_of(BatchRequest {
+            operation,
+            objects,
+            following: None,
+        })
+        .await
+    }
+
+    /// The same for a whole request.
+    pub(crate) async fn batch_of(
+        &self,
+        request: BatchRequest,
+    ) -> Result<BatchResponse, HubClientError> {
         self.check(
-            objects.len() <= MAX_BATCH_OBJECTS,
+            request.objects.len() <= MAX_BATCH_OBJECTS,
             "a batch has fewer objects",
         )?;
-        let request = BatchRequest { operation, objects };
         let response: BatchResponse = self.post("/objects/batch", &request).await?;
         let asked = request.objects.iter().map(|batched| batched.id);
         let answered = response.objects.iter().map(|batched| batched.object.id);

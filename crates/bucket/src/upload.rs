@@ -9,9 +9,10 @@ mod source;
 use std::{collections::HashMap, time::Duration};
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use podsync_api::hub::{
-    BatchOperation, BatchedId, MAX_BATCH_OBJECTS, ObjectId, ObjectKind, ObjectRef, Sha256,
+    BatchOperation, BatchRequest, BatchedId, MAX_BATCH_OBJECTS, ObjectId, ObjectKind, ObjectRef,
+    Sha256,
 };
 use reqwest::header;
 use sha2::Digest;
@@ -74,15 +75,13 @@ impl Hub {
         }
         let mut placed = HashMap::new();
         for batch in order.chunks(MAX_BATCH_OBJECTS) {
-            let asked = batch.iter().map(|upload| Asked::upload(upload.id));
-            let ids = asked.clone().map(|asked| asked.object).collect();
-            let grants = self.grants(BatchOperation::Upload, ids).await?;
+            let ids = batch.iter().map(|upload| upload.id).collect();
+            let grants = self.grants(uploading(ids, None)).await?;
             let progress = &progress;
             let jobs: Vec<_> = batch
                 .iter()
-                .zip(asked)
                 .zip(grants)
-                .map(|((upload, asked), grant)| self.put(upload, asked, grant, progress))
+                .map(|(upload, grant)| self.put(upload, Asked::upload(upload.id), grant, progress))
                 .collect();
             let done: Vec<ObjectRef> = stream::iter(jobs)
                 .buffer_unordered(AT_ONCE)
@@ -92,6 +91,41 @@ impl Hub {
         }
         let found = uploads.iter().filter_map(|upload| placed.get(&upload.id));
         Ok(found.copied().collect())
+    }
+
+    /// Brings objects into the bucket as they come, and returns where each lies now: the first is sent while
+    /// the next are still being read. No object comes twice.
+    ///
+    /// `len` is the sum of their lengths. The hub keeps room for all of them, or refuses the first batch.
+    pub async fn upload_each<E: From<TransferError> + Send>(
+        &self,
+        uploads: impl Stream<Item = Result<Upload, E>> + Send,
+        len: u64,
+        progress: impl Fn(&ObjectId, u64) + Send + Sync,
+    ) -> Result<Vec<ObjectRef>, E> {
+        let (mut following, progress) = (len, &progress);
+        let granted = uploads
+            .try_ready_chunks(MAX_BATCH_OBJECTS)
+            .map_err(|error| error.1);
+        let granted = granted.and_then(|batch| {
+            let ids: Vec<_> = batch.iter().map(|upload| upload.id).collect();
+            let asked = ids.iter().map(|id| id.size).sum();
+            following = following.saturating_sub(asked);
+            let request = uploading(ids, Some(following));
+            async move {
+                let grants = self.grants(request).await?;
+                Ok::<_, E>(stream::iter(batch.into_iter().zip(grants).map(Ok::<_, E>)))
+            }
+        });
+        let jobs = granted.try_flatten().map_ok(|(upload, grant)| async move {
+            let asked = Asked::upload(upload.id);
+            let placed = self.put(&upload, asked, grant, progress).await;
+            placed.map_err(E::from)
+        });
+        // Boxed: that it may run on any thread is seen here, and not where it is spawned.
+        let placed: BoxFuture<'_, Result<Vec<ObjectRef>, E>> =
+            jobs.try_buffer_unordered(AT_ONCE).try_collect().boxed();
+        placed.await
     }
 
     /// Repairs an object whose bytes in the bucket are missing or wrong: overwrites exactly this
@@ -240,6 +274,18 @@ async fn watched(
         } else if moved.elapsed() >= stalled {
             return None;
         }
+    }
+}
+
+fn uploading(ids: Vec<ObjectId>, following: Option<u64>) -> BatchRequest {
+    let objects = ids.into_iter().map(|id| BatchedId {
+        id,
+        generation: None,
+    });
+    BatchRequest {
+        operation: BatchOperation::Upload,
+        objects: objects.collect(),
+        following,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod id;
 pub mod keys;
 pub mod manifest;
 pub mod membership;
+pub mod moved;
 pub mod name;
 pub mod nearest;
 pub mod reference;

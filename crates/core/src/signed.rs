@@ -42,6 +42,8 @@ pub enum Domain {
     AddressRecord = 3,
     /// A newcomer's details, signed by the invite's key.
     InviteProof = 4,
+    /// A hub's word where the team's hub is now.
+    HubMoved = 5,
 }
 
 /// A format that travels in an envelope.

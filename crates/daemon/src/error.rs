@@ -79,6 +79,7 @@ impl From<HubClientError> for Failure {
             // An answer that isn't in the hub's format comes from a proxy or another server.
             HubClientError::Unreachable { .. }
             | HubClientError::Busy { .. }
+            | HubClientError::Moved { .. }
             | HubClientError::Garbled { .. } => ErrorCode::Unreachable,
             HubClientError::NotListed { .. } | HubClientError::RoleTooLow { .. } => {
                 ErrorCode::Forbidden
@@ -111,6 +112,7 @@ fn refused_by_hub(code: HubErrorCode) -> ErrorCode {
         HubErrorCode::Malformed | HubErrorCode::TooLarge => ErrorCode::Internal,
         HubErrorCode::CannotWitness
         | HubErrorCode::UnknownTeam
+        | HubErrorCode::Moved
         | HubErrorCode::MissingObjects
         | HubErrorCode::TooManyRequests
         | HubErrorCode::Internal

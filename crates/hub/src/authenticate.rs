@@ -14,7 +14,8 @@ use futures::StreamExt;
 use podsync_api::hub::{
     HubError, HubErrorCode, MAX_BODY_LEN,
     signature::{
-        CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT, SignatureHeaders, SignedRequest, Target, verify,
+        CONTENT_DIGEST, Nonce, SIGNATURE, SIGNATURE_INPUT, SignatureHeaders, SignedRequest, Target,
+        verify,
     },
 };
 use podsync_core::{DeviceId, TeamId};
@@ -50,7 +51,7 @@ impl FromRequest<Arc<Hub>> for Signed {
     async fn from_request(request: Request, hub: &Arc<Hub>) -> Result<Self, Failure> {
         let (mut parts, body) = request.into_parts();
         let signed = check(&parts, hub)?;
-        let team = team_of(&mut parts, hub).await?;
+        let team = team_of(&mut parts, hub, signed.nonce).await?;
         let is_member = team.seems_member(&signed.device).await;
         let permit = hub.in_flight.take(signed.device, is_member, &hub.limits)?;
         let length = parts.headers.get(header::CONTENT_LENGTH);
@@ -114,12 +115,19 @@ fn only(headers: &HeaderMap, name: &str) -> Result<String, HubError> {
     }
 }
 
-async fn team_of(parts: &mut Parts, hub: &Hub) -> Result<Arc<Team>, HubError> {
+/// The team of the request's path; where it is now, if this hub serves it no more.
+async fn team_of(parts: &mut Parts, hub: &Hub, nonce: Nonce) -> Result<Arc<Team>, HubError> {
     let params = parts.extract::<Path<HashMap<String, String>>>().await;
     let team = params
         .ok()
         .and_then(|Path(params)| params.get("team")?.parse::<TeamId>().ok());
-    hub.teams.get(team.ok_or_else(unknown_team)?)
+    let team = team.ok_or_else(unknown_team)?;
+    hub.teams.get(team).map_err(|error| {
+        let identity = hub.identity();
+        let witness = identity.witness.as_ref();
+        let moved = identity.moved.answer(team, witness, Some(nonce));
+        moved.unwrap_or(error)
+    })
 }
 
 async fn read(body: axum::body::Body) -> Result<Bytes, HubError> {

@@ -23,6 +23,7 @@ use serde::{
 use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
+    moved::Moved,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
 };
 
@@ -52,6 +53,18 @@ pub struct Config {
     pub tls: Option<TlsConfig>,
     #[serde(default)]
     pub teams: Vec<TeamConfig>,
+    /// Teams that are at another hub by now.
+    #[serde(default)]
+    pub moved: Vec<MovedConfig>,
+}
+
+/// Where a team's hub is now, or where those of all teams are that this one doesn't serve.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MovedConfig {
+    #[serde(default)]
+    pub team: Option<TeamId>,
+    pub to: PublicUrl,
 }
 
 /// PEM files.
@@ -104,6 +117,14 @@ pub enum AddressingConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl {
     authority: String,
+    secure: bool,
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
+    }
 }
 
 impl FromStr for PublicUrl {
@@ -123,7 +144,8 @@ impl FromStr for PublicUrl {
             return Err(wrong("it has a path"));
         }
         let authority = authority(&url).ok_or_else(|| wrong("it names no host"))?;
-        Ok(Self { authority })
+        let secure = url.scheme() == "https";
+        Ok(Self { authority, secure })
     }
 }
 
@@ -243,7 +265,7 @@ impl Config {
 
     /// Errors that concern more than one key: the line, and what is wrong there.
     fn check(&self, text: &str) -> Result<(), (usize, String)> {
-        if self.teams.is_empty() {
+        if self.teams.is_empty() && self.moved.is_empty() {
             let what = "a hub needs a team: add a [[teams]] with its id and bucket";
             return Err((text.lines().count().max(1), what.to_owned()));
         }
@@ -263,6 +285,7 @@ impl Config {
                 return Err((last_line(text, &team.bucket), why.to_string()));
             }
         }
+        self.check_moved(text)?;
         let tls = self.tls.iter();
         let files = tls.flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
         for (key, file) in files {
@@ -272,6 +295,51 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_moved(&self, text: &str) -> Result<(), (usize, String)> {
+        let mut seen = BTreeSet::new();
+        for MovedConfig { team, to } in &self.moved {
+            let line = last_line(text, &to.authority);
+            if self.witness_key.is_none() {
+                let what = "[[moved]] needs witness_key: members believe an address that the hub's key signed";
+                return Err((line, what.to_owned()));
+            }
+            if !seen.insert(team) {
+                let what = match team {
+                    Some(team) => format!("team {team} moved to two addresses"),
+                    None => {
+                        "two [[moved]] name no team: one is for all that aren't listed".to_owned()
+                    }
+                };
+                return Err((line, what));
+            }
+            if team.is_some_and(|team| self.teams.iter().any(|served| served.team == team)) {
+                let what = "a team that moved is served here too: take one of the two out";
+                return Err((line, what.to_owned()));
+            }
+            if self
+                .public_urls
+                .iter()
+                .any(|own| own.authority == to.authority)
+            {
+                let what = format!("{to} is this hub's own address: a team moves to another one");
+                return Err((line, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where teams are that this hub serves no more.
+    pub fn moved(&self) -> Moved {
+        let mut moved = Moved::default();
+        for MovedConfig { team, to } in &self.moved {
+            match team {
+                Some(team) => drop(moved.teams.insert(*team, to.to_string())),
+                None => moved.others = Some(to.to_string()),
+            }
+        }
+        moved
     }
 
     /// What requests may be signed for.
@@ -373,6 +441,7 @@ mod tests {
         assert!(team.endpoint.is_some() && team.public_endpoint.is_some());
         assert!(team.quota_bytes.is_some());
         assert_ne!(team.retention, Retention::default());
+        assert!(config.moved.len() == 2 && config.moved().others.is_some());
         assert_eq!(team.addressing, AddressingConfig::VirtualHost);
     }
 
@@ -408,6 +477,42 @@ mod tests {
             format!("{fine}retention_hours = 23\n"),
         ] {
             assert!(layered(&text, &[]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_hub_may_only_say_where_its_teams_are() {
+        let head = "public_urls = ['https://old.example']\nwitness_key = 'key'\n";
+        let all = "[[moved]]\nto = 'https://new.example'\n";
+        let config = layered(&format!("{head}{all}"), &[]).unwrap();
+        let anybody = TeamId::from_bytes([7; 32]);
+        assert_eq!(config.moved().place(&anybody), Some("https://new.example"));
+        let one = TeamId::from_bytes([1; 32]);
+        let left = format!("[[moved]]\nteam = '{one}'\nto = 'https://left.example:81'\n");
+        let config = layered(&format!("{head}{all}{left}"), &[]).unwrap();
+        assert_eq!(config.moved().place(&one), Some("https://left.example:81"));
+        for (text, why) in [
+            (
+                format!("public_urls = ['https://old.example']\n{all}"),
+                "needs witness_key",
+            ),
+            (format!("{head}{all}{all}"), "two [[moved]]"),
+            (format!("{head}{left}{left}"), "two addresses"),
+            (
+                format!("{head}{left}{}", team("bucket-a", 1)),
+                "served here too",
+            ),
+            (
+                format!("{head}{}", all.replace("new", "old")),
+                "own address",
+            ),
+            (
+                format!("{head}{}", all.replace("example'", "example/a'")),
+                "it has a path",
+            ),
+        ] {
+            let told = told(&text);
+            assert!(told.contains(why) && told.contains("line "), "{told}");
         }
     }
 

@@ -1,11 +1,11 @@
 //! The endpoints that devices ask: from a signed request to the team's method, and back to JSON.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use podsync_api::hub::{
@@ -37,10 +37,11 @@ pub(crate) async fn team_info(
     Path(team): Path<String>,
 ) -> Answer<TeamInfo> {
     let team: TeamId = team.parse().map_err(|_| unknown_team())?;
-    if !hub.teams.serves(&team) {
-        return Err(unknown_team().into());
-    }
     let identity = hub.identity();
+    if !hub.teams.serves(&team) {
+        let moved = identity.moved.answer(team, None, None);
+        return Err(moved.unwrap_or_else(unknown_team).into());
+    }
     let witness = identity.witness.as_ref().map(DeviceSecret::id);
     Ok(Json(TeamInfo { team, witness }))
 }
@@ -92,16 +93,30 @@ pub(crate) async fn commit(signed: Signed) -> Answer<Stored> {
 }
 
 #[utoipa::path(get, path = "/v1/teams/{team}/heads",
-    params(("team" = String, Path), ("If-None-Match" = Option<String>, Header)),
+    params(("team" = String, Path), ("If-None-Match" = Option<String>, Header),
+        ("Cache-Control" = Option<String>, Header)),
     responses((status = 200, body = Heads), (status = 304), (status = "default", body = HubError)))]
 pub(crate) async fn heads(signed: Signed) -> Result<Response, Failure> {
-    let view = signed.team.view_for(&signed.device).await?;
+    let age = max_age(&signed.headers);
+    let view = signed.team.view_for_within(&signed.device, age).await?;
     let tag = [(header::ETAG, view.etag.clone())];
     let known = signed.headers.get(header::IF_NONE_MATCH);
     if known.is_some_and(|known| known.as_bytes() == view.etag.as_bytes()) {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
-    Ok((tag, Json(view.heads_answer())).into_response())
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    Ok((tag, json, view.answer.clone()).into_response())
+}
+
+/// How old an answer may be for who asks: `max-age` of `Cache-Control`, in seconds; nothing is, without it.
+fn max_age(headers: &HeaderMap) -> Duration {
+    let value = headers.get(header::CACHE_CONTROL);
+    let seconds = value.and_then(|value| {
+        let directives = value.to_str().ok()?.split(',');
+        let mut ages = directives.filter_map(|one| one.trim().strip_prefix("max-age="));
+        ages.next()?.parse().ok()
+    });
+    Duration::from_secs(seconds.unwrap_or(0))
 }
 
 #[utoipa::path(get, path = "/v1/teams/{team}/feeds/{device}",

@@ -16,6 +16,7 @@ use crate::{
     health::Health,
     limits::{InFlight, Limits},
     metrics::Metrics,
+    moved::Moved,
     nonces::Nonces,
     teams::Teams,
 };
@@ -43,6 +44,8 @@ pub struct Identity {
     /// The key that witnesses joins.
     pub witness: Option<DeviceSecret>,
     pub guard: Guard,
+    /// Where teams are asked for that it serves no more.
+    pub moved: Moved,
 }
 
 impl Hub {

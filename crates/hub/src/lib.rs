@@ -19,6 +19,7 @@ mod inspect;
 pub mod keys;
 pub mod limits;
 pub mod metrics;
+pub mod moved;
 mod nonces;
 pub mod openapi;
 pub mod operate;

@@ -20,6 +20,7 @@ use podsync_hub::{
     embedded::{self, Embedded},
     gc,
     guard::Guard,
+    moved::Moved,
     operate::{self, Outcome},
     reload::{Reload, Settings, Source},
     s3::{Endpoint, S3Bucket},
@@ -275,6 +276,7 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
         authorities: Vec::new(),
         witness: Some(witness),
         guard: Guard::Open,
+        moved: Moved::default(),
     };
     let hub = Arc::new(Hub::new(teams, identity));
     let listener = listen(arguments.listen)?;

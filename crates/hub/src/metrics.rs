@@ -32,6 +32,24 @@ pub fn count_bucket_error(bucket: &str, code: &str) {
     BUCKET_ERRORS.get_or_create(&label).inc();
 }
 
+/// For the same reason their requests are.
+static BUCKET_REQUESTS: LazyLock<Family<BucketRequest, Counter>> = LazyLock::new(Family::default);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BucketRequest {
+    method: &'static str,
+}
+
+/// Counts what the hub itself asks of buckets, each try: it is what an S3 server bills.
+pub fn count_bucket_request(method: &http::Method) {
+    let known = ["GET", "PUT", "DELETE", "HEAD"];
+    let method = known.into_iter().find(|known| method == known);
+    let label = BucketRequest {
+        method: method.unwrap_or("other"),
+    };
+    BUCKET_REQUESTS.get_or_create(&label).inc();
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Request {
     /// The path with its parameters' names.
@@ -131,6 +149,8 @@ impl Metrics {
         registry.register("committed_entries", committed, self.committed.clone());
         let errors = "What buckets refused, by their own code";
         registry.register("bucket_errors", errors, BUCKET_ERRORS.clone());
+        let asked = "Requests of the hub to buckets, by method";
+        registry.register("bucket_requests", asked, BUCKET_REQUESTS.clone());
         let ready = "Whether a team's bucket takes shares, when last asked";
         registry.register("team_ready", ready, self.team_ready.clone());
         let stored = "Bytes of a team's objects, when last listed";
@@ -220,6 +240,7 @@ mod tests {
             drop(gauge.get_or_create(&team));
         }
         count_bucket_error("bucket", "SlowDown");
+        count_bucket_request(&http::Method::GET);
         let text = metrics.text();
         let there: BTreeSet<_> = text
             .lines()
@@ -227,7 +248,7 @@ mod tests {
             .map(str::to_owned)
             .collect();
         assert!(
-            there.contains("requests") && there.contains("bucket_errors"),
+            there.contains("bucket_requests") && there.contains("bucket_errors"),
             "{text}"
         );
         for file in ["prometheus/alerts.yaml", "grafana/podsync-hub.json"] {

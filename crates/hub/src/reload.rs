@@ -62,6 +62,7 @@ impl Source {
                 .transpose()
                 .map_err(ReloadError::Token)?
                 .unwrap_or_default(),
+            moved: config.moved(),
         };
         Ok(Settings { config, identity })
     }

@@ -38,6 +38,8 @@ const MAX_MARK_LEN: u64 = 64;
 /// After this time a replica lists the bucket again, even if the mark is the same: a hub may have died before
 /// it wrote a new one.
 const VIEW_LIFETIME: Duration = Duration::from_secs(300);
+/// The oldest view that a device may ask for: its own words are believed no further.
+const MAX_AGE: Duration = Duration::from_secs(30);
 /// A bucket that takes no writes is looked at again after this: its operator may have given it back.
 const READ_ONLY_LIFETIME: Duration = Duration::from_secs(60);
 
@@ -104,22 +106,28 @@ impl Team {
 
     /// The bucket's present content. If somebody deleted the bucket, the hub makes it anew.
     pub(crate) async fn view(&self) -> Result<Arc<View>, HubError> {
-        match self.see().await {
+        self.view_within(Duration::ZERO).await
+    }
+
+    /// What the bucket said at most this long ago, or after anything that this replica wrote to it.
+    async fn view_within(&self, age: Duration) -> Result<Arc<View>, HubError> {
+        match self.see(age).await {
             Err(Unseen::Storage(StorageError::Gone(trouble))) => {
                 tracing::warn!(%trouble, "the bucket is gone: the hub makes it again");
                 *self.made.lock().await = None;
-                self.see().await.map_err(HubError::from)
+                self.see(age).await.map_err(HubError::from)
             }
             seen => seen.map_err(HubError::from),
         }
     }
 
-    async fn see(&self) -> Result<Arc<View>, Unseen> {
+    async fn see(&self, age: Duration) -> Result<Arc<View>, Unseen> {
         let arrived = Instant::now();
         self.made().await?;
         let mut seen = self.seen.lock().await;
         // Another request looked while this one waited. It saw all that was written before this one came.
-        if let (Some(view), true) = (&seen.view, seen.begun.is_some_and(|begun| begun > arrived)) {
+        let recent = seen.begun.is_some_and(|begun| begun + age > arrived);
+        if let (Some(view), true) = (&seen.view, recent) {
             return Ok(view.clone());
         }
         let begun = Instant::now();
@@ -159,6 +167,21 @@ impl Team {
         *self.seen.lock().await = Seen::default();
     }
 
+    /// The view, for a member to whom it may be this old.
+    pub(crate) async fn view_for_within(
+        &self,
+        device: &DeviceId,
+        age: Duration,
+    ) -> Result<Arc<View>, HubError> {
+        let view = self.view_within(age.min(MAX_AGE)).await?;
+        let membership = view.membership.as_ref();
+        if membership.is_some_and(|membership| membership.state().is_member(device)) {
+            return Ok(view);
+        }
+        // It may have joined since.
+        self.view_for(device).await
+    }
+
     /// The view, for a member.
     pub(crate) async fn view_for(&self, device: &DeviceId) -> Result<Arc<View>, HubError> {
         let view = self.view().await?;
@@ -196,7 +219,10 @@ impl Team {
     /// Tells other replicas that something was written.
     async fn changed(&self) -> Result<(), StorageError> {
         let mark = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
-        self.bucket.put(CHANGED, Bytes::from(mark)).await
+        let told = self.bucket.put(CHANGED, Bytes::from(mark)).await;
+        // Who is content with an older view still sees what was written here.
+        self.seen.lock().await.begun = None;
+        told
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     gc::decide::Retention,
     guard::Guard,
     limits::Limits,
+    moved::Moved,
     serve::{HEADERS, serve_by},
     storage::memory::MemoryBucket,
 };
@@ -35,6 +36,8 @@ pub struct Options {
     pub page: usize,
     /// Believe a request's `Host`, for a hub behind something else's address.
     pub any_host: bool,
+    /// Where teams are sent that it doesn't serve.
+    pub moved: Moved,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             headers: HEADERS,
             page: 1000,
             any_host: false,
+            moved: Moved::default(),
         }
     }
 }
@@ -179,6 +183,12 @@ impl TestHub {
         Self::serving(teams, TestBuckets::start(options.page).await?, options).await
     }
 
+    /// A hub that serves no team.
+    pub async fn of_none(options: Options) -> io::Result<Self> {
+        let buckets = TestBuckets::start(options.page).await?;
+        Self::serving(Teams::only([]), buckets, options).await
+    }
+
     async fn serving(teams: Teams, buckets: TestBuckets, options: Options) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -188,6 +198,7 @@ impl TestHub {
             authorities: own.into_iter().collect(),
             witness,
             guard: Guard::Open,
+            moved: options.moved,
         };
         let hub = Hub::new(teams, identity).with_limits(options.limits);
         let hub = Arc::new(hub);

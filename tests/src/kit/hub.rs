@@ -58,7 +58,7 @@ impl Hub {
     /// possible.
     pub fn on_small_disk(len: u64) -> Result<Option<Self>> {
         let mut hub = Self::new()?;
-        let buckets = hub.data.path().join("buckets");
+        let buckets = hub.buckets();
         std::fs::create_dir(&buckets)?;
         hub.disk = SmallDisk::mount(&buckets, len)?;
         if hub.disk.is_none() {
@@ -102,6 +102,16 @@ impl Hub {
         Ok(())
     }
 
+    /// Where its bucket listens.
+    pub(super) fn s3(&self) -> SocketAddr {
+        self.s3
+    }
+
+    /// The folder of its buckets.
+    pub(super) fn buckets(&self) -> PathBuf {
+        self.data.path().join("buckets")
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -118,13 +128,13 @@ impl Hub {
     /// The files of all that is in the bucket.
     pub fn everything(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        below(&self.data.path().join("buckets"), &mut found)?;
+        below(&self.buckets(), &mut found)?;
         Ok(found)
     }
 
     /// The files of the bucket's objects below a folder of its keys: `packs`, say.
     pub fn objects(&self, folder: &str) -> Result<Vec<PathBuf>> {
-        objects(&self.data.path().join("buckets"), folder)
+        objects(&self.buckets(), folder)
     }
 }
 
@@ -135,7 +145,7 @@ impl Drop for Hub {
 }
 
 /// The files below the folders of this name.
-pub(super) fn objects(buckets: &Path, folder: &str) -> Result<Vec<PathBuf>> {
+fn objects(buckets: &Path, folder: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     below(buckets, &mut found)?;
     let is_within = |path: &PathBuf| {

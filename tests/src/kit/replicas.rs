@@ -2,17 +2,17 @@
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
-use podsync_hub::{embedded::Embedded, s3::Credentials};
+use anyhow::{Result, ensure};
+use podsync_hub::embedded;
 use tempfile::TempDir;
 
 use super::{
     home::program,
-    hub::{listens_at, objects},
+    hub::{Hub, listens_at},
     proxy::Proxy,
 };
 
@@ -20,11 +20,12 @@ const BUCKET: &str = "payments";
 
 pub struct Replicas {
     folder: TempDir,
-    /// The bucket's server runs in it.
-    runtime: tokio::runtime::Runtime,
-    bucket: Option<Embedded>,
+    /// The bucket's server is a process of its own; the hub that it brings along is asked by nobody.
+    bucket: Hub,
     public: Proxy,
     hubs: Vec<Option<(Child, SocketAddr)>>,
+    /// What is at the address from which they moved.
+    left: Option<(Child, Proxy)>,
 }
 
 impl Replicas {
@@ -36,23 +37,14 @@ impl Replicas {
     /// The same, with more lines for the team's settings.
     pub fn start_with(team: &str, count: usize, settings: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("podsync-hubs-").tempdir()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()?;
-        let buckets = folder.path().join("buckets");
-        let bucket = runtime.block_on(Embedded::start(
-            &buckets,
-            SocketAddr::from(([127, 0, 0, 1], 0)),
-        ))?;
-        let public = Proxy::start()?;
         let mut replicas = Self {
             folder,
-            runtime,
-            bucket: Some(bucket),
-            public,
+            bucket: Hub::start()?,
+            public: Proxy::start()?,
             hubs: Vec::new(),
+            left: None,
         };
+        replicas.make_key()?;
         replicas.write_settings(team, settings)?;
         replicas.hubs.resize_with(count, || None);
         replicas.revive()?;
@@ -77,6 +69,28 @@ impl Replicas {
         self.revive_with(&self.keys()?)
     }
 
+    /// They are at another address from now on. What is at the old one has no bucket, and says where they are.
+    pub fn move_away(&mut self, team: &str) -> Result<()> {
+        let before = std::mem::replace(&mut self.public, Proxy::start()?);
+        for number in 0..self.hubs.len() {
+            self.kill(number)?;
+        }
+        self.write_settings(team, "")?;
+        self.revive()?;
+        let settings = self.folder.path().join("left.toml");
+        let text = format!(
+            "listen = '127.0.0.1:0'\npublic_urls = ['{}']\nwitness_key = '{}'\n[[moved]]\nto = '{}'\n",
+            before.url(),
+            self.key().display(),
+            self.public.url(),
+        );
+        std::fs::write(&settings, text)?;
+        let (hub, address) = self.run(&settings, &self.keys()?)?;
+        before.lead_to(&[address]);
+        self.left = Some((hub, before));
+        Ok(())
+    }
+
     /// All of them again, with keys that the bucket doesn't know.
     pub fn lose_keys(&mut self) -> Result<()> {
         for number in 0..self.hubs.len() {
@@ -89,11 +103,21 @@ impl Replicas {
     fn revive_with(&mut self, keys: &(String, String)) -> Result<()> {
         for number in 0..self.hubs.len() {
             if self.hubs[number].is_none() {
-                self.hubs[number] = Some(self.run(keys)?);
+                self.hubs[number] = Some(self.run(&self.settings(), keys)?);
             }
         }
         self.lead();
         Ok(())
+    }
+
+    /// `kill -9` of the bucket's server.
+    pub fn kill_bucket(&mut self) -> Result<()> {
+        self.bucket.kill()
+    }
+
+    /// Starts it again where it was.
+    pub fn revive_bucket(&mut self) -> Result<()> {
+        self.bucket.run()
     }
 
     /// How many connections to a hub there were so far.
@@ -103,7 +127,7 @@ impl Replicas {
 
     /// The files of the bucket's objects below a folder of its keys.
     pub fn objects(&self, folder: &str) -> Result<Vec<PathBuf>> {
-        objects(&self.folder.path().join("buckets"), folder)
+        self.bucket.objects(folder)
     }
 
     fn lead(&self) {
@@ -117,42 +141,45 @@ impl Replicas {
         self.folder.path().join("hub.toml")
     }
 
-    fn write_settings(&self, team: &str, more: &str) -> Result<()> {
-        let key = self.folder.path().join("witness.key");
+    fn key(&self) -> PathBuf {
+        self.folder.path().join("witness.key")
+    }
+
+    fn make_key(&self) -> Result<()> {
         let made = Command::new(program("podsync-hub")?)
             .arg("key")
-            .arg(&key)
+            .arg(self.key())
             .stdout(Stdio::null())
             .status()?;
         ensure!(made.success(), "no witness key");
-        let bucket = self.bucket.as_ref().context("the bucket is gone")?;
+        Ok(())
+    }
+
+    fn write_settings(&self, team: &str, more: &str) -> Result<()> {
         let text = format!(
             "listen = '127.0.0.1:0'\npublic_urls = ['{}']\nwitness_key = '{}'\n\
              [[teams]]\nteam = '{team}'\nbucket = '{BUCKET}'\nregion = '{}'\nendpoint = 'http://{}'\n\
              {more}",
             self.public.url(),
-            key.display(),
+            self.key().display(),
             podsync_hub::embedded::REGION,
-            bucket.address(),
+            self.bucket.s3(),
         );
         Ok(std::fs::write(self.settings(), text)?)
     }
 
     fn keys(&self) -> Result<(String, String)> {
-        let bucket = self.bucket.as_ref().context("the bucket is gone")?;
-        match bucket.bucket(BUCKET).credentials {
-            Credentials::Static {
-                access_key,
-                secret_key,
-            } => Ok((access_key, secret_key)),
-            Credentials::Chain => anyhow::bail!("the bucket has no keys"),
-        }
+        Ok(embedded::keys(&self.bucket.buckets(), BUCKET)?)
     }
 
-    fn run(&self, (access_key, secret_key): &(String, String)) -> Result<(Child, SocketAddr)> {
+    fn run(
+        &self,
+        settings: &Path,
+        (access_key, secret_key): &(String, String),
+    ) -> Result<(Child, SocketAddr)> {
         let mut hub = Command::new(program("podsync-hub")?)
             .args(["serve", "--config"])
-            .arg(self.settings())
+            .arg(settings)
             .env("AWS_ACCESS_KEY_ID", access_key)
             .env("AWS_SECRET_ACCESS_KEY", secret_key)
             .env_remove("AWS_SESSION_TOKEN")
@@ -168,12 +195,11 @@ impl Replicas {
 
 impl Drop for Replicas {
     fn drop(&mut self) {
-        for (mut hub, _) in self.hubs.drain(..).flatten() {
+        let left = self.left.take().map(|(hub, _)| hub);
+        let hubs = self.hubs.drain(..).flatten().map(|(hub, _)| hub);
+        for mut hub in hubs.chain(left) {
             let _ = hub.kill();
             let _ = hub.wait();
-        }
-        if let Some(bucket) = self.bucket.take() {
-            self.runtime.block_on(bucket.stop());
         }
     }
 }

@@ -30,6 +30,7 @@ mod outputs;
 mod page;
 mod plugin;
 mod providers;
+mod replicas;
 mod retention;
 mod robots;
 mod share;

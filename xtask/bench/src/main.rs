@@ -3,6 +3,7 @@
 //! The sides take turns, so that whatever else the machine does hits them alike: compare the ratios,
 //! which are medians over the pairs, before the rates.
 
+mod crowd;
 mod homes;
 mod measure;
 mod page;
@@ -35,6 +36,9 @@ struct Bench {
     /// How many turns each side takes
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pairs: u32,
+    /// How many devices `polling` has
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(10..=1024))]
+    devices: u32,
     /// Also the memory of every process at 4 GiB
     #[arg(long)]
     large: bool,
@@ -64,6 +68,8 @@ enum Row {
     Instance,
     /// An upload to a bucket and a download from it, beside `aws s3 cp` and rclone
     Bucket,
+    /// Devices that ask one replica of a hub what is new
+    Polling,
     /// What a daemon takes while nothing happens; only if it is named here: it looks on for ten minutes
     Idle,
     /// Memory at 4 GiB; only with --large, or named here
@@ -80,6 +86,7 @@ struct Setup {
     folder: TempDir,
     size: u64,
     pairs: u32,
+    devices: u32,
     /// How long an idle daemon is looked at.
     idle: Duration,
     /// What a build is measured against.
@@ -114,6 +121,7 @@ impl Bench {
             folder,
             size,
             pairs,
+            devices: self.devices,
             idle: Duration::from_secs(self.minutes * 60),
             before: self.before.clone(),
         };
@@ -175,6 +183,7 @@ impl Row {
             Self::Providers => rows::providers::measure(setup),
             Self::Instance => rows::instance::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
+            Self::Polling => rows::polling::measure(setup),
             Self::Idle => rows::idle::measure(setup),
             Self::Large => rows::large::measure(setup),
             Self::Build => rows::build::measure(setup),

@@ -181,6 +181,10 @@ impl Samples {
         self.0.sort_by(f64::total_cmp);
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = f64> {
+        self.0.iter().copied()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

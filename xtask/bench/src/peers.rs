@@ -341,7 +341,7 @@ impl Copier {
                 .env("AWS_CONFIG_FILE", "/dev/null")
                 .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
                 .env("AWS_ENDPOINT_URL", &bucket.endpoint)
-                .env("AWS_DEFAULT_REGION", bucket.region)
+                .env("AWS_DEFAULT_REGION", &bucket.region)
                 .env("AWS_ACCESS_KEY_ID", &bucket.access_key)
                 .env("AWS_SECRET_ACCESS_KEY", &bucket.secret_key),
             Self::Rclone => command
@@ -350,7 +350,7 @@ impl Copier {
                 .env("RCLONE_CONFIG_BENCH_TYPE", "s3")
                 .env("RCLONE_CONFIG_BENCH_PROVIDER", "Other")
                 .env("RCLONE_CONFIG_BENCH_ENDPOINT", &bucket.endpoint)
-                .env("RCLONE_CONFIG_BENCH_REGION", bucket.region)
+                .env("RCLONE_CONFIG_BENCH_REGION", &bucket.region)
                 .env("RCLONE_CONFIG_BENCH_ACCESS_KEY_ID", &bucket.access_key)
                 .env("RCLONE_CONFIG_BENCH_SECRET_ACCESS_KEY", &bucket.secret_key),
         };

@@ -25,6 +25,8 @@ pub enum HubErrorCode {
     CannotWitness,
     /// This hub does not serve that team, or nobody has brought its operations here.
     UnknownTeam,
+    /// The team's hub is elsewhere: `moved` says where, signed by the hub's key.
+    Moved,
     /// No such object, feed or path.
     NotFound,
     /// Objects that an entry names are not in the bucket: `missing` lists them. Upload them and
@@ -56,6 +58,7 @@ impl HubErrorCode {
             Self::NotListed | Self::RoleTooLow | Self::InviteRefused | Self::CannotWitness => 403,
             Self::UnknownTeam | Self::NotFound => 404,
             Self::MissingObjects | Self::NotNext | Self::Forked => 409,
+            Self::Moved => 410,
             Self::TooLarge => 413,
             Self::Untrusted => 422,
             Self::TooManyRequests => 429,

@@ -24,6 +24,10 @@ pub struct HubError {
     /// With `clock_skew`: the hub's clock, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ms: Option<u64>,
+    /// With `moved`, where the request was signed: a signed `HubMoved`.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Box<Base64>>,
 }
 
 impl HubError {
@@ -35,6 +39,7 @@ impl HubError {
             expected_seq: None,
             head: None,
             time_ms: None,
+            moved: None,
         }
     }
 }

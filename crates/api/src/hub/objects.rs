@@ -145,6 +145,10 @@ pub struct BatchRequest {
     /// At most [`MAX_BATCH_OBJECTS`], none twice. For an upload the generation is ignored: the
     /// answer says which it is. For a replacement it is named.
     pub objects: Vec<BatchedId>,
+    /// For an upload: bytes that this device asks for in later batches, as far as it knows. Room for them is
+    /// kept until its next batch that says this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub following: Option<u64>,
 }
 
 /// One object of a [`BatchRequest`].

@@ -15,7 +15,7 @@ use podsync_api::hub::{
     HubError, HubErrorCode, MAX_BODY_LEN,
     signature::{Nonce, Target, sign},
 };
-use podsync_core::keys::DeviceSecret;
+use podsync_core::{TeamId, keys::DeviceSecret, moved::HubMoved, signed::verify};
 use reqwest::{Client, Method, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ pub(super) struct Call {
     body: Bytes,
     signed: bool,
     pub(super) if_none_match: Option<String>,
+    /// How old the answer may be.
+    pub(super) max_age: Duration,
 }
 
 impl Call {
@@ -51,6 +53,7 @@ impl Call {
             body: Bytes::new(),
             signed: true,
             if_none_match: None,
+            max_age: Duration::ZERO,
         }
     }
 
@@ -90,6 +93,7 @@ enum Outcome {
 pub(crate) struct Line {
     http: Client,
     address: HubAddress,
+    team: TeamId,
     secret: DeviceSecret,
     patience: Patience,
     /// Seconds that the hub's clock is ahead of this machine's.
@@ -103,6 +107,7 @@ pub(crate) struct Line {
 impl Line {
     pub(super) fn new(
         address: HubAddress,
+        team: TeamId,
         secret: DeviceSecret,
         patience: Patience,
     ) -> Result<Self, HubClientError> {
@@ -115,6 +120,7 @@ impl Line {
         Ok(Self {
             http,
             address,
+            team,
             secret,
             patience,
             ahead: AtomicI64::new(0),
@@ -238,8 +244,9 @@ impl Line {
     }
 
     async fn exchange(&self, call: &Call) -> Result<Outcome, HubClientError> {
+        let nonce: Nonce = rand::random();
         let response = self
-            .request(call)
+            .request(call, &nonce)
             .send()
             .await
             .map_err(|error| self.unreachable(wire::why(error)))?;
@@ -281,12 +288,35 @@ impl Line {
         let retry_after = wire::retry_after(&headers);
         let error: Option<HubError> = serde_json::from_slice(&body).ok();
         match error.filter(|error| error.code.http_status() == status.as_u16()) {
+            Some(error) if error.code == HubErrorCode::Moved && call.signed => {
+                Err(self.moved(&error, &nonce))
+            }
             Some(error) => Ok(Outcome::Refusal(Refusal { error, retry_after })),
             None => Err(self.unspoken(status, retry_after)),
         }
     }
 
-    fn request(&self, call: &Call) -> reqwest::RequestBuilder {
+    /// Where the hub says that the team's hub is now. Whether its key may say so is the caller's to judge.
+    fn moved(&self, error: &HubError, nonce: &Nonce) -> HubClientError {
+        let said = error.moved.as_deref();
+        let said = said.map(|bytes| verify::<HubMoved>(bytes));
+        let Some(Ok(said)) = said else {
+            return self.garbled("it says that the team moved, and nobody signed that");
+        };
+        if said.team() != self.team || said.value().nonce != *nonce {
+            return self.garbled("it says that the team moved, in answer to another request");
+        }
+        match said.value().to.parse::<HubAddress>() {
+            Ok(to) => HubClientError::Moved {
+                hub: self.address.authority().to_owned(),
+                to: to.to_string(),
+                signer: said.signer(),
+            },
+            Err(error) => self.garbled(format!("it says that the team moved, but {error}")),
+        }
+    }
+
+    fn request(&self, call: &Call, nonce: &Nonce) -> reqwest::RequestBuilder {
         let mut url: Url = self.address.url().clone();
         url.set_path(&call.path);
         url.set_query(call.query.as_deref());
@@ -297,6 +327,10 @@ impl Line {
         if let Some(etag) = &call.if_none_match {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
+        if !call.max_age.is_zero() {
+            let age = format!("max-age={}", call.max_age.as_secs());
+            request = request.header(header::CACHE_CONTROL, age);
+        }
         if call.signed {
             let target = Target {
                 method: call.method.as_str(),
@@ -304,8 +338,7 @@ impl Line {
                 path: url.path(),
                 query: url.query(),
             };
-            let nonce: Nonce = rand::random();
-            let signature = sign(&target, &call.body, &self.secret, self.now(), &nonce);
+            let signature = sign(&target, &call.body, &self.secret, self.now(), nonce);
             for (name, value) in signature.iter() {
                 request = request.header(name, value);
             }

@@ -16,6 +16,8 @@ mod calls;
 mod fake;
 mod kit;
 mod mending;
+mod moved;
+mod pipelined;
 mod secrets;
 mod stored;
 mod transfers;

@@ -1,7 +1,7 @@
 //! Objects to the bucket and back, through a real hub.
 
 use podsync_api::hub::ObjectKind;
-use podsync_bucket::{Downloaded, Hub, Upload, Want};
+use podsync_bucket::{Downloaded, Hub, TransferError, Upload, Want};
 use podsync_core::BlobId;
 use podsync_hub::testing::TestHub;
 
@@ -12,6 +12,8 @@ use crate::kit::{MIB, Taken, Team, bytes, location, nobody, share, want};
 fn transfers_can_be_spawned(hub: &'static Hub, uploads: &'static [Upload], want: &'static Want) {
     fn sendable(_: impl Send) {}
     sendable(hub.upload(uploads, nobody));
+    let each = futures::stream::iter(uploads.iter().cloned().map(Ok::<_, TransferError>));
+    sendable(hub.upload_each(each, 1, nobody));
     sendable(async {
         let mut sink = Taken::default();
         hub.download(want, &mut sink, |_| ()).await

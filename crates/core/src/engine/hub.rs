@@ -170,6 +170,12 @@ impl Engine {
     pub fn hub_key(&self, team: &TeamId) -> Option<DeviceId> {
         self.roster(team)?.hub_key()
     }
+
+    /// Whether the team takes this key for its hub's.
+    pub fn is_hub_key(&self, team: &TeamId, key: &DeviceId) -> bool {
+        self.roster(team)
+            .is_some_and(|roster| roster.is_hub_key(key))
+    }
 }
 
 impl HubFeeds {

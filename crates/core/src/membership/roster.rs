@@ -31,6 +31,8 @@ pub struct Roster {
     epoch: Epoch,
     /// Removals that count, of devices and of invites.
     removals: BTreeSet<OpId>,
+    /// What they named: devices, invites, and keys of hubs.
+    removed: BTreeSet<DeviceId>,
     /// Devices and invites to which the current epoch's key was wrapped.
     covered: BTreeSet<DeviceId>,
     /// Members without the current key: neither wrapped to them nor to the invite by which they
@@ -124,6 +126,7 @@ impl Roster {
                 id: founding.epoch,
             },
             removals: BTreeSet::new(),
+            removed: BTreeSet::new(),
             covered: BTreeSet::new(),
             uncovered: BTreeSet::new(),
         };
@@ -236,6 +239,11 @@ impl Roster {
         self.setting(HUB_KEY).and_then(|key| key.parse().ok())
     }
 
+    /// Whether this is the hub's key, and nobody took it out.
+    pub fn is_hub_key(&self, key: &DeviceId) -> bool {
+        self.hub_key() == Some(*key) && !self.removed.contains(key)
+    }
+
     /// The epoch whose key is used from now on.
     pub fn current_epoch(&self) -> EpochId {
         self.epoch.id
@@ -313,6 +321,7 @@ impl Roster {
 
     fn remove(&mut self, node: &Node, device: &DeviceId, last: Option<LastEntry>) {
         self.removals.insert(node.order.id);
+        self.removed.insert(*device);
         self.uncovered.remove(device);
         if let Some(invite) = self.invites.get_mut(device) {
             invite.withdrawn = true;

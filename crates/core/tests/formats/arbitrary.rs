@@ -16,6 +16,7 @@ use podsync_core::{
         },
         wire::{MembershipRequest, MembershipResponse, RefusedReason},
     },
+    moved::{HubMoved, MAX_HUB_URL_LEN},
     seal::SecretKey,
     units::Units,
     wire::{
@@ -74,6 +75,12 @@ pub(crate) fn head() -> impl Strategy<Value = Head> {
 
 pub(crate) fn liveness() -> impl Strategy<Value = Liveness> {
     any::<(u64, [u8; 32])>().prop_map(|(time_ms, heads)| Liveness { time_ms, heads })
+}
+
+pub(crate) fn hub_moved() -> impl Strategy<Value = HubMoved> {
+    let to = vec(b'!'..=b'~', 0..=MAX_HUB_URL_LEN);
+    let to = to.prop_map(|bytes| bytes.into_iter().map(char::from).collect::<String>());
+    (to, any::<[u8; 16]>()).prop_map(|(to, nonce)| HubMoved { to, nonce })
 }
 
 pub(crate) fn address_record() -> impl Strategy<Value = AddressRecord> {

@@ -7,6 +7,7 @@ use podsync_core::{
     VersionId,
     feed::{Body, Entry, Head},
     manifest::Manifest,
+    moved::HubMoved,
     signed::verify,
     ticket::Ticket,
     wire::{AddressRecord, Liveness, Protocol, open_gossip, open_request, open_response},
@@ -57,6 +58,8 @@ fn old_bytes_are_read() {
     assert_eq!(*liveness.value(), samples::liveness());
     let record = verify::<AddressRecord>(&kept("address-record")).unwrap();
     assert_eq!(*record.value(), samples::address_record());
+    let moved = verify::<HubMoved>(&kept("hub-moved")).unwrap();
+    assert_eq!(*moved.value(), samples::hub_moved());
     let first = Ticket::decode(&kept("ticket-of-the-first-form")).unwrap();
     assert_eq!(first.addresses, ["/dns4/build.example/tcp/7637"]);
     assert_eq!(first.issuer, Some(samples::device().id()));
@@ -111,6 +114,9 @@ fn a_flipped_bit_is_noticed() {
     }
     for bad in flips(kept("address-record")) {
         assert!(verify::<AddressRecord>(&bad).is_err());
+    }
+    for bad in flips(kept("hub-moved")) {
+        assert!(verify::<HubMoved>(&bad).is_err());
     }
     let version = VersionId::of(&kept("manifest"));
     for bad in flips(kept("manifest-sealed")) {

@@ -40,7 +40,7 @@ macro_rules! round_trips {
 }
 
 round_trips! {
-    head, liveness, address_record, body, manifest, operation, invite_proof, membership_request,
+    head, liveness, address_record, hub_moved, body, manifest, operation, invite_proof, membership_request,
     membership_response, gossip, heads_request, heads_response, entries_request, entries_response,
     have_request, have_response, private_version,
 }

@@ -9,6 +9,7 @@ use podsync_core::{
     feed::{BlobRef, Body, Entry, Head, Header, Kind, Publication, TagChange},
     keys::DeviceSecret,
     manifest::{ChunkLocation, Container, Emulator, Manifest, PackRef, Source, Table},
+    moved::HubMoved,
     seal::SecretKey,
     ticket::{RecoveryKey, Ticket, TicketKind, TicketSecret},
     units::Units,
@@ -152,6 +153,13 @@ pub(crate) fn address_record() -> AddressRecord {
     }
 }
 
+pub(crate) fn hub_moved() -> HubMoved {
+    HubMoved {
+        to: "https://hub.example.com:8443".into(),
+        nonce: [0xab; 16],
+    }
+}
+
 pub(crate) fn manifest() -> Manifest {
     let location = |word: &str, frame, offset, plain_len| ChunkLocation {
         id: ChunkId::of(word.as_bytes()),
@@ -236,6 +244,7 @@ pub(crate) fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("head", head.clone()),
         ("liveness", liveness.clone()),
         ("address-record", addresses.clone()),
+        ("hub-moved", device().sign(team(), &hub_moved())),
         ("manifest", plain.clone()),
         ("manifest-sealed", Manifest::seal(&plain, &key(), [4; 32])),
         ("private-version", private_version().encode()),

@@ -1,5 +1,6 @@
 //! The state of a team's hub: its client, its last answer, and the current failure, if any.
 
+mod moves;
 pub(crate) mod placements;
 
 use std::{
@@ -19,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::placements::Placements;
+use self::{moves::Moves, placements::Placements};
 use crate::{
     clock::Clock,
     error::{Failure, api_error},
@@ -36,6 +37,7 @@ pub(crate) struct Hubs {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) teams: Mutex<BTreeMap<TeamId, Arc<TeamHub>>>,
+    pub(super) moves: Moves,
     /// Wakes the upload loop: there is something to upload, or a caller waits.
     pub(super) wake: Notify,
 }
@@ -45,7 +47,10 @@ pub(crate) struct TeamHub {
     /// The team's name. `None` if this home isn't in the team.
     pub(super) team: Option<TeamName>,
     pub(super) events: Events,
+    /// Where it is asked.
     pub(super) url: String,
+    /// Where the roster says that it is.
+    pub(super) named: String,
     pub(super) client: Hub,
     /// The hub's last answer. The lock allows one poll at a time.
     pub(super) polled: tokio::sync::Mutex<Polled>,
@@ -221,6 +226,7 @@ impl Hubs {
             clock,
             events,
             teams: Mutex::default(),
+            moves: Moves::default(),
             wake: Notify::new(),
         }
     }

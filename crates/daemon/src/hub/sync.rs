@@ -14,6 +14,7 @@ use podsync_core::{DeviceId, TeamId};
 use podsync_net::Traffic;
 use tokio::sync::watch;
 
+pub(in crate::hub) use self::poll::Heard;
 use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
 use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
@@ -47,17 +48,19 @@ impl HubSync {
             (engine.hub_url(&team).map(str::to_owned), name)
         });
         let (url, name) = read.await?;
-        let Some(url) = url else {
+        let Some(named) = url else {
             self.hubs.lock().remove(&team);
             return Ok(None);
         };
+        let url = self.hubs.moves.place(team, &named);
         if let Some(known) = self.hubs.lock().get(&team)
             && known.url == url
+            && known.named == named
         {
             return Ok(Some(Arc::clone(known)));
         }
         let client = self.hubs.client(team, &url)?;
-        let (places, of) = (self.hubs.places.clone(), url.clone());
+        let (places, of) = (self.hubs.places.clone(), named.clone());
         let known = tokio::task::spawn_blocking(move || {
             if places.adopt(team, &of)? {
                 tracing::info!(team = %team.short(), "the team has another hub; podsync reads again what lies in its bucket");
@@ -70,6 +73,7 @@ impl HubSync {
             team: name,
             events: self.hubs.events.clone(),
             url,
+            named,
             client,
             polled: tokio::sync::Mutex::default(),
             polling: Turn::default(),
@@ -81,7 +85,9 @@ impl HubSync {
         // If two callers came here at once, the first one's hub stays.
         let mut teams = self.hubs.lock();
         match teams.get(&team) {
-            Some(there) if there.url == hub.url => Ok(Some(Arc::clone(there))),
+            Some(there) if there.url == hub.url && there.named == hub.named => {
+                Ok(Some(Arc::clone(there)))
+            }
             _ => {
                 teams.insert(team, Arc::clone(&hub));
                 Ok(Some(hub))
@@ -119,14 +125,18 @@ impl HubSync {
 
     /// Polls the hub now, for a caller that waits. An answer that comes too late is taken in later.
     pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
-        let Some(hub) = self.hub(team).await? else {
-            return Ok(());
-        };
-        let attempt = hub.begin();
-        let heard = tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub));
-        let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
-        hub.note_outcome(attempt, &outcome);
-        outcome
+        while let Some(hub) = self.hub(team).await? {
+            let attempt = hub.begin();
+            let heard =
+                tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub, Duration::ZERO));
+            let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
+            hub.note_outcome(attempt, &outcome);
+            match outcome? {
+                Heard::All => break,
+                Heard::Moved => {}
+            }
+        }
+        Ok(())
     }
 
     /// Polls the hub for a listing by a command's own daemon, which doesn't poll in the background. Without an

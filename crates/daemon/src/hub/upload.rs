@@ -15,7 +15,10 @@ use podsync_core::{
 };
 
 pub(crate) use self::packs::held_blob;
-use super::{state::TeamHub, sync::HubSync};
+use super::{
+    state::TeamHub,
+    sync::{Heard, HubSync},
+};
 use crate::{
     error::Failure,
     events::team_events::TeamEvents,
@@ -25,6 +28,8 @@ use crate::{
 
 /// How often the hub is polled.
 const POLL_EVERY: Duration = Duration::from_secs(30);
+/// How old the answer may be while nobody waits for it: then many devices cost the hub one look at the bucket.
+const OLD_ENOUGH: Duration = Duration::from_secs(5);
 
 /// Uploads what this device shares, and keeps the teams in sync with their hubs. Runs in the background.
 pub(crate) struct Uploads {
@@ -40,6 +45,7 @@ impl Uploads {
     /// it needs something.
     pub(crate) async fn keep_hubs_in_step(self: Arc<Self>) {
         let mut events = self.sync.node.events();
+        let mut age = Duration::ZERO;
         loop {
             let teams = self
                 .sync
@@ -48,36 +54,40 @@ impl Uploads {
             let Ok(teams) = teams.await else { return };
             for team in teams {
                 match self.sync.hub(team).await {
-                    Ok(Some(hub)) => self.visit(team, hub),
+                    Ok(Some(hub)) => self.visit(team, hub, age),
                     Ok(None) => {}
                     Err(failure) => {
                         tracing::warn!(team = %team.short(), error = %failure.api(), "podsync can't use the team's hub");
                     }
                 }
             }
-            tokio::select! {
+            age = tokio::select! {
                 () = self.tasks.stopping().cancelled() => return,
-                () = tokio::time::sleep(POLL_EVERY) => {}
-                () = self.sync.hubs.wake.notified() => {}
-                () = something_to_bring(&mut events) => {}
-            }
+                () = tokio::time::sleep(POLL_EVERY) => OLD_ENOUGH,
+                () = self.sync.hubs.wake.notified() => Duration::ZERO,
+                () = something_to_bring(&mut events) => Duration::ZERO,
+            };
         }
     }
 
     /// Polls and uploads. An upload that still runs goes on meanwhile.
-    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>) {
+    fn visit(self: &Arc<Self>, team: TeamId, hub: Arc<TeamHub>, age: Duration) {
         let uploads = Arc::clone(self);
         self.tasks.spawn(async move {
             let stop = uploads.tasks.stopping().clone();
             let visit = async {
                 let Some(turn) = hub.polling.take().await else { return };
                 let attempt = hub.begin();
-                let outcome = uploads.sync.poll_hub(team, &hub).await;
+                let outcome = uploads.sync.poll_hub(team, &hub, age).await;
                 drop(turn);
                 hub.note_outcome(attempt, &outcome);
-                if let Err(failure) = outcome {
-                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
-                    return;
+                match outcome {
+                    Ok(Heard::All) => {}
+                    Ok(Heard::Moved) => return uploads.sync.wake(),
+                    Err(failure) => {
+                        tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
+                        return;
+                    }
                 }
                 if uploads.sync.traffic.is_paused() {
                     return;

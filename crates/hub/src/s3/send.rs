@@ -11,7 +11,7 @@ use sha2::Digest as _;
 use tokio::time::timeout;
 
 use super::{answer::Refusal, call::Reply};
-use crate::storage::StorageError;
+use crate::{metrics, storage::StorageError};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// One try: what the hub sends and reads itself has a few MiB.
@@ -91,6 +91,7 @@ impl Sender {
         if take.hashed {
             *request.timeout_mut() = Some(HASH_PATIENCE);
         }
+        metrics::count_bucket_request(request.method());
         let is_head = request.method() == reqwest::Method::HEAD;
         let response = self.client.execute(request).await.map_err(no_answer)?;
         let mut reply = Reply {

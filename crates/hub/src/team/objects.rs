@@ -38,7 +38,8 @@ impl Team {
         let objects = match request.operation {
             BatchOperation::Upload => {
                 self.view_for_publisher(device).await?;
-                self.uploads(&request.objects).await?
+                let following = request.following.map(|len| (*device, len));
+                self.uploads(&request.objects, following).await?
             }
             BatchOperation::Replace => {
                 self.view_for_publisher(device).await?;
@@ -60,19 +61,19 @@ impl Team {
         })
     }
 
-    async fn uploads(&self, objects: &[BatchedId]) -> Result<Vec<BatchedObject>, HubError> {
+    async fn uploads(
+        &self,
+        objects: &[BatchedId],
+        following: Option<(DeviceId, u64)>,
+    ) -> Result<Vec<BatchedObject>, HubError> {
         let found: Vec<(BatchedObject, bool)> = stream::iter(objects.to_vec())
             .map(|batched| self.look_for(batched))
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        self.promise(&sizes(
-            found
-                .iter()
-                .filter(|(_, wanted)| *wanted)
-                .map(|(batched, _)| batched),
-        ))
-        .await?;
+        let wanted = found.iter().filter(|(_, wanted)| *wanted);
+        let wanted = sizes(wanted.map(|(batched, _)| batched));
+        self.promise(&wanted, following).await?;
         let signed = stream::iter(found)
             .map(|(mut batched, wanted)| async move {
                 if wanted {
@@ -103,13 +104,9 @@ impl Team {
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        self.promise(&sizes(
-            found
-                .iter()
-                .filter(|(_, gone)| *gone)
-                .map(|(batched, _)| batched),
-        ))
-        .await?;
+        let gone = found.iter().filter(|(_, gone)| *gone);
+        self.promise(&sizes(gone.map(|(batched, _)| batched)), None)
+            .await?;
         let signed = stream::iter(found)
             .map(|(mut batched, _)| async move {
                 if batched.error.is_none() {

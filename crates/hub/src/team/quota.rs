@@ -9,6 +9,7 @@ use std::{
 };
 
 use podsync_api::hub::{HubError, HubErrorCode};
+use podsync_core::DeviceId;
 
 use super::{Team, list_all};
 use crate::{
@@ -27,11 +28,17 @@ pub(super) struct Usage {
     listed: Option<Instant>,
     bytes: u64,
     promised: BTreeMap<ObjectKey, (u64, Instant)>,
+    /// What devices said that they are going to ask for.
+    following: BTreeMap<DeviceId, (u64, Instant)>,
 }
 
 impl Team {
-    /// Promises room to uploads, all or none.
-    pub(super) async fn promise(&self, uploads: &[(ObjectKey, u64)]) -> Result<(), HubError> {
+    /// Promises room to uploads, all or none, and to the bytes that the device is going to ask for after them.
+    pub(super) async fn promise(
+        &self,
+        uploads: &[(ObjectKey, u64)],
+        following: Option<(DeviceId, u64)>,
+    ) -> Result<(), HubError> {
         let Some(quota) = self.quota else {
             return Ok(());
         };
@@ -46,13 +53,20 @@ impl Team {
         usage
             .promised
             .retain(|_, (_, since)| now.duration_since(*since) < PROMISE);
-        let promised: u64 = usage.promised.values().map(|(len, _)| len).sum();
-        let asked: u64 = uploads
+        usage
+            .following
+            .retain(|_, (_, since)| now.duration_since(*since) < PROMISE);
+        if let Some((device, _)) = &following {
+            usage.following.remove(device);
+        }
+        let asked = uploads
             .iter()
             .filter(|(key, _)| !usage.promised.contains_key(key))
-            .map(|(_, len)| len)
-            .sum();
-        if usage.bytes + promised + asked > quota {
+            .map(|(_, len)| *len)
+            .chain(following.map(|(_, len)| len))
+            .fold(0, u64::saturating_add);
+        let promised = usage.promised();
+        if (usage.bytes + promised).saturating_add(asked) > quota {
             return Err(HubError::new(
                 HubErrorCode::QuotaExceeded,
                 format!(
@@ -63,6 +77,9 @@ impl Team {
         }
         let kept = uploads.iter().map(|(key, len)| (*key, (*len, now)));
         usage.promised.extend(kept);
+        let kept = following.filter(|(_, len)| *len > 0);
+        let kept = kept.map(|(device, len)| (device, (len, now)));
+        usage.following.extend(kept);
         Ok(())
     }
 }
@@ -85,6 +102,11 @@ impl Team {
 }
 
 impl Usage {
+    fn promised(&self) -> u64 {
+        let promised = self.promised.values().chain(self.following.values());
+        promised.map(|(len, _)| len).sum()
+    }
+
     async fn list(&mut self, bucket: &dyn Storage) -> Result<(), StorageError> {
         let listed = Instant::now();
         let mut bytes = 0;

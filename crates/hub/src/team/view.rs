@@ -44,7 +44,9 @@ pub(crate) struct View {
     /// The newest head of each device; two if the device signed two feeds.
     pub(super) heads: BTreeMap<DeviceId, Vec<(HeadKey, Arc<StoredHead>)>>,
     liveness: BTreeMap<DeviceId, (SystemTime, Bytes)>,
-    /// Names the content of [`Self::heads_answer`].
+    /// What is told to who asks what is new: [`Heads`] as JSON.
+    pub(crate) answer: Bytes,
+    /// Names its content.
     pub(crate) etag: String,
 }
 
@@ -84,14 +86,19 @@ impl View {
             membership,
             heads,
             liveness,
+            answer: Bytes::new(),
             etag: String::new(),
         };
-        let text = serde_json::to_vec(&view.heads_answer()).unwrap_or_default();
-        view.etag = format!("\"{}\"", blake3::hash(&text).to_hex());
+        let answer = serde_json::to_vec(&view.heads_answer());
+        let answer = answer.map_err(|error| {
+            HubError::new(HubErrorCode::Internal, format!("the hub failed: {error}"))
+        })?;
+        view.etag = format!("\"{}\"", blake3::hash(&answer).to_hex());
+        view.answer = answer.into();
         Ok(view)
     }
 
-    pub(crate) fn heads_answer(&self) -> Heads {
+    fn heads_answer(&self) -> Heads {
         let membership = self.membership.as_ref();
         Heads {
             membership: membership.map_or_else(Vec::new, |team| team.heads().to_vec()),

@@ -462,6 +462,7 @@ impl Feed {
         let request = BatchRequest {
             operation: BatchOperation::Download,
             objects: self.placed().map(asked).collect(),
+            following: None,
         };
         let asked = Call::post(self.team, "objects/batch", &request).by(2);
         let response: BatchResponse = asked.send(hub).await.json();
@@ -491,7 +492,11 @@ pub(crate) fn batch(team: TeamId, by: u8, operation: BatchOperation, ids: Vec<Ob
             generation: None,
         })
         .collect();
-    let request = BatchRequest { operation, objects };
+    let request = BatchRequest {
+        operation,
+        objects,
+        following: None,
+    };
     Call::post(team, "objects/batch", &request).by(by)
 }
 

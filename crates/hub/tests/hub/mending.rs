@@ -14,6 +14,7 @@ fn replace(team: TeamId, by: u8, id: ObjectId, generation: Option<u32>) -> Call 
     let request = BatchRequest {
         operation: BatchOperation::Replace,
         objects: vec![BatchedId { id, generation }],
+        following: None,
     };
     Call::post(team, "objects/batch", &request).by(by)
 }

@@ -198,3 +198,41 @@ async fn operations_posted_at_two_replicas_at_once_are_all_kept() {
         }
     }
 }
+
+/// Who asks for what is new and is content with what was there some seconds ago.
+async fn recent(hub: &TestHub, feed: &Feed, by: u8) -> Heads {
+    let asking = Call::get(feed.team, "heads").by(by);
+    let asking = asking.header("cache-control", "max-age=30");
+    asking.send(hub).await.json()
+}
+
+#[tokio::test]
+async fn many_who_need_not_know_at_once_cost_the_bucket_nothing() {
+    let one = TestHub::start().await.unwrap();
+    let two = one.replica().await.unwrap();
+    let mut team = Team::at(&one).await;
+    let mut feed = Feed::new(team.id(), 1);
+    feed.publish("a");
+    feed.share(&one, 1).await;
+    assert_eq!(heads(&one, &feed).await[0].seq, 1);
+    let before = one.bucket(team.id()).seen().len();
+    for _ in 0..20 {
+        assert_eq!(recent(&one, &feed, 2).await.feeds.len(), 1);
+    }
+    assert_eq!(one.bucket(team.id()).seen().len(), before);
+    // What was stored elsewhere is shown to who needs to know.
+    feed.publish("b");
+    feed.share(&two, 2).await;
+    let old = recent(&one, &feed, 2).await;
+    assert_eq!(heads(&one, &feed).await[0].seq, 2);
+    assert_ne!(recent(&one, &feed, 2).await, old);
+    // What was stored here is shown to all.
+    let old = recent(&one, &feed, 2).await;
+    feed.publish("c");
+    feed.share(&one, 3).await;
+    assert_ne!(recent(&one, &feed, 2).await, old);
+    // A new member is no stranger, wherever it was let in.
+    team.add(3, podsync_core::membership::Role::Reader);
+    team.post(&two).await;
+    recent(&one, &feed, 3).await;
+}

@@ -40,6 +40,7 @@ async fn wrong_bytes_are_found_before_a_commit_names_them_and_may_be_uploaded_ag
             id,
             generation: None,
         }],
+        following: None,
     };
     let answer = Call::post(team.id(), "objects/batch", &request)
         .by(1)

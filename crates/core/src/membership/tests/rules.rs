@@ -617,7 +617,10 @@ mod hubs {
     fn a_removed_key_witnesses_no_more_for_good() {
         let mut team = team();
         let before = team.heads();
+        assert!(team.membership.state().is_hub_key(&id(HUB)));
+        assert!(!team.membership.state().is_hub_key(&id(HUB + 1)));
         let removal = team.counts(1, remove(HUB));
+        assert!(!team.membership.state().is_hub_key(&id(HUB)));
         let join = team.join(INVITE, enrolment(10));
         let beside = team.at(&before, HUB, join);
         assert_eq!(team.void(beside), Some(Void::Struck { by: removal }));

@@ -1,6 +1,6 @@
 //! A newcomer asks a hub to let it into a team.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use podsync_api::hub::{Base64, HubErrorCode, JoinByInvite};
 use podsync_bucket::HubClientError;
@@ -13,6 +13,9 @@ use podsync_core::{
 use super::poll::open_all;
 use crate::hub::state::Hubs;
 
+/// How many new addresses a newcomer asks at.
+const MAX_MOVES: usize = 4;
+
 /// The answer of the first of these hubs that gives one.
 pub(crate) async fn ask_to_join(
     hubs: &Hubs,
@@ -21,7 +24,8 @@ pub(crate) async fn ask_to_join(
     request: HubJoin,
 ) -> HubNews {
     let mut failed = HubJoinFailure::NotReached("the ticket names no hub".to_owned());
-    for url in urls {
+    let (mut urls, mut moves) = (VecDeque::from(urls), 0);
+    while let Some(url) = urls.pop_front() {
         let client = match hubs.client(team, &url) {
             Ok(client) => client,
             Err(failure) => {
@@ -42,6 +46,11 @@ pub(crate) async fn ask_to_join(
                 let opened = tokio::task::spawn_blocking(open).await.unwrap_or_default();
                 return HubNews::Operations(opened.into_iter().map(Arc::new).collect());
             }
+            // A ticket doesn't say whose word to take for it. What is let in by is proved wherever it comes from.
+            Err(HubClientError::Moved { to, .. }) if moves < MAX_MOVES => {
+                moves += 1;
+                urls.push_front(to);
+            }
             Err(error) => {
                 failed = why(&error);
             }
@@ -59,6 +68,7 @@ fn why(error: &HubClientError) -> HubJoinFailure {
         }
         HubClientError::Unreachable { .. }
         | HubClientError::Busy { .. }
+        | HubClientError::Moved { .. }
         | HubClientError::Garbled { .. } => HubJoinFailure::NotReached(text),
         HubClientError::NotListed { .. }
         | HubClientError::RoleTooLow { .. }

@@ -1,11 +1,11 @@
 //! Polls the hub: verifies its answer, hands it to the engine, and records the places of blobs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use podsync_api::hub::{Base64, Committed, FeedPage, Heads, HubErrorCode, PostOperations};
 use podsync_bucket::{HeadsAnswer, HubClientError};
 use podsync_core::{
-    BlobId, DeviceId, TeamId,
+    BlobId, DeviceId, OpId, TeamId,
     engine::{HubNews, Input},
     feed::{Entry, Head},
     membership::Operation,
@@ -25,16 +25,63 @@ const MAX_POSTED_LEN: usize = 4 << 20;
 /// Most requests in a row about one thing. The rest is left for the next poll.
 const MAX_PAGES: usize = 1 << 12;
 
+/// What came of asking a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::hub) enum Heard {
+    /// What it knows.
+    All,
+    /// Where to ask instead.
+    Moved,
+}
+
+/// What a hub says is newest, as far as it was signed.
+struct OpenedHeads {
+    membership: Vec<OpId>,
+    feeds: Vec<Verified<Head>>,
+    liveness: Vec<Verified<Liveness>>,
+}
+
+impl OpenedHeads {
+    fn of(heads: Heads) -> Self {
+        Self {
+            feeds: open_all(&heads.feeds),
+            liveness: open_all(&heads.liveness),
+            membership: heads.membership,
+        }
+    }
+
+    /// How far each feed reaches.
+    fn reach(&self) -> Vec<(DeviceId, u64)> {
+        let heads = self.feeds.iter();
+        heads
+            .map(|head| (head.signer(), head.value().seq))
+            .collect()
+    }
+}
+
 impl HubSync {
-    /// Fetches what the hub has: operations, heads, entries, and the places of their blobs.
+    /// Fetches what the hub has, or had at most `age` ago: operations, heads, entries, and the places of their
+    /// blobs.
     pub(in crate::hub) async fn poll_hub(
         &self,
         team: TeamId,
         hub: &TeamHub,
-    ) -> Result<(), Failure> {
+        age: Duration,
+    ) -> Result<Heard, Failure> {
+        let heard = self.hear(team, hub, age).await;
+        if heard.is_err() {
+            self.hubs.moves.forget(team, &hub.url);
+        }
+        heard
+    }
+
+    async fn hear(&self, team: TeamId, hub: &TeamHub, age: Duration) -> Result<Heard, Failure> {
         let mut polled = hub.polled.lock().await;
         let etag = polled.etag.clone();
-        let answer = match hub.client.heads(etag.as_deref()).await {
+        let answer = match hub.client.heads_within(etag.as_deref(), age).await {
+            Err(moved @ HubClientError::Moved { .. }) => {
+                return self.follow(team, hub, moved).await;
+            }
             Err(error) if is_unknown_here(&error) => {
                 self.introduce(team, hub).await?;
                 hub.client.heads(None).await?
@@ -44,7 +91,13 @@ impl HubSync {
         if let HeadsAnswer::Changed { heads, etag } = answer {
             polled.etag = None;
             let named = heads.membership.clone();
-            self.take_heads(team, hub, heads, &mut polled).await?;
+            let opened = tokio::task::spawn_blocking(move || OpenedHeads::of(heads)).await?;
+            if !age.is_zero() && self.goes_back(team, hub, &opened).await? {
+                // Another replica has just told more: what this one knows now counts.
+                drop(polled);
+                return Box::pin(self.hear(team, hub, Duration::ZERO)).await;
+            }
+            self.take_heads(team, hub, opened, &mut polled).await?;
             // Set only now, so that an incomplete poll is repeated.
             let whole = self.node.read(move |engine| {
                 !engine.lacks_operations(&team, &named) && engine.hub_gaps(&team).is_empty()
@@ -53,7 +106,29 @@ impl HubSync {
         }
         let now = self.hubs.clock.now().wall_ms;
         hub.note(|standing| standing.heard_ms = Some(now));
-        Ok(())
+        Ok(Heard::All)
+    }
+
+    /// Has the team's hub asked where the one before says that it is. That has to be the word of a key that the
+    /// team takes for its hub's: whoever took over the address can say what it likes.
+    async fn follow(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        moved: HubClientError,
+    ) -> Result<Heard, Failure> {
+        let HubClientError::Moved { to, signer, .. } = &moved else {
+            return Err(moved.into());
+        };
+        let signer = *signer;
+        let speaks = self
+            .node
+            .read(move |engine| engine.is_hub_key(&team, &signer));
+        if !speaks.await? || !self.hubs.moves.note(team, &hub.named, to) {
+            return Err(moved.into());
+        }
+        tracing::info!(team = %team.short(), from = hub.url, to, "the team's hub is at another address");
+        Ok(Heard::Moved)
     }
 
     /// If the hub doesn't know this device or the team, uploads the operations that made this device a member.
@@ -64,28 +139,40 @@ impl HubSync {
         post(hub, operations.await?).await.map(drop)
     }
 
+    /// Whether feeds that were read already, or the own one, end earlier there.
+    async fn goes_back(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        heads: &OpenedHeads,
+    ) -> Result<bool, Failure> {
+        let reach = heads.reach();
+        let own = reach.iter().find(|(device, _)| *device == self.device);
+        if hub.standing().committed > own.map_or(0, |(_, seq)| *seq) {
+            return Ok(true);
+        }
+        let places = self.hubs.places.clone();
+        let read = tokio::task::spawn_blocking(move || places.read_up_to(team)).await??;
+        let mut reach = reach.into_iter();
+        Ok(reach.any(|(device, reach)| read.get(&device).is_some_and(|after| *after > reach)))
+    }
+
     async fn take_heads(
         &self,
         team: TeamId,
         hub: &TeamHub,
-        heads: Heads,
+        heads: OpenedHeads,
         polled: &mut Polled,
     ) -> Result<(), Failure> {
-        self.take_operations(team, hub, &heads).await?;
-        polled.membership.clone_from(&heads.membership);
-        let opened = tokio::task::spawn_blocking(move || {
-            let feeds = open_all::<Head>(&heads.feeds);
-            (feeds, open_all::<Liveness>(&heads.liveness))
-        });
-        let (feeds, liveness) = opened.await?;
-        let reach: Vec<_> = feeds
-            .iter()
-            .map(|head| (head.signer(), head.value().seq))
-            .collect();
-        let news = HubNews::Heads {
-            heads: feeds,
+        self.take_operations(team, hub, &heads.membership).await?;
+        let reach = heads.reach();
+        let OpenedHeads {
+            membership,
+            feeds: heads,
             liveness,
-        };
+        } = heads;
+        polled.membership = membership;
+        let news = HubNews::Heads { heads, liveness };
         self.node.input(Input::Hub { team, news }).await?;
         let own = reach.iter().find(|(device, _)| *device == self.device);
         let committed = own.map_or(0, |(_, seq)| *seq);
@@ -97,10 +184,10 @@ impl HubSync {
         &self,
         team: TeamId,
         hub: &TeamHub,
-        heads: &Heads,
+        named: &[OpId],
     ) -> Result<(), Failure> {
         for _ in 0..MAX_PAGES {
-            let named = heads.membership.clone();
+            let named = named.to_vec();
             let asked = self.node.read(move |engine| {
                 let lacking = engine.lacks_operations(&team, &named);
                 lacking.then(|| engine.membership_heads(&team))
@@ -240,10 +327,7 @@ impl HubSync {
 }
 
 /// Posts operations, parents first. Returns the hub's heads after that, or `None` if there was nothing to post.
-async fn post(
-    hub: &TeamHub,
-    operations: Vec<Arc<[u8]>>,
-) -> Result<Option<Vec<podsync_core::OpId>>, Failure> {
+async fn post(hub: &TeamHub, operations: Vec<Arc<[u8]>>) -> Result<Option<Vec<OpId>>, Failure> {
     let mut heads = None;
     let mut rest = &operations[..];
     while !rest.is_empty() {

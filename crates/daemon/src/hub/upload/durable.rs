@@ -1,6 +1,6 @@
 //! Waits until what this device shared is in the team's bucket.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, Progress, Stage};
 use podsync_core::TeamId;
@@ -22,6 +22,14 @@ const LOOK: Duration = Duration::from_secs(1);
 /// How long nothing may move before a waiting caller is told for whom it waits.
 const QUIET_AFTER: Duration = Duration::from_secs(5);
 
+/// What came of waiting for a hub.
+enum Durable {
+    /// All is in the bucket.
+    There,
+    /// The team has another hub by now, or none.
+    Elsewhere,
+}
+
 impl HubSync {
     /// Starts the upload of what was shared. Returns whether it is in the bucket now, or `None` if the team has no
     /// hub.
@@ -34,22 +42,23 @@ impl HubSync {
         asked: bool,
         context: &Context,
     ) -> Result<Option<bool>, Failure> {
-        let Some(hub) = self.hub(team).await? else {
-            return Ok(None);
-        };
-        let begun = hub.standing().begun;
-        self.hubs.wake();
-        if !asked && self.lifetime == Lifetime::Service {
-            return Ok(Some(self.waiting(team, &hub).await? == 0));
-        }
-        match self.until_durable(team, &hub, asked, begun, context).await {
-            Ok(()) => Ok(Some(true)),
-            Err(failure) if asked => Err(failure),
-            Err(failure) => {
-                tracing::warn!(error = %failure.api(), "not in the bucket yet");
-                Ok(Some(false))
+        while let Some(hub) = self.hub(team).await? {
+            let begun = hub.standing().begun;
+            self.hubs.wake();
+            if !asked && self.lifetime == Lifetime::Service {
+                return Ok(Some(self.waiting(team, &hub).await? == 0));
+            }
+            match self.until_durable(team, &hub, asked, begun, context).await {
+                Ok(Durable::There) => return Ok(Some(true)),
+                Ok(Durable::Elsewhere) => {}
+                Err(failure) if asked => return Err(failure),
+                Err(failure) => {
+                    tracing::warn!(error = %failure.api(), "not in the bucket yet");
+                    return Ok(Some(false));
+                }
             }
         }
+        Ok(None)
     }
 
     /// The number of entries of this device's feed that the bucket lacks.
@@ -66,11 +75,11 @@ impl HubSync {
     async fn until_durable(
         &self,
         team: TeamId,
-        hub: &TeamHub,
+        hub: &Arc<TeamHub>,
         patient: bool,
         begun: u64,
         context: &Context,
-    ) -> Result<(), Failure> {
+    ) -> Result<Durable, Failure> {
         let mut standing = hub.watch();
         let mut moved = (Instant::now(), None);
         loop {
@@ -79,7 +88,11 @@ impl HubSync {
                 trouble, uploading, ..
             } = standing.borrow_and_update().clone();
             if self.waiting(team, hub).await? == 0 {
-                return Ok(());
+                return Ok(Durable::There);
+            }
+            let now = self.hub(team).await?;
+            if now.is_none_or(|now| !Arc::ptr_eq(&now, hub)) {
+                return Ok(Durable::Elsewhere);
             }
             if self.traffic.is_paused() {
                 return Err(is_paused().into());

@@ -1,22 +1,25 @@
 //! Uploads what a publication names: its packs, then their outboards, then its manifest.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use podsync_api::{
     ApiError, ErrorCode,
     events::Direction,
     hub::{MAX_ENTRY_OUTBOARDS, ObjectId, ObjectKind, ObjectRef, Placement},
 };
-use podsync_bucket::{OutboardsBuilder, PackRead, Source, Upload};
+use podsync_bucket::{OutboardsBuilder, PackRead, Source, TransferError, Upload};
 use podsync_core::{
     BlobId, TeamId,
     engine::{EngineError, Sources},
-    feed::{Body, Entry, Publication},
+    feed::{BlobRef, Body, Entry, Publication},
     manifest::{Manifest, PackRef},
 };
 use podsync_net::Traffic;
@@ -62,18 +65,16 @@ impl Uploads {
         let transferring = self.transferring(team, &held).await?;
         let meter = Sent::new(hub, &packs, transferring);
 
-        let placed = hub
-            .client
-            .upload(&packs.uploads(), |object, sent| meter.note(*object, sent))
-            .await?;
+        let placed = self.upload_packs(hub, &mut packs, &meter).await?;
         let outboards = self.upload_outboards(hub, &mut packs).await?;
         let sealed = self.read_blob(held.sealed.blob.id).await?;
         let sealed = Upload::of_bytes(ObjectKind::Manifest, sealed.into());
         let placed_manifest = hub.client.upload(&[sealed], |_, _| {}).await?;
 
         let mut places: BTreeMap<BlobId, Placement> = packs.known;
-        for (pack, object) in packs.here.iter().zip(placed) {
-            places.insert(pack.pack, placement(&object));
+        for here in &packs.here {
+            let object = placed.get(&here.object).copied();
+            places.extend(object.map(|object| (here.pack, placement(&object))));
         }
         let manifest = placed_manifest.first().map(placement);
         let packs = entry.header().blobs.iter().skip(1);
@@ -88,6 +89,74 @@ impl Uploads {
         })?;
         meter.done();
         Ok(Uploaded { objects, outboards })
+    }
+
+    /// Sends each pack as soon as it is read. The hub hears beforehand how much it will be, and refuses all of
+    /// it where it doesn't fit.
+    async fn upload_packs(
+        &self,
+        hub: &TeamHub,
+        packs: &mut Packs,
+        meter: &Sent<'_>,
+    ) -> Result<HashMap<ObjectId, ObjectRef>, Failure> {
+        let new = std::mem::take(&mut packs.new);
+        let read = Mutex::new(BTreeMap::new());
+        let sent = self
+            .upload_as_read(hub, packs, new.clone(), &read, meter)
+            .await;
+        let mut read = read.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let refused = match &sent {
+            Err(NotUploaded::Transfer(error)) => error.is_quota() && !new.is_empty(),
+            _ => false,
+        };
+        if refused {
+            // Some of it may be there already: which, the hub can only tell by their hashes.
+            let mut unread = new.clone();
+            unread.retain(|pack| !read.contains_key(&pack.id));
+            let looks: Vec<_> = unread.into_iter().map(|pack| self.look(pack)).collect();
+            let rest: Vec<PackRead> = stream::iter(looks)
+                .buffered(READ_AT_ONCE)
+                .try_collect()
+                .await?;
+            read.extend(rest.into_iter().map(|pack| (pack.blob, pack)));
+        }
+        let in_order = new.iter().filter_map(|pack| read.remove(&pack.id));
+        packs.read = in_order.collect();
+        let here = packs.read.iter().map(Here::of);
+        packs.here.extend(here);
+        let placed = if refused {
+            let progress = |object: &ObjectId, sent| meter.note(*object, sent);
+            hub.client.upload(&packs.uploads(), progress).await?
+        } else {
+            sent?
+        };
+        Ok(placed
+            .into_iter()
+            .map(|object| (object.id, object))
+            .collect())
+    }
+
+    async fn upload_as_read(
+        &self,
+        hub: &TeamHub,
+        packs: &Packs,
+        new: Vec<BlobRef>,
+        read: &Mutex<BTreeMap<BlobId, PackRead>>,
+        meter: &Sent<'_>,
+    ) -> Result<Vec<ObjectRef>, NotUploaded> {
+        let known = packs.uploads().into_iter().map(Ok);
+        let looks: Vec<_> = new.into_iter().map(|pack| self.look(pack)).collect();
+        let new = stream::iter(looks).buffered(READ_AT_ONCE).map(|pack| {
+            let pack = pack.map_err(NotUploaded::Local)?;
+            let upload = packs.upload(&Here::of(&pack));
+            let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+            read.insert(pack.blob, pack);
+            Ok(upload)
+        });
+        let progress = |object: &ObjectId, sent| meter.note(*object, sent);
+        let uploads: BoxStream<'_, Result<Upload, NotUploaded>> =
+            stream::iter(known).chain(new).boxed();
+        hub.client.upload_each(uploads, meter.total, progress).await
     }
 
     async fn transferring(
@@ -159,12 +228,12 @@ impl Uploads {
             here: Vec::new(),
             known: BTreeMap::new(),
             borrowed: BTreeSet::new(),
+            new: Vec::new(),
             read: Vec::new(),
             unread: Vec::new(),
             blobs: self.holdings.blobs.clone(),
             traffic: self.sync.traffic.clone(),
         };
-        let mut new = Vec::new();
         for pack in &manifest.packs {
             let (places, id) = (self.sync.hubs.places.clone(), pack.id);
             let known = tokio::task::spawn_blocking(move || places.get(team, id)).await??;
@@ -183,7 +252,10 @@ impl Uploads {
                     }
                     packs.borrowed.extend(known.outboards());
                 }
-                (None, true) => new.push(self.look(pack)),
+                (None, true) => packs.new.push(BlobRef {
+                    id: pack.id,
+                    len: pack.len,
+                }),
                 (None, false) => return Err(not_whole(pack).into()),
             }
         }
@@ -203,21 +275,12 @@ impl Uploads {
                     .extend(known.into_iter().flat_map(|known| known.outboards()));
             }
         }
-        packs.read = stream::iter(new)
-            .buffered(READ_AT_ONCE)
-            .try_collect()
-            .await?;
-        let read = packs.read.iter().map(|read| Here {
-            pack: read.blob,
-            object: read.object,
-        });
-        packs.here.extend(read);
         Ok(packs)
     }
 
     /// Reads a new pack to compute its SHA-256 and its outboard. Also checks its BLAKE3 hash, for the bucket can't
     /// notice damage.
-    async fn look(&self, pack: &PackRef) -> Result<PackRead, Failure> {
+    async fn look(&self, pack: BlobRef) -> Result<PackRead, Failure> {
         let read = PackRead::of(&held_blob(&self.holdings.blobs, pack.id), pack.len).await;
         let read = read.map_err(|error| ApiError::new(ErrorCode::Disk, error.to_string()))?;
         if read.blob == pack.id {
@@ -269,7 +332,8 @@ struct Packs {
     known: BTreeMap<BlobId, Placement>,
     /// Outboards objects of earlier entries.
     borrowed: BTreeSet<ObjectRef>,
-    /// Packs that the bucket doesn't know.
+    /// Packs that the bucket isn't known to have, until they are read.
+    new: Vec<BlobRef>,
     read: Vec<PackRead>,
     /// Packs in the bucket that need new outboards.
     unread: Vec<Here>,
@@ -282,6 +346,37 @@ struct Packs {
 struct Here {
     pack: BlobId,
     object: ObjectId,
+}
+
+impl Here {
+    fn of(read: &PackRead) -> Self {
+        Self {
+            pack: read.blob,
+            object: read.object,
+        }
+    }
+}
+
+/// Why packs aren't all in the bucket.
+enum NotUploaded {
+    Transfer(TransferError),
+    /// They can't be read here.
+    Local(Failure),
+}
+
+impl From<TransferError> for NotUploaded {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl From<NotUploaded> for Failure {
+    fn from(not_uploaded: NotUploaded) -> Self {
+        match not_uploaded {
+            NotUploaded::Transfer(error) => error.into(),
+            NotUploaded::Local(failure) => failure,
+        }
+    }
 }
 
 impl Packs {
@@ -339,7 +434,8 @@ struct Sent<'a> {
 
 impl<'a> Sent<'a> {
     fn new(hub: &'a TeamHub, packs: &Packs, told: Transferring) -> Self {
-        let total = packs.here.iter().map(|here| here.object.size).sum();
+        let known = packs.here.iter().map(|here| here.object.size);
+        let total = known.chain(packs.new.iter().map(|pack| pack.len)).sum();
         hub.note(|standing| standing.uploading = Some((0, total)));
         if total > 0 {
             told.begin_part(total);
