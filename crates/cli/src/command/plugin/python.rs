@@ -36,8 +36,11 @@ print(json.dumps({
     'pip': there('pip'), 'plugin': version('podsync-localstack'),
 }))";
 
-/// Removes every file that the plugin's installation recorded.
+/// Removes every file that the plugin's installation recorded. An installation where the user happens to be is not
+/// the one that is meant.
 pub(super) const REMOVE: &str = r"
+import sys
+sys.path = [folder for folder in sys.path if folder]
 import importlib.metadata, pathlib, shutil
 found = importlib.metadata.distribution('podsync-localstack')
 for file in list(found.files or []):
