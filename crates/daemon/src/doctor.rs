@@ -23,6 +23,7 @@ use crate::{
     settings::Settings,
 };
 
+const DISK: &str = "disk";
 /// Free bytes below which nothing can be saved.
 const LEAST_FREE: u64 = 256 << 20;
 /// Free bytes below which a large state won't fit.
@@ -143,26 +144,24 @@ fn examine_files(home: &Home) -> Result<(), Failure> {
 }
 
 fn disk(home: &Path) -> Finding {
-    const CHECK: &str = "disk";
     match podsync_store::free_bytes(home) {
-        Err(error) => Finding::failure(CHECK, Failure::from(error).into()),
-        Ok(free) if free < LEAST_FREE => {
-            let error = ApiError::new(ErrorCode::Disk, format!("{} MB are free", free / 1_000_000));
-            Finding::failure(
-                CHECK,
-                error.hint("free some space, or `podsync drop` what isn't needed"),
-            )
-        }
-        Ok(free) if free < GOOD_FREE => Finding::warning(
-            CHECK,
-            format!(
-                "{:.1} GB are free: a large state won't fit",
-                free as f64 / 1e9
-            ),
-            "free some space, or `podsync drop` what isn't needed",
-        ),
-        Ok(free) => Finding::ok(CHECK, format!("{:.1} GB are free", free as f64 / 1e9)),
+        Err(error) => Finding::failure(DISK, Failure::from(error).into()),
+        Ok(free) => room(free),
     }
+}
+
+/// What so many free bytes are good for.
+fn room(free: u64) -> Finding {
+    const FIX: &str = "free some space, or `podsync drop` what isn't needed";
+    if free < LEAST_FREE {
+        let error = ApiError::new(ErrorCode::Disk, format!("{} MB are free", free / 1_000_000));
+        return Finding::failure(DISK, error.hint(FIX));
+    }
+    let found = format!("{:.1} GB are free", free as f64 / 1e9);
+    if free < GOOD_FREE {
+        return Finding::warning(DISK, format!("{found}: a large state won't fit"), FIX);
+    }
+    Finding::ok(DISK, found)
 }
 
 /// Asks a daemon where it listens. If none runs, tries to bind the port.
@@ -344,6 +343,16 @@ mod tests {
     use podsync_api::node::Verdict;
 
     use super::*;
+
+    #[test]
+    fn little_room_is_a_warning_and_none_a_failure() {
+        let verdict = |free| room(free).verdict;
+        assert_eq!(verdict(0), Verdict::Failure);
+        assert_eq!(verdict(LEAST_FREE - 1), Verdict::Failure);
+        assert_eq!(verdict(LEAST_FREE), Verdict::Warning);
+        assert_eq!(verdict(GOOD_FREE - 1), Verdict::Warning);
+        assert_eq!(verdict(GOOD_FREE), Verdict::Ok);
+    }
 
     #[tokio::test]
     async fn a_folder_that_is_no_home_and_an_endpoint_without_an_emulator_fail_with_their_fix() {

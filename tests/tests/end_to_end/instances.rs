@@ -425,12 +425,14 @@ fn the_doctor_names_what_fails_and_its_fix() -> Result<()> {
     };
     alice.start(&[])?;
     let sound = doctor(&alice, &emulator.endpoint())?.ok()?;
-    for check in ["home", "disk", "port", "clock", "emulator", "services"] {
+    for check in ["home", "port", "clock", "emulator", "services"] {
         ensure!(
             verdict(&sound, check).as_deref() == Some("ok"),
             "{check}: {sound}"
         );
     }
+    // Which verdict depends on the machine.
+    ensure!(verdict(&sound, "disk").is_some(), "{sound}");
     alice.stop()?;
     emulator.on(
         "GET /_localstack/pods/environment",
