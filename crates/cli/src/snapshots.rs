@@ -75,7 +75,7 @@ fn members() -> Vec<team::Member> {
 fn peers() -> Vec<node::Peer> {
     vec![read(json!({
         "device": DEVICE, "name": "alice/laptop", "connected": true, "heard_ms": ago(2 * HOUR_MS),
-        "address": "/ip4/192.168.100.120/udp/7637/quic-v1", "round_trip_us": 1234, "sent": 1_200_000_000,
+        "address": "/ip4/192.168.100.120/tcp/7637", "round_trip_us": 1234, "sent": 1_200_000_000,
         "received": 34_000,
     }))]
 }
@@ -95,7 +95,7 @@ fn usage() -> disk::Usage {
 fn status() -> node::Status {
     read(json!({
         "version": "0.1.0", "pid": 4242, "home": "/home/bob/.local/share/podsync", "device": DEVICE,
-        "transient": false, "listening": ["/ip4/192.168.100.120/udp/7637/quic-v1"],
+        "transient": false, "listening": ["/ip4/192.168.100.120/tcp/7637"],
         "teams": [{ "id": "ab".repeat(32), "name": "payments", "role": "publisher", "members": 3, "admins": 1,
                     "pods": 2, "connected": 2, "heard_ms": ago(HOUR_MS), "quarantined": [],
                     "hub": { "url": "https://hub.example", "heard_ms": ago(HOUR_MS), "trouble": null,

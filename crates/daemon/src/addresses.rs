@@ -17,7 +17,7 @@ use podsync_core::{DeviceId, TeamId};
 pub use podsync_net::Multiaddr;
 
 use self::announced::best_first;
-use self::peer::{Next, Peer};
+use self::peer::Peer;
 pub use self::{announced::announced, known::REACHED_KEPT};
 
 /// Most devices remembered at once.
@@ -240,7 +240,7 @@ impl Addresses {
     fn connected(&mut self, device: DeviceId, address: Multiaddr, dialled: bool, now: Duration) {
         let peer = self.peers.entry(device);
         let peer = peer.or_insert_with(|| Peer::away(now));
-        peer.connected(&address, now);
+        peer.connected(now);
         if !dialled {
             peer.known.dialled_from(&address);
         } else if peer.known.reached_at(address) {
@@ -259,19 +259,11 @@ impl Addresses {
     }
 
     fn dial_failed(&mut self, device: DeviceId, now: Duration) {
-        let near = self.is_near();
-        let Some(peer) = self.peers.get_mut(&device) else {
-            return;
-        };
-        match peer.attempt_failed(near, now) {
-            Some(Next::Over(route)) => {
-                let addresses = peer.known.over(route, near);
-                self.outputs.push_back(Output::Dial { device, addresses });
-            }
-            Some(Next::Pause) if std::mem::take(&mut peer.wanted) => {
-                self.outputs.push_back(Output::Unreachable { device });
-            }
-            Some(Next::Pause) | None => {}
+        if let Some(peer) = self.peers.get_mut(&device)
+            && peer.attempt_failed(now)
+            && std::mem::take(&mut peer.wanted)
+        {
+            self.outputs.push_back(Output::Unreachable { device });
         }
     }
 
@@ -362,7 +354,7 @@ impl Addresses {
             let Some(peer) = self.peers.get_mut(&device) else {
                 continue;
             };
-            let addresses = peer.begin_attempt(near, now);
+            let addresses = peer.begin_attempt(near);
             if addresses.is_empty() {
                 if std::mem::take(&mut peer.wanted) {
                     self.outputs.push_back(Output::Unreachable { device });

@@ -23,7 +23,7 @@ const MAX_HEADERS_LEN: usize = 16 << 10;
 /// Before the first connection: two TLS providers are compiled in, and guessing between them panics.
 pub fn install_tls() {
     // `Err` means that it was done before.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// Serves until `stop` is cancelled.

@@ -151,7 +151,6 @@ impl Actor {
             gate: Arc::clone(&gate),
             provider: provider.clone(),
             served: served.clone(),
-            paths: paths.clone(),
             tasks: tasks.clone(),
             cancel: cancel.clone(),
         };

@@ -8,7 +8,7 @@
 //! their connections stay, up to a share of the total.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     convert::Infallible,
     net::IpAddr,
     sync::Arc,
@@ -21,14 +21,13 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     swarm::{
         CloseConnection, ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm,
-        ListenFailure, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
-        dummy,
+        NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, dummy,
     },
 };
 
 use crate::{
     gate::Gate,
-    peer_id::{device_of, ip_of, is_quic},
+    peer_id::{device_of, ip_of},
 };
 
 /// The most inbound connections of peers in no team, so that strangers cannot take every slot.
@@ -37,10 +36,6 @@ const MAX_STRANGERS: usize = 8;
 /// The most inbound connections of robots' runners, so that a CI with a hundred jobs leaves room for
 /// people.
 pub(crate) const MAX_RUNNERS: usize = 12;
-
-/// The most inbound QUIC handshakes: QUIC proves an address before it keeps any state. [`crate::path`]
-/// bounds those over TCP and ends the oldest.
-const MAX_QUIC_HANDSHAKES: usize = 32;
 
 /// The most time between two connections that come from dialling at once.
 const SIMULTANEOUS: Duration = Duration::from_secs(5);
@@ -56,8 +51,6 @@ pub(crate) enum Refused {
     Duplicate,
     #[error("too many runners of robots are connected")]
     Runners,
-    #[error("too many handshakes at once")]
-    Handshakes,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +97,6 @@ pub(crate) struct Behaviour {
     gate: Arc<dyn Gate>,
     standing: BTreeMap<PeerId, Connection>,
     runners: BTreeMap<ConnectionId, PeerId>,
-    quic_handshakes: BTreeSet<ConnectionId>,
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
 
@@ -115,7 +107,6 @@ impl Behaviour {
             gate,
             standing: BTreeMap::new(),
             runners: BTreeMap::new(),
-            quic_handshakes: BTreeSet::new(),
             closing: VecDeque::new(),
         }
     }
@@ -185,21 +176,6 @@ impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = dummy::ConnectionHandler;
     type ToSwarm = Infallible;
 
-    fn handle_pending_inbound_connection(
-        &mut self,
-        id: ConnectionId,
-        local: &Multiaddr,
-        _: &Multiaddr,
-    ) -> Result<(), ConnectionDenied> {
-        if is_quic(local) {
-            if self.quic_handshakes.len() >= MAX_QUIC_HANDSHAKES {
-                return Err(ConnectionDenied::new(Refused::Handshakes));
-            }
-            self.quic_handshakes.insert(id);
-        }
-        Ok(())
-    }
-
     fn handle_established_inbound_connection(
         &mut self,
         id: ConnectionId,
@@ -207,7 +183,6 @@ impl NetworkBehaviour for Behaviour {
         _: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.quic_handshakes.remove(&id);
         self.admit(id, peer, false, remote)
             .map_err(ConnectionDenied::new)?;
         Ok(dummy::ConnectionHandler)
@@ -227,9 +202,6 @@ impl NetworkBehaviour for Behaviour {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
-        if let FromSwarm::ListenFailure(ListenFailure { connection_id, .. }) = event {
-            self.quic_handshakes.remove(&connection_id);
-        }
         if let FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id,
             connection_id,

@@ -1,13 +1,9 @@
 //! Where to listen.
-//!
-//! TCP and QUIC share a port number.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
-
-use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use crate::limit::Traffic;
 
@@ -17,7 +13,7 @@ pub const DEFAULT_PORT: u16 = 7637;
 
 #[derive(Debug, Clone)]
 pub struct NetConfig {
-    /// Addresses for both TCP and QUIC. With port 0 the system chooses one port for each.
+    /// Addresses for TCP. With port 0 the system chooses one.
     pub listen: Vec<SocketAddr>,
     /// Whether to look for peers, and be found, on the local network.
     pub mdns: bool,
@@ -51,31 +47,6 @@ impl NetConfig {
             mdns: false,
             traffic: Traffic::default(),
         }
-    }
-
-    /// QUIC comes first: its socket is exclusive, while libp2p opens TCP ports for sharing and
-    /// would let two daemons listen on one.
-    pub(crate) fn listen_addrs(&self) -> impl Iterator<Item = (SocketAddr, Multiaddr)> {
-        let quic = self.listen.iter().map(|socket| {
-            (
-                *socket,
-                ip(socket)
-                    .with(Protocol::Udp(socket.port()))
-                    .with(Protocol::QuicV1),
-            )
-        });
-        let tcp = self
-            .listen
-            .iter()
-            .map(|socket| (*socket, ip(socket).with(Protocol::Tcp(socket.port()))));
-        quic.chain(tcp)
-    }
-}
-
-fn ip(socket: &SocketAddr) -> Multiaddr {
-    match socket.ip() {
-        IpAddr::V4(ip) => Multiaddr::from(ip),
-        IpAddr::V6(ip) => Multiaddr::from(ip),
     }
 }
 

@@ -45,7 +45,7 @@ pub use handle::Net;
 pub use libp2p::{Multiaddr, multiaddr};
 pub use limit::{MIN_RATE, Traffic};
 pub use peer_id::split_address;
-pub use peers::{PeerInfo, Transport};
+pub use peers::PeerInfo;
 pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 
 /// Makes aws-lc the TLS provider of this process; every `main` calls it before anything else.
@@ -53,5 +53,5 @@ pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 /// The dependencies bring two providers, and rustls panics where it has to choose by itself.
 pub fn install_crypto() {
     // An error means that a provider is already installed, which is fine.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

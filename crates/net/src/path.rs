@@ -1,14 +1,15 @@
 //! TCP connections as network paths: live, dead, or closed to make room.
 //!
 //! A broken path looks like a silent connection. So both sides send something at least every [`PING_EVERY`].
-//! A path is dead if nothing came for [`SILENCE`], or if this machine no longer has its local address. QUIC
-//! keeps the same times by itself.
+//! A path is dead if nothing came for [`SILENCE`], or if this machine no longer has its local address.
 
-mod fragments;
+mod narrow;
 mod stream;
+mod transport;
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,12 +20,14 @@ use std::{
 
 use futures::task::AtomicWaker;
 use libp2p::{Multiaddr, core::ConnectedPoint, multiaddr::Protocol, tcp};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
 
-pub(crate) use self::stream::Path;
 use self::{
-    fragments::Fragments,
+    narrow::{Narrow, SMALL_SEGMENT},
     stream::{Ended, Signs},
 };
+pub(crate) use self::{stream::Path, transport::Tcp};
 use crate::peer_id::ip_of;
 
 /// How often a side pings.
@@ -48,7 +51,7 @@ pub(crate) struct Paths(Arc<Mutex<Table>>);
 struct Table {
     last_id: u64,
     open: BTreeMap<u64, Open>,
-    fragments: Fragments,
+    narrow: Narrow,
 }
 
 #[derive(Debug)]
@@ -124,9 +127,6 @@ impl Paths {
         let remote = stream.0.peer_addr().unwrap_or(unknown);
         let local = stream.0.local_addr().unwrap_or(unknown).ip();
         let mut table = self.lock();
-        if table.fragments.wanted(remote.ip(), Instant::now()) {
-            fragments::allow(&stream.0);
-        }
         let (cut, beside) = (Arc::new(Cut::default()), Beside::default());
         if accepted {
             table.make_room();
@@ -148,13 +148,21 @@ impl Paths {
         Path::new(stream, id, Signs { cut, beside }, self.clone())
     }
 
-    /// Prepares a connection that is not watched.
-    pub(crate) fn prepare(&self, stream: &tokio::net::TcpStream) {
-        let remote = stream.peer_addr().map(|addr| addr.ip());
-        let wanted = |ip| self.lock().fragments.wanted(ip, Instant::now());
-        if remote.is_ok_and(wanted) {
-            fragments::allow(stream);
+    /// Whether full packets to this address seem to be lost.
+    fn is_narrow(&self, remote: IpAddr) -> bool {
+        self.lock().narrow.is_suspected(remote, Instant::now())
+    }
+
+    /// Connects to an address. On a narrow path both sides will send small segments only.
+    pub(crate) async fn connect(&self, remote: SocketAddr) -> io::Result<TcpStream> {
+        let socket = match remote {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if self.is_narrow(remote.ip()) {
+            SockRef::from(&socket).set_tcp_mss(SMALL_SEGMENT)?;
         }
+        socket.connect(remote).await
     }
 
     /// Records that the handshake at this address succeeded. Returns the handle for parallel
@@ -183,13 +191,6 @@ impl Paths {
         }
     }
 
-    /// Whether full TCP packets to this address are lost and can't be fragmented.
-    pub(crate) fn swallows(&self, address: &Multiaddr) -> bool {
-        tcp_socket(address).is_some_and(|remote| {
-            remote.is_ipv6() && self.lock().fragments.wanted(remote.ip(), Instant::now())
-        })
-    }
-
     /// Ends the connection to this address, which the peer has lost and no longer reads.
     pub(crate) fn replaced(&self, remote: &Multiaddr) {
         let remote = tcp_socket(remote);
@@ -207,7 +208,7 @@ impl Paths {
         };
         if let (Some(since), Some(Ended::Lost)) = (open.established, ended) {
             table
-                .fragments
+                .narrow
                 .note_lost(open.remote.ip(), since, Instant::now());
         }
     }

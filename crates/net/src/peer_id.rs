@@ -43,12 +43,6 @@ pub(crate) fn ip_of(addr: &Multiaddr) -> Option<IpAddr> {
     }
 }
 
-/// Whether an address runs over QUIC.
-pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
-    addr.iter()
-        .any(|part| matches!(part, multiaddr::Protocol::QuicV1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,14 +12,13 @@ use libp2p::Multiaddr;
 use podsync_core::DeviceId;
 use tokio_util::sync::CancellationToken;
 
-use crate::{path::Beside, peer_id::is_quic};
+use crate::path::Beside;
 
 /// A connected peer.
 #[derive(Debug, Clone)]
 pub struct PeerInfo {
     pub device: DeviceId,
     pub addr: Multiaddr,
-    pub transport: Transport,
     pub since: SystemTime,
     /// The last round trip, once one was measured.
     pub rtt: Option<Duration>,
@@ -29,12 +28,6 @@ pub struct PeerInfo {
     pub fetched: u64,
     /// The part of `fetched` that came over a lane.
     pub fetched_over_lane: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    Tcp,
-    Quic,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -77,23 +70,16 @@ impl Peers {
 
     /// Records the connection to use from now on. Counters continue if it replaces another.
     pub(crate) fn connected(&self, device: DeviceId, addr: Multiaddr, beside: Beside) {
-        let transport = if is_quic(&addr) {
-            Transport::Quic
-        } else {
-            Transport::Tcp
-        };
         self.lock()
             .entry(device)
             .and_modify(|peer| {
                 peer.info.addr = addr.clone();
-                peer.info.transport = transport;
                 peer.beside = beside.clone();
             })
             .or_insert_with(|| {
                 let info = PeerInfo {
                     device,
                     addr,
-                    transport,
                     since: SystemTime::now(),
                     rtt: None,
                     served: 0,

@@ -3,10 +3,10 @@
 //! The order of the fields matters: `limits` and `admission` refuse connections, and a behaviour
 //! before them would count a connection that never came to be.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use libp2p::{
-    PeerId, Swarm, Transport, TransportError, connection_limits,
+    Multiaddr, PeerId, Swarm, Transport, TransportError, connection_limits,
     core::{
         muxing::StreamMuxerBox,
         transport::{Boxed, timeout::TransportTimeout},
@@ -14,17 +14,20 @@ use libp2p::{
     },
     dns, identify,
     identity::Keypair,
-    mdns, noise, ping, quic,
+    mdns,
+    multiaddr::Protocol,
+    noise, ping,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
+    yamux,
 };
+use socket2::{Domain, Socket, Type};
 
 use crate::{
     admission,
     config::{NetConfig, SpawnError},
     gate::Gate,
     gossip,
-    path::{self, Paths},
+    path::{self, Paths, Tcp},
 };
 
 /// The most connections. Two to one peer exist only while one replaces the other. A robot's runners
@@ -85,7 +88,7 @@ fn discovery(wanted: bool, over_v6: bool, local: PeerId) -> Option<mdns::tokio::
         .ok()
 }
 
-/// TCP with Noise and Yamux, QUIC beside it, and names where the system can resolve them.
+/// TCP with Noise and Yamux, and names where the system can resolve them.
 pub(crate) fn build(
     key: &Keypair,
     mdns: bool,
@@ -103,14 +106,10 @@ pub(crate) fn build(
 /// Listens at all addresses. A failure to listen on all IPv6 addresses is ignored if IPv4 is configured
 /// too.
 pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result<(), SpawnError> {
-    let has_v4 = config.listen.iter().any(std::net::SocketAddr::is_ipv4);
-    for (addr, multiaddr) in config.listen_addrs() {
-        let Err(error) = swarm.listen_on(multiaddr) else {
+    let has_v4 = config.listen.iter().any(SocketAddr::is_ipv4);
+    for addr in config.listen.iter().copied() {
+        let Err(source) = listen_at(swarm, addr) else {
             continue;
-        };
-        let source = match error {
-            TransportError::Other(error) => error,
-            error => io::Error::other(error.to_string()),
         };
         let is_taken = source.kind() == io::ErrorKind::AddrInUse;
         if addr.is_ipv6() && addr.ip().is_unspecified() && has_v4 && !is_taken {
@@ -125,44 +124,53 @@ pub(crate) fn listen(swarm: &mut Swarm<Behaviour>, config: &NetConfig) -> Result
     Ok(())
 }
 
-/// Whether the machine has this address. The transports hide the error that would tell.
+/// libp2p opens ports for sharing, and would let two daemons listen at one. So the port is taken for itself first.
+fn listen_at(swarm: &mut Swarm<Behaviour>, addr: SocketAddr) -> io::Result<()> {
+    if addr.port() != 0 {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // A connection of an earlier daemon may still linger at the port.
+        socket.set_reuse_address(true)?;
+        socket.bind(&addr.into())?;
+        socket.listen(1)?;
+    }
+    let multiaddr = Multiaddr::from(addr.ip()).with(Protocol::Tcp(addr.port()));
+    match swarm.listen_on(multiaddr) {
+        Ok(_) => Ok(()),
+        Err(TransportError::Other(error)) => Err(error),
+        Err(error) => Err(io::Error::other(error.to_string())),
+    }
+}
+
+/// Whether the machine has this address. The transport hide the error that would tell.
 fn is_of_this_machine(ip: std::net::IpAddr) -> bool {
     let bound = std::net::UdpSocket::bind((ip, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 fn transport(key: &Keypair, paths: &Paths) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
-    match dns::tokio::Transport::system(tcp_and_quic(key, paths)?) {
+    match dns::tokio::Transport::system(over_tcp(key, paths)?) {
         Ok(transport) => Ok(transport.boxed()),
         Err(error) => {
             tracing::warn!(%error, "no resolver: addresses with host names cannot be dialled");
-            tcp_and_quic(key, paths)
+            over_tcp(key, paths)
         }
     }
 }
 
-fn tcp_and_quic(
-    key: &Keypair,
-    paths: &Paths,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
-    let setup = |error: &dyn std::fmt::Display| SpawnError::Setup(error.to_string());
-    let noise = noise::Config::new(key).map_err(|error| setup(&error))?;
-    let tcp = tcp::tokio::Transport::new(tcp::Config::default());
+fn over_tcp(key: &Keypair, paths: &Paths) -> Result<Boxed<(PeerId, StreamMuxerBox)>, SpawnError> {
+    let noise = noise::Config::new(key).map_err(|error| SpawnError::Setup(error.to_string()))?;
     let paths = paths.clone();
-    let tcp = TransportTimeout::with_outgoing_timeout(tcp, path::CONNECT)
+    let tcp = TransportTimeout::with_outgoing_timeout(Tcp::new(paths.clone()), path::CONNECT)
         .map(move |stream, endpoint| paths.watch(stream, &endpoint))
         .upgrade(upgrade::Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux::Config::default())
         .timeout(path::HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let mut config = quic::Config::new(key);
-    config.keep_alive_interval = path::PING_EVERY;
-    config.max_idle_timeout = u32::try_from(path::SILENCE.as_millis()).unwrap_or(u32::MAX);
-    let quic = quic::tokio::Transport::new(config)
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
-    let either = tcp.or_transport(quic);
-    Ok(either.map(|either, _| either.into_inner()).boxed())
+    Ok(tcp.boxed())
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl Bench {
             }
         }
         // The client needs a provider for TLS, though it only ever speaks over a socket.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::Builder::new()
             .prefix("podsync-bench-")
             .tempdir()

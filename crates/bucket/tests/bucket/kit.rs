@@ -106,7 +106,7 @@ pub(crate) fn hasty() -> Patience {
 pub(crate) fn client(url: &str, team: TeamId, number: u8, patience: Patience) -> Hub {
     static TLS: Once = Once::new();
     TLS.call_once(|| {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = rustls::crypto::ring::default_provider().install_default();
     });
     let address: HubAddress = url.parse().unwrap();
     Hub::with_patience(address, team, device(number), patience).unwrap()

@@ -234,7 +234,7 @@ fn row(peer: &node::Peer) -> [String; 7] {
     ]
 }
 
-/// `192.168.1.7:7637` of `/ip4/192.168.1.7/udp/7637/quic-v1`; an address of another form as it is.
+/// `192.168.1.7:7637` of `/ip4/192.168.1.7/tcp/7637`; an address of another form as it is.
 fn brief(address: &str) -> String {
     let parts: Vec<_> = address.split('/').collect();
     match parts[..] {

@@ -3,7 +3,7 @@
 use podsync_core::wire::MAX_ADDRESSES;
 use podsync_net::Multiaddr;
 
-use super::known::{is_link_local, is_loopback, is_tcp};
+use super::known::{is_link_local, is_loopback};
 
 /// The best few of the addresses that this device listens at, as text. Loopback addresses are included only if
 /// there are no others.
@@ -16,11 +16,11 @@ pub fn announced(listening: &[Multiaddr]) -> Vec<String> {
     best.iter().map(ToString::to_string).collect()
 }
 
-/// Addresses that others can dial, TCP before QUIC and loopback last. Link-local ones are left out.
+/// Addresses that others can dial, loopback last. Link-local ones are left out.
 pub(super) fn best_first(listening: &[Multiaddr]) -> Vec<Multiaddr> {
     let elsewhere = listening.iter().filter(|address| !is_link_local(address));
     let mut best: Vec<_> = elsewhere.cloned().collect();
-    best.sort_by_key(|address| (is_loopback(address), !is_tcp(address)));
+    best.sort_by_key(is_loopback);
     best
 }
 
@@ -32,18 +32,15 @@ mod tests {
     fn loopback_is_told_only_where_there_is_nothing_else() {
         let parse = |text: &str| text.parse::<Multiaddr>().unwrap();
         let near = parse("/ip4/127.0.0.1/tcp/1");
-        let (quic, tcp) = (
-            parse("/ip4/10.0.0.7/udp/1/quic-v1"),
-            parse("/ip4/10.0.0.7/tcp/1"),
-        );
+        let (v4, v6) = (parse("/ip4/10.0.0.7/tcp/1"), parse("/ip6/fd00::7/tcp/1"));
         assert_eq!(
             announced(std::slice::from_ref(&near)),
             ["/ip4/127.0.0.1/tcp/1"]
         );
         let of_a_link = parse("/ip6/fe80::1/tcp/1");
         assert_eq!(
-            announced(&[near, of_a_link, quic, tcp]),
-            ["/ip4/10.0.0.7/tcp/1", "/ip4/10.0.0.7/udp/1/quic-v1"]
+            announced(&[near, of_a_link, v4, v6]),
+            ["/ip4/10.0.0.7/tcp/1", "/ip6/fd00::7/tcp/1"]
         );
     }
 }

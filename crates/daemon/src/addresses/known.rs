@@ -13,13 +13,6 @@ pub const REACHED_KEPT: usize = 4;
 /// Most addresses kept of one device from the local network or a ticket.
 const MAX_DISCOVERED: usize = 8;
 
-/// The transport of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Route {
-    Tcp,
-    Quic,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// From the settings.
@@ -99,29 +92,23 @@ impl Known {
         self.is_pinned() || self.is_nearby() || !self.reached.is_empty()
     }
 
-    /// Whether TCP has got through to it.
-    pub(super) fn is_reached_over_tcp(&self) -> bool {
-        self.reached.iter().any(is_tcp)
-    }
-
-    /// What to dial over TCP, or over QUIC. Its loopback addresses are used only if this device is `near`, on the
-    /// same machine.
-    pub(super) fn over(&self, route: Route, near: bool) -> Vec<Multiaddr> {
+    /// What to dial. Its loopback addresses are used only if this device is `near`, on the same machine.
+    pub(super) fn dialled(&self, near: bool) -> Vec<Multiaddr> {
         let announced = self.announced.iter();
         let announced = announced.filter(|address| near || !is_loopback(address));
         let all = self.pinned.iter().chain(&self.reached);
         // Discovered addresses may be of networks that the device has left.
         let all = all.chain(announced).chain(&self.discovered);
-        let mut over: Vec<Multiaddr> = Vec::new();
-        for address in all.filter(|address| is_tcp(address) == (route == Route::Tcp)) {
+        let mut dialled: Vec<Multiaddr> = Vec::new();
+        for address in all.filter(|address| is_tcp(address)) {
             let moved = self.seen_at.map(|seen| at_ip(address, seen));
             for address in std::iter::once(address.clone()).chain(moved) {
-                if !over.contains(&address) {
-                    over.push(address);
+                if !dialled.contains(&address) {
+                    dialled.push(address);
                 }
             }
         }
-        over
+        dialled
     }
 }
 
@@ -154,25 +141,17 @@ pub(super) fn is_link_local(address: &Multiaddr) -> bool {
     matches!(ip(address), Some(IpAddr::V6(ip)) if ip.is_unicast_link_local())
 }
 
-pub(super) fn is_tcp(address: &Multiaddr) -> bool {
+/// Whether it runs over TCP. Older devices also name addresses over QUIC.
+fn is_tcp(address: &Multiaddr) -> bool {
     address.iter().any(|part| matches!(part, Protocol::Tcp(_)))
 }
 
-pub(super) fn is_v6(address: &Multiaddr) -> bool {
-    ip(address).is_some_and(|ip| ip.is_ipv6())
-}
-
-/// An IP address with TCP or QUIC on it: no name to look up, no relay.
+/// An IP address with TCP on it: no name to look up, no relay.
 fn is_plain(address: &Multiaddr) -> bool {
     let parts: Vec<_> = address.iter().collect();
     matches!(
         parts[..],
         [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
-            | [
-                Protocol::Ip4(_) | Protocol::Ip6(_),
-                Protocol::Udp(_),
-                Protocol::QuicV1
-            ]
     )
 }
 
@@ -184,17 +163,18 @@ mod tests {
         let announced: Vec<_> = announced.iter().map(ToString::to_string).collect();
         let mut known = Known::default();
         known.announced_at(&announced);
-        let (tcp, quic) = (known.over(Route::Tcp, near), known.over(Route::Quic, near));
-        tcp.iter().chain(&quic).map(ToString::to_string).collect()
+        let dialled = known.dialled(near);
+        dialled.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn only_plain_addresses_of_a_record_are_dialled() {
-        let good = ["/ip4/10.0.0.7/tcp/7637", "/ip6/fd00::7/udp/7637/quic-v1"];
+        let good = ["/ip4/10.0.0.7/tcp/7637", "/ip6/fd00::7/tcp/7637"];
         assert_eq!(dialled(false, &good), good);
         let bad = [
             "/dns4/example.org/tcp/80",
             "/ip4/10.0.0.7/tcp/7637/p2p/12D3KooWMQD1kdRGK5ZNoKecbvXwTjbWwYx6ktG8E2hVLz3jsW2M/p2p-circuit",
+            "/ip4/10.0.0.7/udp/7637/quic-v1",
             "/unix/tmp",
             "nonsense",
             "/ip4/127.0.0.1/tcp/4566",
@@ -213,7 +193,7 @@ mod tests {
         let mut known = Known::default();
         known.announced_at(&["/ip4/10.0.0.7/tcp/7637".to_owned()]);
         known.dialled_from(&at("/ip4/10.9.0.2/tcp/40123"));
-        let dialled = known.over(Route::Tcp, false);
+        let dialled = known.dialled(false);
         assert_eq!(
             dialled,
             [at("/ip4/10.0.0.7/tcp/7637"), at("/ip4/10.9.0.2/tcp/7637")]
@@ -232,7 +212,7 @@ mod tests {
         assert_eq!(known.reached(), [at(4), at(6), at(5), at(3)]);
         assert!(known.discovered_at((1..1000).map(at).collect()));
         assert_eq!(
-            known.over(Route::Tcp, false).len(),
+            known.dialled(false).len(),
             MAX_DISCOVERED,
             "what a liar says is bounded, and none is dialled twice"
         );

@@ -1,14 +1,10 @@
 //! One device: connected, being dialled, or away and due to be dialled again.
-//!
-//! TCP is tried before QUIC, for it is nearly twice as fast. QUIC is used if TCP doesn't get through. Over IPv6
-//! this may show only once data is sent: if a link drops full packets silently, TCP goes on sending them. QUIC
-//! begins with small packets.
 
 use std::time::Duration;
 
 use podsync_net::Multiaddr;
 
-use super::known::{Known, Route, is_tcp, is_v6};
+use super::known::Known;
 
 /// Pauses between attempts. They double each time, up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -18,14 +14,6 @@ const LONGEST_PAUSE_WHEN_LOST: Duration = Duration::from_secs(3);
 const LOST_LATELY: Duration = Duration::from_secs(300);
 /// A connection that ends sooner counts as a failed attempt: a device without free places closes it at once.
 const LASTED: Duration = Duration::from_secs(10);
-/// Where TCP got through before, QUIC is tried in each third attempt only.
-const QUIC_EVERY: u32 = 3;
-
-/// A connection over TCP and IPv6 that ends sooner may have died of full packets.
-const YOUNG: Duration = Duration::from_secs(60);
-/// How many such connections put QUIC first, and for how long after the last one.
-const ENOUGH_DIED_YOUNG: u32 = 2;
-const QUIC_FIRST_FOR: Duration = Duration::from_secs(600);
 
 /// Most attempts at one device at once. Each is for another network or has newer addresses.
 const MAX_ATTEMPTS: u32 = 3;
@@ -40,18 +28,6 @@ pub(super) struct Peer {
     failures: u32,
     /// When the last long connection ended.
     lost: Option<Duration>,
-    /// Connections over TCP and IPv6 that ended early, and when the last one did.
-    died_young: u32,
-    died_young_at: Duration,
-}
-
-/// What to do after a failed attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
-    /// Another attempt over this transport, now.
-    Over(Route),
-    /// Nothing, until a pause is over.
-    Pause,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,12 +38,9 @@ enum Link {
     /// An attempt that was begun before the network changed may run beside one that was begun after.
     Dialled {
         attempts: u32,
-        route: Route,
     },
     Connected {
         since: Duration,
-        /// Over TCP and IPv6.
-        may_die_of_full_packets: bool,
     },
 }
 
@@ -79,8 +52,6 @@ impl Peer {
             link: Link::Away { due },
             failures: 0,
             lost: None,
-            died_young: 0,
-            died_young_at: Duration::ZERO,
         }
     }
 
@@ -118,8 +89,8 @@ impl Peer {
     /// Returns what to dial beside a running attempt. Empty if no attempt runs.
     fn beside(&mut self, near: bool) -> Vec<Multiaddr> {
         match &mut self.link {
-            Link::Dialled { attempts, route } if *attempts < MAX_ATTEMPTS => {
-                let addresses = self.known.over(*route, near);
+            Link::Dialled { attempts } if *attempts < MAX_ATTEMPTS => {
+                let addresses = self.known.dialled(near);
                 *attempts += u32::from(!addresses.is_empty());
                 addresses
             }
@@ -130,7 +101,6 @@ impl Peer {
     /// Dials the device now, regardless of earlier failures. Returns what to dial beside a running attempt.
     pub(super) fn begin_anew(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
         self.failures = 0;
-        self.died_young = 0;
         if let Link::Away { due } = &mut self.link {
             *due = now;
         }
@@ -138,79 +108,41 @@ impl Peer {
     }
 
     /// Returns what to dial. Empty if no address is known: then the device stays away until there is news.
-    pub(super) fn begin_attempt(&mut self, near: bool, now: Duration) -> Vec<Multiaddr> {
-        for route in self.routes(now) {
-            let addresses = self.known.over(route, near);
-            if !addresses.is_empty() {
-                self.link = Link::Dialled { attempts: 1, route };
-                return addresses;
-            }
-        }
-        self.link = Link::Away { due: Duration::MAX };
-        Vec::new()
+    pub(super) fn begin_attempt(&mut self, near: bool) -> Vec<Multiaddr> {
+        let addresses = self.known.dialled(near);
+        self.link = if addresses.is_empty() {
+            Link::Away { due: Duration::MAX }
+        } else {
+            Link::Dialled { attempts: 1 }
+        };
+        addresses
     }
 
-    /// Ends an attempt and returns what follows. `None` if another attempt still runs, or none ran.
-    pub(super) fn attempt_failed(&mut self, near: bool, now: Duration) -> Option<Next> {
-        let Link::Dialled { attempts, route } = self.link else {
-            return None;
+    /// Ends an attempt. Returns whether it was the last one that ran, so that a pause follows.
+    pub(super) fn attempt_failed(&mut self, now: Duration) -> bool {
+        let Link::Dialled { attempts } = self.link else {
+            return false;
         };
         if attempts > 1 {
-            self.link = Link::Dialled {
-                attempts: attempts - 1,
-                route,
-            };
-            return None;
-        }
-        let [first, second] = self.routes(now);
-        let has_second = !self.known.over(second, near).is_empty();
-        let seconds_turn = second == Route::Tcp
-            || !self.known.is_reached_over_tcp()
-            || (self.failures + 1).is_multiple_of(QUIC_EVERY);
-        if route == first && has_second && seconds_turn {
-            self.link = Link::Dialled {
-                attempts: 1,
-                route: second,
-            };
-            return Some(Next::Over(second));
+            let attempts = attempts - 1;
+            self.link = Link::Dialled { attempts };
+            return false;
         }
         self.fail(now);
-        Some(Next::Pause)
+        true
     }
 
-    fn routes(&self, now: Duration) -> [Route; 2] {
-        let is_lately = now.saturating_sub(self.died_young_at) < QUIC_FIRST_FOR;
-        if self.died_young >= ENOUGH_DIED_YOUNG && is_lately {
-            [Route::Quic, Route::Tcp]
-        } else {
-            [Route::Tcp, Route::Quic]
-        }
-    }
-
-    pub(super) fn connected(&mut self, address: &Multiaddr, now: Duration) {
-        self.link = Link::Connected {
-            since: now,
-            may_die_of_full_packets: is_tcp(address) && is_v6(address),
-        };
+    pub(super) fn connected(&mut self, now: Duration) {
+        self.link = Link::Connected { since: now };
         self.wanted = false;
     }
 
     /// `turn` is when this side dials a device after both sides lost the connection.
     pub(super) fn disconnected(&mut self, turn: Duration, now: Duration) {
-        let Link::Connected {
-            since,
-            may_die_of_full_packets,
-        } = self.link
-        else {
+        let Link::Connected { since } = self.link else {
             return;
         };
         let lasted = now.saturating_sub(since);
-        if may_die_of_full_packets && lasted < YOUNG {
-            self.died_young = self.died_young.saturating_add(1);
-            self.died_young_at = now;
-        } else if may_die_of_full_packets {
-            self.died_young = 0;
-        }
         if lasted < LASTED {
             self.fail(now);
         } else {

@@ -231,7 +231,7 @@ impl Answer {
 pub(crate) fn client() -> reqwest::Client {
     static TLS: Once = Once::new();
     TLS.call_once(|| {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let _ = rustls::crypto::ring::default_provider().install_default();
     });
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

@@ -127,7 +127,7 @@ pub(crate) async fn connect(
     limits: Limits,
 ) -> Result<Instance, Error> {
     // An error means that another test of this process was first.
-    rustls::crypto::aws_lc_rs::default_provider()
+    rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
     Instance::connect_with(endpoint, token, limits).await

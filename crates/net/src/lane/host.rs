@@ -32,7 +32,6 @@ use super::{
 use crate::{
     blobs::provide::{Answered, Provider},
     gate::Gate,
-    path::Paths,
     places::Place,
     served::Served,
 };
@@ -61,7 +60,6 @@ pub(crate) struct Host {
     gate: Arc<dyn Gate>,
     provider: Provider,
     served: Served,
-    paths: Paths,
     ports: Ports,
     offers: Offers,
     newcomers: Newcomers,
@@ -75,7 +73,6 @@ pub(crate) struct HostParts {
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) provider: Provider,
     pub(crate) served: Served,
-    pub(crate) paths: Paths,
     pub(crate) tasks: TaskTracker,
     pub(crate) cancel: CancellationToken,
 }
@@ -88,7 +85,6 @@ impl Host {
             gate: parts.gate,
             provider: parts.provider,
             served: parts.served,
-            paths: parts.paths,
             ports,
             offers: Offers::new(),
             newcomers: Newcomers::default(),
@@ -175,7 +171,6 @@ impl Host {
         let of = of.filter(|_| self.gate.is_member(device));
         let of = of.ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
         stream.set_nodelay(true)?;
-        self.paths.prepare(&stream);
         let lane = Lane::accept(&self.identity, of, stream);
         let lane = timeout(HANDSHAKE_TIMEOUT, lane).await??;
         tracing::debug!(peer = device.short(), "a lane stands");

@@ -1,4 +1,4 @@
-//! The messages over libp2p to agree on a lane: `/podsync/lane/1`.
+//! The messages over libp2p to agree on a lane: `/podsync/lane/2`.
 //!
 //! The asker sends one byte: the IP version by which it reaches the provider. The provider answers with a
 //! status byte and, if it is 0, the port of its listener and a secret. The secret works for one connection
@@ -8,7 +8,7 @@ use std::{fmt, net::IpAddr};
 
 use libp2p::StreamProtocol;
 
-pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/podsync/lane/1");
+pub(crate) const PROTOCOL: StreamProtocol = StreamProtocol::new("/podsync/lane/2");
 
 /// Bytes of a one-time secret: too many to guess.
 pub(crate) const SECRET_LEN: usize = 16;

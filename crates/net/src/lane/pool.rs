@@ -17,7 +17,7 @@ use std::{
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use podsync_core::DeviceId;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
     offer::{self, Family, OFFER_LEN, Offer, Status, parse_answer},
@@ -26,7 +26,6 @@ use super::{
 };
 use crate::{
     path::Paths,
-    peer_id::is_quic,
     peers::{LaneOf, Peers},
     streams::{OpenError, Streams},
 };
@@ -98,8 +97,6 @@ enum NoLane {
     Older,
     #[error("it offers none")]
     NotOffered,
-    #[error("it is reached over QUIC alone")]
-    Quic,
     #[error("it has as many as it can")]
     Busy,
     #[error("it is not connected")]
@@ -198,7 +195,7 @@ impl Pool {
                 tracing::debug!(peer, %why, "no lane to it");
                 return;
             }
-            NoLane::Older | NoLane::NotOffered | NoLane::Quic => {
+            NoLane::Older | NoLane::NotOffered => {
                 tracing::info!(peer, %why, "no lane to it: its bytes come over libp2p, more slowly");
             }
             NoLane::Failed(_) => {
@@ -217,9 +214,6 @@ impl Pool {
 
     async fn open(&self, device: DeviceId) -> Result<Lane, NoLane> {
         let of = self.peers.lane_of(device).ok_or(NoLane::NotConnected)?;
-        if is_quic(&of.addr) {
-            return Err(NoLane::Quic);
-        }
         let ip = resolve(&of.addr).await?;
         let offer = self.ask(device, Family::of(ip)).await?;
         let ends = of.ends.clone();
@@ -250,12 +244,11 @@ impl Pool {
     }
 
     async fn connect(&self, of: LaneOf, addr: SocketAddr, offer: Offer) -> Result<Lane, NoLane> {
-        let stream = timeout(CONNECT_WITHIN, TcpStream::connect(addr)).await;
+        let stream = timeout(CONNECT_WITHIN, self.paths.connect(addr)).await;
         let stream = stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let at = |error: io::Error| io::Error::new(error.kind(), format!("{addr}: {error}"));
         let mut stream = stream.map_err(at)?;
         stream.set_nodelay(true)?;
-        self.paths.prepare(&stream);
         stream
             .write_all(offer.secret.as_bytes())
             .await

@@ -8,6 +8,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::offer::Family;
@@ -75,8 +76,7 @@ fn bind(addr: SocketAddr) -> io::Result<(TcpListener, u16)> {
         IpAddr::V6(_) => {
             let socket = TcpSocket::new_v6()?;
             // Otherwise it would take the port of the other version too.
-            #[cfg(unix)]
-            rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+            SockRef::from(&socket).set_only_v6(true)?;
             socket
         }
     };

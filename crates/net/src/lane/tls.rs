@@ -1,39 +1,49 @@
-//! TLS 1.3 between two devices that know each other's keys. Only certificates in libp2p's form are
-//! accepted.
-//!
-//! A certificate has a fresh key at each start; the device key signs it in an extension. A handshake with
-//! any other device's certificate fails.
+//! TLS 1.3 between two devices that know each other's keys. Instead of certificates both sides show their
+//! device keys themselves, as RFC 7250 has it.
 
 use std::sync::Arc;
 
-use libp2p::{PeerId, identity::Keypair, tls::certificate};
+use libp2p::identity::Keypair;
 use podsync_core::DeviceId;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, ServerConfig,
     SignatureScheme, SupportedCipherSuite,
     client::{
-        Resumption,
+        AlwaysResolvesClientRawPublicKeys, Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{
-        CryptoProvider,
-        aws_lc_rs::{
+        CryptoProvider, WebPkiSupportedAlgorithms,
+        ring::{
             self,
             cipher_suite::{
                 TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384, TLS13_CHACHA20_POLY1305_SHA256,
             },
         },
+        verify_tls13_signature_with_raw_key,
     },
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    pki_types::{
+        CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
+    },
+    server::{
+        AlwaysResolvesServerRawPublicKeys,
+        danger::{ClientCertVerified, ClientCertVerifier},
+    },
+    sign::CertifiedKey,
 };
+use zeroize::Zeroizing;
 
 use super::offer::{SECRET_LEN, Secret};
-use crate::{config::SpawnError, peer_id::peer_of};
+use crate::config::SpawnError;
 
 /// The ALPN protocol name.
-const ALPN: &[u8] = b"podsync-lane/1";
+const ALPN: &[u8] = b"podsync-lane/2";
+
+/// What precedes the 32 bytes of an Ed25519 key in DER (RFC 8410): of a private key in PKCS #8, and of a public
+/// key.
+const PRIVATE_PREFIX: [u8; 16] =
+    *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+const PUBLIC_PREFIX: [u8; 12] = *b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
 
 /// With AES instructions in the processor.
 const WITH_AES: [SupportedCipherSuite; 3] = [
@@ -52,7 +62,7 @@ const WITHOUT_AES: [SupportedCipherSuite; 3] = [
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     provider: Arc<CryptoProvider>,
-    certificate: Arc<SingleCertAndKey>,
+    key: Arc<CertifiedKey>,
     has_aes: bool,
 }
 
@@ -63,14 +73,18 @@ impl Identity {
         let suites = if has_aes { WITH_AES } else { WITHOUT_AES };
         let provider = CryptoProvider {
             cipher_suites: suites.to_vec(),
-            ..aws_lc_rs::default_provider()
+            ..ring::default_provider()
         };
-        let (certificate, its_key) = certificate::generate(key).map_err(|error| setup(&error))?;
-        let its_key = aws_lc_rs::sign::any_ecdsa_type(&its_key).map_err(|error| setup(&error))?;
-        let certified = CertifiedKey::new(vec![certificate], its_key);
+        let pair = key.clone().try_into_ed25519();
+        let pair = pair.map_err(|error| setup(&error))?;
+        let private = Zeroizing::new([&PRIVATE_PREFIX, pair.secret().as_ref()].concat());
+        let private = ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(private.as_slice()));
+        let private = private.map_err(|error| setup(&error))?;
+        let public = public_key(&pair.public().to_bytes());
+        let key = CertifiedKey::new(vec![CertificateDer::from(public)], private);
         Ok(Self {
             provider: Arc::new(provider),
-            certificate: Arc::new(SingleCertAndKey::from(certified)),
+            key: Arc::new(key),
             has_aes,
         })
     }
@@ -80,8 +94,10 @@ impl Identity {
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Only(peer_of(device))))
-            .with_client_cert_resolver(Arc::clone(&self.certificate) as _);
+            .with_custom_certificate_verifier(Arc::new(self.only(device)))
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
+                Arc::clone(&self.key),
+            )));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
@@ -92,14 +108,23 @@ impl Identity {
     pub(crate) fn server(&self, device: DeviceId) -> Result<Arc<ServerConfig>, Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(Only(peer_of(device))))
-            .with_cert_resolver(Arc::clone(&self.certificate) as _);
+            .with_client_cert_verifier(Arc::new(self.only(device)))
+            .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
+                Arc::clone(&self.key),
+            )));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
         // The client's preference wins, unless it is AES and this processor has no AES
         // instructions.
         config.ignore_client_order = !self.has_aes;
         Ok(Arc::new(config))
+    }
+
+    fn only(&self, device: DeviceId) -> Only {
+        Only {
+            key: public_key(device.as_bytes()),
+            algorithms: self.provider.signature_verification_algorithms,
+        }
     }
 
     /// A fresh secret. None if the system gives no random numbers.
@@ -130,40 +155,39 @@ fn has_aes() -> bool {
     false
 }
 
-/// Accepts the certificate of one device only.
+/// A device's key as TLS shows it.
+fn public_key(key: &[u8; 32]) -> Vec<u8> {
+    [&PUBLIC_PREFIX, &key[..]].concat()
+}
+
+/// Accepts the key of one device only.
 #[derive(Debug)]
-struct Only(PeerId);
+struct Only {
+    key: Vec<u8>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
 impl Only {
-    fn check(
-        &self,
-        presented: &CertificateDer<'_>,
-        more: &[CertificateDer<'_>],
-    ) -> Result<(), Error> {
-        let theirs = certificate::parse(presented)?.peer_id();
-        if theirs != self.0 || !more.is_empty() {
+    fn check(&self, shown: &CertificateDer<'_>, more: &[CertificateDer<'_>]) -> Result<(), Error> {
+        if shown.as_ref() != self.key || !more.is_empty() {
             return Err(CertificateError::ApplicationVerificationFailure.into());
         }
         Ok(())
     }
 
     fn check_signature(
+        &self,
         message: &[u8],
-        presented: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        certificate::parse(presented)?.verify_signature(
-            signed.scheme,
-            message,
-            signed.signature(),
-        )?;
-        Ok(HandshakeSignatureValid::assertion())
+        let key = SubjectPublicKeyInfoDer::from(shown.as_ref());
+        verify_tls13_signature_with_raw_key(message, &key, signed, &self.algorithms)
     }
 }
 
-/// The signature schemes of libp2p's certificates.
 fn schemes() -> Vec<SignatureScheme> {
-    vec![SignatureScheme::ECDSA_NISTP256_SHA256]
+    vec![SignatureScheme::ED25519]
 }
 
 /// TLS 1.2 is never spoken.
@@ -199,11 +223,15 @@ impl ServerCertVerifier for Only {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Self::check_signature(message, cert, dss)
+        self.check_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
     }
 }
 
@@ -237,11 +265,15 @@ impl ClientCertVerifier for Only {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Self::check_signature(message, cert, dss)
+        self.check_signature(message, cert, dss)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         schemes()
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
     }
 }
 
@@ -299,7 +331,7 @@ mod tests {
     async fn tls_1_2_and_nameless_clients_are_turned_away() {
         let (alice, at_alice) = side(1);
         let (bob, at_bob) = side(2);
-        let mut provider = aws_lc_rs::default_provider();
+        let mut provider = ring::default_provider();
         provider
             .cipher_suites
             .retain(|suite| suite.tls13().is_some());
@@ -307,7 +339,7 @@ mod tests {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Only(peer_of(at_bob))))
+            .with_custom_certificate_verifier(Arc::new(alice.only(at_bob)))
             .with_no_client_auth();
         let (near, far) = tokio::io::duplex(64 * 1024);
         let acceptor = TlsAcceptor::from(bob.server(at_alice).unwrap());

@@ -115,33 +115,6 @@ async fn who_reads_nothing_takes_only_its_own_places() {
 }
 
 #[tokio::test]
-async fn quic_carries_blobs_and_notices_a_cut_too() {
-    let (a, mut b) = (Peer::start(1).await, Peer::start(2).await);
-    b.gate.add(a.device());
-    a.net.dial(b.device(), vec![b.quic.clone()]).await.unwrap();
-    let want = b.add_blob(8, 40 << 20).await;
-    let arrived = Notify::new();
-    tokio::select! {
-        fetched = a.fetch(b.device(), &want, |_| arrived.notify_one()) => {
-            panic!("it was to be cut: {fetched:?}")
-        }
-        () = arrived.notified() => {}
-    }
-    let sent = b
-        .wait_for(|event| match event {
-            NetEvent::Served { bytes, .. } => Some(bytes),
-            _ => None,
-        })
-        .await;
-    assert!(
-        sent < want.blob_len,
-        "the provider noticed: it sent {sent} bytes"
-    );
-    a.fetch(b.device(), &want, |_| ()).await.unwrap();
-    assert!(a.read_blob(want.blob).await == noise(8, 40 << 20));
-}
-
-#[tokio::test]
 async fn a_range_brings_its_groups_and_no_more() {
     let (a, b) = pair().await;
     let want = BlobRange {

@@ -2,17 +2,9 @@
 
 use std::time::Duration;
 
-use podsync_net::{DialError, Multiaddr, Net, NetConfig, NetEvent, SpawnError, Transport};
+use podsync_net::{DialError, Multiaddr, Net, NetConfig, NetEvent, SpawnError};
 
 use crate::kit::{Peer, TestGate, pair};
-
-#[tokio::test]
-async fn quic_is_a_way_too() {
-    let (mut a, b) = (Peer::start(1).await, Peer::start(2).await);
-    a.net.dial(b.device(), vec![b.quic.clone()]).await.unwrap();
-    a.connected().await;
-    assert_eq!(a.net.connections()[0].transport, Transport::Quic);
-}
 
 /// Of a ticket's addresses one now belongs to another device, one has no listener, and one is right.
 #[tokio::test]
@@ -124,7 +116,7 @@ async fn an_address_of_someone_else_is_not_believed() {
 async fn a_port_in_use_is_an_error_that_names_it() {
     let a = Peer::start(1).await;
     let port = a
-        .quic
+        .tcp
         .to_string()
         .split('/')
         .nth(4)

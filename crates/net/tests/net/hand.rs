@@ -8,7 +8,7 @@ use libp2p::{
     identity::Keypair,
     noise, ping,
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
-    tcp, tls, yamux,
+    tcp, yamux,
 };
 use libp2p_stream::{Control, IncomingStreams};
 use podsync_core::DeviceId;
@@ -16,11 +16,13 @@ use tokio::{net::TcpStream, sync::mpsc};
 use tokio_rustls::{TlsConnector, client, rustls};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::hand_tls;
+
 pub(crate) const BLOBS: StreamProtocol = StreamProtocol::new("/podsync/blobs/1");
-pub(crate) const LANE: StreamProtocol = StreamProtocol::new("/podsync/lane/1");
+pub(crate) const LANE: StreamProtocol = StreamProtocol::new("/podsync/lane/2");
 /// Often enough that the host doesn't see silence.
 const PING_EVERY: Duration = Duration::from_secs(1);
-const ALPN: &[u8] = b"podsync-lane/1";
+const ALPN: &[u8] = b"podsync-lane/2";
 
 pub(crate) struct Hand {
     pub(crate) device: DeviceId,
@@ -128,8 +130,7 @@ impl Hand {
         use tokio::io::AsyncWriteExt;
         let mut stream = TcpStream::connect(("127.0.0.1", offered.port)).await?;
         stream.write_all(&offered.secret).await?;
-        let mut config = tls::make_client_config(&self.key, None).unwrap();
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        let config = hand_tls::client(&self.key, ALPN);
         let name = std::net::Ipv4Addr::LOCALHOST.into();
         TlsConnector::from(Arc::new(config))
             .connect(name, stream)
@@ -138,9 +139,7 @@ impl Hand {
 
     /// For lanes that others open to it.
     pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
-        let mut config = tls::make_server_config(&self.key).unwrap();
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        Arc::new(config)
+        Arc::new(hand_tls::server(&self.key, ALPN))
     }
 }
 

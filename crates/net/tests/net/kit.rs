@@ -54,7 +54,6 @@ pub(crate) struct Peer {
     pub(crate) store: MemStore,
     pub(crate) cancel: CancellationToken,
     pub(crate) tcp: Multiaddr,
-    pub(crate) quic: Multiaddr,
 }
 
 impl Drop for Peer {
@@ -82,24 +81,17 @@ impl Peer {
             cancel.clone(),
         )
         .unwrap();
-        let (mut tcp, mut quic) = (None, None);
-        while tcp.is_none() || quic.is_none() {
-            match events.recv().await.unwrap() {
-                NetEvent::Listening { addr } if addr.to_string().contains("quic") => {
-                    quic = Some(addr)
-                }
-                NetEvent::Listening { addr } => tcp = Some(addr),
-                other => panic!("before listening: {other:?}"),
-            }
-        }
+        let tcp = match events.recv().await.unwrap() {
+            NetEvent::Listening { addr } => addr,
+            other => panic!("before listening: {other:?}"),
+        };
         Self {
             net,
             events,
             gate,
             store,
             cancel,
-            tcp: tcp.unwrap(),
-            quic: quic.unwrap(),
+            tcp,
         }
     }
 

@@ -8,6 +8,7 @@ mod exchanges;
 mod gossip;
 mod grafts;
 mod hand;
+mod hand_tls;
 mod kit;
 mod lanes;
 mod liar;

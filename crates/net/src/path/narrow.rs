@@ -2,8 +2,7 @@
 //!
 //! A router with a smaller link says so by ICMP, and some firewalls drop that. Then small packets pass,
 //! full ones are lost, and a connection dies as soon as it carries data. Two connections lost early make
-//! that likely. The next ones then let routers fragment packets, at little cost. Only Linux needs to be
-//! told, and only IPv4 has fragments; other systems and QUIC detect the limit themselves.
+//! that likely. The next ones then use small segments, in both directions, at little cost.
 
 use std::{
     collections::BTreeMap,
@@ -11,17 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Bytes of a TCP segment that pass almost everywhere: where Linux begins when it probes a path.
+pub(super) const SMALL_SEGMENT: u32 = 1024;
+
 /// A connection lost within this time counts as lost early.
 const YOUNG: Duration = Duration::from_secs(60);
 /// How many early losses raise the suspicion.
 const ENOUGH: u32 = 2;
-/// How long a loss counts, and how long fragments stay allowed after the last one.
+/// How long a loss counts, and how long segments stay small after the last one.
 const REMEMBERED: Duration = Duration::from_secs(600);
 /// Addresses remembered.
 const MAX_ADDRESSES: usize = 64;
 
+/// Addresses to which paths may be narrow.
 #[derive(Debug, Default)]
-pub(super) struct Fragments(BTreeMap<IpAddr, Losses>);
+pub(super) struct Narrow(BTreeMap<IpAddr, Losses>);
 
 #[derive(Debug)]
 struct Losses {
@@ -29,7 +32,7 @@ struct Losses {
     last: Instant,
 }
 
-impl Fragments {
+impl Narrow {
     /// Notes the loss of a connection to this address that was established at `since`.
     pub(super) fn note_lost(&mut self, remote: IpAddr, since: Instant, now: Instant) {
         if now.duration_since(since) >= YOUNG {
@@ -49,26 +52,13 @@ impl Fragments {
         losses.last = now;
     }
 
-    /// Whether connections to this address should allow fragments.
-    pub(super) fn wanted(&self, remote: IpAddr, now: Instant) -> bool {
+    /// Whether connections to this address should use small segments.
+    pub(super) fn is_suspected(&self, remote: IpAddr, now: Instant) -> bool {
         self.0.get(&remote).is_some_and(|losses| {
             losses.count >= ENOUGH && now.duration_since(losses.last) < REMEMBERED
         })
     }
 }
-
-/// Lets routers fragment this connection's packets.
-#[cfg(target_os = "linux")]
-pub(super) fn allow(stream: &tokio::net::TcpStream) {
-    use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
-    // IPv6 has no such option: the call fails there without harm.
-    if let Err(error) = set_ip_mtu_discover(stream, Ipv4PathMtuDiscovery::DONT) {
-        tracing::debug!(%error, "packets are not cut on this path");
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn allow(_: &tokio::net::TcpStream) {}
 
 #[cfg(test)]
 mod tests {
@@ -78,18 +68,18 @@ mod tests {
     fn two_young_losses_are_enough_for_ten_minutes() {
         let now = Instant::now();
         let ip = IpAddr::from([10, 0, 0, 1]);
-        let mut fragments = Fragments::default();
-        fragments.note_lost(ip, now, now + YOUNG);
-        fragments.note_lost(ip, now, now + Duration::from_secs(5));
-        assert!(!fragments.wanted(ip, now), "an old one doesn't count");
+        let mut narrow = Narrow::default();
+        narrow.note_lost(ip, now, now + YOUNG);
+        narrow.note_lost(ip, now, now + Duration::from_secs(5));
+        assert!(!narrow.is_suspected(ip, now), "an old one doesn't count");
         let second = now + Duration::from_secs(9);
-        fragments.note_lost(ip, now, second);
-        assert!(fragments.wanted(ip, second));
-        assert!(!fragments.wanted(IpAddr::from([10, 0, 0, 2]), second));
-        assert!(!fragments.wanted(ip, second + REMEMBERED));
+        narrow.note_lost(ip, now, second);
+        assert!(narrow.is_suspected(ip, second));
+        assert!(!narrow.is_suspected(IpAddr::from([10, 0, 0, 2]), second));
+        assert!(!narrow.is_suspected(ip, second + REMEMBERED));
         for n in 0..=255 {
-            fragments.note_lost(IpAddr::from([10, 0, 1, n]), second, second);
+            narrow.note_lost(IpAddr::from([10, 0, 1, n]), second, second);
         }
-        assert!(fragments.0.len() <= MAX_ADDRESSES);
+        assert!(narrow.0.len() <= MAX_ADDRESSES);
     }
 }
