@@ -10,8 +10,7 @@ use axum::{
 };
 use podsync_api::hub::{
     BatchOperation, BatchRequest, BatchResponse, Commit, FeedPage, FeedQuery, FetchOperations,
-    Heads, HubError, JoinByInvite, Operations, PostLiveness, PostOperations, Stored, TeamInfo,
-    Time,
+    HubError, JoinByInvite, Operations, PostLiveness, PostOperations, Stored, TeamInfo, Time,
 };
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
 
@@ -24,14 +23,14 @@ use crate::{
 
 type Answer<T> = Result<Json<T>, Failure>;
 
-#[utoipa::path(get, path = "/v1/time", responses((status = 200, body = Time)))]
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/v1/time", responses((status = 200, body = Time))))]
 pub(crate) async fn time() -> Json<Time> {
     Json(Time { time_ms: now_ms() })
 }
 
-#[utoipa::path(get, path = "/v1/teams/{team}",
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/v1/teams/{team}",
     params(("team" = String, Path)),
-    responses((status = 200, body = TeamInfo), (status = 404, body = HubError)))]
+    responses((status = 200, body = TeamInfo), (status = 404, body = HubError))))]
 pub(crate) async fn team_info(
     State(hub): State<Arc<Hub>>,
     Path(team): Path<String>,
@@ -46,9 +45,9 @@ pub(crate) async fn team_info(
     Ok(Json(TeamInfo { team, witness }))
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/objects/batch",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/objects/batch",
     params(("team" = String, Path)), request_body = BatchRequest,
-    responses((status = 200, body = BatchResponse), (status = "default", body = HubError)))]
+    responses((status = 200, body = BatchResponse), (status = "default", body = HubError))))]
 pub(crate) async fn batch(signed: Signed) -> Answer<BatchResponse> {
     let request: BatchRequest = signed.json()?;
     let operation = match request.operation {
@@ -75,9 +74,9 @@ pub(crate) async fn batch(signed: Signed) -> Answer<BatchResponse> {
     Ok(Json(result?.response))
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/commit",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/commit",
     params(("team" = String, Path)), request_body = Commit,
-    responses((status = 200, body = Stored), (status = "default", body = HubError)))]
+    responses((status = 200, body = Stored), (status = "default", body = HubError))))]
 pub(crate) async fn commit(signed: Signed) -> Answer<Stored> {
     let commit: Commit = signed.json()?;
     let count = commit.entries.len();
@@ -92,10 +91,10 @@ pub(crate) async fn commit(signed: Signed) -> Answer<Stored> {
     Ok(Json(result?))
 }
 
-#[utoipa::path(get, path = "/v1/teams/{team}/heads",
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/v1/teams/{team}/heads",
     params(("team" = String, Path), ("If-None-Match" = Option<String>, Header),
         ("Cache-Control" = Option<String>, Header)),
-    responses((status = 200, body = Heads), (status = 304), (status = "default", body = HubError)))]
+    responses((status = 200, body = podsync_api::hub::Heads), (status = 304), (status = "default", body = HubError))))]
 pub(crate) async fn heads(signed: Signed) -> Result<Response, Failure> {
     let age = max_age(&signed.headers);
     let view = signed.team.view_for_within(&signed.device, age).await?;
@@ -119,9 +118,9 @@ fn max_age(headers: &HeaderMap) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0))
 }
 
-#[utoipa::path(get, path = "/v1/teams/{team}/feeds/{device}",
+#[cfg_attr(feature = "openapi", utoipa::path(get, path = "/v1/teams/{team}/feeds/{device}",
     params(("team" = String, Path), ("device" = String, Path), FeedQuery),
-    responses((status = 200, body = FeedPage), (status = "default", body = HubError)))]
+    responses((status = 200, body = FeedPage), (status = "default", body = HubError))))]
 pub(crate) async fn feed(
     Path((_, device)): Path<(String, String)>,
     Query(query): Query<FeedQuery>,
@@ -131,9 +130,9 @@ pub(crate) async fn feed(
     Ok(Json(signed.team.feed(device, query, &signed.device).await?))
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/liveness",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/liveness",
     params(("team" = String, Path)), request_body = PostLiveness,
-    responses((status = 204), (status = "default", body = HubError)))]
+    responses((status = 204), (status = "default", body = HubError))))]
 pub(crate) async fn liveness(signed: Signed) -> Result<StatusCode, Failure> {
     let post: PostLiveness = signed.json()?;
     signed
@@ -143,9 +142,9 @@ pub(crate) async fn liveness(signed: Signed) -> Result<StatusCode, Failure> {
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/membership/fetch",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/membership/fetch",
     params(("team" = String, Path)), request_body = FetchOperations,
-    responses((status = 200, body = Operations), (status = "default", body = HubError)))]
+    responses((status = 200, body = Operations), (status = "default", body = HubError))))]
 pub(crate) async fn fetch_operations(signed: Signed) -> Answer<Operations> {
     let fetch: FetchOperations = signed.json()?;
     Ok(Json(
@@ -153,9 +152,9 @@ pub(crate) async fn fetch_operations(signed: Signed) -> Answer<Operations> {
     ))
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/membership",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/membership",
     params(("team" = String, Path)), request_body = PostOperations,
-    responses((status = 200, body = FetchOperations), (status = "default", body = HubError)))]
+    responses((status = 200, body = FetchOperations), (status = "default", body = HubError))))]
 pub(crate) async fn post_operations(signed: Signed) -> Answer<FetchOperations> {
     let post: PostOperations = signed.json()?;
     let result = signed.team.post_operations(&signed.device, &post).await;
@@ -164,9 +163,9 @@ pub(crate) async fn post_operations(signed: Signed) -> Answer<FetchOperations> {
     Ok(Json(result?))
 }
 
-#[utoipa::path(post, path = "/v1/teams/{team}/join",
+#[cfg_attr(feature = "openapi", utoipa::path(post, path = "/v1/teams/{team}/join",
     params(("team" = String, Path)), request_body = JoinByInvite,
-    responses((status = 200, body = Operations), (status = "default", body = HubError)))]
+    responses((status = 200, body = Operations), (status = "default", body = HubError))))]
 pub(crate) async fn join(signed: Signed) -> Answer<Operations> {
     let join: JoinByInvite = signed.json()?;
     let identity = signed.hub.identity();

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod metrics;
 pub mod moved;
 mod nonces;
+#[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operate;
 pub mod reload;

@@ -68,6 +68,7 @@ fn known(name: &str) -> Known {
             ..as_aws
         },
         "swift" => Known {
+            anonymous: 400,
             only_new: false,
             region_checked: true,
             binds_bytes: false,
