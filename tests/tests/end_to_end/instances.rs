@@ -1,7 +1,7 @@
 //! Emulators that are missing, are other programs, or fail midway: each gets its own error, and
 //! nothing is lost.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip};
@@ -408,6 +408,90 @@ fn a_hook_loads_the_pinned_version_once() -> Result<()> {
         "another run of it: {restarted}"
     );
     hook("nothing")?.failed(NOT_FOUND)?;
+    Ok(())
+}
+
+/// Several versions and files are one start: in order, each once, and what is wrong is told before any is loaded.
+#[test]
+fn a_hook_loads_several_versions_and_files_in_order() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let base = alice.scratch("base.zip");
+    fs::write(&base, zip(&[Member::stored("s3/buckets", &[3; 5000])]))?;
+    let base = base.to_string_lossy().into_owned();
+    alice.run(&["save", "base", "--from", &base])?.ok()?;
+    let folder = alice.scratch("init-pods.d");
+    fs::create_dir(&folder)?;
+    let file = zip(&[Member::stored("sqs/queues", &[4; 5000])]);
+    fs::write(folder.join("10-queues.snapshot"), file)?;
+    fs::write(folder.join("20-again"), "orders # by name\n")?;
+
+    let (endpoint, folder) = (emulator.endpoint(), folder.to_string_lossy().into_owned());
+    let hook = |load: &str, merge: &str| {
+        let variables = [
+            ("PODSYNC_LOAD", load),
+            ("PODSYNC_INIT_PODS", &folder),
+            ("PODSYNC_MERGE", merge),
+            ("AWS_ENDPOINT_URL", &endpoint),
+        ];
+        let mut command = alice.typed(&["run-hook", "ready", "--timeout", "5s"])?;
+        let output = command.envs(variables).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        anyhow::Ok((output.status.code(), text))
+    };
+    for (load, merge, code, says) in [
+        (
+            "base, orders:0",
+            "service-merge",
+            INVALID,
+            "not a version number",
+        ),
+        (
+            "base, orders",
+            "overwrite",
+            INVALID,
+            "only the last of these 4",
+        ),
+    ] {
+        let (found, text) = hook(load, merge)?;
+        ensure!(found == Some(code) && text.contains(says), "{text}");
+        ensure!(emulator.posts().is_empty(), "{:?}", emulator.posts());
+    }
+
+    let (code, text) = hook("base, orders", "service-merge")?;
+    ensure!(code == Some(0), "{text}");
+    let lines = [
+        "Loaded base:+1",
+        "Loaded orders:+1",
+        "Loaded 10-queues:+1",
+        "already has orders:+1",
+    ];
+    let places: Option<Vec<_>> = lines.iter().map(|line| text.find(line)).collect();
+    ensure!(places.is_some_and(|places| places.is_sorted()), "{text}");
+    let posts = emulator.posts();
+    ensure!(posts.len() == 3, "{posts:?}");
+    ensure!(
+        posts
+            .iter()
+            .all(|post| post.contains("merge=service-merge")),
+        "{posts:?}"
+    );
+    // Run again for the same start, it leaves everything alone.
+    let (code, text) = hook("base, orders", "service-merge")?;
+    ensure!(
+        code == Some(0) && text.matches("already has").count() == 4,
+        "{text}"
+    );
+    ensure!(emulator.posts().len() == 3, "{:?}", emulator.posts());
+    // A load by hand may replace what the hook loaded.
+    alice
+        .run(&["load", "base", "--endpoint", &endpoint])?
+        .ok()?;
+    let (code, text) = hook("orders, nothing", "account-region-merge")?;
+    ensure!(code == Some(NOT_FOUND), "{text}");
+    ensure!(text.contains("still there: orders:+1"), "{text}");
     Ok(())
 }
 
