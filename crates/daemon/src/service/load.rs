@@ -133,6 +133,7 @@ impl Load {
         };
         fail::fail_point!("daemon::load::checkpointed");
         let what = StateLoad {
+            reference: &pulled.reference,
             manifest,
             part,
             merge,
@@ -256,7 +257,9 @@ impl Handle<pods::Undo> for Load {
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let meant = instance.identity().await.map_err(Failure::from)?;
         self.last.forget(meant.as_ref()).await?;
+        let reference = checkpoint_reference(checkpoint.number);
         let what = StateLoad {
+            reference: &reference,
             part: Part::all(),
             manifest,
             merge: Merge::Overwrite,
@@ -273,7 +276,7 @@ impl Handle<pods::Undo> for Load {
                 .map_err(Failure::from)?;
         }
         let undone = pods::Undone {
-            checkpoint: checkpoint_reference(checkpoint.number),
+            checkpoint: reference,
             applied,
             failed,
         };
