@@ -1,9 +1,9 @@
 //! Emulators that are missing, are other programs, or fail midway: each gets its own error, and
 //! nothing is lost.
 
-use std::{fs, process::Command};
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip};
 
 use crate::share::alice_and_bob;
@@ -492,6 +492,81 @@ fn a_hook_loads_several_versions_and_files_in_order() -> Result<()> {
     let (code, text) = hook("orders, nothing", "account-region-merge")?;
     ensure!(code == Some(NOT_FOUND), "{text}");
     ensure!(text.contains("still there: orders:+1"), "{text}");
+    Ok(())
+}
+
+/// An engine that says what it is asked for. Whoever reads that starts the emulator.
+const ENGINE: &str = "\
+#!/bin/sh
+[ -z \"$PODSYNC_TOKEN\" ] || exit 9
+echo \"$@\" > \"${0%/*}/asked\"
+";
+
+#[test]
+fn a_load_starts_the_emulator_of_the_compose_file() -> Result<()> {
+    let alice = alice()?;
+    let file = alice.scratch("orders.zip");
+    fs::write(&file, state())?;
+    alice
+        .run(&["save", "orders", "--from", &file.to_string_lossy()])?
+        .ok()?;
+    let (project, engine) = (alice.scratch("project"), alice.scratch("engine"));
+    for folder in [&project, &engine] {
+        fs::create_dir(folder)?;
+    }
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let load = || {
+        let mut command = alice.typed(&["load", "orders", "--start", "--endpoint", &endpoint])?;
+        let output = command
+            .env("PATH", &engine)
+            .current_dir(&project)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        anyhow::Ok((output.status.code(), text))
+    };
+    let compose = project.join("compose.yaml");
+    fs::write(&compose, "services:\n  web:\n    image: nginx\n")?;
+    let (code, text) = load()?;
+    ensure!(
+        code == Some(INSTANCE) && text.contains("lstk is not installed"),
+        "{text}"
+    );
+    fs::write(
+        &compose,
+        "services:\n  aws:\n    image: localstack/localstack:4.14.0\n",
+    )?;
+    let (code, text) = load()?;
+    ensure!(
+        code == Some(INSTANCE) && text.contains("neither docker nor podman"),
+        "{text}"
+    );
+
+    let docker = engine.join("docker");
+    fs::write(&docker, ENGINE)?;
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))?;
+    let asked = engine.join("asked");
+    ensure!(Command::new("mkfifo").arg(&asked).status()?.success());
+    let starts = std::thread::spawn(move || {
+        let asked = fs::read_to_string(&asked)?;
+        anyhow::Ok((asked, FakeEmulator::start_at(port, &state())?))
+    });
+    let (code, text) = load()?;
+    ensure!(code == Some(0), "{text}");
+    let Ok(started) = starts.join() else {
+        bail!("the emulator did not start");
+    };
+    let (asked, emulator) = started?;
+    ensure!(
+        asked.starts_with("compose --file /") && asked.ends_with("/compose.yaml up --detach aws\n"),
+        "{asked}"
+    );
+    ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
+    // One that answers is left alone.
+    fs::remove_file(&docker)?;
+    let (code, text) = load()?;
+    ensure!(code == Some(0), "{text}");
+    ensure!(emulator.posts().len() == 2, "{:?}", emulator.posts());
     Ok(())
 }
 
