@@ -498,7 +498,7 @@ fn a_hook_loads_several_versions_and_files_in_order() -> Result<()> {
 /// An engine that says what it is asked for. Whoever reads that starts the emulator.
 const ENGINE: &str = "\
 #!/bin/sh
-[ -z \"$PODSYNC_TOKEN\" ] || exit 9
+[ -z \"$LSTK_EXT_CONTEXT\" ] || exit 9
 echo \"$@\" > \"${0%/*}/asked\"
 ";
 
@@ -520,6 +520,7 @@ fn a_load_starts_the_emulator_of_the_compose_file() -> Result<()> {
         let mut command = alice.typed(&["load", "orders", "--start", "--endpoint", &endpoint])?;
         let output = command
             .env("PATH", &engine)
+            .env("LSTK_EXT_CONTEXT", "it holds the token of LocalStack")
             .current_dir(&project)
             .output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -25,7 +25,7 @@ const COMPOSE_FILES: [&str; 4] = [
 /// How long the emulator may take until it answers, once it was started.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(500);
-/// podsync's own secrets, which no other program gets.
+/// A robot's token, and what lstk told podsync alone. The emulator's own token stays: it may not start without.
 const SECRETS: [&str; 2] = ["PODSYNC_TOKEN", "LSTK_EXT_CONTEXT"];
 
 /// What starts an emulator.
@@ -81,10 +81,12 @@ impl Starter {
 
     async fn start(&self, folder: &Path) -> Result<(), ApiError> {
         for (program, arguments) in self.commands() {
-            let status = Command::new(program)
+            let mut command = Command::new(program);
+            for secret in SECRETS {
+                command.env_remove(secret);
+            }
+            let status = command
                 .args(&arguments)
-                .env_remove(SECRETS[0])
-                .env_remove(SECRETS[1])
                 .stdin(Stdio::null())
                 // stdout is for the result of the load.
                 .stdout(io::stderr())
