@@ -168,7 +168,7 @@ def _wanted(request: Request) -> list[str]:
 
 def _reference(request: Request) -> str:
     """What the log calls the state; without a name from the client, just that."""
-    name = request.headers.get("x-podsync-reference", "")[:REFERENCE_LENGTH]
+    name: str = request.headers.get("x-podsync-reference", "")[:REFERENCE_LENGTH]
     return name if name and name.isascii() and name.isprintable() else "a state"
 
 
