@@ -30,6 +30,9 @@ esac
 # One line with a space between two: no pod's name has a comma or a space.
 pods=$(printf '%s' "$pods" | tr ',\r\n\t' '    ' | tr -s ' ' | sed 's/^ //; s/ $//')
 [ -n "$pods" ] || fail "there is nothing to load. Name a pod in state-name: \`orders\` or \`orders:baseline\`." 2
+case "$INPUT_MERGE $pods" in
+"overwrite "*" "*) fail "with merge \`overwrite\` only the last of these would stay in the emulator: $pods. Name one version, or give another merge." 2 ;;
+esac
 yes_or_no frozen "$INPUT_FROZEN"
 yes_or_no remote "$INPUT_REMOTE"
 [ -n "${PODSYNC_TOKEN:-}" ] || fail "there is no token. An admin makes one with \`podsync team invite --robot --name ci\`; store it as the secret PODSYNC_TOKEN and give it as \`token: \${{ secrets.PODSYNC_TOKEN }}\`. GitHub gives no secrets to pull requests from forks." 13

@@ -195,7 +195,7 @@ pub struct Load {
     /// Consents that the user gave beforehand.
     #[serde(default)]
     pub consents: BTreeSet<Consent>,
-    /// Do nothing if this version was the last one loaded into this run of the instance.
+    /// Do nothing if this run of the instance got the version by its last load, or by such loads in a row.
     #[serde(default)]
     pub once: bool,
     #[serde(default)]

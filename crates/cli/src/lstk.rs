@@ -3,7 +3,11 @@
 //! lstk runs any `lstk-NAME` on the path as `lstk NAME`, and describes its caller in two variables. Their form is
 //! lstk's contract for extensions, version 1.
 
-use std::{ffi::OsStr, path::Path, sync::LazyLock};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 use clap::Command;
 use podsync_api::{ApiError, AuthToken, ErrorCode};
@@ -58,6 +62,16 @@ pub(crate) fn caller() -> Result<&'static Caller, ApiError> {
 pub(crate) fn auth_token() -> Option<AuthToken> {
     let token = caller().ok()?.auth_token.clone()?;
     (!token.is_empty()).then(|| AuthToken::new(token))
+}
+
+/// The link that would make `program` a command of lstk: beside it, on the path. `None` if lstk isn't installed, or has
+/// the command already.
+pub(crate) fn missing_link(program: &Path, path: &OsStr) -> Option<PathBuf> {
+    let folders: Vec<_> = std::env::split_paths(path).collect();
+    let has = |name: &str| folders.iter().any(|folder| folder.join(name).is_file());
+    let parent = program.parent()?;
+    let is_found = folders.iter().any(|folder| folder == parent);
+    (has("lstk") && !has(NAME) && is_found).then(|| parent.join(NAME))
 }
 
 fn is_extension(program: &OsStr) -> bool {
@@ -213,5 +227,19 @@ mod tests {
         ] {
             assert_eq!(is_extension(OsStr::new(program)), is);
         }
+    }
+
+    #[test]
+    fn a_link_is_missing_only_where_lstk_would_find_it() {
+        let (tools, ours) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = std::env::join_paths([tools.path(), ours.path()]).unwrap();
+        let program = ours.path().join("podsync");
+        let missing = || missing_link(&program, &path);
+        assert_eq!(missing(), None, "there is no lstk");
+        std::fs::write(tools.path().join("lstk"), "").unwrap();
+        assert_eq!(missing(), Some(ours.path().join(NAME)));
+        assert_eq!(missing_link(Path::new("/elsewhere/podsync"), &path), None);
+        std::fs::write(tools.path().join(NAME), "").unwrap();
+        assert_eq!(missing(), None, "it is there already");
     }
 }

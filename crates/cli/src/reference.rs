@@ -127,7 +127,11 @@ const fn asked_by(consent: Consent) -> &'static [&'static str] {
 const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ("cli/src/interruption.rs", "--merge", LOADS),
     ("cli/src/lockfile.rs", "--file", &["lock"]),
-    ("cli/src/requirements.rs", "--lock-file", &["pull", "load"]),
+    (
+        "cli/src/requirements.rs",
+        "--lock-file",
+        &["pull", "load", "export"],
+    ),
     ("core/src/membership/wire.rs", "--as", &["team join"]),
     ("daemon/src/doctor.rs", "--listen", &["daemon"]),
     ("daemon/src/doctor.rs", "--peer", &["daemon"]),
@@ -179,7 +183,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         "daemon/src/service/team/robot.rs",
         "--max-age",
-        &["pull", "load"],
+        &["pull", "load", "export"],
     ),
     (
         "daemon/src/service/team/robot.rs",
@@ -189,7 +193,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         "daemon/src/service/team/robot.rs",
         "--wait",
-        &["pull", "load"],
+        &["pull", "load", "export"],
     ),
     ("instance/src/compatibility.rs", "--services", &["load"]),
     ("instance/src/endpoint.rs", "--endpoint", MEETS_EMULATOR),

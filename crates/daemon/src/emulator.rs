@@ -22,6 +22,13 @@ pub(crate) fn own_token() -> Option<AuthToken> {
     (!token.is_empty()).then(|| AuthToken::new(token))
 }
 
+/// Whether anything answers at `url`.
+pub async fn answers(url: &str) -> Result<bool, ApiError> {
+    let instance = connect(url, None).await?;
+    let health = instance.health().await;
+    Ok(!matches!(health, Err(Error::NotRunning { .. })))
+}
+
 /// Whether the emulator at `url` can be saved, where a demo or a hook only wants to know.
 pub async fn can_be_saved(url: &str, token: Option<&AuthToken>) -> bool {
     match connect(url, token).await {

@@ -39,7 +39,10 @@ mod token;
 mod versions;
 
 pub use doctor::examine;
-pub use emulator::{Answering, can_be_saved as instance_can_be_saved, local_port, what_answers};
+pub use emulator::{
+    Answering, answers as instance_answers, can_be_saved as instance_can_be_saved, local_port,
+    what_answers,
+};
 pub use holder::{does_not_answer, end_daemon, wait_until_free};
 pub use init::{Initialised, NewHome, adopt, init};
 pub use paths::{check_may_be_home, is_initialised, socket_path};

@@ -27,6 +27,8 @@ const DOING: &str = "loading the state";
 const PLANNING: &str = "saying what a load would change";
 
 const PATH: &str = "/_localstack/pods";
+/// The companion plugin reads it, and a licensed instance does not know it.
+const REFERENCE: &str = "x-podsync-reference";
 
 /// How long the instance has to answer after an interruption.
 const AFTERMATH_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +38,8 @@ const AFTERMATH_PATIENCE: Duration = Duration::from_secs(5);
 pub struct LoadRequest<'a> {
     /// Exact bytes of the state.
     pub len: u64,
+    /// What the instance's own log calls the state.
+    pub reference: &'a str,
     pub merge: Merge,
     /// Who saved the state, for the message if this instance can't take it.
     pub saved_by: Option<&'a Emulator>,
@@ -164,6 +168,7 @@ impl Instance {
             .authorized(self.request(Method::POST, url))
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(header::CONTENT_LENGTH, request.len)
+            .header(REFERENCE, request.reference)
             .body(Body::wrap_stream(upload))
             .send();
         tokio::pin!(post);

@@ -46,7 +46,12 @@ struct Shared {
 impl FakeEmulator {
     /// One that has `state` and takes any other.
     pub fn start(state: &[u8]) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Self::start_at(0, state)
+    }
+
+    /// The same at this port.
+    pub fn start_at(port: u16, state: &[u8]) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
             services: Mutex::new("s3,sqs".to_owned()),

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::disk::SmallDisk;
 
 /// Settings of the person who runs the tests must not leak into them.
-const CLEARED: [&str; 19] = [
+const CLEARED: [&str; 21] = [
     "PODSYNC_HOME",
     "PODSYNC_LISTEN",
     "PODSYNC_PEERS",
@@ -34,6 +34,8 @@ const CLEARED: [&str; 19] = [
     "PODSYNC_LIMIT_DOWN",
     "PODSYNC_TICKET",
     "PODSYNC_LOAD",
+    "PODSYNC_INIT_PODS",
+    "PODSYNC_MERGE",
     "PODSYNC_TEST_CLOCK_S",
 ];
 

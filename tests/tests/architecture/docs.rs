@@ -223,7 +223,11 @@ fn the_book_has_every_page() {
 #[test]
 fn the_examples_of_a_hook_are_the_files() {
     let page = page("localstack.md");
-    for file in ["compose.yaml", "ready.d/load-pod.sh"] {
+    for file in [
+        "compose.yaml",
+        "ready.d/load-pod.sh",
+        "sidecar/compose.yaml",
+    ] {
         let text = fs::read_to_string(root().join("config").join(file)).unwrap();
         assert!(
             page.contains(&text),

@@ -112,7 +112,7 @@ fn a_hook_saves_before_the_stop_and_restores_after_the_start() -> Result<()> {
     };
     // Nothing is set yet.
     hook(&alice, "ready")?.ok()?;
-    let nothing = hook(&alice, "stopping")?.ok()?;
+    let nothing = hook(&alice, "shutdown")?.ok()?;
     ensure!(
         nothing["references"].as_array().is_some_and(Vec::is_empty),
         "{nothing}"
@@ -120,7 +120,7 @@ fn a_hook_saves_before_the_stop_and_restores_after_the_start() -> Result<()> {
     alice
         .run(&["autosave", "orders", "--on-stop", "--endpoint", &endpoint])?
         .ok()?;
-    let saved = hook(&alice, "stopping")?.ok()?;
+    let saved = hook(&alice, "shutdown")?.ok()?;
     ensure!(saved["references"][0] == "orders:+1", "{saved}");
 
     is_run(&emulator, "fake-2");

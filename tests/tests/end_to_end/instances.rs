@@ -1,9 +1,9 @@
 //! Emulators that are missing, are other programs, or fail midway: each gets its own error, and
 //! nothing is lost.
 
-use std::process::Command;
+use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, process::Command};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use podsync_tests::kit::{Conduct, FakeEmulator, Home, Member, fill, finish, zip};
 
 use crate::share::alice_and_bob;
@@ -408,6 +408,166 @@ fn a_hook_loads_the_pinned_version_once() -> Result<()> {
         "another run of it: {restarted}"
     );
     hook("nothing")?.failed(NOT_FOUND)?;
+    Ok(())
+}
+
+/// Several versions and files are one start: in order, each once, and what is wrong is told before any is loaded.
+#[test]
+fn a_hook_loads_several_versions_and_files_in_order() -> Result<()> {
+    let alice = alice()?;
+    let emulator = FakeEmulator::start(&state())?;
+    save(&alice, &emulator)?.ok()?;
+    let base = alice.scratch("base.zip");
+    fs::write(&base, zip(&[Member::stored("s3/buckets", &[3; 5000])]))?;
+    let base = base.to_string_lossy().into_owned();
+    alice.run(&["save", "base", "--from", &base])?.ok()?;
+    let folder = alice.scratch("init-pods.d");
+    fs::create_dir(&folder)?;
+    let file = zip(&[Member::stored("sqs/queues", &[4; 5000])]);
+    fs::write(folder.join("10-queues.snapshot"), file)?;
+    fs::write(folder.join("20-again"), "orders # by name\n")?;
+
+    let (endpoint, folder) = (emulator.endpoint(), folder.to_string_lossy().into_owned());
+    let hook = |load: &str, merge: &str| {
+        let variables = [
+            ("PODSYNC_LOAD", load),
+            ("PODSYNC_INIT_PODS", &folder),
+            ("PODSYNC_MERGE", merge),
+            ("AWS_ENDPOINT_URL", &endpoint),
+        ];
+        let mut command = alice.typed(&["run-hook", "ready", "--timeout", "5s"])?;
+        let output = command.envs(variables).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        anyhow::Ok((output.status.code(), text))
+    };
+    for (load, merge, code, says) in [
+        (
+            "base, orders:0",
+            "service-merge",
+            INVALID,
+            "not a version number",
+        ),
+        (
+            "base, orders",
+            "overwrite",
+            INVALID,
+            "only the last of these 4",
+        ),
+    ] {
+        let (found, text) = hook(load, merge)?;
+        ensure!(found == Some(code) && text.contains(says), "{text}");
+        ensure!(emulator.posts().is_empty(), "{:?}", emulator.posts());
+    }
+
+    let (code, text) = hook("base, orders", "service-merge")?;
+    ensure!(code == Some(0), "{text}");
+    let lines = [
+        "Loaded base:+1",
+        "Loaded orders:+1",
+        "Loaded 10-queues:+1",
+        "already has orders:+1",
+    ];
+    let places: Option<Vec<_>> = lines.iter().map(|line| text.find(line)).collect();
+    ensure!(places.is_some_and(|places| places.is_sorted()), "{text}");
+    let posts = emulator.posts();
+    ensure!(posts.len() == 3, "{posts:?}");
+    ensure!(
+        posts
+            .iter()
+            .all(|post| post.contains("merge=service-merge")),
+        "{posts:?}"
+    );
+    // Run again for the same start, it leaves everything alone.
+    let (code, text) = hook("base, orders", "service-merge")?;
+    ensure!(
+        code == Some(0) && text.matches("already has").count() == 4,
+        "{text}"
+    );
+    ensure!(emulator.posts().len() == 3, "{:?}", emulator.posts());
+    // A load by hand may replace what the hook loaded.
+    alice
+        .run(&["load", "base", "--endpoint", &endpoint])?
+        .ok()?;
+    let (code, text) = hook("orders, nothing", "account-region-merge")?;
+    ensure!(code == Some(NOT_FOUND), "{text}");
+    ensure!(text.contains("still there: orders:+1"), "{text}");
+    Ok(())
+}
+
+/// An engine that says what it is asked for. Whoever reads that starts the emulator.
+const ENGINE: &str = "\
+#!/bin/sh
+[ -z \"$LSTK_EXT_CONTEXT\" ] || exit 9
+echo \"$@\" > \"${0%/*}/asked\"
+";
+
+#[test]
+fn a_load_starts_the_emulator_of_the_compose_file() -> Result<()> {
+    let alice = alice()?;
+    let file = alice.scratch("orders.zip");
+    fs::write(&file, state())?;
+    alice
+        .run(&["save", "orders", "--from", &file.to_string_lossy()])?
+        .ok()?;
+    let (project, engine) = (alice.scratch("project"), alice.scratch("engine"));
+    for folder in [&project, &engine] {
+        fs::create_dir(folder)?;
+    }
+    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let load = || {
+        let mut command = alice.typed(&["load", "orders", "--start", "--endpoint", &endpoint])?;
+        let output = command
+            .env("PATH", &engine)
+            .env("LSTK_EXT_CONTEXT", "it holds the token of LocalStack")
+            .current_dir(&project)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        anyhow::Ok((output.status.code(), text))
+    };
+    let compose = project.join("compose.yaml");
+    fs::write(&compose, "services:\n  web:\n    image: nginx\n")?;
+    let (code, text) = load()?;
+    ensure!(
+        code == Some(INSTANCE) && text.contains("lstk is not installed"),
+        "{text}"
+    );
+    fs::write(
+        &compose,
+        "services:\n  aws:\n    image: localstack/localstack:4.14.0\n",
+    )?;
+    let (code, text) = load()?;
+    ensure!(
+        code == Some(INSTANCE) && text.contains("neither docker nor podman"),
+        "{text}"
+    );
+
+    let docker = engine.join("docker");
+    fs::write(&docker, ENGINE)?;
+    fs::set_permissions(&docker, fs::Permissions::from_mode(0o755))?;
+    let asked = engine.join("asked");
+    ensure!(Command::new("mkfifo").arg(&asked).status()?.success());
+    let starts = std::thread::spawn(move || {
+        let asked = fs::read_to_string(&asked)?;
+        anyhow::Ok((asked, FakeEmulator::start_at(port, &state())?))
+    });
+    let (code, text) = load()?;
+    ensure!(code == Some(0), "{text}");
+    let Ok(started) = starts.join() else {
+        bail!("the emulator did not start");
+    };
+    let (asked, emulator) = started?;
+    ensure!(
+        asked.starts_with("compose --file /") && asked.ends_with("/compose.yaml up --detach aws\n"),
+        "{asked}"
+    );
+    ensure!(emulator.posts().len() == 1, "{:?}", emulator.posts());
+    // One that answers is left alone.
+    fs::remove_file(&docker)?;
+    let (code, text) = load()?;
+    ensure!(code == Some(0), "{text}");
+    ensure!(emulator.posts().len() == 2, "{:?}", emulator.posts());
     Ok(())
 }
 

@@ -110,7 +110,7 @@ fn a_localstack_has_its_state_again_after_a_restart() -> Result<()> {
     };
     instance.fill_with_objects(3)?;
     let held = instance.dump()?;
-    let saved = hook("stopping")?;
+    let saved = hook("shutdown")?;
     ensure!(saved["references"][0].is_string(), "{saved}");
     instance.restart()?;
     let restored = hook("ready")?;

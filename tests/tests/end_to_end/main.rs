@@ -23,6 +23,7 @@ mod lanes;
 mod large;
 mod localstack;
 mod localstack_unasked;
+mod lstk;
 mod machine;
 mod mcp;
 mod network;

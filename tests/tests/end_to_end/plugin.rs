@@ -24,6 +24,7 @@ inspect)
   [ "$4" = emulator ] || { echo "no such object: $4" >&2; exit 1; }
   echo true ;;
 exec)
+  [ -e "$here/bare" ] && exit 127
   shift
   [ "$1" = --user ] && shift 2
   shift
@@ -93,6 +94,34 @@ fn a_python_that_cannot_take_it_is_told_and_left_alone() -> Result<()> {
     Ok(())
 }
 
+/// LocalStack would go on with the copy that it finds first.
+#[test]
+fn a_copy_on_the_python_path_is_told_and_left_alone() -> Result<()> {
+    let home = Home::uninitialised("alice")?;
+    let Some(python) = environment(&home.scratch("shadowed"), &["--without-pip"])? else {
+        return Ok(());
+    };
+    let older = home.scratch("older");
+    let record = older.join("podsync_localstack-0.0.1.dist-info");
+    fs::create_dir_all(&record)?;
+    fs::write(
+        record.join("METADATA"),
+        "Metadata-Version: 2.1\nName: podsync-localstack\nVersion: 0.0.1\n",
+    )?;
+    let plugin = |command| {
+        let arguments = ["plugin", command, "--python", text(&python)];
+        home.run_with(&arguments, &[("PYTHONPATH", text(&older))], None)
+    };
+    for command in ["install", "remove"] {
+        let message = plugin(command)?.failed(INSTANCE)?;
+        ensure!(message.contains(text(&older)), "{message}");
+    }
+    ensure!(plugin("status")?.ok()?["installed"] == "0.0.1");
+    ensure!(record.join("METADATA").is_file());
+    ensure!(!packages(&python)?.join("podsync_localstack").exists());
+    Ok(())
+}
+
 #[test]
 fn a_container_gets_it_after_a_yes_and_is_restarted() -> Result<()> {
     let home = Home::uninitialised("alice")?;
@@ -116,6 +145,10 @@ fn a_container_gets_it_after_a_yes_and_is_restarted() -> Result<()> {
     fs::write(engine.join("running"), "")?;
     let message = plugin(&["install", "--container", "other"])?.failed(NOT_FOUND)?;
     ensure!(message.contains("no container other"), "{message}");
+    fs::write(engine.join("bare"), "")?;
+    let message = plugin(&["install", "--container", "emulator", "--yes"])?.failed(INSTANCE)?;
+    ensure!(message.contains("no Python in it"), "{message}");
+    fs::remove_file(engine.join("bare"))?;
     let message = plugin(&["install", "--container", "emulator"])?.failed(UNCONFIRMED)?;
     ensure!(message.contains("loses the state"), "{message}");
     ensure!(!packages(&python)?.join("podsync_localstack").exists());

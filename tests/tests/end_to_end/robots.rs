@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{
-    FakeEmulator, Home, Member, Runner, fill, finish, same_tree, size_of, zip,
+    Conduct, FakeEmulator, Home, Member, Runner, fill, finish, same_tree, size_of, zip,
 };
 
 use crate::share::alice_and_bob;
@@ -319,6 +319,57 @@ fn a_world_that_is_too_old_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// As the sidecar of a compose file: a token, a volume for what was pulled, and files of the project.
+#[test]
+fn a_robots_hook_loads_at_each_start() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let file = |name: &str, seed: u8| {
+        let path = alice.scratch(name);
+        fs::write(&path, zip(&[Member::stored("s3/buckets", &[seed; 5000])]))?;
+        anyhow::Ok(path.to_string_lossy().into_owned())
+    };
+    let orders = file("orders.zip", 1)?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &orders])?
+        .ok()?;
+    let runner = Runner::new(&alice.token("ci")?)?;
+    fs::copy(file("local.zip", 2)?, runner.work().join("local.snapshot"))?;
+
+    let emulator = FakeEmulator::start(&[])?;
+    let start = || {
+        let arguments = [
+            "run-hook",
+            "ready",
+            "--cache",
+            "volume",
+            "--endpoint",
+            &emulator.endpoint(),
+        ];
+        let mut command = runner.command(&arguments)?;
+        let output = command
+            .env("PODSYNC_LOAD", "orders, ./local.snapshot")
+            .output()?;
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        ensure!(output.status.success(), "{text}");
+        anyhow::Ok(text)
+    };
+    start()?;
+    ensure!(emulator.posts().len() == 2, "{:?}", emulator.posts());
+    // The same start: the volume knows what was loaded.
+    let again = start()?;
+    ensure!(emulator.posts().len() == 2, "{again}");
+    emulator.on(
+        "GET /_localstack/info",
+        Conduct::Answer(200, br#"{"session_id":"another-run"}"#.to_vec()),
+    );
+    start()?;
+    ensure!(emulator.posts().len() == 4, "{:?}", emulator.posts());
+    nothing_is_left(&runner)
+}
+
 #[test]
 fn what_is_locked_is_what_is_pulled() -> Result<()> {
     let (alice, token) = alice_and_a_token()?;
@@ -344,7 +395,15 @@ fn what_is_locked_is_what_is_pulled() -> Result<()> {
     ] {
         assert_eq!(runner.run(frozen)?.ok()?["version"], id, "{frozen:?}");
     }
+    let out = runner.work().join("out");
+    let to = out.to_string_lossy().into_owned();
+    let export = ["export", "orders:baseline", &to, "--frozen"];
+    assert_eq!(runner.run(&export)?.ok()?["reference"], "orders:1");
     // Without its own name in the file nothing is guessed.
+    runner
+        .run(&["export", "orders", "new", "--frozen"])?
+        .failed(NOT_FOUND)?;
+    ensure!(!runner.work().join("new").exists());
     let message = runner
         .run(&["pull", "orders", "--frozen"])?
         .failed(NOT_FOUND)?;

@@ -21,7 +21,7 @@ pub(crate) struct Autosave {
     /// Save this often while the emulator's state changes
     #[arg(long, value_name = "TIME", value_parser = crate::time::some_length, required_unless_present_any = ["on_stop", "off"])]
     every: Option<Duration>,
-    /// Save when `podsync run-hook stopping` says that the emulator is about to stop
+    /// Save when `podsync run-hook shutdown` says that the emulator is about to stop
     #[arg(long)]
     on_stop: bool,
     /// Save no longer. What was saved stays

@@ -8,9 +8,10 @@ use podsync_api::{ApiError, pods};
 
 use crate::{
     arguments::{Wait, absolute},
-    call::call,
+    call::call_over,
     complete,
-    context::{Context, Needs},
+    context::{Connection, Context, Needs},
+    requirements::Requirements,
 };
 
 #[derive(Debug, Args)]
@@ -22,18 +23,32 @@ pub(crate) struct Export {
     path: PathBuf,
     #[command(flatten)]
     pub(crate) wait: Wait,
+    #[command(flatten)]
+    requirements: Requirements,
 }
 
 pub(crate) async fn run(context: &Context, export: Export) -> Result<(), ApiError> {
+    export.requirements.check(Some(&export.reference))?;
+    let connection = Connection::open(context, Needs::Network).await?;
+    let exported = export_over(&connection, export).await;
+    connection.close().await;
+    exported
+}
+
+async fn export_over(connection: &Connection<'_>, export: Export) -> Result<(), ApiError> {
+    let reference = export
+        .requirements
+        .meant(connection, Some(export.reference), export.wait.time())
+        .await?;
     let request = pods::Export {
-        reference: export.reference,
+        reference,
         to: absolute(export.path)?,
         wait_s: export.wait.time().as_secs(),
         until_shared: export.wait.is_until_shared(),
         sources: export.wait.sources(),
     };
-    let exported = call(context, Needs::Network, &request).await?;
-    let shown = context.printer.result(&exported, |exported| {
+    let exported = call_over(connection, &request).await?;
+    let shown = connection.context.printer.result(&exported, |exported| {
         format!(
             "Wrote {} to {}.",
             exported.reference,

@@ -1,5 +1,7 @@
 //! `podsync load` and `podsync undo`: a version into the running emulator, and back.
 
+mod start;
+
 use std::collections::BTreeSet;
 
 use clap::{Args, ValueEnum};
@@ -28,6 +30,9 @@ pub(crate) struct Load {
     /// Show what would be added, changed and removed; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// If no emulator answers, start the one of the compose file here, or of lstk
+    #[arg(long, conflicts_with = "dry_run")]
+    start: bool,
     #[command(flatten)]
     pub(crate) wait: Wait,
     #[command(flatten)]
@@ -122,6 +127,9 @@ pub(crate) struct Undo {
 
 pub(crate) async fn run(context: &Context, load: Load) -> Result<(), ApiError> {
     load.requirements.check(Some(&load.reference))?;
+    if load.start {
+        start::ensure_runs(&context.printer, &load.how.endpoint.url).await?;
+    }
     let connection = Connection::open(context, Needs::Network).await?;
     let loaded = load_over(&connection, load).await;
     connection.close().await;

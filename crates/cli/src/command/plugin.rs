@@ -1,6 +1,6 @@
 //! `podsync plugin`: puts the companion plugin, which the program carries, where the emulator runs.
 
-mod compose;
+pub(super) mod compose;
 mod container;
 mod python;
 

@@ -2,10 +2,12 @@
 
 use clap::{Args, Subcommand};
 use podsync_api::{ApiError, ErrorCode, node};
+use podsync_daemon::shell_word;
 
 use crate::{
     arguments::Yes,
     context::{Context, is_outdated},
+    lstk,
     output::ask::confirm,
     service::{self, Service, State},
 };
@@ -78,7 +80,8 @@ async fn install(context: &Context, service: &Service, yes: bool) -> Result<(), 
     }
     context.await_daemon().await?;
     tell(context, service).await?;
-    offer_to_linger(context, service, yes).await
+    offer_to_linger(context, service, yes).await?;
+    offer_to_extend_lstk(context, yes).await
 }
 
 /// Ends a daemon that a command or a person started.
@@ -111,6 +114,35 @@ async fn offer_to_linger(context: &Context, service: &Service, yes: bool) -> Res
         printer.note(format_args!(
             "{statement} `loginctl enable-linger` keeps it running."
         ));
+    }
+    Ok(())
+}
+
+/// lstk runs a program of this name as `lstk podsync`.
+async fn offer_to_extend_lstk(context: &Context, yes: bool) -> Result<(), ApiError> {
+    let program = service::this_program()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(link) = lstk::missing_link(&program, &path) else {
+        return Ok(());
+    };
+    let printer = &context.printer;
+    let statement = format!(
+        "lstk is installed. A link {} to podsync makes podsync a command of it.",
+        link.display()
+    );
+    let wanted = yes || confirm(printer, &statement, "Make the link?").await == Some(true);
+    let by_hand = format!("`ln -s {} {}`", shell_word(&program), shell_word(&link));
+    if !wanted {
+        printer.note(format_args!("{statement} {by_hand} makes it."));
+        return Ok(());
+    }
+    match std::os::unix::fs::symlink(&program, &link) {
+        Ok(()) => printer.note("`lstk podsync` runs podsync from now on."),
+        // The service is installed all the same.
+        Err(error) => printer.warn(format_args!(
+            "podsync cannot make {}: {error}. {by_hand} makes it",
+            link.display()
+        )),
     }
     Ok(())
 }

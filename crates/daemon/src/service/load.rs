@@ -36,7 +36,7 @@ use crate::{
             checkpoint::{Checkpoints, checkpoint_reference, identity},
             clean::CleanStates,
             fitting::Part,
-            last::LastLoads,
+            last::{Before, LastLoads},
             post::{StateLoad, post},
             signers::Signers,
         },
@@ -133,6 +133,7 @@ impl Load {
         };
         fail::fail_point!("daemon::load::checkpointed");
         let what = StateLoad {
+            reference: &pulled.reference,
             manifest,
             part,
             merge,
@@ -146,7 +147,9 @@ impl Load {
             self.signers.remember(team, signer).await?;
         }
         if report.failed.is_empty() {
-            self.last.note(meant.as_ref(), Some(pulled.version)).await?;
+            self.last
+                .note(meant.as_ref(), pulled.version, before(&call, over, merge))
+                .await?;
             self.note_clean(team, &held, &instance, context).await;
         }
         drop(pins);
@@ -207,6 +210,14 @@ fn check_is_here(instance: &Instance, call: &pods::Load) -> Result<(), Failure> 
     Err(ApiError::unconfirmed(Consent::Remote, text).into())
 }
 
+/// What this load does to what was loaded before it. A follower's new version takes the place of its last one.
+fn before(call: &pods::Load, over: Over, merge: Merge) -> Before {
+    match call.once && over == Over::Anything && merge != Merge::Overwrite {
+        true => Before::Stays,
+        false => Before::Ends,
+    }
+}
+
 /// The version is in this run of the instance already.
 fn loaded_before(pulled: pods::Pulled) -> pods::Loaded {
     pods::Loaded {
@@ -245,8 +256,10 @@ impl Handle<pods::Undo> for Load {
         })?;
         let manifest = held.manifest().map_err(Failure::damaged)?;
         let meant = instance.identity().await.map_err(Failure::from)?;
-        self.last.note(meant.as_ref(), None).await?;
+        self.last.forget(meant.as_ref()).await?;
+        let reference = checkpoint_reference(checkpoint.number);
         let what = StateLoad {
+            reference: &reference,
             part: Part::all(),
             manifest,
             merge: Merge::Overwrite,
@@ -263,7 +276,7 @@ impl Handle<pods::Undo> for Load {
                 .map_err(Failure::from)?;
         }
         let undone = pods::Undone {
-            checkpoint: checkpoint_reference(checkpoint.number),
+            checkpoint: reference,
             applied,
             failed,
         };

@@ -129,6 +129,9 @@ class Instance:
         assert status == 201
         assert [event for event in events if event["status"] != "ok"] == []
 
+    def log(self) -> str:
+        return Path(self._log.name).read_text(errors="replace")
+
     def threads(self, function: str) -> int:
         """How many threads are in a function of that name."""
         return self._told(signal.SIGUSR1, "threads told\n").count(f", in {function}\n")

@@ -45,6 +45,22 @@ def test_what_is_loaded_has_not_changed(source, clean):
     assert found["Body"].read() == b"bytes"
 
 
+def test_its_own_log_says_what_was_loaded(source, clean):
+    source.reset()
+    source.client("sqs").create_queue(QueueName="orders")
+    state = source.save("sqs")
+    path = "/_localstack/pods?merge=overwrite"
+    for name, said in (
+        ("orders:3@alice", "podsync loaded orders:3@alice: sqs"),
+        ("", "podsync loaded a state: sqs"),
+        ("\x1b[31mred", "podsync loaded a state: sqs"),
+    ):
+        before = clean.log().count(said)
+        headers = {"x-podsync-reference": name} if name else {}
+        assert clean.call("POST", path, state, **headers)[0] == 201
+        assert clean.log().count(said) == before + 1
+
+
 def test_the_index_names_resources_and_holds_no_values(source):
     source.reset()
     queue = source.client("sqs").create_queue(QueueName="orders")["QueueUrl"]

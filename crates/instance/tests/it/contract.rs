@@ -160,6 +160,7 @@ async fn plans_as_the_contract_says() {
     let exchanges = ["environment.json", "plan.json"];
     let request = || LoadRequest {
         len: STATE_LEN as u64,
+        reference: "orders:3",
         merge: Merge::Overwrite,
         saved_by: None,
         meant: None,

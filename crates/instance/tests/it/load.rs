@@ -41,6 +41,7 @@ pub(crate) async fn load(
     };
     let request = LoadRequest {
         len,
+        reference: "orders:3",
         merge,
         saved_by: Some(&saved_by),
         meant: None,
@@ -100,6 +101,7 @@ async fn a_state_arrives_as_it_is_and_each_service_is_accounted_for() {
     let seen = progress.clone();
     let request = LoadRequest {
         len: 9,
+        reference: "orders:3",
         merge: Merge::ServiceMerge,
         saved_by: None,
         meant: None,

@@ -21,6 +21,12 @@ const BESIDE: &str = ".podsync-plugin";
 /// Tags of LocalStack's image that need a licence, whichever version they point to.
 const LICENSED_TAGS: [&str; 3] = ["latest", "stable", "dev"];
 
+/// The name of the file's LocalStack service.
+pub(in crate::command) fn service_in(file: &Path) -> Result<String, ApiError> {
+    let (_, name, _) = read(file)?;
+    Ok(name)
+}
+
 /// Adds the plugin to the file's LocalStack service, and returns the service's name.
 pub(super) fn install(file: &Path) -> Result<String, ApiError> {
     let (document, name, service) = read(file)?;

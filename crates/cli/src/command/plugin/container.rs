@@ -98,6 +98,7 @@ impl Container {
         printer: &Printer,
         yes: bool,
     ) -> Result<bool, ApiError> {
+        self.look.is_unshadowed(self)?;
         if yes {
             return Ok(true);
         }

@@ -19,21 +19,23 @@ const OLDEST: (u32, u32) = (3, 13);
 pub(super) const LOOK: &str = r"
 import sys
 sys.path = [folder for folder in sys.path if folder]
-import importlib.metadata, importlib.util, json, sysconfig
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+import importlib.metadata, importlib.util, json, os.path, sysconfig
+packages = sysconfig.get_path('purelib')
+try:
+    plugin = importlib.metadata.distribution('podsync-localstack')
+except importlib.metadata.PackageNotFoundError:
+    plugin = None
+folder = str(plugin.locate_file('')) if plugin else packages
 def there(name):
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
         return False
 print(json.dumps({
-    'python': sys.version_info[:2], 'packages': sysconfig.get_path('purelib'),
+    'python': sys.version_info[:2], 'packages': packages,
     'localstack': there('localstack'), 'licensed': there('localstack.pro'),
-    'pip': there('pip'), 'plugin': version('podsync-localstack'),
+    'pip': there('pip'), 'plugin': plugin and plugin.version,
+    'shadow': None if os.path.realpath(folder) == os.path.realpath(packages) else folder,
 }))";
 
 /// Removes every file that the plugin's installation recorded. An installation where the user happens to be is not
@@ -58,9 +60,25 @@ pub(super) struct Look {
     licensed: bool,
     pip: bool,
     pub(super) plugin: Option<String>,
+    /// The folder of a plugin that Python finds before its own packages, as one on `PYTHONPATH`.
+    shadow: Option<PathBuf>,
 }
 
 impl Look {
+    /// Fails where another copy of the plugin would hide the installed one, or be removed in its place.
+    pub(super) fn is_unshadowed(&self, place: &impl fmt::Display) -> Result<(), ApiError> {
+        let Some(shadow) = &self.shadow else {
+            return Ok(());
+        };
+        let text = format!(
+            "{place} finds the plugin in {} before its own packages; nothing was changed",
+            shadow.display()
+        );
+        Err(ApiError::new(ErrorCode::Instance, text).hint(
+            "take that folder out of PYTHONPATH; one that a compose file mounts, `podsync plugin install --compose FILE` replaces",
+        ))
+    }
+
     /// Its answer, or why it can't take the plugin. `place` names it for people.
     pub(super) fn read(answered: &Output, place: &str) -> Result<Self, ApiError> {
         let unfit = |why: &str, hint: &str| {
@@ -135,6 +153,7 @@ impl Python {
     }
 
     pub(super) async fn install(&self) -> Result<(), ApiError> {
+        self.look.is_unshadowed(self)?;
         if !self.look.pip {
             self.remove().await?;
             return companion::write_into(&self.look.packages)
@@ -155,6 +174,7 @@ impl Python {
     }
 
     pub(super) async fn remove(&self) -> Result<(), ApiError> {
+        self.look.is_unshadowed(self)?;
         if self.look.plugin.is_none() {
             return Ok(());
         }

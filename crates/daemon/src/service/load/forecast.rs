@@ -71,6 +71,7 @@ impl Handle<ForecastLoad> for Forecaster {
         // The instance unpickles the state to make a plan, as for a load.
         if instance.is_loopback() && self.trusts(team, &pulled.reference).await? {
             let load = StateLoad {
+                reference: &pulled.reference,
                 manifest: (*manifest).clone(),
                 part: part.clone(),
                 merge,

@@ -26,6 +26,7 @@ const PIECE_LEN: usize = 256 << 10;
 
 /// What to load into an instance, and how.
 pub(crate) struct StateLoad<'a> {
+    pub(crate) reference: &'a str,
     pub(crate) manifest: Manifest,
     pub(crate) part: Part,
     pub(crate) merge: Merge,
@@ -41,6 +42,7 @@ pub(crate) async fn post(
     context: &Arc<Context>,
 ) -> Result<LoadReport, Failure> {
     let StateLoad {
+        reference,
         manifest,
         part,
         merge,
@@ -52,6 +54,7 @@ pub(crate) async fn post(
     let len = state.len;
     let request = LoadRequest {
         len,
+        reference,
         merge,
         saved_by: manifest.source.emulator.as_ref(),
         meant,
@@ -107,6 +110,7 @@ pub(crate) async fn ask(
     let state = rebuild(blobs, &manifest, without_bodies, context).await?;
     let request = LoadRequest {
         len: state.len,
+        reference: load.reference,
         merge: load.merge,
         saved_by: manifest.source.emulator.as_ref(),
         meant: load.meant,

@@ -32,6 +32,8 @@ LOG = logging.getLogger(__name__)
 
 # Header lines of many kilobytes are refused by clients; the metadata has the whole list.
 FAILED_HEADER_BYTES = 4096
+# The longest reference has a pod and a member of 64 characters each, and a number.
+REFERENCE_LENGTH = 200
 DEFAULT_STRATEGY = Strategy.ACCOUNT_REGION_MERGE
 
 Endpoint = Callable[..., Response]
@@ -102,7 +104,8 @@ class PodRoutes:
     @_refuse_pages
     def load(self, request: Request) -> Response:
         prepared, spooled = _prepared(request)
-        return Response(_load(prepared, spooled), 201, {"Content-Type": "application/x-ndjson"})
+        events = _load(prepared, spooled, _reference(request))
+        return Response(events, 201, {"Content-Type": "application/x-ndjson"})
 
     # A separate path, so that an older plugin doesn't mistake a plan for a load.
     @route("/_localstack/pods/plan", methods=["POST"])
@@ -163,6 +166,12 @@ def _wanted(request: Request) -> list[str]:
     return [name for name in request.args.get("services", "").split(",") if name]
 
 
+def _reference(request: Request) -> str:
+    """What the log calls the state; without a name from the client, just that."""
+    name: str = request.headers.get("x-podsync-reference", "")[:REFERENCE_LENGTH]
+    return name if name and name.isascii() and name.isprintable() else "a state"
+
+
 def _received(request: Request) -> BinaryIO:
     """The body as a file that outlives the request.
 
@@ -183,18 +192,18 @@ def _blocks(spooled: BinaryIO) -> Iterator[bytes]:
             yield block
 
 
-def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
+def _load(prepared: PreparedLoad, spooled: BinaryIO, name: str) -> Iterator[bytes]:
     """The events as lines. A client that hangs up doesn't leave the load half done."""
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
 
     def apply() -> None:
         try:
             with spooled, interpreter.uncollected(), interpreter.in_short_turns():
-                for event in prepared.apply():
+                for event in _logged(prepared.apply(), name):
                     events.put(event)
                 prepared.close()
         except Exception as e:
-            LOG.exception("Could not load a state")
+            LOG.exception("Could not load %s", name)
             events.put({"service": "*", "status": "error", "message": reason(e)})
         finally:
             events.put(None)
@@ -202,6 +211,17 @@ def _load(prepared: PreparedLoad, spooled: BinaryIO) -> Iterator[bytes]:
     threading.Thread(target=apply, name="podsync-load", daemon=True).start()
     while (event := events.get()) is not None:
         yield json.dumps(event).encode() + b"\n"
+
+
+def _logged(events: Iterator[Event], name: str) -> Iterator[Event]:
+    """The same events. At their end the instance's log says what it holds now."""
+    by_status: dict[str, list[str]] = {"ok": [], "error": []}
+    for event in events:
+        by_status[event["status"]].append(event["service"])
+        yield event
+    LOG.info("podsync loaded %s: %s", name, ", ".join(by_status["ok"]) or "no service")
+    if failed := by_status["error"]:
+        LOG.error("podsync did not load all of %s: %s", name, ", ".join(failed))
 
 
 def _reset(problems: list[str]) -> Response:

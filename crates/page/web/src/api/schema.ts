@@ -1355,7 +1355,7 @@ export interface components {
             endpoint: string;
             /** @description LocalStack's merge strategy. */
             merge: string;
-            /** @description Do nothing if this version was the last one loaded into this run of the instance. */
+            /** @description Do nothing if this run of the instance got the version by its last load, or by such loads in a row. */
             once?: boolean;
             reference: string;
             /** @description Only these services. Empty means all. */
