@@ -102,6 +102,10 @@ async fn every_view(look: Look, name: &str) -> Result<()> {
         browser.sees("Where it lives").await?;
         browser.sees("s3/buckets").await?;
         seen("version").await?;
+        browser.view("#/payments/pods/billing").await?;
+        browser.click("invoices of the last quarter").await?;
+        browser.sees("newest").await?;
+        browser.is_accessible("a newest version").await?;
         every_dialog(browser, &seen).await?;
         // Nothing but the page's own files and calls was ever asked for.
         let others = browser
