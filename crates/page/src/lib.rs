@@ -44,8 +44,9 @@ pub fn asset(path: &str) -> Option<Asset> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, io::Write, path::Path};
 
+    use flate2::{Compression, write::GzEncoder};
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -77,8 +78,22 @@ mod tests {
         assert_eq!(
             String::from_utf8_lossy(&built).trim(),
             hash_of_sources(&web),
-            "crates/page/dist is old: run `npm install && npm run build` in crates/page/web"
+            "crates/page/dist is old: run `npm ci && npm run build` in crates/page/web"
         );
+    }
+
+    /// Bytes, gzipped.
+    const MAX_LEN: usize = 90_000;
+
+    #[test]
+    fn all_files_together_are_small() {
+        let gzipped = |name: Cow<'static, str>| {
+            let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+            gzip.write_all(&Dist::get(&name).unwrap().data).unwrap();
+            gzip.finish().unwrap().len()
+        };
+        let len: usize = Dist::iter().map(gzipped).sum();
+        assert!(len <= MAX_LEN, "{len} bytes");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Checks the documentation: tests that it names exist, and it covers all calls and codes.
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use crate::root;
 
@@ -98,6 +98,45 @@ fn every_kind_of_bad_input_has_a_test() {
     for row in rows {
         let tests = row.split(" | ").nth(1).unwrap_or_default();
         assert!(named_tests(tests).next().is_some(), "{row}");
+    }
+}
+
+/// The browser tests make the page's pictures with `PODSYNC_UPDATE=1`, by the names `VIEW-LOOK.png`.
+#[test]
+fn every_picture_that_a_page_shows_is_there_and_made_by_a_test() {
+    let views = fs::read_to_string(root().join("tests/tests/end_to_end/page/views.rs")).unwrap();
+    let mut shown = BTreeSet::new();
+    for entry in fs::read_dir(root().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "md") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let names = text
+            .split("](images/")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        shown.extend(names.map(str::to_owned));
+    }
+    assert!(shown.len() >= 5, "{shown:?}");
+    for name in &shown {
+        let picture = fs::read(root().join("docs/images").join(name)).unwrap_or_default();
+        assert!(
+            picture.starts_with(b"\x89PNG"),
+            "docs/images has no picture {name}: run `PODSYNC_UPDATE=1 cargo test --test end_to_end page::views`"
+        );
+        let made = name
+            .strip_suffix(".png")
+            .and_then(|name| name.rsplit_once('-'));
+        let (view, look) = made.unwrap();
+        for part in [view, look] {
+            let quoted = format!("\"{part}\"");
+            assert!(views.contains(&quoted), "no test makes {name}");
+        }
+    }
+    for entry in fs::read_dir(root().join("docs/images")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(shown.contains(&name), "no page shows docs/images/{name}");
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod docs;
 mod files;
+mod page;
 
 use std::{
     collections::BTreeSet,

@@ -3,8 +3,10 @@
 //! The sides take turns, so that whatever else the machine does hits them alike: compare the ratios,
 //! which are medians over the pairs, before the rates.
 
+mod chromium;
 mod crowd;
 mod homes;
+mod http;
 mod measure;
 mod page;
 mod peers;
@@ -70,6 +72,8 @@ enum Row {
     Bucket,
     /// Devices that ask one replica of a hub what is new
     Polling,
+    /// The page's first view with a thousand pods, in a headless Chromium
+    Page,
     /// What a daemon takes while nothing happens; only if it is named here: it looks on for ten minutes
     Idle,
     /// Memory at 4 GiB; only with --large, or named here
@@ -184,6 +188,7 @@ impl Row {
             Self::Instance => rows::instance::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
             Self::Polling => rows::polling::measure(setup),
+            Self::Page => rows::page::measure(setup),
             Self::Idle => rows::idle::measure(setup),
             Self::Large => rows::large::measure(setup),
             Self::Build => rows::build::measure(setup),

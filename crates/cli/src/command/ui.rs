@@ -26,7 +26,7 @@ pub(crate) struct Ui {
     /// Print the page's URL instead of opening it. It works once, for two minutes
     #[arg(long)]
     print_url: bool,
-    /// Port on 127.0.0.1 [default: 7638, or another if that is taken]
+    /// Port on 127.0.0.1 [default: 7639, or another if that is taken]
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
 }

@@ -80,26 +80,23 @@ impl Catalog {
 
     /// The shortest reference that names this version and no other.
     pub fn exact_reference(&self, record: &VersionRecord) -> String {
-        let pod = &record.publication.pod;
-        let alike = self.matching(pod, |other| other.number() == record.number());
-        let by_author = alike
-            .iter()
-            .filter(|other| other.author == record.author)
-            .count();
-        let (number, author) = (record.number(), Some(record.author.clone()));
-        let numbered = |author: Option<MemberName>| Reference::Number {
-            pod: pod.clone(),
-            number,
-            author,
-        };
-        match (alike.len(), by_author) {
-            (0 | 1, _) => numbered(None).to_string(),
-            (_, 1) => numbered(author).to_string(),
-            _ => format!(
-                "{pod}@{}",
-                &record.version().to_string()[..EXACT_HASH_DIGITS]
-            ),
-        }
+        let alike = self.matching(&record.publication.pod, |other| {
+            other.number() == record.number()
+        });
+        exact_among(record, &alike)
+    }
+
+    /// The shared versions of a pod, lowest number first, with the exact reference of each.
+    pub fn exact_references(&self, pod: &PodName) -> Vec<(&VersionRecord, String)> {
+        let versions = self.versions(pod);
+        versions
+            .chunk_by(|one, next| one.number() == next.number())
+            .flat_map(|alike| {
+                alike
+                    .iter()
+                    .map(move |record| (*record, exact_among(record, alike)))
+            })
+            .collect()
     }
 
     /// Resolves to a private version: by its number, by its hash, or by the bare name of a pod with
@@ -212,5 +209,28 @@ impl Catalog {
             author: Some(record.author.clone()),
         });
         shown.map(|reference| reference.to_string()).collect()
+    }
+}
+
+/// The shortest reference that names this version and no other, where these are all of its number.
+fn exact_among(record: &VersionRecord, alike: &[&VersionRecord]) -> String {
+    let pod = &record.publication.pod;
+    let by_author = alike
+        .iter()
+        .filter(|other| other.author == record.author)
+        .count();
+    let (number, author) = (record.number(), Some(record.author.clone()));
+    let numbered = |author: Option<MemberName>| Reference::Number {
+        pod: pod.clone(),
+        number,
+        author,
+    };
+    match (alike.len(), by_author) {
+        (0 | 1, _) => numbered(None).to_string(),
+        (_, 1) => numbered(author).to_string(),
+        _ => format!(
+            "{pod}@{}",
+            &record.version().to_string()[..EXACT_HASH_DIGITS]
+        ),
     }
 }

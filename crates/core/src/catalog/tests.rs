@@ -133,3 +133,25 @@ fn no_set_of_times_leaves_a_pod_without_a_newest_version() {
     assert!(!tips(&facts).is_empty());
     assert_eq!(tips(&facts), [version(2)], "the later one of the two");
 }
+
+#[test]
+fn all_exact_references_of_a_pod_are_those_of_its_versions() {
+    let mut catalog = Catalog::default();
+    for (id, number) in [(1, 1), (2, 2), (3, 3), (4, 2), (5, 4)] {
+        let mut fact = published(id, number, 8 + id, &[]);
+        if id == 3 {
+            fact.author = "bob".parse().unwrap();
+        }
+        catalog.apply(fact);
+    }
+    let all = catalog.exact_references(&pod());
+    assert_eq!(all.len(), 5);
+    for (record, reference) in all {
+        assert_eq!(catalog.exact_reference(record), reference);
+        let resolved = catalog.resolve(&reference.parse().unwrap());
+        assert!(
+            matches!(&resolved, Resolution::Shared(found) if found.version() == record.version()),
+            "{reference}: {resolved:?}"
+        );
+    }
+}

@@ -29,8 +29,9 @@ use crate::{
     tasks::Tasks,
 };
 
-/// The default port. It is fixed, so that a tab that outlives the daemon finds the next one.
-const USUAL_PORT: u16 = 7638;
+/// The default port. It is fixed, so that a tab that outlives the daemon finds the next one. Teammates use the
+/// two ports before it.
+const USUAL_PORT: u16 = podsync_net::DEFAULT_PORT + 2;
 /// How long connections may take to end once the page is closed.
 const GRACE: Duration = Duration::from_secs(1);
 

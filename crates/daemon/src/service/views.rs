@@ -1,8 +1,10 @@
 //! Converts the catalog's content to the API's shapes.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use podsync_api::pods;
 use podsync_core::{
-    PodName, TeamId,
+    PodName, TagName, TeamId, VersionId,
     catalog::{Catalog, PrivateVersion, VersionRecord},
     engine::Engine,
 };
@@ -35,10 +37,11 @@ pub(crate) fn of_pod(
     team: TeamId,
     pod: &PodName,
 ) -> Vec<pods::Version> {
+    let standing = Standing::of(catalog, pod);
     let shared = catalog
-        .versions(pod)
+        .exact_references(pod)
         .into_iter()
-        .map(|record| shared_view(catalog, versions, team, record));
+        .map(|(record, reference)| standing.view(versions, team, record, reference));
     let private = catalog
         .private_versions(pod)
         .into_iter()
@@ -52,30 +55,50 @@ pub(crate) fn shared_view(
     team: TeamId,
     record: &VersionRecord,
 ) -> pods::Version {
-    let publication = &record.publication;
-    let id = record.version();
-    let tags = catalog.tags(&publication.pod);
-    pods::Version {
-        reference: catalog.exact_reference(record),
-        id,
-        parents: publication.parents.to_vec(),
-        number: Some(record.number()),
-        author: record.author.to_string(),
-        message: publication.message.clone(),
-        created_ms: publication.created_ms,
-        state_len: publication.state_len,
-        services: publication.services.to_vec(),
-        emulator: publication.emulator.as_ref().map(ToString::to_string),
-        tags: tags
-            .into_iter()
-            .filter(|(_, version)| *version == id)
-            .map(|(tag, _)| tag.clone())
-            .collect(),
-        tip: catalog
-            .tips(&publication.pod)
-            .iter()
-            .any(|tip| tip.version() == id),
-        held: versions.is_held(team, id),
+    let standing = Standing::of(catalog, &record.publication.pod);
+    standing.view(versions, team, record, catalog.exact_reference(record))
+}
+
+/// The tips and tags of a pod. They are worked out once for all of its versions, of which there may be thousands.
+struct Standing<'a> {
+    tips: BTreeSet<VersionId>,
+    tags: BTreeMap<&'a TagName, VersionId>,
+}
+
+impl<'a> Standing<'a> {
+    fn of(catalog: &'a Catalog, pod: &PodName) -> Self {
+        let tips = catalog.tips(pod).into_iter();
+        Self {
+            tips: tips.map(VersionRecord::version).collect(),
+            tags: catalog.tags(pod),
+        }
+    }
+
+    fn view(
+        &self,
+        versions: &Versions,
+        team: TeamId,
+        record: &VersionRecord,
+        reference: String,
+    ) -> pods::Version {
+        let publication = &record.publication;
+        let id = record.version();
+        let tags = self.tags.iter().filter(|(_, version)| **version == id);
+        pods::Version {
+            reference,
+            id,
+            parents: publication.parents.to_vec(),
+            number: Some(record.number()),
+            author: record.author.to_string(),
+            message: publication.message.clone(),
+            created_ms: publication.created_ms,
+            state_len: publication.state_len,
+            services: publication.services.to_vec(),
+            emulator: publication.emulator.as_ref().map(ToString::to_string),
+            tags: tags.map(|(tag, _)| (*tag).clone()).collect(),
+            tip: self.tips.contains(&id),
+            held: versions.is_held(team, id),
+        }
     }
 }
 

@@ -228,7 +228,7 @@ impl Browser {
     pub(super) async fn is_accessible(&self, what: &str) -> Result<()> {
         let axe = root().join("crates/page/web/node_modules/axe-core/axe.min.js");
         let Ok(axe) = std::fs::read_to_string(axe) else {
-            println!("NOT RUN: axe-core isn't there: run `npm install` in crates/page/web");
+            println!("NOT RUN: axe-core isn't there: run `npm ci` in crates/page/web");
             return Ok(());
         };
         self.driver.execute(axe, Vec::new()).await?;
@@ -236,6 +236,13 @@ impl Browser {
         let found = found.json();
         let none = found.as_array().is_some_and(Vec::is_empty);
         ensure!(none, "{what}: {found:#}");
+        Ok(())
+    }
+
+    /// Fails with the buttons that stand beside the screen, and the icons that a finger misses.
+    pub(super) async fn fits(&self, what: &str) -> Result<()> {
+        let amiss = self.ask(AMISS).await?;
+        ensure!(amiss == json!([]), "{what}: {amiss:#}");
         Ok(())
     }
 
@@ -291,6 +298,18 @@ const LABELLED: &str = "
     const open = [...document.querySelectorAll('dialog[open]')].pop() ?? document;
     const label = [...open.querySelectorAll('label')].find((e) => e.textContent.trim() === arguments[0]);
     return label?.control ?? open.querySelector(`[aria-label=\"${CSS.escape(arguments[0])}\"]`);
+";
+
+/// In CSS pixels, a finger is 44 wide.
+const AMISS: &str = "
+    const name = (e) => e.getAttribute('aria-label') ?? e.textContent.trim();
+    const amiss = (e) => {
+        const { left, right, width, height } = e.getBoundingClientRect();
+        const small = e.matches('.icon-only') && Math.min(width, height) < 44;
+        return small || left < 0 || right > innerWidth;
+    };
+    const seen = [...document.querySelectorAll('button')].filter((e) => e.getClientRects().length);
+    return seen.filter(amiss).map(name);
 ";
 
 const DROP: &str = "

@@ -55,6 +55,8 @@ fn team() -> Result<(Home, Home, Home)> {
     alice
         .run(&["autosave", "orders", "--on-stop", "--keep", "5"])?
         .ok()?;
+    let rule = ["retention", "set", "--keep-last", "3", "--grace", "1h"];
+    alice.run(&rule)?.ok()?;
     Ok((alice, bob, carol))
 }
 
@@ -65,6 +67,9 @@ async fn every_view(look: Look, name: &str) -> Result<()> {
         browser.sees("invoices of the last quarter").await?;
         let seen = async |view: &str| {
             browser.is_accessible(view).await?;
+            if look == Look::Phone {
+                browser.fits(view).await?;
+            }
             browser.picture(&format!("{view}-{name}")).await
         };
         // Something for the list of what happened.
@@ -76,7 +81,12 @@ async fn every_view(look: Look, name: &str) -> Result<()> {
             browser.driver.query(By::XPath(heading)).first().await?;
             match view {
                 "activity" => browser.sees("set the tag quarter").await?,
-                "storage" => browser.sees("that others have too").await?,
+                "storage" => {
+                    browser.sees("that others have too").await?;
+                    browser
+                        .sees("newest 3, tagged, younger than 1 hour")
+                        .await?;
+                }
                 "machine" => {
                     browser.click("Look for problems").await?;
                     browser.sees("Look again").await?;
@@ -92,6 +102,10 @@ async fn every_view(look: Look, name: &str) -> Result<()> {
         browser.sees("Where it lives").await?;
         browser.sees("s3/buckets").await?;
         seen("version").await?;
+        browser.view("#/payments/pods/billing").await?;
+        browser.click("invoices of the last quarter").await?;
+        browser.sees("newest").await?;
+        browser.is_accessible("a newest version").await?;
         every_dialog(browser, &seen).await?;
         // Nothing but the page's own files and calls was ever asked for.
         let others = browser

@@ -4,12 +4,10 @@ import { call, CallError, gone, type Shapes } from '../api/call';
 import { act } from '../state/acts';
 import { useAnswer } from '../state/ask';
 import type { TeamStatus } from '../state/teams';
-import { count } from '../text';
+import { count, DAY_S } from '../text';
 import { Dialog } from '../ui/dialog';
 import { CheckField, SelectField, TextField, Trouble } from '../ui/parts';
 import { DueList } from '../views/storage';
-
-const DAY_S = 86_400;
 
 export function RetentionDialog({ team, onClose }: { team: TeamStatus; onClose: () => void }) {
   const pods = useAnswer('/v1/teams/{team}/pods', {}, { team: team.name, live: false });

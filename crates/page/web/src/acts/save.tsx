@@ -11,26 +11,18 @@ import { Dialog } from '../ui/dialog';
 import { CheckField, TextField } from '../ui/parts';
 import { EmulatorFields } from './emulator';
 
-export interface Dropped {
-  file: File;
-}
-
-export function dropped(file: File): Dropped {
-  return { file };
-}
-
 interface Props {
   team: TeamStatus;
-  file: Dropped | null;
+  file: File | null;
   pods: string[];
   pod?: string;
   onClose: () => void;
 }
 
 export function SaveDialog({ team, file: given, pods, pod: known, onClose }: Props) {
-  const [file, setFile] = useState<File | null>(given?.file ?? null);
+  const [file, setFile] = useState<File | null>(given);
   const [from, setFrom] = useState<'emulator' | 'file'>(given ? 'file' : 'emulator');
-  const [pod, setPod] = useState(known ?? (given ? podOf(given.file.name) : ''));
+  const [pod, setPod] = useState(known ?? (given ? podOf(given.name) : ''));
   const [message, setMessage] = useState('');
   const [services, setServices] = useState('');
   const mayShare = may(team, 'publisher');

@@ -1,5 +1,5 @@
 /** A cache of the daemon's answers for components. An event that may change an answer makes it be asked for again. */
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 import { type Answer, call, CallError, gone, type Path, type Request } from '../api/call';
 import { store, useStore } from './store';
 
@@ -30,31 +30,39 @@ function keep(key: string, value: unknown): void {
 
 const keyOf = (path: Path, team: string, body: unknown) => JSON.stringify([path, team, body]);
 
-/** Answers that were requested before the view that needs them was shown, by key. */
-const early = new Map<string, Promise<unknown>>();
+interface Early {
+  asked: Promise<unknown>;
+  /** Set once it is there. */
+  answer?: unknown;
+}
 
-/** Requests an answer ahead of the view that needs it. */
-export function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'): void {
-  const asked = call(path, body, { team });
-  // The view asks again and shows the error.
-  asked.catch(() => undefined);
-  early.set(keyOf(path, team, body), asked);
+/** Answers that were requested before the view that needs them was shown, by key. */
+const early = new Map<string, Early>();
+
+/** Requests an answer ahead of the view that needs it. Resolves when it is there, or isn't to be had. */
+export async function askEarly<P extends Path>(path: P, body: Request<P>, team = '-'): Promise<void> {
+  const one: Early = { asked: call(path, body, { team }) };
+  early.set(keyOf(path, team, body), one);
+  try {
+    one.answer = await one.asked;
+  } catch {
+    // The view asks again and shows the error.
+  }
 }
 
 /** Renames early answers about the home's only team, now that its name is known. */
 export function onlyTeamIs(team: string): void {
-  for (const [key, asked] of [...early]) {
+  for (const [key, one] of [...early]) {
     const [path, about, body] = JSON.parse(key) as [Path, string, unknown];
     if (about !== '-' || !path.includes('{team}')) continue;
     early.delete(key);
-    early.set(keyOf(path, team, body), asked);
+    early.set(keyOf(path, team, body), one);
   }
 }
 
-function takeEarly<T>(key: string): Promise<T> | undefined {
-  const asked = early.get(key) as Promise<T> | undefined;
-  early.delete(key);
-  return asked;
+/** The answer to show until the daemon gives a newer one. */
+function known<T>(key: string): T | null {
+  return ((early.get(key)?.answer ?? kept.get(key)) as T | undefined) ?? null;
 }
 
 /** With `null` as body it doesn't ask. With `live` it asks again after each event. */
@@ -68,14 +76,21 @@ export function useAnswer<P extends Path>(
   const [turn, setTurn] = useState(0);
   const [state, setState] = useState<{ key: string; data: Answer<P> | null; error: CallError | null }>({
     key,
-    data: (kept.get(key) as Answer<P>) ?? null,
+    data: known(key),
     error: null,
   });
-  useEffect(() => {
+  // Not `useEffect`, which waits until the view is painted without the answer.
+  useLayoutEffect(() => {
     if (body === null) return;
+    if (state.key !== key) setState({ key, data: known(key), error: null });
+    const one = early.get(key);
+    early.delete(key);
+    if (one?.answer !== undefined) {
+      keep(key, one.answer);
+      return;
+    }
     const stop = new AbortController();
-    if (state.key !== key) setState({ key, data: (kept.get(key) as Answer<P>) ?? null, error: null });
-    (takeEarly<Answer<P>>(key) ?? call(path, body, { team, signal: stop.signal }))
+    ((one?.asked as Promise<Answer<P>> | undefined) ?? call(path, body, { team, signal: stop.signal }))
       .then((data) => {
         if (stop.signal.aborted) return;
         keep(key, data);
@@ -89,7 +104,7 @@ export function useAnswer<P extends Path>(
       });
     return () => stop.abort();
   }, [key, live ? now : 0, turn]);
-  const current = state.key === key ? state : { data: (kept.get(key) as Answer<P>) ?? null, error: null };
+  const current = state.key === key ? state : { data: known<Answer<P>>(key), error: null };
   return {
     data: current.data,
     error: current.error,

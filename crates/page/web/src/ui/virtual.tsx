@@ -22,17 +22,21 @@ const OVERSCAN = 8;
 export function VirtualList<T>(props: Props<T>) {
   const { items, height, label, keyOf, render, active, onActive, onOpen } = props;
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 800 });
+  const [view, setView] = useState({ top: 0, height: innerHeight });
   const name = useRef(`list-${Math.random().toString(36).slice(2, 8)}`).current;
 
   useLayoutEffect(() => {
     const element = box.current;
     if (!element) return;
-    const look = () => setView({ top: element.scrollTop, height: element.clientHeight });
+    const look = () => {
+      const now = { top: element.scrollTop, height: element.clientHeight };
+      // A lower list shows fewer of the rows that are drawn.
+      setView((drawn) => (now.top === drawn.top && now.height <= drawn.height ? drawn : now));
+    };
+    // It also looks once at the beginning, when the page has been laid out anyway.
     const watcher = new ResizeObserver(look);
     watcher.observe(element);
     element.addEventListener('scroll', look, { passive: true });
-    look();
     return () => {
       watcher.disconnect();
       element.removeEventListener('scroll', look);
@@ -50,7 +54,7 @@ export function VirtualList<T>(props: Props<T>) {
 
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const page = Math.max(1, Math.floor(view.height / height) - 1);
+    const page = Math.max(1, Math.floor((box.current?.clientHeight ?? 0) / height) - 1);
     const to = {
       ArrowDown: active + 1,
       j: active + 1,

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { standing, transfers } from '../api/live';
 import { session } from '../api/session';
 import { acts } from '../state/acts';
+import { questions } from '../state/questions';
 import { bind, watchKeys } from '../state/keys';
 import { go, href, route, type View, VIEWS } from '../state/route';
 import { useStore } from '../state/store';
@@ -10,16 +11,9 @@ import { type Status, type TeamStatus, useStatus, useTeam } from '../state/teams
 import { count } from '../text';
 import { Icon } from '../ui/icon';
 import { Dot, Loading, Trouble } from '../ui/parts';
-import { Activity } from './activity';
-import { Begin } from './begin';
-import { Help } from './help';
-import { Machine } from './machine';
+import { Later, load } from './later';
 import { Notices } from './notices';
-import { PodView } from './pod';
 import { Pods } from './pods';
-import { Questions } from './questions';
-import { Storage } from './storage';
-import { Team } from './team';
 
 const NAMES: Record<View, string> = {
   pods: 'Pods',
@@ -29,14 +23,18 @@ const NAMES: Record<View, string> = {
   machine: 'Machine',
 };
 
+/** When the code of the other views is loaded, after the first one. */
+const AFTER_FIRST_VIEW_MS = 200;
+
 export function App() {
   const here = useStore(session);
+  const asked = useStore(questions).length > 0;
   useEffect(watchKeys, []);
   if (here === 'none') return <Locked />;
   return (
     <>
       <Frame />
-      <Questions />
+      {asked && <Later>{({ Questions }) => <Questions />}</Later>}
       <Notices />
     </>
   );
@@ -85,13 +83,13 @@ function Frame() {
         Skip to the content
       </a>
       <Side status={status.data} team={team} onHelp={() => setHelp(true)} />
-      <Main key={`${where.team}/${where.view}/${where.pod ?? ''}`} title={title}>
+      <Main key={`${team?.name ?? where.team}/${where.view}/${where.pod ?? ''}`} title={title}>
         {status.error && !status.data && <Trouble error={status.error} again={status.again} />}
         {status.first && <Loading what="the daemon's state" />}
-        {status.data && !team && where.view !== 'machine' && <Begin />}
+        {status.data && !team && where.view !== 'machine' && <Later>{({ Begin }) => <Begin />}</Later>}
         {status.data && (team || where.view === 'machine') && <Content status={status.data} team={team} />}
       </Main>
-      {help && <Help onClose={() => setHelp(false)} />}
+      {help && <Later>{({ Help }) => <Help onClose={() => setHelp(false)} />}</Later>}
     </div>
   );
 }
@@ -118,11 +116,22 @@ function Main({ title, children }: { title: string; children: preact.ComponentCh
 
 function Content({ status, team }: { status: Status; team: TeamStatus | null }) {
   const { view, pod } = useStore(route);
-  if (view === 'machine' || !team) return <Machine status={status} />;
-  if (view === 'activity') return <Activity team={team} />;
-  if (view === 'team') return <Team team={team} />;
-  if (view === 'storage') return <Storage team={team} status={status} />;
-  return pod ? <PodView team={team} pod={pod} /> : <Pods team={team} />;
+  useEffect(() => {
+    const timer = setTimeout(load, AFTER_FIRST_VIEW_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  if (view === 'pods' && team && !pod) return <Pods team={team} />;
+  return (
+    <Later>
+      {({ Activity, Machine, PodView, Storage, Team }) => {
+        if (view === 'machine' || !team) return <Machine status={status} />;
+        if (view === 'activity') return <Activity team={team} />;
+        if (view === 'team') return <Team team={team} />;
+        if (view === 'storage') return <Storage team={team} status={status} />;
+        return <PodView team={team} pod={pod ?? ''} />;
+      }}
+    </Later>
+  );
 }
 
 function Side({ status, team, onHelp }: { status: Status | null; team: TeamStatus | null; onHelp: () => void }) {

@@ -3,7 +3,7 @@ import type { Shapes } from '../api/call';
 import { useAnswer } from '../state/ask';
 import type { Version } from '../state/graph';
 import type { TeamStatus } from '../state/teams';
-import { bytes, printable } from '../text';
+import { bytes, number, printable } from '../text';
 import { Loading, Trouble } from '../ui/parts';
 import { ResourceName } from './resources';
 
@@ -42,9 +42,9 @@ export function ChangeList({ changes }: { changes: Shapes['Changes'] }) {
   return (
     <>
       <p class="change-numbers">
-        <span class="added">{added.toLocaleString('en')} added</span>
-        <span class="changed">{changed.toLocaleString('en')} changed</span>
-        <span class="removed">{removed.toLocaleString('en')} removed</span>
+        <span class="added">{number(added)} added</span>
+        <span class="changed">{number(changed)} changed</span>
+        <span class="removed">{number(removed)} removed</span>
       </p>
       <div class="table-box" tabIndex={0} role="region" aria-label="Changes">
         <table class="changes">
@@ -64,7 +64,7 @@ export function ChangeList({ changes }: { changes: Shapes['Changes'] }) {
         </table>
       </div>
       {all > Math.min(list.length, MOST) && (
-        <p class="faint">The first {Math.min(list.length, MOST).toLocaleString('en')} of {all.toLocaleString('en')}.</p>
+        <p class="faint">The first {number(Math.min(list.length, MOST))} of {number(all)}.</p>
       )}
     </>
   );

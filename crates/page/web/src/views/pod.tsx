@@ -1,7 +1,7 @@
 /** One pod: the graph of its versions, and the one that is selected. */
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { LoadDialog } from '../acts/load';
-import { dropped, SaveDialog } from '../acts/save';
+import { SaveDialog } from '../acts/save';
 import { pull } from '../acts/version';
 import { act } from '../state/acts';
 import { useAnswer } from '../state/ask';
@@ -125,7 +125,7 @@ export function PodView({ team, pod }: { team: TeamStatus; pod: string }) {
           team={team}
           pod={pod}
           pods={[pod]}
-          file={dialog === 'save' ? null : dropped(dialog)}
+          file={dialog === 'save' ? null : dialog}
           onClose={() => setDialog(null)}
         />
       )}

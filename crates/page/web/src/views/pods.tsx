@@ -1,7 +1,6 @@
 /** All pods of the team, with their newest versions. */
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type { Shapes } from '../api/call';
-import { dropped, SaveDialog } from '../acts/save';
 import { useAnswer } from '../state/ask';
 import { useKeys } from '../state/usekeys';
 import { go } from '../state/route';
@@ -11,6 +10,7 @@ import { Icon } from '../ui/icon';
 import { DropZone } from '../ui/dropzone';
 import { Empty, Loading, Time, Trouble } from '../ui/parts';
 import { VirtualList } from '../ui/virtual';
+import { Later } from './later';
 
 type Pod = Shapes['Pod'];
 const ROW = 58;
@@ -69,12 +69,16 @@ export function Pods({ team }: { team: TeamStatus }) {
       )}
       {!!data?.length && pods.length === 0 && <Empty title="No pod matches">Change the filter.</Empty>}
       {saving && (
-        <SaveDialog
-          team={team}
-          file={saving === true ? null : dropped(saving)}
-          pods={data?.map((pod) => pod.name) ?? []}
-          onClose={() => setSaving(null)}
-        />
+        <Later>
+          {({ SaveDialog }) => (
+            <SaveDialog
+              team={team}
+              file={saving === true ? null : saving}
+              pods={data?.map((pod) => pod.name) ?? []}
+              onClose={() => setSaving(null)}
+            />
+          )}
+        </Later>
       )}
     </DropZone>
   );
@@ -88,8 +92,9 @@ function select(pods: readonly Pod[], filter: string): Pod[] {
       .join(' ')
       .toLowerCase();
   const found = words.length ? pods.filter((pod) => words.every((word) => text(pod).includes(word))) : [...pods];
-  const newest = (pod: Pod) => Math.max(0, ...pod.tips.map((tip) => tip.created_ms));
-  return found.sort((a, b) => newest(b) - newest(a) || a.name.localeCompare(b.name));
+  const newest = new Map(found.map((pod) => [pod, Math.max(0, ...pod.tips.map((tip) => tip.created_ms))]));
+  const newer = (a: Pod, b: Pod) => (newest.get(b) ?? 0) - (newest.get(a) ?? 0);
+  return found.sort((a, b) => newer(a, b) || (a.name < b.name ? -1 : 1));
 }
 
 function PodRow({ pod }: { pod: Pod }) {

@@ -1,7 +1,7 @@
 /** What is inside a version: resources by service, account and region, or files where there is no index. */
 import { useMemo, useState } from 'preact/hooks';
 import type { Shapes } from '../api/call';
-import { bytes, count, printable } from '../text';
+import { bytes, count, number, printable } from '../text';
 
 type Resource = Shapes['Resource'];
 /** Rows that are drawn at once. */
@@ -54,7 +54,7 @@ export function Resources({ shown }: { shown: Shapes['Shown'] }) {
       </div>
       {found.length > most && (
         <button type="button" onClick={() => setMost(most + 10 * PAGE)}>
-          Show more of {found.length.toLocaleString('en')}
+          Show more of {number(found.length)}
         </button>
       )}
       {found.length === 0 && <p class="faint">Nothing matches.</p>}
@@ -95,7 +95,7 @@ function textOf({ service, kind, name, label, account, region }: Resource): stri
 }
 
 export function ResourceName({ resource }: { resource: Resource }) {
-  const counts = Object.entries(resource.counts).map(([what, n]) => `${n.toLocaleString('en')} ${what}`);
+  const counts = Object.entries(resource.counts).map(([what, n]) => `${number(n)} ${what}`);
   return (
     <>
       <span class="faint">{resource.kind}</span> {printable(resource.label ?? resource.name ?? '')}

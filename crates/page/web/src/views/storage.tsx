@@ -5,7 +5,7 @@ import type { Answer, Shapes } from '../api/call';
 import { act } from '../state/acts';
 import { useAnswer } from '../state/ask';
 import { may, type Status, type TeamStatus } from '../state/teams';
-import { bytes, count } from '../text';
+import { bytes, count, keeps } from '../text';
 import { Empty, Loading, Time, Trouble } from '../ui/parts';
 
 export function Storage({ team, status }: { team: TeamStatus; status: Status }) {
@@ -196,7 +196,7 @@ function Rules({ team }: { team: TeamStatus }) {
             {data.rules.map((rule) => (
               <li key={rule.pod ?? ''}>
                 <strong>{rule.pod ?? 'All other pods'}</strong>
-                <span>{rule.policy}</span>
+                <span>{keeps(rule.policy)}</span>
                 {rule.unreadable && <span class="warning">{rule.unreadable}</span>}
               </li>
             ))}

@@ -69,7 +69,9 @@ function Members({ team, members, peers }: { team: TeamStatus; members: Member[]
         <thead>
           <tr>
             <th scope="col">Member</th>
-            <th scope="col">Device</th>
+            <th scope="col" class="of-device">
+              Device
+            </th>
             <th scope="col">Role</th>
             <th scope="col">Contact</th>
             <th scope="col" class="number traffic">
@@ -106,8 +108,12 @@ function MemberRow({ team, member, peer, admin }: RowProps) {
   const name = `${member.member}/${member.label}`;
   return (
     <tr>
-      <th scope="row">{member.member}</th>
-      <td>
+      <th scope="row">
+        {member.member}
+        <wbr />
+        <span class="label faint">/{member.label}</span>
+      </th>
+      <td class="of-device">
         <span class="device">
           {member.label} <span class="mono faint">{short(member.device)}</span>
           <Copy text={member.device} label={`Copy the id of ${name}`} />
@@ -144,7 +150,9 @@ function MemberRow({ team, member, peer, admin }: RowProps) {
               tone={member.connected ? 'good' : 'off'}
               label={member.connected ? 'connected' : 'not connected'}
             />{' '}
-            {member.connected ? 'connected' : peer?.heard_ms ? <Time ms={peer.heard_ms} /> : <span class="faint">offline</span>}
+            <span class="contact">
+              {member.connected ? 'connected' : peer?.heard_ms ? <Time ms={peer.heard_ms} /> : <span class="faint">offline</span>}
+            </span>
           </>
         )}
       </td>
