@@ -95,7 +95,7 @@ fn make_ring(folder: &Path, ring: &str, port: u16) -> Result<()> {
 
 fn defaults(folder: &Path, port: u16) -> String {
     format!(
-        "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nswift_dir = {}\nworkers = 1\nuser = root\nlog_address = /nonexistent\n",
+        "[DEFAULT]\nbind_ip = 127.0.0.1\nbind_port = {port}\nswift_dir = {}\nworkers = 0\nuser = root\nlog_address = /nonexistent\n",
         folder.display()
     )
 }
