@@ -3,7 +3,7 @@
     fill_and_compare.py fill --endpoint URL    resources with ids, versions, times and messages
     fill_and_compare.py more --endpoint URL    one queue more, and a message in it
     fill_and_compare.py large --endpoint URL --bytes N    so many random bytes in a bucket
-    fill_and_compare.py many --endpoint URL --objects N   so many small objects in a bucket
+    fill_and_compare.py many --endpoint URL --objects N --bytes M  so many objects, each of M bytes
     fill_and_compare.py digest --endpoint URL  a hash of all keys, lengths, ETags and times in S3
     fill_and_compare.py dump --endpoint URL    one canonical JSON document on stdout
 
@@ -15,6 +15,7 @@ traces in the state: the day on which a secret was read, and an empty entry for 
 import argparse
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import sys
@@ -74,7 +75,7 @@ def main() -> None:
     elif arguments.command == "large":
         fill_with_bytes(clients(arguments.endpoint, ACCOUNT, REGION)("s3"), arguments.bytes)
     elif arguments.command == "many":
-        fill_with_objects(arguments.endpoint, arguments.objects)
+        fill_with_objects(arguments.endpoint, arguments.objects, arguments.bytes)
     elif arguments.command == "digest":
         print(digest(clients(arguments.endpoint, ACCOUNT, REGION)("s3")))
     else:
@@ -131,16 +132,18 @@ def fill_with_bytes(s3: Any, length: int) -> None:
         s3.put_object(Bucket="large", Key=f"object-{number:05}", Body=body)
 
 
-def fill_with_objects(endpoint: str, count: int) -> None:
+def fill_with_objects(endpoint: str, count: int, length: int) -> None:
     """Over one bare connection: boto3 spends longer on a request than LocalStack."""
     credential = f"{ACCOUNT}/20260101/{REGION}/s3/aws4_request"
     headers = {
         "Authorization": f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
     }
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(endpoint).netloc)
-    for path, body in [("/many", b"")] + [
-        (f"/many/{number % 100:02}/object-{number:06}", b"%d" % number) for number in range(count)
-    ]:
+    objects = (
+        (f"/many/{number % 100:02}/object-{number:06}", (b"%d" % number).ljust(length))
+        for number in range(count)
+    )
+    for path, body in itertools.chain([("/many", b"")], objects):
         connection.request("PUT", path, body, headers)
         response = connection.getresponse()
         response.read()

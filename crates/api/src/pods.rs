@@ -215,6 +215,10 @@ pub struct Loaded {
     pub failed: Vec<(String, String)>,
     /// The checkpoint of the state before the load, which `undo` brings back.
     pub checkpoint: Option<String>,
+    /// The longest time for which requests to a service waited while other services were loaded. None if
+    /// the emulator doesn't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_wait_ms: Option<u64>,
 }
 
 /// Puts back what was in the emulator before the last load.

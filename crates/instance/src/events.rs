@@ -24,6 +24,8 @@ pub struct LoadEvent {
     pub service: Service,
     /// None if the service was loaded, otherwise why not.
     pub failure: Option<String>,
+    /// For how long its clients waited while other services were changed. None if the instance doesn't say.
+    pub waited_ms: Option<u64>,
 }
 
 /// Why lines stopped being events.
@@ -103,6 +105,7 @@ struct RawEvent {
     service: String,
     status: Value,
     message: Option<String>,
+    waited_ms: Option<u64>,
 }
 
 fn parse(line: &[u8]) -> Result<LoadEvent, EventError> {
@@ -126,6 +129,7 @@ fn parse(line: &[u8]) -> Result<LoadEvent, EventError> {
     Ok(LoadEvent {
         service: Service::new(raw.service).map_err(|_| malformed())?,
         failure,
+        waited_ms: raw.waited_ms,
     })
 }
 
@@ -177,6 +181,15 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn the_time_that_clients_waited_is_read_where_it_is_told() {
+        let waited = |line: &str| parse(line.as_bytes()).map(|event| event.waited_ms);
+        let told = r#"{"service":"s3","status":"ok","message":"","waited_ms":120}"#;
+        assert_eq!(waited(told), Ok(Some(120)));
+        assert_eq!(waited(r#"{"service":"s3","status":true}"#), Ok(None));
+        assert!(waited(&told.replace("120", "-1")).is_err());
     }
 
     #[test]

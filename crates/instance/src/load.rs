@@ -63,6 +63,9 @@ pub struct LoadReport {
     pub applied: Vec<Service>,
     /// Services not loaded, or in part, and why.
     pub failed: Vec<LoadEvent>,
+    /// The longest time for which clients of a service waited while others were changed. None if the instance
+    /// doesn't say.
+    pub longest_wait_ms: Option<u64>,
 }
 
 impl Instance {
@@ -239,6 +242,7 @@ impl Instance {
         let mut reader = EventReader::default();
         let mut take = |event: LoadEvent| {
             on_progress(LoadProgress::Service(event.clone()));
+            report.longest_wait_ms = report.longest_wait_ms.max(event.waited_ms);
             match event.failure {
                 None => report.applied.push(event.service),
                 Some(_) => report.failed.push(event),

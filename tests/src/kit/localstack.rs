@@ -29,11 +29,22 @@ pub struct LocalStack {
     child: Child,
     port: u16,
     python: PathBuf,
+    /// The plugin's source, if it is another one than the installed.
+    plugin: Option<PathBuf>,
     folder: TempDir,
 }
 
 impl LocalStack {
     pub fn start(python: &Path) -> Result<Self> {
+        Self::run(python, None)
+    }
+
+    /// With the plugin in this folder of sources.
+    pub fn start_with(python: &Path, plugin: &Path) -> Result<Self> {
+        Self::run(python, Some(plugin))
+    }
+
+    fn run(python: &Path, plugin: Option<&Path>) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("podsync-localstack-")
             .tempdir()?;
@@ -42,9 +53,10 @@ impl LocalStack {
             .local_addr()?
             .port();
         let mut instance = Self {
-            child: run(python, port, folder.path())?,
+            child: run(python, plugin, port, folder.path())?,
             port,
             python: python.to_owned(),
+            plugin: plugin.map(Path::to_owned),
             folder,
         };
         instance.wait_until_healthy()?;
@@ -55,7 +67,8 @@ impl LocalStack {
     pub fn restart(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
-        self.child = run(&self.python, self.port, self.folder.path())?;
+        let plugin = self.plugin.as_deref();
+        self.child = run(&self.python, plugin, self.port, self.folder.path())?;
         self.wait_until_healthy()
     }
 
@@ -110,9 +123,10 @@ impl LocalStack {
             .map(drop)
     }
 
-    /// So many small objects in a bucket.
-    pub fn fill_with_objects(&self, count: u32) -> Result<()> {
-        self.script_with(&["many", "--objects", &count.to_string()])
+    /// So many objects in a bucket, each of `len` bytes, or of some five where that is less.
+    pub fn fill_with_objects(&self, count: u32, len: u64) -> Result<()> {
+        let (count, len) = (count.to_string(), len.to_string());
+        self.script_with(&["many", "--objects", &count, "--bytes", &len])
             .map(drop)
     }
 
@@ -150,9 +164,13 @@ impl LocalStack {
     }
 }
 
-fn run(python: &Path, port: u16, folder: &Path) -> Result<Child> {
+fn run(python: &Path, plugin: Option<&Path>, port: u16, folder: &Path) -> Result<Child> {
     let log = File::create(folder.join("log"))?;
-    Command::new(python)
+    let mut command = Command::new(python);
+    if let Some(plugin) = plugin {
+        command.env("PYTHONPATH", plugin);
+    }
+    command
         .arg(scripts().join("run.py"))
         .env("LOCALSTACK_TEST_PORT", port.to_string())
         .env("LOCALSTACK_TEST_HOME", folder)

@@ -14,7 +14,7 @@ fn a_state_of_four_gibibytes_is_saved_and_loaded() -> Result<()> {
 
 #[test]
 fn a_bucket_with_a_hundred_thousand_objects_is_saved_and_loaded() -> Result<()> {
-    there_and_back(|source| source.fill_with_objects(100_000))
+    there_and_back(|source| source.fill_with_objects(100_000, 0))
 }
 
 fn there_and_back(fill: impl FnOnce(&LocalStack) -> Result<()>) -> Result<()> {

@@ -49,9 +49,9 @@ fn what_is_followed_comes_into_a_localstack_and_takes_no_work_away() -> Result<(
     ensure!(loaded["checkpoint"].is_string(), "{loaded}");
     similar(&hers.dump()?, &his.dump()?);
 
-    his.fill_with_objects(3)?;
+    his.fill_with_objects(3, 0)?;
     let his_work = his.dump()?;
-    hers.fill_with_objects(5)?;
+    hers.fill_with_objects(5, 0)?;
     share(&alice, &hers)?;
     let trouble = events.wait_for("trouble")?;
     says(&trouble, "holds changes that are not saved")?;
@@ -108,7 +108,7 @@ fn a_localstack_has_its_state_again_after_a_restart() -> Result<()> {
         ];
         alice.run(&arguments)?.ok()
     };
-    instance.fill_with_objects(3)?;
+    instance.fill_with_objects(3, 0)?;
     let held = instance.dump()?;
     let saved = hook("shutdown")?;
     ensure!(saved["references"][0].is_string(), "{saved}");

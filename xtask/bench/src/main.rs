@@ -29,7 +29,7 @@ use self::report::Report;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Bench {
-    /// What to measure [default: all but `idle`, `large` and `build`]
+    /// What to measure [default: all but `idle`, `large`, `objects` and `build`]
     #[arg(value_enum, value_name = "ROW")]
     rows: Vec<Row>,
     /// Bytes of a large state: `1GiB`, `256MiB`
@@ -47,7 +47,7 @@ struct Bench {
     /// How many minutes `idle` looks on
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     minutes: u64,
-    /// The commit that `build` is measured against
+    /// The commit that `build` and `objects` are measured against
     #[arg(long, value_name = "COMMIT", default_value = "HEAD^")]
     before: String,
 }
@@ -68,6 +68,8 @@ enum Row {
     Providers,
     /// A save and a load at a real LocalStack, beside curl
     Instance,
+    /// A save and a load of 50,000 objects by the plugin, beside that of a commit before; only if it is named here
+    Objects,
     /// An upload to a bucket and a download from it, beside `aws s3 cp` and rclone
     Bucket,
     /// Devices that ask one replica of a hub what is new
@@ -93,7 +95,7 @@ struct Setup {
     devices: u32,
     /// How long an idle daemon is looked at.
     idle: Duration,
-    /// What a build is measured against.
+    /// The commit that a build and the plugin are measured against.
     before: String,
 }
 
@@ -164,7 +166,8 @@ impl Bench {
 
     fn wants(&self, row: Row) -> bool {
         if self.rows.is_empty() {
-            !matches!(row, Row::Build | Row::Idle) && (row != Row::Large || self.large)
+            !matches!(row, Row::Build | Row::Idle | Row::Objects)
+                && (row != Row::Large || self.large)
         } else {
             self.rows.contains(&row)
         }
@@ -186,6 +189,7 @@ impl Row {
             Self::Files => rows::files::measure(setup),
             Self::Providers => rows::providers::measure(setup),
             Self::Instance => rows::instance::measure(setup),
+            Self::Objects => rows::objects::measure(setup),
             Self::Bucket => rows::bucket::measure(setup),
             Self::Polling => rows::polling::measure(setup),
             Self::Page => rows::page::measure(setup),

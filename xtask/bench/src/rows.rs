@@ -8,6 +8,7 @@ pub(super) mod idle;
 pub(super) mod instance;
 pub(super) mod large;
 pub(super) mod latency;
+pub(super) mod objects;
 pub(super) mod page;
 pub(super) mod polling;
 pub(super) mod providers;

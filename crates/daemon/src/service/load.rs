@@ -154,6 +154,7 @@ impl Load {
         }
         drop(pins);
         self.evictor.keep_within_budget();
+        let longest_wait_ms = report.longest_wait_ms;
         let (applied, failed) = account(report);
         let loaded = pods::Loaded {
             reference: pulled.reference.clone(),
@@ -163,6 +164,7 @@ impl Load {
             applied,
             failed,
             checkpoint: checkpoint.map(checkpoint_reference),
+            longest_wait_ms,
         };
         self.tell(team, &held, &call.endpoint, &loaded).await;
         Ok(loaded)
@@ -228,6 +230,7 @@ fn loaded_before(pulled: pods::Pulled) -> pods::Loaded {
         applied: Vec::new(),
         failed: Vec::new(),
         checkpoint: None,
+        longest_wait_ms: None,
     }
 }
 

@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 
@@ -89,3 +90,15 @@ def test_a_long_poll_holds_nobody_up():
         assert drained and poller.is_alive()
     go.set()
     poller.join(5)
+
+
+def test_a_hold_says_how_long_each_service_was_kept_out(monkeypatch):
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
+    gate = Gate()
+    with gate.held() as hold:
+        hold.keep_out("lambda")
+        with hold.closed("sqs"):
+            pass
+        assert hold.let_in("sqs") == 1
+        assert hold.let_in("lambda") == 3

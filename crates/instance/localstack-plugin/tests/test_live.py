@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from stories.story import queue_arn, received, until
 
-from podsync_localstack import pickling
+from podsync_localstack import names, pickling
 
 DATA = Path(__file__).parent / "data"
 ROLE = "arn:aws:iam::000000000000:role/any"
@@ -38,8 +38,8 @@ def saved(instance, services=""):
     return body, {(work["service"], work["kind"]): work["count"] for work in told}
 
 
-def without(state, service, attribute):
-    """A state whose other stores name what isn't there."""
+def without(state, service, attribute, promised=True):
+    """A state whose other stores name what isn't there, and its index too, if it is promised."""
     changed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(state)) as old, zipfile.ZipFile(changed, "w") as new:
         for info in old.infolist():
@@ -48,6 +48,8 @@ def without(state, service, attribute):
                 attributes = pickling.loads(data)
                 attributes.pop(f"attr_{attribute}", None)
                 data = pickling.dumps(attributes)
+            if info.filename == names.INDEX and not promised:
+                data = json.dumps({"format_version": 1, "resources": []}).encode()
             new.writestr(info, data)
     return changed.getvalue()
 
@@ -143,6 +145,48 @@ def test_a_mapping_to_a_queue_that_is_not_there_is_told_and_waits_for_it(source,
     url = sqs.create_queue(QueueName="jobs")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="1")
     until(lambda: in_flight(target) == 1)
+
+
+MERGES = ["overwrite", "account-region-merge", "service-merge"]
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_a_mapping_whose_queue_the_state_lost_leaves_the_instance_whole(source, target, merge):
+    uuid = mapped(source)
+    state = without(source.save("iam,lambda,s3,sqs,sts"), "sqs", "queues", promised=False)
+    target.client("sqs").create_queue(QueueName="mine")
+    before = target.save()
+    _, _, body = target.call("POST", f"/_localstack/pods/plan?merge={merge}", state)
+    plan = json.loads(body)
+    events = loaded(target, state, merge)
+    assert {event["status"] for event in events.values()} == {"error"}
+    told = events["lambda"]["message"]
+    assert uuid in told and "arn:aws:sqs:us-east-1:000000000000:jobs" in told
+    assert plan["changes"] == []
+    assert {it["service"]: it["message"] for it in plan["failed"]} == {
+        name: event["message"] for name, event in events.items()
+    }
+    assert target.save() == before
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_a_mapping_whose_queue_was_gone_at_the_save_is_loaded_as_it_was(source, target, merge):
+    uuid = mapped(source)
+    sqs = source.client("sqs")
+    sqs.create_queue(QueueName="other")
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName="jobs")["QueueUrl"])
+    events = loaded(target, source.save("iam,lambda,s3,sqs,sts"), merge)
+    assert {name for name, event in events.items() if event["status"] != "ok"} == {"lambda"}
+    assert uuid in events["lambda"]["message"]
+    assert target.client("lambda").get_event_source_mapping(UUID=uuid)["UUID"] == uuid
+    assert target.client("sqs").get_queue_url(QueueName="other")
+
+
+def test_a_load_says_how_long_clients_waited_for_other_services(source, target):
+    mapped(source)
+    for name, event in loaded(target, source.save()).items():
+        # Lambda is kept out from first to last, because its pollers call the others.
+        assert 0 <= event["waited_ms"] <= 5000, (name, event)
 
 
 def test_a_mapping_whose_function_the_state_lacks_is_not_placed(source, target):

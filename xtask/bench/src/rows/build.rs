@@ -148,11 +148,15 @@ impl Made {
 }
 
 /// A commit's files, for as long as it is measured.
-struct Worktree(PathBuf);
+pub(super) struct Worktree(pub(super) PathBuf);
 
 impl Worktree {
-    fn of(commit: &str, folder: PathBuf) -> Result<Self> {
-        // One that was left behind by a run that was killed is in git's list still.
+    pub(super) fn of(commit: &str, folder: PathBuf) -> Result<Self> {
+        // One that was left behind by a run that was killed is still there, and in git's list.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)
+                .with_context(|| format!("cannot empty {}", folder.display()))?;
+        }
         cmd!("git", "worktree", "prune").dir(root()).run()?;
         cmd!(
             "git", "worktree", "add", "--quiet", "--detach", &folder, commit

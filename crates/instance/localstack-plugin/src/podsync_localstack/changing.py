@@ -6,7 +6,9 @@ queue that it polls. Failures are reported and stop neither other services nor t
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -28,6 +30,10 @@ class Change:
     place: Callable[[], list[str]]
     # What went wrong, in words.
     problems: list[str] = field(default_factory=list)
+    # Seconds of work on this service itself, while its clients waited.
+    worked: float = 0.0
+    # Seconds for which its clients waited besides, while other services were changed.
+    waited: float = 0.0
 
 
 def carry_out(changes: Sequence[Change]) -> Iterator[Change]:
@@ -39,24 +45,38 @@ def carry_out(changes: Sequence[Change]) -> Iterator[Change]:
         for change in reversed(called_first):
             part = beside[change.name]
             if part.runs:
-                hold.keep_out(change.name)
-                _try(change, "stop", partial(part.stop, change.resets))
+                with _working(change):
+                    hold.keep_out(change.name)
+                    _try(change, "stop", partial(part.stop, change.resets))
         for change in reversed(called_first):
             part = beside[change.name]
-            with hold.closed(change.name):
+            with _working(change), hold.closed(change.name):
                 if not part.runs:
                     _try(change, "stop", partial(part.stop, change.resets))
                 _try(change, "place", change.place)
                 _try(change, "settle", part.settle)
             if not part.runs:
-                _try(change, "start", part.start)
-                hold.let_in(change.name)
+                _start(hold, change, part)
         for change in called_first:
             part = beside[change.name]
             if part.runs:
-                _try(change, "start", part.start)
-                hold.let_in(change.name)
+                _start(hold, change, part)
             yield change
+
+
+def _start(hold: gate.Hold, change: Change, part: live.Live) -> None:
+    with _working(change):
+        _try(change, "start", part.start)
+    change.waited = max(0.0, hold.let_in(change.name) - change.worked)
+
+
+@contextmanager
+def _working(change: Change) -> Iterator[None]:
+    begin = time.monotonic()
+    try:
+        yield
+    finally:
+        change.worked += time.monotonic() - begin
 
 
 def _try(change: Change, step: str, action: Callable[[], list[str] | None]) -> None:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from podsync_localstack import index, names, s3_bodies
+from podsync_localstack import index, mappings, names, s3_bodies
 from podsync_localstack.archive import ArchiveReader
 from podsync_localstack.beside import Scopes
 from podsync_localstack.environment import IncompatibleState
@@ -31,6 +31,11 @@ class Claims:
         # A save reports bodies that it couldn't read: those are known to be missing.
         self._known_missing = {failure.get("object") for failure in told}
         self._incomplete = {failure.get("service") for failure in told}
+        # None if an older plugin saved the state, and didn't say.
+        dangling = metadata.get("dangling_mappings")
+        self._known_dangling = set(map(str, dangling)) if isinstance(dangling, list) else None
+        self._mappings: dict[str, str] = {}
+        self._queues: set[str] | None = None
 
     def require_resources(self, service: str, incoming: Scopes) -> None:
         """Raises IncompatibleState where the index names a resource that isn't in `incoming`."""
@@ -51,6 +56,7 @@ class Claims:
 
     def require_named(self, service: str, incoming: Scopes) -> None:
         """Raises CutState if a store names a key that its other parts lack."""
+        self._note(service, incoming)
         for held_in, names_in, named in _NAMED.get(service, ()):
             if service in self._incomplete:
                 continue
@@ -63,6 +69,32 @@ class Claims:
                             f"state was changed after it was saved; save it again where it came "
                             f"from"
                         )
+
+    def require_queues(self) -> None:
+        """Raises CutState if a mapping polls a queue that the state lost after it was saved.
+
+        Call it once all services are read. A queue that was gone when the state was saved is no
+        damage, and neither is one of a service that isn't loaded: the load tells of both.
+        """
+        if self._known_dangling is None or self._queues is None or "sqs" in self._incomplete:
+            return
+        for uuid, source in sorted(self._mappings.items()):
+            if source not in self._queues and uuid not in self._known_dangling:
+                raise CutState(
+                    f"the event source mapping {uuid} names {source}, which the state doesn't "
+                    f"have: the state was changed after it was saved; save it again where it came "
+                    f"from"
+                )
+
+    def _note(self, service: str, incoming: Scopes) -> None:
+        held = [attributes for _, _, attributes in incoming]
+        if service == "lambda":
+            for attributes in held:
+                self._mappings |= mappings.of_queues(attributes.get(mappings.ATTRIBUTE, {}))
+        if service == "sqs" and held:
+            self._queues = {
+                queue.arn for it in held for queue in it.get("attr_queues", {}).values()
+            }
 
     def bodies(self, incoming: Scopes) -> list[s3_bodies.Body]:
         """Raises IncompatibleState where a store of S3 names an object without its body."""
@@ -90,8 +122,7 @@ def _owned_buckets(owners: dict[str, str]) -> Named:
     yield "the list of who owns which bucket", owners
 
 
-# By service: the attribute that holds, the one that names, and how. What may be gone by right, as
-# the queue of a mapping, isn't listed: a load tells it.
+# By service: the attribute that holds, the one that names, and how.
 _NAMED: dict[str, tuple[tuple[str, str, Callable[[Any], Named]], ...]] = {
     "s3": (("buckets", "global_bucket_map", _owned_buckets),),
     "sns": (("attr_subscriptions", "attr_topics", _subscriptions),),

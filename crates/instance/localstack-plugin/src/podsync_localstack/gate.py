@@ -8,6 +8,7 @@ until a service is closed, and calls made by the thread that holds the gate alwa
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,26 +125,28 @@ class Hold:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._kept_out: set[str] = set()
+        # Since when, by service.
+        self._kept_out: dict[str, float] = {}
 
     def keep_out(self, service: str) -> None:
         """Blocks clients from now on, but not calls of other services."""
-        self._kept_out.add(service)
+        self._kept_out.setdefault(service, time.monotonic())
         self._gate.keep_out(service)
 
     @contextmanager
     def closed(self, service: str) -> Iterator[None]:
         """Blocks all callers, and afterwards only clients."""
-        self._kept_out.add(service)
+        self._kept_out.setdefault(service, time.monotonic())
         self._gate.close(service)
         try:
             yield
         finally:
             self._gate.let_calls_pass(service)
 
-    def let_in(self, service: str) -> None:
-        self._kept_out.discard(service)
+    def let_in(self, service: str) -> float:
+        """Returns for how many seconds clients were kept out."""
         self._gate.let_in(service)
+        return time.monotonic() - self._kept_out.pop(service)
 
     def let_all_in(self) -> None:
         for service in sorted(self._kept_out):

@@ -7,7 +7,7 @@ from trusted people.
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, BinaryIO
 
@@ -36,7 +36,7 @@ from podsync_localstack.report import reason
 
 LOG = logging.getLogger(__name__)
 
-Event = dict[str, str]
+Event = Mapping[str, str | int]
 
 # Names of services and of what could not be saved; a hundred thousand of these are enough.
 METADATA_BYTES = 16 << 20
@@ -86,13 +86,19 @@ class PreparedLoad:
             except Exception as e:
                 LOG.exception("Could not read %s", name)
                 unreadable.append(_event(name, [reason(e)]))
+        try:
+            self._claims.require_queues()
+        except CutState as e:
+            yield from self._refused("lambda", e)
+            return
         yield from unreadable
         if self._strategy is Strategy.OVERWRITE:
             others = set(SERVICE_PLUGINS.list_active_services()) - set(self.services)
             changes += [resetting.change(name) for name in sorted(others)]
         for change in changing.carry_out(changes):
             if change.problems or change.name in self.services:
-                yield _event(change.name, change.problems)
+                waited = {"waited_ms": round(change.waited * 1000)}
+                yield _event(change.name, change.problems) | waited
 
     def plan(self, *, assets_omitted: bool = False) -> dict[str, Any]:
         """What `apply` would change, by resource. Nothing is changed by asking.
@@ -112,16 +118,23 @@ class PreparedLoad:
                 with sqs_queues.still() if name == "sqs" else nullcontext():
                     changes += planning.plan(self._strategy, name, state, incoming).changes()
             except CutState as e:
-                told = self._refused(name, e)
-                return planning.document(
-                    [], [{"service": it["service"], "message": it["message"]} for it in told]
-                )
+                return self._refused_plan(name, e)
             except Exception as e:
                 LOG.exception("Could not plan to load %s", name)
                 failed.append({"service": name, "message": reason(e)})
+        try:
+            self._claims.require_queues()
+        except CutState as e:
+            return self._refused_plan("lambda", e)
         return planning.document(changes, failed)
 
-    def _refused(self, service: str, error: CutState) -> list[Event]:
+    def _refused_plan(self, service: str, error: CutState) -> dict[str, Any]:
+        told = self._refused(service, error)
+        return planning.document(
+            [], [{"service": it["service"], "message": it["message"]} for it in told]
+        )
+
+    def _refused(self, service: str, error: CutState) -> list[dict[str, str]]:
         """A message for each service, if one of them prevents the whole load."""
         LOG.error("Nothing was loaded: %s", error)
         others = f"nothing of this state is loaded, because of its {service}"
@@ -199,7 +212,7 @@ class PreparedLoad:
             asset_folders.load(name, state.asset_directories, self._archive)
 
 
-def _event(name: str, problems: list[str]) -> Event:
+def _event(name: str, problems: list[str]) -> dict[str, str]:
     message = "; ".join(problems)[:2000]
     return {"service": name, "status": "error" if problems else "ok", "message": message}
 

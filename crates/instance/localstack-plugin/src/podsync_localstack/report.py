@@ -30,6 +30,8 @@ class SaveReport:
     services: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     under_way: list[UnderWay] = field(default_factory=list)
+    # Ids of event source mappings whose queue the instance doesn't have.
+    dangling_mappings: list[str] = field(default_factory=list)
     quiesced: bool = True
 
 

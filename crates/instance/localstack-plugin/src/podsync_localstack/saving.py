@@ -16,6 +16,7 @@ from podsync_localstack import (
     index,
     interpreter,
     live,
+    mappings,
     names,
     outside,
     pickling,
@@ -55,6 +56,8 @@ def save(wanted: Collection[str], target: BinaryIO) -> SaveReport:
                     UnderWay(name, kind, count)
                     for kind, count in sorted(live.of(name, service).under_way().items())
                 ]
+                if name == "lambda":
+                    report.dangling_mappings = mappings.dangling(service)
                 if missing := outside.not_saved(name, service):
                     report.failed.append(Failure(name, missing))
             except Exception as e:
@@ -168,6 +171,7 @@ def _metadata(report: SaveReport) -> dict[str, Any]:
         "services": sorted(report.services),
         "failed": [failure.as_json() for failure in report.failed],
         "under_way": [asdict(work) for work in report.under_way],
+        "dangling_mappings": report.dangling_mappings,
     }
 
 
