@@ -15,6 +15,7 @@ from functools import partial
 from localstack.services.plugins import Service
 
 from podsync_localstack import gate, live
+from podsync_localstack.live.part import Live
 from podsync_localstack.report import reason
 
 LOG = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def carry_out(changes: Sequence[Change]) -> Iterator[Change]:
             yield change
 
 
-def _start(hold: gate.Hold, change: Change, part: live.Live) -> None:
+def _start(hold: gate.Hold, change: Change, part: Live) -> None:
     with _working(change):
         _try(change, "start", part.start)
     change.waited = max(0.0, hold.let_in(change.name) - change.worked)

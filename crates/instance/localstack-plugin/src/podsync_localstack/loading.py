@@ -7,9 +7,9 @@ from trusted people.
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NotRequired, TypedDict
 
 from localstack.services.plugins import SERVICE_PLUGINS
 from localstack.services.s3.storage.core import S3ObjectStore
@@ -36,7 +36,14 @@ from podsync_localstack.report import reason
 
 LOG = logging.getLogger(__name__)
 
-Event = Mapping[str, str | int]
+
+class Event(TypedDict):
+    service: str
+    status: str
+    message: str
+    # Milliseconds for which clients waited besides, while other services were changed.
+    waited_ms: NotRequired[int]
+
 
 # Names of services and of what could not be saved; a hundred thousand of these are enough.
 METADATA_BYTES = 16 << 20
@@ -97,8 +104,9 @@ class PreparedLoad:
             changes += [resetting.change(name) for name in sorted(others)]
         for change in changing.carry_out(changes):
             if change.problems or change.name in self.services:
-                waited = {"waited_ms": round(change.waited * 1000)}
-                yield _event(change.name, change.problems) | waited
+                event = _event(change.name, change.problems)
+                event["waited_ms"] = round(change.waited * 1000)
+                yield event
 
     def plan(self, *, assets_omitted: bool = False) -> dict[str, Any]:
         """What `apply` would change, by resource. Nothing is changed by asking.
@@ -106,7 +114,7 @@ class PreparedLoad:
         For callers that hold the gate. `assets_omitted`: the caller left bodies and files out.
         """
         changes: list[planning.Change] = []
-        failed: list[Event] = []
+        failed: list[dict[str, str]] = []
         others = SERVICE_PLUGINS.list_active_services()
         reset = set(others) - set(self.services) if self._strategy is Strategy.OVERWRITE else set()
         for name in sorted({*self.services, *reset}):
@@ -134,7 +142,7 @@ class PreparedLoad:
             [], [{"service": it["service"], "message": it["message"]} for it in told]
         )
 
-    def _refused(self, service: str, error: CutState) -> list[dict[str, str]]:
+    def _refused(self, service: str, error: CutState) -> list[Event]:
         """A message for each service, if one of them prevents the whole load."""
         LOG.error("Nothing was loaded: %s", error)
         others = f"nothing of this state is loaded, because of its {service}"
@@ -212,7 +220,7 @@ class PreparedLoad:
             asset_folders.load(name, state.asset_directories, self._archive)
 
 
-def _event(name: str, problems: list[str]) -> dict[str, str]:
+def _event(name: str, problems: list[str]) -> Event:
     message = "; ".join(problems)[:2000]
     return {"service": name, "status": "error" if problems else "ok", "message": message}
 
