@@ -88,6 +88,8 @@ impl Dist {
             .collect::<Result<Vec<_>>>()?;
         for program in &programs {
             println!("{}", program.figures());
+        }
+        for program in &programs {
             program.check_size(self.allow_large)?;
             program.check_glibc(self.allow_newer_glibc)?;
         }

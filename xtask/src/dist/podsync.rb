@@ -23,6 +23,6 @@ class Podsync < Formula
   end
 
   test do
-    assert_equal "podsync #{version}", shell_output("#{bin}/podsync --version").strip
+    assert_equal "podsync {version}", shell_output("#{bin}/podsync --version").strip
   end
 end

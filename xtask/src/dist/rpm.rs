@@ -7,10 +7,17 @@ use duct::cmd;
 
 use super::{Release, deb, layout::stage, package::Package};
 
+/// Where zsh of Debian looks for completions, and where that of others does.
+const ZSH: (&str, &str) = ("share/zsh/vendor-completions", "share/zsh/site-functions");
+
 pub(crate) fn make(release: &Release, package: &Package<'_>, out: &Path) -> Result<()> {
     let work = tempfile::tempdir()?;
     let root = work.path().join("root");
     stage(&package.files, &root)?;
+    let zsh = root.join("usr").join(ZSH.0);
+    if zsh.exists() {
+        fs::rename(zsh, root.join("usr").join(ZSH.1))?;
+    }
     let file = work.path().join("package.spec");
     fs::write(&file, spec(release, package, &root))?;
     let top = format!("_topdir {}", work.path().join("rpm").display());
@@ -40,7 +47,10 @@ fn spec(release: &Release, package: &Package<'_>, root: &Path) -> String {
     let files: String = package
         .files
         .iter()
-        .map(|file| format!("%attr({:o}, root, root) /usr/{}\n", file.mode, file.path))
+        .map(|file| {
+            let path = file.path.replace(ZSH.0, ZSH.1);
+            format!("%attr({:o}, root, root) /usr/{path}\n", file.mode)
+        })
         .collect();
     format!(
         "%global __os_install_post %{{nil}}\n\
@@ -57,7 +67,7 @@ fn spec(release: &Release, package: &Package<'_>, root: &Path) -> String {
          License: Apache-2.0 OR MIT\n\
          URL: {url}\n\
          %description\n\
-         {name} {summary}.\n\
+         {summary}\n\
          %install\n\
          cp -a '{root}/.' '%{{buildroot}}/'\n\
          %preun\n\
