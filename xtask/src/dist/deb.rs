@@ -65,7 +65,6 @@ fn control(release: &Release, package: &Package<'_>) -> Result<String> {
          Priority: optional\n\
          Installed-Size: {}\n\
          Depends: {}\n\
-         Recommends: ca-certificates\n\
          Homepage: {}\n\
          Description: {}\n",
         package.name,
@@ -79,7 +78,11 @@ fn control(release: &Release, package: &Package<'_>) -> Result<String> {
 }
 
 fn depends(needs: &Needs) -> Result<String> {
-    let mut packages = BTreeSet::from([format!("libc6 (>= {})", needs.glibc)]);
+    // Without a certificate of any public CA, no HTTP client can be made.
+    let mut packages = BTreeSet::from([
+        "ca-certificates".to_owned(),
+        format!("libc6 (>= {})", needs.glibc),
+    ]);
     for library in &needs.libraries {
         match library.split_once(".so").map(|(name, _)| name) {
             Some("libc" | "libm" | "libdl" | "librt" | "libpthread") => {}
@@ -123,7 +126,10 @@ mod tests {
             libraries: libraries.iter().map(|&name| name.to_owned()).collect(),
         };
         let usual = ["libc.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2"];
-        assert_eq!(depends(&needs(&usual))?, "libc6 (>= 2.31), libgcc-s1");
+        assert_eq!(
+            depends(&needs(&usual))?,
+            "ca-certificates, libc6 (>= 2.31), libgcc-s1"
+        );
         assert!(depends(&needs(&["libssl.so.3"])).is_err());
         Ok(())
     }

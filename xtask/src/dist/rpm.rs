@@ -66,6 +66,7 @@ fn spec(release: &Release, package: &Package<'_>, root: &Path) -> String {
          Summary: {summary}\n\
          License: Apache-2.0 OR MIT\n\
          URL: {url}\n\
+         Requires: ca-certificates\n\
          %description\n\
          {summary}\n\
          %install\n\
