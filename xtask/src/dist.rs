@@ -165,10 +165,11 @@ impl Release {
             packages.push(package);
         }
         let stem = format!("podsync-{}-{}", self.version, self.machine.target());
+        let files = packages.iter().flat_map(|package| &package.files);
         let archive = Download::new(
             self,
             format!("{stem}.tar.gz"),
-            layout::archive(&stem, &packages, self.time)?,
+            layout::archive(&stem, files.collect(), self.time)?,
         );
         put(out, &archive.name, &archive.bytes)?;
         let hub = programs
@@ -187,6 +188,8 @@ impl Release {
             "Containerfile",
             recipes::containerfile(self, &hub).as_bytes(),
         )?;
+        let script = fs::read(root().join("config/install.sh"))?;
+        put(out, "install.sh", &script)?;
         sums(out)
     }
 }

@@ -6,8 +6,6 @@ use anyhow::Result;
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use super::package::Package;
-
 /// A file of a package.
 pub(crate) struct File {
     /// Below `/usr`.
@@ -38,9 +36,8 @@ pub(crate) fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(compressed.finish()?)
 }
 
-/// A tar.gz of the packages' files in the folder `stem`.
-pub(crate) fn archive(stem: &str, packages: &[Package], time: u64) -> Result<Vec<u8>> {
-    let mut files: Vec<_> = packages.iter().flat_map(|package| &package.files).collect();
+/// A tar.gz of the files in the folder `stem`.
+pub(crate) fn archive(stem: &str, mut files: Vec<&File>, time: u64) -> Result<Vec<u8>> {
     files.sort_by(|one, other| one.path.cmp(&other.path));
     let mut archive = Builder::new(Vec::new());
     for file in files {

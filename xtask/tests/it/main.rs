@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use xtask::tools::{has, host, root};
+use xtask::tools::{has, host};
 
 use fake::{Binaries, served};
 
@@ -247,7 +247,7 @@ fn the_install_script_takes_a_release_and_nothing_that_differs_from_it() -> Resu
     let home = tempfile::tempdir()?;
     let install = || {
         Command::new("sh")
-            .arg(root().join("config/install.sh"))
+            .arg(made.out().join("install.sh"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", home.path())
