@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use duct::cmd;
 
-use xtask::tools::{root, step, target};
+use xtask::tools::{host, root, step, target};
 
 /// What `cargo fuzz --sanitizer none` compiles with.
 const COVERAGE: [&str; 9] = [
@@ -127,11 +127,4 @@ impl Fuzz {
         ensure!(ran > 0, "there is no such decoder; they are:\n{listed}");
         Ok(())
     }
-}
-
-/// The triple that this toolchain compiles for.
-fn host() -> Result<String> {
-    let version = cmd!("rustc", "-vV").dir(root()).read()?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("rustc names no host")
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: sets up what a new developer's machine needs, and runs it.
 
+mod dist;
 mod fuzz;
 mod lengths;
 mod manifests;
@@ -25,6 +26,8 @@ enum Task {
     Planted,
     /// Feed every decoder with what others may send, under libFuzzer
     Fuzz(fuzz::Fuzz),
+    /// Programs, packages and sums of a release, for this machine's architecture; Linux alone
+    Dist(dist::Dist),
     /// Build the S3 server that the hub's suite runs on beside others
     Garage(garage::Garage),
     /// Set up an S3 server by others on loopback, and run the suite of buckets and a whole way over it
@@ -50,6 +53,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(test) => test.run(),
         Task::Planted => planted::run(),
         Task::Fuzz(fuzz) => fuzz.run(),
+        Task::Dist(dist) => dist.run(),
         Task::Garage(garage) => garage.run(),
         Task::S3(s3) => s3.run(),
         // A package of its own: it links all of podsync, and no test should wait until that is built once more.

@@ -20,6 +20,13 @@ pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// The triple that this toolchain compiles for.
+pub fn host() -> Result<String> {
+    let version = cmd!("rustc", "-vV").dir(root()).read()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc names no host")
+}
+
 /// A command in the workspace's root, with its arguments shown.
 pub fn run(program: &str, arguments: &[&str]) -> Result<()> {
     step(&format!("{program} {}", arguments.join(" ")));
