@@ -11,18 +11,23 @@ use tokio::time::timeout;
 const MAX_IDLE: usize = 8;
 
 pub(crate) fn client(connect: Duration, loopback: bool) -> reqwest::Result<Client> {
-    let builder = Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(connect)
-        .pool_max_idle_per_host(MAX_IDLE);
-    // A proxy from the environment can't reach this machine.
-    let builder = if loopback {
-        builder.no_proxy()
-    } else {
-        builder
+    let builder = || {
+        let builder = Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(connect)
+            .pool_max_idle_per_host(MAX_IDLE);
+        // A proxy from the environment can't reach this machine.
+        if loopback {
+            builder.no_proxy()
+        } else {
+            builder
+        }
     };
-    builder.build()
+    // A system without certificates can't check any, but reaches a hub over HTTP.
+    builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
 }
 
 /// Why a body is incomplete.
@@ -83,7 +88,8 @@ pub(crate) fn why(error: reqwest::Error) -> String {
     }
     if words.contains(UNKNOWN_ISSUER) {
         words.push_str(
-            "; if the organisation has a CA of its own, name its certificate in SSL_CERT_FILE",
+            "; if the organisation has a CA of its own, name its certificate in SSL_CERT_FILE; if not, install the \
+             system's CA certificates (ca-certificates)",
         );
     }
     words

@@ -52,6 +52,21 @@ fn state() -> Vec<u8> {
     ])
 }
 
+/// As in a slim container.
+#[test]
+fn a_machine_without_certificates_pulls_over_http() -> Result<()> {
+    let hub = Hub::start()?;
+    let (_alice, token) = alice_is_away(&hub, &FakeEmulator::start(&state())?)?;
+    let runner = Runner::new(&token)?;
+    let pull = ["pull", "mauve-pod:mauve-tag"];
+    let mut command = runner.command(&pull)?;
+    command.env("SSL_CERT_FILE", runner.work().join("none"));
+    command.env("SSL_CERT_DIR", runner.work());
+    let pulled = finish(command.spawn()?)?.of(&pull).ok()?;
+    ensure!(pulled["reference"] == "mauve-pod:1", "{pulled}");
+    Ok(())
+}
+
 #[test]
 fn robots_need_nobody_but_the_hub() -> Result<()> {
     let mut hub = Hub::start()?;
