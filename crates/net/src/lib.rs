@@ -48,7 +48,7 @@ pub use peer_id::split_address;
 pub use peers::PeerInfo;
 pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 
-/// Makes aws-lc the TLS provider of this process; every `main` calls it before anything else.
+/// Makes ring the TLS provider of this process; every `main` calls it before anything else.
 ///
 /// The dependencies bring two providers, and rustls panics where it has to choose by itself.
 pub fn install_crypto() {
