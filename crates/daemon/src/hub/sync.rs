@@ -60,7 +60,7 @@ impl HubSync {
             return Ok(Some(Arc::clone(known)));
         }
         let client = self.hubs.client(team, &url)?;
-        let (places, of) = (self.hubs.places.clone(), named.clone());
+        let (places, of) = (self.hubs.places.clone(), url.clone());
         let known = tokio::task::spawn_blocking(move || {
             if places.adopt(team, &of)? {
                 tracing::info!(team = %team.short(), "the team has another hub; podsync reads again what lies in its bucket");
