@@ -62,7 +62,7 @@ fn a_machine_without_certificates_pulls_over_http() -> Result<()> {
     let mut command = runner.command(&pull)?;
     command.env("SSL_CERT_FILE", runner.work().join("none"));
     command.env("SSL_CERT_DIR", runner.work());
-    let pulled = finish(command.spawn()?)?.of(&pull).ok()?;
+    let pulled = finish(command.spawn()?)?.ok()?;
     ensure!(pulled["reference"] == "mauve-pod:1", "{pulled}");
     Ok(())
 }
