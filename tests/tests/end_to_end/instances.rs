@@ -530,9 +530,12 @@ fn a_load_starts_the_emulator_of_the_compose_file() -> Result<()> {
     fs::write(&compose, "services:\n  web:\n    image: nginx\n")?;
     let (code, text) = load()?;
     ensure!(
-        code == Some(INSTANCE) && text.contains("lstk is not installed"),
+        code == Some(INSTANCE)
+            && text
+                .contains("no service in it has an image of LocalStack, and lstk is not installed"),
         "{text}"
     );
+    ensure!(!text.contains("Starting"), "nothing was started: {text}");
     fs::write(
         &compose,
         "services:\n  aws:\n    image: localstack/localstack:4.14.0\n",

@@ -31,8 +31,14 @@ const SECRETS: [&str; 2] = ["PODSYNC_TOKEN", "LSTK_EXT_CONTEXT"];
 /// What starts an emulator.
 #[derive(Debug, PartialEq, Eq)]
 enum Starter {
-    Compose { file: PathBuf, service: String },
-    Lstk,
+    Compose {
+        file: PathBuf,
+        service: String,
+    },
+    Lstk {
+        /// Why the nearest compose file starts none.
+        unfit: Option<String>,
+    },
 }
 
 /// Starts an emulator if nothing answers at `url`, and waits until it answers.
@@ -48,10 +54,12 @@ pub(super) async fn ensure_runs(printer: &Printer, url: &str) -> Result<(), ApiE
     }
     let folder = std::env::current_dir().unwrap_or_default();
     let starter = Starter::find(&folder);
-    printer.note(format_args!(
-        "Nothing answers at {url}. Starting {starter}."
-    ));
-    starter.start(&folder).await?;
+    let begun = || {
+        printer.note(format_args!(
+            "Nothing answers at {url}. Starting {starter}."
+        ))
+    };
+    starter.start(&folder, begun).await?;
     let tries = PATIENCE.as_millis() / POLL.as_millis();
     let policy = ConstantBuilder::default()
         .with_delay(POLL)
@@ -71,28 +79,38 @@ impl Starter {
         let mut files = folder
             .ancestors()
             .flat_map(|folder| COMPOSE_FILES.map(|name| folder.join(name)));
-        let file = files.find(|file| file.is_file());
-        let compose = file.and_then(|file| {
-            let service = compose::service_in(&file).ok()?;
-            Some(Self::Compose { file, service })
-        });
-        compose.unwrap_or(Self::Lstk)
+        let Some(file) = files.find(|file| file.is_file()) else {
+            return Self::Lstk { unfit: None };
+        };
+        match compose::service_in(&file) {
+            Ok(service) => Self::Compose { file, service },
+            Err(error) => Self::Lstk {
+                unfit: Some(error.message),
+            },
+        }
     }
 
-    async fn start(&self, folder: &Path) -> Result<(), ApiError> {
+    /// Calls `begun` once a program runs that starts the emulator.
+    async fn start(&self, folder: &Path, begun: impl Fn()) -> Result<(), ApiError> {
         for (program, arguments) in self.commands() {
             let mut command = Command::new(program);
             for secret in SECRETS {
                 command.env_remove(secret);
             }
-            let status = command
+            let child = command
                 .args(&arguments)
                 .stdin(Stdio::null())
                 // stdout is for the result of the load.
                 .stdout(io::stderr())
                 .kill_on_drop(true)
-                .status()
-                .await;
+                .spawn();
+            let status = match child {
+                Ok(mut child) => {
+                    begun();
+                    child.wait().await
+                }
+                Err(error) => Err(error),
+            };
             let why = match status {
                 Ok(status) if status.success() => return Ok(()),
                 Ok(status) => format!("ended with {status}"),
@@ -124,7 +142,7 @@ impl Starter {
                 ];
                 vec![("docker", arguments.clone()), ("podman", arguments)]
             }
-            Self::Lstk => vec![("lstk", vec!["start".into(), "--non-interactive".into()])],
+            Self::Lstk { .. } => vec![("lstk", vec!["start".into(), "--non-interactive".into()])],
         }
     }
 
@@ -134,9 +152,11 @@ impl Starter {
                 "{} has a service of LocalStack, but neither docker nor podman is installed here",
                 file.display()
             ),
-            Self::Lstk => format!(
-                "podsync knows no emulator to start: no compose file with one service of LocalStack is in {} or above \
-                 it, and lstk is not installed",
+            Self::Lstk { unfit: Some(unfit) } => {
+                format!("podsync knows no emulator to start: {unfit}, and lstk is not installed")
+            }
+            Self::Lstk { unfit: None } => format!(
+                "podsync knows no emulator to start: no compose file is in {} or above it, and lstk is not installed",
                 folder.display()
             ),
         };
@@ -150,7 +170,8 @@ impl std::fmt::Display for Starter {
             Self::Compose { file, service } => {
                 write!(f, "the service {service} of {}", file.display())
             }
-            Self::Lstk => f.write_str("the emulator of lstk"),
+            Self::Lstk { unfit: Some(unfit) } => write!(f, "the emulator of lstk ({unfit})"),
+            Self::Lstk { unfit: None } => f.write_str("the emulator of lstk"),
         }
     }
 }
@@ -169,6 +190,7 @@ mod tests {
         let below = project.path().join("src");
         fs::create_dir(&below).unwrap();
         let found = || Starter::find(&below);
+        assert_eq!(found(), Starter::Lstk { unfit: None });
         let file = project.path().join("docker-compose.yml");
         fs::write(&file, LOCALSTACK).unwrap();
         let compose = |file: &Path| Starter::Compose {
@@ -177,8 +199,16 @@ mod tests {
         };
         assert_eq!(found(), compose(&file));
         let nearer = below.join("compose.yaml");
-        fs::write(&nearer, "services:\n  web:\n    image: nginx\n").unwrap();
-        assert_eq!(found(), Starter::Lstk);
+        for unfit in [
+            "services:\n  web:\n    image: nginx\n",
+            "services:\n  aws: [\n",
+        ] {
+            fs::write(&nearer, unfit).unwrap();
+            let Starter::Lstk { unfit: Some(why) } = found() else {
+                panic!("{unfit}");
+            };
+            assert!(why.contains("compose.yaml"), "{why}");
+        }
         fs::write(&nearer, LOCALSTACK).unwrap();
         assert_eq!(found(), compose(&nearer));
     }
