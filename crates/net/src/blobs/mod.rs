@@ -2,8 +2,8 @@
 //!
 //! The asker sends a length and an iroh-blobs `GetRequest` for one blob. The provider sends a
 //! status byte and, if it is 0, the iroh-blobs answer: the size, then parents and leaves in groups
-//! of 16 KiB. Length and status are ours. Yamux has
-//! no error codes for streams: a provider learns of a dropped stream only if the asker had not closed its side.
+//! of 16 KiB. Length and status are ours. Yamux has no error codes for streams: a provider learns of a
+//! dropped stream only if the asker had not closed its side.
 
 pub(crate) mod fetch;
 pub(crate) mod files;
