@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, Hub, Runner, binary};
+use serde_json::Value;
 
 use crate::share::alice_and_bob;
 
@@ -269,7 +270,15 @@ fn stop_ends_no_process_that_may_be_another() -> Result<()> {
 
 /// As a person runs it: a daemon is started in the background, or can't be.
 fn in_the_background(home: &Path, variables: &[(&str, &str)]) -> Result<(Option<i32>, String)> {
-    let output = Command::new(binary()?)
+    in_the_background_of(&binary()?, home, variables)
+}
+
+fn in_the_background_of(
+    program: &Path,
+    home: &Path,
+    variables: &[(&str, &str)],
+) -> Result<(Option<i32>, String)> {
+    let output = Command::new(program)
         .args(["share", "orders", "--home"])
         .arg(home)
         .env_remove("CI")
@@ -353,6 +362,36 @@ fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
     let (code, told) = in_the_background(&alice.path(), &[])?;
     ensure!(code == Some(0), "{code:?} {told}");
     alice.run(&["stop"])?.ok()?;
+    nobody_is_left(&alice)
+}
+
+/// As package managers do it, and `install.sh`: another file by the same name.
+#[test]
+fn a_daemon_whose_program_was_replaced_is_restarted_by_the_next_command() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    save_orders(&alice, false)?;
+    let folder = tempfile::tempdir()?;
+    let (program, newer) = (folder.path().join("podsync"), folder.path().join("newer"));
+    std::fs::copy(binary()?, &program)?;
+    let share = || -> Result<(String, Value)> {
+        let (code, told) = in_the_background_of(&program, &alice.path(), &[])?;
+        ensure!(code == Some(0), "{code:?} {told}");
+        let status = alice.run(&["status"])?.ok()?;
+        Ok((told, status["pid"].clone()))
+    };
+    let (_, started) = share()?;
+    let (told, same) = share()?;
+    ensure!(same == started && !told.contains("Restarting"), "{told}");
+
+    std::fs::copy(binary()?, &newer)?;
+    std::fs::rename(&newer, &program)?;
+    let (told, another) = share()?;
+    alice.run(&["stop"])?.ok()?;
+    ensure!(
+        another != started && told.contains("Restarting it with podsync"),
+        "{told}"
+    );
     nobody_is_left(&alice)
 }
 

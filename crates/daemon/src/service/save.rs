@@ -318,3 +318,38 @@ impl Save {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(error: ApiError) -> ApiError {
+        let saved = pods::Saved {
+            reference: "orders:3".to_owned(),
+            version: VersionId::from_bytes([1; 32]),
+            unchanged: false,
+            state_len: 1,
+            entries: 1,
+            new_len: 1,
+            failed: Vec::new(),
+            under_way: Vec::new(),
+            shared: None,
+            warnings: Vec::new(),
+        };
+        ApiError::from(but_saved(&saved, error.into()))
+    }
+
+    #[test]
+    fn a_share_that_fails_after_the_save_says_that_the_state_is_saved() {
+        let error = ApiError::new(ErrorCode::Disk, "the disk is full").hint("delete something");
+        let told = failed(error.clone());
+        assert_eq!(told.message, "Saved orders:3, but the disk is full");
+        assert_eq!((told.code, told.hint), (error.code, error.hint));
+    }
+
+    #[test]
+    fn a_question_stays_as_it_is() {
+        let question = ApiError::unconfirmed(Consent::EmptyState, "it is empty");
+        assert_eq!(failed(question.clone()), question);
+    }
+}

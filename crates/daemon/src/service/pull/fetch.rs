@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, ErrorCode, Progress, Stage};
 use podsync_core::{
-    DeviceId, TeamId,
+    BlobId, DeviceId, TeamId,
     engine::{EngineError, Event, Input, Provider, Sources, TransferId, Want, WantedBlob},
     feed::BlobRef,
     units::Units,
@@ -83,24 +83,43 @@ impl Fetcher {
         fetching: &Fetching<'_>,
         parts: &[Part],
     ) -> Result<Sent, Failure> {
-        let mut from = Vec::new();
+        let mut from = self.fetch_missing(fetching, parts).await?;
+        let lost = self.settle(parts).await?;
+        if lost.is_empty() {
+            return Ok(from);
+        }
+        // The store knows bytes whose file is gone, and would not ask for them again.
+        for blob in &lost {
+            tracing::warn!(blob = %blob.short(), "what arrived is not on the disk any more; podsync fetches it again");
+            self.blobs.evict(*blob).await?;
+            self.note_gone(*blob).await?;
+        }
+        from.extend(self.fetch_missing(fetching, parts).await?);
+        match self.settle(parts).await?.first() {
+            Some(id) => Err(StoreError::NotHeld { id: *id }.into()),
+            None => Ok(from),
+        }
+    }
+
+    async fn fetch_missing(
+        &self,
+        fetching: &Fetching<'_>,
+        parts: &[Part],
+    ) -> Result<Sent, Failure> {
         let wanted = self.missing(parts).await?;
-        if !wanted.is_empty() {
-            self.pause.check()?;
-            let total = wanted.iter().map(|want| want.missing.byte_len(want.len));
-            let total = total.sum();
-            self.home.ensure_room(total)?;
-            let begun = Instant::now();
-            let (failure, sent) = self.transfer(fetching, wanted, total).await?;
-            from = sent;
-            if let Some(error) = failure {
-                return Err(self.blamed(self.not_fetched(error, fetching, parts, begun).await?));
-            }
+        if wanted.is_empty() {
+            return Ok(Vec::new());
         }
-        for part in parts.iter().filter(|part| !part.units.is_empty()) {
-            self.settle(part).await?;
+        self.pause.check()?;
+        let total = wanted.iter().map(|want| want.missing.byte_len(want.len));
+        let total = total.sum();
+        self.home.ensure_room(total)?;
+        let begun = Instant::now();
+        let (failure, from) = self.transfer(fetching, wanted, total).await?;
+        match failure {
+            Some(error) => Err(self.blamed(self.not_fetched(error, fetching, parts, begun).await?)),
+            None => Ok(from),
         }
-        Ok(from)
     }
 
     async fn missing(&self, parts: &[Part]) -> Result<Vec<WantedBlob>, Failure> {
@@ -112,8 +131,7 @@ impl Fetcher {
             }
             let here = self.blobs.resume(blob.id, blob.len).await?;
             if here.is_empty() && !held.is_empty() {
-                self.holdings.versions.note_held(blob.id, false);
-                self.node.input(Input::Evicted { blob: blob.id }).await?;
+                self.note_gone(blob.id).await?;
             }
             let missing = units.without(here);
             if !missing.is_empty() {
@@ -127,25 +145,35 @@ impl Fetcher {
         Ok(wanted)
     }
 
+    async fn note_gone(&self, blob: BlobId) -> Result<(), Failure> {
+        self.holdings.versions.note_held(blob, false);
+        Ok(self.node.input(Input::Evicted { blob }).await?)
+    }
+
     fn held_units(&self, blob: &BlobRef) -> Result<Units, Failure> {
         let holding = self.blobs.held(blob.id)?;
         let holding = holding.filter(|holding| holding.len == blob.len);
         Ok(holding.map_or(Units::NONE, |holding| holding.units))
     }
 
-    /// Syncs a part, records it as held and offers it to peers.
-    async fn settle(&self, part: &Part) -> Result<(), Failure> {
-        let Part { blob, units } = part;
-        if !self.held_units(blob)?.contains(*units)
-            && !self
-                .blobs
-                .mark_held(blob.id, blob.len)
-                .await?
-                .contains(*units)
-        {
-            return Err(StoreError::NotHeld { id: blob.id }.into());
+    /// Syncs parts, records them as held and offers them to peers. Returns the blobs that are not on the disk though
+    /// the store had taken all of their bytes.
+    async fn settle(&self, parts: &[Part]) -> Result<Vec<BlobId>, Failure> {
+        let mut lost = Vec::new();
+        for Part { blob, units } in parts.iter().filter(|part| !part.units.is_empty()) {
+            if !self.held_units(blob)?.contains(*units) {
+                match self.blobs.mark_held(blob.id, blob.len).await {
+                    Ok(held) if held.contains(*units) => {}
+                    Ok(_) | Err(StoreError::NotHeld { .. }) => {
+                        lost.push(blob.id);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.holdings.offer_blob(blob.id).await?;
         }
-        self.holdings.offer_blob(blob.id).await
+        Ok(lost)
     }
 
     async fn transfer(
