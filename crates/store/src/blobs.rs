@@ -246,6 +246,12 @@ impl Blobs {
         self.holdings.get(&id)
     }
 
+    /// Bytes held of these blobs together.
+    pub fn held_len(&self, ids: &BTreeSet<BlobId>) -> Result<u64, StoreError> {
+        self.refuse_closed()?;
+        self.holdings.byte_len(ids)
+    }
+
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
     /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
     /// that fails is mended if there is a good copy, and deleted otherwise.

@@ -88,6 +88,21 @@ impl Holdings {
         })
     }
 
+    /// Bytes held of these blobs together, in one look at the file.
+    pub(crate) fn byte_len(&self, ids: &BTreeSet<BlobId>) -> Result<u64, StoreError> {
+        let table = self.database.table(HELD)?;
+        self.database.read(|| {
+            let mut sum = 0;
+            for id in ids {
+                if let Some(row) = table.get(id.as_bytes())? {
+                    let (len, bits) = row.value();
+                    sum += Units::from_bits(bits).byte_len(len);
+                }
+            }
+            Ok(sum)
+        })
+    }
+
     /// Records that these units of a blob are synced, in addition to earlier ones.
     pub(crate) fn add(&self, id: &BlobId, holding: Holding) -> Result<(), StoreError> {
         self.database.write(NOTE_LEN, |transaction| {
@@ -143,6 +158,10 @@ mod tests {
         assert_eq!(found, part(Units::span(1, 3) | Units::span(5, 6)));
         assert!(!found.is_whole());
         assert!(holdings.get(&other).unwrap().unwrap().is_whole());
+        let unknown = BlobId::from_bytes([3; 32]);
+        let three = BTreeSet::from([id, other, unknown]);
+        // Two units of the first and its last byte, and all of the second.
+        assert_eq!(holdings.byte_len(&three).unwrap(), 2 * UNIT_LEN + 1 + len);
         holdings.remove(&BTreeSet::from([other])).unwrap();
         assert_eq!(holdings.get(&other).unwrap(), None);
         assert!(holdings.get(&id).unwrap().is_some());

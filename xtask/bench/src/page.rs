@@ -16,7 +16,7 @@ pub(super) fn open(url: &str) -> Result<()> {
         host: host.to_owned(),
         more: String::new(),
     };
-    for file in ["/", "/assets/page.js", "/assets/rest.js"] {
+    for file in ["/", "/assets/ask.js", "/assets/page.js", "/assets/rest.js"] {
         server.whole("GET", file, None)?;
     }
     let (head, body) = server.whole("POST", "/session", Some(&json!({ "token": token })))?;

@@ -96,11 +96,7 @@ impl Status {
             team.hub = self.hub_status(team.id).await?;
         }
         let blobs = self.versions.blobs().map_err(Failure::damaged)?;
-        let mut bytes_held = 0;
-        for blob in blobs {
-            let holding = self.blobs.held(blob).map_err(Failure::from)?;
-            bytes_held += holding.map_or(0, |holding| holding.units.byte_len(holding.len));
-        }
+        let bytes_held = self.blobs.held_len(&blobs).map_err(Failure::from)?;
         let mut warnings: Vec<_> = self.cut_off().into_iter().collect();
         for team in &teams {
             match team.role {

@@ -1,10 +1,10 @@
 import { render } from 'preact';
-import { begin, session } from './api/session';
+import { begin, session, watchOtherTabs } from './api/session';
 import { listen } from './api/live';
 import { askEarly } from './state/ask';
+import { afterFirstView } from './state/first';
 import { route, watchRoute } from './state/route';
 import { App } from './views/app';
-import './style.css';
 
 /** How long the first view waits for its answers before it says that they are being read. */
 const PATIENCE_MS = 150;
@@ -19,6 +19,9 @@ if (session.get() === 'open') {
   // It is there sooner than a view without it would be painted.
   await Promise.race([Promise.all(asked), new Promise((done) => setTimeout(done, PATIENCE_MS))]);
 }
-listen();
 const page = document.getElementById('page');
 if (page) render(<App />, page);
+afterFirstView(() => {
+  watchOtherTabs();
+  listen();
+});

@@ -1377,6 +1377,12 @@ export interface components {
                 string,
                 string
             ][];
+            /**
+             * Format: int64
+             * @description The longest time for which requests to a service waited while other services were loaded. None if
+             *     the emulator doesn't say.
+             */
+            longest_wait_ms?: number | null;
             pulled: components["schemas"]["Pulled"];
             reference: string;
             version: components["schemas"]["VersionId"];

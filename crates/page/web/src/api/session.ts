@@ -22,6 +22,9 @@ export async function begin(): Promise<void> {
   if (!(await spendToken())) session.set(localStorage.getItem(KEY) ? 'open' : 'none');
   // The URL of a new token may be opened in a tab that shows the page already.
   addEventListener('hashchange', () => void spendToken());
+}
+
+export function watchOtherTabs(): void {
   // Another tab of this page was opened with a new token: its session is ours too.
   addEventListener('storage', (event) => {
     if (event.key === KEY && event.newValue) session.set('open');

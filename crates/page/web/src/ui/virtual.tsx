@@ -1,6 +1,7 @@
 /** A list of any length. Only the visible rows are in the DOM. All rows have the same height. */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { afterFirstView } from '../state/first';
 
 interface Props<T> {
   items: readonly T[];
@@ -16,13 +17,14 @@ interface Props<T> {
   class?: string;
 }
 
-/** Extra rows at both edges, so that a quick scroll shows no gaps. */
+/** Extra rows at both edges, so that a quick scroll shows no gaps. They are drawn after those in sight. */
 const OVERSCAN = 8;
 
 export function VirtualList<T>(props: Props<T>) {
   const { items, height, label, keyOf, render, active, onActive, onOpen } = props;
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: innerHeight });
+  const [overscan, setOverscan] = useState(0);
   const name = useRef(`list-${Math.random().toString(36).slice(2, 8)}`).current;
 
   useLayoutEffect(() => {
@@ -42,6 +44,8 @@ export function VirtualList<T>(props: Props<T>) {
       element.removeEventListener('scroll', look);
     };
   }, []);
+
+  useEffect(() => afterFirstView(() => setOverscan(OVERSCAN)), []);
 
   // Scrolls just far enough to show the active row.
   useEffect(() => {
@@ -74,8 +78,8 @@ export function VirtualList<T>(props: Props<T>) {
     }
   };
 
-  const first = Math.max(0, Math.floor(view.top / height) - OVERSCAN);
-  const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + OVERSCAN);
+  const first = Math.max(0, Math.floor(view.top / height) - overscan);
+  const last = Math.min(items.length, Math.ceil((view.top + view.height) / height) + overscan);
   const shown: number[] = [];
   for (let index = first; index < last; index++) shown.push(index);
   // The active row must be in the DOM for assistive technology.

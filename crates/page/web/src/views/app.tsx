@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { standing, transfers } from '../api/live';
 import { session } from '../api/session';
 import { acts } from '../state/acts';
+import { afterFirstView } from '../state/first';
 import { questions } from '../state/questions';
 import { bind, watchKeys } from '../state/keys';
 import { go, href, route, type View, VIEWS } from '../state/route';
@@ -22,9 +23,6 @@ const NAMES: Record<View, string> = {
   storage: 'Storage',
   machine: 'Machine',
 };
-
-/** When the code of the other views is loaded, after the first one. */
-const AFTER_FIRST_VIEW_MS = 200;
 
 export function App() {
   const here = useStore(session);
@@ -74,9 +72,13 @@ function Frame() {
     [],
   );
   const title = where.pod ?? NAMES[where.view];
-  useEffect(() => {
-    document.title = `${title} – podsync`;
-  }, [title]);
+  useEffect(
+    () =>
+      afterFirstView(() => {
+        document.title = `${title} – podsync`;
+      }),
+    [title],
+  );
   return (
     <div class="frame">
       <a class="skip" href="#main" onClick={skip}>
@@ -116,10 +118,7 @@ function Main({ title, children }: { title: string; children: preact.ComponentCh
 
 function Content({ status, team }: { status: Status; team: TeamStatus | null }) {
   const { view, pod } = useStore(route);
-  useEffect(() => {
-    const timer = setTimeout(load, AFTER_FIRST_VIEW_MS);
-    return () => clearTimeout(timer);
-  }, []);
+  useEffect(() => afterFirstView(load), []);
   if (view === 'pods' && team && !pod) return <Pods team={team} />;
   return (
     <Later>

@@ -92,16 +92,19 @@ function select(pods: readonly Pod[], filter: string): Pod[] {
       .join(' ')
       .toLowerCase();
   const found = words.length ? pods.filter((pod) => words.every((word) => text(pod).includes(word))) : [...pods];
-  const newest = new Map(found.map((pod) => [pod, Math.max(0, ...pod.tips.map((tip) => tip.created_ms))]));
-  const newer = (a: Pod, b: Pod) => (newest.get(b) ?? 0) - (newest.get(a) ?? 0);
-  return found.sort((a, b) => newer(a, b) || (a.name < b.name ? -1 : 1));
+  const dated = found.map((pod) => ({ pod, ms: newestOf(pod)?.created_ms ?? 0 }));
+  dated.sort((a, b) => b.ms - a.ms || (a.pod.name < b.pod.name ? -1 : 1));
+  return dated.map(({ pod }) => pod);
+}
+
+function newestOf({ tips }: Pod): Shapes['Version'] | null {
+  let newest: Shapes['Version'] | null = null;
+  for (const tip of tips) if (!newest || tip.created_ms > newest.created_ms) newest = tip;
+  return newest;
 }
 
 function PodRow({ pod }: { pod: Pod }) {
-  const newest = pod.tips.reduce<Shapes['Version'] | null>(
-    (newest, tip) => (newest && newest.created_ms >= tip.created_ms ? newest : tip),
-    null,
-  );
+  const newest = newestOf(pod);
   const forked = pod.tips.filter((tip) => tip.tip).length > 1;
   return (
     <div class="pod-row">
@@ -113,7 +116,7 @@ function PodRow({ pod }: { pod: Pod }) {
         <span class="ellipsis">{printable(newest?.message ?? '') || <span class="faint">No message</span>}</span>
         {newest && (
           <span class="faint ellipsis">
-            <span class="mono">{newest.reference}</span> by {newest.author}, <Time ms={newest.created_ms} />
+            {newest.reference} by {newest.author}, <Time ms={newest.created_ms} />
           </span>
         )}
       </div>
