@@ -230,14 +230,10 @@ impl Blobs {
     /// a partial blob the store records its extent, so that a restart after a crash finds the bytes.
     /// They are not synced, so a power failure may lose them.
     pub async fn note_arrival(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
-        if !matches!(self.status(id).await?, BlobStatus::Complete { .. }) {
-            return self.write_down(0).await;
+        if matches!(self.status(id).await?, BlobStatus::Complete { .. }) {
+            return self.mark_held(id, len).await.map(drop);
         }
-        match self.mark_held(id, len).await {
-            // Its file was deleted under the store. Who needs the blob finds it not held.
-            Ok(_) | Err(StoreError::NotHeld { .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.write_down(0).await
     }
 
     /// What is held of a blob. None if nothing is.

@@ -1,9 +1,6 @@
 //! What stays on a machine: the budget, pins, only copies; and whether stored data is intact.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, fill, finish, same_tree};
@@ -242,55 +239,6 @@ fn damage_is_found_named_and_mended() -> Result<()> {
     ensure!(left.json["broken"][0]["why"].is_string(), "{left:?}");
     bob.run(&["verify", "nothing"])?.failed(NOT_FOUND)?;
     Ok(())
-}
-
-/// The file of a download that has begun. Its name ends with `.data`, in the folder of the store.
-fn begun_download(home: &Home) -> Result<Option<PathBuf>> {
-    for entry in fs::read_dir(home.path().join("blobs/data"))? {
-        let path = entry?.path();
-        // A manifest's file is smaller.
-        if path.extension().is_some_and(|kind| kind == "data")
-            && path.metadata()?.len() > MIB as u64
-        {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-#[test]
-fn a_file_that_is_deleted_under_a_pull_is_fetched_again() -> Result<()> {
-    let (alice, bob) = alice_and_bob()?;
-    let state = alice.scratch("state");
-    fill(&state, 4, 4 * MIB, 3)?;
-    let from = state.to_string_lossy();
-    alice
-        .run(&["save", "orders", "--share", "--from", &from])?
-        .ok()?;
-    alice.run(&["config", "set", "limit_up", "5MB/s"])?.ok()?;
-
-    let mut pull = bob.spawn(&["pull", "orders"], &[])?;
-    let file = loop {
-        ensure!(
-            pull.try_wait()?.is_none(),
-            "it ended before its file was seen"
-        );
-        if let Some(file) = begun_download(&bob)? {
-            break file;
-        }
-    };
-    fs::remove_file(&file)?;
-    alice.run(&["config", "unset", "limit_up"])?.ok()?;
-    finish(pull)?.ok()?;
-    ensure!(
-        bob.log().contains("is not on the disk any more"),
-        "it wasn't missed"
-    );
-
-    let out = bob.scratch("out");
-    bob.run(&["export", "orders", &out.to_string_lossy()])?
-        .ok()?;
-    same_tree(&state, &out)
 }
 
 #[test]
