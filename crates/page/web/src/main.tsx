@@ -21,7 +21,6 @@ if (session.get() === 'open') {
 }
 const page = document.getElementById('page');
 if (page) render(<App />, page);
-afterFirstView(() => {
-  watchOtherTabs();
-  listen();
-});
+// Not later: what happens once people see the page is in its list of what happened.
+listen();
+afterFirstView(watchOtherTabs);
