@@ -15,6 +15,7 @@ import moto.ssm.models
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from localstack.aws.api.sqs import QueueAttributeName
 from localstack.services.sqs.models import sqs_stores
 from moto.ec2.models.security_groups import SecurityGroup
 from moto.logs.models import LogEvent
@@ -54,6 +55,30 @@ def test_it_makes_no_difference_which_equal_strings_are_one_object():
 def test_pickling_what_was_unpickled_changes_nothing():
     value = {"q": {"name": "orders", "kinds": {"x", "y"}}, "n": [1.5, None, b"x", ("a", "b")]}
     assert pickling.dumps(again(value)) == pickling.dumps(value)
+
+
+def test_a_key_that_equals_a_name_stays_what_it_is():
+    attributes = [{name: {"at": at} for name in ("Policy", "KmsMasterKeyId")} for at in range(3)]
+    attributes.append({QueueAttributeName.Policy: True, QueueAttributeName.KmsMasterKeyId: 1})
+    restored = again(attributes)
+    assert restored == attributes
+    assert {type(name) for name in restored[-1]} == {QueueAttributeName}
+    assert [type(value) for value in restored[-1].values()] == [bool, int]
+
+
+def test_objects_of_one_class_keep_what_each_has():
+    def event(**held):
+        made = LogEvent.__new__(LogEvent)
+        vars(made).update(held)
+        return made
+
+    shared = {"zone": "a"}
+    events = [event(text="one", tags=shared, size=1), event(text="two", tags=shared, size=None)]
+    events += [event(text="x" * 300, tags={}, size=1.5), event(size=True, text=b"one")]
+    restored = again(events)
+    assert [vars(it) for it in restored] == [vars(it) for it in events]
+    assert restored[0].tags is restored[1].tags and restored[3].size is True
+    assert pickling.dumps(restored) == pickling.dumps(events)
 
 
 def test_locks_are_new_and_shared_ones_stay_shared():

@@ -6,23 +6,21 @@ compressed bytes would change all over for one byte of difference.
 
 import io
 import mmap
-import shutil
 import struct
 import tempfile
 import zipfile
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
-from typing import IO, Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
-from podsync_localstack import names
+from podsync_localstack import names, zip_records
 
 BLOCK = 1 << 20
+# Small members are written together, and large blocks past the buffer.
+_WRITTEN_TOGETHER = 128 << 10
 # As many entries as a version of podsync has at most.
 MOST_MEMBERS = 2_000_000
-# The oldest time that a zip can say. The time of saving would make each save different.
-_TIME = (1980, 1, 1, 0, 0, 0)
-_REGULAR_FILE = 0o100600 << 16
 _ENCRYPTED = 0x1
 _UTF8 = 0x800
 # Its signature and the lengths of name and extra field; all else is in the directory as well.
@@ -39,61 +37,68 @@ class BrokenArchive(Exception):
 
 def spool() -> BinaryIO:
     """A private file without a name: the system drops it with its last handle."""
-    return tempfile.TemporaryFile(prefix="podsync-")
+    return cast(BinaryIO, tempfile.TemporaryFile(prefix="podsync-", buffering=_WRITTEN_TOGETHER))
 
 
 class ArchiveWriter:
     """Writes members in the order of their names; breaking that order is a bug of the caller."""
 
     def __init__(self, target: BinaryIO) -> None:
-        self._zip = zipfile.ZipFile(target, "w", zipfile.ZIP_STORED)
+        self._target = target
+        self._at = target.tell()
+        self._entries: list[bytes] = []
         self._last = ""
 
     def add(self, name: str, data: bytes) -> None:
-        if len(data) > BLOCK:
-            with self.open(name, len(data)) as member:
-                member.write(data)
-            return
-        # The bytes are complete, so the header needs no second write.
-        info = self._info(name, len(data))
-        info.compress_size = len(data)
-        info.CRC = zlib.crc32(data)
-        target: Any = self._zip.fp
-        info.header_offset = self._zip.start_dir
-        target.seek(info.header_offset)
-        target.write(info.FileHeader() + data)
-        self._zip.filelist.append(info)
-        self._zip.NameToInfo[name] = info
-        self._zip.start_dir = target.tell()
-        self._zip._didModify = True  # type: ignore[attr-defined]
+        encoded = self._next(name)
+        size, crc = len(data), zlib.crc32(data)
+        wide = zip_records.is_wide(size)
+        header = zip_records.header(encoded, crc, size, wide)
+        self._target.write(header)
+        self._target.write(data)
+        self._entries.append(zip_records.entry(encoded, crc, size, self._at, wide))
+        self._at += len(header) + size
 
     def copy(self, name: str, source: Readable, size: int) -> None:
-        first = source.read(BLOCK)
-        second = source.read(BLOCK)
-        if not second:
-            self.add(name, first)
+        """All of `source`, which was `size` bytes long when the caller looked."""
+        block = source.read(BLOCK)
+        if len(block) < BLOCK:
+            self.add(name, block)
             return
-        with self.open(name, size) as member:
-            member.write(first)
-            member.write(second)
-            shutil.copyfileobj(source, member, BLOCK)
+        encoded, wide = self._next(name), zip_records.is_wide(size)
+        header = zip_records.header(encoded, 0, 0, wide)
+        self._target.write(header)
+        crc = size = 0
+        try:
+            while block:
+                self._target.write(block)
+                crc = zlib.crc32(block, crc)
+                size += len(block)
+                block = source.read(BLOCK)
+            if zip_records.is_wide(size) and not wide:
+                raise ValueError(f"it has grown to {size} bytes while it was read")
+            self._target.seek(self._at)
+            self._target.write(zip_records.header(encoded, crc, size, wide))
+        except BaseException:
+            # Half a member is none.
+            self._target.seek(self._at)
+            self._target.truncate()
+            raise
+        self._entries.append(zip_records.entry(encoded, crc, size, self._at, wide))
+        self._at += len(header) + size
+        self._target.seek(self._at)
 
-    def open(self, name: str, size: int) -> IO[bytes]:
-        # Decides between the short and the zip64 header, before the bytes are there.
-        return self._zip.open(self._info(name, size), "w", force_zip64=size >= 1 << 31)
-
-    def _info(self, name: str, size: int) -> zipfile.ZipInfo:
+    def _next(self, name: str) -> bytes:
         if name <= self._last:
             raise ValueError(f"member {name} comes after {self._last}")
         self._last = name
-        info = zipfile.ZipInfo(name, _TIME)
-        info.create_system = 3
-        info.external_attr = _REGULAR_FILE
-        info.file_size = size
-        return info
+        return name.encode("ascii")
 
     def close(self) -> None:
-        self._zip.close()
+        directory = b"".join(self._entries)
+        self._target.write(directory)
+        self._target.write(zip_records.end(len(self._entries), len(directory), self._at))
+        self._target.flush()
 
 
 class Member:
@@ -113,7 +118,7 @@ class Member:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._data.release()
+        self._data = memoryview(b"")
 
 
 class ArchiveReader:
@@ -122,34 +127,26 @@ class ArchiveReader:
     def __init__(self, source: BinaryIO) -> None:
         try:
             self._bytes = _mapped(source)
-            self._zip = zipfile.ZipFile(source)
-            self._check_shape(source.seek(0, io.SEEK_END))
-            self._members = {info.filename: info for info in self._zip.infolist()}
+            with zipfile.ZipFile(source) as found:
+                infos = found.infolist()
+            _check_shape(infos, source.seek(0, io.SEEK_END))
+            self._members = self._checked_members(infos)
             self._names = sorted(self._members)
-            self._check_members()
         except _BROKEN as e:
             raise BrokenArchive(f"the body is not a whole zip archive: {e}") from e
 
-    def _check_shape(self, length: int) -> None:
-        """Refuses compressed or overlapping members: they could unpack to more than the upload."""
-        infos = self._zip.infolist()
-        if len(infos) > MOST_MEMBERS:
-            raise zipfile.BadZipFile(f"it has {len(infos)} members, and {MOST_MEMBERS} may be")
+    def _checked_members(self, infos: list[zipfile.ZipInfo]) -> dict[str, memoryview]:
+        members: dict[str, memoryview] = {}
         for info in infos:
-            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
-                raise zipfile.BadZipFile(f"member {info.filename!r} is compressed or encrypted")
-        if sum(info.file_size for info in infos) > length:
-            raise zipfile.BadZipFile("its members overlap")
-
-    def _check_members(self) -> None:
-        if len(self._members) != len(self._zip.infolist()):
-            raise zipfile.BadZipFile("two members have one name")
-        for name in self._names:
+            name = info.filename
+            if name in members:
+                raise zipfile.BadZipFile("two members have one name")
             if not names.is_safe(name):
                 raise zipfile.BadZipFile(f"the member name {name!r} is not allowed")
-        for name, info in self._members.items():
-            if zlib.crc32(self._data(info)) != info.CRC:
+            members[name] = data = self._data(info)
+            if zlib.crc32(data) != info.CRC:
                 raise zipfile.BadZipFile(f"member {name} doesn't match its checksum")
+        return members
 
     def _data(self, info: zipfile.ZipInfo) -> memoryview:
         """Where a member's bytes are, by its own header; this must say the directory's name."""
@@ -161,7 +158,7 @@ class ArchiveReader:
         name = bytes(self._bytes[start : start + name_length])
         start += name_length + extra_length
         end = start + info.file_size
-        encoding = "utf-8" if info.flag_bits & _UTF8 else "cp437"
+        encoding = "utf-8" if info.flag_bits & _UTF8 or name.isascii() else "cp437"
         if (
             signature != b"PK\x03\x04"
             or info.compress_size != info.file_size
@@ -181,17 +178,28 @@ class ArchiveReader:
             position += 1
 
     def size(self, name: str) -> int:
-        return self._members[name].file_size
+        return len(self._members[name])
 
     def read(self, name: str) -> bytes:
-        return bytes(self._data(self._members[name]))
+        return bytes(self._members[name])
 
     def open(self, name: str) -> Member:
-        return Member(self._data(self._members[name]))
+        return Member(self._members[name])
 
     def close(self) -> None:
-        self._zip.close()
+        self._members = {}
         self._bytes = memoryview(b"")
+
+
+def _check_shape(infos: list[zipfile.ZipInfo], length: int) -> None:
+    """Refuses compressed or overlapping members: they could unpack to more than the upload."""
+    if len(infos) > MOST_MEMBERS:
+        raise zipfile.BadZipFile(f"it has {len(infos)} members, and {MOST_MEMBERS} may be")
+    for info in infos:
+        if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
+            raise zipfile.BadZipFile(f"member {info.filename!r} is compressed or encrypted")
+    if sum(info.file_size for info in infos) > length:
+        raise zipfile.BadZipFile("its members overlap")
 
 
 _BROKEN = (

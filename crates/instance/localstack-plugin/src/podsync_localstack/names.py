@@ -18,13 +18,17 @@ KEPT_OF_LONG_SEGMENT = 120
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _ENCODED = [chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in range(256)]
 _ENCODED_ASCII = {byte: _ENCODED[byte] for byte in range(128) if byte not in _PLAIN}
-# A part that is empty or climbs, and what separates parts or ends names elsewhere.
-_UNSAFE = re.compile(r"[\\\0]|(?:^|/)\.{0,2}(?:/|$)")
+# Of most keys only the slashes have to be encoded.
+_PLAIN_BUT_SLASHES = re.compile(r"[A-Za-z0-9_./-]*")
+# Parts that lead nowhere or climb.
+_UNSAFE_PARTS = frozenset({"", ".", ".."})
 
 
 def segment(name: str) -> str:
     """Percent-encodes to one segment. A long one keeps its start and gets its hash after `~`."""
-    if name.isascii():
+    if _PLAIN_BUT_SLASHES.fullmatch(name):
+        encoded = name.replace("/", "%2F")
+    elif name.isascii():
         encoded = name.translate(_ENCODED_ASCII)
     else:
         encoded = "".join(map(_ENCODED.__getitem__, name.encode("utf-8", "surrogatepass")))
@@ -69,7 +73,17 @@ def parse_scope(path: str) -> tuple[str | None, str | None]:
 
 
 def s3_object(bucket: str, key: str, version: str | None) -> str:
-    return f"assets/s3/{segment(bucket)}/objects/{segment(key)}/{segment(version or 'null')}"
+    return s3_objects(bucket) + s3_version(key, version)
+
+
+def s3_objects(bucket: str) -> str:
+    """The folder of a bucket's objects."""
+    return f"assets/s3/{segment(bucket)}/objects/"
+
+
+def s3_version(key: str, version: str | None) -> str:
+    """Where an object's body is in the folder of its bucket's."""
+    return f"{segment(key)}/{segment(version) if version else 'null'}"
 
 
 def s3_part(bucket: str, upload: str, part: int | str) -> str:
@@ -82,4 +96,7 @@ def asset_folder(service: str, position: int) -> str:
 
 def is_safe(member: str) -> bool:
     """Whether a member name stays inside of the folder that it would be unpacked to."""
-    return _UNSAFE.search(member) is None
+    if "\\" in member or "\0" in member:
+        # They separate parts or end names elsewhere.
+        return False
+    return _UNSAFE_PARTS.isdisjoint(member.split("/"))

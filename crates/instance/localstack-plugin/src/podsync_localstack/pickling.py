@@ -12,10 +12,12 @@ import copyreg
 import importlib
 import io
 import pickle as stock
+import struct
 import sys
 from collections.abc import Iterable
+from datetime import datetime
 from types import FunctionType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from localstack.services.stores import AccountRegionBundle, BaseStore
 from moto.core.base_backend import BackendDict, BaseBackend
@@ -28,8 +30,19 @@ PROTOCOL = 4
 # The pickler written in Python: the only one whose way of writing can be changed.
 _PICKLE: Any = stock
 
+# As much as the unpickler asks for ahead.
+_READ_AHEAD = 128 << 10
+
+# A code with a number of four bytes.
+_numbered = struct.Struct("<cI").pack
 _SET_NONE = stock.NONE + stock.SETITEM
-_NEVER_POINTED_AT = frozenset({bool, float, int})
+_NEW_OBJECT = stock.EMPTY_TUPLE + stock.NEWOBJ
+_NEVER_POINTED_AT = frozenset({float, int})
+# Equal ones are written once, or are a code of their own.
+_CONSTANTS: dict[Any, bytes] = {None: stock.NONE, True: stock.NEWTRUE, False: stock.NEWFALSE}
+_BY_VALUE = frozenset({str, bytes, bool, type(None)})
+# Their length takes one byte.
+_LONGEST_SHORT = 0xFF
 
 # An item of fewer objects gets no room of its own: the numbers are a table in the reader's memory.
 _SMALLEST_ROOM = 8
@@ -63,7 +76,8 @@ def dumps_naming(value: Any, names: dict[int, str]) -> bytes:
 
 def loads(data: bytes) -> Any:
     """Raises NotNameable before anything is called that a state has no business with."""
-    return _ListedUnpickler(io.BytesIO(data)).load()
+    # Buffered: it asks a plain file for each few bytes by themselves.
+    return _ListedUnpickler(io.BufferedReader(io.BytesIO(data), _READ_AHEAD)).load()
 
 
 class _ListedUnpickler(stock.Unpickler):
@@ -99,71 +113,96 @@ class _CanonicalPickler(_PICKLE._Pickler):  # type: ignore[misc]
         # Nothing is framed: what is written needn't pass by the framer.
         self.write = target.write
         self._write_large_bytes = framer.write_large_bytes
-        # How to point at strings and bytes that were written, for those that are equal.
-        self._written: dict[str | bytes, bytes] = {}
+        # How to write again what is equal to strings and bytes that were written.
+        self._written: dict[str | bytes | bool | None, bytes] = dict(_CONSTANTS)
         # By the id of an object: what it is called, where it is to be there by name.
         self.names: dict[int, str] = {}
+        # How to write the names of an object's attributes, by all of them.
+        self._known_names: dict[tuple[str, ...], list[bytes]] = {}
         self._next = 0
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
         """As the one of pickle, and quick for what a state of many resources is made of."""
         kind = type(obj)
-        if kind is str or kind is bytes:
-            self._save_once(obj)
-        elif obj is None:
-            self.write(stock.NONE)
+        if kind in _BY_VALUE:
+            self.write(self._written.get(obj) or self._once(obj))
         elif self.names:
             super().save(obj, save_persistent_id)
         elif kind in _NEVER_POINTED_AT:
             _PICKLE._Pickler.dispatch[kind](self, obj)
         elif (known := self.memo.get(id(obj))) is not None:
-            self.write(self.get(known[0]))
+            self.write(_pointer(known[0]))
         elif kind is dict:
             self.save_dict(obj)
         elif _PLAIN_OBJECTS[kind]:
             self._save_plain_object(kind, obj)
+        elif (save := self.dispatch.get(kind)) is not None:
+            save(self, obj)
         else:
             super().save(obj, save_persistent_id)
 
-    def _save_once(self, obj: str | bytes) -> None:
-        known = self._written.get(obj)
-        if known is not None:
-            self.write(known)
-            return
-        _PICKLE._Pickler.dispatch[type(obj)](self, obj)
-        self._written[obj] = self.get(self.memo[id(obj)][0])
+    def _once(self, obj: Any) -> bytes:
+        """A string or bytes that equal nothing that was written."""
+        code: bytes = stock.SHORT_BINBYTES
+        data: bytes = obj
+        if type(obj) is str:
+            code, data = stock.SHORT_BINUNICODE, obj.encode("utf-8", "surrogatepass")
+        number = self._next
+        self._written[obj] = _pointer(number)
+        if len(data) > _LONGEST_SHORT:
+            _PICKLE._Pickler.dispatch[type(obj)](self, obj)
+            return b""
+        self._next = number + 1
+        return code + len(data).to_bytes() + data + _numbered(stock.LONG_BINPUT, number)
 
     def _save_plain_object(self, kind: type, obj: Any) -> None:
         """As `__reduce_ex__` and `save_reduce` do it for an object without ways of its own."""
         self.save(kind)
-        self.write(stock.EMPTY_TUPLE + stock.NEWOBJ)
+        self.write(_NEW_OBJECT)
         self.memoize(obj)
-        if held := vars(obj):
+        if not (held := vars(obj)):
+            return
+        names = tuple(held)
+        known = self._known_names.get(names)
+        if known is None or id(held) in self.memo:
             self.save(held)
-            self.write(stock.BUILD)
+            self._known_names[names] = [self._written[name] for name in names]
+        else:
+            self.write(stock.EMPTY_DICT)
+            self.memoize(held)
+            self._save_values(known, held.values())
+        self.write(stock.BUILD)
+
+    def _save_values(self, names: list[bytes], values: Iterable[Any]) -> None:
+        """Of attributes whose names were written before, as most of a state are."""
+        save, write, written = self.save, self.write, self._written.get
+        for name, value in zip(names, values, strict=True):
+            write(name)
+            if value is None:
+                write(_SET_NONE)
+                continue
+            first = self._next
+            if type(value) in _BY_VALUE:
+                write(written(value) or self._once(value))
+            else:
+                save(value)
+            write(stock.SETITEM)
+            if self._next - first >= _SMALLEST_ROOM:
+                self._close_room(first)
 
     def memoize(self, obj: Any) -> None:
         number = self._next
-        self._next += 1
-        self.write(stock.LONG_BINPUT + number.to_bytes(4, "little"))
+        self._next = number + 1
         self.memo[id(obj)] = number, obj
+        self.write(_numbered(stock.LONG_BINPUT, number))
 
     def _batch_setitems(self, items: Iterable[tuple[Any, Any]], *_: Any) -> None:
-        save, write, written = self.save, self.write, self._written.get
-        # Most of a state are attributes, by names that were written before.
+        save, write = self.save, self.write
         for key, value in items:
             first = self._next
-            if type(key) is str and (known := written(key)) is not None:
-                write(known)
-            else:
-                save(key)
-            if value is None:
-                write(_SET_NONE)
-            elif type(value) is str and (known := written(value)) is not None:
-                write(known + stock.SETITEM)
-            else:
-                save(value)
-                write(stock.SETITEM)
+            save(key)
+            save(value)
+            write(stock.SETITEM)
             if self._next - first >= _SMALLEST_ROOM:
                 self._close_room(first)
 
@@ -211,6 +250,14 @@ class _PlainObjects(dict[type, bool]):
 
 
 _PLAIN_OBJECTS = _PlainObjects()
+
+
+def _pointer(number: int) -> bytes:
+    if number <= _LONGEST_SHORT:
+        return stock.BINGET + number.to_bytes()
+    return _numbered(stock.LONG_BINGET, number)
+
+
 # Python's own flag of classes that aren't built in.
 _HEAP_TYPE = 1 << 9
 
@@ -243,6 +290,15 @@ def _sort_key(item: Any) -> bytes:
     target = io.BytesIO()
     _CanonicalPickler(target, sorts_objects=False).dump(item)
     return target.getvalue()
+
+
+def _save_time(pickler: Any, obj: datetime) -> None:
+    # A million of them have one class and one zone.
+    cls, arguments = cast(tuple[Any, ...], obj.__reduce_ex__(PROTOCOL))
+    pickler.save(cls)
+    pickler.save(arguments)
+    pickler.write(stock.REDUCE)
+    pickler.memoize(obj)
 
 
 def _save_backend(pickler: Any, obj: BaseBackend) -> None:
@@ -296,7 +352,9 @@ def _save_class(pickler: Any, obj: type) -> None:
 
 
 _CanonicalPickler.dispatch = _Dispatch(
-    _PICKLE._Pickler.dispatch | reducers.EXACT | {type: _save_class, FunctionType: _save_function},
+    _PICKLE._Pickler.dispatch
+    | reducers.EXACT
+    | {type: _save_class, FunctionType: _save_function, datetime: _save_time},
     {
         set: _save_set,
         frozenset: _save_frozenset,

@@ -112,8 +112,6 @@ def _write(body: Body, storage: S3ObjectStore, source: Any) -> None:
     record = body.record
     size, modified = record.size, getattr(record, "internal_last_modified", 0)
     with body.open(storage, "w") as stored:
-        stored.seek(0)
-        stored.truncate(0)
         # append() and not write(): the latter hashes all bytes for an ETag that is known already.
         stored.append(source)
         # A body is served only while its time is the one in the record.
@@ -141,9 +139,10 @@ def bodies() -> Iterator[Body]:
 
 def bodies_of(buckets: Iterable[S3Bucket]) -> Iterator[Body]:
     for bucket in buckets:
+        objects = names.s3_objects(bucket.name)
         for record in bucket.objects.values(with_versions=True):
             if isinstance(record, S3Object):
-                member = names.s3_object(bucket.name, record.key, record.version_id)
+                member = objects + names.s3_version(record.key, record.version_id)
                 yield Body(member, bucket.name, record)
         for upload in bucket.multiparts.values():
             for part in upload.parts.values():

@@ -136,7 +136,10 @@ class Lambda(Story):
     services = ("lambda", "iam", "s3", "sqs")
     survives = "functions, versions, mappings, destinations; they are invoked, polled and told"
     ends = "asynchronous invocations that wait; readers of streams begin at their starting position"
-    refused = "a mapping without its queue is loaded, told as an error, and waits for it"
+    refused = (
+        "a mapping whose queue was gone at the save, or isn't loaded with it, is loaded, told as "
+        "an error, and waits for the queue; a state that lost the queue later is refused whole"
+    )
     # Revision and instance of the function, and the credentials that it is started with.
     renewed = frozenset(
         {
