@@ -7,6 +7,8 @@
 //! A new file is made under another name with its tables and then renamed. So an empty file is not ours: it
 //! counts as damaged, like any file that is no database. redb panics on some damage; the panic is caught here.
 
+mod untouched;
+
 use std::{
     cell::Cell,
     fs::{self, File, Permissions},
@@ -17,8 +19,12 @@ use std::{
     sync::{Arc, Once, PoisonError, RwLock},
 };
 
-use redb::{Database as Redb, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
+use redb::{
+    Database as Redb, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition,
+    WriteTransaction,
+};
 
+use self::untouched::Untouched;
 use crate::{
     StoreError,
     atomic::{self, folder_of, sync_folder},
@@ -51,8 +57,10 @@ impl Database {
         home: Arc<File>,
         tables: impl Fn(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<Self, StoreError> {
-        if !path.try_exists().map_err(StoreError::read(&path))? {
-            make(&path, remedy, &tables)?;
+        match path.try_exists().map_err(StoreError::read(&path))? {
+            // Damage is never built on: what a wrong page doesn't name would be taken for unneeded and deleted.
+            true => Self::examine(&path, remedy)?,
+            false => make(&path, remedy, &tables)?,
         }
         let database = Self {
             open: RwLock::new(Some(open(&path, cache_len, remedy)?)),
@@ -66,21 +74,29 @@ impl Database {
         Ok(database)
     }
 
-    /// Reads all of a file that is not open, and compares it with its checksums.
+    /// Reads all of a file that is not open, and compares it with its checksums. The file stays as it is.
     pub(crate) fn examine(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
-        let mut redb = open(path, EXAMINE_CACHE_LEN, remedy)?;
-        let sound = caught(path, remedy, || {
-            redb.check_integrity()
-                .map_err(|error| StoreError::database(path, 0, remedy, error))
-        })?;
-        if sound {
-            return Ok(());
-        }
-        Err(StoreError::Damaged {
+        let damaged = |what: &str| StoreError::Damaged {
             path: path.to_owned(),
-            what: "its checksums do not match its content".to_owned(),
+            what: what.to_owned(),
             remedy,
-        })
+        };
+        let file = Untouched::open(path).map_err(StoreError::read(path))?;
+        if file.len().map_err(StoreError::read(path))? == 0 {
+            return Err(damaged("it is empty"));
+        }
+        let sound = caught(path, remedy, || {
+            let checked = || -> Result<bool, redb::Error> {
+                let mut builder = redb::Builder::new();
+                let builder = builder.set_cache_size(EXAMINE_CACHE_LEN);
+                Ok(builder.create_with_backend(file)?.check_integrity()?)
+            };
+            checked().map_err(|error| StoreError::database(path, 0, remedy, error))
+        })?;
+        match sound {
+            true => Ok(()),
+            false => Err(damaged("its checksums do not match its content")),
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
