@@ -119,7 +119,8 @@ impl Remedy {
             }
             Self::Mark => {
                 let adopt = format!("podsync init --moved --home {}", shell_word(home));
-                let adopt = match path.is_dir() {
+                let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+                let adopt = match is_other {
                     true => format!("`{}`, then `{adopt}`", set_aside(path)),
                     false => format!("`{adopt}`"),
                 };

@@ -438,7 +438,57 @@ fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
         fs::remove_file(&path)?;
         fs::rename(&aside, &path)?;
     }
+    let way_back = format!("mv {}/", alice.path().display());
+    for file in [
+        "log.redb",
+        "log.replaced",
+        "held.redb",
+        "blobs/blobs.db",
+        "packs.location",
+        "lock",
+        "run/holder",
+    ] {
+        behind_a_folder(&alice, file, || {
+            let told = alice.run(&["list"])?.failed(10)?;
+            ensure!(
+                told.contains("it is a folder") && told.contains(&way_back),
+                "{file}: {told}"
+            );
+            Ok(())
+        })?;
+    }
+    for file in [
+        "log.replaced",
+        "packs.location",
+        "daemon.log",
+        "run/podsync.sock",
+    ] {
+        behind_a_folder(&alice, file, || {
+            let found = alice.run(&["doctor"])?.json.to_string();
+            ensure!(
+                found.contains(file) && found.contains(&way_back),
+                "{file}: {found}"
+            );
+            Ok(())
+        })?;
+    }
     alice.run(&["list"])?.ok().map(drop)
+}
+
+/// Does something while a folder stands in place of a file of the home.
+fn behind_a_folder(home: &Home, file: &str, does: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (path, aside) = (home.path().join(file), home.path().join("aside"));
+    let was_there = path.symlink_metadata().is_ok();
+    if was_there {
+        fs::rename(&path, &aside)?;
+    }
+    fs::create_dir(&path)?;
+    does()?;
+    fs::remove_dir(&path)?;
+    if was_there {
+        fs::rename(&aside, &path)?;
+    }
+    Ok(())
 }
 
 /// No static peer and no multicast: what the ticket says leads to its issuer.

@@ -21,6 +21,7 @@ const SEED: &str = "identity";
 const DEVICE: &str = "device";
 /// The damage of a file that is none.
 pub(super) const IS_FOLDER: &str = "it is a folder";
+pub(super) const IS_NO_FILE: &str = "it is no file";
 /// More bytes than a device's id has.
 const MAX_NOTED_LEN: usize = 80;
 

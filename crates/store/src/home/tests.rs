@@ -481,6 +481,45 @@ fn a_mark_of_nothing_is_damage_and_no_copy() {
 }
 
 #[test]
+fn whatever_stands_in_place_of_a_file_is_told_with_the_way_back() {
+    for name in [
+        "lock",
+        "machine",
+        "identity",
+        "device",
+        "log.redb",
+        "log.replaced",
+        "held.redb",
+        "held.unfinished",
+        "blobs/blobs.db",
+        "packs.location",
+        "run/holder",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        drop(Home::open(&root, "a test").unwrap());
+        let path = root.join(name);
+        let _ = fs::remove_file(&path);
+        fs::create_dir_all(&path).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        assert!(
+            error.to_string().contains("it is a folder"),
+            "{name}: {error}"
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("mv "), "{name}: {hint}");
+        assert!(Home::holder(&root).unwrap().is_none(), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    drop(Home::open(folder.path(), "a test").unwrap());
+    let note = folder.path().join("packs.location");
+    let _socket = std::os::unix::net::UnixListener::bind(&note).unwrap();
+    let error = Home::open(folder.path(), "a test").unwrap_err();
+    assert!(error.to_string().contains("it is no file"), "{error}");
+    assert!(error.hint().unwrap().contains("rm "), "{error}");
+}
+
+#[test]
 fn a_folder_in_place_of_a_file_is_damage() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path(), "a test").unwrap();
