@@ -381,6 +381,18 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
     alice.found("payments")?;
     let identity = alice.path().join("identity");
     let mut key = fs::read(&identity)?;
+
+    // The note beside the key is the damaged one.
+    let note = alice.path().join("device");
+    let mut noted = fs::read(&note)?;
+    noted[20] = if noted[20] == b'a' { b'b' } else { b'a' };
+    fs::write(&note, noted)?;
+    let told = alice.run(&["list"])?.failed(10)?;
+    ensure!(told.contains("device is damaged"), "{told}");
+    ensure!(told.contains(&format!("rm {}", note.display())), "{told}");
+    fs::remove_file(&note)?;
+    alice.run(&["list"])?.ok()?;
+
     key[7] ^= 1;
     for damage in [Some(key), Some(Vec::new()), None] {
         match damage {

@@ -272,7 +272,7 @@ fn a_flipped_bit_in_the_key_is_noticed() {
             matches!(
                 &error,
                 HomeError::Store(StoreError::Damaged {
-                    remedy: Remedy::Identity,
+                    remedy: Remedy::KeyOrNote,
                     ..
                 })
             ),
@@ -283,6 +283,38 @@ fn a_flipped_bit_in_the_key_is_noticed() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
     fs::write(folder.path().join("device"), "").unwrap();
     assert!(home.identity().is_err());
+}
+
+#[test]
+fn a_flipped_bit_in_the_note_of_the_device_accuses_the_note_and_not_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    home.create_identity(&seed()).unwrap();
+    let note = folder.path().join("device");
+    let sound = fs::read(&note).unwrap();
+    let mut noticed = 0;
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&note, &bytes).unwrap();
+        let error = match home.identity() {
+            // The id is followed by white space of another kind.
+            Ok(found) => {
+                assert_eq!(found, Some(seed()));
+                continue;
+            }
+            Err(error) => error,
+        };
+        let told = error.to_string();
+        assert!(told.contains("device is damaged"), "bit {bit}: {told}");
+        let rm = format!("rm {}", note.display());
+        assert!(error.hint().unwrap().contains(&rm), "bit {bit}: {told}");
+        noticed += 1;
+    }
+    assert!(noticed >= 8 * (sound.len() - 1), "{noticed}");
+    fs::remove_file(&note).unwrap();
+    assert_eq!(home.identity().unwrap(), Some(seed()));
+    assert_eq!(fs::read(&note).unwrap(), sound);
 }
 
 #[test]
