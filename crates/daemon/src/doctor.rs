@@ -3,7 +3,9 @@
 //! It works with and without a daemon: it asks a running daemon, or else opens the home itself.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    os::unix::fs::FileTypeExt,
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -14,7 +16,7 @@ use podsync_api::{
     pods,
 };
 use podsync_instance::Service;
-use podsync_store::{Blobs, Home, HomeError, Log};
+use podsync_store::{Blobs, Home, HomeError, Log, shell_word};
 
 use crate::{
     emulator::connect,
@@ -84,7 +86,7 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         );
     }
     match (Home::open(home, "podsync doctor"), daemon) {
-        (Ok(opened), _) => match examine_files(&opened) {
+        (Ok(opened), _) => match examine_files(&opened).and_then(|()| examine_ways(home)) {
             Ok(()) => match unseen_key(home) {
                 Some(key) => Finding::warning(
                     CHECK,
@@ -141,6 +143,29 @@ fn examine_files(home: &Home) -> Result<(), Failure> {
     home.identity()?;
     Log::examine(home)?;
     Ok(Blobs::examine(home)?)
+}
+
+/// Looks for what stands where a daemon writes its log and makes its socket.
+fn examine_ways(home: &Path) -> Result<(), Failure> {
+    let (log, socket) = (home.join("daemon.log"), socket_path(home));
+    let is_other = |found: fs::Metadata| !found.file_type().is_socket();
+    let (path, what) = if log.is_dir() {
+        (log, "is a folder, and the daemon writes its log there")
+    } else if socket.symlink_metadata().is_ok_and(is_other) {
+        (socket, "is no socket, and the daemon makes one there")
+    } else {
+        return Ok(());
+    };
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".old");
+    let text = format!("{} {what}", path.display());
+    Err(ApiError::new(ErrorCode::Disk, text)
+        .hint(format!(
+            "move it away with `mv {} {}`",
+            shell_word(&path),
+            shell_word(Path::new(&aside))
+        ))
+        .into())
 }
 
 fn disk(home: &Path) -> Finding {

@@ -17,6 +17,10 @@ impl podsync_net::Shelf for Shelf {
             tree: files.tree,
         })
     }
+
+    fn is_damaged(&self, blob: BlobId) -> bool {
+        self.0.is_doubted(blob)
+    }
 }
 
 /// The store as the network reads it.

@@ -146,6 +146,7 @@ async fn try_start(
         net_events,
         log: log.clone(),
         blobs: blobs.clone(),
+        versions: Arc::clone(&versions),
         gate,
         clock,
         told: events.clone(),

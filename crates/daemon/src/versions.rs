@@ -194,6 +194,18 @@ impl Versions {
         };
     }
 
+    /// Whether a version that was held needs a blob that was found damaged or missing.
+    pub(crate) fn has_lost(&self, team: TeamId, blob: BlobId) -> bool {
+        if !self.lost().contains(&blob) {
+            return false;
+        }
+        let held = self.of_team(team);
+        held.iter().any(|(_, held)| {
+            let needs = |manifest: Manifest| manifest.packs.iter().any(|pack| pack.id == blob);
+            held.sealed.blob.id == blob || held.manifest().is_ok_and(needs)
+        })
+    }
+
     /// The checkpoints of an instance, oldest first.
     pub(crate) fn checkpoints(&self, instance: &str) -> Vec<(TeamId, VersionId, Checkpoint)> {
         let held = self.lock();

@@ -56,6 +56,10 @@ pub enum NetEvent {
         blob: BlobId,
         bytes: u64,
     },
+    /// A range of a blob could not be read here: it is damaged, or not here.
+    Unreadable {
+        blob: BlobId,
+    },
 }
 
 /// Identifies a gossip message in its verdict.

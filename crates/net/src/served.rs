@@ -1,4 +1,4 @@
-//! Counts the blob bytes that peers took, and reports them to the daemon.
+//! Counts the blob bytes that peers took, and reports to the daemon what was sent and what could not be read.
 
 use podsync_core::DeviceId;
 use tokio::sync::mpsc;
@@ -13,7 +13,15 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn note(&self, device: DeviceId, sent: Sent) {
-        let Sent { blob, bytes } = sent;
+        let Sent {
+            blob,
+            bytes,
+            is_unreadable,
+        } = sent;
+        if is_unreadable {
+            // If it is dropped, the next request for the blob reports it again.
+            let _ = self.events.try_send(NetEvent::Unreadable { blob });
+        }
         self.peers.update(device, |peer| peer.served += bytes);
         // Only a count: it may be dropped if the daemon falls behind.
         let _ = self.events.try_send(NetEvent::Served {

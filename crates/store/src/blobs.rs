@@ -23,7 +23,7 @@ use std::{
     panic::AssertUnwindSafe,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -75,6 +75,8 @@ pub struct Blobs {
     folders: Arc<Folders>,
     pins: Pins,
     sweeper: Sweeper,
+    /// Blobs that were found damaged since the start, and are not mended.
+    doubted: Arc<Mutex<BTreeSet<BlobId>>>,
     /// Set at shutdown: calls are refused then, since the store would leave some without an answer.
     closed: Arc<AtomicBool>,
     home: Home,
@@ -129,6 +131,7 @@ impl Blobs {
             folders,
             pins: Pins::default(),
             sweeper,
+            doubted: Arc::default(),
             closed: Arc::default(),
             home: home.clone(),
         };
@@ -273,7 +276,14 @@ impl Blobs {
     /// again.
     pub async fn doubt(&self, id: BlobId) -> Result<(), StoreError> {
         self.refuse_closed()?;
-        self.delete(BTreeSet::from([id])).await
+        self.delete(BTreeSet::from([id])).await?;
+        self.doubted().insert(id);
+        Ok(())
+    }
+
+    /// Whether a blob was [doubted](Self::doubt) since the start, and not held or deleted after that.
+    pub fn is_doubted(&self, id: BlobId) -> bool {
+        self.doubted().contains(&id)
     }
 
     /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
@@ -465,7 +475,9 @@ impl Blobs {
 
     async fn hold(&self, id: BlobId, holding: Holding) -> Result<(), StoreError> {
         let holdings = self.holdings.clone();
-        blocking(move || holdings.add(&id, holding)).await
+        blocking(move || holdings.add(&id, holding)).await?;
+        self.doubted().remove(&id);
+        Ok(())
     }
 
     /// Makes the store commit its records: it answers only after committing everything before.
@@ -489,8 +501,13 @@ impl Blobs {
 
     /// Deletes blobs. Their holdings go before their bytes, so that no record claims missing bytes.
     async fn delete(&self, dead: BTreeSet<BlobId>) -> Result<(), StoreError> {
+        self.doubted().retain(|id| !dead.contains(id));
         let holdings = self.holdings.clone();
         blocking(move || holdings.remove(&dead)).await
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, BTreeSet<BlobId>> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failed(

@@ -63,6 +63,8 @@ pub enum StoreError {
 pub enum Remedy {
     /// The device's key, which exists nowhere else.
     Identity,
+    /// The device's key, or the note of its device beside it: nothing tells which of the two.
+    KeyOrNote,
     /// The log. Teammates have the signed records.
     Log,
     /// The log, which is not where it was. Its owner may know where it is.
@@ -82,10 +84,12 @@ impl Remedy {
         let file = shell_word(path);
         let home = path.parent().unwrap_or(path);
         match self {
-            Self::Identity => format!(
-                "restore it from a backup, or start as a new device: `{}`, then `podsync team join` with a new ticket, \
-                 and an admin removes the old device with `podsync team remove DEVICE`",
-                set_aside(home)
+            Self::Identity => format!("restore it from a backup, or {}", as_new_device(home)),
+            Self::KeyOrNote => format!(
+                "one of the two files is damaged: if the key is right and only `device` was changed, run `rm {}`, \
+                 then the same command again: podsync writes it again; else restore the key from a backup, or {}",
+                shell_word(&path.with_file_name("device")),
+                as_new_device(home)
             ),
             Self::Log => format!(
                 "restore it from a backup, or fetch it from the team: `{}`, then `podsync team join` with a new ticket \
@@ -119,7 +123,8 @@ impl Remedy {
             }
             Self::Mark => {
                 let adopt = format!("podsync init --moved --home {}", shell_word(home));
-                let adopt = match path.is_dir() {
+                let is_other = path.metadata().is_ok_and(|metadata| !metadata.is_file());
+                let adopt = match is_other {
                     true => format!("`{}`, then `{adopt}`", set_aside(path)),
                     false => format!("`{adopt}`"),
                 };
@@ -129,6 +134,14 @@ impl Remedy {
             }
         }
     }
+}
+
+fn as_new_device(home: &Path) -> String {
+    format!(
+        "start as a new device: `{}`, then `podsync team join` with a new ticket, and an admin removes the old device \
+         with `podsync team remove DEVICE`",
+        set_aside(home)
+    )
 }
 
 /// The command that moves a file or folder to a name that is free, so that it can be moved back.
@@ -312,6 +325,7 @@ mod tests {
                 "identity",
                 "`mv '/tmp/sp home' '/tmp/sp home.damaged'`",
             ),
+            (Remedy::KeyOrNote, "identity", "`rm '/tmp/sp home/device'`"),
             (
                 Remedy::Log,
                 "log.redb",

@@ -188,6 +188,7 @@ impl Home {
         make_folder(root)?;
         let root = root.canonicalize().map_err(StoreError::read(root))?;
         folder::refuse_writable(&root)?;
+        folder::refuse_no_file(&root)?;
         let lock = Arc::new(lock::hold(&root.join("lock"), purpose)?);
         // Somebody may have removed the file that another process had locked.
         if let Some(holder) = lock::claimant(&root.join(CLAIM)) {
@@ -244,14 +245,6 @@ fn check_format(path: &Path) -> Result<(), HomeError> {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_atomic(path, format!("{FORMAT}\n").as_bytes(), 0o600)?);
-        }
-        Err(_) if path.is_dir() => {
-            let damaged = StoreError::Damaged {
-                path: path.to_owned(),
-                what: identity::IS_FOLDER.to_owned(),
-                remedy: Remedy::Note,
-            };
-            return Err(damaged.into());
         }
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };

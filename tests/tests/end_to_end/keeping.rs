@@ -381,6 +381,18 @@ fn a_damaged_key_is_told_as_such() -> Result<()> {
     alice.found("payments")?;
     let identity = alice.path().join("identity");
     let mut key = fs::read(&identity)?;
+
+    // The note beside the key is the damaged one.
+    let note = alice.path().join("device");
+    let mut noted = fs::read(&note)?;
+    noted[20] = if noted[20] == b'a' { b'b' } else { b'a' };
+    fs::write(&note, noted)?;
+    let told = alice.run(&["list"])?.failed(10)?;
+    ensure!(told.contains("device is damaged"), "{told}");
+    ensure!(told.contains(&format!("rm {}", note.display())), "{told}");
+    fs::remove_file(&note)?;
+    alice.run(&["list"])?.ok()?;
+
     key[7] ^= 1;
     for damage in [Some(key), Some(Vec::new()), None] {
         match damage {
@@ -438,7 +450,57 @@ fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
         fs::remove_file(&path)?;
         fs::rename(&aside, &path)?;
     }
+    let way_back = format!("mv {}/", alice.path().display());
+    for file in [
+        "log.redb",
+        "log.replaced",
+        "held.redb",
+        "blobs/blobs.db",
+        "packs.location",
+        "lock",
+        "run/holder",
+    ] {
+        behind_a_folder(&alice, file, || {
+            let told = alice.run(&["list"])?.failed(10)?;
+            ensure!(
+                told.contains("it is a folder") && told.contains(&way_back),
+                "{file}: {told}"
+            );
+            Ok(())
+        })?;
+    }
+    for file in [
+        "log.replaced",
+        "packs.location",
+        "daemon.log",
+        "run/podsync.sock",
+    ] {
+        behind_a_folder(&alice, file, || {
+            let found = alice.run(&["doctor"])?.json.to_string();
+            ensure!(
+                found.contains(file) && found.contains(&way_back),
+                "{file}: {found}"
+            );
+            Ok(())
+        })?;
+    }
     alice.run(&["list"])?.ok().map(drop)
+}
+
+/// Does something while a folder stands in place of a file of the home.
+fn behind_a_folder(home: &Home, file: &str, does: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (path, aside) = (home.path().join(file), home.path().join("aside"));
+    let was_there = path.symlink_metadata().is_ok();
+    if was_there {
+        fs::rename(&path, &aside)?;
+    }
+    fs::create_dir(&path)?;
+    does()?;
+    fs::remove_dir(&path)?;
+    if was_there {
+        fs::rename(&aside, &path)?;
+    }
+    Ok(())
 }
 
 /// No static peer and no multicast: what the ticket says leads to its issuer.

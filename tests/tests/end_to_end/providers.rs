@@ -99,11 +99,22 @@ fn a_provider_with_a_broken_disk_is_named() -> Result<()> {
     spoil(&bob.path())?;
     alice.stop()?;
     let message = carol
-        .run(&["pull", "orders", "--wait", "2s"])?
+        .run(&["pull", "orders", "--wait", "8s"])?
         .failed(UNREACHABLE)?;
     ensure!(
-        message.contains("bob"),
+        message.contains("damaged on the disk of bob/"),
         "the provider has no name: {message}"
+    );
+    // Bob has noticed it too, and does not wait for himself.
+    let answer = bob.run(&["versions", "orders"])?.ok()?;
+    ensure!(answer[0]["held"] == false, "{answer}");
+    let out = bob.scratch("damaged");
+    let told = bob
+        .run(&["export", "orders", &out.to_string_lossy(), "--wait", "1s"])?
+        .failed(DISK)?;
+    ensure!(
+        told.contains("`podsync verify --repair`") && !told.contains("bob/"),
+        "{told}"
     );
     let answer = carol.run(&["versions", "orders"])?.ok()?;
     ensure!(answer[0]["held"] == false, "{answer}");
@@ -168,6 +179,28 @@ fn two_pulls_at_once_fetch_once() -> Result<()> {
         "{fetched}"
     );
     exported_as(&bob, &alice.scratch("state"))
+}
+
+/// Who made a version and finds its own copy damaged is not told to wait for this very device.
+#[test]
+fn an_author_whose_disk_is_damaged_is_not_told_to_wait_for_itself() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    fill(&alice.scratch("state"), 1, 16 * MIB, 3)?;
+    share(&alice)?;
+    spoil(&alice.path())?;
+    let found = alice.run(&["verify"])?;
+    ensure!(found.code == Some(DISK), "{found:?}");
+    let out = alice.scratch("out");
+    let told = alice
+        .run(&["export", "orders", &out.to_string_lossy(), "--wait", "1s"])?
+        .failed(DISK)?;
+    ensure!(
+        told.contains("`podsync verify --repair`") && told.contains("save the state again"),
+        "{told}"
+    );
+    ensure!(!told.contains("alice/"), "{told}");
+    Ok(())
 }
 
 /// Data found damaged is reported, neither served nor reused, and the next pull fetches it again.

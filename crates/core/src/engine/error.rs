@@ -87,6 +87,8 @@ pub enum EngineError {
         failed: Vec<super::provider::Provider>,
         /// Providers that sent bytes which fail their hash.
         lied: Vec<super::provider::Provider>,
+        /// Providers that say that their own copy is damaged.
+        damaged: Vec<super::provider::Provider>,
     },
     #[error("podsync could not write to disk what arrived; it keeps what was there before")]
     LocalDisk,

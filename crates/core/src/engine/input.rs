@@ -221,6 +221,8 @@ pub enum FetchFailed {
     Liar,
     /// It sent nothing for too long.
     Stalled,
+    /// It says that its own copy is damaged.
+    Damaged,
     NotConnected,
     /// Our own disk failed. No provider is at fault, and the transfer ends.
     Local,

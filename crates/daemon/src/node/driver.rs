@@ -26,6 +26,7 @@ use crate::{
     events::{Events, heard},
     gate::SharedGate,
     hub::state::Hubs,
+    versions::Versions,
 };
 
 /// Messages that wait for the engine. Senders wait while the queue is full.
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) net_events: mpsc::Receiver<NetEvent>,
     pub(crate) log: Log,
     pub(crate) blobs: Blobs,
+    pub(crate) versions: Arc<Versions>,
     pub(crate) gate: Arc<SharedGate>,
     pub(crate) hubs: Arc<Hubs>,
     pub(crate) listening: Arc<std::sync::Mutex<Vec<Multiaddr>>>,
@@ -68,6 +70,7 @@ pub(crate) fn spawn(parts: Parts, tasks: &TaskTracker) -> Result<Node, StoreErro
         effects: Effects::new(
             parts.net,
             parts.blobs,
+            parts.versions,
             parts.hubs,
             parts.log.clone(),
             sender,
@@ -268,6 +271,7 @@ impl Driver {
             } => {
                 tracing::debug!(peer = %device.short(), pack = %blob.short(), bytes, "served");
             }
+            NetEvent::Unreadable { blob } => self.effects.check(blob),
         }
     }
 
@@ -276,6 +280,12 @@ impl Driver {
             Done::Nothing => {}
             Done::DialFailed { device } => {
                 self.address_input(addresses::Input::DialFailed { device });
+            }
+            Done::Checked { blob, is_damaged } => {
+                self.effects.checked(blob);
+                if is_damaged {
+                    self.input(Input::Evicted { blob });
+                }
             }
             Done::Input(input) => {
                 if let Input::FetchDone { fetch } | Input::FetchFailed { fetch, .. } = &input {

@@ -1,6 +1,7 @@
 //! One method per effect. Each spawns a task that carries the effect out and reports the result.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use podsync_core::{
-    DeviceId, TeamId,
+    BlobId, DeviceId, TeamId,
     engine::{FetchFailed, FetchId, HubJoin, Input, Provider, RequestFailed, RequestId},
     wire,
 };
@@ -25,12 +26,15 @@ use super::handle::Message;
 use crate::{
     arriving::Arriving,
     hub::{download::BucketDownload, state::Hubs, sync::join::ask_to_join},
+    versions::Versions,
 };
 
 /// A fetch reports progress after this many bytes, or each second if it is slow. So silence means that no bytes
 /// arrive.
 const PROGRESS_STEP: u64 = 1 << 20;
 const PROGRESS_EVERY_MS: u64 = 1000;
+/// The most blobs that are checked at once: each check reads a whole pack.
+const MAX_CHECKS: usize = 2;
 
 /// Something that an effect's task reports.
 pub(super) enum Done {
@@ -50,6 +54,11 @@ pub(super) enum Done {
         responder: Responder,
         opened: Option<wire::RequestIn>,
     },
+    /// A blob that could not be read for a peer was checked.
+    Checked {
+        blob: BlobId,
+        is_damaged: bool,
+    },
     Nothing,
 }
 
@@ -58,6 +67,9 @@ pub(super) struct Effects {
     tasks: JoinSet<Done>,
     net: Net,
     blobs: Blobs,
+    versions: Arc<Versions>,
+    /// Blobs that are being checked.
+    checking: BTreeSet<BlobId>,
     hubs: Arc<Hubs>,
     log: Log,
     /// For tasks that report more than once.
@@ -68,6 +80,7 @@ impl Effects {
     pub(super) fn new(
         net: Net,
         blobs: Blobs,
+        versions: Arc<Versions>,
         hubs: Arc<Hubs>,
         log: Log,
         progress: mpsc::Sender<Message>,
@@ -76,6 +89,8 @@ impl Effects {
             tasks: JoinSet::new(),
             net,
             blobs,
+            versions,
+            checking: BTreeSet::new(),
             hubs,
             log,
             progress,
@@ -210,6 +225,38 @@ impl Effects {
         });
     }
 
+    /// Checks a blob that could not be read for a peer. A damaged one counts as not held any more. What is dropped
+    /// here is reported again at the next request.
+    pub(super) fn check(&mut self, blob: BlobId) {
+        if self.checking.len() >= MAX_CHECKS || !self.checking.insert(blob) {
+            return;
+        }
+        let (blobs, versions) = (self.blobs.clone(), Arc::clone(&self.versions));
+        self.tasks.spawn(async move {
+            let doubted = match blobs.verify(blob).await {
+                Err(StoreError::Corrupt { .. }) => {
+                    tracing::error!(pack = %blob.short(), "this disk has bytes damaged that a peer asked for; `podsync verify --repair` fetches them again");
+                    blobs.doubt(blob).await.map(|()| true)
+                }
+                // It asked for bytes that are not here.
+                Ok(()) | Err(StoreError::NotHeld { .. }) => Ok(false),
+                Err(error) => Err(error),
+            };
+            let is_damaged = doubted.unwrap_or_else(|error| {
+                tracing::error!(pack = %blob.short(), %error, "podsync can't check what a peer asked for");
+                false
+            });
+            if is_damaged {
+                versions.note_held(blob, false);
+            }
+            Done::Checked { blob, is_damaged }
+        });
+    }
+
+    pub(super) fn checked(&mut self, blob: BlobId) {
+        self.checking.remove(&blob);
+    }
+
     /// Where a range is fetched from.
     pub(super) fn source(&self, provider: Provider, team: TeamId) -> Source {
         match provider {
@@ -327,6 +374,7 @@ fn why(error: &FetchError) -> FetchFailed {
         FetchError::Refused { .. } | FetchError::Absent { .. } => FetchFailed::Refused,
         FetchError::Busy { .. } | FetchError::Stalled { .. } => FetchFailed::Stalled,
         FetchError::Cut { .. } => FetchFailed::Cut,
+        FetchError::Damaged { .. } => FetchFailed::Damaged,
         FetchError::Liar { .. } => FetchFailed::Liar,
         FetchError::Local { .. } => FetchFailed::Local,
     }

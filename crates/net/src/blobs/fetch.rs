@@ -84,6 +84,8 @@ pub enum FetchError {
     Refused { device: DeviceId, blob: BlobId },
     #[error("{device} does not hold blob {}: fetch from another peer", .blob.short())]
     Absent { device: DeviceId, blob: BlobId },
+    #[error("the copy of blob {} on the disk of {device} is damaged: fetch from another peer", .blob.short())]
+    Damaged { device: DeviceId, blob: BlobId },
     #[error("{device} serves as many peers as it can: fetch later, or from another peer")]
     Busy { device: DeviceId },
     #[error("the transfer from {device} was cut: {reason}; fetch the rest again")]
@@ -262,6 +264,7 @@ impl Failure {
             Some(Status::Refused) => Err(FetchError::Refused { device, blob }),
             Some(Status::Busy) => Err(FetchError::Busy { device }),
             Some(Status::Absent) => Err(FetchError::Absent { device, blob }),
+            Some(Status::Damaged) => Err(FetchError::Damaged { device, blob }),
             None => Err(FetchError::Cut {
                 device,
                 reason: format!("it says {byte}, which is not known here"),

@@ -31,6 +31,9 @@ const PIECES: usize = 3;
 pub trait Shelf: Send + Sync + 'static {
     /// The files of a complete blob. It blocks. None if only the store has it.
     fn open(&self, blob: BlobId) -> Option<BlobFiles>;
+
+    /// Whether this machine's copy was found damaged. Askers are told so then, and nothing is sent.
+    fn is_damaged(&self, blob: BlobId) -> bool;
 }
 
 /// Where blobs are served from.
@@ -39,6 +42,14 @@ pub struct Source {
     pub store: Store,
     /// Tried first. None if the store has all blobs.
     pub shelf: Option<Arc<dyn Shelf>>,
+}
+
+impl Source {
+    pub(super) fn is_damaged(&self, blob: BlobId) -> bool {
+        self.shelf
+            .as_ref()
+            .is_some_and(|shelf| shelf.is_damaged(blob))
+    }
 }
 
 impl From<Store> for Source {

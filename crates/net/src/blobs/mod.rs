@@ -35,6 +35,8 @@ enum Status {
     Refused = 1,
     Busy = 2,
     Absent = 3,
+    /// The provider found its own copy damaged.
+    Damaged = 4,
 }
 
 /// The status for a peer that is refused unread.
@@ -43,9 +45,15 @@ pub(crate) const BUSY: u8 = Status::Busy as u8;
 
 impl Status {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Granted, Self::Refused, Self::Busy, Self::Absent]
-            .into_iter()
-            .find(|status| *status as u8 == byte)
+        [
+            Self::Granted,
+            Self::Refused,
+            Self::Busy,
+            Self::Absent,
+            Self::Damaged,
+        ]
+        .into_iter()
+        .find(|status| *status as u8 == byte)
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) enum Answered {
 pub(crate) struct Sent {
     pub(crate) blob: BlobId,
     pub(crate) bytes: u64,
+    /// Whether this machine could not read what it was to send.
+    pub(crate) is_unreadable: bool,
 }
 
 impl Provider {
@@ -105,8 +107,11 @@ impl Provider {
         };
         let mut writer = Writer::new(stream, frame, self.traffic.clone());
         let outcome = self.send(blob, ranges, &mut writer).await;
-        let bytes = writer.sent;
-        let sent = Some(Sent { blob, bytes });
+        let sent = Some(Sent {
+            blob,
+            bytes: writer.sent,
+            is_unreadable: outcome.is_err() && !writer.is_cut,
+        });
         match outcome {
             Ok(()) => Answered::Whole(sent),
             Err(error) => {
@@ -146,6 +151,9 @@ impl Provider {
         };
         if !self.gate.may_fetch(device, blob) {
             return decline(stream, Status::Refused).await;
+        }
+        if self.source.is_damaged(blob) {
+            return decline(stream, Status::Damaged).await;
         }
         let status = self
             .source

@@ -50,6 +50,8 @@ pub(super) struct Writer<S: AsyncWrite> {
     frame: usize,
     traffic: Traffic,
     pub(super) sent: u64,
+    /// Whether a write failed: the asker or the connection is the reason why an answer is not whole.
+    pub(super) is_cut: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Writer<S> {
@@ -65,15 +67,22 @@ impl<S: AsyncWrite + Unpin> Writer<S> {
             frame,
             traffic,
             sent: 0,
+            is_cut: false,
         }
+    }
+
+    async fn write_part(&mut self, part: &[u8]) -> io::Result<()> {
+        self.traffic.sent(part.len()).await?;
+        in_time(self.stream.write_all(part)).await
     }
 }
 
 impl<S: AsyncWrite + Unpin + Send> AsyncStreamWriter for Writer<S> {
     async fn write(&mut self, data: &[u8]) -> io::Result<()> {
         for part in data.chunks(self.frame) {
-            self.traffic.sent(part.len()).await?;
-            in_time(self.stream.write_all(part)).await?;
+            let written = self.write_part(part).await;
+            self.is_cut |= written.is_err();
+            written?;
             self.sent += part.len() as u64;
         }
         Ok(())
@@ -84,7 +93,9 @@ impl<S: AsyncWrite + Unpin + Send> AsyncStreamWriter for Writer<S> {
     }
 
     async fn sync(&mut self) -> io::Result<()> {
-        in_time(self.stream.flush()).await
+        let flushed = in_time(self.stream.flush()).await;
+        self.is_cut |= flushed.is_err();
+        flushed
     }
 }
 

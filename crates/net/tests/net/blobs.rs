@@ -1,17 +1,21 @@
 //! Ranges of blobs: the bytes that arrive are those that were announced, or the fetch fails.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    io::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
-use iroh_blobs::{Hash, protocol::ChunkRanges};
+use bao_tree::io::outboard::PreOrderMemOutboard;
+use iroh_blobs::{Hash, protocol::ChunkRanges, store::IROH_BLOCK_SIZE};
 use podsync_core::BlobId;
-use podsync_net::{BlobRange, FetchError, NetEvent};
+use podsync_net::{BlobFiles, BlobRange, FetchError, NetEvent, Shelf};
 use tokio::sync::Notify;
 
 use crate::{
-    kit::{Peer, noise, pair},
+    kit::{Peer, noise, pair, paired},
     liar::Liar,
 };
 
@@ -189,7 +193,7 @@ async fn only_members_and_only_what_is_shared() {
 
 #[tokio::test]
 async fn a_second_provider_of_a_part_serves_that_part() {
-    let (a, b) = pair().await;
+    let (mut a, b) = pair().await;
     let want = b.add_blob(5, 4 << 20).await;
     let half = BlobRange {
         range: 0..2 * MIB,
@@ -206,6 +210,61 @@ async fn a_second_provider_of_a_part_serves_that_part() {
     );
     let error = c.fetch(a.device(), &want, |_| ()).await.unwrap_err();
     assert!(matches!(error, FetchError::Cut { .. }), "{error}");
+    assert_eq!(unreadable(&mut a).await, want.blob);
+}
+
+/// The blob that a peer could not read.
+async fn unreadable(peer: &mut Peer) -> BlobId {
+    peer.wait_for(|event| match event {
+        NetEvent::Unreadable { blob } => Some(blob),
+        _ => None,
+    })
+    .await
+}
+
+const BAD_LEN: usize = 3 << 20;
+
+/// A disk that flipped a bit in the middle of a blob.
+#[derive(Default)]
+struct BadDisk {
+    is_known: AtomicBool,
+}
+
+impl Shelf for BadDisk {
+    fn open(&self, blob: BlobId) -> Option<BlobFiles> {
+        let mut bytes = noise(9, BAD_LEN);
+        assert_eq!(blob, BlobId::of(&bytes));
+        let tree = PreOrderMemOutboard::create(&bytes, IROH_BLOCK_SIZE).data;
+        bytes[BAD_LEN / 2] ^= 1;
+        let mut data = tempfile::tempfile().unwrap();
+        data.write_all(&bytes).unwrap();
+        Some(BlobFiles {
+            data,
+            len: BAD_LEN as u64,
+            tree,
+        })
+    }
+
+    fn is_damaged(&self, _: BlobId) -> bool {
+        self.is_known.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn damage_is_reported_to_the_provider_and_then_told_to_who_asks() {
+    let disk = Arc::new(BadDisk::default());
+    let b = Peer::start_on(2, Some(disk.clone())).await;
+    let (a, mut b) = paired(Peer::start(1).await, b).await;
+    let want = b.add_blob(9, BAD_LEN).await;
+    let error = a.fetch(b.device(), &want, |_| ()).await.unwrap_err();
+    assert!(matches!(error, FetchError::Cut { .. }), "{error}");
+    assert_eq!(unreadable(&mut b).await, want.blob);
+
+    disk.is_known.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        let error = a.fetch(b.device(), &want, |_| ()).await.unwrap_err();
+        assert!(matches!(error, FetchError::Damaged { .. }), "{error}");
+    }
 }
 
 /// An honest provider's bytes for a whole blob: the status, then the iroh-blobs answer.

@@ -11,7 +11,8 @@ use bao_tree::io::BaoContentItem;
 use iroh_blobs::{api::blobs::ImportBaoHandle, store::mem::MemStore};
 use podsync_core::{BlobId, DeviceId};
 use podsync_net::{
-    BlobRange, FetchError, FetchStats, Gate, Multiaddr, Net, NetConfig, NetEvent, Sink,
+    BlobRange, FetchError, FetchStats, Gate, Multiaddr, Net, NetConfig, NetEvent, Shelf, Sink,
+    Source,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -64,23 +65,23 @@ impl Drop for Peer {
 
 impl Peer {
     pub(crate) async fn start(seed: u8) -> Self {
-        Self::start_with(seed, &NetConfig::loopback()).await
+        Self::start_on(seed, None).await
     }
 
-    pub(crate) async fn start_with(seed: u8, config: &NetConfig) -> Self {
+    /// Starts one that serves from this shelf what it finds there.
+    pub(crate) async fn start_on(seed: u8, shelf: Option<Arc<dyn Shelf>>) -> Self {
         podsync_net::install_crypto();
         let gate = Arc::new(TestGate::default());
         let store = MemStore::new();
         let cancel = CancellationToken::new();
         let shared: Arc<dyn Gate> = gate.clone();
-        let (net, mut events) = Net::spawn(
-            config,
-            [seed; 32],
-            (*store).clone().into(),
-            shared,
-            cancel.clone(),
-        )
-        .unwrap();
+        let source = Source {
+            store: (*store).clone(),
+            shelf,
+        };
+        let config = NetConfig::loopback();
+        let (net, mut events) =
+            Net::spawn(&config, [seed; 32], source, shared, cancel.clone()).unwrap();
         let tcp = match events.recv().await.unwrap() {
             NetEvent::Listening { addr } => addr,
             other => panic!("before listening: {other:?}"),
@@ -171,7 +172,10 @@ impl Sink for StoreSink {
 
 /// Two members of one team, connected.
 pub(crate) async fn pair() -> (Peer, Peer) {
-    let (mut a, mut b) = (Peer::start(1).await, Peer::start(2).await);
+    paired(Peer::start(1).await, Peer::start(2).await).await
+}
+
+pub(crate) async fn paired(mut a: Peer, mut b: Peer) -> (Peer, Peer) {
     a.gate.add(b.device());
     b.gate.add(a.device());
     a.net.dial(b.device(), vec![b.tcp.clone()]).await.unwrap();

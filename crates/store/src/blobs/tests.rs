@@ -288,9 +288,14 @@ async fn what_a_download_left_counts_once_it_was_checked() {
     let _pin = home.adopt(&saved).await;
     home.blobs.doubt(id).await.unwrap();
     assert_eq!(home.blobs.held(id).unwrap(), None);
+    assert!(home.blobs.is_doubted(id));
     let units = home.blobs.resume(id, len).await.unwrap();
     assert_eq!(units, Units::whole(len), "nothing was wrong with it");
     assert_eq!(home.blobs.mark_held(id, len).await.unwrap(), units);
+    assert!(!home.blobs.is_doubted(id));
+    home.blobs.doubt(id).await.unwrap();
+    home.blobs.evict(id).await.unwrap();
+    assert!(!home.blobs.is_doubted(id), "it is gone");
     home.close().await;
 }
 

@@ -10,8 +10,12 @@ use std::{
     path::Path,
 };
 
-use super::{HomeError, atomic, lock};
-use crate::StoreError;
+use super::{
+    HomeError, atomic,
+    identity::{IS_FOLDER, IS_NO_FILE},
+    lock,
+};
+use crate::{StoreError, error::Remedy};
 
 /// Entries that a folder may contain before it becomes a home: put there for it, or by the system.
 pub(super) const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
@@ -24,6 +28,22 @@ const MARKS: [&str; 6] = [
     "log.redb",
     "held.redb",
     "format",
+];
+
+/// The files that podsync keeps in a home, and the way back where something else stands there.
+const FILES: [(&str, Remedy); 12] = [
+    ("lock", Remedy::Note),
+    ("format", Remedy::Note),
+    ("machine", Remedy::Mark),
+    ("identity", Remedy::Identity),
+    ("device", Remedy::Note),
+    ("log.redb", Remedy::Log),
+    ("log.replaced", Remedy::Note),
+    ("held.redb", Remedy::Holdings),
+    ("held.unfinished", Remedy::Note),
+    ("blobs/blobs.db", Remedy::Blobs),
+    ("packs.location", Remedy::Note),
+    ("run/holder", Remedy::Note),
 ];
 
 /// The file whose permissions are restricted last.
@@ -140,6 +160,31 @@ pub(super) fn refuse_other(folder: &Path) -> Result<(), HomeError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a home in which something else stands in place of one of its files: opening a pipe would wait for ever,
+/// and the error for a folder names no way back.
+pub(super) fn refuse_no_file(root: &Path) -> Result<(), HomeError> {
+    for (name, remedy) in FILES {
+        let path = root.join(name);
+        // Who reads the file tells why it can't be looked at.
+        let Ok(metadata) = path.metadata() else {
+            continue;
+        };
+        if !metadata.is_file() {
+            let what = match metadata.is_dir() {
+                true => IS_FOLDER,
+                false => IS_NO_FILE,
+            };
+            return Err(StoreError::Damaged {
+                path,
+                what: what.to_owned(),
+                remedy,
+            }
+            .into());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn make_folder(folder: &Path) -> Result<(), StoreError> {

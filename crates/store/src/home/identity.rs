@@ -21,6 +21,7 @@ const SEED: &str = "identity";
 const DEVICE: &str = "device";
 /// The damage of a file that is none.
 pub(super) const IS_FOLDER: &str = "it is a folder";
+pub(super) const IS_NO_FILE: &str = "it is no file";
 /// More bytes than a device's id has.
 const MAX_NOTED_LEN: usize = 80;
 
@@ -42,11 +43,18 @@ pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
             Err(damaged(&path, what, Remedy::Note))
         }
         (Some(seed), Some(noted)) => {
+            let own = device(&seed);
+            let own = own.trim_end();
+            if is_nearly(&noted, own) {
+                let what = format!(
+                    "it names device {noted}, and the key in `{SEED}` beside it belongs to {own}"
+                );
+                return Err(damaged(&path, what, Remedy::Note));
+            }
             let what = format!(
-                "its key belongs to device {}, and the file `{DEVICE}` beside it names {noted}",
-                device(&seed).trim_end()
+                "its key belongs to device {own}, and the file `{DEVICE}` beside it names {noted}"
             );
-            Err(damaged(&root.join(SEED), what, Remedy::Identity))
+            Err(damaged(&root.join(SEED), what, Remedy::KeyOrNote))
         }
         (None, Some(noted)) => {
             let what = format!("it is gone, and it was the key of the device {noted}");
@@ -54,6 +62,13 @@ pub(super) fn load(root: &Path) -> Result<Option<SecretKey>, HomeError> {
         }
         (None, None) => Ok(None),
     }
+}
+
+/// Whether two ids have most of their characters in common. A flipped bit in a key changes nearly all of its device's
+/// id, and a flipped bit in a note one character.
+fn is_nearly(noted: &str, own: &str) -> bool {
+    let alike = noted.bytes().zip(own.bytes()).filter(|(a, b)| a == b);
+    noted.len() == own.len() && alike.count() > own.len() / 2
 }
 
 /// The device id in the file beside the key: at most one line of it.

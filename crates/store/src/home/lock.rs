@@ -64,7 +64,7 @@ impl Holder {
     /// or of another machine or container that shares the folder.
     pub(super) fn owns(&self, path: &Path) -> bool {
         self.process
-            .is_some_and(|process| File::open(path).is_ok_and(|file| owner(&file) == Some(process)))
+            .is_some_and(|process| look(path).is_ok_and(|file| owner(&file) == Some(process)))
     }
 }
 
@@ -78,7 +78,7 @@ fn owner(file: &File) -> Option<u32> {
 /// The process that has claimed `path`, whatever became of the lock. The caller's process must not have claimed it:
 /// this would end the claim.
 pub(super) fn claimant(path: &Path) -> Option<Holder> {
-    let file = File::open(path).ok()?;
+    let file = look(path).ok()?;
     let process = owner(&file)?;
     let noted = Holder::read(&file);
     Some(Holder {
@@ -93,7 +93,7 @@ pub(super) fn claimant(path: &Path) -> Option<Holder> {
 /// The current holder of the lock at `path`, or of the claim where that lock was removed. None if it is free. Changes
 /// nothing.
 pub(super) fn current(path: &Path, claim: &Path) -> Result<Option<Holder>, HomeError> {
-    let file = match File::open(path) {
+    let file = match look(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(claimant(claim)),
         Err(error) => return Err(StoreError::read(path)(error).into()),
@@ -142,6 +142,14 @@ pub(super) fn claim(path: &Path, purpose: &str) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
+/// Opens a file only to read it, without waiting where it is a pipe.
+fn look(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+}
+
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -166,7 +174,7 @@ fn write_holder(file: &mut File, purpose: &str) -> io::Result<()> {
 
 /// Whether a file was written by [`hold`], completely or up to a crash.
 pub(super) fn is_one(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else {
+    let Ok(file) = look(path) else {
         return false;
     };
     let mut text = String::new();

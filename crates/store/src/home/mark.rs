@@ -29,7 +29,6 @@ pub(super) fn check(root: &Path) -> Result<(), HomeError> {
             path: root.to_owned(),
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => write(root),
-        Err(_) if path.is_dir() => Err(damaged(path, super::identity::IS_FOLDER)),
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }

@@ -272,7 +272,7 @@ fn a_flipped_bit_in_the_key_is_noticed() {
             matches!(
                 &error,
                 HomeError::Store(StoreError::Damaged {
-                    remedy: Remedy::Identity,
+                    remedy: Remedy::KeyOrNote,
                     ..
                 })
             ),
@@ -283,6 +283,38 @@ fn a_flipped_bit_in_the_key_is_noticed() {
     assert_eq!(home.identity().unwrap(), Some(seed()));
     fs::write(folder.path().join("device"), "").unwrap();
     assert!(home.identity().is_err());
+}
+
+#[test]
+fn a_flipped_bit_in_the_note_of_the_device_accuses_the_note_and_not_the_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path(), "a test").unwrap();
+    home.create_identity(&seed()).unwrap();
+    let note = folder.path().join("device");
+    let sound = fs::read(&note).unwrap();
+    let mut noticed = 0;
+    for bit in 0..sound.len() * 8 {
+        let mut bytes = sound.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&note, &bytes).unwrap();
+        let error = match home.identity() {
+            // The id is followed by white space of another kind.
+            Ok(found) => {
+                assert_eq!(found, Some(seed()));
+                continue;
+            }
+            Err(error) => error,
+        };
+        let told = error.to_string();
+        assert!(told.contains("device is damaged"), "bit {bit}: {told}");
+        let rm = format!("rm {}", note.display());
+        assert!(error.hint().unwrap().contains(&rm), "bit {bit}: {told}");
+        noticed += 1;
+    }
+    assert!(noticed >= 8 * (sound.len() - 1), "{noticed}");
+    fs::remove_file(&note).unwrap();
+    assert_eq!(home.identity().unwrap(), Some(seed()));
+    assert_eq!(fs::read(&note).unwrap(), sound);
 }
 
 #[test]
@@ -478,6 +510,45 @@ fn a_mark_of_nothing_is_damage_and_no_copy() {
     let error = Home::open(&root, "a test").unwrap_err();
     assert!(error.to_string().contains("it is a folder"), "{error}");
     assert!(error.hint().unwrap().contains("mv "));
+}
+
+#[test]
+fn whatever_stands_in_place_of_a_file_is_told_with_the_way_back() {
+    for name in [
+        "lock",
+        "machine",
+        "identity",
+        "device",
+        "log.redb",
+        "log.replaced",
+        "held.redb",
+        "held.unfinished",
+        "blobs/blobs.db",
+        "packs.location",
+        "run/holder",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("home");
+        drop(Home::open(&root, "a test").unwrap());
+        let path = root.join(name);
+        let _ = fs::remove_file(&path);
+        fs::create_dir_all(&path).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        assert!(
+            error.to_string().contains("it is a folder"),
+            "{name}: {error}"
+        );
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("mv "), "{name}: {hint}");
+        assert!(Home::holder(&root).unwrap().is_none(), "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    drop(Home::open(folder.path(), "a test").unwrap());
+    let note = folder.path().join("packs.location");
+    let _socket = std::os::unix::net::UnixListener::bind(&note).unwrap();
+    let error = Home::open(folder.path(), "a test").unwrap_err();
+    assert!(error.to_string().contains("it is no file"), "{error}");
+    assert!(error.hint().unwrap().contains("rm "), "{error}");
 }
 
 #[test]

@@ -137,6 +137,8 @@ struct Account {
     banned: bool,
     /// Blobs of which it sent wrong bytes. One bad object does not ban the bucket.
     lied_about: BTreeSet<BlobId>,
+    /// Whether it said of a blob that its own copy is damaged.
+    is_damaged: bool,
     failures: u32,
     failed_at: Option<Duration>,
     rests_until: Duration,
@@ -153,6 +155,11 @@ impl Account {
     /// Whether it sent bytes that fail their hash.
     fn has_lied(&self) -> bool {
         !self.lied_about.is_empty()
+    }
+
+    /// Whether its own copy of something is damaged. Wrong bytes that it sent weigh more.
+    fn has_damage(&self) -> bool {
+        self.is_damaged && !self.has_lied()
     }
 
     /// Whether it disconnected or stalled in its last fetch, without having lied.
@@ -437,6 +444,14 @@ impl Transfer {
                 });
             }
             FetchFailed::Refused => self.provider_has(provider, blob, Units::NONE),
+            FetchFailed::Damaged => {
+                self.provider_has(provider, blob, Units::NONE);
+                let account = self.providers.entry(provider).or_default();
+                account.is_damaged = true;
+                // The damage explains why it failed before. It may send other blobs.
+                account.failures = 0;
+                account.rests_until = Duration::ZERO;
+            }
             FetchFailed::Liar => {
                 self.distrust(provider, blob);
                 self.actions.push(Action::Liar { provider, blob });

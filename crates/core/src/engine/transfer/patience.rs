@@ -30,6 +30,7 @@ impl Transfer {
                     blob,
                     failed: self.who_went_away(),
                     lied: self.those(Account::has_lied),
+                    damaged: self.those(Account::has_damage),
                 },
             });
         } else if !said && now.saturating_sub(since) >= STARVED_AFTER {

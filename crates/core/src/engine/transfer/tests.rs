@@ -387,6 +387,30 @@ fn a_transfer_that_only_the_bucket_could_end_says_who_lied() {
         blob: BLOB,
         failed: Vec::new(),
         lied: vec![Provider::Bucket],
+        damaged: Vec::new(),
+    };
+    assert_eq!(end, [Action::Failed { why }]);
+}
+
+#[test]
+fn a_provider_whose_copy_is_damaged_is_told_as_that_and_not_asked_for_it_again() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, Duration::ZERO, &mut slots);
+    }
+    for (fetch, ..) in asked(&transfer.poll(FIRST_REST, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Damaged, FIRST_REST, &mut slots);
+    }
+    assert_eq!(asked(&transfer.poll(SECOND * 9, &mut slots)), []);
+    let end = transfer.poll(SECOND * 9 + PATIENCE, &mut slots);
+    let why = EngineError::NoProvider {
+        missing: LEN,
+        blob: BLOB,
+        failed: Vec::new(),
+        lied: Vec::new(),
+        damaged: vec![peer(1)],
     };
     assert_eq!(end, [Action::Failed { why }]);
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     call::Context,
-    error::Failure,
+    error::{Failure, Stopped},
     events::transfers::Transferring,
     hub::{state::NotSent, sync::HubSync},
     node::handle::Node,
@@ -28,7 +28,7 @@ use crate::{
         holdings::Holdings,
         names::{DeviceNames, bytes},
         pause::{Pause, is_paused},
-        pull::lack::{AtTheBucket, Lack, mending},
+        pull::lack::{AtTheBucket, Author, Lack, mending},
     },
 };
 
@@ -206,7 +206,7 @@ impl Fetcher {
                     }
                 }
                 ended = &mut end => {
-                    let ended = ended.map_err(|_| crate::error::Stopped)?;
+                    let ended = ended.map_err(|_| Stopped)?;
                     return Ok((ended.result.err(), ended.from));
                 }
                 Ok(()) = progress.changed() => {
@@ -294,6 +294,7 @@ impl Fetcher {
             blob,
             failed,
             lied,
+            damaged,
         } = &error
         else {
             return Ok(error.into());
@@ -317,7 +318,6 @@ impl Fetcher {
                 .hint(mending(lied, &liars))
                 .into());
         }
-        let author = names.name(&fetching.prefer);
         let standing = self.at_the_bucket(fetching, failed, begun).await?;
         if failed.is_empty() && fetching.sources == Sources::Bucket && standing.lacks_it {
             let text = format!(
@@ -334,16 +334,32 @@ impl Fetcher {
         let gone = failed
             .iter()
             .filter(|provider| **provider != Provider::Bucket || !is_explained);
+        let gone = gone.copied().collect::<Vec<_>>();
+        let is_own_damage = parts
+            .iter()
+            .any(|part| self.holdings.versions.has_lost(fetching.team, part.blob.id));
+        let author = Author {
+            name: names.name(&fetching.prefer),
+            is_online: !gone.contains(&Provider::Peer(fetching.prefer))
+                && self.is_online(fetching.team, fetching.prefer).await?,
+            is_this_device: fetching.prefer == self.finder.device,
+        };
         let lack = Lack {
             wanted: fetching.wanted,
             missing: lacking,
             has_begun,
             is_bucket_alone: fetching.sources == Sources::Bucket,
+            is_own_damage,
+            damaged: named(damaged),
             bucket: standing,
         };
-        Ok(lack
-            .told(&named(&gone.copied().collect::<Vec<_>>()), &author)
-            .into())
+        Ok(lack.told(&named(&gone), &author).into())
+    }
+
+    async fn is_online(&self, team: TeamId, device: DeviceId) -> Result<bool, Stopped> {
+        self.node
+            .read(move |engine| engine.connected(&team).contains(&device))
+            .await
     }
 
     /// What is known of the bucket after a transfer that was begun then.

@@ -39,12 +39,23 @@ pub(super) struct Lack<'a> {
     pub(super) has_begun: bool,
     /// Whether only the bucket was to be asked.
     pub(super) is_bucket_alone: bool,
+    /// Whether this machine had what is missing, and found it damaged or gone.
+    pub(super) is_own_damage: bool,
+    /// Providers that found their own copy damaged. Empty if none did.
+    pub(super) damaged: String,
     pub(super) bucket: AtTheBucket,
+}
+
+/// The device that made what is fetched.
+pub(super) struct Author {
+    pub(super) name: String,
+    pub(super) is_online: bool,
+    pub(super) is_this_device: bool,
 }
 
 impl Lack<'_> {
     /// `gone` are providers that were asked, or sent something, and then disconnected.
-    pub(super) fn told(&self, gone: &str, author: &str) -> ApiError {
+    pub(super) fn told(&self, gone: &str, author: &Author) -> ApiError {
         let missing = bytes(self.missing);
         let wanted = self.wanted;
         let is_missing = match self.has_begun {
@@ -52,6 +63,16 @@ impl Lack<'_> {
             false => format!("all of {wanted} is missing"),
         };
         let mut text = match (gone, self.has_begun) {
+            (gone, _) if !self.damaged.is_empty() => {
+                let damaged = format!(
+                    "{is_missing}: the bytes are damaged on the disk of {}",
+                    self.damaged
+                );
+                match gone {
+                    "" => damaged,
+                    gone => format!("{damaged}; {gone} went away or stopped sending"),
+                }
+            }
             ("", _) if self.is_bucket_alone => is_missing,
             ("", false) => format!("nobody who is online has {wanted}"),
             ("", true) => format!("nobody who is online has the missing {missing} of {wanted}"),
@@ -59,10 +80,14 @@ impl Lack<'_> {
         };
         let mut hint = match self.is_bucket_alone {
             true => "leave out --source to take it from teammates too".to_owned(),
-            false => format!(
-                "try again when {author}, who made the version, or someone who pulled it, is online"
-            ),
+            false => author.waited_for(),
         };
+        if !self.damaged.is_empty() {
+            hint = format!(
+                "{hint}; `podsync verify --repair` at {} mends its copy",
+                self.damaged
+            );
+        }
         if self.has_begun {
             hint = format!("what arrived is kept: {hint}");
         }
@@ -73,13 +98,39 @@ impl Lack<'_> {
             }
         } else if let Some(trouble) = &self.bucket.trouble {
             text = format!("{text}; {trouble}");
-        } else if self.bucket.lacks_it && gone.is_empty() {
+        } else if self.bucket.lacks_it && gone.is_empty() && self.damaged.is_empty() {
             text = format!("{text}; the team's bucket lacks {missing} of it");
             hint.push_str(
                 "; `podsync verify --bucket --repair` on a machine that holds the version puts it back into the bucket",
             );
         }
-        ApiError::new(ErrorCode::Unreachable, text).hint(hint)
+        if !self.is_own_damage {
+            return ApiError::new(ErrorCode::Unreachable, text).hint(hint);
+        }
+        let text = format!("bytes of {wanted} are gone from this machine, or damaged: {text}");
+        ApiError::new(ErrorCode::Disk, text).hint(
+            "`podsync verify --repair` fetches them when another device that has them is online; if no other device \
+             has them, save the state again",
+        )
+    }
+}
+
+impl Author {
+    /// Whose return is worth waiting for.
+    fn waited_for(&self) -> String {
+        let name = &self.name;
+        if self.is_this_device {
+            "try again when someone who pulled the version is online".to_owned()
+        } else if self.is_online {
+            format!(
+                "{name}, who made the version, is online and does not offer it: `podsync verify` there says why; try \
+                 again when someone who pulled the version is online"
+            )
+        } else {
+            format!(
+                "try again when {name}, who made the version, or someone who pulled it, is online"
+            )
+        }
     }
 }
 
@@ -95,13 +146,74 @@ mod tests {
             missing: 1_500_000,
             has_begun,
             is_bucket_alone: false,
+            is_own_damage: false,
+            damaged: String::new(),
             bucket,
         }
     }
 
+    fn alice() -> Author {
+        Author {
+            name: "alice/desk".to_owned(),
+            is_online: false,
+            is_this_device: false,
+        }
+    }
+
+    #[test]
+    fn a_provider_whose_copy_is_damaged_is_named_and_not_waited_for() {
+        let lack = Lack {
+            damaged: "alice/desk".to_owned(),
+            ..lack(true, AtTheBucket::default())
+        };
+        let author = Author {
+            is_online: true,
+            ..alice()
+        };
+        let told = lack.told("", &author);
+        assert_eq!(told.code, ErrorCode::Unreachable);
+        assert_eq!(
+            told.message,
+            "1.5 MB of gamma:1 (3.0 MB) are missing: the bytes are damaged on the disk of alice/desk"
+        );
+        let hint = told.hint.unwrap();
+        assert!(
+            hint.contains("`podsync verify --repair` at alice/desk"),
+            "{hint}"
+        );
+        assert!(!hint.contains("when alice/desk"), "{hint}");
+        let told = lack.told("bob/laptop", &author);
+        assert!(
+            told.message
+                .ends_with("bob/laptop went away or stopped sending"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn damage_on_this_machine_is_a_failure_of_its_disk_and_no_absence_of_this_device() {
+        let lack = Lack {
+            is_own_damage: true,
+            ..lack(true, AtTheBucket::default())
+        };
+        let author = Author {
+            is_this_device: true,
+            ..alice()
+        };
+        let told = lack.told("", &author);
+        assert_eq!(told.code, ErrorCode::Disk);
+        assert!(!told.message.contains("alice/desk"), "{told}");
+        let hint = told.hint.unwrap();
+        assert!(
+            hint.contains("`podsync verify --repair`") && hint.contains("save the state again"),
+            "{hint}"
+        );
+        assert!(!hint.contains("alice/desk"), "{hint}");
+    }
+
     #[test]
     fn a_provider_that_goes_away_is_told_as_that_and_not_as_damage() {
-        let gone = lack(true, AtTheBucket::default()).told("bob/laptop", "alice/desk");
+        let gone = lack(true, AtTheBucket::default()).told("bob/laptop", &alice());
         assert_eq!(gone.code, ErrorCode::Unreachable);
         assert_eq!(
             gone.message,
@@ -110,7 +222,7 @@ mod tests {
         let hint = gone.hint.unwrap();
         assert!(hint.contains("what arrived is kept") && hint.contains("alice/desk"));
         assert!(!hint.contains("verify") && !hint.contains("disk"), "{hint}");
-        let gone = lack(false, AtTheBucket::default()).told("bob/laptop", "alice/desk");
+        let gone = lack(false, AtTheBucket::default()).told("bob/laptop", &alice());
         assert_eq!(
             gone.message,
             "all of gamma:1 (3.0 MB) is missing: bob/laptop went away or stopped sending"
@@ -126,7 +238,7 @@ mod tests {
                 ..AtTheBucket::default()
             },
         );
-        let never = never.told("", "alice/desk");
+        let never = never.told("", &alice());
         assert_eq!(
             never.message,
             "nobody who is online has gamma:1 (3.0 MB); the hub at https://hub.example does not answer"
@@ -150,7 +262,7 @@ mod tests {
                 is_bucket_alone,
                 ..lack(has_begun, bucket)
             };
-            lack.told("", "alice/desk")
+            lack.told("", &alice())
         };
         let told = refused(false, false);
         assert!(
@@ -199,7 +311,7 @@ mod tests {
                 },
             )
         };
-        let lack = lack.told("", "alice/desk");
+        let lack = lack.told("", &alice());
         assert!(
             lack.message
                 .ends_with("the team's bucket lacks 3.0 MB of it"),
