@@ -115,8 +115,13 @@ impl Settings {
         for (key, value) in &environment {
             Self::check_variable(key, value)?;
         }
-        if file.is_dir() {
-            let text = format!("settings: {} is a folder", file.display());
+        // A device or a pipe may have no end, or never begin.
+        if file.exists() && !file.is_file() {
+            let what = match file.is_dir() {
+                true => "a folder",
+                false => "a device, a pipe or a socket",
+            };
+            let text = format!("settings: {} is {what}", file.display());
             return Err(ApiError::new(ErrorCode::Invalid, text)
                 .hint("put a file in its place, or remove it"));
         }
@@ -291,6 +296,14 @@ mod tests {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
         Settings::layered(&file, environment)
+    }
+
+    #[test]
+    fn settings_are_read_from_a_file_alone() {
+        for (path, what) in [("/", "a folder"), ("/dev/zero", "a device")] {
+            let error = Settings::layered(Path::new(path), config::Map::new()).unwrap_err();
+            assert!(error.message.contains(what), "{error}");
+        }
     }
 
     #[test]
