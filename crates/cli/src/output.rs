@@ -31,6 +31,8 @@ pub(crate) struct Printer {
     for_programs: bool,
     /// A result was printed. stdout may have only one document.
     printed: AtomicBool,
+    /// The next step if a result can't be written whose command is done.
+    unseen: Option<String>,
 }
 
 /// A secret that stdout did not take. It counts as a failure either way.
@@ -57,7 +59,13 @@ impl Printer {
             json,
             for_programs: false,
             printed: AtomicBool::new(false),
+            unseen: None,
         }
+    }
+
+    /// The same for a command that is done when it prints its result, with what to do if nobody can read that.
+    pub(crate) fn after(self, unseen: Option<String>) -> Self {
+        Self { unseen, ..self }
     }
 
     /// The same for a caller that answers no questions.
@@ -88,7 +96,10 @@ impl Printer {
         if out.is_empty() {
             return Ok(());
         }
-        self.page(&out)
+        self.page(&out).map_err(|error| match &self.unseen {
+            Some(next) => error.hint(next.clone()),
+            None => error,
+        })
     }
 
     /// Prints a result with a secret that is shown only once. If stdout fails, the secret goes to stderr. So it

@@ -47,6 +47,13 @@ struct Set {
     value: Vec<String>,
 }
 
+impl Config {
+    /// Whether it is about to change the file.
+    pub(crate) fn changes(&self) -> bool {
+        matches!(self.action, Some(Action::Set(_) | Action::Unset(_)))
+    }
+}
+
 pub(crate) async fn run(context: &Context, config: Config) -> Result<(), ApiError> {
     match config.action {
         None => print(context),
