@@ -150,6 +150,8 @@ fn a_hub_that_is_away_has_refused_neither_a_join_nor_a_robot() -> Result<()> {
         .run(&["pull", "orders", "--wait", "2s"])?
         .failed(UNREACHABLE)?;
     ensure!(!told.contains("removed"), "{told}");
+    // A hub that refuses the connection is not one that is silent, whenever the time is over.
+    ensure!(told.contains("can't be reached"), "{told}");
     Ok(())
 }
 

@@ -101,6 +101,23 @@ fn a_ticket_of_a_team_that_is_not_there_leaves_no_key_and_no_daemon() -> Result<
     nothing_is_left(&carol)
 }
 
+#[test]
+fn a_ticket_whose_hub_refuses_the_connection_leaves_no_key_and_no_daemon() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice.run(&["team", "set-hub", &hub.url()])?.ok()?;
+    let ticket = alice.invite(&[])?;
+    alice.stop()?;
+    hub.kill()?;
+    let carol = Home::uninitialised("carol")?;
+    let (code, told) = join_in_the_background(&carol, &ticket)?;
+    ensure!(code == Some(UNREACHABLE), "{code:?} {told}");
+    ensure!(told.contains("can't be reached"), "{told}");
+    nothing_is_left(&carol)
+}
+
 /// A URL of the hub with more characters than a ticket has room for: the same address, written at length.
 fn long_url(hub: &Hub) -> Result<String> {
     let url = hub.url();
