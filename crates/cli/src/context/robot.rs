@@ -51,6 +51,16 @@ impl Robot {
     }
 }
 
+/// Names the flag of a robot where an error advises another home: a robot's home is in its cache, or in a temporary
+/// folder.
+pub(super) fn of_cache(error: ApiError) -> ApiError {
+    let hint = error.hint.as_deref();
+    match hint.map(|hint| hint.replace("with --home", "with --cache")) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
 impl std::fmt::Debug for Robot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
@@ -133,7 +143,7 @@ pub(crate) fn prepare(
     };
     let token = Token::parse(&text)?;
     let (place, scratch) = match global.cache.take() {
-        Some(folder) => (Place::Cache(absolute(folder)?), None),
+        Some(folder) => (cache(folder)?, None),
         None => {
             let folder = tempfile::Builder::new()
                 .prefix("podsync-runner-")
@@ -160,6 +170,16 @@ pub(crate) fn prepare(
         place,
     };
     Ok(Some((robot, scratch)))
+}
+
+fn cache(folder: PathBuf) -> Result<Place, ApiError> {
+    let folder = absolute(folder)?;
+    if folder.exists() && !folder.is_dir() {
+        let text = format!("{} is not a folder", folder.display());
+        return Err(ApiError::new(ErrorCode::Invalid, text)
+            .hint("choose a new or empty folder with --cache"));
+    }
+    Ok(Place::Cache(folder))
 }
 
 fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
@@ -205,6 +225,27 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_cache_that_cannot_be_one_is_told_with_its_own_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = cache(file.clone()).unwrap_err();
+        assert!(error.message.contains(&*file.to_string_lossy()), "{error}");
+        let named =
+            of_cache(ApiError::new(ErrorCode::Invalid, "no").hint("choose one with --home"));
+        for hint in [error.hint, named.hint] {
+            let hint = hint.unwrap();
+            assert!(
+                hint.contains("--cache") && !hint.contains("--home"),
+                "{hint}"
+            );
+        }
+        for place in [folder.path().to_owned(), folder.path().join("new")] {
+            assert!(matches!(cache(place), Ok(Place::Cache(_))));
+        }
+    }
 
     #[test]
     fn only_a_command_that_can_wait_longer_says_so() {
