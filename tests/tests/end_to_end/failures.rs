@@ -100,12 +100,19 @@ fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
 fn an_address_of_another_machine_is_no_taken_port() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
-    let (code, told) = with_listen(&alice, "192.0.2.1:0", &["peers"])?;
-    ensure!(code == Some(INVALID), "{code:?} {told}");
-    ensure!(
-        told.contains("this machine has no address 192.0.2.1"),
-        "{told}"
-    );
+    let new = Home::uninitialised("carol")?;
+    for (home, command) in [
+        (&alice, vec!["peers"]),
+        (&new, vec!["team", "create", "zz"]),
+    ] {
+        let (code, told) = with_listen(home, "192.0.2.1:0", &command)?;
+        ensure!(code == Some(INVALID), "{code:?} {told}");
+        ensure!(
+            told.contains("this machine has no address 192.0.2.1"),
+            "{told}"
+        );
+    }
+    ensure!(!new.path().exists(), "a home was made");
     Ok(())
 }
 
