@@ -194,9 +194,12 @@ fn a_daemon_that_is_killed_in_mid_call_is_told_as_that() -> Result<()> {
     std::fs::create_dir_all(&state)?;
     std::fs::write(state.join("queue"), b"dead letters")?;
     let from = state.to_string_lossy().into_owned();
-    let told = alice
-        .run(&["save", "orders", "--from", &from])?
-        .failed(NO_DAEMON)?;
+    let answer = alice.run(&["save", "orders", "--from", &from])?;
+    let advice = hint(&answer).to_owned();
+    ensure!(advice.contains("run the command again"), "{advice}");
+    // A save begins anew.
+    ensure!(!advice.contains("where it stopped"), "{advice}");
+    let told = answer.failed(NO_DAEMON)?;
     ensure!(told.contains("ended before it had answered"), "{told}");
     alice.kill()
 }
