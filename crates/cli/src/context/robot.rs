@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     arguments::{Global, absolute},
     output::Printer,
+    secret::no_text,
 };
 
 /// Where CI systems put the secret.
@@ -185,11 +186,11 @@ fn cache(folder: PathBuf) -> Result<Place, ApiError> {
 fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
     match said {
         Some(dash) if dash == "-" => {
-            let mut line = String::new();
+            let mut line = Vec::new();
             std::io::stdin()
                 .lock()
                 .take(MAX_TOKEN_LEN)
-                .read_line(&mut line)
+                .read_until(b'\n', &mut line)
                 .map_err(|error| {
                     ApiError::new(
                         ErrorCode::Ticket,
@@ -197,6 +198,7 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
                     )
                     .hint(format!("pipe it to stdin, or set {VARIABLE}"))
                 })?;
+            let line = String::from_utf8(line).map_err(|_| no_text("token", "stdin", VARIABLE))?;
             Ok(Some(line.trim().to_owned()))
         }
         Some(text) => {
