@@ -35,7 +35,7 @@ pub(crate) fn read_text(path: &Path, max_len: u64) -> io::Result<String> {
     if !metadata.is_file() {
         return Err(unfit("it is a device, a pipe or a socket, and no file"));
     }
-    let too_long = || unfit(&format!("it has more than {max_len} bytes"));
+    let too_long = || unfit(&format!("it is larger than {max_len} bytes"));
     if metadata.len() > max_len {
         return Err(too_long());
     }
@@ -85,7 +85,7 @@ mod tests {
         std::fs::write(&path, "four").unwrap();
         assert_eq!(read_text(&path, 4).unwrap(), "four");
         let error = read_text(&path, 3).unwrap_err().to_string();
-        assert!(error.contains("more than 3 bytes"), "{error}");
+        assert!(error.contains("larger than 3 bytes"), "{error}");
         std::fs::write(&path, b"\xff").unwrap();
         let error = read_text(&path, 4).unwrap_err().to_string();
         assert!(error.contains("UTF-8"), "{error}");

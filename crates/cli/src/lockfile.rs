@@ -367,7 +367,7 @@ mod tests {
         let path = folder.path().join(PATH);
         std::fs::write(&path, vec![b'#'; MAX_LEN as usize + 1]).unwrap();
         let error = LockFile::read(&path).unwrap_err();
-        assert!(error.message.contains("more than"), "{error}");
+        assert!(error.message.contains("larger than"), "{error}");
         assert_eq!(error.hint.as_deref(), Some(RENEW));
     }
 

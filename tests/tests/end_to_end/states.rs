@@ -194,13 +194,13 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_there() -> Result<()> {
 
 #[test]
 fn an_export_that_fills_the_disk_names_its_target_and_leaves_nothing() -> Result<()> {
-    const LEFT: u64 = 6 << 20;
+    const LEFT: u64 = 20 << 20;
     let Some(alice) = Home::on_small_disk("alice", 96 << 20)? else {
         return Ok(());
     };
     alice.found("payments")?;
     let state = alice.scratch("state");
-    fill(&state, 3, 4 << 20, 1)?;
+    fill(&state, 7, 4 << 20, 1)?;
     alice
         .run(&["save", "orders", "--from", &state.to_string_lossy()])?
         .ok()?;

@@ -133,7 +133,8 @@ fn about(target: &Path, error: RebuildError) -> Failure {
     let path = target.to_owned();
     match error {
         RebuildError::Output(source) | RebuildError::Target { source, .. } if is_full(&source) => {
-            StoreError::DiskFull { path, needed: 0 }.into()
+            let (needed, free) = (0, None);
+            StoreError::DiskFull { path, needed, free }.into()
         }
         RebuildError::Output(source) => RebuildError::Target { path, source }.into(),
         error => error.into(),
