@@ -200,7 +200,7 @@ fn gone() -> ApiError {
         ErrorCode::NoDaemon,
         "the daemon ended before it had answered",
     )
-    .hint("run the command again: it goes on where it stopped; daemon.log in the home may say why it ended")
+    .hint("run the command again; daemon.log in the home may say why it ended")
 }
 
 fn malformed(error: serde_json::Error) -> ApiError {

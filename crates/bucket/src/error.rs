@@ -29,7 +29,12 @@ impl AddressError {
 #[derive(Debug, thiserror::Error)]
 pub enum HubClientError {
     #[error("the hub at {hub} can't be reached: {reason}")]
-    Unreachable { hub: String, reason: String },
+    Unreachable {
+        hub: String,
+        reason: String,
+        /// Whether it may have got the request. False if no connection to it came about.
+        asked: bool,
+    },
     /// The hub is reachable and can't do it now.
     #[error("the hub at {hub} can't do this now: {reason}")]
     Busy {

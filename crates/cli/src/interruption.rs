@@ -263,7 +263,8 @@ fn again(command: &str, about: Option<&str>) -> String {
 }
 
 /// `orders` of `orders:3@alice`.
-fn pod_of(reference: &str) -> &str {
+pub(crate) fn pod_of(reference: &str) -> &str {
+    let reference = reference.strip_prefix("pod:").unwrap_or(reference);
     reference.split([':', '@']).next().unwrap_or(reference)
 }
 

@@ -14,6 +14,8 @@ use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::{TeamId, VersionId, reference::Reference};
 use serde::{Deserialize, Serialize};
 
+use crate::files::read_text;
+
 /// The form that this podsync writes.
 const FORM: u32 = 1;
 /// More than any project locks.
@@ -79,22 +81,10 @@ impl LockFile {
 
     /// Reads the file; `None` if there is no file.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, ApiError> {
-        let unreadable = |error: std::io::Error| {
-            ApiError::new(
-                ErrorCode::Invalid,
-                format!("podsync cannot read {}: {error}", path.display()),
-            )
-            .hint(RENEW)
-        };
-        match path.metadata() {
+        let text = match read_text(path, MAX_LEN) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
-            Ok(found) if found.len() > MAX_LEN => {
-                return Err(wrong(path, "it is larger than 1 MB"));
-            }
-            Ok(_) => {}
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+            read => read.map_err(|error| unreadable(path, &error))?,
+        };
         Self::parse(path, &text).map(Some)
     }
 
@@ -237,6 +227,19 @@ fn unlockable(name: &str) -> ApiError {
     .hint("share it first, then lock its pod, number or tag")
 }
 
+/// `--file` of `podsync lock`, or `--lock-file` of the others, may name what is no file.
+fn unreadable(path: &Path, error: &std::io::Error) -> ApiError {
+    let hint = match path.is_file() {
+        true => RENEW,
+        false => "name a file in an existing folder, such as podsync.lock",
+    };
+    ApiError::new(
+        ErrorCode::Invalid,
+        format!("podsync cannot read {}: {error}", path.display()),
+    )
+    .hint(hint)
+}
+
 fn wrong(path: &Path, what: &str) -> ApiError {
     ApiError::new(
         ErrorCode::Invalid,
@@ -350,6 +353,22 @@ mod tests {
         }
         let error = file().exact("orders").unwrap_err();
         assert_eq!(error.code, ErrorCode::NotFound);
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_read_nor_said_to_need_restoring() {
+        for path in ["/", "/dev/null", "/dev/zero"] {
+            let error = LockFile::read(Path::new(path)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Invalid, "{error}");
+            let hint = error.hint.unwrap();
+            assert!(hint.starts_with("name a file"), "{path}: {hint}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(PATH);
+        std::fs::write(&path, vec![b'#'; MAX_LEN as usize + 1]).unwrap();
+        let error = LockFile::read(&path).unwrap_err();
+        assert!(error.message.contains("larger than"), "{error}");
+        assert_eq!(error.hint.as_deref(), Some(RENEW));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod command;
 mod complete;
 mod context;
 mod dispatch;
+mod done;
 mod files;
 mod help;
 mod interruption;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
     };
     let command = command.unwrap_or(Command::Dashboard);
     global.json |= caller.wants_json();
-    let printer = Printer::new(global.json);
+    let printer = Printer::new(global.json).after(done::unseen(&command));
     let printer = match caller.answers_questions() {
         true => printer,
         false => printer.for_programs(),

@@ -18,12 +18,17 @@ use std::{
     },
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use podsync_api::{ApiError, ErrorCode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable, table};
+
+/// How often a command that goes on looks whether anybody still reads.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) struct Printer {
     json: bool,
@@ -31,6 +36,8 @@ pub(crate) struct Printer {
     for_programs: bool,
     /// A result was printed. stdout may have only one document.
     printed: AtomicBool,
+    /// The next step if a result can't be written whose command is done.
+    unseen: Option<String>,
 }
 
 /// A secret that stdout did not take. It counts as a failure either way.
@@ -57,7 +64,13 @@ impl Printer {
             json,
             for_programs: false,
             printed: AtomicBool::new(false),
+            unseen: None,
         }
+    }
+
+    /// The same for a command that is done when it prints its result, with what to do if nobody can read that.
+    pub(crate) fn after(self, unseen: Option<String>) -> Self {
+        Self { unseen, ..self }
     }
 
     /// The same for a caller that answers no questions.
@@ -88,11 +101,15 @@ impl Printer {
         if out.is_empty() {
             return Ok(());
         }
-        self.page(&out)
+        self.page(&out).map_err(|error| match &self.unseen {
+            Some(next) => error.hint(next.clone()),
+            None => error,
+        })
     }
 
     /// Prints a result with a secret that is shown only once. If stdout fails, the secret goes to stderr. So it
-    /// does if stdout is /dev/null, which Rust also opens where stdout is closed.
+    /// does, without a failure, if nobody reads stdout: a pipe without a reader, or /dev/null, which Rust also opens
+    /// where stdout is closed.
     pub(crate) fn secret<T: Serialize>(
         &self,
         value: &T,
@@ -101,20 +118,19 @@ impl Printer {
         let out = self.shown(value, text);
         self.printed.store(true, Ordering::Relaxed);
         let failed = match write_line(&mut io::stdout().lock(), &out) {
-            Err(error) => unwritten(&error),
             Ok(()) if !is_null(io::stdout()) => return Ok(()),
-            Ok(()) if !is_null(io::stderr()) => {
-                let shown = write_line(&mut io::stderr().lock(), &out);
-                return shown.map_err(|error| NotOnStdout::Nowhere(unwritten(&error)));
-            }
-            Ok(()) => return Err(NotOnStdout::Nowhere(nowhere())),
+            Ok(()) => None,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Err(error) => Some(unwritten(&error)),
         };
-        if is_null(io::stderr()) {
-            return Err(NotOnStdout::Nowhere(failed));
-        }
-        match write_line(&mut io::stderr().lock(), &out) {
-            Ok(()) => Err(NotOnStdout::OnStderr(failed)),
-            Err(_) => Err(NotOnStdout::Nowhere(failed)),
+        let shown = match is_null(io::stderr()) {
+            true => Err(nowhere()),
+            false => write_line(&mut io::stderr().lock(), &out).map_err(|error| unwritten(&error)),
+        };
+        match (failed, shown) {
+            (None, Ok(())) => Ok(()),
+            (Some(failed), Ok(())) => Err(NotOnStdout::OnStderr(failed)),
+            (failed, Err(error)) => Err(NotOnStdout::Nowhere(failed.unwrap_or(error))),
         }
     }
 
@@ -201,8 +217,28 @@ fn unwritten(error: &io::Error) -> ApiError {
 fn nowhere() -> ApiError {
     ApiError::new(
         ErrorCode::Disk,
-        "stdout and stderr are closed or /dev/null, and the result is a secret that podsync shows only once",
+        "nobody reads stdout and stderr, and the result is a secret that podsync shows only once",
     )
+}
+
+/// Resolves once nobody can read any more what is printed, also if nothing is.
+pub(crate) async fn nobody_reads() {
+    while !is_unread(&io::stdout()) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether a stream is a pipe or a terminal whose other end is gone. If the system can't say, somebody reads.
+fn is_unread(stream: &impl AsFd) -> bool {
+    let mut streams = [PollFd::new(stream, PollFlags::empty())];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut streams, Some(&at_once)).is_ok()
+        && streams[0]
+            .revents()
+            .intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Whether a stream is /dev/null. Errors count as another file.
@@ -232,5 +268,14 @@ mod tests {
         assert!(!is_null(tempfile::tempfile().unwrap()));
         let zero = File::options().write(true).open("/dev/zero").unwrap();
         assert!(!is_null(zero));
+    }
+
+    #[test]
+    fn a_pipe_whose_reader_is_gone_is_unread() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(!is_unread(&writer));
+        drop(reader);
+        assert!(is_unread(&writer));
+        assert!(!is_unread(&tempfile::tempfile().unwrap()));
     }
 }

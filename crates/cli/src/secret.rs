@@ -1,6 +1,6 @@
 //! Secrets as they are asked for: an argument shows in the process list and in the shell's history.
 
-use std::io::Read;
+use std::{env::VarError, io::Read};
 
 use podsync_api::{ApiError, ErrorCode};
 
@@ -39,7 +39,12 @@ impl Secret {
                 "type it at the prompt, pipe it to stdin, or set {variable}"
             ))
         };
-        let set = std::env::var(variable).ok();
+        let set = match std::env::var(variable) {
+            Ok(text) => Some(text),
+            Err(VarError::NotPresent) => None,
+            Err(VarError::NotUnicode(_)) if argument.is_some() => None,
+            Err(VarError::NotUnicode(_)) => return Err(no_text(what, variable, variable)),
+        };
         let text = match (argument, set) {
             (Some(text), _) if text != "-" => {
                 printer.warn(format_args!(
@@ -53,10 +58,10 @@ impl Secret {
                 terminal::secret(&prompt).await.map_err(unreadable)?
             }
             _ => {
-                let mut text = String::new();
+                let mut bytes = Vec::new();
                 let mut stdin = std::io::stdin().lock().take(MAX_SECRET_LEN);
-                stdin.read_to_string(&mut text).map_err(unreadable)?;
-                text
+                stdin.read_to_end(&mut bytes).map_err(unreadable)?;
+                String::from_utf8(bytes).map_err(|_| no_text(what, "stdin", variable))?
             }
         };
         match text.trim() {
@@ -68,4 +73,15 @@ impl Secret {
             text => Ok(text.to_owned()),
         }
     }
+}
+
+/// What came is in another encoding, such as UTF-16.
+pub(crate) fn no_text(what: &str, from: &str, variable: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::Ticket,
+        format!("podsync cannot read the {what}: {from} does not contain UTF-8 text"),
+    )
+    .hint(format!(
+        "pipe it as UTF-8 or ASCII, without a byte order mark, or set {variable} to it"
+    ))
 }

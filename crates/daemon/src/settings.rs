@@ -11,13 +11,14 @@ use std::{
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, PodName};
-use podsync_net::{Multiaddr, NetConfig};
+use podsync_net::{Multiaddr, NetConfig, SpawnError, is_of_this_machine};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, Unexpected, Visitor},
 };
 
 pub use self::size::{ByteSize, Rate};
+use crate::error::api_error;
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`, `PODSYNC_MDNS`,
 /// `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`, `PODSYNC_NOTIFY`,
@@ -115,8 +116,13 @@ impl Settings {
         for (key, value) in &environment {
             Self::check_variable(key, value)?;
         }
-        if file.is_dir() {
-            let text = format!("settings: {} is a folder", file.display());
+        // A device or a pipe may have no end, or never begin.
+        if file.exists() && !file.is_file() {
+            let what = match file.is_dir() {
+                true => "a folder",
+                false => "a device, a pipe or a socket",
+            };
+            let text = format!("settings: {} is {what}", file.display());
             return Err(ApiError::new(ErrorCode::Invalid, text)
                 .hint("put a file in its place, or remove it"));
         }
@@ -126,7 +132,7 @@ impl Settings {
                 file.display()
             ))
         };
-        config::Config::builder()
+        let settings: Self = config::Config::builder()
             .add_source(
                 config::File::from(file)
                     .format(config::FileFormat::Toml)
@@ -135,7 +141,26 @@ impl Settings {
             .add_source(source(environment))
             .build()
             .and_then(config::Config::try_deserialize)
-            .map_err(wrong)
+            .map_err(wrong)?;
+        // A variable was checked already, so what is wrong is the file's.
+        settings.pinned().map_err(|error| {
+            let text = format!("settings: `peers`: {}", error.message);
+            let form = error.hint.unwrap_or_default();
+            ApiError::new(ErrorCode::Invalid, text).hint(format!("mend {}: {form}", file.display()))
+        })?;
+        Ok(settings)
+    }
+
+    /// Refuses to listen at an address of another machine, before anything is made for a daemon that can't start.
+    pub fn check_addresses(&self) -> Result<(), ApiError> {
+        let mut addresses = self.listen.iter().copied();
+        match addresses.find(|addr| !is_of_this_machine(addr.ip())) {
+            None => Ok(()),
+            Some(addr) => {
+                let error = SpawnError::NoSuchAddress { addr };
+                Err(api_error(ErrorCode::Invalid, &error, error.hint()))
+            }
+        }
     }
 
     /// Checks each variable alone, so that an error names the variable and not the file.
@@ -294,6 +319,14 @@ mod tests {
     }
 
     #[test]
+    fn settings_are_read_from_a_file_alone() {
+        for (path, what) in [("/", "a folder"), ("/dev/zero", "a device")] {
+            let error = Settings::layered(Path::new(path), config::Map::new()).unwrap_err();
+            assert!(error.message.contains(what), "{error}");
+        }
+    }
+
+    #[test]
     fn a_number_is_no_yes() {
         for (value, means) in [("true", true), ("1", true), ("false", false), ("0", false)] {
             let settings = layered("", &[("NOTIFY", value), ("MDNS", value)]).unwrap();
@@ -406,6 +439,36 @@ mod tests {
         ] {
             assert!(Settings::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_peer_that_is_none_is_told_with_the_file_and_the_key() {
+        let error = layered("peers = ['x']", &[]).unwrap_err();
+        assert!(error.message.contains("`peers`"), "{error}");
+        assert!(error.message.contains("is not a multiaddress"), "{error}");
+        let hint = error.hint.unwrap();
+        assert!(
+            hint.contains("config.toml") && hint.contains("/p2p/"),
+            "{hint}"
+        );
+        // What the environment says instead counts.
+        let peer =
+            "/ip4/10.0.0.7/tcp/7637/p2p/12D3KooWMQD1kdRGK5ZNoKecbvXwTjbWwYx6ktG8E2hVLz3jsW2M";
+        let settings = layered("peers = ['x']", &[("PEERS", peer)]).unwrap();
+        assert_eq!(settings.peers, [peer]);
+    }
+
+    /// 192.0.2.1 is for documentation: no machine has it.
+    #[test]
+    fn an_address_of_another_machine_is_refused_before_a_daemon_starts() {
+        for mine in ["127.0.0.1:0", "127.0.0.1:7637,0.0.0.0:7637"] {
+            let settings = layered("", &[("LISTEN", mine)]).unwrap();
+            settings.check_addresses().unwrap();
+        }
+        let settings = layered("", &[("LISTEN", "127.0.0.1:1,192.0.2.1:999")]).unwrap();
+        let error = settings.check_addresses().unwrap_err();
+        assert_eq!(error.code, ErrorCode::Invalid);
+        assert!(error.message.contains("no address 192.0.2.1"), "{error}");
     }
 
     #[test]

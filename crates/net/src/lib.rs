@@ -47,6 +47,7 @@ pub use limit::{MIN_RATE, Traffic};
 pub use peer_id::split_address;
 pub use peers::PeerInfo;
 pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
+pub use swarm::is_of_this_machine;
 
 /// Makes ring the TLS provider of this process; every `main` calls it before anything else.
 ///

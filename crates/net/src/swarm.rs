@@ -144,8 +144,8 @@ fn listen_at(swarm: &mut Swarm<Behaviour>, addr: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// Whether the machine has this address. The transport hide the error that would tell.
-fn is_of_this_machine(ip: std::net::IpAddr) -> bool {
+/// Whether the machine has this address. The transport hides the error that would tell.
+pub fn is_of_this_machine(ip: std::net::IpAddr) -> bool {
     let bound = std::net::UdpSocket::bind((ip, 0));
     !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }

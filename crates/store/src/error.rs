@@ -19,9 +19,15 @@ pub enum StoreError {
     #[error(
         "the disk is full: {}{}",
         path.display(),
-        more(.needed)
+        room(.needed, .free)
     )]
-    DiskFull { path: PathBuf, needed: u64 },
+    DiskFull {
+        path: PathBuf,
+        /// How much more has to be free. 0 if that is not known.
+        needed: u64,
+        /// How much was free, if that is why nothing was begun.
+        free: Option<u64>,
+    },
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         action: &'static str,
@@ -195,6 +201,7 @@ impl StoreError {
             return Self::DiskFull {
                 path: path.to_owned(),
                 needed,
+                free: None,
             };
         }
         Self::Io {
@@ -260,24 +267,30 @@ impl StoreError {
 const TOO_SHORT: &str = "it ends too early: a part of it is missing";
 
 /// ` needs about 37.9 MB more`. Nothing if that is not known.
-fn more(needed: &u64) -> String {
-    let needed = *needed;
-    let mut size = (needed.saturating_mul(10), "bytes");
+fn room(needed: &u64, free: &Option<u64>) -> String {
+    match (*needed, *free) {
+        (needed, Some(free)) => format!(
+            " has {} free, and podsync begins only with about {} free",
+            in_units(free),
+            in_units(free.saturating_add(needed))
+        ),
+        (0, None) => String::new(),
+        (needed, None) => format!(" needs about {} more", in_units(needed)),
+    }
+}
+
+/// `37.8 MB`.
+fn in_units(bytes: u64) -> String {
+    let mut size = (bytes.saturating_mul(10), "bytes");
     for unit in ["kB", "MB", "GB", "TB"] {
         if size.0 < 10_000 {
             break;
         }
         size = (size.0 / 1000, unit);
     }
-    match needed {
-        0 => String::new(),
-        1..1000 => format!(" needs about {needed} bytes more"),
-        _ => format!(
-            " needs about {}.{} {} more",
-            size.0 / 10,
-            size.0 % 10,
-            size.1
-        ),
+    match bytes {
+        0..1000 => format!("{bytes} bytes"),
+        _ => format!("{}.{} {}", size.0 / 10, size.0 % 10, size.1),
     }
 }
 
@@ -350,16 +363,28 @@ mod tests {
 
     #[test]
     fn the_room_that_is_lacking_is_told_in_peoples_units() {
-        let full = |needed| {
+        let full = |needed, free| {
             let path = PathBuf::from("/x");
-            StoreError::DiskFull { path, needed }.to_string()
+            StoreError::DiskFull { path, needed, free }.to_string()
         };
         assert_eq!(
-            full(37_879_808),
+            full(37_879_808, None),
             "the disk is full: /x needs about 37.8 MB more"
         );
-        assert_eq!(full(512), "the disk is full: /x needs about 512 bytes more");
-        assert_eq!(full(0), "the disk is full: /x");
+        assert_eq!(
+            full(512, None),
+            "the disk is full: /x needs about 512 bytes more"
+        );
+        assert_eq!(full(0, None), "the disk is full: /x");
+        // Some is free, and less than a beginning takes.
+        assert_eq!(
+            full(44_100_000, Some(6_000_000)),
+            "the disk is full: /x has 6.0 MB free, and podsync begins only with about 50.1 MB free"
+        );
+        assert_eq!(
+            full(50_100_000, Some(0)),
+            "the disk is full: /x has 0 bytes free, and podsync begins only with about 50.1 MB free"
+        );
     }
 
     #[test]

@@ -179,6 +179,7 @@ impl Home {
             Some(needed) => Err(StoreError::DiskFull {
                 path: self.root.clone(),
                 needed,
+                free: Some(free),
             }),
         }
     }

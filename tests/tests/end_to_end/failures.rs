@@ -100,12 +100,19 @@ fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
 fn an_address_of_another_machine_is_no_taken_port() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
-    let (code, told) = with_listen(&alice, "192.0.2.1:0", &["peers"])?;
-    ensure!(code == Some(INVALID), "{code:?} {told}");
-    ensure!(
-        told.contains("this machine has no address 192.0.2.1"),
-        "{told}"
-    );
+    let new = Home::uninitialised("carol")?;
+    for (home, command) in [
+        (&alice, vec!["peers"]),
+        (&new, vec!["team", "create", "zz"]),
+    ] {
+        let (code, told) = with_listen(home, "192.0.2.1:0", &command)?;
+        ensure!(code == Some(INVALID), "{code:?} {told}");
+        ensure!(
+            told.contains("this machine has no address 192.0.2.1"),
+            "{told}"
+        );
+    }
+    ensure!(!new.path().exists(), "a home was made");
     Ok(())
 }
 
@@ -150,6 +157,8 @@ fn a_hub_that_is_away_has_refused_neither_a_join_nor_a_robot() -> Result<()> {
         .run(&["pull", "orders", "--wait", "2s"])?
         .failed(UNREACHABLE)?;
     ensure!(!told.contains("removed"), "{told}");
+    // A hub that refuses the connection is not one that is silent, whenever the time is over.
+    ensure!(told.contains("can't be reached"), "{told}");
     Ok(())
 }
 
@@ -185,9 +194,12 @@ fn a_daemon_that_is_killed_in_mid_call_is_told_as_that() -> Result<()> {
     std::fs::create_dir_all(&state)?;
     std::fs::write(state.join("queue"), b"dead letters")?;
     let from = state.to_string_lossy().into_owned();
-    let told = alice
-        .run(&["save", "orders", "--from", &from])?
-        .failed(NO_DAEMON)?;
+    let answer = alice.run(&["save", "orders", "--from", &from])?;
+    let advice = hint(&answer).to_owned();
+    ensure!(advice.contains("run the command again"), "{advice}");
+    // A save begins anew.
+    ensure!(!advice.contains("where it stopped"), "{advice}");
+    let told = answer.failed(NO_DAEMON)?;
     ensure!(told.contains("ended before it had answered"), "{told}");
     alice.kill()
 }

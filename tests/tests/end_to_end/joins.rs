@@ -1,6 +1,9 @@
 //! Tickets that lead nowhere leave nothing behind, and a hub with a long name is found all the same.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, Hub, Runner, binary};
@@ -98,6 +101,48 @@ fn a_ticket_of_a_team_that_is_not_there_leaves_no_key_and_no_daemon() -> Result<
     let carol = Home::uninitialised("carol")?;
     let (code, told) = join_in_the_background(&carol, &foreign)?;
     ensure!(code == Some(UNREACHABLE), "{code:?} {told}");
+    nothing_is_left(&carol)
+}
+
+#[test]
+fn a_ticket_in_another_encoding_is_told_as_that() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let ticket = alice.invite(&[])?;
+    let utf16 = std::iter::once(0xfeff).chain(ticket.encode_utf16());
+    let piped: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
+    let carol = Home::uninitialised("carol")?;
+    let mut joining = carol
+        .typed(&["team", "join", "-", "--as", "carol"])?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut stdin = joining.stdin.take().context("no stdin")?;
+    stdin.write_all(&piped)?;
+    drop(stdin);
+    let output = joining.wait_with_output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(TICKET), "{told}");
+    ensure!(told.contains("stdin does not contain UTF-8 text"), "{told}");
+    ensure!(told.contains("pipe it as UTF-8"), "{told}");
+    nothing_is_left(&carol)
+}
+
+#[test]
+fn a_ticket_whose_hub_refuses_the_connection_leaves_no_key_and_no_daemon() -> Result<()> {
+    let mut hub = Hub::start()?;
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice.run(&["team", "set-hub", &hub.url()])?.ok()?;
+    let ticket = alice.invite(&[])?;
+    alice.stop()?;
+    hub.kill()?;
+    let carol = Home::uninitialised("carol")?;
+    let (code, told) = join_in_the_background(&carol, &ticket)?;
+    ensure!(code == Some(UNREACHABLE), "{code:?} {told}");
+    ensure!(told.contains("can't be reached"), "{told}");
     nothing_is_left(&carol)
 }
 

@@ -1,6 +1,6 @@
 //! Files that are no state, or a dangerous one: refused by name, and nothing is listed.
 
-use std::{fs, os::unix::fs::symlink, process::Command};
+use std::{fs, io::Write, os::unix::fs::symlink, process::Command};
 
 use anyhow::{Result, ensure};
 use podsync_tests::kit::{Home, Member, fill, same_tree, zip};
@@ -189,6 +189,34 @@ fn a_full_disk_is_told_and_costs_nothing_that_was_there() -> Result<()> {
     alice
         .run(&["save", "orders", "--from", &small.to_string_lossy()])?
         .ok()?;
+    Ok(())
+}
+
+#[test]
+fn an_export_that_fills_the_disk_names_its_target_and_leaves_nothing() -> Result<()> {
+    const LEFT: u64 = 20 << 20;
+    let Some(alice) = Home::on_small_disk("alice", 96 << 20)? else {
+        return Ok(());
+    };
+    alice.found("payments")?;
+    let state = alice.scratch("state");
+    fill(&state, 7, 4 << 20, 1)?;
+    alice
+        .run(&["save", "orders", "--from", &state.to_string_lossy()])?
+        .ok()?;
+    let mut filler = fs::File::create(alice.path().join("filler"))?;
+    while filler.write_all(&[1; 64 << 10]).is_ok() {}
+    let len = filler.metadata()?.len();
+    filler.set_len(len.saturating_sub(LEFT))?;
+    for name in ["out", "out.snapshot"] {
+        let out = alice.path().join(name).to_string_lossy().into_owned();
+        let told = alice.run(&["export", "orders", &out])?.failed(DISK)?;
+        ensure!(told.contains(&format!("the disk is full: {out}")), "{told}");
+        for entry in fs::read_dir(alice.path())? {
+            let left = entry?.file_name().to_string_lossy().into_owned();
+            ensure!(left != name && !left.starts_with(".podsync-"), "{left}");
+        }
+    }
     Ok(())
 }
 

@@ -115,6 +115,7 @@ impl Line {
             HubClientError::Unreachable {
                 hub: address.authority().to_owned(),
                 reason: wire::why(error),
+                asked: false,
             }
         })?;
         Ok(Self {
@@ -245,11 +246,13 @@ impl Line {
 
     async fn exchange(&self, call: &Call) -> Result<Outcome, HubClientError> {
         let nonce: Nonce = rand::random();
-        let response = self
-            .request(call, &nonce)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(wire::why(error)))?;
+        let response = self.request(call, &nonce).send().await.map_err(|error| {
+            HubClientError::Unreachable {
+                hub: self.address.authority().to_owned(),
+                asked: !error.is_connect(),
+                reason: wire::why(error),
+            }
+        })?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Outcome::Reply(Reply {
@@ -373,6 +376,7 @@ impl Line {
         HubClientError::Unreachable {
             hub: self.address.authority().to_owned(),
             reason: reason.into(),
+            asked: true,
         }
     }
 

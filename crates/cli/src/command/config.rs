@@ -7,7 +7,13 @@ use podsync_api::{ApiError, ErrorCode};
 use podsync_core::nearest::nearest;
 use podsync_daemon::Settings;
 
-use crate::{context::Context, files::write_whole};
+use crate::{
+    context::Context,
+    files::{read_text, write_whole},
+};
+
+/// More than any settings take.
+const MAX_LEN: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -39,6 +45,13 @@ struct Set {
     /// Its new value; several for a setting that is a list
     #[arg(required = true)]
     value: Vec<String>,
+}
+
+impl Config {
+    /// Whether it is about to change the file.
+    pub(crate) fn changes(&self) -> bool {
+        matches!(self.action, Some(Action::Set(_) | Action::Unset(_)))
+    }
 }
 
 pub(crate) async fn run(context: &Context, config: Config) -> Result<(), ApiError> {
@@ -132,7 +145,7 @@ async fn change(
         let text = format!("podsync cannot {what} {}: {error}", file.display());
         ApiError::new(ErrorCode::Disk, text).hint("check the file and its disk")
     };
-    let before = match std::fs::read_to_string(&file) {
+    let before = match read_text(&file, MAX_LEN) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         read => read.map_err(|error| failed("read", error))?,
     };

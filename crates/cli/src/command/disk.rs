@@ -29,7 +29,7 @@ pub(crate) struct Pin {
 pub(crate) struct Gc {
     /// Show what would go; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Shrink to this size, such as 5GB [default: the setting `disk_budget`]
     #[arg(long, value_name = "SIZE")]
     budget: Option<ByteSize>,

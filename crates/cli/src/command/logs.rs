@@ -6,13 +6,14 @@ use std::{
     io::{self, BufRead, BufReader, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::Path,
+    pin::pin,
     time::{Duration, SystemTime},
 };
 
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode};
 
-use crate::{context::Context, log::rolling};
+use crate::{context::Context, log::rolling, output::nobody_reads};
 
 /// Lines to show without `--since`.
 const NEWEST: usize = 200;
@@ -66,6 +67,7 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
     if !logs.follow {
         return Ok(());
     }
+    let mut unread = pin!(nobody_reads());
     loop {
         for line in tail.more(&log).map_err(failed)? {
             if !shown_line(context, &line)? {
@@ -75,6 +77,7 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = context.stop.cancelled() => break,
+            () = &mut unread => break,
         }
     }
     Ok(())

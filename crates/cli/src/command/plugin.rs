@@ -27,6 +27,13 @@ pub(crate) enum Plugin {
     Remove(Remove),
 }
 
+impl Plugin {
+    /// Whether it is about to change an emulator.
+    pub(crate) fn changes(&self) -> bool {
+        !matches!(self, Self::Status(_))
+    }
+}
+
 /// Where the emulator is.
 #[derive(Debug, Args)]
 pub(crate) struct Place {

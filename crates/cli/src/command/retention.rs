@@ -59,7 +59,7 @@ pub(crate) struct Set {
     unset: bool,
     /// Show which versions the rule would let go; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     agree: Yes,
 }
@@ -68,7 +68,7 @@ pub(crate) struct Set {
 pub(crate) struct Apply {
     /// Show which versions would go; change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), ApiError> {

@@ -1,6 +1,6 @@
 //! `podsync watch`: what happens, one line an event, and a program that is run for each.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, pin::pin, time::Duration};
 
 use backon::{ConstantBuilder, Retryable};
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
@@ -13,7 +13,7 @@ use podsync_daemon::{Reaction, Says};
 
 use crate::{
     context::{Connection, Context, Needs},
-    output::{bytes, printable},
+    output::{bytes, nobody_reads, printable},
 };
 
 /// How long to wait before looking again for a daemon that is gone.
@@ -106,10 +106,12 @@ impl Watching<'_> {
         let context = self.connection.context;
         context.printer.note("Watching. Ctrl-C ends it.");
         let stop = &context.stop;
+        let mut unread = pin!(nobody_reads());
         loop {
             let event = tokio::select! {
                 event = events.next() => event,
                 () = stop.cancelled() => return Ok(()),
+                () = &mut unread => return Ok(()),
             };
             match event {
                 Some(event) => {
@@ -122,6 +124,7 @@ impl Watching<'_> {
                     events = tokio::select! {
                         again = self.wait_for_the_daemon(after) => again,
                         () = stop.cancelled() => return Ok(()),
+                        () = &mut unread => return Ok(()),
                     };
                 }
             }

@@ -8,7 +8,7 @@ use super::{
     Context,
     home::{initialised, status_of},
     hosting::start_robot_in,
-    robot::Robot,
+    robot::{Robot, of_cache},
     upkeep::is_outdated,
 };
 use crate::output::progress::Bar;
@@ -71,7 +71,7 @@ impl<'a> Connection<'a> {
 
     /// Runs as a robot: a daemon of its own in this process that knows what a teammate knows.
     async fn open_as(robot: &Robot, context: &'a Context) -> Result<Self, ApiError> {
-        let (home, hosted) = start_robot_in(robot).await?;
+        let (home, hosted) = start_robot_in(robot).await.map_err(of_cache)?;
         let connection = Self {
             context,
             client: Client::new(&socket_path(&home), context.team())?,

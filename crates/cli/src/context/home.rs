@@ -55,7 +55,7 @@ impl Context {
             return Ok(());
         }
         // Settings that no daemon can start with leave no key behind.
-        self.settings()?;
+        self.settings()?.check_addresses()?;
         let made = podsync_daemon::init(&home)?;
         self.printer.note(format_args!(
             "Created this device's key in {}.",

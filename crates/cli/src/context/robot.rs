@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::{
     arguments::{Global, absolute},
     output::Printer,
+    secret::no_text,
 };
 
 /// Where CI systems put the secret.
@@ -48,6 +49,16 @@ impl Robot {
             (Some(flag), Some(hint)) => error.hint(format!("{hint}; {flag} TIME waits longer")),
             _ => error,
         }
+    }
+}
+
+/// Names the flag of a robot where an error advises another home: a robot's home is in its cache, or in a temporary
+/// folder.
+pub(super) fn of_cache(error: ApiError) -> ApiError {
+    let hint = error.hint.as_deref();
+    match hint.map(|hint| hint.replace("with --home", "with --cache")) {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 
@@ -133,7 +144,7 @@ pub(crate) fn prepare(
     };
     let token = Token::parse(&text)?;
     let (place, scratch) = match global.cache.take() {
-        Some(folder) => (Place::Cache(absolute(folder)?), None),
+        Some(folder) => (cache(folder)?, None),
         None => {
             let folder = tempfile::Builder::new()
                 .prefix("podsync-runner-")
@@ -162,14 +173,24 @@ pub(crate) fn prepare(
     Ok(Some((robot, scratch)))
 }
 
+fn cache(folder: PathBuf) -> Result<Place, ApiError> {
+    let folder = absolute(folder)?;
+    if folder.exists() && !folder.is_dir() {
+        let text = format!("{} is not a folder", folder.display());
+        return Err(ApiError::new(ErrorCode::Invalid, text)
+            .hint("choose a new or empty folder with --cache"));
+    }
+    Ok(Place::Cache(folder))
+}
+
 fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
     match said {
         Some(dash) if dash == "-" => {
-            let mut line = String::new();
+            let mut line = Vec::new();
             std::io::stdin()
                 .lock()
                 .take(MAX_TOKEN_LEN)
-                .read_line(&mut line)
+                .read_until(b'\n', &mut line)
                 .map_err(|error| {
                     ApiError::new(
                         ErrorCode::Ticket,
@@ -177,6 +198,7 @@ fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiEr
                     )
                     .hint(format!("pipe it to stdin, or set {VARIABLE}"))
                 })?;
+            let line = String::from_utf8(line).map_err(|_| no_text("token", "stdin", VARIABLE))?;
             Ok(Some(line.trim().to_owned()))
         }
         Some(text) => {
@@ -205,6 +227,27 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_cache_that_cannot_be_one_is_told_with_its_own_flag() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = cache(file.clone()).unwrap_err();
+        assert!(error.message.contains(&*file.to_string_lossy()), "{error}");
+        let named =
+            of_cache(ApiError::new(ErrorCode::Invalid, "no").hint("choose one with --home"));
+        for hint in [error.hint, named.hint] {
+            let hint = hint.unwrap();
+            assert!(
+                hint.contains("--cache") && !hint.contains("--home"),
+                "{hint}"
+            );
+        }
+        for place in [folder.path().to_owned(), folder.path().join("new")] {
+            assert!(matches!(cache(place), Ok(Place::Cache(_))));
+        }
+    }
 
     #[test]
     fn only_a_command_that_can_wait_longer_says_so() {

@@ -170,7 +170,9 @@ pub enum Input {
 /// Why a hub did not let this device in, in its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HubJoinFailure {
-    /// It was not reached or could not answer. That says nothing about the ticket.
+    /// No connection to it came about, so it was not asked.
+    NotConnected(String),
+    /// It may have been asked, and has not answered. That says nothing about the ticket.
     NotReached(String),
     /// It can't let this device in yet: it may lack operations. Asking again later may work.
     NotYet(String),

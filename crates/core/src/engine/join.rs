@@ -70,6 +70,8 @@ pub(super) struct PendingJoin {
     ask_hub: Option<Duration>,
     /// Why the last request to the hub failed.
     hub_failed: Option<HubJoinFailure>,
+    /// An earlier request may have reached the hub, which has answered none since.
+    hub_may_know: bool,
 }
 
 /// A device or hub that is asked to witness the join.
@@ -129,6 +131,7 @@ impl Engine {
             refused: None,
             ask_hub,
             hub_failed: None,
+            hub_may_know: false,
         };
         self.joins.insert(team, join);
         self.ask_a_witness(team);
@@ -269,8 +272,15 @@ impl Engine {
         };
         if join.deadline.is_some() {
             let is_final = matches!(why, HubJoinFailure::Refused(_));
-            if !matches!(why, HubJoinFailure::NotReached(_)) {
-                join.unanswered.remove(&Witness::Hub);
+            match why {
+                HubJoinFailure::NotReached(_) => join.hub_may_know = true,
+                HubJoinFailure::NotConnected(_) if join.hub_may_know => {}
+                HubJoinFailure::NotConnected(_)
+                | HubJoinFailure::NotYet(_)
+                | HubJoinFailure::Refused(_) => {
+                    join.hub_may_know = false;
+                    join.unanswered.remove(&Witness::Hub);
+                }
             }
             join.hub_failed = Some(why);
             join.shown.remove(&Witness::Hub);
@@ -481,7 +491,9 @@ impl PendingJoin {
             Some(HubJoinFailure::Refused(why) | HubJoinFailure::NotYet(why)) => {
                 return EngineError::NotLetInByHub(why.clone());
             }
-            Some(HubJoinFailure::NotReached(why)) => Some(why.clone()),
+            Some(HubJoinFailure::NotReached(why) | HubJoinFailure::NotConnected(why)) => {
+                Some(why.clone())
+            }
             // It was asked and is silent.
             None if self.unanswered.contains(&Witness::Hub) => {
                 let hub = self.ticket.hubs().next().unwrap_or_default();

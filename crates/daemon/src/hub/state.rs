@@ -13,7 +13,7 @@ use podsync_api::{
     ApiError, ErrorCode,
     events::{Happened, Trouble as Told},
 };
-use podsync_bucket::{Hub, HubAddress, TransferError};
+use podsync_bucket::{Hub, HubAddress, Patience, TransferError};
 use podsync_core::{OpId, TeamId, TeamName, keys::DeviceSecret};
 use tokio::{
     sync::{Notify, watch},
@@ -237,11 +237,24 @@ impl Hubs {
     }
 
     pub(crate) fn client(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        self.client_with(team, url, Patience::default())
+    }
+
+    /// For a caller that tries again by itself, and has to know why each try failed.
+    pub(super) fn client_of_one_try(&self, team: TeamId, url: &str) -> Result<Hub, Failure> {
+        let once = Patience {
+            retries: 0,
+            ..Patience::default()
+        };
+        self.client_with(team, url, once)
+    }
+
+    fn client_with(&self, team: TeamId, url: &str, patience: Patience) -> Result<Hub, Failure> {
         let address: HubAddress = url.parse().map_err(|error: podsync_bucket::AddressError| {
             api_error(ErrorCode::Invalid, &error, Some(error.hint()))
         })?;
         let secret = DeviceSecret::from_seed(*self.secret.expose_seed());
-        Ok(Hub::new(address, team, secret)?)
+        Ok(Hub::with_patience(address, team, secret, patience)?)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, BTreeMap<TeamId, Arc<TeamHub>>> {

@@ -10,7 +10,7 @@ use std::{
 use podsync_api::{Stage, pods};
 use podsync_core::manifest::Container;
 use podsync_pack::{RebuildError, Version};
-use podsync_store::Blobs;
+use podsync_store::{Blobs, StoreError};
 
 use crate::{
     call::{Context, Handle},
@@ -69,18 +69,17 @@ impl Handle<pods::Export> for Export {
             .is_some_and(|extension| extension == "zip" || extension == "snapshot");
         let written = tokio::task::spawn_blocking(move || {
             let version = Version::new(&manifest, &packs);
-            match manifest.container {
+            let written = match manifest.container {
                 Container::File => write_new(&path, |out| version.to_file(out, &meter)),
                 Container::Zip | Container::Folder if as_zip => {
                     write_new(&path, |out| version.to_zip(out, &meter))
                 }
                 Container::Zip | Container::Folder => version.to_folder(&path, &meter),
-            }
+            };
+            written.map_err(|error| about(&path, error))
         });
         let written = written.await.map_err(Failure::from)?;
-        self.holdings
-            .doubting(team, named, written.map_err(Failure::from))
-            .await?;
+        self.holdings.doubting(team, named, written).await?;
         drop(pins);
         self.evictor.keep_within_budget();
         Ok(pods::Exported {
@@ -127,4 +126,60 @@ fn write_new(
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(failed)
+}
+
+/// Names the target, which the user knows. What is being written has a temporary name.
+fn about(target: &Path, error: RebuildError) -> Failure {
+    let path = target.to_owned();
+    match error {
+        RebuildError::Output(source) | RebuildError::Target { source, .. } if is_full(&source) => {
+            let (needed, free) = (0, None);
+            StoreError::DiskFull { path, needed, free }.into()
+        }
+        RebuildError::Output(source) => RebuildError::Target { path, source }.into(),
+        error => error.into(),
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_api::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn a_target_that_cannot_be_written_is_no_failure_of_an_emulator() {
+        let target = Path::new("/exported/orders.snapshot");
+        let in_temporary_file = |kind: io::ErrorKind| RebuildError::Target {
+            path: "/exported/.podsync-x7".into(),
+            source: kind.into(),
+        };
+        for (error, says) in [
+            (
+                RebuildError::Output(io::ErrorKind::StorageFull.into()),
+                "the disk is full: /exported/orders.snapshot",
+            ),
+            (
+                in_temporary_file(io::ErrorKind::QuotaExceeded),
+                "the disk is full: /exported/orders.snapshot",
+            ),
+            (
+                RebuildError::Output(io::ErrorKind::PermissionDenied.into()),
+                "`/exported/orders.snapshot` cannot be written",
+            ),
+        ] {
+            let failure = about(target, error);
+            let told = failure.api();
+            assert_eq!(told.code, ErrorCode::Disk, "{told}");
+            assert!(told.message.starts_with(says), "{told}");
+            assert!(told.hint.is_some(), "{told}");
+        }
+    }
 }

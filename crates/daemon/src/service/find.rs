@@ -17,6 +17,7 @@ use tokio::{
 
 use crate::{
     call::Context,
+    clock::now_ms,
     error::{Failure, api_error},
     hub::sync::HubSync,
     node::handle::Node,
@@ -97,22 +98,20 @@ impl Asked {
     fn has_answered(self) -> bool {
         self.members > 0 || self.hub == Some(true)
     }
+}
 
-    /// If no source answered, nobody has said that the version doesn't exist: that is an outage.
-    fn nobody(self, error: ApiError) -> ApiError {
-        let who = match self.hub {
-            Some(_) => "no teammate and no hub answered",
-            None => "no teammate answered",
-        };
-        let message = format!(
-            "nobody could be asked: {who}, and as far as this device knows {}",
-            error.message
-        );
-        ApiError {
-            code: ErrorCode::Unreachable,
-            message,
-            ..error
-        }
+/// If no source answered, nobody has said that the version doesn't exist: that is an outage. `hub` is why the team's
+/// hub has told nothing.
+fn nobody(error: ApiError, hub: Option<&str>) -> ApiError {
+    let hub = hub.map_or_else(String::new, |why| format!(", and {why}"));
+    let message = format!(
+        "nobody could be asked: no teammate answered{hub}; as far as this device knows, {}",
+        error.message
+    );
+    ApiError {
+        code: ErrorCode::Unreachable,
+        message,
+        ..error
     }
 }
 
@@ -152,6 +151,7 @@ impl Finder {
         patience: Patience,
         context: &Context,
     ) -> Result<Named, Failure> {
+        let began_ms = now_ms();
         let mut events = self.node.events();
         let mut asking = pin!(timeout_at(patience.deadline, self.ask_everybody(team)));
         let mut asked = None;
@@ -199,7 +199,7 @@ impl Finder {
                     Ok(Err(RecvError::Closed)) | Err(_) => {
                         let error = match asked {
                             Some(asked) if asked.has_answered() => error,
-                            asked => asked.unwrap_or_default().nobody(error),
+                            _ => nobody(error, self.silent_hub(team, began_ms).await?.as_deref()),
                         };
                         return Err(absent.explain(error, !patience.may_be_longer).into());
                     }
@@ -220,6 +220,16 @@ impl Finder {
             pods.collect::<BTreeSet<PodName>>()
         });
         Ok(with_nearest(error, pod, &pods.await?))
+    }
+
+    /// Why the team's hub has told nothing since then. `None` if it has, or the team has no hub.
+    async fn silent_hub(&self, team: TeamId, since_ms: u64) -> Result<Option<String>, Failure> {
+        if let Some(trouble) = self.hubs.trouble(team).await? {
+            return Ok(Some(trouble));
+        }
+        let hub = self.hubs.hub(team).await?;
+        let silent = hub.filter(|hub| hub.standing().heard_ms.is_none_or(|at| at < since_ms));
+        Ok(silent.map(|hub| format!("the hub at {} does not answer", hub.url())))
     }
 
     /// Asks every connected member and the hub for their news.
@@ -353,15 +363,18 @@ mod tests {
             hub: Some(false),
         };
         assert!(!away.has_answered());
-        let told = away.nobody(unknown());
+        let told = nobody(
+            unknown(),
+            Some("the hub at https://hub.example does not answer"),
+        );
         assert_eq!(told.code, ErrorCode::Unreachable);
         assert_eq!(
             told.message,
-            "nobody could be asked: no teammate and no hub answered, and as far as this device knows no pod is called \
-             ord"
+            "nobody could be asked: no teammate answered, and the hub at https://hub.example does not answer; as far \
+             as this device knows, no pod is called ord"
         );
         assert_eq!(told.hint.as_deref(), Some("did you mean orders?"));
-        let told = Asked::default().nobody(unknown());
+        let told = nobody(unknown(), None);
         assert!(!told.message.contains("hub"), "{told}");
     }
 }

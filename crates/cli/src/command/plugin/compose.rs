@@ -14,9 +14,13 @@ use super::{
     container::{MOUNTED, mounted},
     python::unwritable,
 };
+use crate::files::read_text;
 
 /// The folder beside the compose file that the service mounts.
 const BESIDE: &str = ".podsync-plugin";
+
+/// More than any compose file has.
+const MAX_LEN: u64 = 1 << 20;
 
 /// Tags of LocalStack's image that need a licence, whichever version they point to.
 const LICENSED_TAGS: [&str; 3] = ["latest", "stable", "dev"];
@@ -61,7 +65,7 @@ pub(super) fn installed(file: &Path) -> Result<Option<String>, ApiError> {
 }
 
 fn read(file: &Path) -> Result<(Document, String, Mapping), ApiError> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = read_text(file, MAX_LEN).map_err(|error| {
         ApiError::new(
             ErrorCode::NotFound,
             format!("podsync cannot read {}: {error}", file.display()),

@@ -57,6 +57,13 @@ struct Offer {
     uses: u32,
 }
 
+impl Invite {
+    /// Whether it only lists what there is.
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.action, Some(Action::List))
+    }
+}
+
 pub(super) async fn run(context: &Context, invite: Invite) -> Result<(), ApiError> {
     match invite.action {
         Some(Action::List) => list(context).await,

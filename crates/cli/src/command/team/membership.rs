@@ -214,7 +214,7 @@ async fn give_up(context: &Context, new: NewHome, error: ApiError) -> ApiError {
     let ended = match context.stop_daemon().await {
         Ok(_) if error.may_be_done => {
             context.printer.note(
-                "The new home stays, for a member may have let this device in. Run the same command again.",
+                "The new home stays, for a member or the hub may have let this device in. Run the same command again.",
             );
             return error;
         }

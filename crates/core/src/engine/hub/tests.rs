@@ -478,6 +478,44 @@ fn a_hub_that_was_never_reached_has_refused_nothing() {
     }
 }
 
+/// Who was never asked has written nothing, so the newcomer's key may go.
+#[test]
+fn a_hub_that_refuses_every_connection_was_not_asked() {
+    let refused = || HubJoinFailure::NotConnected("connection refused".to_owned());
+    let cut = || HubJoinFailure::NotReached("the connection broke".to_owned());
+    for (failures, expected) in [
+        (vec![refused()], false),
+        (vec![refused(), refused()], false),
+        (vec![cut(), refused()], true),
+        (vec![refused(), cut()], true),
+        (
+            vec![cut(), HubJoinFailure::NotYet("no".to_owned()), refused()],
+            false,
+        ),
+    ] {
+        let (_, team, ticket) = founder();
+        let mut newcomer = Home::new(2);
+        let mut asked = newcomer.join(&ticket);
+        for failure in &failures {
+            if asked_of_hub(&asked).is_none() {
+                asked = newcomer.pass(Duration::from_secs(5));
+            }
+            assert!(asked_of_hub(&asked).is_some(), "{failures:?}");
+            asked = newcomer.hear(team, HubNews::JoinFailed(failure.clone()));
+        }
+        let end = newcomer.pass(Duration::from_secs(30));
+        let Some(Err(error @ EngineError::NobodyWitnessed { may_be_in, .. })) = reply(&end) else {
+            panic!("{failures:?}: {end:?}");
+        };
+        assert_eq!(may_be_in, expected, "{failures:?}");
+        let last = match failures.last() {
+            Some(HubJoinFailure::NotReached(_)) => "broke",
+            _ => "refused",
+        };
+        assert!(error.to_string().contains(last), "{error}");
+    }
+}
+
 #[test]
 fn what_one_home_committed_another_lists() {
     let (mut founder, mut newcomer, team) = two();

@@ -23,13 +23,15 @@ pub(crate) async fn ask_to_join(
     urls: Vec<String>,
     request: HubJoin,
 ) -> HubNews {
-    let mut failed = HubJoinFailure::NotReached("the ticket names no hub".to_owned());
+    let mut failed = HubJoinFailure::NotConnected("the ticket names no hub".to_owned());
+    let mut may_know = false;
     let (mut urls, mut moves) = (VecDeque::from(urls), 0);
     while let Some(url) = urls.pop_front() {
-        let client = match hubs.client(team, &url) {
+        // The engine asks again until the join's time is over, and then tells the last reason.
+        let client = match hubs.client_of_one_try(team, &url) {
             Ok(client) => client,
             Err(failure) => {
-                failed = HubJoinFailure::NotReached(failure.api().message.clone());
+                failed = HubJoinFailure::NotConnected(failure.api().message.clone());
                 continue;
             }
         };
@@ -53,10 +55,14 @@ pub(crate) async fn ask_to_join(
             }
             Err(error) => {
                 failed = why(&error);
+                may_know |= matches!(failed, HubJoinFailure::NotReached(_));
             }
         }
     }
-    HubNews::JoinFailed(failed)
+    HubNews::JoinFailed(match failed {
+        HubJoinFailure::NotConnected(why) if may_know => HubJoinFailure::NotReached(why),
+        failed => failed,
+    })
 }
 
 /// Only errors in the hub's own format count as its answer. Any other answer at its address counts as an outage.
@@ -66,6 +72,7 @@ fn why(error: &HubClientError) -> HubJoinFailure {
         HubClientError::Refused { error, .. } if error.code == HubErrorCode::InviteRefused => {
             HubJoinFailure::Refused(text)
         }
+        HubClientError::Unreachable { asked: false, .. } => HubJoinFailure::NotConnected(text),
         HubClientError::Unreachable { .. }
         | HubClientError::Busy { .. }
         | HubClientError::Moved { .. }
@@ -74,5 +81,25 @@ fn why(error: &HubClientError) -> HubJoinFailure {
         | HubClientError::RoleTooLow { .. }
         | HubClientError::QuotaExceeded { .. }
         | HubClientError::Refused { .. } => HubJoinFailure::NotYet(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_that_no_connection_reached_was_not_asked() {
+        let unreachable = |asked| HubClientError::Unreachable {
+            hub: "127.0.0.1:1".to_owned(),
+            reason: "Connection refused".to_owned(),
+            asked,
+        };
+        let told = "the hub at 127.0.0.1:1 can't be reached: Connection refused".to_owned();
+        assert_eq!(
+            why(&unreachable(false)),
+            HubJoinFailure::NotConnected(told.clone())
+        );
+        assert_eq!(why(&unreachable(true)), HubJoinFailure::NotReached(told));
     }
 }
