@@ -10,15 +10,15 @@ use podsync_core::TeamId;
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::storage::StorageError;
+use crate::{
+    metrics::count_bucket_error,
+    storage::{StorageError, Trouble},
+};
 
-/// How long an answer is reused.
-const LIFETIME: Duration = Duration::from_secs(5);
 /// How long a bucket may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How many buckets are asked at once.
 const AT_ONCE: usize = 16;
-const READ_ONLY: &str = "the bucket takes no writes of the hub; `podsync-hub check` tells why";
 
 #[derive(Debug, Default)]
 pub(crate) struct Health(Mutex<Option<(Instant, Vec<TeamHealth>)>>);
@@ -43,31 +43,36 @@ pub(crate) enum State {
     Down,
 }
 
+/// A team whose bucket is asked.
+pub(crate) struct Asked<F> {
+    pub(crate) team: TeamId,
+    /// Its name.
+    pub(crate) bucket: String,
+    /// Asks it. A bucket that answers and takes no writes has a reason.
+    pub(crate) answers: F,
+}
+
 impl Health {
-    /// How each team's bucket does, as of the last seconds; `asked` are the teams with what asks their buckets, which
-    /// tells whether they take writes.
-    pub(crate) async fn of<F>(&self, asked: Vec<(TeamId, F)>) -> Vec<TeamHealth>
+    /// How each team's bucket does, as of the last `lifetime`.
+    pub(crate) async fn of<F>(&self, asked: Vec<Asked<F>>, lifetime: Duration) -> Vec<TeamHealth>
     where
-        F: Future<Output = Result<bool, StorageError>>,
+        F: Future<Output = Result<Option<String>, StorageError>>,
     {
         // Held while the buckets are asked, so that requests at the same time share one answer.
         let mut seen = self.0.lock().await;
-        if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < LIFETIME) {
+        if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < lifetime) {
             return health.clone();
         }
         let mut health: Vec<TeamHealth> = stream::iter(asked)
-            .map(|(team, answers)| async move {
-                let (state, reason) = match timeout(PATIENCE, answers).await {
-                    Ok(Ok(true)) => (State::Ready, None),
-                    Ok(Ok(false)) => (State::ReadOnly, Some(READ_ONLY.to_owned())),
+            .map(|asked| async move {
+                let (state, reason) = match timeout(PATIENCE, asked.answers).await {
+                    Ok(Ok(None)) => (State::Ready, None),
+                    Ok(Ok(Some(refusal))) => (State::ReadOnly, Some(refusal)),
                     Ok(Err(error)) => (State::Down, Some(error.to_string())),
-                    Err(_) => {
-                        let late = StorageError::Unavailable("no answer within seconds".into());
-                        (State::Down, Some(late.to_string()))
-                    }
+                    Err(_) => (State::Down, Some(late(asked.bucket).to_string())),
                 };
                 TeamHealth {
-                    team,
+                    team: asked.team,
                     state,
                     reason,
                 }
@@ -83,6 +88,16 @@ impl Health {
         *seen = Some((Instant::now(), health.clone()));
         health
     }
+}
+
+/// A call that is given up counts as one that had no answer.
+fn late(bucket: String) -> StorageError {
+    count_bucket_error(&bucket, "");
+    StorageError::Unavailable(Trouble {
+        bucket,
+        code: String::new(),
+        words: format!("no answer within {} s", PATIENCE.as_secs()),
+    })
 }
 
 /// Whether a replica with these teams can serve: one team's dead bucket doesn't take it from the others.

@@ -12,9 +12,8 @@ use podsync_api::hub::HubErrorCode;
 
 use crate::{
     failure::Failure,
-    health::{self, State as Condition, TeamHealth},
+    health::{self, Asked, State as Condition, TeamHealth},
     hub::Hub,
-    storage::StorageError,
 };
 
 /// Ready while a bucket takes shares. A stranger must not learn which team's bucket doesn't.
@@ -29,16 +28,14 @@ pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Fai
 }
 
 async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
+    let trial = hub.limits.trial;
     let teams = hub.teams.all().into_iter();
-    let asked = teams.map(|team| {
-        let id = team.id();
-        let answers = async move {
-            team.answers().await?;
-            Ok::<_, StorageError>(team.takes_writes())
-        };
-        (id, answers)
+    let asked = teams.map(|team| Asked {
+        team: team.id(),
+        bucket: team.bucket().to_owned(),
+        answers: async move { team.condition(trial).await },
     });
-    let health = hub.health.of(asked.collect()).await;
+    let health = hub.health.of(asked.collect(), hub.limits.health).await;
     for team in &health {
         let ready = i64::from(team.state == Condition::Ready);
         let label = team.team.into();

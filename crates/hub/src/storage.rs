@@ -4,6 +4,7 @@
 //! an object's key tells its bytes, so writing one a second time changes nothing.
 
 pub mod memory;
+pub(crate) mod watched;
 
 use std::{
     fmt,
@@ -38,6 +39,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether the bucket answered, and takes nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Full(_))
+    }
+
     pub fn trouble(&self) -> &Trouble {
         match self {
             Self::Unavailable(trouble)
@@ -119,6 +125,9 @@ pub struct Page {
 /// A bucket: the real one behind S3, or one in memory for tests and the model of the garbage collector.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
+    /// As operators know it.
+    fn name(&self) -> &str;
+
     /// Makes the bucket where it isn't there, blocks public access where the server can, and learns what else it
     /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;

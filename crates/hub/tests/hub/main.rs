@@ -8,6 +8,7 @@
 mod bad_input;
 mod collected;
 mod feeds;
+mod health;
 mod kit;
 mod lost;
 mod membership;
