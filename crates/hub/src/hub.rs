@@ -71,6 +71,12 @@ impl Hub {
         &self.teams
     }
 
+    /// Serves a team no more, and shows nothing of it.
+    pub fn forget(&self, team: TeamId) {
+        self.teams.remove(&team);
+        self.metrics.forget(team);
+    }
+
     pub(crate) fn identity(&self) -> Arc<Identity> {
         let identity = self.identity.read();
         identity.unwrap_or_else(PoisonError::into_inner).clone()

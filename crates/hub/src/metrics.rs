@@ -169,6 +169,27 @@ impl Metrics {
         registry.register("certificate_end_seconds", end, self.certificate_end.clone());
     }
 
+    /// Shows nothing more of how a team does that isn't served any longer.
+    pub fn forget(&self, team: TeamId) {
+        let label = OfTeam::from(team);
+        for gauge in [
+            &self.team_ready,
+            &self.stored_bytes,
+            &self.quota_bytes,
+            &self.sweep_end,
+        ] {
+            gauge.remove(&label);
+        }
+        for counter in [
+            &self.committed,
+            &self.sweep_failures,
+            &self.condemned,
+            &self.deleted,
+        ] {
+            counter.remove(&label);
+        }
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self) -> String {
         let mut text = String::new();

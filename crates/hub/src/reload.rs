@@ -117,7 +117,7 @@ impl Reload {
         let gone = before.iter().filter(|team| !stays(team));
         for team in gone {
             tracing::info!(team = %team.team, "the hub no longer serves the team");
-            self.hub.teams().remove(&team.team);
+            self.hub.forget(team.team);
         }
         for settings in opened {
             tracing::info!(team = %settings.team, "the hub serves the team by new settings");

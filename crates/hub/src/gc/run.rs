@@ -89,7 +89,10 @@ pub async fn hourly(hub: &Hub, stop: CancellationToken) {
                 () = stop.cancelled() => return,
                 swept = team.sweep().instrument(tracing::info_span!("sweep", team = %team.id())) => swept,
             };
-            note(hub, team.id(), &swept);
+            // It may have been taken out of the settings since.
+            if hub.teams.knows(&team.id()) {
+                note(hub, team.id(), &swept);
+            }
             match swept {
                 Ok(outcome) => tracing::info!(team = %team.id(), ?outcome, "swept the bucket"),
                 Err(error) => tracing::warn!(team = %team.id(), %error, "nothing was swept"),

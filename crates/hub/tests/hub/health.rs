@@ -119,6 +119,44 @@ async fn who_asks_often_costs_one_listing_and_one_write() {
 }
 
 #[tokio::test]
+async fn a_scrape_looks_at_the_buckets() {
+    let hub = TestHub::with(each_time(Duration::ZERO)).await.unwrap();
+    let team = Team::at(&hub).await;
+    for (fault, ready) in [(Fault::None, 1), (Fault::ReadOnly, 0), (Fault::None, 1)] {
+        hub.bucket(team.id()).fail(fault);
+        let text = get(&hub, "/metrics").await.text();
+        let id = team.id();
+        let line = format!(r#"podsync_hub_team_ready{{team="{id}"}} {ready}"#);
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shown_of_a_team_or_a_quota_that_is_no_more() {
+    let team = Team::new().id();
+    let options = Options {
+        quota: Some(5),
+        ..each_time(Duration::ZERO)
+    };
+    let hub = TestHub::only(team, options).await.unwrap();
+    let shown = async |metric: &str| {
+        let text = get(&hub, "/metrics").await.text();
+        text.contains(&format!(r#"podsync_hub_{metric}{{team="{team}"}}"#))
+    };
+    assert!(shown("team_ready").await && shown("quota_bytes").await);
+    hub.hub().teams().put(TeamSettings {
+        team,
+        bucket: Arc::new(hub.bucket(team)),
+        quota: None,
+        retention: Retention::default(),
+        confirm: Confirm::default(),
+    });
+    assert!(shown("team_ready").await && !shown("quota_bytes").await);
+    hub.hub().forget(team);
+    assert!(!shown("team_ready").await);
+}
+
+#[tokio::test]
 async fn a_portal_that_says_200_to_everything_is_no_bucket() {
     client(); // Installs a TLS provider.
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
