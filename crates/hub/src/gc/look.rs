@@ -69,10 +69,30 @@ pub async fn look(
 ) -> Result<Seen, GcError> {
     let objects = list_objects(bucket).await?;
     let now = bucket_time(bucket).await?;
+    plan(bucket, &objects, now, roster, retention).await
+}
+
+/// What [`look`] would decide by the hub's own clock, which may be wrong: nothing is written.
+pub async fn preview(
+    bucket: &dyn Storage,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Seen, GcError> {
+    let objects = list_objects(bucket).await?;
+    plan(bucket, &objects, SystemTime::now(), roster, retention).await
+}
+
+async fn plan(
+    bucket: &dyn Storage,
+    objects: &Objects,
+    now: SystemTime,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Seen, GcError> {
     let feeds = read_feeds(bucket).await?;
     let references = read_references(bucket, &feeds).await?;
     let named = references.named(roster);
-    let steps = decide(&objects, now, &named, retention);
+    let steps = decide(objects, now, &named, retention);
     let freed = steps.iter().filter_map(|step| match step {
         Step::Delete(key) => objects.present.get(key).map(|(_, len)| len),
         Step::Condemn(_) => None,

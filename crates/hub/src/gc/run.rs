@@ -119,11 +119,11 @@ fn note(hub: &Hub, team: TeamId, swept: &Result<Outcome, GcError>) {
 }
 
 /// One sweep of each team's bucket; with `dry`, only what it would do. In lines for people.
-pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, GcError>> {
+pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, String>> {
     let mut lines = Vec::new();
     for team in hub.teams.all() {
         let line = if dry {
-            team.look().await.map(|seen| in_words(&seen))
+            team.preview().await.map(|seen| in_words(&seen))
         } else {
             team.sweep().await.map(|outcome| {
                 let Outcome { condemned, deleted, freed, superseded } = outcome;
@@ -131,7 +131,8 @@ pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, GcError>> {
             })
         };
         let team = team.id();
-        lines.push(line.map(|line| format!("team {team}: {line}")));
+        let line = line.map(|line| format!("team {team}: {line}"));
+        lines.push(line.map_err(|error| format!("team {team}: {error}")));
     }
     lines
 }
