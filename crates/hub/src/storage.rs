@@ -66,6 +66,17 @@ pub struct Trouble {
     pub words: String,
 }
 
+impl Trouble {
+    /// The status and the server's own code: 200 for an answer that only can't be read.
+    pub(crate) fn answer(&self) -> (u16, &str) {
+        let (status, code) = self
+            .code
+            .split_once(' ')
+            .unwrap_or((self.code.as_str(), ""));
+        (status.parse().unwrap_or(200), code)
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.bucket.is_empty() {

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod collected;
+mod fake;
 mod feeds;
 mod health;
 mod kit;
