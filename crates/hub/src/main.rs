@@ -28,7 +28,8 @@ use podsync_hub::{
     storage::{Storage, StorageError},
     witness,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -203,12 +204,15 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
+    // First of all: without a handler, SIGHUP ends a hub that only begins.
+    let hangup = signal(SignalKind::hangup())?;
     let urls = arguments.public_urls.iter();
     let source = Source {
         file: arguments.settings.config,
         public_urls: urls
             .map(|url| url.parse().map_err(anyhow::Error::msg))
             .collect::<Result<_, _>>()?,
+        listen: arguments.listen,
     };
     let Settings { config, identity } = source.read()?;
     let teams = config.open_teams().map_err(anyhow::Error::msg)?;
@@ -223,14 +227,17 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let listener = listen(arguments.listen.unwrap_or(config.listen))?;
+    let listener = listen(config.listen)?;
     say(&format!(
         "podsync-hub listens at {}",
         listener.local_addr()?
     ));
     let (stop, reload) = (stop()?, Reload::new(source, config, hub.clone()));
     let tls = certificates.as_ref().map(Certificates::config);
-    let following = follow(reload, certificates, stop.clone())?;
+    let following = follow(reload, certificates, hangup, stop.clone());
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!(%error, "the supervisor was not told that the hub serves");
+    }
     tokio::select! {
         result = serve_and_sweep(hub, listener, tls, stop) => result,
         () = following => Ok(()),
@@ -238,34 +245,33 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
 }
 
 /// Reads settings and certificates again at SIGHUP, and certificates when their files change.
-fn follow(
+async fn follow(
     mut reload: Reload,
     certificates: Option<Certificates>,
+    mut hangup: Signal,
     stop: CancellationToken,
-) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
+) {
     let mut at_hangup = certificates.clone();
-    Ok(async move {
-        let watching = async {
-            match certificates {
-                Some(certificates) => certificates.watch(stop).await,
-                None => std::future::pending().await,
+    let watching = async {
+        match certificates {
+            Some(certificates) => certificates.watch(stop).await,
+            None => std::future::pending().await,
+        }
+    };
+    let listening = async {
+        while hangup.recv().await.is_some() {
+            reload.again();
+            if let Some(certificates) = &mut at_hangup {
+                certificates.reload(true).await;
             }
-        };
-        let listening = async {
-            while hangup.recv().await.is_some() {
-                reload.again();
-                if let Some(certificates) = &mut at_hangup {
-                    certificates.reload(true).await;
-                }
-            }
-        };
-        tokio::join!(watching, listening);
-        std::future::pending().await
-    })
+        }
+    };
+    tokio::join!(watching, listening);
+    std::future::pending().await
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
+    let hangup = signal(SignalKind::hangup())?;
     let public: Option<Endpoint> = arguments.s3_public.map(|url| url.parse()).transpose()?;
     let embedded = Embedded::start(&arguments.data.join(DEV_BUCKETS), arguments.s3_listen).await?;
     let embedded = Arc::new(embedded);
@@ -285,11 +291,23 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     say(&format!(
         "An admin runs: podsync team set-hub http://{address}"
     ));
-    let result = serve_and_sweep(hub, listener, None, stop()?).await;
+    let stop = stop()?;
+    let result = tokio::select! {
+        result = serve_and_sweep(hub, listener, None, stop.clone()) => result,
+        () = stop_at(hangup, stop) => Ok(()),
+    };
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.stop().await;
     }
     result
+}
+
+/// The terminal of a `dev` is gone: there are no settings to read again.
+async fn stop_at(mut hangup: Signal, stop: CancellationToken) {
+    hangup.recv().await;
+    tracing::info!("SIGHUP: `dev` has no settings to read again, and stops");
+    stop.cancel();
+    std::future::pending().await
 }
 
 async fn serve_and_sweep(

@@ -38,7 +38,10 @@ impl Fake {
         let listener = listener.await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let fake = self.clone();
-        let app = Router::new().fallback(async move |request: Request| fake.answer(request).await);
+        let app = Router::new().fallback(move |request: Request| {
+            let fake = fake.clone();
+            async move { fake.answer(request).await }
+        });
         tokio::spawn(async move { axum::serve(listener, app).await });
         S3Settings {
             endpoint: Some(endpoint.parse().unwrap()),

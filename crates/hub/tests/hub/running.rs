@@ -1,6 +1,7 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -141,6 +142,58 @@ async fn settings_are_read_again_and_bad_ones_are_refused() {
     assert_eq!(status(&client, &info(one)).await, StatusCode::NOT_FOUND);
     assert_eq!(status(&client, &info(two)).await, StatusCode::OK);
     assert!(program.0.try_wait().unwrap().is_none(), "it ended");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_told_as_long_as_it_differs_from_what_runs() {
+    let team = Team::new().id();
+    let settings = Settings::new(&[team]);
+    let (program, _) = settings.serve();
+    let file = settings.path("hub.toml");
+    let started = std::fs::read_to_string(&file).unwrap();
+    let other = started.replace("127.0.0.1:0", "127.0.0.1:1");
+    for (number, (text, told)) in [(&other, 1), (&other, 2), (&started, 2)].iter().enumerate() {
+        std::fs::write(&file, text).unwrap();
+        hang_up(&program);
+        settings
+            .told("the hub read the settings again", number + 1)
+            .await;
+        let log = settings.log();
+        let warnings = log.matches("change with a restart only").count();
+        assert_eq!(warnings, *told, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_while_the_hub_starts_does_not_end_it() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    let pipe = settings.path("token");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    settings.write(&[Team::new().id()]);
+    let log = std::fs::File::create(settings.path("log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(log))
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"))
+        .spawn();
+    let mut program = Program(child.unwrap());
+    // Waits until the hub reads there, and lets it go on.
+    let give_token = |meanwhile: &dyn Fn()| {
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        meanwhile();
+        pipe.write_all(b"0123456789abcdef0123456789abcdef").unwrap();
+    };
+    give_token(&|| hang_up(&program));
+    let mut line = String::new();
+    let out = program.0.stdout.take().unwrap();
+    BufReader::new(out).read_line(&mut line).unwrap();
+    assert!(line.contains("listens at"), "{}", settings.log());
+    // It reads the settings again, as it was told to.
+    give_token(&|| {});
+    settings.told("the hub read the settings again", 1).await;
 }
 
 #[tokio::test]
