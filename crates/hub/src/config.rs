@@ -25,6 +25,7 @@ use crate::{
     gc::decide::Retention,
     moved::Moved,
     s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
+    tls::TlsError,
 };
 
 /// Where a hub listens by default.
@@ -192,6 +193,18 @@ pub enum ConfigError {
     },
     #[error("{variable} in the environment: {what}")]
     Environment { variable: String, what: String },
+}
+
+impl ConfigError {
+    /// About the files of `[tls]`, where the settings name them.
+    pub fn of_tls(file: &Path, error: &TlsError) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        Self::Wrong {
+            file: file.to_owned(),
+            line: last_line(&text, &error.file.to_string_lossy()),
+            what: error.to_string(),
+        }
+    }
 }
 
 fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, D::Error> {

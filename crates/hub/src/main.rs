@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
     Hub, Identity, Teams,
-    certificates::{Certificates, Tls},
-    config::{Config, TeamConfig, TlsConfig},
+    certificates::Certificates,
+    config::{Config, ConfigError, TeamConfig, TlsConfig},
     embedded::{self, Embedded},
     gc,
     guard::Guard,
@@ -26,6 +26,7 @@ use podsync_hub::{
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
+    tls::Tls,
     witness,
 };
 use sd_notify::NotifyState;
@@ -223,7 +224,8 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
                 certificate: certificate.clone(),
                 key: key.clone(),
             };
-            Some(Certificates::load(files, hub.clone()).await?)
+            let loaded = Certificates::load(files, hub.clone());
+            Some(loaded.map_err(|error| ConfigError::of_tls(&source.file, &error))?)
         }
         None => None,
     };
@@ -262,7 +264,7 @@ async fn follow(
         while hangup.recv().await.is_some() {
             reload.again();
             if let Some(certificates) = &mut at_hangup {
-                certificates.reload(true).await;
+                certificates.reload(true);
             }
         }
     };

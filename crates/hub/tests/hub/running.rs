@@ -226,6 +226,52 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     assert!(!reaches(&old).await);
 }
 
+#[test]
+fn a_wrong_certificate_or_key_is_told_with_its_file_line_and_key() {
+    let settings = Settings::new(&[]);
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text, words) in [
+        ("tls.crt", "garbage".to_owned(), "certificate = "),
+        ("tls.key", encrypted.to_owned(), "its key is encrypted"),
+        ("tls.key", "garbage".to_owned(), "it holds no private key"),
+        ("tls.crt", other.cert.pem(), "it is not the key"),
+    ] {
+        settings.certify();
+        std::fs::write(settings.path(name), text).unwrap();
+        settings.write(&[Team::new().id()]);
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args(["serve", "--config"])
+            .arg(settings.path("hub.toml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(1), "{said}");
+        let file = settings.path(name).display().to_string();
+        for part in ["hub.toml, line ", words, &file] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_told() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    let mut ended = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    ended.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ended = ended.self_signed(&key).unwrap();
+    std::fs::write(settings.path("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::write(settings.path("tls.crt"), ended.pem()).unwrap();
+    settings.write(&[Team::new().id()]);
+    let (program, _) = settings.serve();
+    settings.told("the certificate has ended", 1).await;
+    hang_up(&program);
+    settings.told("the certificate has ended", 2).await;
+}
+
 #[tokio::test]
 async fn only_who_has_the_token_is_shown_teams_and_metrics() {
     let token = "0123456789abcdef0123456789abcdef";
