@@ -63,7 +63,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MovedConfig {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "moved_team_id")]
     pub team: Option<TeamId>,
     pub to: PublicUrl,
 }
@@ -80,6 +80,7 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeamConfig {
+    #[serde(deserialize_with = "team_id")]
     pub team: TeamId,
     pub bucket: String,
     pub region: String,
@@ -214,6 +215,20 @@ fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, 
             "retention_hours is 24 or more: what is uploaded meanwhile may still come to be named",
         )
     })
+}
+
+/// Members see its beginning only, unless they ask for more.
+fn team_id<'de, D: Deserializer<'de>>(text: D) -> Result<TeamId, D::Error> {
+    let text = String::deserialize(text)?;
+    text.parse().map_err(|error| {
+        D::Error::custom(format!(
+            "{error}; a member's `podsync status --json` has the whole id as `teams[].id`"
+        ))
+    })
+}
+
+fn moved_team_id<'de, D: Deserializer<'de>>(text: D) -> Result<Option<TeamId>, D::Error> {
+    team_id(text).map(Some)
 }
 
 fn default_listen() -> SocketAddr {
@@ -409,6 +424,7 @@ mod tests {
     use super::*;
 
     const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/hub.toml");
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hub.md");
 
     fn layered(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
@@ -435,8 +451,15 @@ mod tests {
         assert_eq!(config.listen, DEFAULT_LISTEN);
         assert_eq!(config.authorities(), ["hub.example.com"]);
         assert!(!config.teams.is_empty());
-        // The commented-out lines there parse too.
+        // The commented-out lines there parse too, and the page about the hub has every key.
         let text = std::fs::read_to_string(EXAMPLE).unwrap();
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        for line in text.lines() {
+            let line = line.strip_prefix("#: ").unwrap_or(line);
+            if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                assert!(page.contains(&format!("| `{key}` |")), "{key}");
+            }
+        }
         let all: String = text
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
@@ -577,6 +600,10 @@ mod tests {
             unknown.contains("line 5") && unknown.contains("colour"),
             "{unknown}"
         );
+        let short = told(&fine.replace(&TeamId::from_bytes([1; 32]).to_string(), "01010101"));
+        for word in ["line 2", "`01010101`", "64", "podsync status --json"] {
+            assert!(short.contains(word), "{word}: {short}");
+        }
         for url in ["ftp://hub.example", "hub.example", "no url"] {
             let wrong = told(&format!("public_urls = ['{url}']\n{fine}"));
             assert!(wrong.contains("line 1") && wrong.contains(url), "{wrong}");

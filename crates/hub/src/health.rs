@@ -108,6 +108,19 @@ pub(crate) fn can_serve(teams: &[TeamHealth]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_bucket_that_hangs_is_named_and_counted() {
+        let words = late("hanging".to_owned()).to_string();
+        assert!(
+            words.ends_with("bucket hanging: no answer within 4 s"),
+            "{words}"
+        );
+        let text = Metrics::default().text();
+        let label = r#"podsync_hub_bucket_errors_total{bucket="hanging",code="no answer"} 1"#;
+        assert!(text.contains(label), "{text}");
+    }
 
     #[test]
     fn one_dead_bucket_does_not_take_the_replica_from_the_others() {
