@@ -24,7 +24,7 @@ use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     moved::Moved,
-    s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
+    s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings},
     tls::TlsError,
 };
 
@@ -220,7 +220,7 @@ fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, 
 /// Members see its beginning only, unless they ask for more.
 fn team_id<'de, D: Deserializer<'de>>(text: D) -> Result<TeamId, D::Error> {
     let text = String::deserialize(text)?;
-    text.parse().map_err(|error| {
+    text.parse::<TeamId>().map_err(|error| {
         D::Error::custom(format!(
             "{error}; a member's `podsync status --json` has the whole id as `teams[].id`"
         ))
@@ -299,7 +299,7 @@ impl Config {
         }
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
-        for team in &self.teams {
+        for (number, team) in self.teams.iter().enumerate() {
             if !teams.insert(team.team) {
                 let id = team.team.to_string();
                 return Err((last_line(text, &id), format!("team {id} is listed twice")));
@@ -310,7 +310,12 @@ impl Config {
                 return Err((last_line(text, &team.bucket), what));
             }
             if let Err(why) = team.place().check() {
-                return Err((last_line(text, &team.bucket), why.to_string()));
+                let key = match why {
+                    EndpointError::Bucket(_) => "bucket",
+                    EndpointError::Region(_) => "region",
+                    EndpointError::Malformed(_) => "endpoint",
+                };
+                return Err((team_line(text, number, key), why.to_string()));
             }
         }
         self.check_moved(text)?;
@@ -410,6 +415,20 @@ impl TeamConfig {
             known: false,
         }
     }
+}
+
+/// The line of a key of the team of this number, counted from 1; that of its table if the key isn't found.
+fn team_line(text: &str, number: usize, key: &str) -> usize {
+    let mut lines = (1..).zip(text.lines().map(str::trim_start));
+    let mut tables = lines
+        .by_ref()
+        .filter(|(_, line)| line.starts_with("[[teams]]"));
+    let Some((table, _)) = tables.nth(number) else {
+        return 1;
+    };
+    let mut own = lines.take_while(|(_, line)| !line.starts_with('['));
+    let found = own.find(|(_, line)| line.starts_with(key));
+    found.map_or(table, |(at, _)| at)
 }
 
 /// The last line with this text, counted from 1: of two that are the same, the one too many.
@@ -595,6 +614,14 @@ mod tests {
             bucket.contains("line 3") && bucket.contains("3 to 63"),
             "{bucket}"
         );
+        for wrong in ["", "eu central"] {
+            let two = format!("{fine}{}", team("bucket-b", 2).replace("eu-west-1", wrong));
+            let region = told(&two);
+            assert!(
+                region.contains("line 8") && region.contains("region"),
+                "{region}"
+            );
+        }
         let unknown = told(&format!("{fine}colour = 'green'\n"));
         assert!(
             unknown.contains("line 5") && unknown.contains("colour"),

@@ -355,6 +355,11 @@ async fn operate<F: Future<Output = Outcome>>(
     ask: impl FnOnce(Vec<TeamConfig>) -> F,
 ) -> anyhow::Result<()> {
     let mut teams = Config::load(config)?.teams;
+    anyhow::ensure!(
+        !teams.is_empty(),
+        "{} has no [[teams]], so there is no bucket to ask",
+        config.display()
+    );
     teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(
         !teams.is_empty(),

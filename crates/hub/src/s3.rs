@@ -140,6 +140,11 @@ impl S3Bucket {
     }
 
     fn error(&self, refusal: Refusal) -> StorageError {
+        let refusal = if self.address.is_plain() {
+            refusal.told_over_http()
+        } else {
+            refusal
+        };
         let error = refusal.into_error(&self.bucket, &self.region);
         let code: &str = match &error {
             StorageError::Garbled(trouble) if trouble.code.is_empty() => "unreadable",

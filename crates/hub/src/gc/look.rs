@@ -132,11 +132,15 @@ async fn list_objects(bucket: &dyn Storage) -> Result<Objects, StorageError> {
 /// The bucket's clock: when it says that it was written to just now.
 async fn bucket_time(bucket: &dyn Storage) -> Result<SystemTime, GcError> {
     bucket.put(CLOCK, Bytes::new()).await?;
+    let now = last_sweep(bucket).await?;
+    now.ok_or_else(|| GcError::Moved(CLOCK.to_owned()))
+}
+
+/// When a hub began the last sweep, by the bucket's clock; `None` if none did yet.
+pub async fn last_sweep(bucket: &dyn Storage) -> Result<Option<SystemTime>, StorageError> {
     let listed = bucket.list(CLOCK, None).await?;
     let clock = listed.objects.iter().find(|object| object.key == CLOCK);
-    clock
-        .map(|clock| clock.modified)
-        .ok_or_else(|| GcError::Moved(CLOCK.to_owned()))
+    Ok(clock.map(|clock| clock.modified))
 }
 
 /// Segments are listed before heads: so each segment that a head names is listed, or was written since.

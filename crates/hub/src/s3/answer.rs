@@ -88,6 +88,15 @@ impl Refusal {
         Self { kind, code, words }
     }
 
+    /// A server that speaks TLS answers so to who doesn't, in words that are no S3 server's.
+    pub(super) fn told_over_http(mut self) -> Self {
+        if self.kind == Kind::ForGood && self.code == "400" {
+            "if the server speaks TLS, its endpoint has to begin with https://"
+                .clone_into(&mut self.words);
+        }
+        self
+    }
+
     pub(super) fn may_pass(&self) -> bool {
         self.kind == Kind::Busy
     }

@@ -1,7 +1,12 @@
 //! Sweeping a team's bucket by what its membership says now.
 
+use std::time::SystemTime;
+
 use super::{Team, view::View};
-use crate::gc::{self, GcError, Outcome, Seen};
+use crate::{
+    gc::{self, GcError, Outcome, Seen},
+    storage::StorageError,
+};
 
 impl Team {
     pub(crate) async fn sweep(&self) -> Result<Outcome, GcError> {
@@ -11,6 +16,11 @@ impl Team {
             .as_ref()
             .map(|membership| membership.state());
         gc::sweep(self.bucket.as_ref(), roster, self.retention).await
+    }
+
+    /// When a hub began the last sweep of the bucket.
+    pub(crate) async fn last_sweep(&self) -> Result<Option<SystemTime>, StorageError> {
+        gc::last_sweep(self.bucket.as_ref()).await
     }
 
     /// What a sweep would do. Nothing is written, and a bucket that isn't there isn't made.

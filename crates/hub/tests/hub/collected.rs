@@ -168,3 +168,17 @@ async fn a_dry_run_changes_nothing_and_names_the_team() {
         assert!(line.contains(&team.id().to_string()), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_sweep_leaves_its_time_in_the_bucket() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let bucket = hub.bucket(team.id());
+    assert_eq!(gc::last_sweep(&bucket).await.unwrap(), None);
+    sweep(&hub).await;
+    let first = gc::last_sweep(&bucket).await.unwrap().unwrap();
+    bucket.let_pass(A_DAY);
+    sweep(&hub).await;
+    let second = gc::last_sweep(&bucket).await.unwrap().unwrap();
+    assert!(second.duration_since(first).unwrap() >= A_DAY);
+}

@@ -136,3 +136,29 @@ async fn a_refused_listing_is_told_with_its_code_and_is_not_kept_once_it_works()
     let seen = bucket.abilities().unwrap();
     assert!(seen.suffice(), "{}", table(&seen));
 }
+
+#[tokio::test]
+async fn a_scheme_that_does_not_fit_the_server_is_told() {
+    client(); // Installs a TLS provider.
+    let fake = Fake::default();
+    let mut settings = fake.serve().await;
+    let plain = settings.endpoint.as_ref().unwrap().to_string();
+    let tls = plain.replace("http://", "https://");
+    settings.endpoint = Some(tls.parse().unwrap());
+    let wrong = S3Bucket::new(settings.clone()).unwrap();
+    let said = wrong.list("", None).await.unwrap_err().to_string();
+    assert!(said.contains("may have to begin with http://"), "{said}");
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = listener.await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    // As servers that speak TLS answer to who doesn't.
+    let refusing = Router::new().fallback(async || {
+        let words = "The plain HTTP request was sent to HTTPS port";
+        (StatusCode::BAD_REQUEST, words)
+    });
+    tokio::spawn(async move { axum::serve(listener, refusing).await });
+    settings.endpoint = Some(endpoint.parse().unwrap());
+    let wrong = S3Bucket::new(settings).unwrap();
+    let said = wrong.list("", None).await.unwrap_err().to_string();
+    assert!(said.contains("has to begin with https://"), "{said}");
+}
