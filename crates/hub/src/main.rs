@@ -146,10 +146,7 @@ struct DevArguments {
 }
 
 fn main() -> ExitCode {
-    serve::install_tls();
-    let arguments = Arguments::parse();
-    start_log(arguments.log_json);
-    match run_to_end(arguments.command) {
+    match run_to_end(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without the backtrace, which an operator can do nothing with, whatever RUST_BACKTRACE says.
@@ -159,11 +156,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_to_end(command: Command) -> anyhow::Result<()> {
+fn run_to_end(arguments: Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(command));
+    let result = runtime.block_on(async {
+        if matches!(arguments.command, Command::Serve(_) | Command::Dev(_)) {
+            // First of all: without a handler, SIGHUP ends a hub that only begins. It has read nothing yet that it
+            // could read again.
+            drop(signal(SignalKind::hangup())?);
+        }
+        serve::install_tls();
+        start_log(arguments.log_json);
+        run(arguments.command).await
+    });
     // A call to a bucket that hangs must not hold up the stop.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -205,7 +211,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
-    // First of all: without a handler, SIGHUP ends a hub that only begins.
+    // Before anything is read.
     let hangup = signal(SignalKind::hangup())?;
     let urls = arguments.public_urls.iter();
     let source = Source {
