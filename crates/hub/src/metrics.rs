@@ -18,7 +18,7 @@ static BUCKET_ERRORS: LazyLock<Family<BucketError, Counter>> = LazyLock::new(Fam
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BucketError {
     bucket: String,
-    /// Status and the server's own code; `no answer` if there was none.
+    /// Status and the server's own code; `no answer` if there was none, `unreadable` if it made no sense.
     code: String,
 }
 
