@@ -345,37 +345,60 @@ async fn one_teams_dead_bucket_is_told_and_the_others_are_served() {
     assert_eq!(hub.bucket(one.id()).seen().len(), before);
 }
 
-#[test]
-fn a_ca_of_ones_own_is_named_by_ssl_cert_file() {
-    let server = Settings::new(&[]);
-    server.certify();
-    server.write(&[Team::new().id()]);
-    let (_program, port) = server.serve();
+/// What `podsync-hub teams` says of a bucket at this port, if these CAs are trusted.
+fn listed(port: &str, trusted: Option<PathBuf>) -> String {
     let settings = Settings::new(&[]);
     let text = format!(
         "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = 'https://localhost:{port}'\n",
         Team::new().id()
     );
     std::fs::write(settings.path("hub.toml"), text).unwrap();
-    let listed = |trusted: Option<PathBuf>| {
-        let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
-        teams
-            .args(["teams", "--config"])
-            .arg(settings.path("hub.toml"))
-            .env("AWS_ACCESS_KEY_ID", "key")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("NO_PROXY", "localhost")
-            .env_remove("SSL_CERT_FILE");
-        if let Some(file) = trusted {
-            teams.env("SSL_CERT_FILE", file);
-        }
-        String::from_utf8(teams.output().unwrap().stdout).unwrap()
-    };
+    let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    teams
+        .args(["teams", "--config"])
+        .arg(settings.path("hub.toml"))
+        .env("AWS_ACCESS_KEY_ID", "key")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("NO_PROXY", "localhost")
+        .env_remove("SSL_CERT_FILE");
+    if let Some(file) = trusted {
+        teams.env("SSL_CERT_FILE", file);
+    }
+    String::from_utf8(teams.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_ca_of_ones_own_is_named_by_ssl_cert_file() {
+    let server = Settings::new(&[]);
+    server.certify();
+    server.write(&[Team::new().id()]);
+    let (_program, port) = server.serve();
+    let listed = |trusted| listed(&port, trusted);
     let distrusted = listed(None);
     assert!(distrusted.contains("SSL_CERT_FILE"), "{distrusted}");
     // What is there is no S3 server, and is reached.
     let trusted = listed(Some(server.path("tls.crt")));
     assert!(trusted.contains("bucket payments: 404"), "{trusted}");
+    let gone = listed(Some("/nowhere/ca.pem".into()));
+    assert!(
+        gone.contains("/nowhere/ca.pem, which SSL_CERT_FILE names, can't be read"),
+        "{gone}"
+    );
+}
+
+#[test]
+fn a_server_that_shows_the_certificate_of_a_ca_is_told() {
+    let server = Settings::new(&[]);
+    let mut ca = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = ca.self_signed(&key).unwrap();
+    std::fs::write(server.path("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::write(server.path("tls.crt"), ca.pem()).unwrap();
+    server.write(&[Team::new().id()]);
+    let (_program, port) = server.serve();
+    let said = listed(&port, Some(server.path("tls.crt")));
+    assert!(said.contains("with CA:FALSE"), "{said}");
 }
 
 #[test]
