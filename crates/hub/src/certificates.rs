@@ -3,8 +3,8 @@
 //! Files that don't fit each other, as in the middle of a renewal, are refused, and the ones in force stay.
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    fs,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,17 +14,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use x509_parser::pem::Pem;
 
-use crate::Hub;
+use crate::{
+    Hub,
+    hub::now_ms,
+    tls::{Tls, TlsError},
+};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(10);
-
-/// A certificate chain and its key, as PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tls {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
-}
 
 /// The certificate in force.
 #[derive(Debug, Clone)]
@@ -40,9 +37,9 @@ pub struct Certificates {
 type Stamp = (SystemTime, u64);
 
 impl Certificates {
-    pub async fn load(files: Tls, hub: Arc<Hub>) -> io::Result<Self> {
-        let stamps = files.stamps();
-        let config = RustlsConfig::from_pem_file(&files.certificate, &files.key).await?;
+    pub fn load(files: Tls, hub: Arc<Hub>) -> Result<Self, TlsError> {
+        let stamps = stamps(&files);
+        let config = RustlsConfig::from_config(Arc::new(files.read()?));
         let loaded = Self {
             files,
             config,
@@ -59,20 +56,21 @@ impl Certificates {
     }
 
     /// Reads the files again if they changed, or in any case.
-    pub async fn reload(&mut self, always: bool) {
-        let stamps = self.files.stamps();
+    pub fn reload(&mut self, always: bool) {
+        let stamps = stamps(&self.files);
         if !always && stamps == self.stamps {
             return;
         }
         self.stamps = stamps;
-        let Tls { certificate, key } = &self.files;
-        match self.config.reload_from_pem_file(certificate, key).await {
-            Ok(()) => {
-                tracing::info!(file = %certificate.display(), "the hub read the certificate again");
+        match self.files.read() {
+            Ok(config) => {
+                self.config.reload_from_config(Arc::new(config));
+                let file = self.files.certificate.display();
+                tracing::info!(%file, "the hub read the certificate again");
                 self.note_end();
             }
             Err(error) => {
-                tracing::error!(file = %certificate.display(), %error, "the hub can't read the certificate and keeps the one before");
+                tracing::error!(%error, "the hub can't read the certificate and keeps the one before");
             }
         }
     }
@@ -84,7 +82,7 @@ impl Certificates {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = looks.tick() => self.reload(false).await,
+                _ = looks.tick() => self.reload(false),
             }
         }
     }
@@ -92,16 +90,19 @@ impl Certificates {
     fn note_end(&self) {
         let end = end_of(&self.files.certificate);
         self.hub.metrics.certificate_end.set(end.unwrap_or(0));
+        let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
+        if end.is_some_and(|end| end <= now) {
+            let file = self.files.certificate.display();
+            tracing::warn!(%file, "the certificate has ended, and devices refuse it: renew it");
+        }
     }
 }
 
-impl Tls {
-    fn stamps(&self) -> [Option<Stamp>; 2] {
-        [&self.certificate, &self.key].map(|file| {
-            let found = fs::metadata(file).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        })
-    }
+fn stamps(files: &Tls) -> [Option<Stamp>; 2] {
+    [&files.certificate, &files.key].map(|file| {
+        let found = fs::metadata(file).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    })
 }
 
 /// When the first certificate of a file ends, in Unix seconds.

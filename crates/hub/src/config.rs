@@ -24,7 +24,8 @@ use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     moved::Moved,
-    s3::{Addressing, Credentials, Endpoint, S3Bucket, S3Settings},
+    s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings},
+    tls::TlsError,
 };
 
 /// Where a hub listens by default.
@@ -62,7 +63,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MovedConfig {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "moved_team_id")]
     pub team: Option<TeamId>,
     pub to: PublicUrl,
 }
@@ -79,6 +80,7 @@ pub struct TlsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeamConfig {
+    #[serde(deserialize_with = "team_id")]
     pub team: TeamId,
     pub bucket: String,
     pub region: String,
@@ -194,6 +196,18 @@ pub enum ConfigError {
     Environment { variable: String, what: String },
 }
 
+impl ConfigError {
+    /// About the files of `[tls]`, where the settings name them.
+    pub fn of_tls(file: &Path, error: &TlsError) -> Self {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        Self::Wrong {
+            file: file.to_owned(),
+            line: last_line(&text, &error.file.to_string_lossy()),
+            what: error.to_string(),
+        }
+    }
+}
+
 fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, D::Error> {
     let seconds = u64::deserialize(hours)?.saturating_mul(3600);
     Retention::new(Duration::from_secs(seconds)).ok_or_else(|| {
@@ -201,6 +215,20 @@ fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, 
             "retention_hours is 24 or more: what is uploaded meanwhile may still come to be named",
         )
     })
+}
+
+/// Members see its beginning only, unless they ask for more.
+fn team_id<'de, D: Deserializer<'de>>(text: D) -> Result<TeamId, D::Error> {
+    let text = String::deserialize(text)?;
+    text.parse::<TeamId>().map_err(|error| {
+        D::Error::custom(format!(
+            "{error}; a member's `podsync status --json` has the whole id as `teams[].id`"
+        ))
+    })
+}
+
+fn moved_team_id<'de, D: Deserializer<'de>>(text: D) -> Result<Option<TeamId>, D::Error> {
+    team_id(text).map(Some)
 }
 
 fn default_listen() -> SocketAddr {
@@ -271,7 +299,7 @@ impl Config {
         }
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
-        for team in &self.teams {
+        for (number, team) in self.teams.iter().enumerate() {
             if !teams.insert(team.team) {
                 let id = team.team.to_string();
                 return Err((last_line(text, &id), format!("team {id} is listed twice")));
@@ -282,7 +310,12 @@ impl Config {
                 return Err((last_line(text, &team.bucket), what));
             }
             if let Err(why) = team.place().check() {
-                return Err((last_line(text, &team.bucket), why.to_string()));
+                let key = match why {
+                    EndpointError::Bucket(_) => "bucket",
+                    EndpointError::Region(_) => "region",
+                    EndpointError::Malformed(_) => "endpoint",
+                };
+                return Err((team_line(text, number, key), why.to_string()));
             }
         }
         self.check_moved(text)?;
@@ -384,6 +417,20 @@ impl TeamConfig {
     }
 }
 
+/// The line of a key of the team of this number, counted from 1; that of its table if the key isn't found.
+fn team_line(text: &str, number: usize, key: &str) -> usize {
+    let mut lines = (1..).zip(text.lines().map(str::trim_start));
+    let mut tables = lines
+        .by_ref()
+        .filter(|(_, line)| line.starts_with("[[teams]]"));
+    let Some((table, _)) = tables.nth(number) else {
+        return 1;
+    };
+    let mut own = lines.take_while(|(_, line)| !line.starts_with('['));
+    let found = own.find(|(_, line)| line.starts_with(key));
+    found.map_or(table, |(at, _)| at)
+}
+
 /// The last line with this text, counted from 1: of two that are the same, the one too many.
 fn last_line(text: &str, wanted: &str) -> usize {
     let lines = text.lines().enumerate();
@@ -396,6 +443,7 @@ mod tests {
     use super::*;
 
     const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/hub.toml");
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/hub.md");
 
     fn layered(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let folder = tempfile::tempdir().unwrap();
@@ -422,8 +470,15 @@ mod tests {
         assert_eq!(config.listen, DEFAULT_LISTEN);
         assert_eq!(config.authorities(), ["hub.example.com"]);
         assert!(!config.teams.is_empty());
-        // The commented-out lines there parse too.
+        // The commented-out lines there parse too, and the page about the hub has every key.
         let text = std::fs::read_to_string(EXAMPLE).unwrap();
+        let page = std::fs::read_to_string(PAGE).unwrap();
+        for line in text.lines() {
+            let line = line.strip_prefix("#: ").unwrap_or(line);
+            if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) {
+                assert!(page.contains(&format!("| `{key}` |")), "{key}");
+            }
+        }
         let all: String = text
             .lines()
             .map(|line| line.strip_prefix("#: ").unwrap_or(line).to_owned() + "\n")
@@ -559,11 +614,23 @@ mod tests {
             bucket.contains("line 3") && bucket.contains("3 to 63"),
             "{bucket}"
         );
+        for wrong in ["", "eu central"] {
+            let two = format!("{fine}{}", team("bucket-b", 2).replace("eu-west-1", wrong));
+            let region = told(&two);
+            assert!(
+                region.contains("line 8") && region.contains("region"),
+                "{region}"
+            );
+        }
         let unknown = told(&format!("{fine}colour = 'green'\n"));
         assert!(
             unknown.contains("line 5") && unknown.contains("colour"),
             "{unknown}"
         );
+        let short = told(&fine.replace(&TeamId::from_bytes([1; 32]).to_string(), "01010101"));
+        for word in ["line 2", "`01010101`", "64", "podsync status --json"] {
+            assert!(short.contains(word), "{word}: {short}");
+        }
         for url in ["ftp://hub.example", "hub.example", "no url"] {
             let wrong = told(&format!("public_urls = ['{url}']\n{fine}"));
             assert!(wrong.contains("line 1") && wrong.contains(url), "{wrong}");

@@ -14,5 +14,5 @@ pub mod references;
 mod run;
 
 pub(crate) use look::references;
-pub use look::{GcError, Seen, look};
+pub use look::{GcError, Seen, last_sweep, look, preview};
 pub use run::{Outcome, hourly, once, sweep};

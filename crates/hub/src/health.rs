@@ -10,15 +10,15 @@ use podsync_core::TeamId;
 use serde::Serialize;
 use tokio::{sync::Mutex, time::timeout};
 
-use crate::storage::StorageError;
+use crate::{
+    metrics::count_bucket_error,
+    storage::{StorageError, Trouble},
+};
 
-/// How long an answer is reused.
-const LIFETIME: Duration = Duration::from_secs(5);
 /// How long a bucket may take to answer.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How many buckets are asked at once.
 const AT_ONCE: usize = 16;
-const READ_ONLY: &str = "the bucket takes no writes of the hub; `podsync-hub check` tells why";
 
 #[derive(Debug, Default)]
 pub(crate) struct Health(Mutex<Option<(Instant, Vec<TeamHealth>)>>);
@@ -43,31 +43,36 @@ pub(crate) enum State {
     Down,
 }
 
+/// A team whose bucket is asked.
+pub(crate) struct Asked<F> {
+    pub(crate) team: TeamId,
+    /// Its name.
+    pub(crate) bucket: String,
+    /// Asks it. A bucket that answers and takes no writes has a reason.
+    pub(crate) answers: F,
+}
+
 impl Health {
-    /// How each team's bucket does, as of the last seconds; `asked` are the teams with what asks their buckets, which
-    /// tells whether they take writes.
-    pub(crate) async fn of<F>(&self, asked: Vec<(TeamId, F)>) -> Vec<TeamHealth>
+    /// How each team's bucket does, as of the last `lifetime`.
+    pub(crate) async fn of<F>(&self, asked: Vec<Asked<F>>, lifetime: Duration) -> Vec<TeamHealth>
     where
-        F: Future<Output = Result<bool, StorageError>>,
+        F: Future<Output = Result<Option<String>, StorageError>>,
     {
         // Held while the buckets are asked, so that requests at the same time share one answer.
         let mut seen = self.0.lock().await;
-        if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < LIFETIME) {
+        if let Some((_, health)) = seen.as_ref().filter(|(at, _)| at.elapsed() < lifetime) {
             return health.clone();
         }
         let mut health: Vec<TeamHealth> = stream::iter(asked)
-            .map(|(team, answers)| async move {
-                let (state, reason) = match timeout(PATIENCE, answers).await {
-                    Ok(Ok(true)) => (State::Ready, None),
-                    Ok(Ok(false)) => (State::ReadOnly, Some(READ_ONLY.to_owned())),
+            .map(|asked| async move {
+                let (state, reason) = match timeout(PATIENCE, asked.answers).await {
+                    Ok(Ok(None)) => (State::Ready, None),
+                    Ok(Ok(Some(refusal))) => (State::ReadOnly, Some(refusal)),
                     Ok(Err(error)) => (State::Down, Some(error.to_string())),
-                    Err(_) => {
-                        let late = StorageError::Unavailable("no answer within seconds".into());
-                        (State::Down, Some(late.to_string()))
-                    }
+                    Err(_) => (State::Down, Some(late(asked.bucket).to_string())),
                 };
                 TeamHealth {
-                    team,
+                    team: asked.team,
                     state,
                     reason,
                 }
@@ -85,6 +90,16 @@ impl Health {
     }
 }
 
+/// A call that is given up counts as one that had no answer.
+fn late(bucket: String) -> StorageError {
+    count_bucket_error(&bucket, "");
+    StorageError::Unavailable(Trouble {
+        bucket,
+        code: String::new(),
+        words: format!("no answer within {} s", PATIENCE.as_secs()),
+    })
+}
+
 /// Whether a replica with these teams can serve: one team's dead bucket doesn't take it from the others.
 pub(crate) fn can_serve(teams: &[TeamHealth]) -> bool {
     teams.is_empty() || teams.iter().any(|team| team.state == State::Ready)
@@ -93,6 +108,19 @@ pub(crate) fn can_serve(teams: &[TeamHealth]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn a_bucket_that_hangs_is_named_and_counted() {
+        let words = late("hanging".to_owned()).to_string();
+        assert!(
+            words.ends_with("bucket hanging: no answer within 4 s"),
+            "{words}"
+        );
+        let text = Metrics::default().text();
+        let label = r#"podsync_hub_bucket_errors_total{bucket="hanging",code="no answer"} 1"#;
+        assert!(text.contains(label), "{text}");
+    }
 
     #[test]
     fn one_dead_bucket_does_not_take_the_replica_from_the_others() {

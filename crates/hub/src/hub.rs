@@ -71,6 +71,12 @@ impl Hub {
         &self.teams
     }
 
+    /// Serves a team no more, and shows nothing of it.
+    pub fn forget(&self, team: TeamId) {
+        self.teams.remove(&team);
+        self.metrics.forget(team);
+    }
+
     pub(crate) fn identity(&self) -> Arc<Identity> {
         let identity = self.identity.read();
         identity.unwrap_or_else(PoisonError::into_inner).clone()
@@ -80,10 +86,17 @@ impl Hub {
     /// cuts it off. If a bucket doesn't answer, the log says so, and the hub tries again at its first
     /// request.
     pub async fn greet(&self) {
+        let trial = self.limits.trial;
         let greeted =
             stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
-                if let Err(error) = team.answers().await {
-                    tracing::warn!(team = %team.id(), %error, "the hub can't use the bucket yet");
+                match team.condition(trial).await {
+                    Ok(None) => {}
+                    Ok(Some(refusal)) => {
+                        tracing::warn!(team = %team.id(), refusal, "the bucket takes no writes");
+                    }
+                    Err(error) => {
+                        tracing::warn!(team = %team.id(), %error, "the hub can't use the bucket yet");
+                    }
                 }
             });
         greeted.await;

@@ -1,6 +1,6 @@
 //! What operators and load balancers ask: is the hub ready, how is each team's bucket, and the metrics.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -9,13 +9,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use podsync_api::hub::HubErrorCode;
+use tokio::time::timeout;
 
 use crate::{
     failure::Failure,
-    health::{self, State as Condition, TeamHealth},
+    health::{self, Asked, State as Condition, TeamHealth},
     hub::Hub,
-    storage::StorageError,
 };
+
+/// How long a scrape waits for buckets: less than Prometheus waits for the hub.
+const SCRAPE_PATIENCE: Duration = Duration::from_secs(8);
 
 /// Ready while a bucket takes shares. A stranger must not learn which team's bucket doesn't.
 pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Failure> {
@@ -29,16 +32,16 @@ pub(crate) async fn ready(State(hub): State<Arc<Hub>>) -> Result<StatusCode, Fai
 }
 
 async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
+    let trial = hub.limits.trial;
     let teams = hub.teams.all().into_iter();
-    let asked = teams.map(|team| {
-        let id = team.id();
-        let answers = async move {
-            team.answers().await?;
-            Ok::<_, StorageError>(team.takes_writes())
-        };
-        (id, answers)
+    let asked = teams.map(|team| Asked {
+        team: team.id(),
+        bucket: team.bucket().to_owned(),
+        answers: async move { team.condition(trial).await },
     });
-    let health = hub.health.of(asked.collect()).await;
+    let mut health = hub.health.of(asked.collect(), hub.limits.health).await;
+    // One may have been taken out of the settings since.
+    health.retain(|team| hub.teams.knows(&team.team));
     for team in &health {
         let ready = i64::from(team.state == Condition::Ready);
         let label = team.team.into();
@@ -59,6 +62,8 @@ pub(crate) async fn show_metrics(State(hub): State<Arc<Hub>>, headers: HeaderMap
     if !hub.identity().guard.admits(&headers) {
         return not_shown();
     }
+    // Alerts go by what a scrape finds, so it looks as anyone who asks. What isn't known in time stays as it was.
+    let _ = timeout(SCRAPE_PATIENCE, team_health(&hub)).await;
     for team in hub.teams.all() {
         team.note_usage(&hub.metrics);
     }

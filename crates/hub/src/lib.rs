@@ -34,6 +34,7 @@ pub mod team;
 mod teams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod tls;
 pub mod usage;
 pub mod witness;
 

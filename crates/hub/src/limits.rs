@@ -22,6 +22,10 @@ pub struct Limits {
     pub body: Duration,
     /// How long a request may take in all: a commit looks for thousands of objects.
     pub whole: Duration,
+    /// How long an answer to who asks about the buckets' health is reused.
+    pub health: Duration,
+    /// How long a listing or a write counts as a sign of health. After this the hub tries one, if somebody asks.
+    pub trial: Duration,
 }
 
 impl Default for Limits {
@@ -32,6 +36,8 @@ impl Default for Limits {
             strangers: 32,
             body: Duration::from_secs(30),
             whole: Duration::from_secs(120),
+            health: Duration::from_secs(5),
+            trial: Duration::from_secs(60),
         }
     }
 }

@@ -15,8 +15,8 @@ use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
     Hub, Identity, Teams,
-    certificates::{Certificates, Tls},
-    config::{Config, TeamConfig, TlsConfig},
+    certificates::Certificates,
+    config::{Config, ConfigError, TeamConfig, TlsConfig},
     embedded::{self, Embedded},
     gc,
     guard::Guard,
@@ -26,9 +26,11 @@ use podsync_hub::{
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
+    tls::Tls,
     witness,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -144,10 +146,7 @@ struct DevArguments {
 }
 
 fn main() -> ExitCode {
-    serve::install_tls();
-    let arguments = Arguments::parse();
-    start_log(arguments.log_json);
-    match run_to_end(arguments.command) {
+    match run_to_end(Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Without the backtrace, which an operator can do nothing with, whatever RUST_BACKTRACE says.
@@ -157,11 +156,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn run_to_end(command: Command) -> anyhow::Result<()> {
+fn run_to_end(arguments: Arguments) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run(command));
+    let result = runtime.block_on(async {
+        if matches!(arguments.command, Command::Serve(_) | Command::Dev(_)) {
+            // First of all: without a handler, SIGHUP ends a hub that only begins. It has read nothing yet that it
+            // could read again.
+            drop(signal(SignalKind::hangup())?);
+        }
+        serve::install_tls();
+        start_log(arguments.log_json);
+        run(arguments.command).await
+    });
     // A call to a bucket that hangs must not hold up the stop.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
@@ -203,12 +211,15 @@ async fn run(command: Command) -> anyhow::Result<()> {
 }
 
 async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
+    // Before anything is read.
+    let hangup = signal(SignalKind::hangup())?;
     let urls = arguments.public_urls.iter();
     let source = Source {
         file: arguments.settings.config,
         public_urls: urls
             .map(|url| url.parse().map_err(anyhow::Error::msg))
             .collect::<Result<_, _>>()?,
+        listen: arguments.listen,
     };
     let Settings { config, identity } = source.read()?;
     let teams = config.open_teams().map_err(anyhow::Error::msg)?;
@@ -219,18 +230,22 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
                 certificate: certificate.clone(),
                 key: key.clone(),
             };
-            Some(Certificates::load(files, hub.clone()).await?)
+            let loaded = Certificates::load(files, hub.clone());
+            Some(loaded.map_err(|error| ConfigError::of_tls(&source.file, &error))?)
         }
         None => None,
     };
-    let listener = listen(arguments.listen.unwrap_or(config.listen))?;
+    let listener = listen(config.listen)?;
     say(&format!(
         "podsync-hub listens at {}",
         listener.local_addr()?
     ));
     let (stop, reload) = (stop()?, Reload::new(source, config, hub.clone()));
     let tls = certificates.as_ref().map(Certificates::config);
-    let following = follow(reload, certificates, stop.clone())?;
+    let following = follow(reload, certificates, hangup, stop.clone());
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        tracing::warn!(%error, "the supervisor was not told that the hub serves");
+    }
     tokio::select! {
         result = serve_and_sweep(hub, listener, tls, stop) => result,
         () = following => Ok(()),
@@ -238,34 +253,33 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
 }
 
 /// Reads settings and certificates again at SIGHUP, and certificates when their files change.
-fn follow(
+async fn follow(
     mut reload: Reload,
     certificates: Option<Certificates>,
+    mut hangup: Signal,
     stop: CancellationToken,
-) -> anyhow::Result<impl Future<Output = ()>> {
-    let mut hangup = signal(SignalKind::hangup())?;
+) {
     let mut at_hangup = certificates.clone();
-    Ok(async move {
-        let watching = async {
-            match certificates {
-                Some(certificates) => certificates.watch(stop).await,
-                None => std::future::pending().await,
+    let watching = async {
+        match certificates {
+            Some(certificates) => certificates.watch(stop).await,
+            None => std::future::pending().await,
+        }
+    };
+    let listening = async {
+        while hangup.recv().await.is_some() {
+            reload.again();
+            if let Some(certificates) = &mut at_hangup {
+                certificates.reload(true);
             }
-        };
-        let listening = async {
-            while hangup.recv().await.is_some() {
-                reload.again();
-                if let Some(certificates) = &mut at_hangup {
-                    certificates.reload(true).await;
-                }
-            }
-        };
-        tokio::join!(watching, listening);
-        std::future::pending().await
-    })
+        }
+    };
+    tokio::join!(watching, listening);
+    std::future::pending().await
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
+    let hangup = signal(SignalKind::hangup())?;
     let public: Option<Endpoint> = arguments.s3_public.map(|url| url.parse()).transpose()?;
     let embedded = Embedded::start(&arguments.data.join(DEV_BUCKETS), arguments.s3_listen).await?;
     let embedded = Arc::new(embedded);
@@ -285,11 +299,23 @@ async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
     say(&format!(
         "An admin runs: podsync team set-hub http://{address}"
     ));
-    let result = serve_and_sweep(hub, listener, None, stop()?).await;
+    let stop = stop()?;
+    let result = tokio::select! {
+        result = serve_and_sweep(hub, listener, None, stop.clone()) => result,
+        () = stop_at(hangup, stop) => Ok(()),
+    };
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.stop().await;
     }
     result
+}
+
+/// The terminal of a `dev` is gone: there are no settings to read again.
+async fn stop_at(mut hangup: Signal, stop: CancellationToken) {
+    hangup.recv().await;
+    tracing::info!("SIGHUP: `dev` has no settings to read again, and stops");
+    stop.cancel();
+    std::future::pending().await
 }
 
 async fn serve_and_sweep(
@@ -335,6 +361,11 @@ async fn operate<F: Future<Output = Outcome>>(
     ask: impl FnOnce(Vec<TeamConfig>) -> F,
 ) -> anyhow::Result<()> {
     let mut teams = Config::load(config)?.teams;
+    anyhow::ensure!(
+        !teams.is_empty(),
+        "{} has no [[teams]], so there is no bucket to ask",
+        config.display()
+    );
     teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(
         !teams.is_empty(),

@@ -18,7 +18,7 @@ static BUCKET_ERRORS: LazyLock<Family<BucketError, Counter>> = LazyLock::new(Fam
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BucketError {
     bucket: String,
-    /// Status and the server's own code; `no answer` if there was none.
+    /// Status and the server's own code; `no answer` if there was none, `unreadable` if it made no sense.
     code: String,
 }
 
@@ -167,6 +167,27 @@ impl Metrics {
         registry.register("deleted_objects", deleted, self.deleted.clone());
         let end = "Unix time of the end of the hub's certificate; 0 without one";
         registry.register("certificate_end_seconds", end, self.certificate_end.clone());
+    }
+
+    /// Shows nothing more of how a team does that isn't served any longer.
+    pub fn forget(&self, team: TeamId) {
+        let label = OfTeam::from(team);
+        for gauge in [
+            &self.team_ready,
+            &self.stored_bytes,
+            &self.quota_bytes,
+            &self.sweep_end,
+        ] {
+            gauge.remove(&label);
+        }
+        for counter in [
+            &self.committed,
+            &self.sweep_failures,
+            &self.condemned,
+            &self.deleted,
+        ] {
+            counter.remove(&label);
+        }
     }
 
     /// The text that Prometheus reads.

@@ -2,13 +2,13 @@
 //!
 //! All of it is read and opened before anything is changed, so a bad file leaves the old settings in force.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use podsync_core::TeamId;
 
 use crate::{
     Hub, Identity, TeamSettings,
-    config::{Config, ConfigError, PublicUrl, TeamConfig},
+    config::{Config, ConfigError, PublicUrl, TeamConfig, TlsConfig},
     guard::Guard,
     witness::{self, WitnessError},
 };
@@ -35,6 +35,8 @@ pub struct Source {
     pub file: PathBuf,
     /// Beat those of the file, if there are any.
     pub public_urls: Vec<PublicUrl>,
+    /// Beats that of the file.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What was read of it.
@@ -49,6 +51,9 @@ impl Source {
         let mut config = Config::load(&self.file)?;
         if !self.public_urls.is_empty() {
             config.public_urls.clone_from(&self.public_urls);
+        }
+        if let Some(listen) = self.listen {
+            config.listen = listen;
         }
         if config.public_urls.is_empty() {
             return Err(ReloadError::NoPublicUrl(self.file.clone()));
@@ -73,12 +78,15 @@ impl Source {
 pub struct Reload {
     source: Source,
     config: Config,
+    /// What only a restart changes, as the hub started with it.
+    started: (SocketAddr, Option<TlsConfig>),
     hub: Arc<Hub>,
 }
 
 impl Reload {
     pub fn new(source: Source, config: Config, hub: Arc<Hub>) -> Self {
         Self {
+            started: (config.listen, config.tls.clone()),
             source,
             config,
             hub,
@@ -117,14 +125,15 @@ impl Reload {
         let gone = before.iter().filter(|team| !stays(team));
         for team in gone {
             tracing::info!(team = %team.team, "the hub no longer serves the team");
-            self.hub.teams().remove(&team.team);
+            self.hub.forget(team.team);
         }
         for settings in opened {
             tracing::info!(team = %settings.team, "the hub serves the team by new settings");
             self.hub.teams().put(settings);
         }
         self.hub.change_identity(identity);
-        if config.listen != self.config.listen || config.tls != self.config.tls {
+        let (listen, tls) = &self.started;
+        if config.listen != *listen || config.tls != *tls {
             tracing::warn!("`listen` and the names of TLS files change with a restart only");
         }
         self.config = config;

@@ -140,8 +140,17 @@ impl S3Bucket {
     }
 
     fn error(&self, refusal: Refusal) -> StorageError {
+        let refusal = if self.address.is_plain() {
+            refusal.told_over_http()
+        } else {
+            refusal
+        };
         let error = refusal.into_error(&self.bucket, &self.region);
-        count_bucket_error(&self.bucket, &error.trouble().code);
+        let code: &str = match &error {
+            StorageError::Garbled(trouble) if trouble.code.is_empty() => "unreadable",
+            error => &error.trouble().code,
+        };
+        count_bucket_error(&self.bucket, code);
         error
     }
 
@@ -184,6 +193,10 @@ impl S3Bucket {
 
 #[async_trait]
 impl Storage for S3Bucket {
+    fn name(&self) -> &str {
+        &self.bucket
+    }
+
     async fn ensure(&self) -> Result<(), StorageError> {
         self.make_ready().await
     }
@@ -219,7 +232,9 @@ impl Storage for S3Bucket {
         }
         let reply = self.expect(&[200], reply)?;
         let len = reply.content_length().ok_or_else(|| {
-            StorageError::Garbled("its answer does not have the object's length".into())
+            self.error(Refusal::garbled(
+                "its answer does not have the object's length",
+            ))
         })?;
         Ok(Some(ObjectHead {
             len,
@@ -260,7 +275,7 @@ impl Storage for S3Bucket {
             call = call.query("start-after", after);
         }
         let reply = self.expect(&[200], self.call(call).await?)?;
-        xml::page(&reply.body, prefix, after).map_err(|why| StorageError::Garbled(why.into()))
+        xml::page(&reply.body, prefix, after).map_err(|why| self.error(Refusal::garbled(why)))
     }
 
     async fn presign_put(

@@ -4,6 +4,7 @@
 //! an object's key tells its bytes, so writing one a second time changes nothing.
 
 pub mod memory;
+pub(crate) mod watched;
 
 use std::{
     fmt,
@@ -38,6 +39,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether the bucket answered, and takes nothing.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Full(_))
+    }
+
     pub fn trouble(&self) -> &Trouble {
         match self {
             Self::Unavailable(trouble)
@@ -58,6 +64,17 @@ pub struct Trouble {
     pub code: String,
     /// For the operator: it may name accounts and roles.
     pub words: String,
+}
+
+impl Trouble {
+    /// The status and the server's own code: 200 for an answer that only can't be read.
+    pub(crate) fn answer(&self) -> (u16, &str) {
+        let (status, code) = self
+            .code
+            .split_once(' ')
+            .unwrap_or((self.code.as_str(), ""));
+        (status.parse().unwrap_or(200), code)
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -119,6 +136,9 @@ pub struct Page {
 /// A bucket: the real one behind S3, or one in memory for tests and the model of the garbage collector.
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
+    /// As operators know it.
+    fn name(&self) -> &str;
+
     /// Makes the bucket where it isn't there, blocks public access where the server can, and learns what else it
     /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;

@@ -24,10 +24,13 @@ use tokio::sync::Mutex;
 pub use self::settings::{Confirm, TeamSettings};
 use self::{confirm::Doubts, quota::Usage, view::View};
 use crate::{
-    abilities::{self, Ability},
+    abilities::{self, PROBES},
     failure::unknown_team,
     gc::decide::Retention,
-    storage::{Storage, StorageError, list_all},
+    storage::{
+        Storage, StorageError, list_all,
+        watched::{Outcomes, Watched},
+    },
     stored::CHANGED,
 };
 
@@ -40,12 +43,17 @@ const MAX_MARK_LEN: u64 = 64;
 const VIEW_LIFETIME: Duration = Duration::from_secs(300);
 /// The oldest view that a device may ask for: its own words are believed no further.
 const MAX_AGE: Duration = Duration::from_secs(30);
-/// A bucket that takes no writes is looked at again after this: its operator may have given it back.
-const READ_ONLY_LIFETIME: Duration = Duration::from_secs(60);
+/// A bucket through which nobody can share is tried again after this: its operator may have mended it.
+const UNFIT_LIFETIME: Duration = Duration::from_secs(60);
+
+/// The object that the hub writes to see whether the bucket takes it. It stays, and is overwritten.
+const TRIAL: &str = "writes";
 
 pub(crate) struct Team {
     id: TeamId,
     bucket: Arc<dyn Storage>,
+    /// What came of the calls to it.
+    outcomes: Arc<Outcomes>,
     quota: Option<u64>,
     retention: Retention,
     confirm: Confirm,
@@ -59,9 +67,11 @@ pub(crate) struct Team {
 
 impl Team {
     pub(crate) fn new(settings: TeamSettings) -> Self {
+        let outcomes = Arc::<Outcomes>::default();
         Self {
             id: settings.team,
-            bucket: settings.bucket,
+            bucket: Arc::new(Watched::new(settings.bucket, outcomes.clone())),
+            outcomes,
             quota: settings.quota,
             retention: settings.retention,
             confirm: settings.confirm,
@@ -76,10 +86,32 @@ impl Team {
         self.id
     }
 
-    /// Whether the bucket answers.
-    pub(crate) async fn answers(&self) -> Result<(), StorageError> {
-        self.made().await?;
-        self.bucket.get(CHANGED, MAX_MARK_LEN).await.map(drop)
+    /// The bucket's name.
+    pub(crate) fn bucket(&self) -> &str {
+        self.bucket.name()
+    }
+
+    /// Whether the bucket does what serving needs, or why it takes no writes. What was listed and written within
+    /// `trial` isn't tried again.
+    pub(crate) async fn condition(&self, trial: Duration) -> Result<Option<String>, StorageError> {
+        // To try a server anew takes seconds. Only the first use has to wait for it.
+        let unmade = self.made.lock().await.is_none();
+        if unmade {
+            self.made().await?;
+        }
+        self.bucket.get(CHANGED, MAX_MARK_LEN).await?;
+        if !self.outcomes.lists(trial) {
+            self.bucket.list(CHANGED, None).await?;
+        }
+        if let Some(refusal) = self.outcomes.refusal(trial) {
+            return Ok(refusal);
+        }
+        let key = format!("{PROBES}{TRIAL}");
+        match self.bucket.put(&key, Bytes::new()).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.is_refusal() => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the bucket on its first use, and learns what its server can do.
@@ -89,19 +121,14 @@ impl Team {
             return Ok(());
         }
         self.bucket.ensure().await?;
-        let lifetime = if self.takes_writes() {
+        let seen = self.bucket.abilities();
+        let lifetime = if seen.is_none_or(|seen| seen.suffice()) {
             abilities::LIFETIME
         } else {
-            READ_ONLY_LIFETIME
+            UNFIT_LIFETIME
         };
         *made = Some(Instant::now() + lifetime);
         Ok(())
-    }
-
-    /// Whether the hub may write there, as far as it tried.
-    pub(crate) fn takes_writes(&self) -> bool {
-        let seen = self.bucket.abilities();
-        seen.is_none_or(|seen| seen.has(Ability::Objects))
     }
 
     /// The bucket's present content. If somebody deleted the bucket, the hub makes it anew.

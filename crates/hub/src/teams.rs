@@ -58,7 +58,7 @@ impl Teams {
     }
 
     /// Serves it no more; its requests that are under way are answered.
-    pub fn remove(&self, team: &TeamId) {
+    pub(crate) fn remove(&self, team: &TeamId) {
         self.lock().remove(team);
     }
 

@@ -52,8 +52,11 @@ fn consequence(finding: &Finding) -> &'static str {
         Ability::Objects => {
             "the hub can't write here: members can pull what is there and share nothing"
         }
+        Ability::Listing if finding.status != 200 => {
+            "the server refuses listings: the hub can't tell what the bucket has"
+        }
         Ability::Listing => {
-            "listings are out of order or can't continue from a key: the hub can't tell what the bucket has"
+            "listings can't be read, are out of order or can't continue from a key: the hub can't tell what the bucket has"
         }
         Ability::PresignedPut => "members can't upload",
         Ability::PresignedGet => "members can't download",

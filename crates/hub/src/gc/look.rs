@@ -69,10 +69,30 @@ pub async fn look(
 ) -> Result<Seen, GcError> {
     let objects = list_objects(bucket).await?;
     let now = bucket_time(bucket).await?;
+    plan(bucket, &objects, now, roster, retention).await
+}
+
+/// What [`look`] would decide by the hub's own clock, which may be wrong: nothing is written.
+pub async fn preview(
+    bucket: &dyn Storage,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Seen, GcError> {
+    let objects = list_objects(bucket).await?;
+    plan(bucket, &objects, SystemTime::now(), roster, retention).await
+}
+
+async fn plan(
+    bucket: &dyn Storage,
+    objects: &Objects,
+    now: SystemTime,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Seen, GcError> {
     let feeds = read_feeds(bucket).await?;
     let references = read_references(bucket, &feeds).await?;
     let named = references.named(roster);
-    let steps = decide(&objects, now, &named, retention);
+    let steps = decide(objects, now, &named, retention);
     let freed = steps.iter().filter_map(|step| match step {
         Step::Delete(key) => objects.present.get(key).map(|(_, len)| len),
         Step::Condemn(_) => None,
@@ -112,11 +132,15 @@ async fn list_objects(bucket: &dyn Storage) -> Result<Objects, StorageError> {
 /// The bucket's clock: when it says that it was written to just now.
 async fn bucket_time(bucket: &dyn Storage) -> Result<SystemTime, GcError> {
     bucket.put(CLOCK, Bytes::new()).await?;
+    let now = last_sweep(bucket).await?;
+    now.ok_or_else(|| GcError::Moved(CLOCK.to_owned()))
+}
+
+/// When a hub began the last sweep, by the bucket's clock; `None` if none did yet.
+pub async fn last_sweep(bucket: &dyn Storage) -> Result<Option<SystemTime>, StorageError> {
     let listed = bucket.list(CLOCK, None).await?;
     let clock = listed.objects.iter().find(|object| object.key == CLOCK);
-    clock
-        .map(|clock| clock.modified)
-        .ok_or_else(|| GcError::Moved(CLOCK.to_owned()))
+    Ok(clock.map(|clock| clock.modified))
 }
 
 /// Segments are listed before heads: so each segment that a head names is listed, or was written since.

@@ -1,11 +1,11 @@
 //! Carrying out what a sweep decided, once or every hour.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use podsync_core::{TeamId, membership::Roster};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{self, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -13,12 +13,14 @@ use super::{
     decide::{Retention, Step},
     look::{GcError, Seen, look},
 };
-use crate::{Hub, hub::now_ms, storage::Storage};
+use crate::{Hub, storage::Storage};
 
 /// If a sweep takes longer than this to act, it stops: its listing is too old, and the next sweep continues.
 /// It is less than what a segment stays after it was superseded.
 const ACT_WITHIN: Duration = Duration::from_secs(1200);
 const EVERY: Duration = Duration::from_secs(3600);
+/// After the start of a hub, which may be one of many: a sweep is due then if nobody swept within [`EVERY`].
+const FIRST: Duration = Duration::from_secs(300);
 
 /// What a sweep did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -74,36 +76,59 @@ async fn act(bucket: &dyn Storage, seen: Seen) -> Result<Outcome, GcError> {
     Ok(outcome)
 }
 
-/// Sweeps every team's bucket each hour, the first time an hour from now, until `stop`.
+/// Sweeps every team's bucket each hour until `stop`, and soon after the start those that nobody swept within an
+/// hour: so a hub that is often started anew sweeps too.
 pub async fn hourly(hub: &Hub, stop: CancellationToken) {
-    let mut hours = interval(EVERY);
+    let mut hours = interval_at(time::Instant::now() + FIRST, EVERY);
     hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    hours.tick().await;
+    let mut is_first = true;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = hours.tick() => {}
         }
         for team in hub.teams.all() {
+            if is_first
+                && let Ok(Some(last)) = team.last_sweep().await
+                && !is_due(last, SystemTime::now())
+            {
+                note_end(hub, team.id(), last);
+                continue;
+            }
             let swept = tokio::select! {
                 () = stop.cancelled() => return,
                 swept = team.sweep().instrument(tracing::info_span!("sweep", team = %team.id())) => swept,
             };
-            note(hub, team.id(), &swept);
+            // It may have been taken out of the settings since.
+            if hub.teams.knows(&team.id()) {
+                note(hub, team.id(), &swept);
+            }
             match swept {
                 Ok(outcome) => tracing::info!(team = %team.id(), ?outcome, "swept the bucket"),
                 Err(error) => tracing::warn!(team = %team.id(), %error, "nothing was swept"),
             }
         }
+        is_first = false;
     }
+}
+
+/// Whether the last sweep is long ago. The bucket's clock may be ahead of this one.
+fn is_due(last: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(last).unwrap_or_default() >= EVERY
+}
+
+fn note_end(hub: &Hub, team: TeamId, end: SystemTime) {
+    let seconds = end.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let sweep_end = &hub.metrics.sweep_end;
+    sweep_end.get_or_create(&team.into()).set(seconds);
 }
 
 fn note(hub: &Hub, team: TeamId, swept: &Result<Outcome, GcError>) {
     let (metrics, label) = (&hub.metrics, team.into());
     match swept {
         Ok(outcome) => {
-            let now = i64::try_from(now_ms() / 1000).unwrap_or(i64::MAX);
-            metrics.sweep_end.get_or_create(&label).set(now);
+            note_end(hub, team, SystemTime::now());
             let condemned = metrics.condemned.get_or_create(&label);
             condemned.inc_by(outcome.condemned as u64);
             let deleted = metrics.deleted.get_or_create(&label);
@@ -116,11 +141,11 @@ fn note(hub: &Hub, team: TeamId, swept: &Result<Outcome, GcError>) {
 }
 
 /// One sweep of each team's bucket; with `dry`, only what it would do. In lines for people.
-pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, GcError>> {
+pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, String>> {
     let mut lines = Vec::new();
     for team in hub.teams.all() {
         let line = if dry {
-            team.look().await.map(|seen| in_words(&seen))
+            team.preview().await.map(|seen| in_words(&seen))
         } else {
             team.sweep().await.map(|outcome| {
                 let Outcome { condemned, deleted, freed, superseded } = outcome;
@@ -128,7 +153,8 @@ pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, GcError>> {
             })
         };
         let team = team.id();
-        lines.push(line.map(|line| format!("team {team}: {line}")));
+        let line = line.map(|line| format!("team {team}: {line}"));
+        lines.push(line.map_err(|error| format!("team {team}: {error}")));
     }
     lines
 }
@@ -147,4 +173,18 @@ fn in_words(seen: &Seen) -> String {
         seen.freed,
         seen.superseded.len(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_due_an_hour_after_the_last_one() {
+        let now = UNIX_EPOCH + 1000 * EVERY;
+        assert!(is_due(now - EVERY, now));
+        assert!(!is_due(now - EVERY / 2, now));
+        // By a clock that is ahead.
+        assert!(!is_due(now + EVERY, now));
+    }
 }

@@ -127,6 +127,11 @@ impl Address {
         Ok(Self { base })
     }
 
+    /// Whether it is reached without TLS.
+    pub(super) fn is_plain(&self) -> bool {
+        self.base.starts_with("http://")
+    }
+
     /// The URL of a key; of the bucket where the key is empty.
     pub(super) fn uri(&self, key: &str, query: &[(&str, String)]) -> String {
         let mut uri = format!("{}/", self.base);

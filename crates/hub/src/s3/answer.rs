@@ -88,6 +88,15 @@ impl Refusal {
         Self { kind, code, words }
     }
 
+    /// A server that speaks TLS answers so to who doesn't, in words that are no S3 server's.
+    pub(super) fn told_over_http(mut self) -> Self {
+        if self.kind == Kind::ForGood && self.code == "400" {
+            "if the server speaks TLS, its endpoint has to begin with https://"
+                .clone_into(&mut self.words);
+        }
+        self
+    }
+
     pub(super) fn may_pass(&self) -> bool {
         self.kind == Kind::Busy
     }
@@ -99,17 +108,22 @@ impl Refusal {
             words,
         };
         let words = self.words.clone();
+        let said = if words.is_empty() {
+            String::new()
+        } else {
+            format!(" ({words})")
+        };
         match &self.kind {
             Kind::Busy => StorageError::Unavailable(trouble(words)),
             Kind::ForGood => StorageError::Refused(trouble(words)),
             Kind::Gone => StorageError::Gone(trouble(words)),
             Kind::Elsewhere(Some(right)) if right != region => {
                 StorageError::Refused(trouble(format!(
-                    "it is in region {right}, not in {region}: set `region = \"{right}\"` ({words})"
+                    "it is in region {right}, not in {region}: set `region = \"{right}\"`{said}"
                 )))
             }
             Kind::Elsewhere(_) => StorageError::Refused(trouble(format!(
-                "it is not in region {region}: set the region and endpoint that it is in ({words})"
+                "it is not in region {region}: set the region and endpoint that it is in{said}"
             ))),
             Kind::Full => StorageError::Full(trouble(words)),
             Kind::Garbled => StorageError::Garbled(trouble(words)),
@@ -166,6 +180,10 @@ mod tests {
             assert!(error.to_string().contains("bucket team: "), "{words}");
             assert!(words.words.contains("region = \"eu-west-1\""), "{words}");
         }
+        let StorageError::Refused(trouble) = meaning(301, "", None) else {
+            panic!("a redirect that names no region");
+        };
+        assert!(trouble.words.ends_with("that it is in"), "{trouble}");
     }
 
     #[test]

@@ -120,7 +120,8 @@ impl<'a> Probe<'a> {
                     return Ok(());
                 }
                 Err(StorageError::Garbled(trouble) | StorageError::Refused(trouble)) => {
-                    self.note(Ability::Listing, Grade::Missing, 200, &trouble.words);
+                    let (status, code) = trouble.answer();
+                    self.note(Ability::Listing, Grade::Missing, status, code);
                     return Ok(());
                 }
                 Err(error) => return Err(error),

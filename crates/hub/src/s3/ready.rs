@@ -41,7 +41,10 @@ impl S3Bucket {
             return Ok(());
         }
         match self.recorded().await? {
-            Some(seen) if seen.hold(&self.place(), now_ms()) => self.note(&Arc::new(seen)),
+            // What nobody could share through may have been mended.
+            Some(seen) if seen.hold(&self.place(), now_ms()) && seen.suffice() => {
+                self.note(&Arc::new(seen));
+            }
             _ => drop(self.learn().await?),
         }
         Ok(())

@@ -1,6 +1,10 @@
 //! Sending a request until it is answered, within bounds of time, tries and bytes.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use backon::{ExponentialBuilder, Retryable};
 use bytes::{Bytes, BytesMut};
@@ -142,8 +146,21 @@ pub(super) struct Take {
     pub(super) hashed: bool,
 }
 
+/// What TLS says, and what an operator can do about it.
+const HINTS: [(&str, &str); 2] = [
+    (
+        "CaUsedAsEndEntity",
+        "the server shows the certificate of a CA: give it one that this CA signed, with CA:FALSE",
+    ),
+    (
+        "InvalidContentType",
+        "the server speaks no TLS there: its endpoint may have to begin with http://",
+    ),
+];
 /// What TLS says of a certificate that no CA known here signed.
 const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+/// The variable that names other CAs than the system's.
+const CAS: &str = "SSL_CERT_FILE";
 
 /// Without the URL: it may be as good as a key.
 fn no_answer(error: reqwest::Error) -> Refusal {
@@ -155,7 +172,39 @@ fn no_answer(error: reqwest::Error) -> Refusal {
         source = cause.source();
     }
     if words.contains(UNKNOWN_ISSUER) {
-        words.push_str("; if a CA of your own signs there, name its certificate in SSL_CERT_FILE");
+        let file = std::env::var_os(CAS).map(PathBuf::from);
+        words = format!("{words}; {}", unknown_issuer(file.as_deref()));
+    }
+    if let Some((_, hint)) = HINTS.iter().find(|(said, _)| words.contains(said)) {
+        words = format!("{words}; {hint}");
     }
     Refusal::busy(words)
+}
+
+/// What to do about it, with the file of CAs that is named already.
+fn unknown_issuer(file: Option<&Path>) -> String {
+    let Some(file) = file else {
+        return format!("if a CA of your own signs there, name its certificate in {CAS}");
+    };
+    let named = file.display();
+    match File::open(file) {
+        Ok(_) => format!("{named}, which {CAS} names, lacks the CA that signs there"),
+        Err(error) => format!("{named}, which {CAS} names, can't be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_ca_is_told_by_what_is_named_already() {
+        assert!(unknown_issuer(None).contains("name its certificate in SSL_CERT_FILE"));
+        let gone = unknown_issuer(Some(Path::new("/nowhere/ca.pem")));
+        assert!(gone.starts_with("/nowhere/ca.pem, which SSL_CERT_FILE names, can't be read: "));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "").unwrap();
+        assert!(unknown_issuer(Some(&file)).ends_with("lacks the CA that signs there"));
+    }
 }

@@ -24,12 +24,13 @@ use sha2::Digest as _;
 
 use crate::abilities::{Abilities, Ability, Finding, Grade};
 
-use super::{Listed, ObjectHead, Page, Storage, StorageError};
+use super::{Listed, ObjectHead, Page, Storage, StorageError, Trouble};
 
 /// The most keys of a page; [`MemoryBucket::with_page`] makes it smaller.
 const PAGE: usize = 1000;
 /// The largest object that may be put: a pack.
 const MAX_OBJECT_LEN: usize = 64 << 20;
+const NAME: &str = "memory";
 const CHECKSUM: &str = "x-amz-checksum-sha256";
 
 /// How a bucket fails.
@@ -43,6 +44,10 @@ pub enum Fault {
     Slow(Duration),
     /// Nothing can be written.
     Full,
+    /// Writes and deletions are refused, as by a policy.
+    ReadOnly,
+    /// Listings are refused.
+    Unlisted,
     /// Every call fails but the next few.
     UnavailableAfter(u32),
     /// `If-None-Match: *` is ignored: what is put takes the place of what is there, as at Garage.
@@ -181,6 +186,8 @@ impl MemoryBucket {
             Fault::Unavailable => return Err(StorageError::Unavailable("503 SlowDown".into())),
             Fault::Slow(time) => tokio::time::sleep(time).await,
             Fault::Full if write => return Err(StorageError::Full("no space left".into())),
+            Fault::ReadOnly if matches!(what, "put" | "delete") => return Err(denied()),
+            Fault::Unlisted if what == "list" => return Err(denied()),
             _ => {}
         }
         self.note(false, what, key, 0);
@@ -240,6 +247,10 @@ impl Inner {
 
 #[async_trait]
 impl Storage for MemoryBucket {
+    fn name(&self) -> &str {
+        NAME
+    }
+
     async fn ensure(&self) -> Result<(), StorageError> {
         self.enter("ensure", "", true).await
     }
@@ -337,6 +348,14 @@ impl Storage for MemoryBucket {
     }
 }
 
+fn denied() -> StorageError {
+    StorageError::Refused(Trouble {
+        bucket: NAME.to_owned(),
+        code: "403 AccessDenied".to_owned(),
+        words: String::new(),
+    })
+}
+
 fn bound_to(sha256: &Sha256, len: u64) -> BTreeMap<String, String> {
     let header = [
         (header::CONTENT_LENGTH.as_str(), len.to_string()),
@@ -414,6 +433,9 @@ async fn put(
     }
     if fault == Fault::Full {
         return StatusCode::INSUFFICIENT_STORAGE.into_response();
+    }
+    if fault == Fault::ReadOnly {
+        return StatusCode::FORBIDDEN.into_response();
     }
     bucket.note(true, "put", key, body.len() as u64);
     let mut inner = bucket.lock();

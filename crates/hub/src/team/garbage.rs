@@ -1,7 +1,12 @@
 //! Sweeping a team's bucket by what its membership says now.
 
-use super::Team;
-use crate::gc::{self, GcError, Outcome, Seen};
+use std::time::SystemTime;
+
+use super::{Team, view::View};
+use crate::{
+    gc::{self, GcError, Outcome, Seen},
+    storage::StorageError,
+};
 
 impl Team {
     pub(crate) async fn sweep(&self) -> Result<Outcome, GcError> {
@@ -13,14 +18,20 @@ impl Team {
         gc::sweep(self.bucket.as_ref(), roster, self.retention).await
     }
 
-    /// What a sweep would do.
-    pub(crate) async fn look(&self) -> Result<Seen, GcError> {
-        let view = self.view().await.map_err(unseen)?;
+    /// When a hub began the last sweep of the bucket.
+    pub(crate) async fn last_sweep(&self) -> Result<Option<SystemTime>, StorageError> {
+        gc::last_sweep(self.bucket.as_ref()).await
+    }
+
+    /// What a sweep would do. Nothing is written, and a bucket that isn't there isn't made.
+    pub(crate) async fn preview(&self) -> Result<Seen, GcError> {
+        let view = View::read(self.id, &self.bucket, None, None).await;
+        let view = view.map_err(unseen)?;
         let roster = view
             .membership
             .as_ref()
             .map(|membership| membership.state());
-        gc::look(self.bucket.as_ref(), roster, self.retention).await
+        gc::preview(self.bucket.as_ref(), roster, self.retention).await
     }
 }
 

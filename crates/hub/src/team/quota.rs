@@ -88,9 +88,15 @@ impl Team {
     /// As last listed. While a new listing runs, the last one counts.
     pub(crate) fn note_usage(&self, metrics: &Metrics) {
         let label = self.id.into();
-        if let Some(quota) = self.quota {
-            let quota = i64::try_from(quota).unwrap_or(i64::MAX);
-            metrics.quota_bytes.get_or_create(&label).set(quota);
+        match self.quota {
+            Some(quota) => {
+                let quota = i64::try_from(quota).unwrap_or(i64::MAX);
+                metrics.quota_bytes.get_or_create(&label).set(quota);
+            }
+            // It may have had one by other settings.
+            None => {
+                metrics.quota_bytes.remove(&label);
+            }
         }
         if let Ok(usage) = self.usage.try_lock()
             && usage.listed.is_some()

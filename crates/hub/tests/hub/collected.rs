@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use podsync_api::hub::{Actions, BatchResponse, FeedPage, HubErrorCode, Stored};
-use podsync_hub::{gc, testing::TestHub};
+use podsync_hub::{gc, storage::memory::Fault, testing::TestHub};
 use reqwest::StatusCode;
 
 use crate::kit::{Call, Feed, Team, put, upload};
@@ -136,4 +136,49 @@ async fn a_sweep_between_any_two_requests_of_an_upload_costs_no_byte() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_names_the_team() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let mut feed = Feed::new(team.id(), 1);
+    feed.publish("a");
+    feed.share(&hub, 1).await;
+    let bucket = hub.bucket(team.id());
+    let before = (bucket.objects(), bucket.seen().len());
+    let lines = gc::once(hub.hub(), true).await;
+    let [Ok(line)] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert!(line.contains("3 objects, 3 named"), "{line}");
+    assert_eq!(bucket.objects(), before.0);
+    let writes = ["ensure", "put", "delete"];
+    let calls = bucket.seen().split_off(before.1);
+    assert!(
+        calls.iter().all(|seen| !writes.contains(&seen.what)),
+        "{calls:?}"
+    );
+    bucket.fail(Fault::Unavailable);
+    for dry in [true, false] {
+        let lines = gc::once(hub.hub(), dry).await;
+        let [Err(line)] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert!(line.contains(&team.id().to_string()), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_leaves_its_time_in_the_bucket() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let bucket = hub.bucket(team.id());
+    assert_eq!(gc::last_sweep(&bucket).await.unwrap(), None);
+    sweep(&hub).await;
+    let first = gc::last_sweep(&bucket).await.unwrap().unwrap();
+    bucket.let_pass(A_DAY);
+    sweep(&hub).await;
+    let second = gc::last_sweep(&bucket).await.unwrap().unwrap();
+    assert!(second.duration_since(first).unwrap() >= A_DAY);
 }

@@ -7,7 +7,9 @@
 
 mod bad_input;
 mod collected;
+mod fake;
 mod feeds;
+mod health;
 mod kit;
 mod lost;
 mod membership;

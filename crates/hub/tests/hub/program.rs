@@ -83,6 +83,38 @@ fn a_failure_is_one_line_and_no_backtrace() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
+#[test]
+fn a_settings_file_without_a_team_is_told_apart_from_one_without_that_team() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("hub.toml");
+    let said = |text: &str, arguments: &[&str]| {
+        std::fs::write(&settings, text).unwrap();
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args(arguments)
+            .arg("--config")
+            .arg(&settings)
+            .output()
+            .unwrap();
+        assert_eq!(told.status.code(), Some(1));
+        String::from_utf8(told.stderr).unwrap()
+    };
+    let moved = "public_urls = ['https://old.example']\nwitness_key = 'key'\n\
+                 [[moved]]\nto = 'https://new.example'\n";
+    for command in ["check", "teams", "usage"] {
+        let said = said(moved, &[command]);
+        assert!(
+            said.contains("hub.toml has no [[teams]]"),
+            "{command}: {said}"
+        );
+    }
+    let served = Team::new().id();
+    let other = Team::founded_by(1).id().to_string();
+    let text =
+        format!("[[teams]]\nteam = '{served}'\nbucket = 'payments'\nregion = 'eu-central-1'\n");
+    let said = said(&text, &["usage", "--team", &other]);
+    assert!(said.contains("no such team"), "{said}");
+}
+
 /// Each argument has a text, in the help and in that of each subcommand.
 #[test]
 fn the_help_has_a_text_for_everything() {

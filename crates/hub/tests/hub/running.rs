@@ -1,6 +1,7 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -144,6 +145,58 @@ async fn settings_are_read_again_and_bad_ones_are_refused() {
 }
 
 #[tokio::test]
+async fn what_needs_a_restart_is_told_as_long_as_it_differs_from_what_runs() {
+    let team = Team::new().id();
+    let settings = Settings::new(&[team]);
+    let (program, _) = settings.serve();
+    let file = settings.path("hub.toml");
+    let started = std::fs::read_to_string(&file).unwrap();
+    let other = started.replace("127.0.0.1:0", "127.0.0.1:1");
+    for (number, (text, told)) in [(&other, 1), (&other, 2), (&started, 2)].iter().enumerate() {
+        std::fs::write(&file, text).unwrap();
+        hang_up(&program);
+        settings
+            .told("the hub read the settings again", number + 1)
+            .await;
+        let log = settings.log();
+        let warnings = log.matches("change with a restart only").count();
+        assert_eq!(warnings, *told, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_while_the_hub_starts_does_not_end_it() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    let pipe = settings.path("token");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    settings.write(&[Team::new().id()]);
+    let log = std::fs::File::create(settings.path("log")).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(log))
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"))
+        .spawn();
+    let mut program = Program(child.unwrap());
+    // Waits until the hub reads there, and lets it go on.
+    let give_token = |meanwhile: &dyn Fn()| {
+        let mut pipe = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        meanwhile();
+        pipe.write_all(b"0123456789abcdef0123456789abcdef").unwrap();
+    };
+    give_token(&|| hang_up(&program));
+    let mut line = String::new();
+    let out = program.0.stdout.take().unwrap();
+    BufReader::new(out).read_line(&mut line).unwrap();
+    assert!(line.contains("listens at"), "{}", settings.log());
+    // It reads the settings again, as it was told to.
+    give_token(&|| {});
+    settings.told("the hub read the settings again", 1).await;
+}
+
+#[tokio::test]
 async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     client(); // Installs a TLS provider.
     let settings = Settings::new(&[]);
@@ -171,6 +224,52 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     settings.told("the hub read the certificate again", 1).await;
     assert!(reaches(&new).await);
     assert!(!reaches(&old).await);
+}
+
+#[test]
+fn a_wrong_certificate_or_key_is_told_with_its_file_line_and_key() {
+    let settings = Settings::new(&[]);
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    for (name, text, words) in [
+        ("tls.crt", "garbage".to_owned(), "certificate = "),
+        ("tls.key", encrypted.to_owned(), "its key is encrypted"),
+        ("tls.key", "garbage".to_owned(), "it holds no private key"),
+        ("tls.crt", other.cert.pem(), "it is not the key"),
+    ] {
+        settings.certify();
+        std::fs::write(settings.path(name), text).unwrap();
+        settings.write(&[Team::new().id()]);
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args(["serve", "--config"])
+            .arg(settings.path("hub.toml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(1), "{said}");
+        let file = settings.path(name).display().to_string();
+        for part in ["hub.toml, line ", words, &file] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_ended_is_told() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    let mut ended = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    ended.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ended = ended.self_signed(&key).unwrap();
+    std::fs::write(settings.path("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::write(settings.path("tls.crt"), ended.pem()).unwrap();
+    settings.write(&[Team::new().id()]);
+    let (program, _) = settings.serve();
+    settings.told("the certificate has ended", 1).await;
+    hang_up(&program);
+    settings.told("the certificate has ended", 2).await;
 }
 
 #[tokio::test]
@@ -246,37 +345,60 @@ async fn one_teams_dead_bucket_is_told_and_the_others_are_served() {
     assert_eq!(hub.bucket(one.id()).seen().len(), before);
 }
 
-#[test]
-fn a_ca_of_ones_own_is_named_by_ssl_cert_file() {
-    let server = Settings::new(&[]);
-    server.certify();
-    server.write(&[Team::new().id()]);
-    let (_program, port) = server.serve();
+/// What `podsync-hub teams` says of a bucket at this port, if these CAs are trusted.
+fn listed(port: &str, trusted: Option<PathBuf>) -> String {
     let settings = Settings::new(&[]);
     let text = format!(
         "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = 'https://localhost:{port}'\n",
         Team::new().id()
     );
     std::fs::write(settings.path("hub.toml"), text).unwrap();
-    let listed = |trusted: Option<PathBuf>| {
-        let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
-        teams
-            .args(["teams", "--config"])
-            .arg(settings.path("hub.toml"))
-            .env("AWS_ACCESS_KEY_ID", "key")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("NO_PROXY", "localhost")
-            .env_remove("SSL_CERT_FILE");
-        if let Some(file) = trusted {
-            teams.env("SSL_CERT_FILE", file);
-        }
-        String::from_utf8(teams.output().unwrap().stdout).unwrap()
-    };
+    let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    teams
+        .args(["teams", "--config"])
+        .arg(settings.path("hub.toml"))
+        .env("AWS_ACCESS_KEY_ID", "key")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("NO_PROXY", "localhost")
+        .env_remove("SSL_CERT_FILE");
+    if let Some(file) = trusted {
+        teams.env("SSL_CERT_FILE", file);
+    }
+    String::from_utf8(teams.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_ca_of_ones_own_is_named_by_ssl_cert_file() {
+    let server = Settings::new(&[]);
+    server.certify();
+    server.write(&[Team::new().id()]);
+    let (_program, port) = server.serve();
+    let listed = |trusted| listed(&port, trusted);
     let distrusted = listed(None);
     assert!(distrusted.contains("SSL_CERT_FILE"), "{distrusted}");
     // What is there is no S3 server, and is reached.
     let trusted = listed(Some(server.path("tls.crt")));
     assert!(trusted.contains("bucket payments: 404"), "{trusted}");
+    let gone = listed(Some("/nowhere/ca.pem".into()));
+    assert!(
+        gone.contains("/nowhere/ca.pem, which SSL_CERT_FILE names, can't be read"),
+        "{gone}"
+    );
+}
+
+#[test]
+fn a_server_that_shows_the_certificate_of_a_ca_is_told() {
+    let server = Settings::new(&[]);
+    let mut ca = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let ca = ca.self_signed(&key).unwrap();
+    std::fs::write(server.path("tls.key"), key.serialize_pem()).unwrap();
+    std::fs::write(server.path("tls.crt"), ca.pem()).unwrap();
+    server.write(&[Team::new().id()]);
+    let (_program, port) = server.serve();
+    let said = listed(&port, Some(server.path("tls.crt")));
+    assert!(said.contains("with CA:FALSE"), "{said}");
 }
 
 #[test]

@@ -175,6 +175,10 @@ impl State {
 
 #[async_trait]
 impl Storage for SimBucket {
+    fn name(&self) -> &str {
+        "simulated"
+    }
+
     async fn ensure(&self) -> Result<(), StorageError> {
         self.turn().await
     }

@@ -1,0 +1,192 @@
+//! What the hub says of a bucket that takes no writes, lists nothing, or isn't one.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use podsync_api::hub::PostOperations;
+use podsync_core::{TeamId, membership::Role};
+use podsync_hub::{
+    Confirm, TeamSettings, Teams,
+    gc::decide::Retention,
+    limits::Limits,
+    s3::{Addressing, Credentials, S3Bucket, S3Settings},
+    storage::memory::Fault,
+    testing::{Options, TestHub},
+};
+use reqwest::StatusCode;
+
+use crate::kit::{Answer, Call, Team, client};
+
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A hub that looks each time that it is asked, and goes by what it saw within `trial`.
+fn each_time(trial: Duration) -> Options {
+    let limits = Limits {
+        health: Duration::ZERO,
+        trial,
+        ..Limits::default()
+    };
+    Options {
+        limits,
+        ..Options::default()
+    }
+}
+
+async fn get(hub: &TestHub, path: &str) -> Answer {
+    let asked = client().get(format!("{}{path}", hub.url()));
+    Answer::of(asked.send().await.unwrap()).await
+}
+
+/// A team's state and the reason for it.
+async fn state(hub: &TestHub, team: TeamId) -> (String, String) {
+    let teams: serde_json::Value = get(hub, "/health/teams").await.json();
+    let mut rows = teams.as_array().unwrap().iter();
+    let row = rows.find(|row| row["team"] == team.to_string()).unwrap();
+    let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    (word("state"), word("reason"))
+}
+
+async fn is_ready(hub: &TestHub, team: TeamId) -> bool {
+    let ready = get(hub, "/health/ready").await.status;
+    let (state, reason) = state(hub, team).await;
+    assert_eq!(ready == StatusCode::NO_CONTENT, state == "ready");
+    assert_eq!(state == "ready", reason.is_empty(), "{reason}");
+    state == "ready"
+}
+
+/// Someone is let in, which the hub writes to the bucket.
+async fn add(hub: &TestHub, team: &mut Team, number: u8) -> StatusCode {
+    team.add(number, Role::Reader);
+    let post = PostOperations {
+        operations: team.operations.iter().map(Into::into).collect(),
+    };
+    let posted = Call::post(team.id(), "membership", &post);
+    posted.send(hub).await.status
+}
+
+#[tokio::test]
+async fn a_refused_write_makes_a_bucket_read_only_and_the_next_one_ready() {
+    let hub = TestHub::with(each_time(LONG)).await.unwrap();
+    let mut team = Team::at(&hub).await;
+    assert!(is_ready(&hub, team.id()).await);
+    let bucket = hub.bucket(team.id());
+    bucket.fail(Fault::ReadOnly);
+    assert_eq!(
+        add(&hub, &mut team, 10).await,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert!(!is_ready(&hub, team.id()).await);
+    let (state, reason) = state(&hub, team.id()).await;
+    assert_eq!(state, "read_only");
+    assert!(reason.contains("memory: 403 AccessDenied"), "{reason}");
+    bucket.fail(Fault::None);
+    assert_eq!(add(&hub, &mut team, 11).await, StatusCode::OK);
+    assert!(is_ready(&hub, team.id()).await);
+}
+
+#[tokio::test]
+async fn a_bucket_that_nobody_writes_to_is_tried() {
+    let hub = TestHub::with(each_time(Duration::ZERO)).await.unwrap();
+    let team = Team::at(&hub).await;
+    let bucket = hub.bucket(team.id());
+    for (fault, wanted) in [
+        (Fault::None, "ready"),
+        (Fault::ReadOnly, "read_only"),
+        (Fault::None, "ready"),
+        (Fault::Full, "read_only"),
+        (Fault::Unlisted, "down"),
+        (Fault::Unavailable, "down"),
+        (Fault::None, "ready"),
+    ] {
+        bucket.fail(fault);
+        let (state, reason) = state(&hub, team.id()).await;
+        assert_eq!(state, wanted, "{fault:?}: {reason}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_often_costs_one_listing_and_one_write() {
+    let team = Team::new().id();
+    let hub = TestHub::only(team, each_time(LONG)).await.unwrap();
+    for _ in 0..10 {
+        assert!(is_ready(&hub, team).await);
+    }
+    let seen = hub.bucket(team).seen();
+    for what in ["list", "put"] {
+        let calls = seen.iter().filter(|seen| seen.what == what).count();
+        assert_eq!(calls, 1, "{what}: {seen:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_looks_at_the_buckets() {
+    let hub = TestHub::with(each_time(Duration::ZERO)).await.unwrap();
+    let team = Team::at(&hub).await;
+    for (fault, ready) in [(Fault::None, 1), (Fault::ReadOnly, 0), (Fault::None, 1)] {
+        hub.bucket(team.id()).fail(fault);
+        let text = get(&hub, "/metrics").await.text();
+        let id = team.id();
+        let line = format!(r#"podsync_hub_team_ready{{team="{id}"}} {ready}"#);
+        assert!(text.contains(&line), "{line}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_shown_of_a_team_or_a_quota_that_is_no_more() {
+    let team = Team::new().id();
+    let options = Options {
+        quota: Some(5),
+        ..each_time(Duration::ZERO)
+    };
+    let hub = TestHub::only(team, options).await.unwrap();
+    let shown = async |metric: &str| {
+        let text = get(&hub, "/metrics").await.text();
+        text.contains(&format!(r#"podsync_hub_{metric}{{team="{team}"}}"#))
+    };
+    assert!(shown("team_ready").await && shown("quota_bytes").await);
+    hub.hub().teams().put(TeamSettings {
+        team,
+        bucket: Arc::new(hub.bucket(team)),
+        quota: None,
+        retention: Retention::default(),
+        confirm: Confirm::default(),
+    });
+    assert!(shown("team_ready").await && !shown("quota_bytes").await);
+    hub.hub().forget(team);
+    assert!(!shown("team_ready").await);
+}
+
+#[tokio::test]
+async fn a_portal_that_says_200_to_everything_is_no_bucket() {
+    client(); // Installs a TLS provider.
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = listener.await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let portal = axum::Router::new().fallback(async || "<html>Sign in</html>");
+    let _serving = tokio::spawn(async move { axum::serve(listener, portal).await });
+    let bucket = S3Bucket::new(S3Settings {
+        endpoint: Some(endpoint.parse().unwrap()),
+        public_endpoint: None,
+        region: "eu-central-1".to_owned(),
+        bucket: "payments".to_owned(),
+        addressing: Addressing::Path,
+        credentials: Credentials::Static {
+            access_key: "key".to_owned(),
+            secret_key: "secret".to_owned(),
+        },
+        known: true,
+    });
+    let team = Team::new().id();
+    let hub = TestHub::of(Teams::only([TeamSettings {
+        team,
+        bucket: Arc::new(bucket.unwrap()),
+        quota: None,
+        retention: Retention::default(),
+        confirm: Confirm::default(),
+    }]));
+    let hub = hub.await.unwrap();
+    assert!(!is_ready(&hub, team).await);
+    let (state, reason) = state(&hub, team).await;
+    assert_eq!(state, "down");
+    assert!(reason.contains("bucket payments: "), "{reason}");
+}
