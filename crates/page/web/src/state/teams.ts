@@ -2,7 +2,6 @@
 import { useEffect } from 'preact/hooks';
 import type { Shapes } from '../api/call';
 import { onlyTeamIs, useAnswer } from './ask';
-import { afterFirstView } from './first';
 import { go, route } from './route';
 import { useStore } from './store';
 
@@ -15,15 +14,12 @@ export function useStatus() {
 
 /** The team in the URL, or the first team if the URL names none that exists. */
 export function useTeam(status: Status | null): TeamStatus | null {
-  const where = useStore(route);
-  const { team, view } = where;
+  const { team, view } = useStore(route);
   if (status?.teams.length === 1) onlyTeamIs(status.teams[0]?.name ?? '-');
   const found = status?.teams.find(({ name }) => name === team) ?? status?.teams[0] ?? null;
   useEffect(() => {
-    if (!found || found.name === team) return;
-    const named = { ...(team ? { view } : where), team: found.name };
-    return afterFirstView(() => go(named, { replace: true }));
-  }, [found?.name, where]);
+    if (found && found.name !== team) go({ team: found.name, view }, { replace: true });
+  }, [found?.name, team]);
   return found;
 }
 
