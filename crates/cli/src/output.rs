@@ -18,17 +18,16 @@ use std::{
     },
     process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
 };
 
 use podsync_api::{ApiError, ErrorCode};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::retry_on_intr,
+};
 use serde::Serialize;
 
 pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable, table};
-
-/// How often a command that goes on looks whether anybody still reads.
-const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) struct Printer {
     json: bool,
@@ -223,19 +222,23 @@ fn nowhere() -> ApiError {
 
 /// Resolves once nobody can read any more what is printed, also if nothing is.
 pub(crate) async fn nobody_reads() {
-    while !is_unread(&io::stdout()) {
-        tokio::time::sleep(LOOK).await;
+    let (unread, told) = tokio::sync::oneshot::channel();
+    // The thread ends with the process: nothing else ends its wait.
+    std::thread::spawn(move || {
+        if is_unread(&io::stdout(), None) {
+            let _ = unread.send(());
+        }
+    });
+    if told.await.is_err() {
+        std::future::pending().await
     }
 }
 
-/// Whether a stream is a pipe or a terminal whose other end is gone. If the system can't say, somebody reads.
-fn is_unread(stream: &impl AsFd) -> bool {
+/// Waits, for ever without a `patience`, until a stream is a pipe or a terminal whose other end is gone. If the system
+/// can't say, somebody reads.
+fn is_unread(stream: &impl AsFd, patience: Option<&Timespec>) -> bool {
     let mut streams = [PollFd::new(stream, PollFlags::empty())];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    poll(&mut streams, Some(&at_once)).is_ok()
+    retry_on_intr(|| poll(&mut streams, patience)).is_ok()
         && streams[0]
             .revents()
             .intersects(PollFlags::ERR | PollFlags::HUP)
@@ -272,10 +275,14 @@ mod tests {
 
     #[test]
     fn a_pipe_whose_reader_is_gone_is_unread() {
+        let at_once = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
         let (reader, writer) = io::pipe().unwrap();
-        assert!(!is_unread(&writer));
+        assert!(!is_unread(&writer, Some(&at_once)));
         drop(reader);
-        assert!(is_unread(&writer));
-        assert!(!is_unread(&tempfile::tempfile().unwrap()));
+        assert!(is_unread(&writer, None));
+        assert!(!is_unread(&tempfile::tempfile().unwrap(), Some(&at_once)));
     }
 }
