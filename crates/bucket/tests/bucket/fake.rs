@@ -43,8 +43,12 @@ pub(crate) fn odd<F: Future<Output = Response> + Send + 'static>(
     Box::new(|request| Box::pin(answer(request)))
 }
 
+/// It reads the request whole first: where bytes are left unread, the connection may be reset before the answer is read.
 pub(crate) fn status(code: u16) -> Odd {
-    odd(async move |_| StatusCode::from_u16(code).unwrap().into_response())
+    odd(async move |request: Request| {
+        let _ = to_bytes(request.into_body(), usize::MAX).await;
+        StatusCode::from_u16(code).unwrap().into_response()
+    })
 }
 
 pub(crate) fn answer(response: Response) -> Odd {

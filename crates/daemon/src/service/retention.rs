@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use podsync_api::{ApiError, Consent, ErrorCode, retention};
 use podsync_core::{
     PodName, TeamId,
-    engine::{Command, Engine},
+    engine::{Command, Engine, EngineError},
     membership::Role,
     retention::{self as core_retention, Policy},
 };
@@ -234,9 +234,12 @@ impl Retention {
             return Ok(false);
         };
         let _turn = self.locks.lock(team, &pod).await;
-        self.node
-            .command(Command::Drop { team, pod, version })
-            .await??;
+        let drop = Command::Drop { team, pod, version };
+        match self.node.command(drop).await? {
+            Ok(_) => {}
+            Err(EngineError::UnknownVersion { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
         self.holdings.forget(team, version).await?;
         Ok(true)
     }
