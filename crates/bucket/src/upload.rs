@@ -6,7 +6,7 @@
 mod body;
 mod source;
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream};
@@ -180,10 +180,12 @@ impl Hub {
                     progress(id, id.size);
                     return Ok(object);
                 }
-                Verdict::Declined(said) if !tries.may_renew() => {
-                    return Err(refused(*id, said));
+                Verdict::Declined(said) => {
+                    check(upload).await?;
+                    if !tries.may_renew() {
+                        return Err(refused(*id, said));
+                    }
                 }
-                Verdict::Declined(_) => {}
                 Verdict::Refused(said) if said.status == FULL => {
                     return Err(TransferError::Full { object: *id });
                 }
@@ -207,14 +209,7 @@ impl Hub {
         if len.is_some_and(|len| len.as_bytes() != id.size.to_string().as_bytes()) {
             return Err(garbled(id, "it is signed for another length"));
         }
-        let reader = upload
-            .source
-            .open()
-            .await
-            .map_err(|error| TransferError::Source {
-                object: id,
-                reason: error.to_string(),
-            })?;
+        let reader = open(upload).await?;
         let meter = Meter::new(id);
         let url = presigned.url;
         let request = self
@@ -246,6 +241,24 @@ impl Hub {
             ),
         })
     }
+}
+
+async fn open(upload: &Upload) -> Result<Arc<dyn ReadAt>, TransferError> {
+    let opened = upload.source.open().await;
+    opened.map_err(|error| TransferError::Source {
+        object: upload.id,
+        reason: error.to_string(),
+    })
+}
+
+/// The bucket declined the bytes: perhaps they are not the ones any more that the URL was signed for.
+async fn check(upload: &Upload) -> Result<(), TransferError> {
+    let (reader, id) = (open(upload).await?, upload.id);
+    let checked = tokio::task::spawn_blocking(move || body::check(reader, &id)).await;
+    checked.map_err(|error| TransferError::Source {
+        object: id,
+        reason: error.to_string(),
+    })?
 }
 
 /// 507: no room is left.

@@ -1,6 +1,7 @@
-//! An object's bytes as the body of a request: read piece by piece, and hashed on the way.
+//! An object's bytes as the body of a request, read piece by piece.
 //!
-//! Wrong bytes never arrive completely: the last piece is held back until the hash is checked.
+//! They were hashed for the request to the hub, and the bucket hashes them again: its URL is signed for one hash. So
+//! they are hashed a third time only where the bucket refused them.
 
 use std::{
     io,
@@ -70,15 +71,10 @@ impl Meter {
 struct Reading {
     reader: Arc<dyn ReadAt>,
     offset: u64,
-    hasher: Sha256,
 }
 
 pub(super) fn stream(reader: Arc<dyn ReadAt>, meter: Meter) -> Body {
-    let reading = Reading {
-        reader,
-        offset: 0,
-        hasher: Sha256::new(),
-    };
+    let reading = Reading { reader, offset: 0 };
     Body::wrap_stream(stream::try_unfold(reading, move |reading| {
         let meter = meter.clone();
         async move {
@@ -107,12 +103,21 @@ impl Reading {
                 reason: error.to_string(),
             })?;
         self.offset += piece.len() as u64;
-        self.hasher.update(&piece);
-        if self.offset == object.size
-            && self.hasher.clone().finalize().as_slice() != object.sha256.as_bytes()
-        {
-            return Err(TransferError::Damaged { object: *object });
-        }
         Ok((piece.into(), self))
     }
+}
+
+/// Whether an object's bytes are still those that were hashed for it. It blocks.
+pub(super) fn check(reader: Arc<dyn ReadAt>, object: &ObjectId) -> Result<(), TransferError> {
+    let mut reading = Reading { reader, offset: 0 };
+    let mut hasher = Sha256::new();
+    while reading.offset < object.size {
+        let (piece, rest) = reading.next(object)?;
+        hasher.update(&piece);
+        reading = rest;
+    }
+    if hasher.finalize().as_slice() == object.sha256.as_bytes() {
+        return Ok(());
+    }
+    Err(TransferError::Damaged { object: *object })
 }
