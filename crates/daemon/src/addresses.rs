@@ -66,8 +66,11 @@ pub enum Input {
     },
     /// The last connection to a device ended.
     Disconnected { device: DeviceId },
-    /// An attempt failed.
-    DialFailed { device: DeviceId },
+    /// An attempt failed, perhaps because another device answered at an address that is `taken` now.
+    DialFailed {
+        device: DeviceId,
+        taken: Option<Multiaddr>,
+    },
     /// Somebody on the local network claims to be this device.
     Discovered {
         device: DeviceId,
@@ -174,7 +177,7 @@ impl Addresses {
                 dialled,
             } => self.connected(device, address, dialled, now),
             Input::Disconnected { device } => self.disconnected(device, now),
-            Input::DialFailed { device } => self.dial_failed(device, now),
+            Input::DialFailed { device, taken } => self.dial_failed(device, taken, now),
             Input::Discovered { device, addresses } => self.discovered(device, addresses, now),
             Input::Announced { device, addresses } => self.heard(device, &addresses, now),
             Input::Wanted { device, addresses } => self.wanted(device, addresses, now),
@@ -218,6 +221,7 @@ impl Addresses {
         self.changed = now;
         let near = self.is_near();
         for (&device, peer) in &mut self.peers {
+            peer.known.forget_taken();
             let addresses = peer.begin_anew(near, now);
             if !addresses.is_empty() {
                 self.outputs.push_back(Output::Dial { device, addresses });
@@ -241,6 +245,7 @@ impl Addresses {
         let peer = self.peers.entry(device);
         let peer = peer.or_insert_with(|| Peer::away(now));
         peer.connected(now);
+        peer.known.forget_taken();
         if !dialled {
             peer.known.dialled_from(&address);
         } else if peer.known.reached_at(address) {
@@ -258,11 +263,19 @@ impl Addresses {
         }
     }
 
-    fn dial_failed(&mut self, device: DeviceId, now: Duration) {
-        if let Some(peer) = self.peers.get_mut(&device)
-            && peer.attempt_failed(now)
-            && std::mem::take(&mut peer.wanted)
-        {
+    fn dial_failed(&mut self, device: DeviceId, taken: Option<Multiaddr>, now: Duration) {
+        let near = self.is_near();
+        let Some(peer) = self.peers.get_mut(&device) else {
+            return;
+        };
+        let is_less_to_dial = taken.is_some_and(|address| peer.known.taken_at(address));
+        if !peer.attempt_failed(now) {
+            return;
+        }
+        if is_less_to_dial && !peer.known.dialled(near).is_empty() {
+            // One wrong answer ended the attempt at all addresses.
+            peer.dial_by(now);
+        } else if std::mem::take(&mut peer.wanted) {
             self.outputs.push_back(Output::Unreachable { device });
         }
     }

@@ -263,7 +263,8 @@ impl Actor {
                 ..
             } => {
                 self.dialled_well(connection_id);
-                self.established(&peer_id, &endpoint, num_established.get() == 1);
+                let is_first = num_established.get() == 1;
+                self.established(connection_id, &peer_id, &endpoint, is_first);
                 if let Some(device) = device_of(&peer_id) {
                     self.probe_answered(connection_id, device);
                 }
@@ -286,7 +287,7 @@ impl Actor {
                 error,
                 ..
             } => {
-                self.dial_failed(connection_id, error.to_string());
+                self.dial_failed(connection_id, &error);
             }
             SwarmEvent::IncomingConnectionError {
                 error,

@@ -4,6 +4,10 @@
 //! one on its own: the one that the smaller peer id dialled stays. A second connection long after
 //! the first means that the peer has lost the first, or it wouldn't dial.
 //!
+//! A peer that dials may look for another device, whose old address this one has now. It hangs up once it
+//! sees whom it reached. So a connection that a peer opened replaces another only after the peer has
+//! answered on it.
+//!
 //! A robot is the exception: any number of runners hold its key, and each connects separately. All
 //! their connections stay, up to a share of the total.
 
@@ -96,6 +100,8 @@ pub(crate) struct Behaviour {
     local: PeerId,
     gate: Arc<dyn Gate>,
     standing: BTreeMap<PeerId, Connection>,
+    /// Connections that are to replace the standing ones, and where they come from.
+    unanswered: BTreeMap<PeerId, (Connection, Multiaddr)>,
     runners: BTreeMap<ConnectionId, PeerId>,
     closing: VecDeque<(PeerId, ConnectionId)>,
 }
@@ -106,6 +112,7 @@ impl Behaviour {
             local,
             gate,
             standing: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
             runners: BTreeMap::new(),
             closing: VecDeque::new(),
         }
@@ -136,6 +143,12 @@ impl Behaviour {
                     return Err(Refused::Duplicate);
                 }
                 newcomer.is_again = is_lost(standing, &newcomer);
+                if !dialled_by_us {
+                    let earlier = self.unanswered.insert(peer, (newcomer, remote.clone()));
+                    let earlier = earlier.map(|(earlier, _)| (peer, earlier.id));
+                    self.closing.extend(earlier);
+                    return Ok(());
+                }
                 self.closing.push_back((peer, standing.id));
             }
             None => {
@@ -157,6 +170,24 @@ impl Behaviour {
         }
         self.runners.insert(id, peer);
         Ok(())
+    }
+
+    /// Whether the connection replaces another as soon as the peer answers on it.
+    pub(crate) fn is_unanswered(&self, peer: &PeerId, id: ConnectionId) -> bool {
+        let unanswered = self.unanswered.get(peer);
+        unanswered.is_some_and(|(newcomer, _)| newcomer.id == id)
+    }
+
+    /// The peer answered on a connection. Returns where that comes from if it replaces another now.
+    pub(crate) fn answered(&mut self, peer: &PeerId, id: ConnectionId) -> Option<Multiaddr> {
+        if !self.is_unanswered(peer, id) {
+            return None;
+        }
+        let (newcomer, remote) = self.unanswered.remove(peer)?;
+        let standing = self.standing.insert(*peer, newcomer);
+        let replaced = standing.map(|standing| (*peer, standing.id));
+        self.closing.extend(replaced);
+        Some(remote)
     }
 
     /// Whether the peer's connection replaced one that the peer had lost.
@@ -209,6 +240,9 @@ impl NetworkBehaviour for Behaviour {
         }) = event
         {
             self.runners.remove(&connection_id);
+            if self.is_unanswered(&peer_id, connection_id) {
+                self.unanswered.remove(&peer_id);
+            }
             if self
                 .standing
                 .get(&peer_id)
@@ -358,6 +392,61 @@ mod tests {
             admission.admit(one_more, peer(2), false, &Multiaddr::empty()),
             Ok(())
         );
+    }
+
+    /// The ids of connections that are to be closed.
+    fn closing(admission: &mut Behaviour) -> Vec<ConnectionId> {
+        admission.closing.drain(..).map(|(_, id)| id).collect()
+    }
+
+    #[test]
+    fn a_connection_replaces_another_once_the_peer_answers_on_it() {
+        let mut admission = Behaviour::new(peer(0), Arc::new(Nobody));
+        let at = |ip: &str| -> Multiaddr { format!("/ip4/{ip}/tcp/7637").parse().unwrap() };
+        let [first, hung_up, second, third, ours] =
+            [1, 2, 3, 4, 5].map(ConnectionId::new_unchecked);
+        let arrives = |admission: &mut Behaviour, id, ip: &str| {
+            assert_eq!(admission.admit(id, peer(1), false, &at(ip)), Ok(()));
+        };
+        let ends = |admission: &mut Behaviour, id| {
+            admission.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+                peer_id: peer(1),
+                connection_id: id,
+                endpoint: &libp2p::core::ConnectedPoint::Listener {
+                    local_addr: Multiaddr::empty(),
+                    send_back_addr: Multiaddr::empty(),
+                },
+                cause: None,
+                remaining_established: 1,
+            }));
+        };
+        arrives(&mut admission, first, "10.0.0.1");
+        assert!(!admission.is_unanswered(&peer(1), first));
+
+        // The peer looked for another device here.
+        arrives(&mut admission, hung_up, "10.0.0.2");
+        assert!(admission.is_unanswered(&peer(1), hung_up));
+        ends(&mut admission, hung_up);
+        assert_eq!(admission.answered(&peer(1), hung_up), None);
+        assert_eq!(closing(&mut admission), []);
+
+        // The peer has moved. Of two that it opens, the later one counts.
+        arrives(&mut admission, second, "10.0.0.2");
+        arrives(&mut admission, third, "10.0.0.3");
+        assert_eq!(closing(&mut admission), [second]);
+        assert_eq!(admission.answered(&peer(1), second), None);
+        assert_eq!(admission.answered(&peer(1), third), Some(at("10.0.0.3")));
+        assert_eq!(closing(&mut admission), [first]);
+        assert!(admission.is_again(&peer(1)));
+        assert_eq!(admission.answered(&peer(1), third), None, "it stands");
+
+        // Whom this side dials has proved who it is.
+        if let Some(standing) = admission.standing.get_mut(&peer(1)) {
+            standing.since -= SIMULTANEOUS;
+        }
+        let dialled = admission.admit(ours, peer(1), true, &at("10.0.0.4"));
+        assert_eq!(dialled, Ok(()));
+        assert_eq!(closing(&mut admission), [third]);
     }
 
     #[test]

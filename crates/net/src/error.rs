@@ -1,5 +1,6 @@
 //! Errors of network commands. Exchanges and fetches have errors of their own.
 
+use libp2p::Multiaddr;
 use podsync_core::{DeviceId, wire::MAX_GOSSIP_LEN};
 
 /// The network has stopped.
@@ -14,6 +15,11 @@ pub enum DialError {
         "{device} could not be reached: {reason}; check that its daemon runs and its port is open"
     )]
     Unreachable { device: DeviceId, reason: String },
+    #[error("another device answers at {address}, where {device} was")]
+    Taken {
+        device: DeviceId,
+        address: Multiaddr,
+    },
     #[error(transparent)]
     Gone(#[from] NetGone),
 }

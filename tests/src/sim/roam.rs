@@ -260,7 +260,13 @@ impl World {
             return Ok(());
         }
         let Some((other, address)) = self.who_answers(device, addresses) else {
-            return self.tell(node, Input::DialFailed { device });
+            return self.tell(
+                node,
+                Input::DialFailed {
+                    device,
+                    taken: None,
+                },
+            );
         };
         // The other end's old connection is dead, or this side wouldn't dial.
         let me = self.device(node);

@@ -10,6 +10,8 @@ use podsync_net::{Multiaddr, multiaddr::Protocol};
 
 /// Most addresses kept at which one device was reached: it moves between a few networks.
 pub const REACHED_KEPT: usize = 4;
+/// Most addresses kept at which another device answered.
+const MAX_TAKEN: usize = 32;
 /// Most addresses kept of one device from the local network or a ticket.
 const MAX_DISCOVERED: usize = 8;
 
@@ -23,6 +25,8 @@ pub(super) struct Known {
     discovered: Vec<Multiaddr>,
     /// From the device's own announcement.
     announced: Vec<Multiaddr>,
+    /// Where another device answered. Until there is news they are left out: each would end a whole attempt.
+    taken: Vec<Multiaddr>,
     /// The address that it dialled from last. That port is temporary, but it may listen at its old port there.
     seen_at: Option<IpAddr>,
 }
@@ -63,7 +67,26 @@ impl Known {
         let parsed = addresses.iter().filter_map(|address| address.parse().ok());
         let plain = parsed.filter(is_plain).take(MAX_ADDRESSES).collect();
         let before = std::mem::replace(&mut self.announced, plain);
-        self.announced != before
+        let is_news = self.announced != before;
+        if is_news {
+            self.forget_taken();
+        }
+        is_news
+    }
+
+    /// Another device answered at an address. Returns whether that leaves less to dial.
+    pub(super) fn taken_at(&mut self, address: Multiaddr) -> bool {
+        let is_news = self.taken.len() < MAX_TAKEN
+            && !self.taken.contains(&address)
+            && !self.pinned.contains(&address);
+        if is_news {
+            self.taken.push(address);
+        }
+        is_news
+    }
+
+    pub(super) fn forget_taken(&mut self) {
+        self.taken.clear();
     }
 
     pub(super) fn dialled_from(&mut self, address: &Multiaddr) {
@@ -103,7 +126,7 @@ impl Known {
         for address in all.filter(|address| is_tcp(address)) {
             let moved = self.seen_at.map(|seen| at_ip(address, seen));
             for address in std::iter::once(address.clone()).chain(moved) {
-                if !dialled.contains(&address) {
+                if !self.taken.contains(&address) && !dialled.contains(&address) {
                     dialled.push(address);
                 }
             }

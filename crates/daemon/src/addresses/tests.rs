@@ -53,6 +53,13 @@ fn connected(device: DeviceId, address: Multiaddr) -> Input {
     }
 }
 
+fn failed(device: DeviceId) -> Input {
+    Input::DialFailed {
+        device,
+        taken: None,
+    }
+}
+
 fn outputs(addresses: &mut Addresses) -> Vec<Output> {
     std::iter::from_fn(|| addresses.poll_output()).collect()
 }
@@ -109,7 +116,7 @@ fn after_a_failure_comes_a_pause_that_grows() {
         "what older devices say of QUIC is passed over"
     );
     for pause in [1, 2, 4, 8, 16, 30, 30] {
-        addresses.handle(Input::DialFailed { device: LARGE }, now);
+        addresses.handle(failed(LARGE), now);
         assert_eq!(dialled(&mut addresses), []);
         assert_eq!(
             next_dial(&mut addresses),
@@ -117,6 +124,65 @@ fn after_a_failure_comes_a_pause_that_grows() {
         );
         now += seconds(pause);
     }
+}
+
+#[test]
+fn where_another_device_answers_is_left_out_until_there_is_news() {
+    let (there, elsewhere) = (tcp(), at("/ip4/10.0.0.2/tcp/1"));
+    let mut addresses = member(SMALL, &[LARGE]);
+    let both = vec![there.clone(), elsewhere.clone()];
+    addresses.handle(discovered(LARGE, both.clone()), LATER);
+    assert_eq!(dialled(&mut addresses), [(LARGE, both.clone())]);
+    let taken = |address: &Multiaddr| Input::DialFailed {
+        device: LARGE,
+        taken: Some(address.clone()),
+    };
+    addresses.handle(taken(&there), LATER);
+    assert_eq!(
+        dialled(&mut addresses),
+        [(LARGE, vec![elsewhere.clone()])],
+        "the others at once"
+    );
+    addresses.handle(taken(&elsewhere), LATER);
+    assert_eq!(dialled(&mut addresses), []);
+    addresses.handle(Input::Tick, LATER + seconds(3600));
+    assert_eq!(dialled(&mut addresses), [], "nothing is left to dial");
+
+    let now = LATER + seconds(3600);
+    addresses.handle(Input::NetworkChanged, now);
+    assert_eq!(dialled(&mut addresses), [(LARGE, both)]);
+    addresses.handle(taken(&there), now);
+    outputs(&mut addresses);
+    let announced = Input::Announced {
+        device: LARGE,
+        addresses: vec![there.to_string()],
+    };
+    addresses.handle(announced, now);
+    assert_eq!(
+        dialled(&mut addresses),
+        [(LARGE, vec![there, elsewhere])],
+        "what the device says of itself is news"
+    );
+}
+
+#[test]
+fn who_waits_is_told_once_no_address_is_left() {
+    let mut addresses = member(SMALL, &[LARGE]);
+    let wanted = Input::Wanted {
+        device: LARGE,
+        addresses: vec![tcp()],
+    };
+    addresses.handle(wanted, LATER);
+    outputs(&mut addresses);
+    let taken = Input::DialFailed {
+        device: LARGE,
+        taken: Some(tcp()),
+    };
+    addresses.handle(taken, LATER);
+    assert_eq!(
+        outputs(&mut addresses),
+        [Output::Unreachable { device: LARGE }]
+    );
 }
 
 #[test]
@@ -129,13 +195,13 @@ fn who_was_connected_lately_is_dialled_every_few_seconds() {
     addresses.handle(Input::Disconnected { device: LARGE }, now);
     assert_eq!(dialled(&mut addresses).len(), 1, "at once");
     for pause in [1, 2, 3, 3, 3] {
-        addresses.handle(Input::DialFailed { device: LARGE }, now);
+        addresses.handle(failed(LARGE), now);
         let (due, _) = next_dial(&mut addresses);
         assert_eq!(due, now + seconds(pause));
         now = due;
     }
     now += seconds(300);
-    addresses.handle(Input::DialFailed { device: LARGE }, now);
+    addresses.handle(failed(LARGE), now);
     assert_eq!(next_dial(&mut addresses).0, now + seconds(30));
 }
 
@@ -169,13 +235,13 @@ fn another_network_means_that_all_are_dialled_at_once() {
     addresses.handle(connected(others[0], tcp()), now);
     for _ in 0..6 {
         for &device in &others[2..] {
-            addresses.handle(Input::DialFailed { device }, now);
+            addresses.handle(failed(device), now);
         }
         now = addresses.poll_timeout();
         addresses.handle(Input::Tick, now);
     }
     for &device in &others[2..] {
-        addresses.handle(Input::DialFailed { device }, now);
+        addresses.handle(failed(device), now);
     }
     outputs(&mut addresses);
     addresses.handle(Input::NetworkChanged, now);
@@ -184,7 +250,7 @@ fn another_network_means_that_all_are_dialled_at_once() {
     assert_eq!(devices, others[1..].iter().copied().collect());
 
     // Of the two attempts at the second device, the one in the old network fails. That has no effect.
-    addresses.handle(Input::DialFailed { device: others[1] }, now);
+    addresses.handle(failed(others[1]), now);
     assert_eq!(addresses.peers[&others[1]].due(), None);
     // A device that was lost by the change doesn't know of it. So this side dials, though its key is the larger
     // one.
@@ -234,7 +300,7 @@ fn news_of_an_address_does_not_wait_for_the_attempt_that_was_begun_without_it() 
     addresses.handle(announced, LATER + seconds(1));
     assert_eq!(dialled(&mut addresses), [], "that is no news");
     // One of the two fails: the other one may still succeed.
-    addresses.handle(Input::DialFailed { device: LARGE }, LATER + seconds(3));
+    addresses.handle(failed(LARGE), LATER + seconds(3));
     assert_eq!(addresses.peers[&LARGE].due(), None);
     for port in 1..20 {
         let elsewhere = vec![at(&format!("/ip4/10.77.4.9/tcp/{port}"))];
@@ -322,7 +388,7 @@ fn who_is_wanted_is_dialled_now_and_told_to_be_unreachable_once() {
     assert_eq!(outputs(&mut addresses), unreachable, "no address is known");
     addresses.handle(wanted(vec![tcp()]), LATER);
     assert_eq!(dialled(&mut addresses), [(SMALL, vec![tcp()])]);
-    addresses.handle(Input::DialFailed { device: SMALL }, LATER);
+    addresses.handle(failed(SMALL), LATER);
     assert_eq!(outputs(&mut addresses), unreachable);
     addresses.handle(Input::Tick, LATER + seconds(600));
     assert_eq!(dialled(&mut addresses), [], "nobody waits any more");
@@ -334,7 +400,7 @@ fn what_is_pinned_is_dialled_for_ever() {
     let mut now = Duration::ZERO;
     addresses.handle(Input::Tick, now);
     for _ in 0..50 {
-        addresses.handle(Input::DialFailed { device: LARGE }, now);
+        addresses.handle(failed(LARGE), now);
         outputs(&mut addresses);
         now = addresses.poll_timeout();
         addresses.handle(Input::Tick, now);

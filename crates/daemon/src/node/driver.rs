@@ -278,8 +278,8 @@ impl Driver {
     fn finish(&mut self, done: Done) {
         match done {
             Done::Nothing => {}
-            Done::DialFailed { device } => {
-                self.address_input(addresses::Input::DialFailed { device });
+            Done::DialFailed { device, taken } => {
+                self.address_input(addresses::Input::DialFailed { device, taken });
             }
             Done::Checked { blob, is_damaged } => {
                 self.effects.checked(blob);

@@ -15,7 +15,7 @@ use podsync_core::{
     wire,
 };
 use podsync_net::{
-    BlobRange, FetchError, GossipId, Multiaddr, Net, RequestError, Responder, Verdict,
+    BlobRange, DialError, FetchError, GossipId, Multiaddr, Net, RequestError, Responder, Verdict,
 };
 use podsync_store::{Blobs, Log, Record, StoreError};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -41,6 +41,8 @@ pub(super) enum Done {
     Input(Input),
     DialFailed {
         device: DeviceId,
+        /// Where another device answered.
+        taken: Option<Multiaddr>,
     },
     /// Received bytes, decoded and verified. `None` if they are invalid.
     Gossip {
@@ -146,7 +148,11 @@ impl Effects {
                 Ok(()) => Done::Nothing,
                 Err(error) => {
                     tracing::debug!(peer = %device.short(), %error, "not reached");
-                    Done::DialFailed { device }
+                    let taken = match error {
+                        DialError::Taken { address, .. } => Some(address),
+                        DialError::Unreachable { .. } | DialError::Gone(_) => None,
+                    };
+                    Done::DialFailed { device, taken }
                 }
             }
         });

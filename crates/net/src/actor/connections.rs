@@ -12,7 +12,7 @@ use libp2p::{
     core::ConnectedPoint,
     ping,
     swarm::{
-        ConnectionId,
+        self, ConnectionId,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
@@ -68,17 +68,17 @@ impl Actor {
         let id = dial.connection_id();
         self.dialled.insert(id, (device, waiter));
         if let Err(error) = self.swarm.dial(dial) {
-            self.dial_failed(id, error.to_string());
+            self.dial_failed(id, &error);
         }
     }
 
-    pub(super) fn dial_failed(&mut self, id: ConnectionId, reason: String) {
+    pub(super) fn dial_failed(&mut self, id: ConnectionId, error: &swarm::DialError) {
         if let Some((device, waiter)) = self.dialled.remove(&id) {
-            tracing::debug!(peer = device.short(), reason, "dialling failed");
+            tracing::debug!(peer = device.short(), %error, "dialling failed");
             let _ = waiter.send(if self.peers.is_connected(device) {
                 Ok(())
             } else {
-                Err(DialError::Unreachable { device, reason })
+                Err(not_reached(device, error))
             });
         }
     }
@@ -89,14 +89,37 @@ impl Actor {
         }
     }
 
-    pub(super) fn established(&mut self, peer: &PeerId, endpoint: &ConnectedPoint, is_first: bool) {
+    pub(super) fn established(
+        &mut self,
+        id: ConnectionId,
+        peer: &PeerId,
+        endpoint: &ConnectedPoint,
+        is_first: bool,
+    ) {
+        let addr = endpoint.get_remote_address();
+        if self.swarm.behaviour().admission.is_unanswered(peer, id) {
+            self.paths.established(addr);
+        } else {
+            self.stands(peer, addr, endpoint.is_dialer(), is_first);
+        }
+    }
+
+    /// The peer answered on this connection. If it was to replace another, it stands now.
+    fn answered(&mut self, id: ConnectionId, peer: &PeerId) {
+        let admission = &mut self.swarm.behaviour_mut().admission;
+        if let Some(addr) = admission.answered(peer, id) {
+            self.stands(peer, &addr, false, false);
+        }
+    }
+
+    /// A connection is the one to the peer from now on.
+    fn stands(&mut self, peer: &PeerId, addr: &Multiaddr, dialled: bool, is_first: bool) {
         // Admission refuses keys of other kinds.
         let Some(device) = device_of(peer) else {
             return;
         };
-        let addr = endpoint.get_remote_address().clone();
-        let beside = self.paths.established(&addr);
-        let addr = bare_address(device, addr.clone()).unwrap_or(addr);
+        let beside = self.paths.established(addr);
+        let addr = bare_address(device, addr.clone()).unwrap_or_else(|| addr.clone());
         let is_again = !is_first && self.swarm.behaviour().admission.is_again(peer);
         if is_again {
             self.lost(device);
@@ -108,7 +131,7 @@ impl Actor {
             if !self.gate.is_member(device) {
                 let stranger = Stranger {
                     since: Instant::now(),
-                    called_by_us: endpoint.is_dialer(),
+                    called_by_us: dialled,
                 };
                 self.strangers.insert(device, stranger);
             }
@@ -116,7 +139,7 @@ impl Actor {
             self.outbox.push(NetEvent::Connected {
                 device,
                 addr,
-                dialled: endpoint.is_dialer(),
+                dialled,
             });
         }
     }
@@ -203,6 +226,7 @@ impl Actor {
     pub(super) fn pinged(&mut self, event: &ping::Event) {
         match &event.result {
             Ok(rtt) => {
+                self.answered(event.connection, &event.peer);
                 if let Some(device) = device_of(&event.peer) {
                     self.peers.update(device, |peer| peer.rtt = Some(*rtt));
                 }
@@ -253,5 +277,20 @@ impl Actor {
         if timeout(GRACE, all_closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
+    }
+}
+
+/// Why an attempt failed. A wrong answer at one address ends the attempt at all of them.
+fn not_reached(device: DeviceId, error: &swarm::DialError) -> DialError {
+    match error {
+        swarm::DialError::WrongPeerId { address, .. }
+        | swarm::DialError::LocalPeerId { address } => DialError::Taken {
+            device,
+            address: bare_address(device, address.clone()).unwrap_or_else(|| address.clone()),
+        },
+        error => DialError::Unreachable {
+            device,
+            reason: error.to_string(),
+        },
     }
 }

@@ -108,8 +108,38 @@ async fn an_address_of_someone_else_is_not_believed() {
         .dial(b.device(), vec![c.tcp.clone()])
         .await
         .unwrap_err();
-    assert!(matches!(error, DialError::Unreachable { .. }), "{error}");
+    let taken = DialError::Taken {
+        device: b.device(),
+        address: c.tcp.clone(),
+    };
+    assert_eq!(error, taken);
     assert!(!a.net.is_connected(b.device()) && !a.net.is_connected(c.device()));
+}
+
+/// The peer looks for a device that is gone, whose address this one has now.
+#[tokio::test]
+async fn who_looks_for_another_device_here_stays_connected() {
+    let (mut a, mut b) = pair().await;
+    let gone = Peer::start(3).await.device();
+    for (from, here) in [(&a, &b), (&b, &a)] {
+        let error = from.net.dial(gone, vec![here.tcp.clone()]).await;
+        assert!(matches!(error, Err(DialError::Taken { .. })), "{error:?}");
+    }
+    answers(&a, &mut b).await;
+    answers(&b, &mut a).await;
+}
+
+async fn answers(asker: &Peer, peer: &mut Peer) {
+    let asking = asker
+        .net
+        .request(peer.device(), podsync_net::Protocol::Heads, vec![]);
+    let answering = peer.wait_for(|event| match event {
+        NetEvent::Request { responder, .. } => responder.respond(vec![1]).ok(),
+        NetEvent::Disconnected { .. } => panic!("their connection was closed"),
+        _ => None,
+    });
+    let (answer, ()) = tokio::join!(asking, answering);
+    assert_eq!(answer.unwrap(), [1]);
 }
 
 #[tokio::test]
