@@ -9,7 +9,10 @@ use podsync_api::{
 use crate::{
     call::call,
     context::{Context, Needs},
-    output::{bytes, table},
+    output::{
+        Column::{Name, Text, Whole},
+        bytes, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -59,7 +62,14 @@ pub(super) fn words(changes: &Changes) -> String {
         };
         [sign.to_owned(), service, place, what, counts]
     });
-    text.push_str(&table(["", "SERVICE", "WHERE", "WHAT", "HOLDS"], rows));
+    let head = [
+        Whole(""),
+        Whole("SERVICE"),
+        Name("WHERE"),
+        Name("WHAT"),
+        Text("HOLDS"),
+    ];
+    text.push_str(&table(head, rows));
     let cut = all - (list.len() as u64).min(all);
     if cut > 0 {
         text.push_str(&format!("\nand {cut} more"));

@@ -7,7 +7,10 @@ use crate::{
     arguments::Wait,
     call::call,
     context::{Context, Needs},
-    output::{bytes, count, printable, table},
+    output::{
+        Column::{Text, Whole},
+        bytes, count, printable, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -96,6 +99,12 @@ fn words(verified: &disk::Verified, in_bucket: bool) -> String {
         ]
     });
     text.push('\n');
-    text.push_str(&table(["VERSION", "DAMAGED", "MISSING", "STATE"], rows));
+    let head = [
+        Whole("VERSION"),
+        Text("DAMAGED"),
+        Text("MISSING"),
+        Text("STATE"),
+    ];
+    text.push_str(&table(head, rows));
     text
 }

@@ -11,7 +11,10 @@ use super::membership::Role;
 use crate::{
     call::call,
     context::{Context, Needs},
-    output::{NotOnStdout, count, duration, table},
+    output::{
+        Column::{Name, Whole},
+        NotOnStdout, count, duration, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -138,7 +141,13 @@ async fn list(context: &Context) -> Result<(), ApiError> {
             return String::new();
         }
         table(
-            ["ID", "ROLE", "USES LEFT", "EXPIRES", "MADE BY"],
+            [
+                Whole("ID"),
+                Whole("ROLE"),
+                Whole("USES LEFT"),
+                Whole("EXPIRES"),
+                Name("MADE BY"),
+            ],
             invites.iter().map(row),
         )
     })
