@@ -9,7 +9,7 @@ use crate::{
     command::pause::how_long,
     context::{Context, Needs},
     output::{
-        Column::{Name, Text, Whole},
+        Column::{Name, Whole},
         ago, bytes, count, field, full_table, table,
     },
 };
@@ -204,7 +204,7 @@ pub(crate) fn connections(peers: &[node::Peer], whole: bool) -> String {
             Whole("SENT"),
             Whole("RECEIVED"),
             Whole("DEVICE"),
-            Text("ADDRESS"),
+            Name("ADDRESS"),
         ];
         let rows = peers.iter().map(|peer| {
             let [name, state, heard, trip, sent, received, _] = row(peer);
@@ -229,7 +229,7 @@ pub(crate) fn connections(peers: &[node::Peer], whole: bool) -> String {
         Whole("TRIP"),
         Whole("SENT"),
         Whole("RECEIVED"),
-        Text("ADDRESS"),
+        Name("ADDRESS"),
     ];
     table(head, peers.iter().map(row))
 }
