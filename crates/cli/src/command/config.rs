@@ -10,11 +10,13 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::nearest::nearest;
 use podsync_daemon::Settings;
 
 use crate::{
+    complete,
     context::Context,
     files::{behind_links, read_text, write_whole},
 };
@@ -42,12 +44,14 @@ enum Action {
 #[derive(Debug, Args)]
 struct Key {
     /// Name of the setting, as `podsync config` prints it
+    #[arg(add = ArgValueCandidates::new(complete::settings))]
     key: String,
 }
 
 #[derive(Debug, Args)]
 struct Set {
     /// Name of the setting, as `podsync config` prints it
+    #[arg(add = ArgValueCandidates::new(complete::settings))]
     key: String,
     /// Its new value; several for a setting that is a list
     #[arg(required = true)]

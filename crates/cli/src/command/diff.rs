@@ -1,6 +1,7 @@
 //! `podsync diff`: what differs between two versions, by resource; and how changes are written.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{
     ApiError,
     contents::{Changes, Diff as Request, Difference, EntryLine, Resource, Subject},
@@ -8,6 +9,7 @@ use podsync_api::{
 
 use crate::{
     call::call,
+    complete,
     context::{Context, Needs},
     output::{
         Column::{Name, Text, Whole},
@@ -18,8 +20,10 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// Older version, such as `orders:2`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     before: String,
     /// Newer version, such as `orders:3` or `orders:baseline`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     after: String,
 }
 

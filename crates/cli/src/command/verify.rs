@@ -1,11 +1,13 @@
 //! `podsync verify`: whether what is on this machine, or in the team's bucket, is still what it was.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, ErrorCode, disk};
 
 use crate::{
     arguments::Wait,
     call::call,
+    complete,
     context::{Context, Needs},
     output::{
         Column::{Text, Whole},
@@ -17,6 +19,7 @@ use crate::{
 pub(crate) struct Verify {
     /// Version, such as `orders:3` [default: every version on this machine; with --bucket, every version
     /// that the team shares]
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: Option<String>,
     /// Download damaged or missing data again. With --bucket: upload it again
     #[arg(long)]

@@ -4,12 +4,14 @@
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, Consent, team};
 use podsync_core::MemberName;
 
 use super::membership::Role;
 use crate::{
     call::call,
+    complete,
     context::{Context, Needs},
     output::{
         Column::{Name, Whole},
@@ -37,6 +39,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct Revoke {
     /// Id of the invite, as `podsync team invite list` shows it, or the whole id
+    #[arg(add = ArgValueCandidates::new(complete::invites))]
     id: String,
 }
 
