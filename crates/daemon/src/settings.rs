@@ -386,6 +386,8 @@ mod tests {
             assert!(error.message.contains(&told), "{error}");
             let hint = error.hint.unwrap();
             assert!(hint.contains(form(&key.to_lowercase()).unwrap()), "{hint}");
+            let named = variable(&key.to_lowercase());
+            assert_eq!(named, Some(format!("PODSYNC_{key}")));
         }
     }
 
