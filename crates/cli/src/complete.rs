@@ -1,4 +1,4 @@
-//! Names that a shell offers while somebody types: of pods, versions, tags, members and teams.
+//! Names that a shell offers while somebody types: of pods, versions, tags, members, teams, invites and settings.
 //!
 //! It asks only a daemon that already runs, and only briefly: the user who pressed Tab is waiting.
 
@@ -7,9 +7,9 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 use clap_complete::CompletionCandidate;
 use podsync_api::{Call, Client, TeamChoice, node, pods, team};
 use podsync_core::{PodName, TeamName};
-use podsync_daemon::socket_path;
+use podsync_daemon::{Settings, socket_path};
 
-use crate::place::home_at;
+use crate::{output::printable, place::home_at};
 
 /// A shell sets this variable to ask for names instead of running a command.
 pub(crate) const VARIABLE: &str = "PODSYNC_COMPLETE";
@@ -50,18 +50,33 @@ pub(crate) fn references(current: &OsStr) -> Vec<CompletionCandidate> {
     found
 }
 
+/// All tags of the pod that is named before, and those of every pod's newest versions.
 pub(crate) fn tags(current: &OsStr) -> Vec<CompletionCandidate> {
     let typed = current.to_string_lossy();
     let pods = ask(&pods::ListPods {}).unwrap_or_default();
+    let named = pod_to_tag(std::env::args(), &pods);
+    let versions = named.and_then(|pod| ask(&pods::ListVersions { pod }));
+    let versions = versions.unwrap_or_default();
     let tips = pods.iter().flat_map(|pod| &pod.tips);
     let mut tags: Vec<_> = tips
-        .flat_map(|tip| &tip.tags)
+        .chain(&versions)
+        .flat_map(|version| &version.tags)
         .map(ToString::to_string)
         .collect();
     tags.sort_unstable();
     tags.dedup();
     tags.retain(|tag| tag.starts_with(&*typed));
     tags.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The pod of the version that the line gives a tag: nothing has parsed it yet.
+fn pod_to_tag(mut words: impl Iterator<Item = String>, pods: &[pods::Pod]) -> Option<PodName> {
+    words.find(|word| word == "tag")?;
+    words.find_map(|word| {
+        let named = word.split([':', '@']).next()?;
+        let pod = pods.iter().find(|pod| pod.name.as_str() == named)?;
+        Some(pod.name.clone())
+    })
 }
 
 pub(crate) fn members() -> Vec<CompletionCandidate> {
@@ -84,13 +99,28 @@ pub(crate) fn teams() -> Vec<CompletionCandidate> {
     named.collect()
 }
 
+pub(crate) fn invites() -> Vec<CompletionCandidate> {
+    let invites = ask(&team::ListInvites {}).unwrap_or_default();
+    let named = invites.iter().map(|invite| {
+        let about = printable(&format!("{} by {}", invite.role, invite.by));
+        CompletionCandidate::new(invite.id.short()).help(Some(about.into()))
+    });
+    named.collect()
+}
+
+pub(crate) fn settings() -> Vec<CompletionCandidate> {
+    let all = Settings::default().to_toml().parse::<toml::Table>();
+    let keys = all.unwrap_or_default().into_iter().map(|(key, _)| key);
+    keys.map(CompletionCandidate::new).collect()
+}
+
 fn begins(candidate: &CompletionCandidate, typed: &str) -> bool {
     candidate.get_value().to_string_lossy().starts_with(typed)
 }
 
 fn about(version: &pods::Version) -> clap::builder::StyledStr {
     let text = format!("{} {}", version.author, version.message);
-    crate::output::printable(text.trim()).into()
+    printable(text.trim()).into()
 }
 
 /// `None` if no daemon answers in time.
@@ -138,4 +168,47 @@ fn flag(name: &str) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::{Arg, Command, CommandFactory};
+    use clap_complete::{ArgValueCandidates, ArgValueCompleter};
+
+    use crate::dispatch::Arguments;
+
+    /// What only the user knows: new names, paths, secrets and values.
+    const FREE: [&str; 7] = [
+        "config set value",
+        "export path",
+        "man folder",
+        "team create name",
+        "team join ticket",
+        "team recover key",
+        "team set-hub url",
+    ];
+
+    #[test]
+    fn every_argument_that_names_what_is_there_is_completed() {
+        let mut free = BTreeSet::new();
+        find_free(&Arguments::command(), "", &mut free);
+        assert_eq!(free, BTreeSet::from(FREE.map(str::to_owned)));
+    }
+
+    /// Finds the arguments without a completer.
+    fn find_free(command: &Command, path: &str, free: &mut BTreeSet<String>) {
+        let arguments = command.get_positionals().filter(|arg| !is_completed(arg));
+        free.extend(arguments.map(|arg| format!("{path}{}", arg.get_id())));
+        for below in command.get_subcommands() {
+            find_free(below, &format!("{path}{} ", below.get_name()), free);
+        }
+    }
+
+    fn is_completed(argument: &Arg) -> bool {
+        argument.get::<ArgValueCandidates>().is_some()
+            || argument.get::<ArgValueCompleter>().is_some()
+            || !argument.get_possible_values().is_empty()
+    }
 }

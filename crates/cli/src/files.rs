@@ -4,8 +4,11 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+/// More than a path has that somebody made on purpose.
+const MAX_LINKS: usize = 40;
 
 /// Writes a file aside, brings it to the disk and gives it its name. The folder is made if it isn't there; a
 /// file that is replaced keeps its mode.
@@ -23,6 +26,20 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     aside.as_file().sync_all()?;
     aside.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
+}
+
+/// The file that a path leads to, also if it isn't there yet. To replace a link would leave the file behind it as it
+/// was, which may be the one that somebody keeps.
+pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        match path.read_link() {
+            Ok(target) => path = path.parent().unwrap_or(Path::new("/")).join(target),
+            // It is no link, or nothing is there.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(unfit("its links lead nowhere"))
 }
 
 /// Reads a file whose path a user may have mistyped. A device or a pipe may have no end, or never begin.
@@ -72,6 +89,25 @@ mod tests {
             let error = read_text(path, 4).unwrap_err().to_string();
             assert!(error.contains(why), "{}: {error}", path.display());
         }
+    }
+
+    #[test]
+    fn a_link_stays_and_its_file_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("dotfiles")).unwrap();
+        let link = |to: &str, from: &str| std::os::unix::fs::symlink(to, at(from)).unwrap();
+        link("dotfiles/real", "first");
+        link("first", "second");
+        for text in ["made", "changed"] {
+            write_whole(&behind_links(&at("second")).unwrap(), text.as_bytes()).unwrap();
+            let written = std::fs::read_to_string(at("dotfiles/real")).unwrap();
+            assert_eq!(written, text);
+            assert!(at("first").is_symlink() && at("second").is_symlink());
+        }
+        link("circle", "circle");
+        assert!(behind_links(&at("circle")).is_err());
+        assert_eq!(behind_links(&at("none")).unwrap(), at("none"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! How the program's help is laid out: subcommands in groups, and examples under those that people begin with.
+//! How the program's help is laid out: subcommands in groups, and examples under each.
 //!
-//! A command that is in no group, or an example that the program wouldn't take, fails a test.
+//! A command that is in no group or has no example, or an example that the program wouldn't take, fails a test.
 
 use std::ffi::OsString;
 
@@ -51,134 +51,18 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Subcommands with examples: the calls that a newcomer needs first.
-const EXAMPLES: [(&str, &[(&str, &str)]); 15] = [
-    (
-        "save",
-        &[
-            (
-                "podsync save orders -m \"dead letters pile up\"",
-                "the emulator on this machine",
-            ),
-            (
-                "podsync save orders --services sqs,s3 --share",
-                "two services, shared",
-            ),
-            ("podsync save orders --from ./state", "a folder"),
-        ],
-    ),
-    (
-        "share",
-        &[
-            ("podsync share orders", "the newest saved version"),
-            (
-                "podsync share orders:+2 --wait",
-                "until it is in the bucket",
-            ),
-        ],
-    ),
-    (
-        "pull",
-        &[
-            ("podsync pull orders", "the newest version"),
-            ("podsync pull orders:3 --load", "and load it"),
-        ],
-    ),
-    (
-        "load",
-        &[
-            ("podsync load orders", "the newest version"),
-            (
-                "podsync load orders:baseline --dry-run",
-                "only what would change",
-            ),
-            ("podsync load orders:3 --services sqs", "one service of it"),
-        ],
-    ),
-    (
-        "show",
-        &[("podsync show orders:3 --contents", "its resources")],
-    ),
-    (
-        "diff",
-        &[("podsync diff orders:2 orders:3", "two versions")],
-    ),
-    (
-        "export",
-        &[("podsync export orders:3 orders.snapshot", "a file")],
-    ),
-    (
-        "team",
-        &[
-            ("podsync team create payments", "a team of your own"),
-            ("podsync team invite", "a ticket for a teammate"),
-            ("podsync team join", "asks for the ticket"),
-        ],
-    ),
-    (
-        "watch",
-        &[
-            ("podsync watch", "all, until Ctrl-C"),
-            (
-                "podsync watch orders --kinds shared --exec ./notify.sh",
-                "a program for each",
-            ),
-        ],
-    ),
-    (
-        "follow",
-        &[
-            ("podsync follow orders", "pulls what teammates share"),
-            ("podsync follow orders --load", "and loads it"),
-        ],
-    ),
-    (
-        "autosave",
-        &[
-            (
-                "podsync autosave orders --every 10m",
-                "while the state changes",
-            ),
-            ("podsync autosave orders --off", "no longer"),
-        ],
-    ),
-    (
-        "gc",
-        &[("podsync gc --dry-run --budget 5GB", "what would go")],
-    ),
-    (
-        "service",
-        &[
-            ("podsync service install", "at login, and after a crash"),
-            ("podsync service status", "whether it runs"),
-        ],
-    ),
-    (
-        "config",
-        &[
-            ("podsync config set disk_budget 20GB", "a setting"),
-            ("podsync config unset disk_budget", "its default again"),
-        ],
-    ),
-    (
-        "logs",
-        &[(
-            "podsync logs -f --since 1h",
-            "the last hour, and what comes",
-        )],
-    ),
-];
+/// Calls, each with what it is for. The first ones of a command are the ones that a newcomer needs.
+const EXAMPLES: &str = include_str!("help/examples.txt");
+/// More examples than this are not read.
+const MAX_EXAMPLES: usize = 3;
 
 /// Columns for the longest name of a subcommand, with a gap.
 const NAME_WIDTH: usize = 13;
 
 /// The program with its subcommands in groups.
-pub(crate) fn laid_out(mut program: Command) -> Command {
+pub(crate) fn laid_out(program: Command) -> Command {
     let groups = groups(&program);
-    for (name, examples) in EXAMPLES {
-        let examples = examples_of(examples);
-        program = program.mut_subcommand(name, |command| command.after_help(examples));
-    }
+    let program = program.mut_subcommands(|command| with_examples(command, "podsync"));
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}{{after-help}}"
     );
@@ -229,13 +113,35 @@ fn without_environment(program: Command) -> Command {
         .mut_subcommands(without_environment)
 }
 
-fn examples_of(examples: &[(&str, &str)]) -> String {
-    let width = examples.iter().map(|(line, _)| line.len()).max();
-    let width = width.unwrap_or_default();
+/// A command and those below it, each with its examples.
+fn with_examples(command: Command, above: &str) -> Command {
+    let path = format!("{above} {}", command.get_name());
+    let command = match examples_of(&path) {
+        Some(examples) => command.after_help(examples),
+        None => command,
+    };
+    command.mut_subcommands(|below| with_examples(below, &path))
+}
+
+/// The examples of a command. Those of the commands below it are its own, too.
+fn examples_of(path: &str) -> Option<String> {
+    let is_of_it = |(call, _): &(&str, &str)| {
+        let rest = call.strip_prefix(path);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let examples: Vec<_> = examples().filter(is_of_it).take(MAX_EXAMPLES).collect();
+    let width = examples.iter().map(|(call, _)| call.len()).max()?;
     let lines = examples
         .iter()
-        .map(|(line, what)| format!("  {line:width$}  # {what}"));
-    format!("Examples:\n{}", lines.collect::<Vec<_>>().join("\n"))
+        .map(|(call, what)| format!("  {call:width$}  # {what}"));
+    Some(format!(
+        "Examples:\n{}",
+        lines.collect::<Vec<_>>().join("\n")
+    ))
+}
+
+fn examples() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EXAMPLES.lines().filter_map(|line| line.split_once("  # "))
 }
 
 #[cfg(test)]
@@ -270,10 +176,29 @@ mod tests {
         for line in groups.lines() {
             assert!(line.chars().count() <= 80, "{line}");
         }
-        for (_, examples) in EXAMPLES {
-            for line in examples_of(examples).lines() {
-                assert!(line.chars().count() <= 80, "{line}");
-            }
+        let mut paths = Vec::new();
+        find_paths(&Arguments::command(), "podsync", &mut paths);
+        for line in paths.iter().filter_map(|path| examples_of(path)) {
+            let longest = line.lines().map(|line| line.chars().count()).max();
+            assert!(longest <= Some(80), "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        let mut paths = Vec::new();
+        find_paths(&Arguments::command(), "podsync", &mut paths);
+        assert!(paths.iter().any(|path| path == "podsync team invite list"));
+        paths.retain(|path| examples_of(path).is_none());
+        assert!(paths.is_empty(), "without an example: {paths:?}");
+    }
+
+    /// Finds the commands below a command.
+    fn find_paths(command: &Command, path: &str, paths: &mut Vec<String>) {
+        for below in command.get_subcommands() {
+            let path = format!("{path} {}", below.get_name());
+            find_paths(below, &path, paths);
+            paths.push(path);
         }
     }
 
@@ -315,7 +240,9 @@ mod tests {
 
     #[test]
     fn examples_are_what_the_program_takes() {
-        for (line, _) in EXAMPLES.iter().flat_map(|(_, examples)| examples.iter()) {
+        let written = EXAMPLES.lines().filter(|line| !line.is_empty());
+        assert_eq!(examples().count(), written.count());
+        for (line, _) in examples() {
             let words = line.replace("\"dead letters pile up\"", "message");
             let taken = Arguments::command().try_get_matches_from(words.split(' '));
             assert!(taken.is_ok(), "{line}: {taken:?}");

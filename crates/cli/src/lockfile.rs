@@ -14,7 +14,7 @@ use podsync_api::{ApiError, ErrorCode, pods};
 use podsync_core::{TeamId, VersionId, reference::Reference};
 use serde::{Deserialize, Serialize};
 
-use crate::files::read_text;
+use crate::files::{behind_links, read_text};
 
 /// The form that this podsync writes.
 const FORM: u32 = 1;
@@ -169,20 +169,16 @@ impl LockFile {
             )
             .hint("check the folder and its disk, or choose another file with --file")
         };
-        let folder = match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+        let path = behind_links(&self.path).map_err(failed)?;
+        let folder = path.parent().unwrap_or(Path::new("/"));
         let mut aside = tempfile::Builder::new()
             .prefix(".podsync-lock-")
-            .permissions(permissions(&self.path))
+            .permissions(permissions(&path))
             .tempfile_in(folder)
             .map_err(failed)?;
         aside.write_all(self.text()?.as_bytes()).map_err(failed)?;
         aside.as_file().sync_all().map_err(failed)?;
-        aside
-            .persist(&self.path)
-            .map_err(|error| failed(error.error))?;
+        aside.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! A reader that went away (`podsync list | head -1`) is no failure. A stdout that takes nothing is one.
 
 pub(crate) mod ask;
+mod layout;
 pub(crate) mod logs;
 pub(crate) mod progress;
 pub(crate) mod terminal;
@@ -27,7 +28,10 @@ use rustix::{
 };
 use serde::Serialize;
 
-pub(crate) use self::text::{ago, bytes, count, duration, is_harmless, printable, table};
+pub(crate) use self::{
+    layout::{Column, field, full_table, table, wrapped},
+    text::{ago, bytes, count, duration, is_harmless, printable},
+};
 
 pub(crate) struct Printer {
     json: bool,

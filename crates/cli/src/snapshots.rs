@@ -151,12 +151,92 @@ fn screens(width: u16) -> String {
         ),
         ("podsync list", list::newest(&pods())),
         ("podsync peers", status::connections(&peers(), false)),
-        ("podsync status", status::words(&status())),
+        ("podsync status", status::words(&status(), false)),
         ("podsync du", du::words(&usage(), false)),
         ("podsync du orders", du::words(&usage(), true)),
     ];
     let text = screens.map(|(command, shown)| format!("$ {command}\n{}\n", shown.trim_end()));
     text.join("\n")
+}
+
+/// A name of the greatest length, which has its end in it.
+fn long(name: &str) -> String {
+    format!("{name:-<62}-z")
+}
+
+/// Tables of what has long names, each with its number of columns.
+fn long_tables() -> Vec<(&'static str, usize, String)> {
+    let (pod, person) = (long("orders"), long("alice"));
+    let versions = [version(&format!("{pod}:12"), &person, LONG, 3)];
+    let pods: [pods::Pod; 1] = [read(
+        json!({ "name": pod, "tips": versions, "versions": 3, "private": 1 }),
+    )];
+    let mut members = members();
+    members[0].member = person.parse().unwrap();
+    members[0].label = long("laptop");
+    let mut peers = peers();
+    peers[0].name = Some(format!("{person}/{}", long("laptop")));
+    let mut usage = usage();
+    usage.pods[0].pod = pod.parse().unwrap();
+    usage.pods[0].versions[0].reference = format!("{pod}:12");
+    vec![
+        ("versions", 6, list::all(&versions)),
+        ("list", 6, list::newest(&pods)),
+        ("team members", 5, membership::listed(&members, false)),
+        ("peers", 7, status::connections(&peers, false)),
+        ("du", 5, du::words(&usage, false)),
+        ("du POD", 5, du::words(&usage, true)),
+    ]
+}
+
+#[test]
+fn long_names_fit_80_columns_and_take_no_column_away() {
+    TEST_WIDTH.set(Some(80));
+    for (command, columns, shown) in long_tables() {
+        for line in shown.lines() {
+            assert!(line.chars().count() <= 80, "{command}: {line}");
+        }
+        let head = shown.lines().next().unwrap();
+        let titles = head.split("  ").filter(|title| !title.trim().is_empty());
+        assert_eq!(titles.count(), columns, "{command}: {head}");
+    }
+    let mut status = status();
+    status.teams[0].name = long("payments").parse().unwrap();
+    status.listening = vec![format!("/ip4/192.168.100.120/tcp/7637/p2p/{DEVICE}")];
+    for line in status::words(&status, false).lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    let whole = status::words(&status, true);
+    assert!(whole.contains(&status.listening[0]), "{whole}");
+}
+
+#[test]
+fn a_reference_of_ordinary_length_stays_whole_beside_its_tag() {
+    TEST_WIDTH.set(Some(80));
+    let reference = "customer-orders-dead-letters-2026:1";
+    let mut version = version(reference, "alexandra", LONG, 3);
+    version.tags = vec!["before-migration".parse().unwrap()];
+    let shown = list::all(std::slice::from_ref(&version));
+    assert!(
+        shown.contains(reference) && shown.contains("(bef"),
+        "{shown}"
+    );
+}
+
+/// A shown id can be copied, and so can an address.
+#[test]
+fn what_is_wanted_whole_is_whole_at_80_columns() {
+    TEST_WIDTH.set(Some(80));
+    for shown in [
+        membership::listed(&members(), true),
+        status::connections(&peers(), true),
+    ] {
+        assert!(shown.contains(DEVICE), "{shown}");
+        assert!(
+            shown.lines().all(|line| line.chars().count() <= 80),
+            "{shown}"
+        );
+    }
 }
 
 #[test]

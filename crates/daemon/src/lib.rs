@@ -52,7 +52,9 @@ pub use podsync_net::install_crypto;
 pub use podsync_store::shell_word;
 pub use reach::CUT_OFF;
 pub use reaction::{Reaction, Says};
-pub use settings::{ByteSize, Overrides, Rate, Settings, form as setting_form};
+pub use settings::{
+    ByteSize, Overrides, Rate, Settings, form as setting_form, variable as setting_variable,
+};
 pub use start::{Running, start, start_robot};
 pub use tasks::Lifetime;
 pub use token::Token;

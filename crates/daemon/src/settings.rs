@@ -288,6 +288,14 @@ fn source(environment: config::Map<String, String>) -> config::Environment {
         .with_list_parse_key("auto_restore")
 }
 
+/// The environment variable of a setting, which beats the file.
+pub fn variable(key: &str) -> Option<String> {
+    let name = key.to_uppercase();
+    FROM_ENVIRONMENT
+        .contains(&name.as_str())
+        .then(|| format!("PODSYNC_{name}"))
+}
+
 /// Describes the form of a setting's value, for error messages.
 pub fn form(key: &str) -> Option<&'static str> {
     Some(match key {
@@ -378,6 +386,8 @@ mod tests {
             assert!(error.message.contains(&told), "{error}");
             let hint = error.hint.unwrap();
             assert!(hint.contains(form(&key.to_lowercase()).unwrap()), "{hint}");
+            let named = variable(&key.to_lowercase());
+            assert_eq!(named, Some(format!("PODSYNC_{key}")));
         }
     }
 

@@ -128,6 +128,21 @@ fn what_is_followed_is_loaded_only_over_what_is_saved_and_of_known_signers() -> 
     Ok(())
 }
 
+#[test]
+fn a_folder_that_is_followed_is_said_to_be_exported() -> Result<()> {
+    let (alice, bob) = alice_and_bob()?;
+    let emulator = FakeEmulator::start(&state(7))?;
+    let mut events = bob.listen(None)?;
+    let endpoint = emulator.endpoint();
+    bob.run(&["follow", "orders", "--load", "--endpoint", &endpoint])?
+        .ok()?;
+    share(&alice, "orders", 1)?;
+    let trouble = events.wait_for("trouble")?;
+    let hint = trouble["hint"].as_str().context("no hint")?;
+    ensure!(hint.contains("`podsync export orders"), "{trouble}");
+    Ok(())
+}
+
 /// A `PATH` on which `busctl` answers as NetworkManager would.
 fn path_where_the_link_is(home: &Home, answer: &str) -> Result<String> {
     let folder = home.scratch(&format!("link-{answer}"));

@@ -1,7 +1,7 @@
 //! Commands for the local daemon: a pause, settings, its log.
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, fill};
+use podsync_tests::kit::{FakeEmulator, Home, Member, fill, finish, zip};
 
 use crate::share::alice_and_bob;
 
@@ -83,6 +83,56 @@ fn settings_are_changed_by_command_and_their_comments_stay() -> Result<()> {
 }
 
 #[test]
+fn settings_that_are_changed_at_once_are_all_kept_behind_a_link() -> Result<()> {
+    let home = Home::new("alice")?;
+    let (link, file) = (home.path().join("config.toml"), home.scratch("dotfile"));
+    std::fs::write(&file, "# mine\n")?;
+    std::os::unix::fs::symlink(&file, &link)?;
+    let settings = [
+        ["mdns", "false"],
+        ["notify", "false"],
+        ["auto_share", "orders"],
+        ["auto_restore", "orders"],
+        ["disk_budget", "20GB"],
+        ["min_free", "1GB"],
+        ["limit_up", "5MB/s"],
+        ["limit_down", "5MB/s"],
+    ];
+    let started = settings.map(|[key, value]| home.spawn(&["config", "set", key, value], &[]));
+    for child in started {
+        finish(child?)?.ok()?;
+    }
+    let text = std::fs::read_to_string(&file)?;
+    ensure!(text.starts_with("# mine\n"), "{text}");
+    for [key, _] in settings {
+        ensure!(text.contains(&format!("{key} = ")), "{key} is lost: {text}");
+    }
+    ensure!(link.is_symlink(), "the link was replaced");
+    Ok(())
+}
+
+#[test]
+fn a_change_of_settings_says_what_it_does() -> Result<()> {
+    let home = Home::new("alice")?;
+    let say = |arguments: &[&str]| -> Result<(String, String)> {
+        let mut command = home.typed(arguments)?;
+        let output = command.env("PODSYNC_LIMIT_UP", "1MB/s").output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok((
+            String::from_utf8(output.stdout)?,
+            String::from_utf8(output.stderr)?,
+        ))
+    };
+    let (said, warned) = say(&["config", "set", "limit_up", "5MB/s"])?;
+    ensure!(said.starts_with("Changed"), "{said}");
+    ensure!(warned.contains("PODSYNC_LIMIT_UP is set"), "{warned}");
+    let (said, warned) = say(&["config", "unset", "mdns"])?;
+    ensure!(said.starts_with("Nothing to change"), "{said}");
+    ensure!(warned.is_empty(), "{warned}");
+    Ok(())
+}
+
+#[test]
 fn a_daemon_keeps_its_own_log_and_shows_it() -> Result<()> {
     let mut home = Home::new("alice")?;
     home.start_with(
@@ -154,6 +204,25 @@ fn a_shell_is_offered_names_by_a_daemon_that_runs() -> Result<()> {
         offered(&alice, &["podsync", "--team", "pay"])?,
         ["payments"]
     );
+    fill(&state, 1, 1000, 2)?;
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+    for (line, what) in [
+        ("tag orders:2 b", "baseline"),
+        ("diff orders:1 orders:2", "orders:2"),
+        ("diff orders:b", "orders:baseline"),
+        ("verify orders:b", "orders:baseline"),
+        ("watch o", "orders"),
+        ("follow o", "orders"),
+        ("unfollow o", "orders"),
+        ("autosave o", "orders"),
+        ("restore o", "orders"),
+        ("config unset limit_u", "limit_up"),
+    ] {
+        let words: Vec<_> = ["podsync"].into_iter().chain(line.split(' ')).collect();
+        assert_eq!(offered(&alice, &words)?, [what], "{line}");
+    }
     Ok(())
 }
 
@@ -207,7 +276,16 @@ fn the_bare_command_says_what_is_new_and_what_to_do() -> Result<()> {
     bob.run(&["pull", "orders"])?.ok()?;
     let seen = bob.run(&[])?.ok()?;
     assert_eq!(seen["teams"][0]["new"][0]["reference"], "orders:1");
-    assert_eq!(seen["next"], "`podsync load orders:1`");
+    // A folder's state fits no emulator.
+    assert_eq!(seen["next"], "`podsync export orders:1 FOLDER`");
+    let emulator = FakeEmulator::start(&zip(&[Member::stored("s3/buckets", b"one")]))?;
+    let endpoint = emulator.endpoint();
+    alice
+        .run(&["save", "world", "--share", "--endpoint", &endpoint])?
+        .ok()?;
+    bob.run(&["pull", "world"])?.ok()?;
+    let seen = bob.run(&[])?.ok()?;
+    assert_eq!(seen["next"], "`podsync load world:1`");
     let again = bob.run(&[])?.ok()?;
     assert_eq!(again["teams"][0]["new"], serde_json::json!([]), "{again}");
     let newcomer = Home::uninitialised("carol")?;

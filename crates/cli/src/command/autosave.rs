@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, follow};
 use podsync_core::PodName;
 
@@ -10,6 +11,7 @@ use crate::{
     arguments::{Endpoint, auth_token},
     call::{call, call_agreed},
     command::load::{self, LoadConsents, Merge, account_for},
+    complete,
     context::{Context, Needs},
     output::{ago, count, duration},
 };
@@ -17,6 +19,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Autosave {
     /// Pod that gets the private versions
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: PodName,
     /// Save this often while the emulator's state changes
     #[arg(long, value_name = "TIME", value_parser = crate::time::some_length, required_unless_present_any = ["on_stop", "off"])]
@@ -37,6 +40,7 @@ pub(crate) struct Autosave {
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// Pod whose newest autosave to load
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pub(crate) pod: PodName,
     #[command(flatten)]
     endpoint: Endpoint,

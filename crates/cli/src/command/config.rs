@@ -2,14 +2,23 @@
 
 mod edit;
 
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::nearest::nearest;
 use podsync_daemon::Settings;
 
 use crate::{
+    complete,
     context::Context,
-    files::{read_text, write_whole},
+    files::{behind_links, read_text, write_whole},
 };
 
 /// More than any settings take.
@@ -35,12 +44,14 @@ enum Action {
 #[derive(Debug, Args)]
 struct Key {
     /// Name of the setting, as `podsync config` prints it
+    #[arg(add = ArgValueCandidates::new(complete::settings))]
     key: String,
 }
 
 #[derive(Debug, Args)]
 struct Set {
     /// Name of the setting, as `podsync config` prints it
+    #[arg(add = ArgValueCandidates::new(complete::settings))]
     key: String,
     /// Its new value; several for a setting that is a list
     #[arg(required = true)]
@@ -63,11 +74,11 @@ pub(crate) async fn run(context: &Context, config: Config) -> Result<(), ApiErro
             let value =
                 edit::parse(&default, &value).map_err(|what| invalid(format!("`{key}` {what}")))?;
             accepted(&key, value.clone())?;
-            change(context, |text| edit::set(text, &key, value)).await
+            change(context, &key, |text| edit::set(text, &key, value.clone())).await
         }
         Some(Action::Unset(Key { key })) => {
             setting(&Settings::default(), &key)?;
-            change(context, |text| edit::unset(text, &key)).await
+            change(context, &key, |text| edit::unset(text, &key)).await
         }
     }
 }
@@ -137,32 +148,81 @@ fn setting(settings: &Settings, key: &str) -> Result<toml::Value, ApiError> {
 /// Writes the file as `edit` has it, if podsync can start with that.
 async fn change(
     context: &Context,
-    edit: impl FnOnce(&str) -> Result<String, String>,
+    key: &str,
+    edit: impl Fn(&str) -> Result<String, String>,
 ) -> Result<(), ApiError> {
     let home = context.home()?;
     let file = home.join("config.toml");
-    let failed = |what: &str, error: std::io::Error| {
-        let text = format!("podsync cannot {what} {}: {error}", file.display());
-        ApiError::new(ErrorCode::Disk, text).hint("check the file and its disk")
-    };
-    let before = match read_text(&file, MAX_LEN) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(|error| failed("read", error))?,
-    };
-    let after = edit(&before).map_err(|what| {
-        invalid(format!("{}: {what}", file.display())).hint("mend the file with an editor")
+    let (mut settings, mut text) = edited(&file, &edit)?;
+    let changes = text.is_some();
+    if changes {
+        // What another command has written meanwhile stays.
+        let _lock = lock(&home).await?;
+        (settings, text) = edited(&file, &edit)?;
+        if let Some(text) = text {
+            let written = behind_links(&file).and_then(|file| write_whole(&file, text.as_bytes()));
+            written.map_err(|error| failed("write", &file, &error))?;
+        }
+    }
+    context.printer.result(&settings, |_| match changes {
+        true => format!("Changed {}.", file.display()),
+        false => format!("Nothing to change in {}.", file.display()),
     })?;
-    let settings = Settings::parse(&after)?;
-    write_whole(&file, after.as_bytes()).map_err(|error| failed("write", error))?;
-    context
-        .printer
-        .result(&settings, |_| format!("Changed {}.", file.display()))?;
-    if context.status().await?.is_some() {
+    let variable = podsync_daemon::setting_variable(key);
+    if let Some(variable) = variable.filter(|variable| std::env::var(variable).is_ok()) {
+        context.printer.warn(format_args!(
+            "{variable} is set in the environment, and podsync takes a variable before the file. \
+             A daemon that starts with {variable} ignores the file's `{key}`"
+        ));
+    } else if changes && context.status().await?.is_some() {
         context
             .printer
             .note("The daemon uses it from its next start on: `podsync restart`.");
     }
     Ok(())
+}
+
+/// The settings in the file as `edit` has it, and its text unless that is the same.
+fn edited(
+    file: &Path,
+    edit: impl Fn(&str) -> Result<String, String>,
+) -> Result<(Settings, Option<String>), ApiError> {
+    let before = match read_text(file, MAX_LEN) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(|error| failed("read", file, &error))?,
+    };
+    let after = edit(&before).map_err(|what| {
+        invalid(format!("{}: {what}", file.display())).hint("mend the file with an editor")
+    })?;
+    let settings = Settings::parse(&after)?;
+    Ok((settings, (after != before).then_some(after)))
+}
+
+/// Keeps other commands from changing the settings as long as the file is open. The settings themselves are another
+/// file after each change, so they can't be locked.
+async fn lock(home: &Path) -> Result<File, ApiError> {
+    let path = home.join("config.lock");
+    let opened = path.clone();
+    let locked = tokio::task::spawn_blocking(move || {
+        if let Some(folder) = opened.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(opened)?;
+        file.lock()?;
+        Ok::<_, io::Error>(file)
+    });
+    let locked = locked.await.unwrap_or_else(|error| Err(error.into()));
+    locked.map_err(|error| failed("lock", &path, &error))
+}
+
+fn failed(what: &str, file: &Path, error: &io::Error) -> ApiError {
+    let text = format!("podsync cannot {what} {}: {error}", file.display());
+    ApiError::new(ErrorCode::Disk, text).hint("check the file and its disk")
 }
 
 fn invalid(text: String) -> ApiError {

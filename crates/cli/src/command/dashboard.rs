@@ -11,10 +11,13 @@ use podsync_api::{ApiError, Client, TeamChoice, node, pods, team};
 use serde::Serialize;
 
 use crate::{
-    command::{pause::how_long, status::not_reached},
+    command::{load, pause::how_long, status::not_reached},
     context::{Connection, Context, Needs},
     files::write_whole,
-    output::{ago, count, printable, table},
+    output::{
+        Column::{Name, Text, Whole},
+        ago, count, printable, table, wrapped,
+    },
 };
 
 /// New versions that are named; the rest is a number.
@@ -142,25 +145,30 @@ fn unsent(hub: &node::HubStatus, status: &node::Status) -> Option<String> {
 }
 
 pub(crate) fn next(dashboard: &Dashboard) -> String {
-    let new = dashboard.teams.iter().find_map(|team| team.new.first());
-    if let Some(new) = new {
-        return format!("`podsync load {}`", new.reference);
+    // A command has to be told which of several teams it is for.
+    let of = |team: &TeamNow| match dashboard.teams.len() {
+        1 => String::new(),
+        _ => format!(" --team {}", team.name),
+    };
+    let mut teams = dashboard.teams.iter();
+    if let Some((team, new)) = teams.find_map(|team| Some((team, team.new.first()?))) {
+        return format!("`{}{}`", load::command_for(new), of(team));
     }
     let Some(team) = dashboard.teams.first() else {
         return "`podsync team create NAME`, or `podsync team join` with a ticket".to_owned();
     };
+    let of = of(team);
     let waits = team.waiting.iter().find_map(|line| line.split_once(":+"));
     match waits {
-        Some((pod, _)) => format!("`podsync share {pod}`"),
-        None if team.admins == 0 => {
-            "`podsync team recover` makes this device an admin with the team's recovery key"
-                .to_owned()
-        }
+        Some((pod, _)) => format!("`podsync share {pod}{of}`"),
+        None if team.admins == 0 => format!(
+            "`podsync team recover{of}` makes this device an admin with the team's recovery key"
+        ),
         None if team.members < 2 => {
-            "`podsync team invite` prints a ticket for a teammate".to_owned()
+            format!("`podsync team invite{of}` prints a ticket for a teammate")
         }
-        None if team.pods == 0 => "`podsync save NAME --share`".to_owned(),
-        None => "`podsync list`".to_owned(),
+        None if team.pods == 0 => format!("`podsync save NAME{of} --share`"),
+        None => format!("`podsync list{of}`"),
     }
 }
 
@@ -169,15 +177,16 @@ pub(crate) fn words(dashboard: &Dashboard) -> String {
     let mut head = Vec::new();
     for team in &dashboard.teams {
         let you = team.you.as_deref().unwrap_or("not a member any more");
-        head.push(format!(
+        let about = format!(
             "{you} in {} ({}, {} connected, {})",
             team.name,
             count(team.members, "member"),
             team.connected,
             count(team.pods, "pod")
-        ));
+        );
+        head.push(wrapped("", &about));
     }
-    head.push(dashboard.daemon.clone());
+    head.push(wrapped("", &dashboard.daemon));
     parts.push(head.join("\n"));
     let new: Vec<_> = dashboard.teams.iter().flat_map(|team| &team.new).collect();
     if !new.is_empty() {
@@ -193,7 +202,7 @@ pub(crate) fn words(dashboard: &Dashboard) -> String {
             ]
         });
         let title = format!("New{}:", since.unwrap_or_default());
-        let rows = table(["", "", "", ""], rows);
+        let rows = table([Whole(""), Name(""), Whole(""), Text("")], rows);
         let rows = rows.trim_start_matches('\n');
         let more = new.len().saturating_sub(MAX_NEW);
         let more = if more > 0 {
@@ -215,7 +224,7 @@ pub(crate) fn words(dashboard: &Dashboard) -> String {
         if !lines.is_empty() {
             let lines: Vec<_> = lines
                 .iter()
-                .map(|line| format!("  {}", printable(line)))
+                .map(|line| wrapped("  ", &printable(line)))
                 .collect();
             parts.push(format!("{title}\n{}", lines.join("\n")));
         }

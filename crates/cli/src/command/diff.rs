@@ -1,6 +1,7 @@
 //! `podsync diff`: what differs between two versions, by resource; and how changes are written.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{
     ApiError,
     contents::{Changes, Diff as Request, Difference, EntryLine, Resource, Subject},
@@ -8,15 +9,21 @@ use podsync_api::{
 
 use crate::{
     call::call,
+    complete,
     context::{Context, Needs},
-    output::{bytes, table},
+    output::{
+        Column::{Name, Text, Whole},
+        bytes, table,
+    },
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Diff {
     /// Older version, such as `orders:2`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     before: String,
     /// Newer version, such as `orders:3` or `orders:baseline`
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     after: String,
 }
 
@@ -59,7 +66,14 @@ pub(super) fn words(changes: &Changes) -> String {
         };
         [sign.to_owned(), service, place, what, counts]
     });
-    text.push_str(&table(["", "SERVICE", "WHERE", "WHAT", "HOLDS"], rows));
+    let head = [
+        Whole(""),
+        Whole("SERVICE"),
+        Name("WHERE"),
+        Name("WHAT"),
+        Text("HOLDS"),
+    ];
+    text.push_str(&table(head, rows));
     let cut = all - (list.len() as u64).min(all);
     if cut > 0 {
         text.push_str(&format!("\nand {cut} more"));

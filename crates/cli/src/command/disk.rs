@@ -12,7 +12,12 @@ use crate::{
     call::call,
     complete,
     context::{Context, Needs},
-    output::{ago, ask::confirm, bytes, count, printable, table},
+    output::{
+        Column::{Text, Whole},
+        ago,
+        ask::confirm,
+        bytes, count, printable, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -168,7 +173,12 @@ fn words(collected: &disk::Collected, dry_run: bool) -> String {
         };
         text.push('\n');
         text.push_str(&table(
-            ["VERSION", "FREES", "LAST USED", "ALSO AT"],
+            [
+                Whole("VERSION"),
+                Whole("FREES"),
+                Whole("LAST USED"),
+                Text("ALSO AT"),
+            ],
             collected.evicted.iter().map(row),
         ));
     }

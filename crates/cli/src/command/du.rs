@@ -9,7 +9,7 @@ use crate::{
     call::call,
     complete,
     context::{Context, Needs},
-    output::{ago, bytes, printable, table},
+    output::{Column::Whole, ago, bytes, printable, table},
 };
 
 #[derive(Debug, Args)]
@@ -60,7 +60,7 @@ fn pods(usage: &disk::Usage) -> String {
             bytes(pod.evictable),
         ]
     };
-    let head = ["POD", "VERSIONS", "OWN", "SHARED", "EVICTABLE"];
+    let head = ["POD", "VERSIONS", "OWN", "SHARED", "EVICTABLE"].map(Whole);
     format!("{}\n", table(head, usage.pods.iter().map(row)))
 }
 
@@ -82,7 +82,7 @@ fn versions(usage: &disk::Usage) -> String {
             ago(version.last_used_ms),
         ]
     };
-    let head = ["VERSION", "OWN", "SHARED", "EVICTABLE", "LAST USED"];
+    let head = ["VERSION", "OWN", "SHARED", "EVICTABLE", "LAST USED"].map(Whole);
     table(head, each.map(row))
 }
 

@@ -1,6 +1,7 @@
 //! `podsync follow` and `unfollow`: what teammates share comes by itself.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, follow};
 use podsync_core::PodName;
 
@@ -8,12 +9,14 @@ use crate::{
     arguments::Endpoint,
     call::call,
     command::load::Merge,
+    complete,
     context::{Context, Needs},
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
     /// Pod to follow
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: PodName,
     /// Also load each version into the emulator, if it is on this machine and holds no unsaved changes
     #[arg(long)]
@@ -28,6 +31,7 @@ pub(crate) struct Follow {
 #[derive(Debug, Args)]
 pub(crate) struct Unfollow {
     /// Pod to follow no longer
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: PodName,
 }
 

@@ -9,7 +9,10 @@ use crate::{
     call::call,
     complete,
     context::{Context, Needs},
-    output::{ago, bytes, table},
+    output::{
+        Column::{self, Name, Text, Whole},
+        ago, bytes, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -37,7 +40,7 @@ pub(crate) fn newest(pods: &[pods::Pod]) -> String {
         return String::new();
     }
     table(
-        ["NEWEST", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
+        columns("NEWEST"),
         pods.iter().flat_map(|pod| pod.tips.iter().map(line)),
     )
 }
@@ -45,25 +48,35 @@ pub(crate) fn newest(pods: &[pods::Pod]) -> String {
 pub(crate) async fn versions(context: &Context, versions: Versions) -> Result<(), ApiError> {
     let request = pods::ListVersions { pod: versions.pod };
     let versions = call(context, Needs::Home, &request).await?;
-    context.printer.result(&versions, |versions| {
-        table(
-            ["VERSION", "BY", "WHEN", "SIZE", "HELD", "MESSAGE"],
-            versions.iter().map(line),
-        )
-    })
+    context.printer.result(&versions, |versions| all(versions))
 }
 
-fn line(version: &pods::Version) -> [String; 6] {
-    let mut reference = version.reference.clone();
-    for tag in &version.tags {
-        reference.push_str(&format!(" ({tag})"));
-    }
+pub(crate) fn all(versions: &[pods::Version]) -> String {
+    table(columns("VERSION"), versions.iter().map(line))
+}
+
+fn columns(first: &str) -> [Column<'_>; 6] {
     [
-        reference,
+        Whole(first),
+        Name("BY"),
+        Whole("WHEN"),
+        Whole("SIZE"),
+        Whole("HELD"),
+        Text("MESSAGE"),
+    ]
+}
+
+/// Tags stand before the message. Beside a long reference they would leave no room for it.
+fn line(version: &pods::Version) -> [String; 6] {
+    let tags = version.tags.iter().map(|tag| format!("({tag})"));
+    let message = Some(version.message.clone()).filter(|message| !message.is_empty());
+    let said: Vec<_> = tags.chain(message).collect();
+    [
+        version.reference.clone(),
         version.author.clone(),
         ago(version.created_ms),
         bytes(version.state_len),
         if version.held { "yes" } else { "no" }.to_owned(),
-        version.message.clone(),
+        said.join(" "),
     ]
 }

@@ -234,6 +234,15 @@ async fn dry_run(
 const UNPLANNED: &str = "This compares two lists of resources. The instance has made no plan: it has no companion plugin, \
      it is not on this machine, or nothing of the signer's device was loaded here before.";
 
+/// What puts a version to use. A folder's state fits no emulator.
+pub(crate) fn command_for(version: &pods::Version) -> String {
+    let is_folder = version.emulator.is_none() && version.services.is_empty();
+    match is_folder {
+        true => format!("podsync export {} FOLDER", version.reference),
+        false => format!("podsync load {}", version.reference),
+    }
+}
+
 pub(crate) async fn undo(context: &Context, undo: Undo) -> Result<(), ApiError> {
     let request = pods::Undo {
         endpoint: undo.endpoint.url,

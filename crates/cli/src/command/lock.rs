@@ -12,7 +12,10 @@ use crate::{
     complete,
     context::{Connection, Context, Needs},
     lockfile::{LockFile, lockable},
-    output::{ago, table},
+    output::{
+        Column::{Name, Whole},
+        ago, table,
+    },
     requirements::LOCK_FILE,
 };
 
@@ -60,7 +63,13 @@ pub(crate) async fn run(context: &Context, lock: Lock) -> Result<(), ApiError> {
             ]
         };
         table(
-            ["NAME", "VERSION", "BY", "WHEN", "ID"],
+            [
+                Whole("NAME"),
+                Whole("VERSION"),
+                Name("BY"),
+                Whole("WHEN"),
+                Whole("ID"),
+            ],
             locked.iter().map(row),
         )
     })?;

@@ -18,7 +18,10 @@ use crate::{
     call::{call, call_agreed},
     complete,
     context::{Context, Needs},
-    output::{ago, count, duration, table},
+    output::{
+        Column::{Name, Text, Whole},
+        ago, count, duration, table,
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -165,7 +168,8 @@ fn words(retention: &retention::Retention) -> String {
                 said.unreadable.clone().unwrap_or_default(),
             ]
         };
-        table(["POD", "KEEPS", "PROBLEM"], retention.rules.iter().map(row))
+        let head = [Whole("POD"), Text("KEEPS"), Text("PROBLEM")];
+        table(head, retention.rules.iter().map(row))
     };
     if !retention.due.is_empty() {
         text = format!("{text}\n\n{}", due("MAY GO", &retention.due));
@@ -205,7 +209,8 @@ fn due(head: &str, due: &[Due]) -> String {
             due.version.short(),
         ]
     };
-    table([head, "BY", "WHEN", "ID"], due.iter().map(row))
+    let head = [Whole(head), Name("BY"), Whole("WHEN"), Whole("ID")];
+    table(head, due.iter().map(row))
 }
 
 #[cfg(test)]

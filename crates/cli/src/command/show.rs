@@ -12,7 +12,10 @@ use crate::{
     command::diff::row,
     complete,
     context::{Context, Needs},
-    output::{ago, bytes, printable, table},
+    output::{
+        Column::{Name, Text, Whole},
+        ago, bytes, field, printable, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -85,19 +88,19 @@ fn words(shown: &pods::Shown) -> String {
     rows.extend(where_it_lives(&shown.whereabouts));
     let mut text: Vec<_> = rows
         .iter()
-        .map(|[name, value]| format!("{name:<9} {}", printable(value)))
+        .map(|[name, value]| field(name, &printable(value)))
         .collect();
     if let Some(resources) = &shown.resources {
         text.push(String::new());
         text.push(table(
-            ["SERVICE", "WHERE", "WHAT", "HOLDS"],
+            [Whole("SERVICE"), Name("WHERE"), Name("WHAT"), Text("HOLDS")],
             resources.iter().map(row),
         ));
     }
     if let Some(entries) = &shown.entries {
         text.push(String::new());
         text.push(table(
-            ["ENTRY", "SIZE"],
+            [Name("ENTRY"), Whole("SIZE")],
             entries.iter().map(|e| [e.name.clone(), bytes(e.len)]),
         ));
     }

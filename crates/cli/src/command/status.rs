@@ -8,7 +8,10 @@ use crate::{
     command::autosave::times,
     command::pause::how_long,
     context::{Context, Needs},
-    output::{ago, bytes, count, table},
+    output::{
+        Column::{Name, Whole},
+        ago, bytes, count, field, full_table, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -22,93 +25,106 @@ pub(crate) async fn run(context: &Context, _: &Status) -> Result<(), ApiError> {
     for warning in &status.warnings {
         context.printer.warn(warning);
     }
-    context.printer.result(&status, words)
+    let whole = context.global.verbose > 0;
+    context
+        .printer
+        .result(&status, |status| words(status, whole))
 }
 
-pub(crate) fn words(status: &node::Status) -> String {
+/// Addresses are brief unless they are wanted `whole`.
+pub(crate) fn words(status: &node::Status, whole: bool) -> String {
     let daemon = if status.transient {
         "not running".to_owned()
     } else {
         format!("running, pid {}", status.pid)
     };
     let mut lines = vec![
-        format!("home      {}", status.home.display()),
-        format!("device    {}", status.device),
-        format!("daemon    {daemon}"),
-        format!("peers     {} connected", status.peers_connected),
-        format!("disk      {} used", bytes(status.bytes_held)),
+        field("home", &status.home.display().to_string()),
+        field("device", &status.device.to_string()),
+        field("daemon", &daemon),
+        field("peers", &format!("{} connected", status.peers_connected)),
+        field("disk", &format!("{} used", bytes(status.bytes_held))),
     ];
     if let Some(paused) = &status.paused {
-        lines.push(format!("paused    {}", how_long(paused)));
+        lines.push(field("paused", &how_long(paused)));
     }
     for (limit, what) in [(status.limit_up, "sent"), (status.limit_down, "fetched")] {
         if limit > 0 {
-            lines.push(format!("limit     {}/s {what}", bytes(limit)));
+            lines.push(field("limit", &format!("{}/s {what}", bytes(limit))));
         }
     }
     if status.metered {
-        lines.push("link      metered: nothing is fetched that you did not ask for".to_owned());
+        let metered = "metered: nothing is fetched that you did not ask for";
+        lines.push(field("link", metered));
     }
     if !status.transient {
-        lines.extend(
-            status
-                .listening
-                .iter()
-                .map(|address| format!("listens   {address}")),
-        );
+        lines.extend(status.listening.iter().map(|address| {
+            let shown = match whole {
+                true => address.clone(),
+                false => brief(address),
+            };
+            field("listens", &shown)
+        }));
     }
     for team in &status.teams {
-        let role = team.role.map_or_else(
-            || match team.left {
-                true => "you left".to_owned(),
-                false => "you are not a member any more".to_owned(),
-            },
-            |role| role.to_string(),
-        );
-        lines.push(format!(
-            "team      {}: {role}, {}, {}, {}",
-            name_among(team, &status.teams),
-            count(team.members, "member"),
-            count(team.admins, "admin"),
-            count(team.pods, "pod")
-        ));
-        if team.connected > 0 {
-            lines.push("          last contact with a teammate now".to_owned());
-        } else if let Some(heard) = team.heard_ms {
-            lines.push(format!(
-                "          last contact with a teammate {}",
-                ago(heard)
-            ));
-        }
-        if let Some(hub) = &team.hub {
-            lines.extend(words_of_hub(hub, status.transient));
-        }
-        for device in &team.quarantined {
-            lines.push(format!(
-                "          {device} published contradicting versions. podsync ignores them"
-            ));
-        }
+        lines.extend(words_of_team(team, status));
     }
     lines.extend(status.follows.iter().map(|followed| {
         let load = followed.load.as_ref();
         let load = load.map_or_else(String::new, |into| {
             format!(", loaded into {}", into.endpoint)
         });
-        format!("follows   {} of {}{load}", followed.pod, followed.team)
+        field(
+            "follows",
+            &format!("{} of {}{load}", followed.pod, followed.team),
+        )
     }));
     lines.extend(status.autosaves.iter().map(|saved| {
         let newest = saved.newest_ms.map_or_else(
             || "none yet".to_owned(),
             |newest| format!("newest {}", ago(newest)),
         );
-        format!(
-            "autosaves {} to {} {}, {newest}",
+        let what = format!(
+            "{} to {} {}, {newest}",
             saved.endpoint,
             saved.pod,
             times(saved)
-        )
+        );
+        field("autosaves", &what)
     }));
     lines.join("\n")
+}
+
+fn words_of_team(team: &node::TeamStatus, status: &node::Status) -> Vec<String> {
+    let role = team.role.map_or_else(
+        || match team.left {
+            true => "you left".to_owned(),
+            false => "you are not a member any more".to_owned(),
+        },
+        |role| role.to_string(),
+    );
+    let about = format!(
+        "{}: {role}, {}, {}, {}",
+        name_among(team, &status.teams),
+        count(team.members, "member"),
+        count(team.admins, "admin"),
+        count(team.pods, "pod")
+    );
+    let mut lines = vec![field("team", &about)];
+    if team.connected > 0 {
+        lines.push(field("", "last contact with a teammate now"));
+    } else if let Some(heard) = team.heard_ms {
+        let heard = format!("last contact with a teammate {}", ago(heard));
+        lines.push(field("", &heard));
+    }
+    if let Some(hub) = &team.hub {
+        lines.extend(words_of_hub(hub, status.transient));
+    }
+    lines.extend(team.quarantined.iter().map(|device| {
+        let what = format!("{device} published contradicting versions. podsync ignores them");
+        field("", &what)
+    }));
+    lines
 }
 
 /// The name of a team, with the beginning of its id if another team has the name too.
@@ -152,8 +168,8 @@ fn words_of_hub(hub: &node::HubStatus, transient: bool) -> Vec<String> {
         (None, _) => "what the bucket lacks is not known".to_owned(),
     };
     vec![
-        format!("hub       {}, {heard}", hub.url),
-        format!("          {waiting}"),
+        field("hub", &format!("{}, {heard}", hub.url)),
+        field("", &waiting),
     ]
 }
 
@@ -181,14 +197,14 @@ pub(crate) fn connections(peers: &[node::Peer], whole: bool) -> String {
     }
     if whole {
         let head = [
-            "PEER",
-            "STATE",
-            "LAST CONTACT",
-            "ROUND TRIP",
-            "SENT",
-            "RECEIVED",
-            "DEVICE",
-            "ADDRESS",
+            Name("PEER"),
+            Whole("STATE"),
+            Whole("LAST CONTACT"),
+            Whole("ROUND TRIP"),
+            Whole("SENT"),
+            Whole("RECEIVED"),
+            Whole("DEVICE"),
+            Name("ADDRESS"),
         ];
         let rows = peers.iter().map(|peer| {
             let [name, state, heard, trip, sent, received, _] = row(peer);
@@ -204,10 +220,16 @@ pub(crate) fn connections(peers: &[node::Peer], whole: bool) -> String {
                 address,
             ]
         });
-        return table(head, rows);
+        return full_table(head, rows);
     }
     let head = [
-        "PEER", "STATE", "HEARD", "TRIP", "SENT", "RECEIVED", "ADDRESS",
+        Name("PEER"),
+        Whole("STATE"),
+        Whole("HEARD"),
+        Whole("TRIP"),
+        Whole("SENT"),
+        Whole("RECEIVED"),
+        Name("ADDRESS"),
     ];
     table(head, peers.iter().map(row))
 }

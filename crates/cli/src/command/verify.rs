@@ -1,19 +1,25 @@
 //! `podsync verify`: whether what is on this machine, or in the team's bucket, is still what it was.
 
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 use podsync_api::{ApiError, ErrorCode, disk};
 
 use crate::{
     arguments::Wait,
     call::call,
+    complete,
     context::{Context, Needs},
-    output::{bytes, count, printable, table},
+    output::{
+        Column::{Text, Whole},
+        bytes, count, printable, table,
+    },
 };
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// Version, such as `orders:3` [default: every version on this machine; with --bucket, every version
     /// that the team shares]
+    #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: Option<String>,
     /// Download damaged or missing data again. With --bucket: upload it again
     #[arg(long)]
@@ -96,6 +102,12 @@ fn words(verified: &disk::Verified, in_bucket: bool) -> String {
         ]
     });
     text.push('\n');
-    text.push_str(&table(["VERSION", "DAMAGED", "MISSING", "STATE"], rows));
+    let head = [
+        Whole("VERSION"),
+        Text("DAMAGED"),
+        Text("MISSING"),
+        Text("STATE"),
+    ];
+    text.push_str(&table(head, rows));
     text
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf, pin::pin, time::Duration};
 
 use backon::{ConstantBuilder, Retryable};
 use clap::{Args, builder::PossibleValuesParser, builder::TypedValueParser};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{
     ApiError, EventStream,
     events::{Event, Happened, Kind, TransferState},
@@ -12,6 +13,7 @@ use podsync_core::{PodName, TeamName};
 use podsync_daemon::{Reaction, Says};
 
 use crate::{
+    complete,
     context::{Connection, Context, Needs},
     output::{bytes, nobody_reads, printable},
 };
@@ -22,6 +24,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Only what is about this pod [default: everything]
+    #[arg(add = ArgValueCandidates::new(complete::pods))]
     pod: Option<PodName>,
     /// Only events of these kinds [default: all but `transfer`]
     #[arg(long, value_delimiter = ',', value_name = "KIND", value_parser = kinds())]

@@ -24,12 +24,15 @@ pub(crate) fn is_there() -> bool {
     io::stdin().is_terminal()
 }
 
-/// How many characters fit on a line of the output; `None` if the output is no terminal and no variable sets
-/// a width.
+/// How many characters fit on a line of the output; `None` if the output is no terminal. A variable may set another
+/// width than the terminal says.
 pub(crate) fn width() -> Option<u16> {
     #[cfg(test)]
     if let Some(width) = TEST_WIDTH.get() {
         return Some(width);
+    }
+    if !io::stdout().is_terminal() {
+        return None;
     }
     let said = std::env::var("COLUMNS").ok();
     let said = said.and_then(|columns| columns.parse().ok());

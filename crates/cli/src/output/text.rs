@@ -2,90 +2,6 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, presets};
-
-/// The space between two columns.
-const COLUMN_GAP: usize = 2;
-/// A last column that is narrower shows too little of its texts and is left out.
-const MIN_LAST_WIDTH: usize = 8;
-
-/// A borderless table; nothing if there are no rows. On a terminal the last column, which is the one for long
-/// texts, takes what the others leave.
-pub(crate) fn table<const N: usize>(
-    head: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    table_within(super::terminal::width(), head, rows)
-}
-
-/// The same for a width; `None` means no limit.
-pub(crate) fn table_within<const N: usize>(
-    width: Option<u16>,
-    head: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let rows = rows.into_iter().map(|row| row.map(|cell| printable(&cell)));
-    let rows: Vec<[String; N]> = rows.collect();
-    let columns = width.map_or(N, |width| columns_that_fit(width, &head, &rows));
-    let mut head = Row::from(&head[..columns]);
-    head.max_height(1);
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(head);
-    for row in rows {
-        let mut row = Row::from(&row[..columns]);
-        if width.is_some() {
-            row.max_height(1);
-        }
-        table.add_row(row);
-    }
-    match width {
-        None => {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
-        Some(width) => {
-            table
-                .set_content_arrangement(ContentArrangement::Dynamic)
-                // Each line begins and ends with a space that is not shown.
-                .set_width(width.saturating_add(2))
-                .set_truncation_indicator("…")
-                .set_constraints(
-                    [ColumnConstraint::ContentWidth; N]
-                        .into_iter()
-                        .take(columns),
-                );
-            if columns == N
-                && let Some(last) = table.column_mut(N - 1)
-            {
-                last.remove_constraint();
-            }
-        }
-    }
-    let lines = table.lines().map(|line| {
-        // The cells of the first column are set in by a space.
-        line.strip_prefix(' ')
-            .unwrap_or(&line)
-            .trim_end()
-            .to_owned()
-    });
-    let lines: Vec<_> = lines.collect();
-    lines.join("\n")
-}
-
-/// All columns, or all but the last one where what is left for it would show nothing of it.
-fn columns_that_fit<const N: usize>(width: u16, head: &[&str; N], rows: &[[String; N]]) -> usize {
-    let widest = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0).max(head[column].len())
-    };
-    let before: usize = (0..N - 1).map(|column| widest(column) + COLUMN_GAP).sum();
-    let left = usize::from(width).saturating_sub(before);
-    if left < MIN_LAST_WIDTH.min(widest(N - 1)) {
-        N - 1
-    } else {
-        N
-    }
-}
-
 /// Text that others wrote, on one line: it must not move the cursor, colour the terminal or reorder
 /// the letters around it.
 pub(crate) fn printable(text: &str) -> String {
@@ -164,39 +80,6 @@ pub(crate) fn count(number: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn long_texts_make_room_for_the_rest() {
-        let row = [
-            "orders:12",
-            "alice",
-            "a message that is much longer than the line it has to stand on, by far",
-        ];
-        let rows = || [row.map(str::to_owned)];
-        let head = ["VERSION", "BY", "MESSAGE"];
-        let whole = table_within(None, head, rows());
-        assert!(whole.ends_with("by far"), "{whole}");
-        for width in [40, 80] {
-            let shown = table_within(Some(width), head, rows());
-            assert_eq!(shown.lines().count(), 2, "{shown}");
-            let longest = shown.lines().map(|line| line.chars().count()).max();
-            assert!(longest <= Some(width.into()), "{longest:?} {shown}");
-            assert!(
-                shown.contains("orders:12") && shown.ends_with('…'),
-                "{shown}"
-            );
-        }
-        let long = [
-            "a-reference-of-forty-letters-and-more-it-is",
-            "alice",
-            "words",
-        ];
-        let shown = table_within(Some(56), head, [long.map(str::to_owned)]);
-        assert!(
-            shown.contains(long[0]) && !shown.contains("MESSAGE") && shown.lines().count() == 2,
-            "{shown}"
-        );
-    }
 
     /// `gpj.exe` seems to end in `.jpg` where the override reaches the terminal.
     #[test]

@@ -312,9 +312,13 @@ impl Follower {
             (None, None) => return,
         };
         let Err(error) = outcome else { return };
-        let error = error.hint(format!(
-            "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
-        ));
+        let error = match error.code {
+            // No emulator takes it, by hand neither.
+            ErrorCode::BadState => error,
+            _ => error.hint(format!(
+                "it is on this machine and was not loaded: `podsync load {pod}` loads it, and asks what has to be asked"
+            )),
+        };
         tracing::warn!(%pod, %error, "podsync could not load a pod that it follows");
         self.team_events
             .trouble(team, Some(pod), None, &error)

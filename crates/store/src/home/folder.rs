@@ -18,7 +18,13 @@ use super::{
 use crate::{StoreError, error::Remedy};
 
 /// Entries that a folder may contain before it becomes a home: put there for it, or by the system.
-pub(super) const BEFOREHAND: [&str; 4] = ["config.toml", "daemon.log", "lost+found", ".DS_Store"];
+pub(super) const BEFOREHAND: [&str; 5] = [
+    "config.toml",
+    "config.lock",
+    "daemon.log",
+    "lost+found",
+    ".DS_Store",
+];
 
 /// Files that every home has. Two of them together are no coincidence.
 const MARKS: [&str; 6] = [

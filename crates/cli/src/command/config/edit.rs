@@ -41,7 +41,7 @@ pub(super) fn set(text: &str, key: &str, mut value: Value) -> Result<String, Str
             document.insert(key, value.into());
         }
     }
-    Ok(document.to_string())
+    Ok(with_line_ends_of(text, &document))
 }
 
 /// The text without the setting. The comment above it stays where it is.
@@ -68,7 +68,16 @@ pub(super) fn unset(text: &str, key: &str) -> Result<String, String> {
             document.set_trailing(above + &end);
         }
     }
-    Ok(document.to_string())
+    Ok(with_line_ends_of(text, &document))
+}
+
+/// The document's text. Its own line ends are those of Unix, whatever it was read from.
+fn with_line_ends_of(before: &str, document: &DocumentMut) -> String {
+    let text = document.to_string();
+    match before.contains("\r\n") {
+        true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
+        false => text,
+    }
 }
 
 fn read(text: &str) -> Result<DocumentMut, String> {
@@ -108,6 +117,22 @@ mod tests {
             "# mine\n\n# at home only\nmdns = true # really\n\n# the disk\n# the end\n"
         );
         assert_eq!(super::unset(FILE, "peers").unwrap(), FILE);
+    }
+
+    #[test]
+    fn line_ends_stay_as_they_are() {
+        let file = FILE.replace('\n', "\r\n");
+        let set = set(&file, "mdns", false.into()).unwrap();
+        assert_eq!(set, file.replace("true", "false"));
+        let added = super::set(&file, "notify", false.into()).unwrap();
+        assert!(added.contains("notify = false\r\n"), "{added:?}");
+        assert!(
+            !added.replace("\r\n", "").contains(['\r', '\n']),
+            "{added:?}"
+        );
+        let unset = super::unset(&added, "notify").unwrap();
+        assert_eq!(unset, file);
+        assert_eq!(super::unset(&file, "peers").unwrap(), file);
     }
 
     #[test]

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::output::{Printer, progress::Spinner, terminal};
+use crate::output::{Printer, progress::Spinner, wrapped};
 
-/// Columns before the words of a line.
-const INDENT: usize = 10;
 /// The longest time without a line.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -35,11 +33,8 @@ impl<'a> Teller<'a> {
 
     pub(super) fn say(&self, text: impl Display) {
         let passed = self.started.elapsed().as_secs_f32();
-        let line = format!("{passed:6.2} s  {text}");
-        match terminal::width() {
-            Some(width) => self.spinner.note(wrapped(&line, width.into())),
-            None => self.spinner.note(line),
-        }
+        let lead = format!("{passed:6.2} s  ");
+        self.spinner.note(wrapped(&lead, &text.to_string()));
         self.said.set(Instant::now());
     }
 
@@ -64,37 +59,5 @@ struct Ends<'a>(&'a Spinner<'a>);
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
         self.0.end();
-    }
-}
-
-/// A line in lines of this many columns.
-fn wrapped(line: &str, width: usize) -> String {
-    let (mut text, mut column) = (String::new(), 0);
-    for word in line.split_inclusive(' ') {
-        let len = word.trim_end().chars().count();
-        if column > INDENT && column + len > width {
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-            text.push_str(&" ".repeat(INDENT));
-            column = INDENT;
-        }
-        text.push_str(word);
-        column += word.chars().count();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_line_goes_on_below_its_words() {
-        let line = "  4.54 s  carol still gets all of orders:3 from alice/laptop and bob/laptop";
-        assert_eq!(
-            wrapped(line, 50),
-            "  4.54 s  carol still gets all of orders:3 from\n          alice/laptop and bob/laptop"
-        );
-        assert_eq!(wrapped("  0.40 s  short", 50), "  0.40 s  short");
     }
 }

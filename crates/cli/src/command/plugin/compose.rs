@@ -1,7 +1,6 @@
 //! A compose file with a LocalStack service. Comments and layout of the file stay as they are.
 
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -14,7 +13,7 @@ use super::{
     container::{MOUNTED, mounted},
     python::unwritable,
 };
-use crate::files::read_text;
+use crate::files::{behind_links, read_text, write_whole};
 
 /// The folder beside the compose file that the service mounts.
 const BESIDE: &str = ".podsync-plugin";
@@ -244,16 +243,8 @@ fn text_of(node: &YamlNode) -> String {
 }
 
 fn write(file: &Path, document: &Document) -> Result<(), ApiError> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let written = tempfile::NamedTempFile::new_in(folder).and_then(|mut aside| {
-        aside.write_all(document.to_string().as_bytes())?;
-        if let Ok(before) = std::fs::metadata(file) {
-            aside.as_file().set_permissions(before.permissions())?;
-        }
-        aside.as_file().sync_all()?;
-        aside.persist(file).map_err(|error| error.error)?;
-        std::fs::File::open(folder)?.sync_all()
-    });
+    let text = document.to_string();
+    let written = behind_links(file).and_then(|file| write_whole(&file, text.as_bytes()));
     written.map_err(|error| unwritable(file, &error))
 }
 

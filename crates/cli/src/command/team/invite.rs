@@ -4,14 +4,19 @@
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, Consent, team};
 use podsync_core::MemberName;
 
 use super::membership::Role;
 use crate::{
     call::call,
+    complete,
     context::{Context, Needs},
-    output::{NotOnStdout, count, duration, table},
+    output::{
+        Column::{Name, Whole},
+        NotOnStdout, count, duration, table,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -34,6 +39,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct Revoke {
     /// Id of the invite, as `podsync team invite list` shows it, or the whole id
+    #[arg(add = ArgValueCandidates::new(complete::invites))]
     id: String,
 }
 
@@ -138,7 +144,13 @@ async fn list(context: &Context) -> Result<(), ApiError> {
             return String::new();
         }
         table(
-            ["ID", "ROLE", "USES LEFT", "EXPIRES", "MADE BY"],
+            [
+                Whole("ID"),
+                Whole("ROLE"),
+                Whole("USES LEFT"),
+                Whole("EXPIRES"),
+                Name("MADE BY"),
+            ],
             invites.iter().map(row),
         )
     })

@@ -15,9 +15,13 @@ use podsync_daemon::NewHome;
 use crate::{
     arguments::Yes,
     call::{call, call_agreed},
+    command::load,
     complete,
     context::{Context, Needs},
-    output::{NotOnStdout, count, table},
+    output::{
+        Column::{Name, Whole},
+        NotOnStdout, count, full_table, table,
+    },
     secret::{RECOVERY_KEY, TICKET},
 };
 
@@ -192,14 +196,7 @@ pub(crate) fn welcome(joined: &team::Joined) -> String {
                 "newest    {}, from {}",
                 newest.reference, newest.author
             ));
-            // A folder's state fits no emulator.
-            let is_folder = newest.emulator.is_none() && newest.services.is_empty();
-            let next = if is_folder {
-                format!("podsync export {} FOLDER", newest.reference)
-            } else {
-                format!("podsync load {}", newest.reference)
-            };
-            lines.push(format!("next      `{next}`"));
+            lines.push(format!("next      `{}`", load::command_for(newest)));
         }
         None => {
             lines.push("newest    nothing is shared yet".to_owned());
@@ -254,10 +251,18 @@ pub(super) async fn list(context: &Context) -> Result<(), ApiError> {
 }
 
 pub(crate) fn listed(members: &[team::Member], whole: bool) -> String {
-    table(
-        ["MEMBER", "LABEL", "ROLE", "STATE", "DEVICE"],
-        members.iter().map(|member| row(member, whole)),
-    )
+    let head = [
+        Name("MEMBER"),
+        Name("LABEL"),
+        Whole("ROLE"),
+        Whole("STATE"),
+        Whole("DEVICE"),
+    ];
+    let rows = members.iter().map(|member| row(member, whole));
+    match whole {
+        true => full_table(head, rows),
+        false => table(head, rows),
+    }
 }
 
 fn row(member: &team::Member, whole: bool) -> [String; 5] {
