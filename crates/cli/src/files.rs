@@ -1,4 +1,5 @@
-//! Files that this machine's user owns: read up to a bound, and written whole or not at all.
+//! Files that this machine's user owns: read up to a bound, written whole or not at all, and in temporary folders
+//! that nobody else can enter.
 
 use std::{
     fs::File,
@@ -6,6 +7,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::Path,
 };
+
+use tempfile::TempDir;
 
 /// Writes a file aside, brings it to the disk and gives it its name. The folder is made if it isn't there; a
 /// file that is replaced keeps its mode.
@@ -23,6 +26,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     aside.as_file().sync_all()?;
     aside.persist(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
+}
+
+/// Makes a folder in the system's temporary folder. Only its owner can enter it, whatever the umask.
+pub(crate) fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(PermissionsExt::from_mode(0o700))
+        .tempdir()
 }
 
 /// Reads a file whose path a user may have mistyped. A device or a pipe may have no end, or never begin.
@@ -72,6 +83,13 @@ mod tests {
             let error = read_text(path, 4).unwrap_err().to_string();
             assert!(error.contains(why), "{}: {error}", path.display());
         }
+    }
+
+    #[test]
+    fn only_its_owner_can_enter_a_temporary_folder() {
+        let folder = temporary_folder("podsync-").unwrap();
+        let mode = folder.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]
