@@ -271,14 +271,44 @@ fn wrong_calls_are_errors_that_the_agent_reads_and_the_server_goes_on() -> Resul
     }
     let unknown = agent.ask("tools/call", &json!({"name": "drop", "arguments": {}}))?;
     ensure!(unknown["error"]["message"].is_string(), "{unknown}");
-    // What is no message, or too long for one, is passed over.
-    let to = agent.to.as_mut().context("it was closed")?;
-    writeln!(to, "no JSON\n{}", "x".repeat(2 << 20))?;
-    agent.succeed("list", &json!({}))?;
     agent.end()?;
 
     Agent::silent(&alice, &[])?.end()?;
     Ok(())
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_and_the_server_goes_on() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let mut agent = Agent::start(&alice, &[])?;
+    let list = |pod: &str| format!("{{\"name\":\"list\",\"arguments\":{{\"pod\":{pod}}}}}");
+    let long = list(&format!("\"{}\"", "x".repeat(3 << 20)));
+    let deep = list(&format!("{}{}", "[".repeat(140), "]".repeat(140)));
+    for (line, id, code) in [
+        (
+            format!(r#"{{"method":"tools/call","params":{long},"jsonrpc":"2.0","id":70}}"#),
+            json!(70),
+            -32600,
+        ),
+        (
+            format!(r#"{{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{deep}}}"#),
+            json!("a"),
+            -32600,
+        ),
+        ("no JSON".to_owned(), Value::Null, -32700),
+    ] {
+        let to = agent.to.as_mut().context("it was closed")?;
+        writeln!(to, "{line}")?;
+        let mut answer = String::new();
+        agent.from.read_line(&mut answer)?;
+        let answer: Value = serde_json::from_str(&answer)?;
+        ensure!(answer["id"] == id, "{answer}");
+        ensure!(answer["error"]["code"] == code, "{answer}");
+        agent.succeed("list", &json!({}))?;
+    }
+    agent.end()
 }
 
 const SCRIPT: &str = r#"
