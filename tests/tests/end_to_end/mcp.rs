@@ -203,6 +203,25 @@ fn what_asks_a_person_is_refused_unless_the_server_was_started_with_it() -> Resu
     ensure!(saved["reference"] == "orders:+1", "{saved}");
     agent.end()?;
 
+    // A secret is saved by nobody but a person.
+    let secret = alice.scratch("secret");
+    std::fs::create_dir_all(&secret)?;
+    std::fs::write(secret.join("notes.md"), alice.invite(&[])?)?;
+    let consents = ["empty-state", "older-state", "new-signer", "remote"];
+    let allowed: Vec<_> = consents
+        .iter()
+        .flat_map(|name| ["--allow", *name])
+        .collect();
+    let mut agent = Agent::start(&alice, &allowed)?;
+    let save = json!({"pod": "orders", "from": secret.to_string_lossy()});
+    let refused = agent.fail("save", &save)?;
+    ensure!(refused["code"] == "unconfirmed", "{refused}");
+    ensure!(refused["consent"].is_null(), "{refused}");
+    let hint = refused["hint"].as_str().context("no hint")?;
+    ensure!(hint.contains("`podsync save --allow-secrets`"), "{hint}");
+    ensure!(hint.contains("only the person you work for"), "{hint}");
+    agent.end()?;
+
     let unknown = alice.run(&["mcp", "--allow", "everything"])?.failed(2)?;
     ensure!(unknown.contains("new-signer"), "{unknown}");
     Ok(())
