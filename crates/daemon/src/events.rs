@@ -169,6 +169,7 @@ mod tests {
         events.tell(peer(3));
         assert_eq!(stranger.next().await.what, peer(3));
     }
+
     #[tokio::test]
     async fn who_comes_back_hears_of_each_transfer_once_and_of_its_end() {
         let events = Events::new();
