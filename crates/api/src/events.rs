@@ -20,7 +20,7 @@ pub const LAST_EVENT_ID: &str = "last-event-id";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
-    /// The event's id within one run of the daemon. Null for events that are never sent again.
+    /// The event's id within one run of the daemon. Null for a transfer: a client can't come back to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Unix milliseconds.

@@ -1,5 +1,7 @@
 //! The subcommands, where each goes, and what a robot's token makes of it.
 
+use std::path::PathBuf;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use podsync_api::ApiError;
 
@@ -7,7 +9,6 @@ use crate::{
     arguments::Global,
     command::{self, *},
     context::{Context, home_of, robot::Use},
-    log::rolling::{self, Rolling},
 };
 
 /// Save the state of your AWS emulator, share it with teammates, load theirs.
@@ -180,12 +181,10 @@ impl Command {
         matches!(self, Self::Daemon(_))
     }
 
-    /// The log file of a daemon in the background.
-    pub(crate) fn log_file(&self, global: &Global) -> Option<Rolling> {
+    /// The home that gets the log of a daemon in the background.
+    pub(crate) fn logs_in(&self, global: &Global) -> Option<PathBuf> {
         match self {
-            Self::Daemon(daemon) if daemon.log_file => {
-                Some(Rolling::new(rolling::path(&home_of(global).ok()?)))
-            }
+            Self::Daemon(daemon) if daemon.log_file => home_of(global).ok(),
             _ => None,
         }
     }

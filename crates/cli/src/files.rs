@@ -1,4 +1,5 @@
-//! Files that this machine's user owns: read up to a bound, and written whole or not at all.
+//! Files that this machine's user owns: read up to a bound, written whole or not at all, and in temporary folders
+//! that nobody else can enter.
 
 use std::{
     fs::File,
@@ -6,6 +7,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+
+use tempfile::TempDir;
 
 /// More than a path has that somebody made on purpose.
 const MAX_LINKS: usize = 40;
@@ -40,6 +43,14 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(unfit("its links lead nowhere"))
+}
+
+/// Makes a folder in the system's temporary folder. Only its owner can enter it, whatever the umask.
+pub(crate) fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .permissions(PermissionsExt::from_mode(0o700))
+        .tempdir()
 }
 
 /// Reads a file whose path a user may have mistyped. A device or a pipe may have no end, or never begin.
@@ -108,6 +119,13 @@ mod tests {
         link("circle", "circle");
         assert!(behind_links(&at("circle")).is_err());
         assert_eq!(behind_links(&at("none")).unwrap(), at("none"));
+    }
+
+    #[test]
+    fn only_its_owner_can_enter_a_temporary_folder() {
+        let folder = temporary_folder("podsync-").unwrap();
+        let mode = folder.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What is logged, and where: on stderr, or in the home's `daemon.log` that the daemon itself keeps small.
 
 pub(crate) mod rolling;
+pub(crate) mod unstarted;
 
 use std::{io::IsTerminal, sync::Mutex};
 
@@ -38,9 +39,14 @@ pub(crate) fn init(
         "api", "bucket", "core", "daemon", "instance", "net", "pack", "store",
     ];
     let directives = rooms.map(|room| format!("podsync_{room}={ours}")).join(",");
-    let filter = match std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) {
-        Some(text) => asked_for(&text.to_string_lossy())?,
-        None => EnvFilter::new(format!("{others},podsync={ours},{directives}")),
+    let usual = || EnvFilter::new(format!("{others},podsync={ours},{directives}"));
+    // A filter that cannot be used is told in the log, too.
+    let (filter, outcome) = match std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) {
+        None => (usual(), Ok(())),
+        Some(text) => match asked_for(&text.to_string_lossy()) {
+            Ok(filter) => (filter, Ok(())),
+            Err(error) => (usual(), Err(error)),
+        },
     };
     let ansi =
         file.is_none() && std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
@@ -56,7 +62,7 @@ pub(crate) fn init(
         ),
         None => start(global.log_format, filter, ansi, BoxMakeWriter::new(|| Logs)),
     }
-    Ok(())
+    outcome
 }
 
 /// The filter that somebody asks for. The library takes any word for the name of a module, so a slip of the hand would

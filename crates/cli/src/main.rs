@@ -27,7 +27,7 @@ mod service;
 mod snapshots;
 mod time;
 
-use std::{io::IsTerminal, pin::pin, process::ExitCode, time::Duration};
+use std::{io::IsTerminal, path::Path, pin::pin, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory, FromArgMatches};
 use podsync_api::{ApiError, ErrorCode};
@@ -37,6 +37,10 @@ use crate::{
     context::{Context, robot},
     dispatch::{Arguments, Command},
     interruption::Interruption,
+    log::{
+        rolling::{self, Rolling},
+        unstarted,
+    },
     output::{Printer, is_harmless},
 };
 
@@ -71,13 +75,17 @@ fn main() -> ExitCode {
         true => printer,
         false => printer.for_programs(),
     };
-    if let Err(error) = log::init(&global, command.is_daemon(), command.log_file(&global)) {
-        return printer.fail(&error);
+    let logs_in = command.logs_in(&global);
+    let file = logs_in
+        .as_deref()
+        .map(|home| Rolling::new(rolling::path(home)));
+    if let Err(error) = log::init(&global, command.is_daemon(), file) {
+        return failed(&printer, &error, logs_in.as_deref());
     }
     let (robot, scratch) = match robot::prepare(&mut global, command.robot_use(), &printer) {
         Ok(Some((robot, scratch))) => (Some(robot), scratch),
         Ok(None) => (None, None),
-        Err(error) => return printer.fail(&error),
+        Err(error) => return failed(&printer, &error, logs_in.as_deref()),
     };
     let context = Context::new(global, printer, robot);
     let printer = &context.printer;
@@ -91,7 +99,7 @@ fn main() -> ExitCode {
                 ErrorCode::Internal,
                 format!("podsync cannot start threads: {error}"),
             );
-            return printer.fail(&error);
+            return failed(printer, &error, logs_in.as_deref());
         }
     };
     let outcome = runtime.block_on(carry_out(&context, command));
@@ -102,8 +110,18 @@ fn main() -> ExitCode {
     }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => printer.fail(&error),
+        Err(error) => failed(printer, &error, logs_in.as_deref()),
     }
+}
+
+/// Reports why the command failed. A daemon in the background fails only at its start, and tells its log, too: nobody
+/// may read its stderr.
+fn failed(printer: &Printer, error: &ApiError, logs_in: Option<&Path>) -> ExitCode {
+    // A folder that is no home gets no log.
+    if logs_in.is_some_and(podsync_daemon::is_initialised) {
+        unstarted::note(error);
+    }
+    printer.fail(error)
 }
 
 /// What clap returns instead of arguments: the help that the user asked for, or an error.

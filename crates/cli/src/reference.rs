@@ -158,7 +158,6 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         "--source",
         &["pull", "load", "export"],
     ),
-    ("daemon/src/service/save.rs", "--allow-secrets", &["save"]),
     ("daemon/src/service/save/capture.rs", "--from", &["save"]),
     (
         "daemon/src/service/save/capture.rs",
@@ -200,7 +199,6 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ("instance/src/error.rs", "--endpoint", MEETS_EMULATOR),
     ("instance/src/error.rs", "--services", &["save"]),
     ("net/src/config.rs", "--listen", &["daemon"]),
-    ("pack/src/source/error.rs", "--allow-secrets", &["save"]),
     ("pack/src/source/error.rs", "--from", &["save"]),
     ("store/src/error.rs", "--moved", &["init"]),
 ];

@@ -51,22 +51,22 @@ impl Events {
     /// Listens to new events. The state of each running transfer comes first.
     pub(crate) fn listen(&self) -> Listener {
         let newest = self.0.newest.subscribe();
-        let (place, running) = self.lock().now();
-        self.listener(newest, place, running.into())
+        let ring = self.lock();
+        let place = ring.newest();
+        self.listener(newest, place, ring.still_running(place).into())
     }
 
     /// Listens to the events after the one with this id. If that event has left the list, a `missed` comes first.
     pub(crate) fn listen_after(&self, id: &str) -> Listener {
         let newest = self.0.newest.subscribe();
         let ring = self.lock();
-        let (place, mut running) = ring.now();
-        match ring.place_of(id) {
-            Some(place) => self.listener(newest, place, running.into()),
-            None => {
-                running.insert(0, ring.missed(now_ms()));
-                self.listener(newest, place, running.into())
-            }
+        let known = ring.place_of(id);
+        let place = known.unwrap_or(ring.newest());
+        let mut pending: VecDeque<_> = ring.still_running(place).into();
+        if known.is_none() {
+            pending.push_front(ring.missed(now_ms()));
         }
+        self.listener(newest, place, pending)
     }
 
     fn listener(
@@ -122,7 +122,7 @@ impl Listener {
         let ring = self.events.lock();
         if ring.has_forgotten(self.place) {
             self.pending.push_back(ring.missed(now_ms()));
-            self.place = ring.now().0;
+            self.place = ring.newest();
             return;
         }
         for (place, event) in ring.after(self.place, BATCH) {
@@ -134,10 +134,13 @@ impl Listener {
 
 #[cfg(test)]
 mod tests {
-    use podsync_api::events::Kind;
+    use podsync_api::events::{Kind, TransferState};
 
     use super::*;
-    use crate::events::ring::{MAX_LASTING, tests::peer};
+    use crate::events::ring::{
+        MAX_LASTING,
+        tests::{moved, peer},
+    };
 
     #[tokio::test]
     async fn a_listener_that_is_slow_is_told_what_it_missed_and_goes_on() {
@@ -165,5 +168,41 @@ mod tests {
         assert_eq!(stranger.next().await.what.kind(), Kind::Missed);
         events.tell(peer(3));
         assert_eq!(stranger.next().await.what, peer(3));
+    }
+
+    #[tokio::test]
+    async fn who_comes_back_hears_of_each_transfer_once_and_of_its_end() {
+        let events = Events::new();
+        let mut first = events.listen();
+        for transfer in [1, 2, 3] {
+            events.tell(moved(transfer, 10, TransferState::Running));
+        }
+        events.tell(peer(1));
+        while first.next().await.what != peer(1) {}
+        let heard = first.id();
+        events.tell(moved(1, 100, TransferState::Done));
+        events.tell(moved(2, 20, TransferState::Running));
+
+        let mut again = events.listen_after(&heard);
+        for expected in [
+            moved(3, 10, TransferState::Running),
+            moved(1, 100, TransferState::Done),
+            moved(2, 20, TransferState::Running),
+        ] {
+            assert_eq!(again.next().await.what, expected);
+        }
+        events.tell(peer(2));
+        assert_eq!(again.next().await.what, peer(2));
+
+        // One that begins to listen has nothing to end.
+        let mut fresh = events.listen();
+        for expected in [
+            moved(2, 20, TransferState::Running),
+            moved(3, 10, TransferState::Running),
+        ] {
+            assert_eq!(fresh.next().await.what, expected);
+        }
+        events.tell(peer(3));
+        assert_eq!(fresh.next().await.what, peer(3));
     }
 }

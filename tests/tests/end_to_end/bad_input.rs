@@ -106,6 +106,16 @@ fn hostile_names_are_refused_by_the_control_api_too() -> Result<()> {
         status == 400 && answer["hint"].is_string(),
         "{status} {answer}"
     );
+    // As much as docs/control-api.md allows, and a byte more.
+    let (status, _) = alice.post("status", &json!({ "later": "x".repeat((1 << 20) - 12) }))?;
+    ensure!(status == 200, "{status}");
+    let (status, answer) = alice.post("status", &json!({ "later": "x".repeat((1 << 20) - 11) }))?;
+    ensure!(
+        status == 400 && answer["code"] == "invalid",
+        "{status} {answer}"
+    );
+    let text = answer["message"].as_str().unwrap_or_default();
+    ensure!(text.contains("more than 1048576 bytes"), "{answer}");
     let pods = alice.run(&["list"])?.ok()?;
     ensure!(pods.as_array().is_some_and(Vec::is_empty), "{pods}");
     Ok(())

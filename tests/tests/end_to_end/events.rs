@@ -62,7 +62,7 @@ fn what_a_team_does_is_told_to_whoever_listens() -> Result<()> {
     bob.run(&["pull", "orders"])?.ok()?;
     let begun = at_bob.wait_for("transfer")?;
     has(&begun, &orders(&[("direction", "pull".into())]))?;
-    ensure!(begun["id"].is_null(), "it is never told again: {begun}");
+    ensure!(begun["id"].is_null(), "nobody can come back to it: {begun}");
     let mut last = begun;
     let pulled = loop {
         match at_bob.next_one()?.context("the events ended")? {

@@ -158,6 +158,25 @@ fn a_daemon_keeps_its_own_log_and_shows_it() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_daemon_that_cannot_start_says_why_in_its_log() -> Result<()> {
+    let home = Home::new("alice")?;
+    for (variable, value) in [("PODSYNC_LISTEN", "nonsense"), ("PODSYNC_LOG", "%%%")] {
+        home.run_with(&["daemon", "--log-file"], &[(variable, value)], None)?
+            .failed(INVALID)?;
+        let log = std::fs::read_to_string(home.path().join("daemon.log"))?;
+        let last = log.rsplit("ERROR").next().unwrap_or_default();
+        ensure!(last.contains("the daemon cannot start"), "{log}");
+        ensure!(last.contains(variable) && last.contains(value), "{log}");
+    }
+    let other = Home::uninitialised("bob")?;
+    std::fs::create_dir(other.path())?;
+    std::fs::write(other.path().join("notes"), "not a home's")?;
+    other.run(&["daemon", "--log-file"])?.failed(INVALID)?;
+    ensure!(!other.path().join("daemon.log").exists());
+    Ok(())
+}
+
 /// The completions that a shell gets through its script.
 fn offered(home: &Home, words: &[&str]) -> Result<Vec<String>> {
     let index = words.len() - 1;

@@ -203,6 +203,25 @@ fn what_asks_a_person_is_refused_unless_the_server_was_started_with_it() -> Resu
     ensure!(saved["reference"] == "orders:+1", "{saved}");
     agent.end()?;
 
+    // A secret is saved by nobody but a person.
+    let secret = alice.scratch("secret");
+    std::fs::create_dir_all(&secret)?;
+    std::fs::write(secret.join("notes.md"), alice.invite(&[])?)?;
+    let consents = ["empty-state", "older-state", "new-signer", "remote"];
+    let allowed: Vec<_> = consents
+        .iter()
+        .flat_map(|name| ["--allow", *name])
+        .collect();
+    let mut agent = Agent::start(&alice, &allowed)?;
+    let save = json!({"pod": "orders", "from": secret.to_string_lossy()});
+    let refused = agent.fail("save", &save)?;
+    ensure!(refused["code"] == "unconfirmed", "{refused}");
+    ensure!(refused["consent"].is_null(), "{refused}");
+    let hint = refused["hint"].as_str().context("no hint")?;
+    ensure!(hint.contains("`podsync save --allow-secrets`"), "{hint}");
+    ensure!(hint.contains("only the person you work for"), "{hint}");
+    agent.end()?;
+
     let unknown = alice.run(&["mcp", "--allow", "everything"])?.failed(2)?;
     ensure!(unknown.contains("new-signer"), "{unknown}");
     Ok(())
@@ -271,14 +290,44 @@ fn wrong_calls_are_errors_that_the_agent_reads_and_the_server_goes_on() -> Resul
     }
     let unknown = agent.ask("tools/call", &json!({"name": "drop", "arguments": {}}))?;
     ensure!(unknown["error"]["message"].is_string(), "{unknown}");
-    // What is no message, or too long for one, is passed over.
-    let to = agent.to.as_mut().context("it was closed")?;
-    writeln!(to, "no JSON\n{}", "x".repeat(2 << 20))?;
-    agent.succeed("list", &json!({}))?;
     agent.end()?;
 
     Agent::silent(&alice, &[])?.end()?;
     Ok(())
+}
+
+#[test]
+fn what_cannot_be_read_is_answered_and_the_server_goes_on() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    let mut agent = Agent::start(&alice, &[])?;
+    let list = |pod: &str| format!("{{\"name\":\"list\",\"arguments\":{{\"pod\":{pod}}}}}");
+    let long = list(&format!("\"{}\"", "x".repeat(3 << 20)));
+    let deep = list(&format!("{}{}", "[".repeat(140), "]".repeat(140)));
+    for (line, id, code) in [
+        (
+            format!(r#"{{"method":"tools/call","params":{long},"jsonrpc":"2.0","id":70}}"#),
+            json!(70),
+            -32600,
+        ),
+        (
+            format!(r#"{{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{deep}}}"#),
+            json!("a"),
+            -32600,
+        ),
+        ("no JSON".to_owned(), Value::Null, -32700),
+    ] {
+        let to = agent.to.as_mut().context("it was closed")?;
+        writeln!(to, "{line}")?;
+        let mut answer = String::new();
+        agent.from.read_line(&mut answer)?;
+        let answer: Value = serde_json::from_str(&answer)?;
+        ensure!(answer["id"] == id, "{answer}");
+        ensure!(answer["error"]["code"] == code, "{answer}");
+        agent.succeed("list", &json!({}))?;
+    }
+    agent.end()
 }
 
 const SCRIPT: &str = r#"

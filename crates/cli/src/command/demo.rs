@@ -20,7 +20,10 @@ use podsync_api::{ApiError, ErrorCode, pods, team};
 use podsync_core::{MemberName, PodName, TeamName};
 
 use self::{home::DemoHome, hub::Program, state::State, teller::Teller};
-use crate::output::{Printer, bytes};
+use crate::{
+    files::temporary_folder,
+    output::{Printer, bytes},
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -40,10 +43,7 @@ const POD: &str = "orders";
 
 pub(crate) async fn run(printer: &Printer, demo: &Demo) -> Result<(), ApiError> {
     let hub = Program::find(printer).await?;
-    let folder = tempfile::Builder::new()
-        .prefix("podsync-demo-")
-        .tempdir()
-        .map_err(local)?;
+    let folder = temporary_folder("podsync-demo-").map_err(local)?;
     let teller = Teller::new(printer);
     let mut team = gather(&teller, folder.path()).await?;
     save_localstack(&teller, &team).await?;

@@ -13,7 +13,11 @@ use std::{
 use clap::Args;
 use podsync_api::{ApiError, ErrorCode};
 
-use crate::{context::Context, log::rolling, output::nobody_reads};
+use crate::{
+    context::Context,
+    log::rolling::{self, time_of},
+    output::nobody_reads,
+};
 
 /// Lines to show without `--since`.
 const NEWEST: usize = 200;
@@ -84,14 +88,14 @@ pub(crate) async fn run(context: &Context, logs: Logs) -> Result<(), ApiError> {
 }
 
 /// The end of the newest file, and what comes after it, also when the daemon begins another file.
-struct Tail {
+pub(super) struct Tail {
     open: Option<(BufReader<File>, u64)>,
     /// A line whose end isn't written yet.
     begun: String,
 }
 
 impl Tail {
-    fn at_end(log: &Path) -> io::Result<Self> {
+    pub(super) fn at_end(log: &Path) -> io::Result<Self> {
         let mut tail = Self {
             open: open(log)?,
             begun: String::new(),
@@ -112,7 +116,7 @@ impl Tail {
         Some((*inode, file.stream_position().ok()?))
     }
 
-    fn more(&mut self, log: &Path) -> io::Result<Vec<String>> {
+    pub(super) fn more(&mut self, log: &Path) -> io::Result<Vec<String>> {
         let mut lines = self.rest()?;
         let now = log.metadata().ok().map(|metadata| metadata.ino());
         if now.is_some() && now != self.open.as_ref().map(|(_, inode)| *inode) {
@@ -207,15 +211,6 @@ fn each(log: &Path, end: Option<(u64, u64)>, mut take: impl FnMut(String)) -> io
         }
     }
     Ok(())
-}
-
-/// When a line was written: it begins with that, or is JSON that says it.
-fn time_of(line: &str) -> Option<SystemTime> {
-    let text = match line.strip_prefix('{') {
-        Some(json) => json.split_once("\"timestamp\":\"")?.1.split('"').next()?,
-        None => line.split(' ').next()?,
-    };
-    humantime::parse_rfc3339(text).ok()
 }
 
 /// Prints a line of the log; whether anybody still reads.

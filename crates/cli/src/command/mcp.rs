@@ -7,6 +7,8 @@
 mod arguments;
 mod calls;
 mod consents;
+mod lines;
+mod outline;
 mod schema;
 mod server;
 mod tools;
@@ -16,16 +18,11 @@ use std::time::Duration;
 
 use clap::Args;
 use podsync_api::{ApiError, Consent, ErrorCode};
-use rmcp::{
-    service::{ServerInitializeError, serve_server_with_ct},
-    transport::async_rw::AsyncRwTransport,
-};
+use rmcp::service::{ServerInitializeError, serve_server_with_ct};
 
-use self::server::Server;
+use self::{lines::Lines, server::Server};
 use crate::{arguments::Endpoint, context::Context, output::Printer};
 
-/// A message to the server: names, a text of 4 KiB and what JSON adds.
-const MAX_MESSAGE_LEN: usize = 1 << 20;
 /// After its client is gone, a call must end within this time.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -48,9 +45,8 @@ pub(crate) async fn run(context: &Context, mcp: Mcp) -> Result<(), ApiError> {
     let stop = own.stop.clone();
     let server = Server::new(own, mcp.endpoint.url, mcp.allow.into_iter().collect());
     let calls = server.calls();
-    let transport = AsyncRwTransport::new_server(tokio::io::stdin(), tokio::io::stdout())
-        .with_max_line_length(MAX_MESSAGE_LEN);
-    let running = match serve_server_with_ct(server, transport, stop.clone()).await {
+    let lines = Lines::new(tokio::io::stdin(), tokio::io::stdout());
+    let running = match serve_server_with_ct(server, lines, stop.clone()).await {
         Ok(running) => running,
         // A client that sends nothing, or leaves at once, is no failure.
         Err(ServerInitializeError::ConnectionClosed(_) | ServerInitializeError::Cancelled) => {

@@ -4,9 +4,11 @@ use clap::{Args, Subcommand};
 use podsync_api::{ApiError, ErrorCode, node};
 use podsync_daemon::shell_word;
 
+use super::logs::Tail;
 use crate::{
     arguments::Yes,
     context::{Context, is_outdated},
+    log::{rolling, unstarted},
     lstk,
     output::ask::confirm,
     service::{self, Service, State},
@@ -41,8 +43,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         Command::Uninstall => uninstall(context, &service).await,
         Command::Start => {
             installed(&service)?;
-            service.start().await?;
-            context.await_daemon().await?;
+            begun(context, service.start()).await?;
             tell(context, &service).await
         }
         Command::Stop => {
@@ -53,8 +54,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
         }
         Command::Restart => {
             installed(&service)?;
-            service.restart().await?;
-            context.await_daemon().await?;
+            begun(context, service.restart()).await?;
             tell(context, &service).await
         }
         Command::Status => tell(context, &service).await,
@@ -69,19 +69,36 @@ async fn install(context: &Context, service: &Service, yes: bool) -> Result<(), 
     let is_ours = runs
         .as_ref()
         .is_some_and(|status| state.pid == Some(status.pid));
-    match &runs {
-        Some(status) if is_ours && !changed && !is_outdated(status) => {}
-        Some(_) if is_ours => service.restart().await?,
-        Some(status) => {
-            take_over(context, status).await?;
-            service.restart().await?;
+    let beginning = async {
+        match &runs {
+            Some(status) if is_ours && !changed && !is_outdated(status) => return Ok(()),
+            Some(status) if !is_ours => take_over(context, status).await?,
+            _ => {}
         }
-        None => service.restart().await?,
-    }
-    context.await_daemon().await?;
+        service.restart().await
+    };
+    begun(context, beginning).await?;
     tell(context, service).await?;
     offer_to_linger(context, service, yes).await?;
     offer_to_extend_lstk(context, yes).await
+}
+
+/// Waits until the daemon answers that the supervisor starts. If it can't start, the error says what its log says.
+async fn begun(
+    context: &Context,
+    beginning: impl Future<Output = Result<(), ApiError>>,
+) -> Result<(), ApiError> {
+    let log = rolling::path(&context.home()?);
+    let end = Tail::at_end(&log).ok();
+    let answers = async {
+        beginning.await?;
+        context.await_daemon().await
+    };
+    let Err(error) = answers.await else {
+        return Ok(());
+    };
+    let since = end.and_then(|mut end| end.more(&log).ok());
+    Err(unstarted::newest(&since.unwrap_or_default()).unwrap_or(error))
 }
 
 /// Ends a daemon that a command or a person started.

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     arguments::{Global, absolute},
+    files::temporary_folder,
     output::Printer,
     secret::no_text,
 };
@@ -146,19 +147,16 @@ pub(crate) fn prepare(
     let (place, scratch) = match global.cache.take() {
         Some(folder) => (cache(folder)?, None),
         None => {
-            let folder = tempfile::Builder::new()
-                .prefix("podsync-runner-")
-                .tempdir()
-                .map_err(|error| {
-                    ApiError::new(
-                        ErrorCode::Disk,
-                        format!(
-                            "podsync cannot create a temporary folder in {}: {error}",
-                            std::env::temp_dir().display()
-                        ),
-                    )
-                    .hint("set TMPDIR to a folder with free space, or choose one with --cache")
-                })?;
+            let folder = temporary_folder("podsync-runner-").map_err(|error| {
+                ApiError::new(
+                    ErrorCode::Disk,
+                    format!(
+                        "podsync cannot create a temporary folder in {}: {error}",
+                        std::env::temp_dir().display()
+                    ),
+                )
+                .hint("set TMPDIR to a folder with free space, or choose one with --cache")
+            })?;
             let home = folder.path().join("home");
             (Place::Scratch(home), Some(Scratch(folder)))
         }

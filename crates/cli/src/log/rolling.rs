@@ -7,6 +7,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 /// A file is full with this many bytes: some weeks of a quiet daemon, an hour of one that traces.
@@ -23,6 +24,15 @@ pub(crate) fn path(home: &Path) -> PathBuf {
 pub(crate) fn files(log: &Path) -> Vec<PathBuf> {
     let older = (1..MAX_FILES).rev().map(|age| aged(log, age));
     older.chain([log.to_owned()]).collect()
+}
+
+/// When a line was written: it begins with that, or is JSON that says it.
+pub(crate) fn time_of(line: &str) -> Option<SystemTime> {
+    let text = match line.strip_prefix('{') {
+        Some(json) => json.split_once("\"timestamp\":\"")?.1.split('"').next()?,
+        None => line.split(' ').next()?,
+    };
+    humantime::parse_rfc3339(text).ok()
 }
 
 fn aged(log: &Path, age: usize) -> PathBuf {

@@ -12,7 +12,7 @@ use podsync_api::events::{Event, Happened, Missed, TransferState, Trouble};
 
 /// Events kept for clients that reconnect: some hours of a busy team, at about 1 kB each.
 pub(super) const MAX_LASTING: usize = 1024;
-/// Ended transfers whose final state is kept for slow listeners.
+/// Ended transfers whose final state is kept for listeners that are slow or come back.
 const MAX_ENDED: usize = 32;
 /// The same failure is published again only after this many milliseconds.
 const TROUBLE_EVERY_MS: u64 = 60 * 60 * 1000;
@@ -83,14 +83,19 @@ impl Ring {
         self.newest
     }
 
-    /// The number of the newest event, and the latest state of each running transfer.
-    pub(super) fn now(&self) -> (u64, Vec<Arc<Event>>) {
+    /// The number of the newest event.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// The latest state of each transfer that runs and has not moved after this number: [`Self::after`] has the others.
+    pub(super) fn still_running(&self, place: u64) -> Vec<Arc<Event>> {
         let running = self
             .transfers
             .iter()
-            .filter(|(transfer, _)| !self.ended.contains(transfer))
+            .filter(|(transfer, (number, _))| *number <= place && !self.ended.contains(transfer))
             .map(|(_, (_, event))| Arc::clone(event));
-        (self.newest, running.collect())
+        running.collect()
     }
 
     /// The number of the event with this id. `None` if it is of another run, or if later events have left the list.
@@ -106,7 +111,8 @@ impl Ring {
         place < self.forgotten
     }
 
-    /// At most this many events after a number, oldest first, each with its number.
+    /// At most this many events after a number, oldest first, each with its number. A transfer that ended is among
+    /// them: without that, a client that comes back would show it as running for ever.
     pub(super) fn after(&self, place: u64, most: usize) -> Vec<(u64, Arc<Event>)> {
         let begin = self.lasting.partition_point(|(number, _)| *number <= place);
         let lasting = self.lasting.range(begin..).take(most).cloned();
@@ -169,7 +175,7 @@ pub(super) mod tests {
         })
     }
 
-    fn moved(transfer: u64, bytes: u64, state: TransferState) -> Happened {
+    pub(crate) fn moved(transfer: u64, bytes: u64, state: TransferState) -> Happened {
         Happened::Transfer(TransferMoved {
             transfer,
             direction: Direction::Pull,
@@ -230,9 +236,9 @@ pub(super) mod tests {
         let after = ring.after(0, usize::MAX);
         assert_eq!(after.len(), 2);
         assert!(after[1].1.id.is_none());
-        assert_eq!(ring.now().1.len(), 1);
+        assert_eq!(ring.still_running(ring.newest()).len(), 1);
         ring.push(moved(1, 100, TransferState::Done), 0);
-        assert!(ring.now().1.is_empty());
+        assert!(ring.still_running(ring.newest()).is_empty());
         let last = ring.after(1, usize::MAX);
         assert_eq!(last[0].1.what, moved(1, 100, TransferState::Done));
         for transfer in 2..1000 {

@@ -4,7 +4,9 @@
 //! Nothing is saved or exported here: the control API's `save` takes a file's path, and its `export` writes to one.
 
 use std::{
+    fs::Permissions,
     io,
+    os::unix::fs::PermissionsExt,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,7 +24,11 @@ use futures::{StreamExt, TryStreamExt};
 use podsync_api::{ApiError, ErrorCode};
 use serde::Serialize;
 use tempfile::TempDir;
-use tokio::{fs::File, io::AsyncWriteExt, time::Instant};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::AsyncWriteExt,
+    time::Instant,
+};
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -76,9 +82,12 @@ impl Files {
             let what = format!("the page has {MAX_FILES} imports and exports under way");
             return Err(ApiError::new(ErrorCode::Busy, what).hint("wait until one of them is done"));
         }
-        // Only the owner can read it.
-        let folder =
-            TempDir::with_prefix_in(PREFIX, &self.folder).map_err(|error| failed(&error))?;
+        // Whatever the umask allows to others.
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&self.folder)
+            .map_err(|error| failed(&error))?;
         let path = folder.path().join("state.snapshot");
         Ok((folder, path))
     }
@@ -163,7 +172,11 @@ impl Files {
                 .hint("free some space, or start the daemon with another TMPDIR"));
         }
         let (folder, path) = self.place()?;
-        let mut file = File::create_new(&path)
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
             .await
             .map_err(|error| failed(&error))?;
         let mut pieces = body.into_data_stream();
@@ -253,6 +266,8 @@ fn broken_off() -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn files(folder: &TempDir) -> Files {
@@ -284,6 +299,20 @@ mod tests {
         assert!(files.take("another").is_none());
         drop(files.take(&place.id).unwrap());
         assert_eq!(left(&folder), 0);
+    }
+
+    #[tokio::test]
+    async fn only_the_owner_can_read_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+
+        let imported = files.receive(4, Body::from("four")).await.unwrap().path;
+        assert_eq!(mode(&imported), 0o600);
+        assert_eq!(mode(imported.parent().unwrap()), 0o700);
+
+        let (exported, _) = files.place().unwrap();
+        assert_eq!(mode(exported.path()), 0o700);
     }
 
     #[tokio::test]

@@ -108,7 +108,7 @@ fn check_message(call: &pods::Save) -> Result<(), ApiError> {
                 "the message has {what} in it, and everybody who gets the version could use it"
             ),
         )
-        .hint("remove it from there, or save it along with --allow-secrets")),
+        .hint("remove it from there; `podsync save --allow-secrets` saves it all the same")),
         _ => Ok(()),
     }
 }

@@ -48,8 +48,12 @@ impl SourceError {
             Self::Unreadable { .. } => "check that it exists and that you may read it",
             Self::Changed { .. } => "stop what writes to it and save again",
             Self::Refused { .. } => "remove it or save a folder without it",
-            Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
-            Self::SecretName { .. } => "rename it, or save it along with --allow-secrets",
+            Self::Secret { .. } => {
+                "remove it from there; `podsync save --allow-secrets` saves it all the same"
+            }
+            Self::SecretName { .. } => {
+                "rename it; `podsync save --allow-secrets` saves it all the same"
+            }
             Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),
             Self::Member { .. } => "it is damaged: make it again",

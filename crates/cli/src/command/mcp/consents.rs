@@ -1,7 +1,7 @@
 //! The consents that tools may need from a person, by the names that `--allow` takes.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use podsync_api::{ApiError, Consent};
+use podsync_api::{ApiError, Consent, ErrorCode};
 
 /// Every consent that one of the tools may ask for.
 const ASKED: [(&str, Consent, &str); 5] = [
@@ -45,7 +45,13 @@ pub(super) fn parser() -> impl TypedValueParser<Value = Consent> {
 /// An error for an agent: the agent can't add a flag, so a person has to start the server with it.
 pub(super) fn for_agent(error: ApiError) -> ApiError {
     let Some(consent) = error.consent else {
-        return error;
+        return match (error.code, error.hint.clone()) {
+            // Nothing that the server could be started with allows it.
+            (ErrorCode::Unconfirmed, Some(hint)) => {
+                error.hint(format!("{hint}; only the person you work for may do that"))
+            }
+            _ => error,
+        };
     };
     let hint = match ASKED.into_iter().find(|(_, asked, _)| *asked == consent) {
         Some((name, ..)) => format!(
@@ -58,8 +64,6 @@ pub(super) fn for_agent(error: ApiError) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use podsync_api::ErrorCode;
-
     use super::*;
 
     #[test]
@@ -74,6 +78,9 @@ mod tests {
         let asked = for_agent(ApiError::unconfirmed(Consent::NewSigner, "who is this?"));
         assert_eq!(asked.code, ErrorCode::Unconfirmed);
         assert!(asked.hint.unwrap().contains("--allow new-signer"));
+        let refused = for_agent(ApiError::new(ErrorCode::Unconfirmed, "no").hint("remove it"));
+        let hint = refused.hint.unwrap();
+        assert!(hint.starts_with("remove it") && hint.contains("person") && !hint.contains("mcp"));
         let other = ApiError::new(ErrorCode::NotFound, "no").hint("look");
         assert_eq!(for_agent(other.clone()), other);
     }

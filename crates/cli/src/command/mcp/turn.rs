@@ -220,5 +220,5 @@ fn answer<T: Serialize>(value: &T, failed: bool) -> Result<CallToolResult, ApiEr
 
 fn cancelled() -> ApiError {
     ApiError::new(ErrorCode::Cancelled, "the call was cancelled")
-        .hint("call the tool again: it continues where it stopped")
+        .hint("call the tool again: podsync keeps what it fetched")
 }

@@ -12,7 +12,10 @@ use podsync_daemon::companion;
 use tokio::process::Command;
 
 use super::python::{LOOK, Look, REMOVE, last_words, unwritable};
-use crate::output::{Printer, ask::confirm};
+use crate::{
+    files::temporary_folder,
+    output::{Printer, ask::confirm},
+};
 
 /// The programs that speak docker's command line, as they are looked for.
 const ENGINES: [&str; 2] = ["docker", "podman"];
@@ -116,8 +119,8 @@ impl Container {
 
     pub(super) async fn install(&self) -> Result<(), ApiError> {
         self.remove().await?;
-        let aside =
-            tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+        let aside = temporary_folder("podsync-plugin-")
+            .map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
         let folder = companion::write_folder(aside.path())
             .map_err(|error| unwritable(aside.path(), &error))?;
         let from = format!("{}/.", folder.display());

@@ -11,6 +11,8 @@ use podsync_daemon::companion;
 use serde::Deserialize;
 use tokio::process::Command;
 
+use crate::files::temporary_folder;
+
 /// The first Python that both LocalStacks run in.
 const OLDEST: (u32, u32) = (3, 13);
 
@@ -159,8 +161,8 @@ impl Python {
             return companion::write_into(&self.look.packages)
                 .map_err(|error| unwritable(&self.look.packages, &error));
         }
-        let aside =
-            tempfile::tempdir().map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
+        let aside = temporary_folder("podsync-plugin-")
+            .map_err(|error| unwritable(&std::env::temp_dir(), &error))?;
         let wheel = companion::write_wheel(aside.path())
             .map_err(|error| unwritable(aside.path(), &error))?;
         let pip = Command::new(&self.path)

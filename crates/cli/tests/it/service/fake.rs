@@ -1,5 +1,7 @@
 use std::{os::unix::fs::PermissionsExt, process::Command};
 
+use serde_json::Value;
+
 use super::{User, json};
 
 /// Starts what the unit says, and ends it by the id that it noted. It notes what it was asked, too.
@@ -136,6 +138,55 @@ fn who_wants_it_lingers_and_a_systemctl_that_fails_is_told() {
     );
     // A daemon that never was a service is not taken for one.
     assert_eq!(user.run(&["service", "status"])["installed"], false);
+}
+
+/// Waits for what the unit starts, and fails with it, as systemd does until the daemon serves.
+const FAILING_JOB: &str = r#"#!/bin/sh
+cd "$(dirname "$0")"
+case $3 in
+    start | restart)
+        eval "$(sed -n 's/^ExecStart=//p' "../config/systemd/user/$4") </dev/null >/dev/null 2>&1" && exit 0
+        echo "Job for $4 failed because the control process exited with error code." >&2
+        exit 1 ;;
+esac
+exit 0
+"#;
+
+#[test]
+fn a_service_whose_daemon_cannot_start_says_why() {
+    let Some(user) = user() else { return };
+    user.run(&["init"]);
+    let config = user.home().join("config.toml");
+    std::fs::write(&config, "bogus = 1\n").unwrap();
+    tool(&user, "systemctl", FAILING_JOB);
+    for format in ["text", "json"] {
+        for verb in ["install", "start", "restart"] {
+            let mut command = user.command(&["service", verb]);
+            let failed = command.env("PODSYNC_LOG_FORMAT", format).output().unwrap();
+            assert_eq!(failed.status.code(), Some(14), "{failed:?}");
+            let said: Value = serde_json::from_slice(&failed.stdout).unwrap();
+            let message = said["error"]["message"].as_str().unwrap();
+            let hint = said["error"]["hint"].as_str().unwrap();
+            assert!(
+                message.contains("bogus") && !message.contains("hint"),
+                "{said}"
+            );
+            assert!(hint.contains("config.toml"), "{said}");
+        }
+    }
+    let logged = user.answer(&["logs"]);
+    assert!(String::from_utf8_lossy(&logged.stdout).contains("bogus"));
+
+    // The log's older reasons are not taken for this one.
+    tool(
+        &user,
+        "systemctl",
+        "#!/bin/sh\necho 'Unit is masked.' >&2\nexit 1\n",
+    );
+    let failed = user.answer(&["service", "start"]);
+    let said = String::from_utf8_lossy(&failed.stdout);
+    assert!(said.contains("masked") && !said.contains("bogus"), "{said}");
+    std::fs::remove_file(&config).unwrap();
 }
 
 #[test]

@@ -1046,7 +1046,7 @@ export interface components {
         ErrorCode: "internal" | "invalid" | "not_found" | "ambiguous" | "forbidden" | "untrusted" | "unreachable" | "instance" | "incompatible" | "disk" | "busy" | "bad_state" | "ticket" | "cancelled" | "no_daemon" | "unconfirmed" | "stale";
         /** @description Something that happened. */
         Event: components["schemas"]["Happened"] & {
-            /** @description The event's id within one run of the daemon. Null for events that are never sent again. */
+            /** @description The event's id within one run of the daemon. Null for a transfer: a client can't come back to it. */
             id?: string | null;
             /**
              * Format: int64
