@@ -85,6 +85,10 @@ pub(crate) enum Place {
 pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
     /// Removes it, also where a thread of the store still writes its last.
     pub(crate) fn remove(self, printer: &Printer) {
         let path = self.0.keep();
