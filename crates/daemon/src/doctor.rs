@@ -212,7 +212,7 @@ fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
             let fix = "podsync will use another port; open that one in firewalls, or free this one";
             Finding::warning(CHECK, found, fix)
         } else {
-            let fix = "choose another with `listen` in config.toml or --listen";
+            let fix = "choose another with `podsync config set listen IP:PORT`";
             Finding::failure(CHECK, ApiError::new(ErrorCode::Busy, found).hint(fix))
         };
     }
@@ -283,7 +283,7 @@ async fn multicast() -> Finding {
         format!(
             "doesn't work here ({error}): podsync doesn't find teammates on this network by itself"
         ),
-        "name one with --peer or with `peers` in config.toml; podsync learns of the others from that one",
+        "name one with `peers` in config.toml; podsync learns of the others from that one",
     )
 }
 
