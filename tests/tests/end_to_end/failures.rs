@@ -334,6 +334,17 @@ fn what_stands_in_the_daemons_way_is_named() -> Result<()> {
 }
 
 #[test]
+fn a_home_without_a_team_keeps_no_daemon_that_a_failed_command_started() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let (code, told) = in_the_background(&alice.path(), &[])?;
+    ensure!(
+        code == Some(NOT_FOUND) && told.contains("not in a team"),
+        "{code:?} {told}"
+    );
+    nobody_is_left(&alice)
+}
+
+#[test]
 fn a_daemon_that_cannot_start_says_why_with_its_own_exit_code() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
