@@ -4,7 +4,7 @@
 //! is never written down.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{BufRead, Read},
     path::{Path, PathBuf},
     time::Duration,
@@ -135,8 +135,14 @@ pub(crate) fn prepare(
         (Use::Ignores, None) => return Ok(None),
         (Use::Runs(wait), _) => wait,
         (Use::Ignores | Use::Refuses, _) => {
-            if said.is_none() && std::env::var_os(VARIABLE).is_none() {
+            let variable = std::env::var_os(VARIABLE);
+            let variable = variable.as_deref().map(OsStr::to_string_lossy);
+            let Some(named) = said.as_deref().or(variable.as_deref()) else {
                 return Ok(None);
+            };
+            if named.trim().is_empty() {
+                // Its error says so: no robot is named.
+                Token::parse(named)?;
             }
             return Err(ApiError::new(
                 ErrorCode::Forbidden,
