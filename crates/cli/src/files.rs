@@ -3,11 +3,12 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
+use podsync_daemon::read_regular;
 use tempfile::TempDir;
 
 /// More than a path has that somebody made on purpose.
@@ -55,25 +56,9 @@ pub(crate) fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
 
 /// Reads a file whose path a user may have mistyped. A device or a pipe may have no end, or never begin.
 pub(crate) fn read_text(path: &Path, max_len: u64) -> io::Result<String> {
-    // Looked at before it is opened: opening a pipe waits for somebody who writes to it.
-    let metadata = path.metadata()?;
-    if metadata.is_dir() {
-        return Err(unfit("it is a folder"));
-    }
-    if !metadata.is_file() {
-        return Err(unfit("it is a device, a pipe or a socket, and no file"));
-    }
-    let too_long = || unfit(&format!("it is larger than {max_len} bytes"));
-    if metadata.len() > max_len {
-        return Err(too_long());
-    }
-    // Some files of /proc have no length, and others grow.
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(max_len + 1)
-        .read_to_end(&mut bytes)?;
+    let bytes = read_regular(path, max_len + 1)?;
     if bytes.len() as u64 > max_len {
-        return Err(too_long());
+        return Err(unfit(&format!("it is larger than {max_len} bytes")));
     }
     String::from_utf8(bytes).map_err(|_| unfit("it is not UTF-8 text"))
 }

@@ -27,14 +27,24 @@ mod service;
 mod snapshots;
 mod time;
 
-use std::{io::IsTerminal, path::Path, pin::pin, process::ExitCode, time::Duration};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::{CommandFactory, FromArgMatches};
 use podsync_api::{ApiError, ErrorCode};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    context::{Context, robot},
+    context::{
+        Context,
+        robot::{self, Scratch},
+    },
     dispatch::{Arguments, Command},
     interruption::Interruption,
     log::{
@@ -46,6 +56,8 @@ use crate::{
 
 /// A command's own daemon ends within this time.
 const HOSTED_GRACE: Duration = Duration::from_secs(32);
+/// A command that has not heard of a signal after this time hangs. Starting a daemon takes less, also on a slow disk.
+const HEARING: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     podsync_daemon::install_crypto();
@@ -87,6 +99,7 @@ fn main() -> ExitCode {
         Ok(None) => (None, None),
         Err(error) => return failed(&printer, &error, logs_in.as_deref()),
     };
+    let aside = Printer::new(global.json).on_stderr();
     let context = Context::new(global, printer, robot);
     let printer = &context.printer;
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -102,6 +115,10 @@ fn main() -> ExitCode {
             return failed(printer, &error, logs_in.as_deref());
         }
     };
+    if !command.is_daemon() {
+        let folder = scratch.as_ref().map(Scratch::path);
+        runtime.spawn(end_if_deaf(context.stop.clone(), aside, folder));
+    }
     let outcome = runtime.block_on(carry_out(&context, command));
     // A blocking read of a terminal or a pipe must not hold up the end.
     runtime.shutdown_background();
@@ -184,6 +201,30 @@ async fn carry_out(context: &Context, command: Command) -> Result<(), ApiError> 
     }
 }
 
+/// Ends the process at a signal that the command doesn't hear: its thread may wait for ever in a read or a write, such
+/// as to a pipe that is full. A second signal ends whatever the first one didn't.
+async fn end_if_deaf(stop: CancellationToken, printer: Printer, scratch: Option<PathBuf>) {
+    interrupted(false).await;
+    if tokio::time::timeout(HEARING, stop.cancelled())
+        .await
+        .is_ok()
+    {
+        interrupted(false).await;
+        tokio::time::sleep(HEARING).await;
+    }
+    // The command's thread may hold stderr too.
+    let told = tokio::task::spawn_blocking(move || {
+        if let Some(folder) = scratch {
+            // What is left of a temporary folder harms nobody.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        let error = ApiError::new(ErrorCode::Cancelled, "interrupted");
+        printer.fail(&error.hint("run the same command again"))
+    });
+    let _ = tokio::time::timeout(HEARING, told).await;
+    std::process::exit(ErrorCode::Cancelled.exit_code().into());
+}
+
 /// Ends the process silently at the place that a test names, as `kill -9` would.
 #[cfg(feature = "failpoints")]
 fn plant_failpoint() {
@@ -195,8 +236,11 @@ fn plant_failpoint() {
 
 /// Resolves on Ctrl-C and SIGTERM; never where the command `drains` by itself, as the daemon does.
 async fn interrupted(drains: bool) {
-    let terminate = signal(SignalKind::terminate());
-    let (false, Ok(mut terminate)) = (drains, terminate) else {
+    if drains {
+        // Until the daemon listens for signals itself, one ends it at once.
+        return std::future::pending().await;
+    }
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -76,6 +76,12 @@ impl Printer {
         Self { unseen, ..self }
     }
 
+    /// The same beside a thread that may be writing to stdout: failures go to stderr.
+    pub(crate) fn on_stderr(self) -> Self {
+        self.printed.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// The same for a caller that answers no questions.
     pub(crate) fn for_programs(self) -> Self {
         Self {

@@ -133,8 +133,6 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["pull", "load", "export"],
     ),
     ("core/src/membership/wire.rs", "--as", &["team join"]),
-    ("daemon/src/doctor.rs", "--listen", &["daemon"]),
-    ("daemon/src/doctor.rs", "--peer", &["daemon"]),
     ("daemon/src/init.rs", "--moved", &["init"]),
     ("daemon/src/page/listener.rs", "--port", &["ui"]),
     ("daemon/src/service/absent.rs", "--wait", FINDS),
@@ -198,7 +196,6 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ("instance/src/endpoint.rs", "--endpoint", MEETS_EMULATOR),
     ("instance/src/error.rs", "--endpoint", MEETS_EMULATOR),
     ("instance/src/error.rs", "--services", &["save"]),
-    ("net/src/config.rs", "--listen", &["daemon"]),
     ("pack/src/source/error.rs", "--from", &["save"]),
     ("store/src/error.rs", "--moved", &["init"]),
 ];

@@ -212,7 +212,7 @@ fn port(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
             let fix = "podsync will use another port; open that one in firewalls, or free this one";
             Finding::warning(CHECK, found, fix)
         } else {
-            let fix = "choose another with `listen` in config.toml or --listen";
+            let fix = "choose another with `podsync config set listen IP:PORT`";
             Finding::failure(CHECK, ApiError::new(ErrorCode::Busy, found).hint(fix))
         };
     }
@@ -244,16 +244,20 @@ fn teams(daemon: Option<&node::Status>) -> Vec<Finding> {
             "create one with `podsync team create NAME`, or join with `podsync team join`",
         )
     } else {
+        let connected = devices(status.peers_connected);
         Finding::ok(
             CHECK,
-            format!(
-                "{}; {} teammates' devices connected",
-                names.join(", "),
-                status.peers_connected
-            ),
+            format!("{}; {connected} connected", names.join(", ")),
         )
     });
     findings
+}
+
+fn devices(connected: usize) -> String {
+    match connected {
+        1 => "1 teammate's device".to_owned(),
+        _ => format!("{connected} teammates' devices"),
+    }
 }
 
 /// Sends a packet to a group that this machine is in itself.
@@ -283,7 +287,7 @@ async fn multicast() -> Finding {
         format!(
             "doesn't work here ({error}): podsync doesn't find teammates on this network by itself"
         ),
-        "name one with --peer or with `peers` in config.toml; podsync learns of the others from that one",
+        "name one with `peers` in config.toml; podsync learns of the others from that one",
     )
 }
 
@@ -368,6 +372,12 @@ mod tests {
     use podsync_api::node::Verdict;
 
     use super::*;
+
+    #[test]
+    fn one_device_is_told_as_one() {
+        assert_eq!(devices(1), "1 teammate's device");
+        assert_eq!(devices(0), "0 teammates' devices");
+    }
 
     #[test]
     fn little_room_is_a_warning_and_none_a_failure() {

@@ -72,10 +72,13 @@ pub fn does_not_answer(home: &Path, waited: Duration) -> ApiError {
     )
 }
 
+/// A suspended process takes a signal only once it is continued. One that runs may have ended by then.
+const TERMINATE: &str = r#"kill -TERM "$1" && { kill -CONT "$1" 2>/dev/null || true; }"#;
+
 /// Uses the `kill` program: sending a signal directly would need unsafe code.
 fn terminate(process: u32) -> Result<(), String> {
     let kill = Command::new("sh")
-        .args(["-c", "kill -TERM \"$1\"", "sh", &process.to_string()])
+        .args(["-c", TERMINATE, "sh", &process.to_string()])
         .output()
         .map_err(|error| format!("there is no `sh` to run `kill` with: {error}"))?;
     match kill.status.success() {

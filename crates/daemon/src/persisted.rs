@@ -3,14 +3,13 @@
 //! A file that can't be read is never overwritten: `get` and `change` return the read error until it is moved away.
 
 use std::{
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_store::{shell_word, write_atomic};
+use podsync_store::{read_regular, shell_word, write_atomic};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::Failure;
@@ -110,14 +109,10 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ApiError> {
             shell_word(&aside)
         ))
     };
-    let mut bytes = Vec::new();
-    let file = match File::open(path) {
+    let bytes = match read_regular(path, MAX_LEN + 1) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
-        opened => opened.map_err(|error| unreadable(format!("can't be read: {error}")))?,
+        read => read.map_err(|error| unreadable(format!("can't be read: {error}")))?,
     };
-    file.take(MAX_LEN + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(format!("can't be read: {error}")))?;
     if bytes.len() as u64 > MAX_LEN {
         return Err(unreadable(format!("has more than {MAX_LEN} bytes")));
     }
@@ -179,6 +174,19 @@ mod tests {
             assert!(names.change(Vec::clear).await.is_err());
             assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
         }
+    }
+
+    /// Opening a pipe to read it waits for a writer, and nobody would hear a signal meanwhile.
+    #[test]
+    fn a_pipe_in_place_of_the_file_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names.json");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = Names::open(path).get().unwrap_err();
+        assert_eq!(error.code, ErrorCode::Disk);
+        assert!(error.message.contains("a pipe"), "{error}");
+        assert!(error.hint.unwrap().contains("mv "));
     }
 
     #[tokio::test]

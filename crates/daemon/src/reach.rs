@@ -8,7 +8,7 @@ use crate::{addresses::is_beyond_this_machine, settings::Settings};
 
 /// What is said of a machine without a network, with what to do.
 pub const CUT_OFF: &str =
-    "this machine has no network address except loopback, so it reaches no other device";
+    "this machine has no network address except loopback, so it reaches no other machine";
 
 #[derive(Clone)]
 pub(crate) struct Reach {

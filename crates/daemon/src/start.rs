@@ -379,19 +379,23 @@ fn remove_socket(socket: &Path) -> io::Result<()> {
 }
 
 impl Running {
-    /// Resolves at SIGTERM, SIGINT or a stop call.
-    pub async fn told_to_stop(&self) {
-        let (Ok(mut terminate), Ok(mut interrupt)) = (
+    /// Resolves at SIGTERM, SIGINT or a stop call. A signal counts from this call on.
+    pub fn told_to_stop(&self) -> impl Future<Output = ()> {
+        let signals = (
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
-        ) else {
-            tracing::error!("podsync can't listen for signals and stops");
-            return;
-        };
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-            () = self.daemon.tasks.stopping().cancelled() => tracing::info!("asked to stop"),
+        );
+        let stopping = self.daemon.tasks.stopping();
+        async move {
+            let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+                tracing::error!("podsync can't listen for signals and stops");
+                return;
+            };
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+                () = stopping.cancelled() => tracing::info!("asked to stop"),
+            }
         }
     }
 

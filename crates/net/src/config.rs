@@ -69,8 +69,8 @@ impl SpawnError {
                 Some("stop what uses the port, or choose another one with `listen`")
             }
             Self::NoSuchAddress { .. } => Some(
-                "name an address of this machine, or 0.0.0.0 for all: with --listen, in PODSYNC_LISTEN, or with \
-                 `podsync config set listen IP:PORT`",
+                "name an address of this machine, or 0.0.0.0 for all: in PODSYNC_LISTEN, with `podsync daemon --listen \
+                 IP:PORT`, or with `podsync config set listen IP:PORT`",
             ),
             Self::Setup(..) => None,
         }

@@ -10,7 +10,7 @@ mod mark;
 mod new;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -33,11 +33,15 @@ use crate::{
     StoreError,
     atomic::{self, write_atomic},
     error::Remedy,
+    regular::read_regular,
     shell::{shell_word, with_suffix},
 };
 
 /// The layout that this podsync writes.
 const FORMAT: u32 = 1;
+
+/// More bytes than the file with the format's number has.
+const MAX_FORMAT_LEN: u64 = 64;
 
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
@@ -242,7 +246,7 @@ pub fn free_bytes(folder: &Path) -> Result<u64, StoreError> {
 }
 
 fn check_format(path: &Path) -> Result<(), HomeError> {
-    let text = match fs::read(path) {
+    let text = match read_regular(path, MAX_FORMAT_LEN) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(write_atomic(path, format!("{FORMAT}\n").as_bytes(), 0o600)?);

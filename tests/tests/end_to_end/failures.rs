@@ -101,12 +101,14 @@ fn an_address_of_another_machine_is_no_taken_port() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
     let new = Home::uninitialised("carol")?;
+    let variables = [("PODSYNC_LISTEN", "192.0.2.1:0"), ("PODSYNC_MDNS", "false")];
     for (home, command) in [
-        (&alice, vec!["peers"]),
-        (&new, vec!["team", "create", "zz"]),
+        (&alice, vec!["peers", "--no-daemon"]),
+        (&alice, vec!["share", "orders", "--no-daemon"]),
+        (&new, vec!["team", "create", "zz", "--no-daemon"]),
     ] {
-        let (code, told) = with_listen(home, "192.0.2.1:0", &command)?;
-        ensure!(code == Some(INVALID), "{code:?} {told}");
+        // Each hint names only flags of its command.
+        let told = home.run_with(&command, &variables, None)?.failed(INVALID)?;
         ensure!(
             told.contains("this machine has no address 192.0.2.1"),
             "{told}"
@@ -246,14 +248,17 @@ fn a_daemon_that_does_not_answer_is_told_as_that() -> Result<()> {
     alice.found("payments")?;
     alice.start(&[])?;
     alice.signal("STOP")?;
-    let told = alice.run(&["list"]);
-    alice.signal("CONT")?;
-    let told = told?.failed(BUSY)?;
+    let told = alice.run(&["list"])?.failed(BUSY)?;
     ensure!(
         told.contains("did not answer within") && told.contains("podsync stop"),
         "{told}"
     );
-    Ok(())
+    // What the hint advises works.
+    let pid = alice.daemon_id().context("no daemon")?;
+    let stopped = alice.run(&["stop"])?.ok()?;
+    ensure!(stopped["pid"] == pid, "{stopped}");
+    ensure!(alice.stopped()? == Some(0), "it did not end well");
+    alice.run(&["list"])?.ok().map(drop)
 }
 
 #[test]
@@ -326,6 +331,17 @@ fn what_stands_in_the_daemons_way_is_named() -> Result<()> {
         nobody_is_left(&alice)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_home_without_a_team_keeps_no_daemon_that_a_failed_command_started() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let (code, told) = in_the_background(&alice.path(), &[])?;
+    ensure!(
+        code == Some(NOT_FOUND) && told.contains("not in a team"),
+        "{code:?} {told}"
+    );
+    nobody_is_left(&alice)
 }
 
 #[test]

@@ -487,6 +487,35 @@ fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
     alice.run(&["list"])?.ok().map(drop)
 }
 
+/// A pipe that nobody writes to has no end, and no command waits for one.
+#[test]
+fn a_pipe_in_place_of_a_file_of_the_home_hangs_no_command() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    for file in ["follows.json", "autosaves.json", "looked", "daemon.log"] {
+        let made = Command::new("mkfifo")
+            .arg(alice.path().join(file))
+            .status()?;
+        ensure!(made.success(), "mkfifo failed");
+    }
+    let status = alice.run(&["status"])?.ok()?;
+    let warned = status["warnings"].to_string();
+    for file in ["follows.json", "autosaves.json"] {
+        let way_back = format!("mv {}", alice.path().join(file).display());
+        ensure!(
+            warned.contains(file) && warned.contains("a pipe") && warned.contains(&way_back),
+            "{file}: {status}"
+        );
+    }
+    for command in [&["follow", "orders"][..], &["logs"]] {
+        let told = alice.run(command)?.failed(10)?;
+        ensure!(told.contains("a pipe"), "{command:?}: {told}");
+    }
+    // The time of the last look is kept anew.
+    alice.run(&[])?.ok()?;
+    alice.run(&["list"])?.ok().map(drop)
+}
+
 /// Does something while a folder stands in place of a file of the home.
 fn behind_a_folder(home: &Home, file: &str, does: impl FnOnce() -> Result<()>) -> Result<()> {
     let (path, aside) = (home.path().join(file), home.path().join("aside"));

@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    process::{Output, Stdio},
+    io::Read,
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +13,7 @@ use podsync_tests::kit::{FakeEmulator, Home, Member, fill, zip};
 use crate::share::alice_and_bob;
 
 const DISK: i32 = 10;
+const INTERRUPTED: i32 = 130;
 
 /// Commands that are not among those that are tried, and why.
 const EXEMPT: [(&str, &str); 13] = [
@@ -256,5 +258,25 @@ fn a_command_that_goes_on_ends_with_its_reader() -> Result<()> {
         let output = command.stdout(writer).stderr(Stdio::piped()).output()?;
         ensure!(output.status.success(), "{output:?}");
     }
+    Ok(())
+}
+
+/// Its thread waits until there is room in the pipe, and hears no signal meanwhile.
+#[test]
+fn a_signal_ends_a_command_whose_output_nobody_takes() -> Result<()> {
+    let alice = Home::new("alice")?;
+    let line = "x".repeat(2_000) + "\n";
+    fs::write(alice.path().join("daemon.log"), line.repeat(200))?;
+    let mut logs = alice.typed(&["logs"])?;
+    let mut logs = logs.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut out = logs.stdout.take().context("no stdout")?;
+    // It prints, so it listens for signals.
+    out.read_exact(&mut [0])?;
+    let signal = Command::new("kill")
+        .args(["-INT", &logs.id().to_string()])
+        .status()?;
+    ensure!(signal.success(), "kill failed");
+    let ended = logs.wait()?;
+    ensure!(ended.code() == Some(INTERRUPTED), "{ended}");
     Ok(())
 }

@@ -187,6 +187,10 @@ fn tokens_that_are_none_and_one_that_was_taken_back() -> Result<()> {
         ensure!(!message.contains(&token[12..40]), "it repeats the secret");
         nothing_is_left(&runner)?;
     }
+    // A command that is no robot's says the same of an empty one.
+    let joining = alice.run_with(&["team", "members"], &[("PODSYNC_TOKEN", "")], None)?;
+    let message = joining.failed(TICKET)?;
+    ensure!(message.contains("the token is empty"), "{message}");
     let runner = Runner::new(&token)?;
     let cache = runner.work().join("cache").to_string_lossy().into_owned();
     runner.run(&["pull", "orders", "--cache", &cache])?.ok()?;

@@ -31,6 +31,8 @@ pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiErro
     };
     let settings = Settings::load(&home, overrides)?;
     let running = podsync_daemon::start(settings, Lifetime::Service).await?;
+    // Who reads the next line may send a signal at once.
+    let told_to_stop = running.told_to_stop();
     context.printer.note(format_args!(
         "podsync {} serves {}",
         env!("CARGO_PKG_VERSION"),
@@ -38,7 +40,7 @@ pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiErro
     ));
     notify::ready();
     tokio::select! {
-        () = running.told_to_stop() => {}
+        () = told_to_stop => {}
         () = notify::keep_watchdog(&running) => {}
     }
     notify::stopping();

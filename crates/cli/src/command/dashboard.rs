@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     command::{load, pause::how_long, status::not_reached},
     context::{Connection, Context, Needs},
-    files::write_whole,
+    files::{read_text, write_whole},
     output::{
         Column::{Name, Text, Whole},
         ago, count, printable, table, wrapped,
@@ -24,6 +24,8 @@ use crate::{
 const MAX_NEW: usize = 8;
 /// Where the time of the last look lies in the home.
 const LOOKED: &str = "looked";
+/// More bytes than a time has.
+const MAX_LOOKED_LEN: u64 = 64;
 
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Dashboard {
@@ -71,7 +73,7 @@ pub(crate) async fn run(context: &Context) -> Result<(), ApiError> {
 
 async fn look(connection: &Connection<'_>, home: &Path) -> Result<Dashboard, ApiError> {
     let status = connection.watch(&node::GetStatus {}).await?;
-    let kept = std::fs::read_to_string(home.join(LOOKED)).ok();
+    let kept = read_text(&home.join(LOOKED), MAX_LOOKED_LEN).ok();
     let mut dashboard = Dashboard {
         last_look_ms: kept.and_then(|text| text.trim().parse().ok()),
         daemon: match (&status.paused, status.transient) {

@@ -47,7 +47,7 @@ pub(crate) async fn run(context: &Context, command: Follow) -> Result<(), ApiErr
     let followed = call(context, Needs::Network, &request).await?;
     if !followed.known {
         context.printer.note(format_args!(
-            "{} has no pod {} yet. podsync pulls it once somebody shares it.",
+            "{} has no pod {}. podsync pulls it once somebody shares it.",
             followed.team, followed.pod
         ));
     }

@@ -30,7 +30,7 @@ pub(crate) async fn run(context: &Context, _: &List) -> Result<(), ApiError> {
     if pods.is_empty() {
         context
             .printer
-            .note("There are no pods yet. `podsync save NAME` saves the first one.");
+            .note("There are no pods. `podsync save NAME` saves one.");
     }
     context.printer.result(&pods, |pods| newest(pods))
 }

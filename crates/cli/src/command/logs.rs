@@ -144,7 +144,7 @@ impl Tail {
 }
 
 fn open(log: &Path) -> io::Result<Option<(BufReader<File>, u64)>> {
-    match File::open(log) {
+    match podsync_daemon::open_regular(log) {
         Ok(file) => {
             let inode = file.metadata()?.ino();
             Ok(Some((BufReader::new(file), inode)))

@@ -125,7 +125,7 @@ async fn warn_of_slip(context: &Context, pod: &PodName) -> Result<(), ApiError> 
     let pods = call(context, Needs::Home, &pods::ListPods {}).await?;
     if pods.iter().all(|known| known.name != *pod) {
         context.printer.warn(format_args!(
-            "no pod is called {pod} yet. `podsync list` shows all pods"
+            "no pod is called {pod}. `podsync list` shows all pods"
         ));
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use podsync_api::{ApiError, ErrorCode, node};
-use podsync_daemon::shell_word;
+use podsync_daemon::{NewHome, shell_word};
 
 use super::logs::Tail;
 use crate::{
@@ -62,8 +62,16 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<(), ApiEr
 }
 
 async fn install(context: &Context, service: &Service, yes: bool) -> Result<(), ApiError> {
+    let program = service::this_program()?;
+    let new = context.new_home().await?;
     context.ensure_key().await?;
-    let changed = service.install(&service::this_program()?).await?;
+    let changed = match service.install(&program).await {
+        Ok(changed) => changed,
+        Err(error) => {
+            take_back(context, new);
+            return Err(error);
+        }
+    };
     let runs = context.status().await?;
     let state = service.state().await?;
     let is_ours = runs
@@ -99,6 +107,18 @@ async fn begun(
     };
     let since = end.and_then(|mut end| end.more(&log).ok());
     Err(unstarted::newest(&since.unwrap_or_default()).unwrap_or(error))
+}
+
+/// Removes the key that was made for a service that could not be installed.
+fn take_back(context: &Context, new: Option<NewHome>) {
+    match new.map(NewHome::take_back) {
+        None => {}
+        Some(Ok(())) => context.printer.note("podsync removed the new key again."),
+        Some(Err(left)) => context.printer.warn(format_args!(
+            "podsync could not remove the new key: {}",
+            left.message
+        )),
+    }
 }
 
 /// Ends a daemon that a command or a person started.

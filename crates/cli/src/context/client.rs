@@ -1,6 +1,8 @@
 //! A command's connection to a daemon. The function that opens a connection must close it: a daemon inside
 //! this process ends with it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use podsync_api::{ApiError, Call, Client, ErrorCode, EventStream, Progress, node, team};
 use podsync_daemon::{Lifetime, Overrides, Running, Settings, socket_path};
 
@@ -27,6 +29,10 @@ pub(crate) struct Connection<'a> {
     client: Client,
     /// The daemon inside this process, if there is one.
     hosted: Option<Running>,
+    /// This command started a daemon that stays.
+    started: bool,
+    /// A call was about something that isn't there.
+    missed: AtomicBool,
 }
 
 impl<'a> Connection<'a> {
@@ -36,14 +42,16 @@ impl<'a> Connection<'a> {
         }
         let (home, printer) = (context.home()?, &context.printer);
         let client = Client::new(&socket_path(&home), context.team())?;
-        let over = |client, hosted| Self {
+        let over = |client, hosted, started| Self {
             context,
             client,
             hosted,
+            started,
+            missed: AtomicBool::new(false),
         };
         if let Some(status) = status_of(&home, &client).await? {
             if !is_outdated(&status) {
-                return Ok(over(client, None));
+                return Ok(over(client, None, false));
             }
             initialised(&home)?;
             printer.note(format_args!(
@@ -56,17 +64,17 @@ impl<'a> Connection<'a> {
             podsync_daemon::wait_until_free(&home).await?;
             // A daemon runs after it as before, whatever this command needs.
             context.start_daemon(&client).await?;
-            return Ok(over(client, None));
+            return Ok(over(client, None, false));
         }
         initialised(&home)?;
         let global = &context.global;
         if needs == Needs::Network && !global.no_daemon && std::env::var_os("CI").is_none() {
             context.start_daemon(&client).await?;
-            return Ok(over(client, None));
+            return Ok(over(client, None, true));
         }
         let settings = Settings::load(&home, Overrides::default())?;
         let hosted = podsync_daemon::start(settings, Lifetime::Transient).await?;
-        Ok(over(client, Some(hosted)))
+        Ok(over(client, Some(hosted), false))
     }
 
     /// Runs as a robot: a daemon of its own in this process that knows what a teammate knows.
@@ -76,6 +84,8 @@ impl<'a> Connection<'a> {
             context,
             client: Client::new(&socket_path(&home), context.team())?,
             hosted: Some(hosted),
+            started: false,
+            missed: AtomicBool::new(false),
         };
         let enter = team::Enter {
             token: robot.text.clone(),
@@ -99,12 +109,18 @@ impl<'a> Connection<'a> {
             course.note_stage(progress.stage);
             bar.show(&progress);
         };
-        tokio::select! {
+        let answer = tokio::select! {
             answer = self.client.watch(call, show) => answer,
             () = self.context.stop.cancelled() => {
                 Err(ApiError::new(ErrorCode::Cancelled, "interrupted").hint("run the command again"))
             }
+        };
+        if let Err(error) = &answer
+            && error.code == ErrorCode::NotFound
+        {
+            self.missed.store(true, Ordering::Relaxed);
         }
+        answer
     }
 
     /// The events from now on, or since the event with this id.
@@ -114,8 +130,28 @@ impl<'a> Connection<'a> {
 
     /// Ends a hosted daemon in good order; every command calls it last.
     pub(crate) async fn close(self) {
+        if self.started && self.missed.load(Ordering::Relaxed) {
+            // If that fails the daemon stays, which harms nobody.
+            let _ = self.end_without_team().await;
+        }
         if let Some(hosted) = self.hosted {
             hosted.stop().await;
         }
+    }
+
+    /// Ends the daemon that this command started if the home is in no team: there is nothing to stay for.
+    async fn end_without_team(&self) -> Result<(), ApiError> {
+        let status = self.client.call(&node::GetStatus {}).await?;
+        let service = self.context.service();
+        let is_service = service.is_ok_and(|service| service.is_installed());
+        if is_service || !status.teams.is_empty() {
+            return Ok(());
+        }
+        self.client.call(&node::Stop {}).await?;
+        podsync_daemon::wait_until_free(&self.context.home()?).await?;
+        self.context
+            .printer
+            .note("Stopped the daemon again: this home is in no team.");
+        Ok(())
     }
 }

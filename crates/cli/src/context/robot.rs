@@ -4,8 +4,9 @@
 //! is never written down.
 
 use std::{
+    ffi::{OsStr, OsString},
     io::{BufRead, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -26,6 +27,16 @@ pub(crate) const VARIABLE: &str = "PODSYNC_TOKEN";
 const MAX_TOKEN_LEN: u64 = 16 << 10;
 /// Runners that share a cache at once: each has a part of it.
 pub(crate) const MAX_SLOTS: usize = 64;
+/// The length of a device's short id.
+const SHORT_LEN: usize = 8;
+/// What may lie in a folder before it becomes a cache.
+const BESIDE: [&str; 5] = [
+    ".DS_Store",
+    ".gitignore",
+    ".gitkeep",
+    "CACHEDIR.TAG",
+    "lost+found",
+];
 /// How long to look for a teammate where the command doesn't say.
 const DEFAULT_WAIT: Duration = Duration::from_secs(20);
 /// When the command ends, something may still be writing. It is removed with the rest a moment later.
@@ -86,6 +97,10 @@ pub(crate) enum Place {
 pub(crate) struct Scratch(TempDir);
 
 impl Scratch {
+    pub(crate) fn path(&self) -> PathBuf {
+        self.0.path().to_owned()
+    }
+
     /// Removes it, also where a thread of the store still writes its last.
     pub(crate) fn remove(self, printer: &Printer) {
         let path = self.0.keep();
@@ -121,8 +136,14 @@ pub(crate) fn prepare(
         (Use::Ignores, None) => return Ok(None),
         (Use::Runs(wait), _) => wait,
         (Use::Ignores | Use::Refuses, _) => {
-            if said.is_none() && std::env::var_os(VARIABLE).is_none() {
+            let variable = std::env::var_os(VARIABLE);
+            let variable = variable.as_deref().map(OsStr::to_string_lossy);
+            let Some(named) = said.as_deref().or(variable.as_deref()) else {
                 return Ok(None);
+            };
+            if named.trim().is_empty() {
+                // Its error says so: no robot is named.
+                Token::parse(named)?;
             }
             return Err(ApiError::new(
                 ErrorCode::Forbidden,
@@ -173,12 +194,48 @@ pub(crate) fn prepare(
 
 fn cache(folder: PathBuf) -> Result<Place, ApiError> {
     let folder = absolute(folder)?;
+    let refused = |what: String| {
+        let text = format!("{} is {what}", folder.display());
+        Err(ApiError::new(ErrorCode::Invalid, text)
+            .hint("choose a new or empty folder with --cache"))
+    };
     if folder.exists() && !folder.is_dir() {
-        let text = format!("{} is not a folder", folder.display());
-        return Err(ApiError::new(ErrorCode::Invalid, text)
-            .hint("choose a new or empty folder with --cache"));
+        return refused("not a folder".to_owned());
+    }
+    if let Some(found) = foreign(&folder) {
+        return refused(format!(
+            "not empty and not a cache of podsync's: it has {found:?} in it"
+        ));
     }
     Ok(Place::Cache(folder))
+}
+
+/// What a folder contains that is not podsync's. None if a part of a cache is there: then the folder was a cache
+/// before. A folder that can't be read is told where its parts are made.
+fn foreign(folder: &Path) -> Option<OsString> {
+    let mut foreign = None;
+    for entry in folder.read_dir().ok()?.filter_map(Result::ok) {
+        let (name, path) = (entry.file_name(), entry.path());
+        let may_be_part =
+            name.to_str().is_some_and(is_part) && podsync_daemon::check_may_be_home(&path).is_ok();
+        // A part gets its lock first.
+        if may_be_part && path.join("lock").exists() {
+            return None;
+        }
+        if !may_be_part && !name.to_str().is_some_and(|name| BESIDE.contains(&name)) {
+            foreign = Some(name);
+        }
+    }
+    foreign
+}
+
+/// Whether a part of a cache could have this name: the short id of a robot's device, and a number.
+fn is_part(name: &str) -> bool {
+    name.split_once('-').is_some_and(|(device, slot)| {
+        device.len() == SHORT_LEN
+            && device.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && slot.parse().is_ok_and(|slot: usize| slot < MAX_SLOTS)
+    })
 }
 
 fn read(said: Option<String>, printer: &Printer) -> Result<Option<String>, ApiError> {
@@ -242,8 +299,29 @@ mod tests {
                 "{hint}"
             );
         }
+        std::fs::remove_file(&file).unwrap();
+        std::fs::write(folder.path().join(".gitignore"), "*").unwrap();
         for place in [folder.path().to_owned(), folder.path().join("new")] {
             assert!(matches!(cache(place), Ok(Place::Cache(_))));
+        }
+    }
+
+    #[test]
+    fn a_folder_of_something_else_becomes_no_cache_and_a_cache_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = || folder.path().to_owned();
+        std::fs::write(folder.path().join("f"), "precious").unwrap();
+        // An empty folder proves nothing, whatever its name is.
+        let part = folder.path().join("w2ygBdYu-0");
+        std::fs::create_dir(&part).unwrap();
+        let error = cache(place()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Invalid);
+        assert!(error.message.contains("\"f\""), "{error}");
+        assert!(error.hint.unwrap().contains("--cache"));
+        std::fs::write(part.join("lock"), "").unwrap();
+        assert!(matches!(cache(place()), Ok(Place::Cache(_))));
+        for other in ["tmp", "w2ygBdYu-64", "w2ygBdY-0", "w2ygBdYu"] {
+            assert!(!is_part(other), "{other}");
         }
     }
 

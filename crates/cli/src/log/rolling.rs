@@ -87,12 +87,14 @@ impl Rolling {
     }
 }
 
-/// Opens a log to write to its end. It is its owner's alone, also where something else made the file.
+/// Opens a log to write to its end, without waiting where it is a pipe that nobody reads. It is its owner's alone,
+/// also where something else made the file.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)?;
     if file.metadata()?.permissions().mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;

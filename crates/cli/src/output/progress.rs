@@ -9,6 +9,8 @@ use super::{Printer, bytes, printable};
 
 /// How often a line says how far it is where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(15);
+/// How often a line says again why it waits. The reason is the same as before.
+const REASON_EVERY: Duration = Duration::from_secs(5 * 60);
 
 /// How often what waits is drawn, so that it is seen to be alive.
 const TICK: Duration = Duration::from_millis(120);
@@ -18,9 +20,7 @@ pub(crate) struct Bar<'a> {
     bar: ProgressBar,
     stage: Option<Stage>,
     line: Option<Line>,
-    waiting: Option<String>,
-    /// When the last line was printed.
-    told: Instant,
+    spoken: Spoken,
 }
 
 impl<'a> Bar<'a> {
@@ -34,8 +34,10 @@ impl<'a> Bar<'a> {
             bar: ProgressBar::with_draw_target(None, target),
             stage: None,
             line: None,
-            waiting: None,
-            told: Instant::now(),
+            spoken: Spoken {
+                waiting: None,
+                told: Instant::now(),
+            },
         }
     }
 
@@ -65,18 +67,9 @@ impl<'a> Bar<'a> {
             };
             self.bar.println(printable(&line));
         }
-        if let Some(reason) = progress.waiting.as_ref()
-            && self.waiting.as_ref() != Some(reason)
-        {
-            // Without a terminal there is no bar, but the user still wants to know why it waits.
-            let line = printable(reason);
-            self.bar.suspend(|| self.printer.note(&line));
-            self.waiting = Some(reason.clone());
-            self.told = Instant::now();
-        }
-        if self.printer.tells_lines() && self.told.elapsed() >= LINE_EVERY {
-            self.printer.note(in_words(progress));
-            self.told = Instant::now();
+        let tells_lines = self.printer.tells_lines();
+        if let Some(line) = self.spoken.next(progress, tells_lines, Instant::now()) {
+            self.bar.suspend(|| self.printer.note(printable(&line)));
         }
         self.bar
             .set_message(printable(&progress.providers.join(", ")));
@@ -86,6 +79,38 @@ impl<'a> Bar<'a> {
 impl Drop for Bar<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// What was said in lines. A new reason to wait is told everywhere, all else only where there is no bar.
+struct Spoken {
+    /// The last reason.
+    waiting: Option<String>,
+    /// When the last line was printed.
+    told: Instant,
+}
+
+impl Spoken {
+    /// The line that is due now.
+    fn next(&mut self, progress: &Progress, tells_lines: bool, now: Instant) -> Option<String> {
+        let line = match &progress.waiting {
+            Some(reason) if self.waiting.as_ref() != Some(reason) => {
+                self.waiting = Some(reason.clone());
+                reason.clone()
+            }
+            waiting => {
+                let every = match waiting {
+                    Some(_) => REASON_EVERY,
+                    None => LINE_EVERY,
+                };
+                if !tells_lines || now.duration_since(self.told) < every {
+                    return None;
+                }
+                waiting.clone().unwrap_or_else(|| in_words(progress))
+            }
+        };
+        self.told = now;
+        Some(line)
     }
 }
 
@@ -294,6 +319,46 @@ mod tests {
         );
         let nothing_yet = drawn(&Progress::new(Stage::Finding, 0, None));
         assert!(!nothing_yet.contains("0 B"), "{nothing_yet}");
+    }
+
+    #[test]
+    fn what_waits_says_why_and_not_how_far_it_is() {
+        let begin = Instant::now();
+        let mut spoken = Spoken {
+            waiting: None,
+            told: begin,
+        };
+        let waiting = |why: &str| Progress {
+            waiting: Some(why.to_owned()),
+            ..Progress::new(Stage::Uploading, 0, None)
+        };
+        let mut said = Vec::new();
+        for tenth in 0..6_000 {
+            let progress = match tenth {
+                0..5_400 => waiting("waiting: connection refused"),
+                5_400..5_500 => waiting("waiting: the hub does not answer"),
+                _ => Progress::new(Stage::Uploading, 1000, Some(2000)),
+            };
+            let now = begin + Duration::from_millis(100) * tenth;
+            said.extend(spoken.next(&progress, true, now));
+        }
+        assert_eq!(
+            said,
+            [
+                "waiting: connection refused",
+                "waiting: connection refused",
+                "waiting: the hub does not answer",
+                "uploading 1.00 kB of 2.00 kB",
+                "uploading 1.00 kB of 2.00 kB",
+                "uploading 1.00 kB of 2.00 kB",
+            ]
+        );
+        // A bar shows the rest.
+        let later = begin + Duration::from_secs(3600);
+        let again = waiting("waiting: the hub does not answer");
+        assert_eq!(spoken.next(&again, false, later), None);
+        let other = waiting("waiting: connection refused");
+        assert!(spoken.next(&other, false, later).is_some());
     }
 
     #[test]

@@ -114,9 +114,9 @@ impl Handle<StopAutosave> for Autosaver {
             .change(move |list| list.remove(team, &pod))
             .await?;
         let Some(removed) = removed else {
-            let text = format!("{} is not saved by itself", call.pod);
+            let text = format!("there is no autosave of {}", call.pod);
             return Err(ApiError::new(ErrorCode::NotFound, text)
-                .hint("`podsync status` lists what is")
+                .hint("`podsync status` lists the autosaves")
                 .into());
         };
         self.changed.notify_one();

@@ -287,7 +287,7 @@ fn named(engine: &Engine, team: TeamId, reference: &Reference) -> Result<Named, 
                 format!("no pod is called {}", shown_pod(reference)),
             );
             Err(match (&near[..], pods.len()) {
-                ([], 0) => error.hint("there is none yet: `podsync save NAME` makes the first"),
+                ([], 0) => error.hint("there is none: `podsync save NAME` makes one"),
                 ([], _) => error.hint("`podsync list` shows all pods"),
                 (near, _) => error.hint(format!("did you mean {}?", list(near))),
             })

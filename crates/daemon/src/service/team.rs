@@ -248,8 +248,8 @@ impl Team {
             Some(id) if !call.consents.contains(&Consent::SameName) => Err(ApiError::unconfirmed(
                 Consent::SameName,
                 format!(
-                    "this home is already in a team {} ({}). Commands would need --team with the id to tell \
-                     the two apart",
+                    "this home is already in a team that is called {} ({}). Commands would need --team with the \
+                     id to tell the two apart",
                     call.name,
                     id.short()
                 ),

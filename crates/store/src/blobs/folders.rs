@@ -19,6 +19,7 @@ use crate::{
     Holding, StoreError,
     atomic::{self, sync_folder},
     home::close_file,
+    regular::{open_regular, read_regular},
 };
 
 /// A whole blob as files.
@@ -106,7 +107,7 @@ impl Folders {
     /// Reads the file of a small pack, if it has one, and compares it with its hash.
     pub(super) fn check_small_pack(&self, id: BlobId) -> Result<(), StoreError> {
         let path = self.pack(&id);
-        match fs::read(&path) {
+        match read_regular(&path, self.inline_max + 1) {
             Ok(bytes) if BlobId::of(&bytes) != id => Err(StoreError::Corrupt { id }),
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::read(&path)(e)),
             _ => Ok(()),
@@ -119,7 +120,7 @@ impl Folders {
         holding: Holding,
     ) -> Result<Option<BlobReader>, StoreError> {
         for path in self.candidates(id) {
-            match File::open(&path) {
+            match open_regular(&path) {
                 Ok(file) => return BlobReader::file(*id, file, path, holding).map(Some),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(StoreError::read(&path)(e)),
@@ -130,13 +131,14 @@ impl Folders {
 
     /// The files of a complete blob. None if they are elsewhere or have the wrong length.
     pub(super) fn files(&self, id: &BlobId, len: u64) -> Option<BlobFiles> {
-        let tree = fs::read(self.store.outboard_path(&hash(*id))).ok()?;
         let expected = BaoTree::new(len, IROH_BLOCK_SIZE).outboard_size();
+        let tree = self.store.outboard_path(&hash(*id));
+        let tree = read_regular(&tree, expected + 1).ok()?;
         if tree.len() as u64 != expected {
             return None;
         }
         let mut files = self.candidates(id).into_iter().filter_map(|path| {
-            let file = File::open(path).ok()?;
+            let file = open_regular(&path).ok()?;
             let found = file.metadata().ok()?.len();
             (found == len).then_some(file)
         });

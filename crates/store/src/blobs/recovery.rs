@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, io};
 use iroh_blobs::api::blobs::BlobStatus;
 
 use super::{Blobs, folders::id_of};
-use crate::{Holding, Home, StoreError, holdings::Holdings, write_atomic};
+use crate::{Holding, Home, StoreError, holdings::Holdings, regular::read_regular, write_atomic};
 
 /// This file exists while holdings are being rebuilt.
 const NOTING: &str = "held.unfinished";
@@ -63,7 +63,7 @@ impl Blobs {
     pub(super) async fn refer_to_packs(&self) -> Result<(), StoreError> {
         let location = self.home.root().join("packs.location");
         let here = self.folders.packs.as_os_str().as_encoded_bytes();
-        let moved = match fs::read(&location) {
+        let moved = match read_regular(&location, here.len() as u64 + 1) {
             Ok(there) => there != here,
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Err(error) => return Err(StoreError::read(&location)(error)),

@@ -15,6 +15,8 @@ use std::{
 
 use redb::StorageBackend;
 
+use crate::regular::open_regular;
+
 const BLOCK_LEN: u64 = 4096;
 
 type Block = [u8; BLOCK_LEN as usize];
@@ -36,7 +38,7 @@ struct Changes {
 
 impl Untouched {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_regular(path)?;
         let len = file.metadata()?.len();
         Ok(Self {
             file,

@@ -10,11 +10,7 @@ use std::{
     path::Path,
 };
 
-use super::{
-    HomeError, atomic,
-    identity::{IS_FOLDER, IS_NO_FILE},
-    lock,
-};
+use super::{HomeError, atomic, lock};
 use crate::{StoreError, error::Remedy};
 
 /// Entries that a folder may contain before it becomes a home: put there for it, or by the system.
@@ -179,8 +175,8 @@ pub(super) fn refuse_no_file(root: &Path) -> Result<(), HomeError> {
         };
         if !metadata.is_file() {
             let what = match metadata.is_dir() {
-                true => IS_FOLDER,
-                false => IS_NO_FILE,
+                true => "it is a folder",
+                false => "it is no file",
             };
             return Err(StoreError::Damaged {
                 path,

@@ -4,7 +4,7 @@
 //! podsync get it when their key is next read; an older podsync ignores it.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -14,16 +14,17 @@ use podsync_core::{DeviceId, keys::DeviceSecret, seal::SecretKey};
 use zeroize::Zeroizing;
 
 use super::HomeError;
-use crate::{StoreError, atomic, error::Remedy};
+use crate::{
+    StoreError, atomic,
+    error::Remedy,
+    regular::{open_regular, read_regular},
+};
 
 const SEED_LEN: usize = 32;
 const SEED: &str = "identity";
 const DEVICE: &str = "device";
-/// The damage of a file that is none.
-pub(super) const IS_FOLDER: &str = "it is a folder";
-pub(super) const IS_NO_FILE: &str = "it is no file";
 /// More bytes than a device's id has.
-const MAX_NOTED_LEN: usize = 80;
+const MAX_NOTED_LEN: u64 = 80;
 
 /// Whether the home has a device's key, or had one.
 pub(crate) fn is_initialised(root: &Path) -> bool {
@@ -74,13 +75,15 @@ fn is_nearly(noted: &str, own: &str) -> bool {
 /// The device id in the file beside the key: at most one line of it.
 fn noted_device(root: &Path) -> Result<Option<String>, HomeError> {
     let path = root.join(DEVICE);
-    match fs::read(&path) {
+    match read_regular(&path, MAX_NOTED_LEN) {
         Ok(bytes) => {
-            let noted = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_NOTED_LEN)]);
+            let noted = String::from_utf8_lossy(&bytes);
             Ok(Some(noted.trim().to_owned()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(_) if path.is_dir() => Err(damaged(&path, IS_FOLDER.to_owned(), Remedy::Note)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(damaged(&path, error.to_string(), Remedy::Note))
+        }
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }
@@ -115,15 +118,15 @@ fn device(seed: &SecretKey) -> String {
 }
 
 fn load_seed(path: &Path) -> Result<Option<SecretKey>, HomeError> {
-    let file = match File::open(path) {
+    let file = match open_regular(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Err(damaged(path, error.to_string(), Remedy::Identity));
+        }
         Err(error) => return Err(StoreError::read(path)(error).into()),
     };
     let metadata = file.metadata().map_err(StoreError::read(path))?;
-    if metadata.is_dir() {
-        return Err(damaged(path, IS_FOLDER.to_owned(), Remedy::Identity));
-    }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(HomeError::Exposed {

@@ -11,16 +11,18 @@ use std::{
 };
 
 use super::HomeError;
-use crate::{StoreError, error::Remedy, write_atomic};
+use crate::{StoreError, error::Remedy, regular::read_regular, write_atomic};
 
 /// Files with an id of the installation. A system without one is identified by the inode alone.
 const MACHINE_IDS: [&str; 3] = ["/etc/machine-id", "/var/lib/dbus/machine-id", "/etc/hostid"];
+/// More bytes than a mark has.
+const MAX_MARK_LEN: u64 = 128;
 const CONTEXT: &str = "podsync 2026 home mark 1";
 
 /// Compares the mark in `root` with the one it should have; a new home gets its mark.
 pub(super) fn check(root: &Path) -> Result<(), HomeError> {
     let path = root.join("machine");
-    match fs::read(&path) {
+    match read_regular(&path, MAX_MARK_LEN) {
         Ok(found) if found.trim_ascii() == of(root)?.as_bytes() => Ok(()),
         Ok(found) if !is_mark(found.trim_ascii()) => {
             Err(damaged(path, "what it says is no mark of a machine"))

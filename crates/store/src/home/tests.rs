@@ -1,4 +1,5 @@
 use std::{
+    fs,
     io::BufRead,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     process::{Command, Stdio},

@@ -6,7 +6,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -16,12 +16,15 @@ use crate::{
     atomic::write_atomic,
     error::Remedy,
     home::{blobs_are_in, is_initialised},
+    regular::read_regular,
 };
 
 /// What the names of logs that were set aside begin with.
 const SET_ASIDE: &str = "log.redb.damaged";
 /// The logs that were set aside and replaced: a name a line.
 const REPLACED: &str = "log.replaced";
+/// More bytes than that has.
+const MAX_REPLACED_LEN: u64 = 1 << 20;
 
 /// The record that only a log that replaced another one has.
 const MADE_ANEW: Namespace = Namespace::new("made_anew");
@@ -51,7 +54,7 @@ impl Earlier {
             }
         }
         let noted = root.join(REPLACED);
-        let replaced = match fs::read(&noted) {
+        let replaced = match read_regular(&noted, MAX_REPLACED_LEN) {
             Ok(bytes) => String::from_utf8_lossy(&bytes)
                 .lines()
                 .map(str::to_owned)

@@ -3,10 +3,7 @@
 //! The folder is like LocalStack's `init-pods.d`: a state in each `.snapshot` or `.zip` file, and names of versions in
 //! every other file. All of it is read before anything is loaded.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{PodName, reference::Reference};
@@ -103,9 +100,7 @@ fn state(path: PathBuf) -> Result<Wanted, ApiError> {
 }
 
 fn text(file: &Path) -> Result<String, ApiError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|file| file.take(MAX_LIST_LEN + 1).read_to_end(&mut bytes))
+    let bytes = podsync_daemon::read_regular(file, MAX_LIST_LEN + 1)
         .map_err(|error| unreadable(file, &error))?;
     let is_long = bytes.len() as u64 > MAX_LIST_LEN;
     match String::from_utf8(bytes) {

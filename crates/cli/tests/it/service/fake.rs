@@ -190,6 +190,18 @@ fn a_service_whose_daemon_cannot_start_says_why() {
 }
 
 #[test]
+fn a_service_that_could_not_be_installed_leaves_no_key() {
+    let Some(user) = user() else { return };
+    tool(&user, "systemctl", "#!/bin/sh\nexit 1\n");
+    let failed = user.answer(&["service", "install"]);
+    assert_eq!(failed.status.code(), Some(14), "{failed:?}");
+    // What was there before stays.
+    let left = std::fs::read_dir(user.home()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["config.toml"]);
+}
+
+#[test]
 fn what_cannot_be_asked_is_told() {
     let user = User::new();
     let mut command: Command = user.command(&["service", "install"]);

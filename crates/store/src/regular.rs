@@ -1,0 +1,78 @@
+//! Opens and reads regular files alone.
+//!
+//! Whatever a file of the home is replaced by, a caller must not hang: opening a pipe waits until somebody writes to it,
+//! and a device may have no end.
+
+use std::{
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+/// Opens a regular file to read it. Never waits, and refuses anything else with `InvalidInput`.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    // Opening a device may already do something.
+    refuse_other(&path.metadata()?)?;
+    // What stands there may be replaced by a pipe in between.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    refuse_other(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Reads a regular file, and no more than its first `max_len` bytes.
+pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(max_len).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn refuse_other(metadata: &Metadata) -> io::Result<()> {
+    let what = match (metadata.is_file(), metadata.is_dir()) {
+        (true, _) => return Ok(()),
+        (false, true) => "it is a folder",
+        (false, false) => "it is a device, a pipe or a socket, and no file",
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_its_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let gone = read_regular(&path, 4).unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        std::fs::write(&path, "four").unwrap();
+        assert_eq!(read_regular(&path, 9).unwrap(), b"four");
+        assert_eq!(read_regular(&path, 3).unwrap(), b"fou");
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, socket) = (folder.path().join("pipe"), folder.path().join("socket"));
+        let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for (path, why) in [
+            (pipe.as_path(), "a pipe"),
+            (socket.as_path(), "a socket"),
+            (Path::new("/dev/zero"), "a device"),
+            (folder.path(), "a folder"),
+        ] {
+            let error = open_regular(path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+            let path = path.display();
+            assert!(error.to_string().contains(why), "{path}: {error}");
+        }
+    }
+}
