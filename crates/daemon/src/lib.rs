@@ -35,6 +35,7 @@ mod settings;
 mod shelf;
 mod start;
 mod tasks;
+mod text_file;
 mod token;
 mod versions;
 
@@ -55,4 +56,5 @@ pub use reaction::{Reaction, Says};
 pub use settings::{ByteSize, Overrides, Rate, Settings, form as setting_form};
 pub use start::{Running, start, start_robot};
 pub use tasks::Lifetime;
+pub use text_file::read_text;
 pub use token::Token;

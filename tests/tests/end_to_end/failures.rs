@@ -95,6 +95,35 @@ fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn settings_that_cannot_be_read_are_refused_by_all_that_need_them() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let file = alice.path().join("config.toml");
+    let refused = |code: i32, why: &str| -> Result<()> {
+        for command in [
+            &["config", "get", "listen"][..],
+            &["config"],
+            &["doctor"],
+            &["list"],
+            &["daemon", "--listen", "127.0.0.1:0", "--no-mdns"],
+        ] {
+            let told = alice.run(command)?.failed(code)?;
+            ensure!(told.contains("cannot read its settings in"), "{told}");
+            ensure!(told.contains(why), "{command:?}: {told}");
+        }
+        Ok(())
+    };
+    // A mode keeps nothing from root, but a link that leads to itself does.
+    std::os::unix::fs::symlink(&file, &file)?;
+    refused(DISK, "symbolic links")?;
+    std::fs::remove_file(&file)?;
+    std::fs::write(&file, b"listen = ['\xff']")?;
+    refused(INVALID, "not UTF-8")?;
+    std::fs::remove_file(&file)?;
+    alice.run(&["list"])?.ok().map(drop)
+}
+
 /// 192.0.2.1 is for documentation: no machine has it.
 #[test]
 fn an_address_of_another_machine_is_no_taken_port() -> Result<()> {
