@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, Hub, Runner, binary};
+use podsync_tests::kit::{Home, Hub, Runner, binary, fill};
 use serde_json::Value;
 
 use crate::share::alice_and_bob;
@@ -500,6 +500,52 @@ fn a_command_that_waits_says_for_whom_and_since_when() -> Result<()> {
     let (hour, minute) = time.split_once(':').with_context(|| waiting.clone())?;
     ensure!(
         hour.parse::<u8>()? < 24 && minute.parse::<u8>()? < 60 && minute.len() == 2,
+        "{waiting}"
+    );
+    Ok(())
+}
+
+/// No byte moves from then on, and the connection stays open for a while.
+#[test]
+fn a_pull_whose_provider_is_suspended_says_for_whom_it_waits() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    bob.stop()?;
+    let peer = alice.address()?;
+    bob.start_with(
+        &[
+            "daemon",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-mdns",
+            "--peer",
+            &peer,
+        ],
+        &[("PODSYNC_LIMIT_DOWN", "1MB/s")],
+    )?;
+    let state = alice.scratch("state");
+    fill(&state, 4, 16 << 20, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+    while bob.run(&["list"])?.ok()?.as_array().map_or(0, Vec::len) != 1 {}
+    let call = serde_json::json!({
+        "reference": "orders:1", "wait_s": 60, "until_shared": false, "sources": "any",
+    });
+    let waiting = std::thread::scope(|scope| -> Result<String> {
+        let pull = scope.spawn(|| waits_for(&bob, "teams/-/pull", &call));
+        let received = || -> Result<u64> {
+            let peers = bob.run(&["peers"])?.ok()?;
+            Ok(peers[0]["received"].as_u64().unwrap_or_default())
+        };
+        while received()? < 1 << 20 && !pull.is_finished() {}
+        alice.signal("STOP")?;
+        pull.join().expect("it does not panic")
+    });
+    alice.signal("CONT")?;
+    let waiting = waiting?;
+    ensure!(
+        waiting.starts_with("waiting for alice/") && waiting.contains("offline since"),
         "{waiting}"
     );
     Ok(())

@@ -807,3 +807,52 @@ fn what_the_bucket_lacked_is_asked_for_again_after_a_minute() {
     home.pass(Duration::from_secs(60));
     assert_eq!(pull(&mut home), None);
 }
+
+/// Without a word of that, a line of progress would name a provider that sends nothing any more.
+#[test]
+fn a_provider_that_stops_is_told_although_no_byte_moves() {
+    let mut home = Home::new(1);
+    let team = home.found();
+    let blob = BlobRef {
+        id: BlobId::from_bytes([9; 32]),
+        len: 3 << 20,
+    };
+    home.give(Input::BucketHas {
+        team,
+        blobs: vec![blob.id],
+    });
+    let seen = |outputs: &[Output]| {
+        let mut progress = outputs.iter().filter_map(|output| match output {
+            Output::Event(Event::TransferProgress {
+                bytes, providers, ..
+            }) => Some((*bytes, *providers)),
+            _ => None,
+        });
+        progress.next_back()
+    };
+    let outputs = home.give(Input::Want(Want {
+        transfer: TransferId(1),
+        team,
+        blobs: vec![WantedBlob::whole(blob)],
+        prefer: None,
+        sources: Sources::Bucket,
+        patience: Duration::from_secs(60),
+    }));
+    assert_eq!(seen(&outputs), Some((0, 1)));
+    let fetch = outputs.into_iter().find_map(|output| match output {
+        Output::Fetch { fetch, .. } => Some(fetch),
+        _ => None,
+    });
+    let fetch = fetch.expect("it is there");
+    let mib = 1 << 20;
+    let outputs = home.give(Input::FetchProgress { fetch, bytes: mib });
+    assert_eq!(seen(&outputs), Some((mib, 1)));
+    home.pass(Duration::from_secs(1));
+    let why = FetchFailed::Cut;
+    let outputs = home.give(Input::FetchFailed { fetch, why });
+    assert_eq!(seen(&outputs), Some((mib, 0)));
+    let outputs = home.pass(Duration::from_secs(3));
+    let told = |output: &Output| matches!(output, Output::Event(Event::TransferStarved { missing, .. }) if *missing == 2 * mib);
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    assert_eq!(seen(&outputs), None, "it is asked again, and sends nothing");
+}
