@@ -78,7 +78,8 @@ pub struct TeamStatus {
     /// Devices of teammates that are connected now.
     #[serde(default)]
     pub connected: usize,
-    /// Unix milliseconds of the newest statement of another device: how old what is known here may be.
+    /// Unix milliseconds of the last contact with another device: something that it sent, or the newest
+    /// statement that it signed. What is known here may be that old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,
     /// Forked feeds. They are ignored until an admin removes their device.
@@ -116,14 +117,14 @@ pub struct Peer {
     /// `alice/laptop`, where a team names the device.
     pub name: Option<String>,
     pub connected: bool,
-    /// Unix milliseconds of the newest statement that it signed, as far as this daemon has heard since
-    /// it started.
+    /// Unix milliseconds of the last sign of it since this daemon started: something that it sent, or
+    /// the newest statement that it signed, whichever is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,
     pub address: Option<String>,
     /// Microseconds of the last ping's round trip.
     pub round_trip_us: Option<u64>,
-    /// Bytes served to and fetched from it since the daemon started.
+    /// Bytes served to and fetched from it since the daemon started, over all connections.
     pub sent: u64,
     pub received: u64,
     /// How many of these bytes came over a separate connection.

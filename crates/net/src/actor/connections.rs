@@ -138,7 +138,8 @@ impl Actor {
             return;
         };
         tracing::debug!(peer = device.short(), cause, "disconnected");
-        self.peers.disconnected(device);
+        let is_member = self.gate.is_member(device);
+        self.peers.disconnected(device, is_member);
         self.lanes.forget(device);
         self.strangers.remove(&device);
         self.outbox.push(NetEvent::Disconnected { device });
@@ -204,7 +205,10 @@ impl Actor {
         match &event.result {
             Ok(rtt) => {
                 if let Some(device) = device_of(&event.peer) {
-                    self.peers.update(device, |peer| peer.rtt = Some(*rtt));
+                    self.peers.update(device, |peer| {
+                        peer.rtt = Some(*rtt);
+                        peer.contact.hear();
+                    });
                 }
             }
             Err(ping::Failure::Unsupported) => {}
