@@ -12,7 +12,7 @@ use podsync_store::{Blobs, Home};
 
 use crate::{
     call::{Context, Handle},
-    clock::now_ms,
+    clock::unix_ms,
     error::Failure,
     hub::sync::HubSync,
     metered::Metered,
@@ -333,14 +333,10 @@ fn peer(
 
 /// When something last came from each device that this daemon was connected with, in Unix milliseconds.
 fn last_contacts(net: &Net) -> BTreeMap<DeviceId, u64> {
-    let now = now_ms();
     let contacts = net.contacts().into_iter();
-    let heard = contacts.map(|(device, contact)| {
-        let age = contact.heard.elapsed().unwrap_or_default().as_millis();
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
-        (device, now.saturating_sub(age))
-    });
-    heard.collect()
+    contacts
+        .map(|(device, contact)| (device, unix_ms(contact.heard)))
+        .collect()
 }
 
 /// The newest statement of each device, in any team.
