@@ -269,6 +269,22 @@ fn a_daemon_is_found_without_its_socket_and_its_lock() -> Result<()> {
     alice.run(&["list"])?.ok().map(drop)
 }
 
+/// Only its open databases show that it runs.
+#[test]
+fn a_daemon_without_socket_and_locks_is_not_denied() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    std::fs::remove_dir_all(alice.path().join("run"))?;
+    std::fs::remove_file(alice.path().join("lock"))?;
+    for command in ["stop", "list", "stop"] {
+        let told = alice.run(&[command])?.failed(BUSY)?;
+        ensure!(told.contains("log.redb"), "{command}: {told}");
+    }
+    alice.kill()?;
+    nobody_is_left(&alice)
+}
+
 #[test]
 fn a_daemon_that_does_not_answer_is_told_as_that() -> Result<()> {
     let mut alice = Home::new("alice")?;
