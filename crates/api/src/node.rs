@@ -84,9 +84,24 @@ pub struct TeamStatus {
     pub heard_ms: Option<u64>,
     /// Forked feeds. They are ignored until an admin removes their device.
     pub quarantined: Vec<DeviceId>,
+    /// The clocks of other devices, as far as they can be compared with this machine's.
+    #[serde(default)]
+    pub clocks: Vec<Clock>,
     /// The state of the team's hub. Null if the team has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubStatus>,
+}
+
+/// The clock of another device, by the time that the device signed last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Clock {
+    pub device: DeviceId,
+    /// `alice/laptop`.
+    pub name: String,
+    /// Seconds by which it is ahead of this machine's clock; negative if it is behind. A device signs the
+    /// time every hour, so it may be less far behind.
+    pub ahead_s: i64,
 }
 
 /// A team's hub, as this device sees it.

@@ -12,7 +12,7 @@ use podsync_store::{Blobs, Home};
 
 use crate::{
     call::{Context, Handle},
-    clock::unix_ms,
+    clock::{now_ms, unix_ms},
     error::Failure,
     hub::sync::HubSync,
     metered::Metered,
@@ -26,6 +26,7 @@ use crate::{
         follow::{self, list::Follows},
         names::DeviceNames,
         pause::Pause,
+        skew,
         team::role_to,
     },
     settings::Settings,
@@ -256,6 +257,7 @@ fn teams(
                 .filter(|feed| feed.forked_at.is_some())
                 .map(|feed| feed.device)
                 .collect(),
+            clocks: skew::clocks(engine, id, now_ms()),
             hub: None,
         })
     };
