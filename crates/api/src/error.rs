@@ -108,7 +108,7 @@ pub enum Consent {
     SameName,
     /// Drop a version that a pod's name or a tag stands for at the moment.
     NotExact,
-    /// Set a retention rule by which versions may go at once.
+    /// Set a retention rule by which versions may go, now or once its grace is over.
     LetGo,
     /// Take this device out of a team, for good.
     Leave,

@@ -78,14 +78,30 @@ pub struct TeamStatus {
     /// Devices of teammates that are connected now.
     #[serde(default)]
     pub connected: usize,
-    /// Unix milliseconds of the newest statement of another device: how old what is known here may be.
+    /// Unix milliseconds of the last contact with another device: something that it sent, or the newest
+    /// statement that it signed. What is known here may be that old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,
     /// Forked feeds. They are ignored until an admin removes their device.
     pub quarantined: Vec<DeviceId>,
+    /// The clocks of other devices, as far as they can be compared with this machine's.
+    #[serde(default)]
+    pub clocks: Vec<Clock>,
     /// The state of the team's hub. Null if the team has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubStatus>,
+}
+
+/// The clock of another device, by the time that the device signed last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Clock {
+    pub device: DeviceId,
+    /// `alice/laptop`.
+    pub name: String,
+    /// Seconds by which it is ahead of this machine's clock; negative if it is behind. A device signs the
+    /// time every hour, so it may be less far behind.
+    pub ahead_s: i64,
 }
 
 /// A team's hub, as this device sees it.
@@ -116,14 +132,14 @@ pub struct Peer {
     /// `alice/laptop`, where a team names the device.
     pub name: Option<String>,
     pub connected: bool,
-    /// Unix milliseconds of the newest statement that it signed, as far as this daemon has heard since
-    /// it started.
+    /// Unix milliseconds of the last sign of it since this daemon started: something that it sent, or
+    /// the newest statement that it signed, whichever is later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_ms: Option<u64>,
     pub address: Option<String>,
     /// Microseconds of the last ping's round trip.
     pub round_trip_us: Option<u64>,
-    /// Bytes served to and fetched from it since the daemon started.
+    /// Bytes served to and fetched from it since the daemon started, over all connections.
     pub sent: u64,
     pub received: u64,
     /// How many of these bytes came over a separate connection.

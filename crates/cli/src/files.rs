@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use podsync_daemon::read_regular;
+pub(crate) use podsync_daemon::read_text;
 use tempfile::TempDir;
 
 /// More than a path has that somebody made on purpose.
@@ -43,7 +43,8 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
             Err(_) => return Ok(path),
         }
     }
-    Err(unfit("its links lead nowhere"))
+    let what = "its links lead nowhere";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
 }
 
 /// Makes a folder in the system's temporary folder. Only its owner can enter it, whatever the umask.
@@ -54,38 +55,9 @@ pub(crate) fn temporary_folder(prefix: &str) -> io::Result<TempDir> {
         .tempdir()
 }
 
-/// Reads a file whose path a user may have mistyped. A device or a pipe may have no end, or never begin.
-pub(crate) fn read_text(path: &Path, max_len: u64) -> io::Result<String> {
-    let bytes = read_regular(path, max_len + 1)?;
-    if bytes.len() as u64 > max_len {
-        return Err(unfit(&format!("it is larger than {max_len} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|_| unfit("it is not UTF-8 text"))
-}
-
-fn unfit(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, what)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_has_no_end_or_is_no_file_is_not_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("socket");
-        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        for (path, why) in [
-            (Path::new("/dev/null"), "no file"),
-            (Path::new("/dev/zero"), "no file"),
-            (socket.as_path(), "no file"),
-            (folder.path(), "a folder"),
-        ] {
-            let error = read_text(path, 4).unwrap_err().to_string();
-            assert!(error.contains(why), "{}: {error}", path.display());
-        }
-    }
 
     #[test]
     fn a_link_stays_and_its_file_is_written() {
@@ -111,22 +83,5 @@ mod tests {
         let folder = temporary_folder("podsync-").unwrap();
         let mode = folder.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-    }
-
-    #[test]
-    fn a_file_is_read_up_to_its_bound() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("file");
-        assert_eq!(
-            read_text(&path, 4).unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
-        std::fs::write(&path, "four").unwrap();
-        assert_eq!(read_text(&path, 4).unwrap(), "four");
-        let error = read_text(&path, 3).unwrap_err().to_string();
-        assert!(error.contains("larger than 3 bytes"), "{error}");
-        std::fs::write(&path, b"\xff").unwrap();
-        let error = read_text(&path, 4).unwrap_err().to_string();
-        assert!(error.contains("UTF-8"), "{error}");
     }
 }

@@ -104,13 +104,25 @@ impl Policy {
         Ok(policy)
     }
 
-    /// The versions of a pod that this policy releases, the lowest number first.
+    /// The versions of a pod that this policy releases by now, the lowest number first.
     pub fn lets_go<'a>(
         &self,
         catalog: &'a Catalog,
         pod: &PodName,
         now_ms: u64,
     ) -> Vec<&'a VersionRecord> {
+        let releases = self.releases(catalog, pod).into_iter();
+        let due = releases.filter(|(_, from_ms)| *from_ms <= now_ms);
+        due.map(|(record, _)| record).collect()
+    }
+
+    /// The versions of a pod that this policy releases sooner or later, the lowest number first, each with the end of
+    /// its grace in Unix milliseconds.
+    pub fn releases<'a>(
+        &self,
+        catalog: &'a Catalog,
+        pod: &PodName,
+    ) -> Vec<(&'a VersionRecord, u64)> {
         let versions = catalog.versions(pod);
         let mut kept: BTreeSet<VersionId> = catalog
             .leaves(pod)
@@ -128,12 +140,12 @@ impl Policy {
             kept.extend(newest_of_days(&versions, daily.get() as usize));
         }
         let grace_ms = u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-        let young = |record: &VersionRecord| {
-            record.publication.created_ms.saturating_add(grace_ms) > now_ms
-        };
+        let from_ms =
+            |record: &VersionRecord| record.publication.created_ms.saturating_add(grace_ms);
         versions
             .into_iter()
-            .filter(|record| !kept.contains(&record.version()) && !young(record))
+            .filter(|record| !kept.contains(&record.version()))
+            .map(|record| (record, from_ms(record)))
             .collect()
     }
 }

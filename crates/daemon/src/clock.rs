@@ -28,11 +28,14 @@ impl Clock {
 
 /// Unix milliseconds.
 pub(crate) fn now_ms() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-    now.saturating_add_signed(skew_ms())
+    unix_ms(SystemTime::now())
+}
+
+/// Unix milliseconds of a time that this machine's clock showed.
+pub(crate) fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    since.saturating_add_signed(skew_ms())
 }
 
 /// The offset that a test adds to this machine's clock.

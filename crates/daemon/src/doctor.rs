@@ -3,17 +3,17 @@
 //! It works with and without a daemon: it asks a running daemon, or else opens the home itself.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     os::unix::fs::FileTypeExt,
     path::Path,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use podsync_api::{
     ApiError, AuthToken, Client, ErrorCode, TeamChoice,
     node::{self, Finding},
-    pods,
 };
 use podsync_instance::Service;
 use podsync_store::{Blobs, Home, HomeError, Log, shell_word};
@@ -22,6 +22,7 @@ use crate::{
     emulator::connect,
     error::Failure,
     paths::{check_may_be_home, is_initialised, socket_path},
+    service::skew::{self, Judgement, Tolerance},
     settings::Settings,
 };
 
@@ -30,8 +31,11 @@ const DISK: &str = "disk";
 const LEAST_FREE: u64 = 256 << 20;
 /// Free bytes below which a large state won't fit.
 const GOOD_FREE: u64 = 4 << 30;
-/// How far this clock may be behind the times that teammates signed.
-const MAX_CLOCK_LAG: Duration = Duration::from_secs(10 * 60);
+/// A statement from further ahead is not believed. One of a connected device may be an hour old.
+const CLOCKS: Tolerance = Tolerance {
+    ahead_s: 10 * 60,
+    behind_s: 2 * 60 * 60,
+};
 /// The multicast group of mDNS.
 const MDNS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 0);
 /// How long to wait for a packet that this machine sends to itself.
@@ -54,7 +58,7 @@ pub async fn examine(
         findings.push(multicast().await);
     }
     findings.push(match &daemon {
-        Some(status) => clock(settings, status).await,
+        Some(status) => clock(status),
         None => Finding::ok(
             "clock",
             "not compared with teammates' clocks: no daemon runs",
@@ -291,33 +295,53 @@ async fn multicast() -> Finding {
     )
 }
 
-/// If teammates' signed times are in the future, this clock is behind.
-async fn clock(settings: &Settings, status: &node::Status) -> Finding {
+/// Compares this clock with the times that teammates' devices signed.
+fn clock(status: &node::Status) -> Finding {
+    let clocks = status.teams.iter().flat_map(|team| &team.clocks);
+    // A device may be in several teams.
+    let clocks: BTreeMap<_, _> = clocks.map(|clock| (clock.device, clock.clone())).collect();
+    compared(&clocks.into_values().collect::<Vec<_>>())
+}
+
+fn compared(clocks: &[node::Clock]) -> Finding {
     const CHECK: &str = "clock";
-    let mut newest = 0;
-    for team in &status.teams {
-        let choice = TeamChoice::Id(team.id.to_string());
-        let Ok(client) = Client::new(&socket_path(&settings.home), choice) else {
-            continue;
-        };
-        let pods = client.call(&pods::ListPods {}).await.unwrap_or_default();
-        let tips = pods.iter().flat_map(|pod| &pod.tips);
-        newest = newest.max(tips.map(|tip| tip.created_ms).max().unwrap_or(0));
+    match skew::judge(clocks, CLOCKS) {
+        Judgement::Alike if clocks.is_empty() => Finding::ok(
+            CHECK,
+            "not compared with teammates' clocks: none has told its time",
+        ),
+        Judgement::Alike => Finding::ok(CHECK, "agrees with teammates' clocks"),
+        Judgement::WrongHere { off, clocks } => {
+            let how_far = skew::span(off.unsigned_abs());
+            let direction = if off > 0 { "behind" } else { "ahead of" };
+            let found =
+                format!("{how_far} or more {direction} the clocks of {clocks} other devices");
+            Finding::failure(
+                CHECK,
+                ApiError::new(ErrorCode::Invalid, found)
+                    .hint("set this machine's clock, by NTP at best"),
+            )
+        }
+        Judgement::WrongThere(off) => {
+            let found: Vec<_> = off.iter().map(|clock| skew::both(clock)).collect();
+            Finding::warning(
+                CHECK,
+                format!(
+                    "{}. Other devices agree with this machine",
+                    found.join("; ")
+                ),
+                "the clock there has to be set",
+            )
+        }
+        Judgement::Undecided(clock) => Finding::warning(
+            CHECK,
+            format!(
+                "{}. Too few devices can be compared to tell which one is right",
+                skew::both(clock)
+            ),
+            "compare both with a clock that is right, and set the wrong one",
+        ),
     }
-    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    let lag = Duration::from_millis(newest).saturating_sub(now);
-    if lag <= MAX_CLOCK_LAG {
-        return Finding::ok(CHECK, "not behind what teammates signed");
-    }
-    let minutes = lag.as_secs() / 60;
-    let error = ApiError::new(
-        ErrorCode::Invalid,
-        format!("{minutes} minutes behind the newest version that a teammate signed"),
-    );
-    Finding::failure(
-        CHECK,
-        error.hint("set this machine's clock, by NTP at best"),
-    )
 }
 
 async fn instance(endpoint: &str, token: Option<&AuthToken>) -> Vec<Finding> {
@@ -370,6 +394,7 @@ async fn instance(endpoint: &str, token: Option<&AuthToken>) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use podsync_api::node::Verdict;
+    use podsync_core::DeviceId;
 
     use super::*;
 
@@ -387,6 +412,34 @@ mod tests {
         assert_eq!(verdict(LEAST_FREE), Verdict::Warning);
         assert_eq!(verdict(GOOD_FREE - 1), Verdict::Warning);
         assert_eq!(verdict(GOOD_FREE), Verdict::Ok);
+    }
+
+    /// A team of two can't tell whose clock is wrong.
+    #[test]
+    fn doctor_accuses_this_clock_only_if_most_others_do() {
+        const HOUR: i64 = 60 * 60;
+        let verdict = |ahead_s: &[i64]| {
+            let clocks = ahead_s.iter().zip(1..).map(|(ahead_s, n)| node::Clock {
+                device: DeviceId::from_bytes([n; 32]),
+                name: format!("bob/{n}"),
+                ahead_s: *ahead_s,
+            });
+            compared(&clocks.collect::<Vec<_>>())
+        };
+        for alike in [&[][..], &[0], &[600, -7200]] {
+            assert_eq!(verdict(alike).verdict, Verdict::Ok, "{alike:?}");
+        }
+        let alone = verdict(&[-48 * HOUR]);
+        assert_eq!(alone.verdict, Verdict::Warning);
+        assert!(alone.found.contains("bob/1's clock says"), "{alone:?}");
+        let third = verdict(&[48 * HOUR, 0]);
+        assert_eq!(third.verdict, Verdict::Warning);
+        assert!(third.found.contains("agree with this"), "{third:?}");
+        let here = verdict(&[48 * HOUR, 49 * HOUR, 0]);
+        assert_eq!(here.verdict, Verdict::Failure);
+        assert!(here.found.contains("2 days or more behind"), "{here:?}");
+        let early = verdict(&[-3 * HOUR, -3 * HOUR]);
+        assert!(early.found.contains("ahead of"), "{early:?}");
     }
 
     #[tokio::test]

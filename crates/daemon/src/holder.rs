@@ -3,10 +3,14 @@
 //! A process is only ended if it surely is this home's daemon. The process id in a lock may be from another machine
 //! or container that shares the folder.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use podsync_api::{ApiError, ErrorCode};
-use podsync_store::{Holder, Home};
+use podsync_store::{Holder, Home, StoreError};
 use tokio::time::Instant;
 
 use crate::{error::Failure, tasks::Lifetime};
@@ -16,10 +20,13 @@ const RELEASE_PATIENCE: Duration = Duration::from_secs(10);
 const RELEASE_POLL: Duration = Duration::from_millis(50);
 
 /// Ends the daemon that holds `home` and doesn't answer. Returns its process id, or `None` if nobody holds the
-/// home.
+/// home. Fails if a process has a database open there whose locks were removed: nothing says which process that is.
 pub async fn end_daemon(home: &Path) -> Result<Option<u32>, ApiError> {
     let Some(holder) = Home::holder(home).map_err(Failure::from)? else {
-        return Ok(None);
+        return match Home::database_in_use(home) {
+            None => Ok(None),
+            Some(path) => Err(in_use(path)),
+        };
     };
     let busy = |what: &str, hint: String| {
         let text = format!("{holder} holds this home {what}");
@@ -91,13 +98,24 @@ fn terminate(process: u32) -> Result<(), String> {
 pub async fn wait_until_free(home: &Path) -> Result<(), ApiError> {
     let deadline = Instant::now() + RELEASE_PATIENCE;
     // A file lock has no wait with a deadline, so this polls it.
-    while let Some(holder) = Home::holder(home).map_err(Failure::from)? {
+    loop {
+        let error = match Home::holder(home).map_err(Failure::from)? {
+            Some(holder) => does_not_end(&holder),
+            None => match Home::database_in_use(home) {
+                None => return Ok(()),
+                Some(path) => in_use(path),
+            },
+        };
         if Instant::now() >= deadline {
-            return Err(does_not_end(&holder));
+            return Err(error);
         }
         tokio::time::sleep(RELEASE_POLL).await;
     }
-    Ok(())
+}
+
+/// The same error as of a command that opens the database.
+fn in_use(path: PathBuf) -> ApiError {
+    Failure::from(StoreError::InUse { path }).into()
 }
 
 fn does_not_end(holder: &Holder) -> ApiError {

@@ -22,7 +22,7 @@ pub(crate) mod restore;
 pub(crate) mod retention;
 pub(crate) mod save;
 pub(crate) mod share;
-mod skew;
+pub(crate) mod skew;
 pub(crate) mod status;
 pub(crate) mod team;
 pub(crate) mod verify;

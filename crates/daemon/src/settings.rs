@@ -5,6 +5,7 @@ mod size;
 use std::{
     collections::BTreeSet,
     fmt,
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,7 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, PodName};
 use podsync_net::{Multiaddr, NetConfig, SpawnError, is_of_this_machine};
+use podsync_store::read_text;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, Unexpected, Visitor},
@@ -19,6 +21,9 @@ use serde::{
 
 pub use self::size::{ByteSize, Rate};
 use crate::error::api_error;
+
+/// More bytes than any settings take.
+const MAX_LEN: u64 = 1 << 20;
 
 /// The settings that environment variables may give: `PODSYNC_LISTEN`, `PODSYNC_PEERS`, `PODSYNC_MDNS`,
 /// `PODSYNC_AUTO_SHARE`, `PODSYNC_AUTO_RESTORE`, `PODSYNC_DISK_BUDGET`, `PODSYNC_MIN_FREE`, `PODSYNC_NOTIFY`,
@@ -116,16 +121,7 @@ impl Settings {
         for (key, value) in &environment {
             Self::check_variable(key, value)?;
         }
-        // A device or a pipe may have no end, or never begin.
-        if file.exists() && !file.is_file() {
-            let what = match file.is_dir() {
-                true => "a folder",
-                false => "a device, a pipe or a socket",
-            };
-            let text = format!("settings: {} is {what}", file.display());
-            return Err(ApiError::new(ErrorCode::Invalid, text)
-                .hint("put a file in its place, or remove it"));
-        }
+        let text = read(file)?;
         let wrong = |error: config::ConfigError| {
             ApiError::new(ErrorCode::Invalid, format!("settings: {error}")).hint(format!(
                 "mend {}; docs/operations.md lists every key",
@@ -133,11 +129,7 @@ impl Settings {
             ))
         };
         let settings: Self = config::Config::builder()
-            .add_source(
-                config::File::from(file)
-                    .format(config::FileFormat::Toml)
-                    .required(false),
-            )
+            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
             .add_source(source(environment))
             .build()
             .and_then(config::Config::try_deserialize)
@@ -245,6 +237,28 @@ impl Settings {
     }
 }
 
+/// Reads the file, which need not be there. One that is there and can't be read is refused: a default may be what its
+/// user forbids.
+fn read(file: &Path) -> Result<String, ApiError> {
+    let error = match read_text(file, MAX_LEN) {
+        Ok(text) => return Ok(text),
+        Err(error) => error,
+    };
+    let (code, hint) = match error.kind() {
+        // A link to nowhere is there. A home that is no folder is refused elsewhere.
+        ErrorKind::NotFound if !file.is_symlink() => return Ok(String::new()),
+        ErrorKind::NotADirectory => return Ok(String::new()),
+        ErrorKind::InvalidInput => (
+            ErrorCode::Invalid,
+            "put a TOML file in its place, or remove it",
+        ),
+        _ => (ErrorCode::Disk, "check its permissions and its disk"),
+    };
+    let file = file.display();
+    let text = format!("podsync cannot read its settings in {file}: {error}");
+    Err(ApiError::new(code, text).hint(hint))
+}
+
 /// Takes `true` and `false`, and the 1 and 0 that stand for them. The library takes any number for true.
 fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     struct YesOrNo;
@@ -327,11 +341,31 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_from_a_file_alone() {
-        for (path, what) in [("/", "a folder"), ("/dev/zero", "a device")] {
-            let error = Settings::layered(Path::new(path), config::Map::new()).unwrap_err();
-            assert!(error.message.contains(what), "{error}");
+    fn a_file_that_cannot_be_read_is_no_missing_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("latin"), b"peers = ['\xfc']").unwrap();
+        std::fs::write(at("long"), vec![b'#'; MAX_LEN as usize + 1]).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("link")).unwrap();
+        std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (file, code, why) in [
+            (folder.path().to_owned(), ErrorCode::Invalid, "a folder"),
+            (PathBuf::from("/dev/zero"), ErrorCode::Invalid, "a device"),
+            (at("socket"), ErrorCode::Invalid, "a socket"),
+            (at("latin"), ErrorCode::Invalid, "not UTF-8"),
+            (at("long"), ErrorCode::Invalid, "larger than"),
+            (at("link"), ErrorCode::Disk, "No such file"),
+            (at("loop"), ErrorCode::Disk, "symbolic links"),
+        ] {
+            let error = Settings::layered(&file, config::Map::new()).unwrap_err();
+            assert_eq!(error.code, code, "{error}");
+            assert!(error.message.contains(why), "{error}");
+            let path = file.display().to_string();
+            assert!(error.message.contains(&path), "{error}");
         }
+        let missing = Settings::layered(&at("nowhere"), config::Map::new());
+        assert_eq!(missing.unwrap(), Settings::default());
     }
 
     #[test]

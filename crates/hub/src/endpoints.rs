@@ -137,7 +137,7 @@ pub(crate) async fn liveness(signed: Signed) -> Result<StatusCode, Failure> {
     let post: PostLiveness = signed.json()?;
     signed
         .team
-        .post_liveness(&signed.device, &post.statement)
+        .post_liveness(&signed.device, &post.statement, now_ms())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

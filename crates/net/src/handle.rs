@@ -3,7 +3,7 @@
 //! Exchanges and fetches run in the caller's task, on streams opened past the actor; dropping the
 //! future ends them. Everything else is a command to the actor.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use libp2p::{Multiaddr, StreamProtocol, identity::Keypair};
@@ -31,7 +31,7 @@ use crate::{
     gate::Gate,
     lane::pool::Pool,
     limit::Traffic,
-    peers::{PeerInfo, Peers},
+    peers::{Contact, PeerInfo, Peers},
     streams::{OpenError, Streams},
 };
 
@@ -225,7 +225,10 @@ impl Net {
             return Ok(FetchStats::default());
         };
         let count = |len| {
-            self.peers.update(device, |peer| peer.fetched += len);
+            self.peers.passed(device, |contact| {
+                contact.hear();
+                contact.fetched += len;
+            });
             progress(len);
         };
         if let Some(fetched) = self.fetch_over_lane(device, &asking, sink, &count).await {
@@ -269,7 +272,7 @@ impl Net {
             let progress = |len| {
                 proof.give();
                 self.peers
-                    .update(device, |peer| peer.fetched_over_lane += len);
+                    .passed(device, |contact| contact.fetched_over_lane += len);
                 progress(len);
             };
             let finished = ends.run_until_cancelled(asking.finish(begun, sink, progress));
@@ -282,6 +285,11 @@ impl Net {
             }
             return Some(fetched);
         }
+    }
+
+    /// What passed between this device and each peer that is connected, or is a member and was.
+    pub fn contacts(&self) -> BTreeMap<DeviceId, Contact> {
+        self.peers.contacts()
     }
 
     /// The peers connected now.

@@ -45,7 +45,7 @@ pub use handle::Net;
 pub use libp2p::{Multiaddr, multiaddr};
 pub use limit::{MIN_RATE, Traffic};
 pub use peer_id::split_address;
-pub use peers::PeerInfo;
+pub use peers::{Contact, PeerInfo};
 pub use podsync_core::wire::{MAX_GOSSIP_LEN, Protocol};
 pub use swarm::is_of_this_machine;
 

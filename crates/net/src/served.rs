@@ -22,7 +22,7 @@ impl Served {
             // If it is dropped, the next request for the blob reports it again.
             let _ = self.events.try_send(NetEvent::Unreadable { blob });
         }
-        self.peers.update(device, |peer| peer.served += bytes);
+        self.peers.passed(device, |contact| contact.served += bytes);
         // Only a count: it may be dropped if the daemon falls behind.
         let _ = self.events.try_send(NetEvent::Served {
             device,

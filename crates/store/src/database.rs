@@ -20,8 +20,8 @@ use std::{
 };
 
 use redb::{
-    Database as Redb, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition,
-    WriteTransaction,
+    Database as Redb, DatabaseError, ReadOnlyTable, ReadableDatabase, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 
 use self::untouched::Untouched;
@@ -107,6 +107,20 @@ impl Database {
     /// repaired after a crash.
     pub(crate) fn try_open(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
         open(path, EXAMINE_CACHE_LEN, remedy).map(drop)
+    }
+
+    /// Whether another process has the file open to write to it. Changes nothing.
+    pub(crate) fn is_in_use(path: &Path) -> bool {
+        // Opening a pipe would wait for a writer.
+        if !path.is_file() {
+            return false;
+        }
+        let opened = caught(path, Remedy::Log, || {
+            let mut builder = redb::Builder::new();
+            let builder = builder.set_cache_size(EXAMINE_CACHE_LEN);
+            Ok(builder.open_read_only(path).map(drop))
+        });
+        matches!(opened, Ok(Err(DatabaseError::DatabaseAlreadyOpen)))
     }
 
     /// Runs `change` and commits it with one fsync: when this returns, it is on disk or nothing is.

@@ -32,6 +32,7 @@ pub use self::{
 use crate::{
     StoreError,
     atomic::{self, write_atomic},
+    database::Database,
     error::Remedy,
     regular::read_regular,
     shell::{shell_word, with_suffix},
@@ -48,6 +49,9 @@ const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
 /// The file that a holder locks, so that the kernel names the holder's process.
 const CLAIM: &str = "run/holder";
+
+/// The files that a daemon has open as long as it runs.
+const DATABASES: [&str; 2] = ["log.redb", "held.redb"];
 
 /// The name prefix of packs while they are written.
 pub(crate) const PACK_PREFIX: &str = "pack-";
@@ -146,6 +150,13 @@ impl Home {
     /// The process that holds the home at `root`. None if it is free. Changes nothing there.
     pub fn holder(root: &Path) -> Result<Option<Holder>, HomeError> {
         lock::current(&root.join("lock"), &root.join(CLAIM))
+    }
+
+    /// A database of the home at `root` that another process has open. That process holds the home, also where its
+    /// locks were removed, so that [`Self::holder`] finds nobody. Changes nothing there.
+    pub fn database_in_use(root: &Path) -> Option<PathBuf> {
+        let paths = DATABASES.map(|name| root.join(name));
+        paths.into_iter().find(|path| Database::is_in_use(path))
     }
 
     /// Whether this holder's process certainly holds the home at `root` now. Always false for the caller's own

@@ -30,13 +30,26 @@ pub fn read_regular(path: &Path, max_len: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a text file whole, or refuses it with `InvalidInput` if it has more than `max_len` bytes or isn't UTF-8.
+pub fn read_text(path: &Path, max_len: u64) -> io::Result<String> {
+    let bytes = read_regular(path, max_len + 1)?;
+    if bytes.len() as u64 > max_len {
+        return Err(unfit(&format!("it is larger than {max_len} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| unfit("it is not UTF-8 text"))
+}
+
 fn refuse_other(metadata: &Metadata) -> io::Result<()> {
     let what = match (metadata.is_file(), metadata.is_dir()) {
         (true, _) => return Ok(()),
         (false, true) => "it is a folder",
         (false, false) => "it is a device, a pipe or a socket, and no file",
     };
-    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+    Err(unfit(what))
+}
+
+fn unfit(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 #[cfg(test)]
@@ -54,6 +67,13 @@ mod tests {
         std::fs::write(&path, "four").unwrap();
         assert_eq!(read_regular(&path, 9).unwrap(), b"four");
         assert_eq!(read_regular(&path, 3).unwrap(), b"fou");
+
+        assert_eq!(read_text(&path, 4).unwrap(), "four");
+        let error = read_text(&path, 3).unwrap_err().to_string();
+        assert!(error.contains("larger than 3 bytes"), "{error}");
+        std::fs::write(&path, b"\xff").unwrap();
+        let error = read_text(&path, 4).unwrap_err().to_string();
+        assert!(error.contains("UTF-8"), "{error}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, Hub, Runner, binary};
+use podsync_tests::kit::{Home, Hub, Runner, binary, fill};
 use serde_json::Value;
 
 use crate::share::alice_and_bob;
@@ -93,6 +93,35 @@ fn a_wrong_variable_is_told_by_its_name_and_leaves_no_key() -> Result<()> {
     ensure!(told.contains("PODSYNC_LISTEN cannot be `banana`"), "{told}");
     ensure!(!home.path().join("identity").exists(), "a key was made");
     Ok(())
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_refused_by_all_that_need_them() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let file = alice.path().join("config.toml");
+    let refused = |code: i32, why: &str| -> Result<()> {
+        for command in [
+            &["config", "get", "listen"][..],
+            &["config"],
+            &["doctor"],
+            &["list"],
+            &["daemon", "--listen", "127.0.0.1:0", "--no-mdns"],
+        ] {
+            let told = alice.run(command)?.failed(code)?;
+            ensure!(told.contains("cannot read its settings in"), "{told}");
+            ensure!(told.contains(why), "{command:?}: {told}");
+        }
+        Ok(())
+    };
+    // A mode keeps nothing from root, but a link that leads to itself does.
+    std::os::unix::fs::symlink(&file, &file)?;
+    refused(DISK, "symbolic links")?;
+    std::fs::remove_file(&file)?;
+    std::fs::write(&file, b"listen = ['\xff']")?;
+    refused(INVALID, "not UTF-8")?;
+    std::fs::remove_file(&file)?;
+    alice.run(&["list"])?.ok().map(drop)
 }
 
 /// 192.0.2.1 is for documentation: no machine has it.
@@ -240,6 +269,22 @@ fn a_daemon_is_found_without_its_socket_and_its_lock() -> Result<()> {
     ensure!(stopped["pid"] == pid, "{stopped}");
     ensure!(alice.stopped()? == Some(0), "it did not end well");
     alice.run(&["list"])?.ok().map(drop)
+}
+
+/// Only its open databases show that it runs.
+#[test]
+fn a_daemon_without_socket_and_locks_is_not_denied() -> Result<()> {
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    std::fs::remove_dir_all(alice.path().join("run"))?;
+    std::fs::remove_file(alice.path().join("lock"))?;
+    for command in ["stop", "list", "stop"] {
+        let told = alice.run(&[command])?.failed(BUSY)?;
+        ensure!(told.contains("log.redb"), "{command}: {told}");
+    }
+    alice.kill()?;
+    nobody_is_left(&alice)
 }
 
 #[test]
@@ -487,6 +532,52 @@ fn a_command_that_waits_says_for_whom_and_since_when() -> Result<()> {
     let (hour, minute) = time.split_once(':').with_context(|| waiting.clone())?;
     ensure!(
         hour.parse::<u8>()? < 24 && minute.parse::<u8>()? < 60 && minute.len() == 2,
+        "{waiting}"
+    );
+    Ok(())
+}
+
+/// No byte moves from then on, and the connection stays open for a while.
+#[test]
+fn a_pull_whose_provider_is_suspended_says_for_whom_it_waits() -> Result<()> {
+    let (alice, mut bob) = alice_and_bob()?;
+    bob.stop()?;
+    let peer = alice.address()?;
+    bob.start_with(
+        &[
+            "daemon",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-mdns",
+            "--peer",
+            &peer,
+        ],
+        &[("PODSYNC_LIMIT_DOWN", "1MB/s")],
+    )?;
+    let state = alice.scratch("state");
+    fill(&state, 4, 16 << 20, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+    while bob.run(&["list"])?.ok()?.as_array().map_or(0, Vec::len) != 1 {}
+    let call = serde_json::json!({
+        "reference": "orders:1", "wait_s": 60, "until_shared": false, "sources": "any",
+    });
+    let waiting = std::thread::scope(|scope| -> Result<String> {
+        let pull = scope.spawn(|| waits_for(&bob, "teams/-/pull", &call));
+        let received = || -> Result<u64> {
+            let peers = bob.run(&["peers"])?.ok()?;
+            Ok(peers[0]["received"].as_u64().unwrap_or_default())
+        };
+        while received()? < 1 << 20 && !pull.is_finished() {}
+        alice.signal("STOP")?;
+        pull.join().expect("it does not panic")
+    });
+    alice.signal("CONT")?;
+    let waiting = waiting?;
+    ensure!(
+        waiting.starts_with("waiting for alice/") && waiting.contains("offline since"),
         "{waiting}"
     );
     Ok(())

@@ -288,11 +288,26 @@ fn an_older_state_is_shared_after_a_yes_and_never_called_newest() -> Result<()> 
 }
 
 #[test]
-fn an_empty_folder_is_saved_after_a_yes() -> Result<()> {
+fn a_state_of_nothing_is_saved_after_a_yes() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
     let empty = alice.scratch("empty");
     fs::create_dir_all(empty.join("nothing/in/it"))?;
+    let marked = alice.scratch("marked");
+    fs::create_dir_all(marked.join("inside"))?;
+    fs::write(marked.join("inside/.gitkeep"), b"")?;
+    let file = alice.scratch("state.bin");
+    fs::write(&file, b"")?;
+    // The end of a zip's directory that lists nothing.
+    let zip = alice.scratch("state.zip");
+    fs::write(&zip, [&b"PK\x05\x06"[..], &[0; 18]].concat())?;
+    for path in [&marked, &file, &zip] {
+        let from = path.to_string_lossy().into_owned();
+        let why = alice
+            .run(&["save", "orders", "--from", &from])?
+            .failed(UNCONFIRMED)?;
+        ensure!(why.contains(&from), "{why}");
+    }
     let from = empty.to_string_lossy().into_owned();
     let save = ["save", "orders", "--from", &from];
     alice.run(&save)?.failed(UNCONFIRMED)?;

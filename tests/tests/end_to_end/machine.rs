@@ -48,6 +48,51 @@ fn nothing_moves_while_a_device_is_paused() -> Result<()> {
     Ok(())
 }
 
+/// Two alone can't know which clock is wrong, so both are told what each says.
+#[test]
+fn clocks_that_are_days_apart_are_told_and_nobody_is_accused() -> Result<()> {
+    for seconds in ["-90000", "172800"] {
+        let (alice, mut bob) = alice_and_bob()?;
+        bob.stop()?;
+        let peer = alice.address()?;
+        bob.start_with(
+            &[
+                "daemon",
+                "--listen",
+                "127.0.0.1:0",
+                "--no-mdns",
+                "--peer",
+                &peer,
+            ],
+            &[("PODSYNC_TEST_CLOCK_S", seconds)],
+        )?;
+        let is_off = || -> Result<bool> {
+            let status = bob.run(&["status"])?.ok()?;
+            let ahead_s = status["teams"][0]["clocks"][0]["ahead_s"].as_i64();
+            Ok(ahead_s.is_some_and(|ahead_s| ahead_s.unsigned_abs() > 24 * 60 * 60))
+        };
+        while !is_off()? {}
+        let state = bob.scratch("state");
+        fill(&state, 1, 1000, 1)?;
+        let from = state.to_string_lossy().into_owned();
+        let saved = bob.run(&["save", "orders", "--from", &from])?.ok()?;
+        let shared = bob.run(&["share", "orders"])?.ok()?;
+        for warnings in [&saved["warnings"], &shared["warnings"]] {
+            let told = warnings.to_string();
+            ensure!(told.contains("alice/"), "{seconds}: {told}");
+            ensure!(told.contains("'s clock says "), "{seconds}: {told}");
+        }
+        for home in [&alice, &bob] {
+            let told = home.typed(&["doctor"])?.output()?;
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            let clock = told.lines().find(|line| line.contains(" clock "));
+            let clock = clock.with_context(|| told.clone())?;
+            ensure!(!clock.starts_with("FAILED"), "{seconds}: {told}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn settings_are_changed_by_command_and_their_comments_stay() -> Result<()> {
     let home = Home::new("alice")?;

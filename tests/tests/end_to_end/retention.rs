@@ -8,6 +8,7 @@ use crate::share::alice_and_bob;
 
 const INVALID: i32 = 2;
 const FORBIDDEN: i32 = 5;
+const UNCONFIRMED: i32 = 15;
 
 /// Shares so many versions of `orders`, one after the other.
 fn share(home: &Home, versions: u64) -> Result<()> {
@@ -46,8 +47,17 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
         alice.run(&["retention", "show"])?.ok()?["rules"],
         serde_json::json!([])
     );
-    // A day's grace keeps all that was made just now.
+    // A day's grace keeps all that was made just now. They go tomorrow, and that takes a yes.
+    let why = alice.run(&policy)?.failed(UNCONFIRMED)?;
+    ensure!(
+        why.contains("in 24 hours: orders:2, orders:3"),
+        "it doesn't say what goes and when: {why}"
+    );
+    alice.run(&[&policy[..], &["--yes"]].concat())?.ok()?;
+    // The same again changes nothing. Less grace does.
     alice.run(&policy)?.ok()?;
+    let hour = [&policy[..], &["--grace", "1h"]].concat();
+    alice.run(&hour)?.failed(UNCONFIRMED)?;
     let applied = alice.run(&["retention", "apply"])?.ok()?;
     assert_eq!(applied["dropped"], serde_json::json!([]));
     assert_eq!(versions(&alice)?.len(), 5);

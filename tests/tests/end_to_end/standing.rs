@@ -39,6 +39,38 @@ fn last_contact_is_told_for_each_team() -> Result<()> {
 }
 
 #[test]
+fn what_came_from_a_peer_is_remembered_when_it_has_gone() -> Result<()> {
+    let (mut alice, bob) = alice_and_bob()?;
+    let state = alice.scratch("state");
+    fill(&state, 1, 1_000_000, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+    while bob.run(&["list"])?.ok()?.as_array().map_or(0, Vec::len) != 1 {}
+    bob.run(&["pull", "orders"])?.ok()?;
+    let seen = || -> Result<serde_json::Value> { Ok(bob.run(&["peers"])?.ok()?[0].clone()) };
+    let heard = || -> Result<u64> { Ok(seen()?["heard_ms"].as_u64().unwrap_or_default()) };
+    // A device signs a statement every hour. What it sends counts too.
+    for _ in 0..3 {
+        let before = heard()?;
+        while heard()? <= before {}
+    }
+    let (received, last) = (seen()?["received"].clone(), heard()?);
+    ensure!(received.as_u64() > Some(900_000), "{received}");
+    alice.stop()?;
+    while seen()?["connected"] == true {}
+    let gone = seen()?;
+    ensure!(gone["received"] == received, "{gone}");
+    ensure!(gone["heard_ms"].as_u64() >= Some(last), "{gone}");
+    // It comes back, and the counters go on.
+    alice.start(&[&bob])?;
+    while seen()?["connected"] == false {}
+    ensure!(seen()?["received"] == received, "{}", seen()?);
+    Ok(())
+}
+
+#[test]
 fn what_the_bucket_lacks_is_unknown_until_the_hub_has_answered() -> Result<()> {
     let mut hub = Hub::start()?;
     let mut alice = Home::new("alice")?;

@@ -71,6 +71,10 @@ fn a_ticket_that_nobody_could_use_in_time_is_not_made() -> Result<()> {
             "{told}"
         );
     }
+    let told = alice
+        .run(&["team", "invite", "--expires", "999999999d"])?
+        .failed(INVALID)?;
+    ensure!(told.contains("the most is 366 days"), "{told}");
     let call = serde_json::json!({ "role": "publisher", "expires_s": 0, "uses": 1 });
     let (status, answer) = alice.post("teams/-/invite", &call)?;
     ensure!(

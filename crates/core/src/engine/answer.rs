@@ -44,7 +44,7 @@ impl Engine {
         if !self.serves(team, &device) {
             return HeadsResponse::Refused(Refusal::NotAMember);
         }
-        self.state_liveness_once(team);
+        self.state_liveness_if_old(team);
         let me = self.secret.id();
         let addresses = self.addresses_for(team, device);
         let Some(state) = self.teams.get_mut(&team) else {

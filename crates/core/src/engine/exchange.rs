@@ -492,26 +492,26 @@ impl Engine {
         progress
     }
 
-    /// Keeps a statement if it is the newest of its signer.
+    /// Keeps a statement if it is the newest of its signer. One from the future tells only of its signer's clock.
     pub(super) fn take_liveness(&mut self, team: TeamId, liveness: Verified<Liveness>) -> bool {
         let latest = self.now.wall_ms.saturating_add(MAX_CLOCK_SKEW_MS);
         let Some(state) = self.teams.get_mut(&team) else {
             return false;
         };
-        let known = state
-            .team
-            .liveness
-            .get(&liveness.signer())
-            .map_or(0, |known| known.value().time_ms);
-        let time = liveness.value().time_ms;
-        if liveness.team() != team
-            || !state.team.is_member(&liveness.signer())
-            || time <= known
-            || time > latest
-        {
+        let (signer, time) = (liveness.signer(), liveness.value().time_ms);
+        if liveness.team() != team || !state.team.is_member(&signer) {
             return false;
         }
-        state.team.liveness.insert(liveness.signer(), liveness);
+        if time > latest {
+            state.team.ahead.insert(signer, time);
+            return false;
+        }
+        let known = state.team.liveness.get(&signer);
+        if known.is_some_and(|known| time <= known.value().time_ms) {
+            return false;
+        }
+        state.team.ahead.remove(&signer);
+        state.team.liveness.insert(signer, liveness);
         true
     }
 

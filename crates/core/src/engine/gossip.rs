@@ -3,11 +3,11 @@
 //! A message is forwarded only if it was new here, so it crosses each link once. Nothing relies on
 //! gossip: an exchange brings whatever is lost, too long or out of order.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use serde_bytes::ByteBuf;
 
-use super::{Engine, Output, TeamState, input::GossipId, output::Verdict};
+use super::{Engine, LIVENESS_EVERY, Output, TeamState, input::GossipId, output::Verdict};
 use crate::{
     bounded::Bounded,
     codec::Format,
@@ -92,12 +92,18 @@ impl Engine {
         }
     }
 
-    /// Signs a liveness statement before the first answer. A peer that asks right after our start, or
-    /// the hub later, thus learns how current our state is.
-    pub(super) fn state_liveness_once(&mut self, team: TeamId) {
-        let me = self.secret.id();
-        let unsaid = |state: &TeamState| !state.team.liveness.contains_key(&me);
-        if self.teams.get(&team).is_some_and(unsaid) {
+    /// Signs a liveness statement before an answer, unless it has one of this hour: after the start, and after this
+    /// machine slept or its clock was set. So a peer, or the hub later, learns how current our state is and what our
+    /// clock says.
+    pub(super) fn state_liveness_if_old(&mut self, team: TeamId) {
+        let (me, now_ms) = (self.secret.id(), self.now.wall_ms);
+        let is_old = |state: &TeamState| {
+            state.team.liveness.get(&me).is_none_or(|known| {
+                let age_ms = known.value().time_ms.abs_diff(now_ms);
+                Duration::from_millis(age_ms) > LIVENESS_EVERY
+            })
+        };
+        if self.teams.get(&team).is_some_and(is_old) {
             self.state_liveness(team);
         }
     }
@@ -123,8 +129,9 @@ impl Engine {
             heads: *hasher.finalize().as_bytes(),
         };
         let bytes = self.secret.sign(team, &statement);
+        // Also if its time is an earlier one: the clock may have been set back.
         if let Ok(liveness) = signed::verify(&bytes) {
-            self.take_liveness(team, liveness);
+            state.team.liveness.insert(me, liveness);
         }
         let message = Gossip::Liveness(ByteBuf::from(bytes));
         self.outputs.push_back(Output::Gossip {

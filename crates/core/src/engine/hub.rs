@@ -47,7 +47,7 @@ impl Engine {
                 for statement in liveness {
                     self.take_liveness(team, statement);
                 }
-                self.state_liveness_once(team);
+                self.state_liveness_if_old(team);
             }
             HubNews::Entries { device, entries } => {
                 // If the disk is behind, skip these: the gap remains and is requested again.

@@ -43,6 +43,8 @@ pub(super) struct Team {
     pub(super) keys: KeyRing,
     pub(super) catalog: Catalog,
     pub(super) liveness: BTreeMap<DeviceId, Verified<Liveness>>,
+    /// The time in a member's last statement that was too far ahead to be kept.
+    pub(super) ahead: BTreeMap<DeviceId, u64>,
     pub(super) addresses: BTreeMap<DeviceId, Verified<AddressRecord>>,
     feeds: BTreeMap<DeviceId, Feed>,
     digests: Digests,
@@ -77,6 +79,7 @@ impl Team {
             membership,
             catalog: Catalog::default(),
             liveness: BTreeMap::new(),
+            ahead: BTreeMap::new(),
             addresses: BTreeMap::new(),
             feeds: BTreeMap::new(),
             digests: Digests::new(),

@@ -105,6 +105,22 @@ impl Engine {
         self.teams.get(team)?.team.feed(device).map(status)
     }
 
+    /// Members' statements that were too far ahead of this device's clock to be kept. Only their time is known, and what
+    /// it says about the signer's clock and this one.
+    pub fn heard_ahead(&self, team: &TeamId) -> Vec<DeviceHeard> {
+        let Some(state) = self.teams.get(team) else {
+            return Vec::new();
+        };
+        let ahead = state.team.ahead.iter();
+        ahead
+            .filter(|(device, _)| state.team.is_member(device))
+            .map(|(device, time_ms)| DeviceHeard {
+                device: *device,
+                time_ms: *time_ms,
+            })
+            .collect()
+    }
+
     /// When each device of the team was last heard.
     pub fn last_heard(&self, team: &TeamId) -> Vec<DeviceHeard> {
         let statements = self

@@ -66,7 +66,9 @@ pub(super) struct Wants {
 
 struct Running {
     transfer: Transfer,
-    reported: u64,
+    /// The bytes and the number of providers that users saw last.
+    reported: (u64, usize),
+    /// When they may see more bytes.
     tell_at: Duration,
 }
 
@@ -116,7 +118,7 @@ impl Engine {
             id,
             Running {
                 transfer,
-                reported: 0,
+                reported: (0, 0),
                 tell_at: now,
             },
         );
@@ -363,10 +365,13 @@ impl Engine {
             };
             let actions = running.transfer.poll(now, &mut self.wants.slots);
             let (bytes, of) = running.transfer.progress();
-            if bytes != running.reported && running.tell_at <= now {
-                running.reported = bytes;
-                running.tell_at = now + PROGRESS_EVERY;
-                let providers = running.transfer.active_providers();
+            let providers = running.transfer.active_providers();
+            // Where nobody sends any more, no byte changes.
+            if (bytes, providers) != running.reported && running.tell_at <= now {
+                if bytes != running.reported.0 {
+                    running.tell_at = now + PROGRESS_EVERY;
+                }
+                running.reported = (bytes, providers);
                 let event = Event::TransferProgress {
                     transfer: id,
                     bytes,

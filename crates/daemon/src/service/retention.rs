@@ -3,13 +3,14 @@
 //! `core` decides which versions may go. A daemon drops those of its own member, or of everybody if that member is
 //! an admin. Two daemons that drop the same version at once do no harm.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use podsync_api::{ApiError, Consent, ErrorCode, retention};
 use podsync_core::{
     PodName, TeamId,
+    catalog::{Catalog, VersionRecord},
     engine::{Command, Engine, EngineError},
-    membership::Role,
+    membership::{Role, Roster},
     retention::{self as core_retention, Policy},
 };
 
@@ -119,7 +120,8 @@ impl Handle<retention::ApplyRetention> for Retention {
 }
 
 impl Retention {
-    /// Asks for consent if the new rule lets versions go: they would be dropped within the hour.
+    /// Asks for consent if the new rule lets versions go that stay without it, or lets them go sooner: at once, or once
+    /// its grace is over.
     async fn check_lets_go_of_nothing(
         &self,
         team: TeamId,
@@ -131,35 +133,29 @@ impl Retention {
         }
         let pod = call.pod.clone();
         let news = self.node.read(move |engine| {
-            let already: BTreeSet<_> = current(engine, team)
-                .due
-                .iter()
-                .map(|due| due.version)
+            let (roster, catalog) = (engine.roster(&team)?, engine.catalog(&team)?);
+            let now = now_ms();
+            let today = |pod: &PodName| core_retention::policy_of(roster, pod).ok().flatten();
+            let then = |of: &PodName| policy_then(roster, of, pod.as_ref(), value.as_deref());
+            let before: BTreeMap<_, _> = releases(catalog, today)
+                .into_iter()
+                .map(|(record, from_ms)| (record.version(), from_ms.max(now)))
                 .collect();
-            let mut then = preview(engine, team, pod.as_ref(), value.as_deref()).due;
-            then.retain(|due| !already.contains(&due.version));
-            then
+            let mut news = Vec::new();
+            for (record, from_ms) in releases(catalog, then) {
+                let from_ms = from_ms.max(now);
+                let before = before.get(&record.version());
+                if before.is_none_or(|before| from_ms < *before) {
+                    news.push((from_ms - now, catalog.exact_reference(record)));
+                }
+            }
+            news.sort_by_key(|(wait_ms, _)| *wait_ms);
+            Some(news)
         });
-        let news = news.await?;
-        if news.is_empty() {
-            return Ok(());
+        match question(&news.await?.unwrap_or_default()) {
+            None => Ok(()),
+            Some(question) => Err(ApiError::unconfirmed(Consent::LetGo, question).into()),
         }
-        let mut named: Vec<_> = news.iter().map(|due| due.reference.as_str()).collect();
-        named.truncate(MAX_NAMED);
-        let more = match news.len() - named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        Err(ApiError::unconfirmed(
-            Consent::LetGo,
-            format!(
-                "daemons would drop {} version{} within the hour by this rule: {}{more}",
-                news.len(),
-                if news.len() == 1 { "" } else { "s" },
-                named.join(", ")
-            ),
-        )
-        .into())
     }
 
     /// Drops every hour what the rules let go, until the daemon stops. Only a long-running daemon runs this.
@@ -296,11 +292,7 @@ fn current(engine: &Engine, team: TeamId) -> retention::Retention {
     }
 }
 
-fn due(
-    engine: &Engine,
-    team: TeamId,
-    record: &podsync_core::catalog::VersionRecord,
-) -> retention::Due {
+fn due(engine: &Engine, team: TeamId, record: &VersionRecord) -> retention::Due {
     let me = engine.device();
     let ours = engine.roster(&team).is_some_and(|roster| {
         let mine = |member: &podsync_core::membership::MemberRecord| member.member == record.author;
@@ -330,23 +322,103 @@ fn preview(
     let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
         return then;
     };
-    let rule = |of: &PodName| {
-        let own = core_retention::setting_of(of);
-        let said = match pod {
-            Some(pod) if pod == of => value.or_else(|| roster.setting(core_retention::SETTING)),
-            Some(_) => roster
-                .setting(&own)
-                .or_else(|| roster.setting(core_retention::SETTING)),
-            None => roster.setting(&own).or(value),
-        };
-        said.and_then(|text| text.parse::<Policy>().ok())
-    };
     then.due = catalog
         .pods()
         .into_iter()
-        .filter_map(|pod| Some((pod, rule(pod)?)))
+        .filter_map(|of| Some((of, policy_then(roster, of, pod, value)?)))
         .flat_map(|(pod, policy)| policy.lets_go(catalog, pod, now_ms()))
         .map(|record| due(engine, team, record))
         .collect();
     then
+}
+
+/// The policy of a pod if `value` were the setting of `pod`, or of the team.
+fn policy_then(
+    roster: &Roster,
+    of: &PodName,
+    pod: Option<&PodName>,
+    value: Option<&str>,
+) -> Option<Policy> {
+    let own = core_retention::setting_of(of);
+    let said = match pod {
+        Some(pod) if pod == of => value.or_else(|| roster.setting(core_retention::SETTING)),
+        Some(_) => roster
+            .setting(&own)
+            .or_else(|| roster.setting(core_retention::SETTING)),
+        None => roster.setting(&own).or(value),
+    };
+    said.and_then(|text| text.parse().ok())
+}
+
+/// What these policies release sooner or later, each with the end of its grace in Unix milliseconds.
+fn releases(
+    catalog: &Catalog,
+    policy: impl Fn(&PodName) -> Option<Policy>,
+) -> Vec<(&VersionRecord, u64)> {
+    let ruled = catalog.pods().into_iter();
+    let ruled = ruled.filter_map(|pod| Some((pod, policy(pod)?)));
+    ruled
+        .flat_map(|(pod, policy)| policy.releases(catalog, pod))
+        .collect()
+}
+
+/// What daemons would drop, and when. `news` are milliseconds to wait and references, the first to go first.
+fn question(news: &[(u64, String)]) -> Option<String> {
+    let ((first, _), (last, _)) = (news.first()?, news.last()?);
+    let (first, last) = (in_time(*first), in_time(*last));
+    let when = match first == last {
+        true => format!(" {first}"),
+        false => format!(", the first {first}, the last {last}"),
+    };
+    let named = news.iter().take(MAX_NAMED);
+    let named: Vec<_> = named.map(|(_, reference)| reference.as_str()).collect();
+    let more = match news.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "daemons would drop {} version{} by this rule{when}: {}{more}",
+        news.len(),
+        if news.len() == 1 { "" } else { "s" },
+        named.join(", ")
+    ))
+}
+
+/// Daemons look every hour.
+fn in_time(wait_ms: u64) -> String {
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    match wait_ms.div_ceil(HOUR_MS) {
+        0 => "within the hour".to_owned(),
+        1 => "in an hour".to_owned(),
+        hours @ 2..48 => format!("in {hours} hours"),
+        hours => format!("in {} days", hours.div_ceil(24)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_says_what_goes_and_when() {
+        let hours = |n: u64| n * 60 * 60 * 1000;
+        let news = |waits: &[u64]| {
+            let news = waits.iter().enumerate();
+            let news = news.map(|(n, wait)| (*wait, format!("orders:{n}")));
+            question(&news.collect::<Vec<_>>())
+        };
+        assert_eq!(news(&[]), None);
+        assert_eq!(
+            news(&[0]).unwrap(),
+            "daemons would drop 1 version by this rule within the hour: orders:0"
+        );
+        assert_eq!(
+            news(&[0, hours(24) - 1]).unwrap(),
+            "daemons would drop 2 versions by this rule, the first within the hour, the last in 24 hours: \
+             orders:0, orders:1"
+        );
+        let later = news(&[hours(72); 7]).unwrap();
+        assert!(later.contains("by this rule in 3 days: "), "{later}");
+        assert!(later.ends_with("orders:4 and 2 more"), "{later}");
+    }
 }

@@ -7,11 +7,12 @@ use std::{
 
 use podsync_api::node;
 use podsync_core::{DeviceId, TeamId, engine::Engine};
-use podsync_net::{Multiaddr, Net, PeerInfo};
+use podsync_net::{Contact, Multiaddr, Net, PeerInfo};
 use podsync_store::{Blobs, Home};
 
 use crate::{
     call::{Context, Handle},
+    clock::{now_ms, unix_ms},
     error::Failure,
     hub::sync::HubSync,
     metered::Metered,
@@ -25,6 +26,7 @@ use crate::{
         follow::{self, list::Follows},
         names::DeviceNames,
         pause::Pause,
+        skew,
         team::role_to,
     },
     settings::Settings,
@@ -87,9 +89,10 @@ impl Status {
         let device = self.device;
         let connections = self.net.connections();
         let connected: BTreeSet<_> = connections.iter().map(|peer| peer.device).collect();
+        let contacts = last_contacts(&self.net);
         let mut teams = self
             .node
-            .read(move |engine| teams(engine, &device, &connected))
+            .read(move |engine| teams(engine, &device, &connected, &contacts))
             .await
             .map_err(Failure::from)?;
         for team in &mut teams {
@@ -217,11 +220,14 @@ fn teams(
     engine: &Engine,
     device: &DeviceId,
     connected: &BTreeSet<DeviceId>,
+    contacts: &BTreeMap<DeviceId, u64>,
 ) -> Vec<node::TeamStatus> {
     let status = |id| {
         let roster = engine.membership(&id)?.state();
         let catalog = engine.catalog(&id)?;
         let is_member = |peer: &&DeviceId| *peer != device && roster.is_member(peer);
+        let met = contacts.iter().filter(|(peer, _)| is_member(peer));
+        let met = met.map(|(_, heard_ms)| *heard_ms).max();
         Some(node::TeamStatus {
             id,
             name: roster.name().clone(),
@@ -243,6 +249,7 @@ fn teams(
                 .iter()
                 .filter(|heard| heard.device != *device)
                 .map(|heard| heard.time_ms)
+                .chain(met)
                 .max(),
             quarantined: engine
                 .feeds(&id)
@@ -250,6 +257,7 @@ fn teams(
                 .filter(|feed| feed.forked_at.is_some())
                 .map(|feed| feed.device)
                 .collect(),
+            clocks: skew::clocks(engine, id, now_ms()),
             hub: None,
         })
     };
@@ -262,7 +270,7 @@ impl Handle<node::GetPeers> for Status {
         _: node::GetPeers,
         _: Arc<Context>,
     ) -> Result<Vec<node::Peer>, Failure> {
-        let (names, heard) = self
+        let (names, mut heard) = self
             .node
             .read(|engine| (DeviceNames::of(engine), heard(engine)))
             .await
@@ -282,11 +290,21 @@ impl Handle<node::GetPeers> for Status {
         for device in connections.keys() {
             names.entry(*device).or_insert(None);
         }
+        for (device, met_ms) in last_contacts(&self.net) {
+            let known = heard.entry(device).or_insert(0);
+            *known = met_ms.max(*known);
+        }
+        let contacts = self.net.contacts();
         let mut peers: Vec<_> = names
             .into_iter()
             .map(|(device, name)| node::Peer {
                 heard_ms: heard.get(&device).copied(),
-                ..peer(device, name, connections.get(&device))
+                ..peer(
+                    device,
+                    name,
+                    connections.get(&device),
+                    contacts.get(&device),
+                )
             })
             .collect();
         peers.sort_by_key(|peer| (!peer.connected, peer.name.clone()));
@@ -294,7 +312,12 @@ impl Handle<node::GetPeers> for Status {
     }
 }
 
-fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node::Peer {
+fn peer(
+    device: DeviceId,
+    name: Option<String>,
+    info: Option<&PeerInfo>,
+    contact: Option<&Contact>,
+) -> node::Peer {
     node::Peer {
         device,
         name,
@@ -304,13 +327,21 @@ fn peer(device: DeviceId, name: Option<String>, info: Option<&PeerInfo>) -> node
         round_trip_us: info
             .and_then(|info| info.rtt)
             .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
-        sent: info.map_or(0, |info| info.served),
-        received: info.map_or(0, |info| info.fetched),
-        received_over_lane: info.map_or(0, |info| info.fetched_over_lane),
+        sent: contact.map_or(0, |contact| contact.served),
+        received: contact.map_or(0, |contact| contact.fetched),
+        received_over_lane: contact.map_or(0, |contact| contact.fetched_over_lane),
     }
 }
 
-/// When each device was last heard, in any team.
+/// When something last came from each device that this daemon was connected with, in Unix milliseconds.
+fn last_contacts(net: &Net) -> BTreeMap<DeviceId, u64> {
+    let contacts = net.contacts().into_iter();
+    contacts
+        .map(|(device, contact)| (device, unix_ms(contact.heard)))
+        .collect()
+}
+
+/// The newest statement of each device, in any team.
 fn heard(engine: &Engine) -> BTreeMap<DeviceId, u64> {
     let mut newest = BTreeMap::new();
     for heard in engine.teams().flat_map(|team| engine.last_heard(&team)) {

@@ -14,6 +14,8 @@ use crate::{
 
 /// The most bytes of entries in a page, as they are in JSON.
 const MAX_PAGE_LEN: usize = 4 << 20;
+/// How far ahead of this machine's clock a device's time may be.
+const MAX_SKEW_MS: u64 = 10 * 60 * 1000;
 /// How many bytes a placement takes in JSON.
 const PLACEMENT_LEN: usize = 110;
 
@@ -78,11 +80,13 @@ impl Team {
         Ok(page)
     }
 
-    /// Keeps a device's newest liveness statement; an older one is passed over.
+    /// Keeps a device's newest liveness statement; an older one is passed over. One from the future gives way: its
+    /// clock was set back.
     pub(crate) async fn post_liveness(
         &self,
         device: &DeviceId,
         statement: &[u8],
+        now_ms: u64,
     ) -> Result<(), HubError> {
         let untrusted =
             |why: &dyn std::fmt::Display| HubError::new(HubErrorCode::Untrusted, why.to_string());
@@ -96,7 +100,8 @@ impl Team {
         let known = view
             .statement(device)
             .and_then(|bytes| verify::<Liveness>(bytes).ok());
-        if known.is_some_and(|known| known.value().time_ms >= posted.value().time_ms) {
+        let known = known.map_or(0, |known| known.value().time_ms);
+        if known >= posted.value().time_ms && known <= now_ms.saturating_add(MAX_SKEW_MS) {
             return Ok(());
         }
         let bytes = Bytes::copy_from_slice(statement);

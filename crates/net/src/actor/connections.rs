@@ -161,7 +161,8 @@ impl Actor {
             return;
         };
         tracing::debug!(peer = device.short(), cause, "disconnected");
-        self.peers.disconnected(device);
+        let is_member = self.gate.is_member(device);
+        self.peers.disconnected(device, is_member);
         self.lanes.forget(device);
         self.strangers.remove(&device);
         self.outbox.push(NetEvent::Disconnected { device });
@@ -228,7 +229,10 @@ impl Actor {
             Ok(rtt) => {
                 self.answered(event.connection, &event.peer);
                 if let Some(device) = device_of(&event.peer) {
-                    self.peers.update(device, |peer| peer.rtt = Some(*rtt));
+                    self.peers.update(device, |peer| {
+                        peer.rtt = Some(*rtt);
+                        peer.contact.hear();
+                    });
                 }
             }
             Err(ping::Failure::Unsupported) => {}

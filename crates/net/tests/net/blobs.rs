@@ -85,7 +85,7 @@ async fn a_fetch_that_was_cut_goes_on_where_it_stopped() {
     }
     assert!(again <= 31 * MIB, "{again} bytes came again");
     assert!(a.read_blob(want.blob).await == noise(1, 40 << 20));
-    assert!(a.net.connections()[0].fetched >= want.blob_len);
+    assert!(a.net.connections()[0].contact.fetched >= want.blob_len);
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ const SECRET: [u8; 16] = [7; 16];
 
 /// The bytes that `peer` received from its only peer: in total, and over lanes.
 fn fetched(peer: &Peer) -> (u64, u64) {
-    let from = &peer.net.connections()[0];
+    let from = peer.net.connections()[0].contact;
     (from.fetched, from.fetched_over_lane)
 }
 
@@ -145,7 +145,7 @@ async fn blobs_of_every_size_come_over_a_lane() {
         total += len as u64;
     }
     assert_eq!(fetched(&a), (total, total));
-    assert!(b.net.connections()[0].served >= total);
+    assert!(b.net.connections()[0].contact.served >= total);
 }
 
 #[tokio::test]

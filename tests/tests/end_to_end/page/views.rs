@@ -55,7 +55,15 @@ fn team() -> Result<(Home, Home, Home)> {
     alice
         .run(&["autosave", "orders", "--on-stop", "--keep", "5"])?
         .ok()?;
-    let rule = ["retention", "set", "--keep-last", "3", "--grace", "1h"];
+    let rule = [
+        "retention",
+        "set",
+        "--keep-last",
+        "3",
+        "--grace",
+        "1h",
+        "--yes",
+    ];
     alice.run(&rule)?.ok()?;
     Ok((alice, bob, carol))
 }

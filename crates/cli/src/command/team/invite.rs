@@ -55,7 +55,7 @@ struct Offer {
     /// What the new member may do
     #[arg(long, value_enum, default_value_t)]
     role: Role,
-    /// How long the ticket is valid
+    /// How long the ticket is valid: at least 60s, at most 366days
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = crate::time::some_length)]
     expires: Duration,
     /// How many devices may join with the ticket

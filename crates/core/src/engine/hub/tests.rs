@@ -731,6 +731,63 @@ fn statements_of_liveness_are_brought_and_heard() {
 }
 
 #[test]
+fn who_slept_or_set_the_clock_signs_the_time_anew() {
+    let (mut founder, _, team) = two();
+    let signed = |founder: &mut Home, wall_ms: u64| {
+        let mono = founder.now;
+        let news = heads(Vec::new());
+        founder
+            .engine
+            .handle(Input::Hub { team, news }, Now { mono, wall_ms });
+        let statement = founder.engine.own_liveness(&team).unwrap();
+        let statement = verify::<crate::wire::Liveness>(&statement).unwrap();
+        statement.value().time_ms
+    };
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    assert_eq!(signed(&mut founder, NOW_MS), NOW_MS);
+    assert_eq!(signed(&mut founder, NOW_MS + HOUR_MS), NOW_MS);
+    let monday = NOW_MS + 60 * HOUR_MS;
+    assert_eq!(signed(&mut founder, monday), monday);
+    assert_eq!(signed(&mut founder, NOW_MS), NOW_MS);
+}
+
+#[test]
+fn a_statement_from_the_future_tells_only_of_its_clock() {
+    let (mut founder, mut newcomer, team) = two();
+    let device = founder.engine.device();
+    let says = |founder: &Home, newcomer: &mut Home| {
+        let statement = founder.engine.own_liveness(&team).unwrap();
+        let liveness = vec![verify(&statement).unwrap()];
+        let heads = Vec::new();
+        newcomer.hear(team, HubNews::Heads { heads, liveness });
+        let about = |heard: Vec<crate::engine::DeviceHeard>| {
+            let mut heard = heard.into_iter().filter(|heard| heard.device == device);
+            heard.next().map(|heard| heard.time_ms)
+        };
+        let engine = &newcomer.engine;
+        (
+            about(engine.last_heard(&team)),
+            about(engine.heard_ahead(&team)),
+        )
+    };
+    let days = Duration::from_secs(2 * 24 * 60 * 60);
+    founder.pass(days);
+    let ahead_ms = clock(days).wall_ms;
+    assert_eq!(says(&founder, &mut newcomer), (None, Some(ahead_ms)));
+
+    // The clock is set back, and the next statement counts.
+    newcomer.now = Duration::from_secs(60);
+    let wall_ms = clock(newcomer.now).wall_ms;
+    let now = Now {
+        mono: founder.now,
+        wall_ms,
+    };
+    founder.engine.handle(Input::Tick, now);
+    founder.engine.state_liveness(team);
+    assert_eq!(says(&founder, &mut newcomer), (Some(wall_ms), None));
+}
+
+#[test]
 fn operations_that_the_hub_lacks_are_told() {
     let (mut founder, newcomer, team) = two();
     let at_hub = newcomer.engine.membership_heads(&team);
@@ -806,4 +863,53 @@ fn what_the_bucket_lacked_is_asked_for_again_after_a_minute() {
     });
     home.pass(Duration::from_secs(60));
     assert_eq!(pull(&mut home), None);
+}
+
+/// Without a word of that, a line of progress would name a provider that sends nothing any more.
+#[test]
+fn a_provider_that_stops_is_told_although_no_byte_moves() {
+    let mut home = Home::new(1);
+    let team = home.found();
+    let blob = BlobRef {
+        id: BlobId::from_bytes([9; 32]),
+        len: 3 << 20,
+    };
+    home.give(Input::BucketHas {
+        team,
+        blobs: vec![blob.id],
+    });
+    let seen = |outputs: &[Output]| {
+        let mut progress = outputs.iter().filter_map(|output| match output {
+            Output::Event(Event::TransferProgress {
+                bytes, providers, ..
+            }) => Some((*bytes, *providers)),
+            _ => None,
+        });
+        progress.next_back()
+    };
+    let outputs = home.give(Input::Want(Want {
+        transfer: TransferId(1),
+        team,
+        blobs: vec![WantedBlob::whole(blob)],
+        prefer: None,
+        sources: Sources::Bucket,
+        patience: Duration::from_secs(60),
+    }));
+    assert_eq!(seen(&outputs), Some((0, 1)));
+    let fetch = outputs.into_iter().find_map(|output| match output {
+        Output::Fetch { fetch, .. } => Some(fetch),
+        _ => None,
+    });
+    let fetch = fetch.expect("it is there");
+    let mib = 1 << 20;
+    let outputs = home.give(Input::FetchProgress { fetch, bytes: mib });
+    assert_eq!(seen(&outputs), Some((mib, 1)));
+    home.pass(Duration::from_secs(1));
+    let why = FetchFailed::Cut;
+    let outputs = home.give(Input::FetchFailed { fetch, why });
+    assert_eq!(seen(&outputs), Some((mib, 0)));
+    let outputs = home.pass(Duration::from_secs(3));
+    let told = |output: &Output| matches!(output, Output::Event(Event::TransferStarved { missing, .. }) if *missing == 2 * mib);
+    assert!(outputs.iter().any(told), "{outputs:?}");
+    assert_eq!(seen(&outputs), None, "it is asked again, and sends nothing");
 }

@@ -266,10 +266,11 @@ impl Transfer {
         self.sources != Sources::Bucket
     }
 
-    /// The number of providers with a fetch.
+    /// The number of providers that send, or are expected to.
     pub fn active_providers(&self) -> usize {
         self.fetches
             .values()
+            .filter(|fetch| self.is_expected(fetch))
             .map(|fetch| fetch.provider)
             .collect::<BTreeSet<_>>()
             .len()
@@ -357,6 +358,10 @@ impl Transfer {
         }
         slots.gone(provider);
         self.forget_haves(provider);
+        // Whom the transfer waits for is told again: another device is offline now.
+        if let Some((_, said)) = &mut self.starved {
+            *said = false;
+        }
     }
 
     /// Marks a disconnected provider as one that may reconnect.

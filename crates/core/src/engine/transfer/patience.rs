@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Account, Action, INTERRUPTION, Provider, STARVED_AFTER, Slots, Transfer};
+use super::{Account, Action, Fetch, INTERRUPTION, Provider, STARVED_AFTER, Slots, Transfer};
 use crate::engine::error::EngineError;
 
 impl Transfer {
@@ -62,15 +62,17 @@ impl Transfer {
     /// but does not count: a device with a broken disk would offer everything and deliver nothing
     /// for ever.
     fn can_come(&self) -> bool {
-        let under_way = self.fetches.values().any(|fetch| {
-            let account = self.providers.get(&fetch.provider);
-            !fetch.arrived().is_empty() || account.is_none_or(Account::promises)
-        });
-        under_way
+        self.fetches.values().any(|fetch| self.is_expected(fetch))
             || self
                 .providers
                 .values()
                 .any(|account| account.promises() && self.is_of_use(account))
+    }
+
+    /// Whether a fetch has brought something, or its provider did not fail last time.
+    pub(super) fn is_expected(&self, fetch: &Fetch) -> bool {
+        let account = self.providers.get(&fetch.provider);
+        !fetch.arrived().is_empty() || account.is_none_or(Account::promises)
     }
 
     /// Providers that stopped sending, or sent something and disconnected. They are not at fault.

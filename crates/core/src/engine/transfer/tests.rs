@@ -435,6 +435,40 @@ fn what_is_under_way_at_somebody_who_sends_nothing_is_missing_too() {
     assert_eq!(*missing, LEN);
 }
 
+/// It is asked again and again. Until it sends something, users see that nobody does.
+#[test]
+fn who_failed_and_is_asked_again_does_not_count_as_a_provider() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    let first = asked(&transfer.poll(Duration::ZERO, &mut slots));
+    assert_eq!(transfer.active_providers(), 1);
+    for (fetch, ..) in first {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, Duration::ZERO, &mut slots);
+    }
+    let again = asked(&transfer.poll(FIRST_REST, &mut slots));
+    assert_eq!((again.is_empty(), transfer.active_providers()), (false, 0));
+    transfer.fetch_progress(again[0].0, 1 << 20, FIRST_REST, &mut slots);
+    assert_eq!(transfer.active_providers(), 1);
+}
+
+#[test]
+fn who_goes_away_while_nobody_sends_is_a_new_reason_to_wait() {
+    let mut slots = Slots::default();
+    let mut transfer = transfer(Units::whole(LEN));
+    transfer.provider_has(peer(1), BLOB, Units::whole(LEN));
+    for (fetch, ..) in asked(&transfer.poll(Duration::ZERO, &mut slots)) {
+        transfer.fetch_failed(fetch, FetchFailed::Cut, Duration::ZERO, &mut slots);
+    }
+    transfer.poll(Duration::ZERO, &mut slots);
+    let starved = Action::Starved { missing: LEN };
+    let told = |actions: &[Action]| actions.contains(&starved);
+    assert!(told(&transfer.poll(STARVED_AFTER, &mut slots)));
+    assert!(!told(&transfer.poll(STARVED_AFTER * 2, &mut slots)));
+    transfer.provider_gone(&peer(1), &mut slots);
+    assert!(told(&transfer.poll(STARVED_AFTER * 3, &mut slots)));
+}
+
 #[test]
 fn whoever_is_not_to_be_asked_is_not() {
     for (sources, of, not) in [

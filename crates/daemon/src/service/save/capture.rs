@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeSet,
+    fs::DirEntry,
+    io,
     path::{Path, PathBuf},
     pin::pin,
     sync::atomic::{AtomicBool, Ordering},
@@ -72,7 +74,7 @@ impl Capturer {
                 let (path, consents) = (path.clone(), call.consents.clone());
                 let opening = tokio::task::spawn_blocking(move || {
                     let source = Source::open(&path)?;
-                    check_not_empty(&path, &consents)?;
+                    check_not_empty(&path, &source, &consents)?;
                     Ok::<_, Failure>(source)
                 });
                 let source = opening.await??;
@@ -259,27 +261,41 @@ fn check_services(call: &pods::Save) -> Result<(), ApiError> {
     .hint("leave out --services, or leave out --from to save a running emulator's state"))
 }
 
-/// A folder without files is probably a wrong path, so saving it needs consent.
-fn check_not_empty(folder: &Path, consents: &BTreeSet<Consent>) -> Result<(), ApiError> {
-    if consents.contains(&Consent::EmptyState) || !folder.is_dir() || has_file(folder) {
+/// A state without a byte is probably a wrong path or a failed download, so saving it needs consent.
+fn check_not_empty(
+    path: &Path,
+    source: &Source,
+    consents: &BTreeSet<Consent>,
+) -> Result<(), ApiError> {
+    let has_content = match source.folder() {
+        Some(folder) => has_content(folder),
+        None => source.len_hint() != Some(0),
+    };
+    if has_content || consents.contains(&Consent::EmptyState) {
         return Ok(());
     }
     Err(ApiError::unconfirmed(
         Consent::EmptyState,
-        format!("there is no file in {}", folder.display()),
+        format!("there is nothing in {}", path.display()),
     ))
 }
 
-/// Whether there is a file below. True also if a folder can't be read: reading it later reports that.
-fn has_file(folder: &Path) -> bool {
+/// Whether there is anything below but folders and empty files. True also if a folder can't be read: reading it later
+/// reports that.
+fn has_content(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return true;
     };
-    entries.into_iter().any(|entry| match entry {
-        Ok(entry) => match entry.file_type() {
-            Ok(kind) if kind.is_dir() => has_file(&entry.path()),
-            _ => true,
-        },
-        Err(_) => true,
-    })
+    entries
+        .into_iter()
+        .any(|entry| is_content(entry).unwrap_or(true))
+}
+
+fn is_content(entry: io::Result<DirEntry>) -> io::Result<bool> {
+    let entry = entry?;
+    let kind = entry.file_type()?;
+    if kind.is_dir() {
+        return Ok(has_content(&entry.path()));
+    }
+    Ok(!kind.is_file() || entry.metadata()?.len() > 0)
 }

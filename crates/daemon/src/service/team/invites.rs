@@ -20,6 +20,8 @@ use crate::{
 
 /// A ticket has to be sent, read and typed before it expires.
 const MIN_LIFETIME_S: u64 = 60;
+/// The longest year: a ticket that is found later lets nobody in.
+const MAX_LIFETIME_S: u64 = 366 * 24 * 60 * 60;
 /// The most devices that one ticket lets in.
 const MAX_USES: u32 = 1000;
 /// The characters of an id that `team invite list` shows.
@@ -133,16 +135,26 @@ fn check_uses(uses: u32) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::Invalid, text).hint("say how many with --uses"))
 }
 
-fn check_lifetime(seconds: u64) -> Result<(), Failure> {
-    if seconds >= MIN_LIFETIME_S {
+fn check_lifetime(seconds: u64) -> Result<(), ApiError> {
+    let (text, hint) = if seconds < MIN_LIFETIME_S {
+        (
+            format!(
+                "a ticket that expires after {seconds} s cannot be used: the least is {MIN_LIFETIME_S} s"
+            ),
+            "give it more time with --expires, such as 1h",
+        )
+    } else if seconds > MAX_LIFETIME_S {
+        (
+            format!(
+                "a ticket cannot be valid for so long: the most is {} days",
+                MAX_LIFETIME_S / (24 * 60 * 60)
+            ),
+            "give it less time with --expires, such as 7days",
+        )
+    } else {
         return Ok(());
-    }
-    let text = format!(
-        "a ticket that expires after {seconds} s cannot be used: the least is {MIN_LIFETIME_S} s"
-    );
-    Err(ApiError::new(ErrorCode::Invalid, text)
-        .hint("give it more time with --expires, such as 1h")
-        .into())
+    };
+    Err(ApiError::new(ErrorCode::Invalid, text).hint(hint))
 }
 
 fn shown(roster: &Roster, invite: &InviteRecord) -> team::OpenInvite {
@@ -199,5 +211,16 @@ mod tests {
             assert_eq!(check_uses(uses).unwrap_err().code, ErrorCode::Invalid);
         }
         assert_eq!(check_uses(1), Ok(()));
+    }
+
+    #[test]
+    fn a_ticket_is_valid_for_a_year_at_most() {
+        for seconds in [MIN_LIFETIME_S - 1, MAX_LIFETIME_S + 1, u64::MAX] {
+            let error = check_lifetime(seconds).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Invalid, "{error}");
+        }
+        let error = check_lifetime(999_999_999 * 24 * 60 * 60).unwrap_err();
+        assert!(error.message.contains("366 days"), "{error}");
+        assert_eq!(check_lifetime(MAX_LIFETIME_S), Ok(()));
     }
 }
