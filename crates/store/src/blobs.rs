@@ -52,7 +52,11 @@ pub use self::{
     pin::Pin,
     reader::BlobReader,
 };
-use self::{folders::Folders, pin::Pins, sweep::Sweeper};
+use self::{
+    folders::Folders,
+    pin::Pins,
+    sweep::{Sweeper, Turn},
+};
 use crate::{
     Holding, Home, Remedy, StoreError, database::Database, holdings::Holdings, home::close_all,
     write_atomic,
@@ -101,9 +105,10 @@ impl Blobs {
         let holdings = Holdings::open(home)?;
         let root = home.folder("blobs")?;
         let records = root.join(RECORDS);
-        if records.exists() {
+        if records.try_exists().map_err(StoreError::read(&records))? {
+            // The store reads its records unchecked, and would take blobs with damaged ones for damaged blobs.
             let path = records.clone();
-            blocking(move || Database::try_open(&path, Remedy::Blobs)).await?;
+            blocking(move || Database::examine(&path, Remedy::Blobs)).await?;
         }
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
@@ -138,24 +143,27 @@ impl Blobs {
         // The store makes files with the process's umask. Close them to others; files of unfinished blobs
         // follow at the next start.
         close_all(&root)?;
-        blobs.refer_to_packs().await?;
         if unnoted {
             blobs.note_anew().await?;
         }
+        blobs.refer_to_packs().await?;
         blobs.sweep_downloads().await?;
+        blobs.write_small_ones().await?;
         Ok(blobs)
     }
 
-    /// Reads and checks all records about a home's blobs, which must not be open.
+    /// Reads and checks all records about a home's blobs, which must not be open. Records that are gone count as
+    /// damaged, though the next start makes them again.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         Self::examine_records(home)?;
-        Holdings::examine(home)
+        Holdings::examine(home)?;
+        recovery::refuse_lost(home)
     }
 
     /// Reads all of the store's own database.
     fn examine_records(home: &Home) -> Result<(), StoreError> {
-        let records = home.root().join("blobs").join(RECORDS);
-        match records.exists() {
+        let records = recovery::records(home);
+        match records.try_exists().map_err(StoreError::read(&records))? {
             true => Database::examine(&records, Remedy::Blobs),
             false => Ok(()),
         }
@@ -225,8 +233,23 @@ impl Blobs {
         let folders = self.folders.clone();
         blocking(move || folders.sync(&id, holding)).await?;
         self.write_down(len).await?;
+        if holding.is_whole() {
+            self.write_beside(id, len).await?;
+        }
         self.hold(id, holding).await?;
         Ok(units)
+    }
+
+    /// Writes a file for a small blob, which the store has in its database alone: lost or damaged records are made
+    /// again from the files.
+    async fn write_beside(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
+        let path = self.folders.pack(&id);
+        if len > self.folders.inline_max || path.exists() {
+            return Ok(());
+        }
+        let bytes = self.store.get_bytes(hash(id)).await;
+        let bytes = bytes.map_err(|_| StoreError::NotHeld { id })?;
+        blocking(move || write_atomic(&path, &bytes, 0o600)).await
     }
 
     /// Notes that a range of a download has arrived. A blob that it completes is held from now on. For
@@ -237,6 +260,11 @@ impl Blobs {
             return self.mark_held(id, len).await.map(drop);
         }
         self.write_down(0).await
+    }
+
+    /// Whether a held blob still has its file. Nothing of it is read.
+    pub fn is_there(&self, id: BlobId, holding: Holding) -> bool {
+        holding.len <= self.folders.inline_max || self.folders.has_file(&id)
     }
 
     /// What is held of a blob. None if nothing is.
@@ -252,24 +280,35 @@ impl Blobs {
     }
 
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
-    /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
-    /// that fails is mended if there is a good copy, and deleted otherwise.
+    /// download left. The latter were not synced, or are in doubt, so they are checked first. A blob
+    /// that fails is mended if this machine has it whole. Otherwise its file is set aside until it is
+    /// whole again.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
         let left = self.arrived(id, len).await?.without(held);
-        match self.check(id, Holding { len, units: left }).await {
-            Ok(()) => Ok(held | left),
-            Err(StoreError::Corrupt { .. }) => {
-                if self.mend(id, len).await? {
-                    return Ok(Units::whole(len));
-                }
-                tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
-                self.evict(id).await?;
-                Ok(Units::NONE)
-            }
-            Err(error) => Err(error),
+        let checked = self.check(id, Holding { len, units: left }).await;
+        let is_sound = match checked {
+            Ok(()) => true,
+            Err(StoreError::Corrupt { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        let here = held | left;
+        let has_pack = self.folders.pack(&id).exists();
+        if is_sound && (here == Units::whole(len) || !has_pack) {
+            return Ok(here);
         }
+        if self.mend(id, len).await? {
+            return Ok(Units::whole(len));
+        }
+        if is_sound {
+            return Ok(here);
+        }
+        tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync keeps the file until the blob is whole again");
+        let folders = self.folders.clone();
+        blocking(move || folders.set_aside(&id)).await?;
+        self.forget(BTreeSet::from([id])).await?;
+        Ok(Units::NONE)
     }
 
     /// Marks a damaged blob as no longer held. Its bytes stay, and are checked before they count
@@ -286,12 +325,20 @@ impl Blobs {
         self.doubted().contains(&id)
     }
 
-    /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
-    /// first. False if there is no such file, or no good copy.
+    /// Holds a blob again that this machine has whole. Its file may be right where the store's record of it is
+    /// damaged. Of a small blob the store has a second copy in its database. Both are checked first. False if
+    /// neither is whole.
     pub async fn mend(&self, id: BlobId, len: u64) -> Result<bool, StoreError> {
         self.refuse_closed()?;
-        let path = self.folders.pack(&id);
-        if len > self.folders.inline_max || !path.exists() {
+        let _pin = self.pins.pin(id).await;
+        let (folders, path) = (self.folders.clone(), self.folders.pack(&id));
+        if blocking(move || folders.take_whole(&id, len)).await? {
+            // The store would build on the record that it has.
+            self.forget(BTreeSet::from([id])).await?;
+            let found = self.refer_to(&path, len).await?;
+            return Ok(found == id && self.mark_held(id, len).await? == Units::whole(len));
+        }
+        if len > self.folders.inline_max {
             return Ok(false);
         }
         let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
@@ -363,14 +410,8 @@ impl Blobs {
     /// Deletes blobs, pinned or not, in one sweep.
     pub async fn discard(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
         let turn = self.sweeper.turn().await;
-        self.refuse_closed()?;
         let _sweep = self.pins.begin_sweep();
-        let mut live = self.listed().await?;
-        live.extend(self.pins.pinned());
-        live.retain(|id| !ids.contains(id));
-        self.delete(ids.clone()).await?;
-        turn.sweep(&self.store, live.into_iter().map(hash).collect())
-            .await?;
+        self.sweep_out(&turn, &ids).await?;
         self.folders.remove_packs(&ids)
     }
 
@@ -402,6 +443,7 @@ impl Blobs {
     pub async fn all(&self) -> Result<BTreeSet<BlobId>, StoreError> {
         let mut there = self.listed().await?;
         there.extend(self.folders.packs_there()?);
+        there.extend(self.folders.set_aside_there()?);
         Ok(there)
     }
 
@@ -427,6 +469,24 @@ impl Blobs {
         let tag = self.store.add_path_with_opts(options).temp_tag().await;
         let tag = tag.map_err(|e| StoreError::blobs("adopt", path, len, e))?;
         Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
+    }
+
+    /// Takes blobs out of the store. Their packs stay.
+    async fn forget(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
+        let turn = self.sweeper.turn().await;
+        let _sweep = self.pins.begin_sweep();
+        self.sweep_out(&turn, &ids).await
+    }
+
+    /// The same while nobody gets a new pin.
+    async fn sweep_out(&self, turn: &Turn, ids: &BTreeSet<BlobId>) -> Result<(), StoreError> {
+        self.refuse_closed()?;
+        let mut live = self.listed().await?;
+        live.extend(self.pins.pinned());
+        live.retain(|id| !ids.contains(id));
+        self.delete(ids.clone()).await?;
+        let live = live.into_iter().map(hash).collect();
+        turn.sweep(&self.store, live).await
     }
 
     fn refuse_closed(&self) -> Result<(), StoreError> {
@@ -474,8 +534,15 @@ impl Blobs {
     }
 
     async fn hold(&self, id: BlobId, holding: Holding) -> Result<(), StoreError> {
-        let holdings = self.holdings.clone();
-        blocking(move || holdings.add(&id, holding)).await?;
+        let (holdings, folders) = (self.holdings.clone(), self.folders.clone());
+        blocking(move || {
+            holdings.add(&id, holding)?;
+            match holding.is_whole() {
+                true => folders.drop_aside(&id),
+                false => Ok(()),
+            }
+        })
+        .await?;
         self.doubted().remove(&id);
         Ok(())
     }

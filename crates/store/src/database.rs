@@ -103,12 +103,6 @@ impl Database {
         &self.path
     }
 
-    /// Opens a file and closes it again, for another reader that can't tell damage from other failures. It may be
-    /// repaired after a crash.
-    pub(crate) fn try_open(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
-        open(path, EXAMINE_CACHE_LEN, remedy).map(drop)
-    }
-
     /// Runs `change` and commits it with one fsync: when this returns, it is on disk or nothing is.
     /// `len` is about how many bytes it writes.
     pub(crate) fn write<T>(
