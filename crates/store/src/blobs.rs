@@ -103,7 +103,7 @@ impl Blobs {
     async fn open_sound(home: &Home) -> Result<Self, StoreError> {
         let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
-        let root = home.folder("blobs")?;
+        let (root, packs) = (home.folder("blobs")?, home.folder("packs")?);
         let records = root.join(RECORDS);
         if records.try_exists().map_err(StoreError::read(&records))? {
             // The store reads its records unchecked, and would take blobs with damaged ones for damaged blobs.
@@ -113,11 +113,7 @@ impl Blobs {
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
-        let folders = Arc::new(Folders {
-            packs: home.folder("packs")?,
-            store: options.path.clone(),
-            inline_max: options.inline.max_data_inlined,
-        });
+        let folders = Arc::new(Folders::new(packs, &options));
         folders.sweep_unfinished()?;
         // It panics on some damage.
         let loaded = AssertUnwindSafe(FsStore::load_with_opts(records, options)).catch_unwind();
@@ -157,7 +153,8 @@ impl Blobs {
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         Self::examine_records(home)?;
         Holdings::examine(home)?;
-        recovery::refuse_lost(home)
+        recovery::refuse_lost(home)?;
+        recovery::refuse_lost_packs(home)
     }
 
     /// Reads all of the store's own database.
@@ -262,9 +259,14 @@ impl Blobs {
         self.write_down(0).await
     }
 
+    /// Deletes the damaged files of blobs of which all that is needed is here again. It blocks.
+    pub fn drop_damaged(&self, ids: &[BlobId]) -> Result<(), StoreError> {
+        ids.iter().try_for_each(|id| self.folders.drop_aside(id))
+    }
+
     /// Whether a held blob still has its file. Nothing of it is read.
     pub fn is_there(&self, id: BlobId, holding: Holding) -> bool {
-        holding.len <= self.folders.inline_max || self.folders.has_file(&id)
+        self.folders.has(&id, holding)
     }
 
     /// What is held of a blob. None if nothing is.
@@ -281,8 +283,8 @@ impl Blobs {
 
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
     /// download left. The latter were not synced, or are in doubt, so they are checked first. A blob
-    /// that fails is mended if this machine has it whole. Otherwise its file is set aside until it is
-    /// whole again.
+    /// that fails is mended if this machine has it whole. Otherwise nothing of it is here, and the file
+    /// of a whole one is set aside until then.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
@@ -304,9 +306,11 @@ impl Blobs {
         if is_sound {
             return Ok(here);
         }
-        tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync keeps the file until the blob is whole again");
-        let folders = self.folders.clone();
-        blocking(move || folders.set_aside(&id)).await?;
+        tracing::warn!(blob = %id.short(), "this disk has the blob damaged");
+        if has_pack || here == Units::whole(len) {
+            let folders = self.folders.clone();
+            blocking(move || folders.set_aside(&id)).await?;
+        }
         self.forget(BTreeSet::from([id])).await?;
         Ok(Units::NONE)
     }

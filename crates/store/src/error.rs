@@ -81,6 +81,8 @@ pub enum Remedy {
     Blobs,
     /// The holdings or the blob store's records, which are gone. The next start rebuilds them.
     LostRecords,
+    /// Packs. Teammates may have them.
+    Packs,
     /// A note about the folder or the key, which podsync can rewrite.
     Note,
     /// The mark of the machine and the folder. podsync rewrites it once the owner says that no copy runs.
@@ -116,6 +118,10 @@ impl Remedy {
             ),
             Self::LostRecords => {
                 "the next command that uses the home makes it again: podsync reads what is here and notes what is whole"
+                    .to_owned()
+            }
+            Self::Packs => {
+                "put them back where they were, or run `podsync verify --repair`: it fetches what teammates have"
                     .to_owned()
             }
             Self::Note if path.is_dir() => format!(

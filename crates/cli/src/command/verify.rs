@@ -15,7 +15,7 @@ pub(crate) struct Verify {
     /// Version, such as `orders:3` [default: every version on this machine; with --bucket, every version
     /// that the team shares]
     reference: Option<String>,
-    /// Download damaged or missing data again. With --bucket: upload it again
+    /// Mend damaged data, or download it again. With --bucket: upload it again
     #[arg(long)]
     repair: bool,
     /// Check the team's bucket instead of this machine. This downloads everything
@@ -61,7 +61,7 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
                     "try again when a teammate who has the data is online, and check this disk",
                 )
             } else {
-                error.hint("`podsync verify --repair` downloads the data again; check this disk")
+                error.hint("`podsync verify --repair` mends the data, or downloads it again; check this disk")
             })
         }
     }

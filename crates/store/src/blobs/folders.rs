@@ -12,7 +12,10 @@ use std::{
 };
 
 use bao_tree::BaoTree;
-use iroh_blobs::store::{IROH_BLOCK_SIZE, fs::options::PathOptions};
+use iroh_blobs::store::{
+    IROH_BLOCK_SIZE,
+    fs::options::{Options, PathOptions},
+};
 use podsync_core::BlobId;
 
 use super::{BlobReader, hash};
@@ -45,6 +48,14 @@ pub(super) struct Folders {
 }
 
 impl Folders {
+    pub(super) fn new(packs: PathBuf, options: &Options) -> Self {
+        Self {
+            packs,
+            store: options.path.clone(),
+            inline_max: options.inline.max_data_inlined,
+        }
+    }
+
     /// Removes files that were being written when the process was killed.
     pub(super) fn sweep_unfinished(&self) -> Result<(), StoreError> {
         swept(&self.store.temp_path, |name| name.ends_with(".temp"))?;
@@ -90,8 +101,9 @@ impl Folders {
         [self.pack(id), self.store.data_path(&hash(*id))]
     }
 
-    pub(super) fn has_file(&self, id: &BlobId) -> bool {
-        self.candidates(id).iter().any(|path| path.exists())
+    /// Whether a held blob has its file. A small one needs none.
+    pub(super) fn has(&self, id: &BlobId, holding: Holding) -> bool {
+        holding.len <= self.inline_max || self.candidates(id).iter().any(|path| path.exists())
     }
 
     /// Makes a pack of a blob's file if the file is whole. False if it has none that is.

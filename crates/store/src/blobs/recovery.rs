@@ -8,12 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use iroh_blobs::api::blobs::BlobStatus;
+use iroh_blobs::{api::blobs::BlobStatus, store::fs::options::Options};
 use podsync_core::BlobId;
 
 use super::{
     Blobs, RECORDS, blocking,
-    folders::{id_of, remove_if_there},
+    folders::{Folders, id_of, remove_if_there},
     hash,
 };
 use crate::{
@@ -50,6 +50,30 @@ pub(super) fn refuse_lost(home: &Home) -> Result<(), StoreError> {
             path,
             what: "it is gone".to_owned(),
             remedy: Remedy::LostRecords,
+        }),
+    }
+}
+
+/// Refuses a home from which files of held blobs are gone.
+pub(super) fn refuse_lost_packs(home: &Home) -> Result<(), StoreError> {
+    if !Holdings::path(home).exists() {
+        return Ok(());
+    }
+    let packs = home.root().join("packs");
+    let options = Options::new(&home.root().join("blobs"));
+    let folders = Folders::new(packs.clone(), &options);
+    let holdings = Holdings::open(home)?;
+    let mut gone = 0;
+    for id in holdings.ids()? {
+        let holding = holdings.get(&id)?;
+        gone += usize::from(holding.is_some_and(|holding| !folders.has(&id, holding)));
+    }
+    match gone {
+        0 => Ok(()),
+        gone => Err(StoreError::Damaged {
+            path: packs,
+            what: format!("{gone} of the packs that this machine holds are gone"),
+            remedy: Remedy::Packs,
         }),
     }
 }
