@@ -20,6 +20,10 @@ pub enum SourceError {
     /// `name` is without the secret.
     #[error("the name `{name}` has {what} in it, and everybody who gets the version could use it")]
     SecretName { name: String, what: &'static str },
+    #[error(
+        "the zip inflates to more than podsync looks through, and a secret in it would not be noticed"
+    )]
+    TooMuchToSee,
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
@@ -50,6 +54,9 @@ impl SourceError {
             Self::Refused { .. } => "remove it or save a folder without it",
             Self::Secret { .. } => "remove it from there, or save it along with --allow-secrets",
             Self::SecretName { .. } => "rename it, or save it along with --allow-secrets",
+            Self::TooMuchToSee => {
+                "unpack it and save the folder, or save it as it is along with --allow-secrets"
+            }
             Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),
             Self::Member { .. } => "it is damaged: make it again",
