@@ -296,22 +296,24 @@ impl Blobs {
             Err(error) => return Err(error),
         };
         let here = held | left;
+        let is_whole = here == Units::whole(len);
         let has_pack = self.folders.pack(&id).exists();
-        if is_sound && (here == Units::whole(len) || !has_pack) {
+        if is_sound && (is_whole || !has_pack) {
             return Ok(here);
         }
         if self.mend(id, len).await? {
             return Ok(Units::whole(len));
         }
-        if is_sound {
-            return Ok(here);
-        }
         tracing::warn!(blob = %id.short(), "this disk has the blob damaged");
-        if has_pack || here == Units::whole(len) {
+        if has_pack || is_whole {
+            // Readers would take it for the blob while that is fetched.
             let folders = self.folders.clone();
             blocking(move || folders.set_aside(&id)).await?;
         }
-        self.forget(BTreeSet::from([id])).await?;
+        if is_sound {
+            return Ok(here);
+        }
+        self.forget(id).await?;
         Ok(Units::NONE)
     }
 
@@ -338,7 +340,7 @@ impl Blobs {
         let (folders, path) = (self.folders.clone(), self.folders.pack(&id));
         if blocking(move || folders.take_whole(&id, len)).await? {
             // The store would build on the record that it has.
-            self.forget(BTreeSet::from([id])).await?;
+            self.forget(id).await?;
             let found = self.refer_to(&path, len).await?;
             return Ok(found == id && self.mark_held(id, len).await? == Units::whole(len));
         }
@@ -411,6 +413,13 @@ impl Blobs {
         self.discard(BTreeSet::from([id])).await
     }
 
+    /// Takes a blob out of the store, so that all of it is fetched anew. Its pack stays.
+    pub async fn forget(&self, id: BlobId) -> Result<(), StoreError> {
+        let turn = self.sweeper.turn().await;
+        let _sweep = self.pins.begin_sweep();
+        self.sweep_out(&turn, &BTreeSet::from([id])).await
+    }
+
     /// Deletes blobs, pinned or not, in one sweep.
     pub async fn discard(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
         let turn = self.sweeper.turn().await;
@@ -475,14 +484,7 @@ impl Blobs {
         Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
     }
 
-    /// Takes blobs out of the store. Their packs stay.
-    async fn forget(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
-        let turn = self.sweeper.turn().await;
-        let _sweep = self.pins.begin_sweep();
-        self.sweep_out(&turn, &ids).await
-    }
-
-    /// The same while nobody gets a new pin.
+    /// Takes blobs out of the store while nobody gets a new pin. Their packs stay.
     async fn sweep_out(&self, turn: &Turn, ids: &BTreeSet<BlobId>) -> Result<(), StoreError> {
         self.refuse_closed()?;
         let mut live = self.listed().await?;

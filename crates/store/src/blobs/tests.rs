@@ -552,11 +552,16 @@ async fn packs_are_found_again_when_the_home_was_renamed_or_their_record_lost() 
     home.blobs.verify(id).await.unwrap();
     home.close().await;
 
-    // Damaged while its record was lost: deleted at once, not served.
+    // Damaged while its record was lost: not held, so not served.
     fs::remove_file(after.join("blobs/blobs.db")).unwrap();
     flip(&after.join(format!("packs/{id}.pack")), 5);
     let home = Opened::at(&after).await;
     assert_eq!(home.blobs.held(id).unwrap(), None);
+    let len = data.len() as u64;
+    assert_eq!(home.blobs.resume(id, len).await.unwrap(), Units::NONE);
+    home.download(&data, ChunkRanges::all()).await;
+    home.blobs.mark_held(id, len).await.unwrap();
+    assert_eq!(home.read(id).await, data);
     home.close().await;
 }
 
