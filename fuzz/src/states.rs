@@ -11,7 +11,8 @@ use podsync_core::{
     seal::{Sealer, SecretKey},
 };
 use podsync_pack::{
-    Base, Directory, PackReader, PackSink, SaveOptions, Source, decode_trailer, read_trailer, save,
+    Base, Directory, PackReader, PackSink, SaveOptions, Source, decode_trailer, loose_members,
+    read_trailer, save,
 };
 
 /// An opened trailer: the length that its frames should have, then its rows.
@@ -54,6 +55,7 @@ impl PackReader for Bytes<'_> {
 
 pub(crate) fn zip_directory(bytes: &[u8]) {
     drop(Directory::read(Cursor::new(bytes)));
+    drop(loose_members(Cursor::new(bytes)));
 }
 
 /// Saves the zip as an emulator's state, members and all; its packs go nowhere.

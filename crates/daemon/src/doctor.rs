@@ -107,6 +107,9 @@ fn home(settings: &Settings, daemon: Option<&node::Status>) -> Finding {
         (Err(HomeError::InUse { .. }), Some(daemon))
             if daemon.version == env!("CARGO_PKG_VERSION") =>
         {
+            if let Err(error) = Home::check_access(home) {
+                return Finding::failure(CHECK, Failure::from(error).into());
+            }
             let found = format!(
                 "{}, held by the daemon (pid {})",
                 home.display(),
@@ -142,8 +145,9 @@ fn unseen_key(home: &Path) -> Option<std::path::PathBuf> {
     keys.next().map(|entry| entry.path())
 }
 
-/// Reads the key and the databases through.
+/// Looks at every folder and file, and reads the key and the databases through.
 fn examine_files(home: &Home) -> Result<(), Failure> {
+    Home::check_access(home.root())?;
     home.identity()?;
     Log::examine(home)?;
     Ok(Blobs::examine(home)?)

@@ -183,7 +183,9 @@ impl From<SourceError> for Failure {
             .hint()
             .unwrap_or("rename or remove it, then save again");
         let code = match error {
-            SourceError::Secret { .. } | SourceError::SecretName { .. } => ErrorCode::Unconfirmed,
+            SourceError::Secret { .. }
+            | SourceError::SecretName { .. }
+            | SourceError::TooMuchToSee => ErrorCode::Unconfirmed,
             _ => ErrorCode::BadState,
         };
         let shown = api_error(code, &error, Some(hint));

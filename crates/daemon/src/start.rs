@@ -268,7 +268,8 @@ fn hold(
     clock: Clock,
 ) -> Result<(), Failure> {
     for blob in versions.blobs().map_err(Failure::damaged)? {
-        let Some(holding) = blobs.held(blob)? else {
+        let holding = blobs.held(blob)?;
+        let Some(holding) = holding.filter(|holding| blobs.is_there(blob, *holding)) else {
             tracing::warn!(blob = %blob.short(), "a held version's blob is missing; pull the version again");
             versions.note_held(blob, false);
             continue;

@@ -47,4 +47,4 @@ pub use saved::{SaveStats, Saved, SavedState};
 pub use source::{Source, SourceError, folder_len, secret_in};
 pub use trailer::{MAX_FRAMES, TrailerError, TrailerRow, decode_trailer, read_trailer};
 pub use writer::PackSink;
-pub use zip::directory::{Directory, DirectoryError, Member, Method};
+pub use zip::directory::{Directory, DirectoryError, Loose, Member, Method, loose_members};

@@ -54,7 +54,7 @@ impl ReadError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Pack { .. } | Self::Damaged { .. } => {
-                "`podsync verify --repair` fetches what is damaged on this disk again"
+                "`podsync verify --repair` mends what is damaged on this disk, or fetches it again"
             }
             Self::Manifest(..) => "ask its publisher to save it again",
             Self::Entries(..) => "ask its publisher to save it again",

@@ -52,7 +52,11 @@ pub use self::{
     pin::Pin,
     reader::BlobReader,
 };
-use self::{folders::Folders, pin::Pins, sweep::Sweeper};
+use self::{
+    folders::Folders,
+    pin::Pins,
+    sweep::{Sweeper, Turn},
+};
 use crate::{
     Holding, Home, Remedy, StoreError, database::Database, holdings::Holdings, home::close_all,
     write_atomic,
@@ -99,20 +103,17 @@ impl Blobs {
     async fn open_sound(home: &Home) -> Result<Self, StoreError> {
         let unnoted = recovery::is_unnoted(home)?;
         let holdings = Holdings::open(home)?;
-        let root = home.folder("blobs")?;
+        let (root, packs) = (home.folder("blobs")?, home.folder("packs")?);
         let records = root.join(RECORDS);
-        if records.exists() {
+        if records.try_exists().map_err(StoreError::read(&records))? {
+            // The store reads its records unchecked, and would take blobs with damaged ones for damaged blobs.
             let path = records.clone();
-            blocking(move || Database::try_open(&path, Remedy::Blobs)).await?;
+            blocking(move || Database::examine(&path, Remedy::Blobs)).await?;
         }
         let (sweeper, gc) = Sweeper::new();
         let mut options = Options::new(&root);
         options.gc = Some(gc);
-        let folders = Arc::new(Folders {
-            packs: home.folder("packs")?,
-            store: options.path.clone(),
-            inline_max: options.inline.max_data_inlined,
-        });
+        let folders = Arc::new(Folders::new(packs, &options));
         folders.sweep_unfinished()?;
         // It panics on some damage.
         let loaded = AssertUnwindSafe(FsStore::load_with_opts(records, options)).catch_unwind();
@@ -138,24 +139,28 @@ impl Blobs {
         // The store makes files with the process's umask. Close them to others; files of unfinished blobs
         // follow at the next start.
         close_all(&root)?;
-        blobs.refer_to_packs().await?;
         if unnoted {
             blobs.note_anew().await?;
         }
+        blobs.refer_to_packs().await?;
         blobs.sweep_downloads().await?;
+        blobs.write_small_ones().await?;
         Ok(blobs)
     }
 
-    /// Reads and checks all records about a home's blobs, which must not be open.
+    /// Reads and checks all records about a home's blobs, which must not be open. Records that are gone count as
+    /// damaged, though the next start makes them again.
     pub fn examine(home: &Home) -> Result<(), StoreError> {
         Self::examine_records(home)?;
-        Holdings::examine(home)
+        Holdings::examine(home)?;
+        recovery::refuse_lost(home)?;
+        recovery::refuse_lost_packs(home)
     }
 
     /// Reads all of the store's own database.
     fn examine_records(home: &Home) -> Result<(), StoreError> {
-        let records = home.root().join("blobs").join(RECORDS);
-        match records.exists() {
+        let records = recovery::records(home);
+        match records.try_exists().map_err(StoreError::read(&records))? {
             true => Database::examine(&records, Remedy::Blobs),
             false => Ok(()),
         }
@@ -225,8 +230,23 @@ impl Blobs {
         let folders = self.folders.clone();
         blocking(move || folders.sync(&id, holding)).await?;
         self.write_down(len).await?;
+        if holding.is_whole() {
+            self.write_beside(id, len).await?;
+        }
         self.hold(id, holding).await?;
         Ok(units)
+    }
+
+    /// Writes a file for a small blob, which the store has in its database alone: lost or damaged records are made
+    /// again from the files.
+    async fn write_beside(&self, id: BlobId, len: u64) -> Result<(), StoreError> {
+        let path = self.folders.pack(&id);
+        if len > self.folders.inline_max || path.exists() {
+            return Ok(());
+        }
+        let bytes = self.store.get_bytes(hash(id)).await;
+        let bytes = bytes.map_err(|_| StoreError::NotHeld { id })?;
+        blocking(move || write_atomic(&path, &bytes, 0o600)).await
     }
 
     /// Notes that a range of a download has arrived. A blob that it completes is held from now on. For
@@ -237,6 +257,16 @@ impl Blobs {
             return self.mark_held(id, len).await.map(drop);
         }
         self.write_down(0).await
+    }
+
+    /// Deletes the damaged files of blobs of which all that is needed is here again. It blocks.
+    pub fn drop_damaged(&self, ids: &[BlobId]) -> Result<(), StoreError> {
+        ids.iter().try_for_each(|id| self.folders.drop_aside(id))
+    }
+
+    /// Whether a held blob still has its file. Nothing of it is read.
+    pub fn is_there(&self, id: BlobId, holding: Holding) -> bool {
+        self.folders.has(&id, holding)
     }
 
     /// What is held of a blob. None if nothing is.
@@ -252,24 +282,39 @@ impl Blobs {
     }
 
     /// The units of a blob of `len` bytes that are here: the held ones, and those that an earlier
-    /// download left. The latter were not synced, or are in doubt, so they are checked first; a blob
-    /// that fails is mended if there is a good copy, and deleted otherwise.
+    /// download left. The latter were not synced, or are in doubt, so they are checked first. A blob
+    /// that fails is mended if this machine has it whole. Otherwise nothing of it is here, and the file
+    /// of a whole one is set aside until then.
     pub async fn resume(&self, id: BlobId, len: u64) -> Result<Units, StoreError> {
         let holding = self.held(id)?.filter(|holding| holding.len == len);
         let held = holding.map_or(Units::NONE, |holding| holding.units);
         let left = self.arrived(id, len).await?.without(held);
-        match self.check(id, Holding { len, units: left }).await {
-            Ok(()) => Ok(held | left),
-            Err(StoreError::Corrupt { .. }) => {
-                if self.mend(id, len).await? {
-                    return Ok(Units::whole(len));
-                }
-                tracing::warn!(blob = %id.short(), "this disk has the blob damaged; podsync drops it");
-                self.evict(id).await?;
-                Ok(Units::NONE)
-            }
-            Err(error) => Err(error),
+        let checked = self.check(id, Holding { len, units: left }).await;
+        let is_sound = match checked {
+            Ok(()) => true,
+            Err(StoreError::Corrupt { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        let here = held | left;
+        let is_whole = here == Units::whole(len);
+        let has_pack = self.folders.pack(&id).exists();
+        if is_sound && (is_whole || !has_pack) {
+            return Ok(here);
         }
+        if self.mend(id, len).await? {
+            return Ok(Units::whole(len));
+        }
+        tracing::warn!(blob = %id.short(), "this disk has the blob damaged");
+        if has_pack || is_whole {
+            // Readers would take it for the blob while that is fetched.
+            let folders = self.folders.clone();
+            blocking(move || folders.set_aside(&id)).await?;
+        }
+        if is_sound {
+            return Ok(here);
+        }
+        self.forget(id).await?;
+        Ok(Units::NONE)
     }
 
     /// Marks a damaged blob as no longer held. Its bytes stay, and are checked before they count
@@ -286,12 +331,20 @@ impl Blobs {
         self.doubted().contains(&id)
     }
 
-    /// Writes the file of a small pack anew. The store has a second copy of it in its database, which is checked
-    /// first. False if there is no such file, or no good copy.
+    /// Holds a blob again that this machine has whole. Its file may be right where the store's record of it is
+    /// damaged. Of a small blob the store has a second copy in its database. Both are checked first. False if
+    /// neither is whole.
     pub async fn mend(&self, id: BlobId, len: u64) -> Result<bool, StoreError> {
         self.refuse_closed()?;
-        let path = self.folders.pack(&id);
-        if len > self.folders.inline_max || !path.exists() {
+        let _pin = self.pins.pin(id).await;
+        let (folders, path) = (self.folders.clone(), self.folders.pack(&id));
+        if blocking(move || folders.take_whole(&id, len)).await? {
+            // The store would build on the record that it has.
+            self.forget(id).await?;
+            let found = self.refer_to(&path, len).await?;
+            return Ok(found == id && self.mark_held(id, len).await? == Units::whole(len));
+        }
+        if len > self.folders.inline_max {
             return Ok(false);
         }
         let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
@@ -360,17 +413,18 @@ impl Blobs {
         self.discard(BTreeSet::from([id])).await
     }
 
+    /// Takes a blob out of the store, so that all of it is fetched anew. Its pack stays.
+    pub async fn forget(&self, id: BlobId) -> Result<(), StoreError> {
+        let turn = self.sweeper.turn().await;
+        let _sweep = self.pins.begin_sweep();
+        self.sweep_out(&turn, &BTreeSet::from([id])).await
+    }
+
     /// Deletes blobs, pinned or not, in one sweep.
     pub async fn discard(&self, ids: BTreeSet<BlobId>) -> Result<(), StoreError> {
         let turn = self.sweeper.turn().await;
-        self.refuse_closed()?;
         let _sweep = self.pins.begin_sweep();
-        let mut live = self.listed().await?;
-        live.extend(self.pins.pinned());
-        live.retain(|id| !ids.contains(id));
-        self.delete(ids.clone()).await?;
-        turn.sweep(&self.store, live.into_iter().map(hash).collect())
-            .await?;
+        self.sweep_out(&turn, &ids).await?;
         self.folders.remove_packs(&ids)
     }
 
@@ -402,6 +456,7 @@ impl Blobs {
     pub async fn all(&self) -> Result<BTreeSet<BlobId>, StoreError> {
         let mut there = self.listed().await?;
         there.extend(self.folders.packs_there()?);
+        there.extend(self.folders.set_aside_there()?);
         Ok(there)
     }
 
@@ -427,6 +482,17 @@ impl Blobs {
         let tag = self.store.add_path_with_opts(options).temp_tag().await;
         let tag = tag.map_err(|e| StoreError::blobs("adopt", path, len, e))?;
         Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
+    }
+
+    /// Takes blobs out of the store while nobody gets a new pin. Their packs stay.
+    async fn sweep_out(&self, turn: &Turn, ids: &BTreeSet<BlobId>) -> Result<(), StoreError> {
+        self.refuse_closed()?;
+        let mut live = self.listed().await?;
+        live.extend(self.pins.pinned());
+        live.retain(|id| !ids.contains(id));
+        self.delete(ids.clone()).await?;
+        let live = live.into_iter().map(hash).collect();
+        turn.sweep(&self.store, live).await
     }
 
     fn refuse_closed(&self) -> Result<(), StoreError> {
@@ -474,8 +540,15 @@ impl Blobs {
     }
 
     async fn hold(&self, id: BlobId, holding: Holding) -> Result<(), StoreError> {
-        let holdings = self.holdings.clone();
-        blocking(move || holdings.add(&id, holding)).await?;
+        let (holdings, folders) = (self.holdings.clone(), self.folders.clone());
+        blocking(move || {
+            holdings.add(&id, holding)?;
+            match holding.is_whole() {
+                true => folders.drop_aside(&id),
+                false => Ok(()),
+            }
+        })
+        .await?;
         self.doubted().remove(&id);
         Ok(())
     }

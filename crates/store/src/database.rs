@@ -103,12 +103,6 @@ impl Database {
         &self.path
     }
 
-    /// Opens a file and closes it again, for another reader that can't tell damage from other failures. It may be
-    /// repaired after a crash.
-    pub(crate) fn try_open(path: &Path, remedy: Remedy) -> Result<(), StoreError> {
-        open(path, EXAMINE_CACHE_LEN, remedy).map(drop)
-    }
-
     /// Whether another process has the file open to write to it. Changes nothing.
     pub(crate) fn is_in_use(path: &Path) -> bool {
         // Opening a pipe would wait for a writer.

@@ -77,8 +77,12 @@ pub enum Remedy {
     LostLog,
     /// The holdings. Reading the blobs rebuilds them.
     Holdings,
-    /// The blob store's records about its files.
+    /// The blob store's records about its files. Reading the files rebuilds them.
     Blobs,
+    /// The holdings or the blob store's records, which are gone. The next start rebuilds them.
+    LostRecords,
+    /// Packs. Teammates may have them.
+    Packs,
     /// A note about the folder or the key, which podsync can rewrite.
     Note,
     /// The mark of the machine and the folder. podsync rewrites it once the owner says that no copy runs.
@@ -108,17 +112,17 @@ impl Remedy {
                  `podsync team join` with a new ticket; podsync keeps every pack as long as that file is there",
                 shell_word(&aside(path))
             ),
-            Self::Holdings => format!(
+            Self::Holdings | Self::Blobs => format!(
                 "run `{}`, then the same command again: podsync reads what is here and notes anew what is whole",
                 set_aside(path)
             ),
-            Self::Blobs => {
-                let home = path.parent().and_then(Path::parent).unwrap_or(path);
-                format!(
-                    "run `{}` and `{}`, then the same command again; what was pulled is fetched again by `podsync pull`",
-                    set_aside(&home.join("blobs")),
-                    set_aside(&home.join("held.redb"))
-                )
+            Self::LostRecords => {
+                "the next command that uses the home makes it again: podsync reads what is here and notes what is whole"
+                    .to_owned()
+            }
+            Self::Packs => {
+                "put them back where they were, or run `podsync verify --repair`: it fetches what teammates have"
+                    .to_owned()
             }
             Self::Note if path.is_dir() => format!(
                 "run `{}`, then the same command again: podsync writes it again",
@@ -178,7 +182,7 @@ impl StoreError {
             Self::Damaged { remedy, path, .. } => return Some(remedy.text(path)),
             Self::NotHeld { .. } => "pull the version that needs it",
             Self::PartlyHeld { .. } => "pull the version that needs them",
-            Self::Corrupt { .. } => "`podsync verify --repair` fetches it again",
+            Self::Corrupt { .. } => "`podsync verify --repair` mends it, or fetches it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
             Self::InUse { path } => {
@@ -352,7 +356,7 @@ mod tests {
             (
                 Remedy::Blobs,
                 "blobs/blobs.db",
-                "`mv '/tmp/sp home/blobs' '/tmp/sp home/blobs.damaged'`",
+                "`mv '/tmp/sp home/blobs/blobs.db' '/tmp/sp home/blobs/blobs.db.damaged'`",
             ),
             (Remedy::Note, "format", "`rm '/tmp/sp home/format'`"),
         ] {

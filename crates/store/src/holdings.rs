@@ -48,7 +48,7 @@ pub(crate) struct Holdings {
 
 impl Holdings {
     pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
-        let path = path(home);
+        let path = Self::path(home);
         let database = Database::open(
             path,
             CACHE_LEN,
@@ -64,14 +64,15 @@ impl Holdings {
         })
     }
 
-    /// Whether the file exists. If not, the holdings must be rebuilt by reading the blobs.
-    pub(crate) fn are_there(home: &Home) -> bool {
-        path(home).exists()
+    /// If this file doesn't exist, the holdings must be rebuilt by reading the blobs.
+    pub(crate) fn path(home: &Home) -> PathBuf {
+        home.root().join("held.redb")
     }
 
     pub(crate) fn examine(home: &Home) -> Result<(), StoreError> {
-        match Self::are_there(home) {
-            true => Database::examine(&path(home), Remedy::Holdings),
+        let path = Self::path(home);
+        match path.try_exists().map_err(StoreError::read(&path))? {
+            true => Database::examine(&path, Remedy::Holdings),
             false => Ok(()),
         }
     }
@@ -85,6 +86,16 @@ impl Holdings {
                 let units = Units::from_bits(bits);
                 Holding { len, units }
             }))
+        })
+    }
+
+    /// Every blob of which something is held.
+    pub(crate) fn ids(&self) -> Result<Vec<BlobId>, StoreError> {
+        let table = self.database.table(HELD)?;
+        self.database.read(|| {
+            let rows = table.iter()?;
+            rows.map(|row| Ok(BlobId::from_bytes(*row?.0.value())))
+                .collect()
         })
     }
 
@@ -129,10 +140,6 @@ impl Holdings {
     }
 }
 
-fn path(home: &Home) -> PathBuf {
-    home.root().join("held.redb")
-}
-
 #[cfg(test)]
 mod tests {
     use podsync_core::units::UNIT_LEN;
@@ -162,6 +169,8 @@ mod tests {
         let three = BTreeSet::from([id, other, unknown]);
         // Two units of the first and its last byte, and all of the second.
         assert_eq!(holdings.byte_len(&three).unwrap(), 2 * UNIT_LEN + 1 + len);
+        let ids = BTreeSet::from_iter(holdings.ids().unwrap());
+        assert_eq!(ids, BTreeSet::from([id, other]));
         holdings.remove(&BTreeSet::from([other])).unwrap();
         assert_eq!(holdings.get(&other).unwrap(), None);
         assert!(holdings.get(&id).unwrap().is_some());

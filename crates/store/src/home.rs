@@ -87,6 +87,10 @@ pub enum HomeError {
     Link { path: PathBuf },
     #[error("{} is not a folder, and podsync keeps one there", path.display())]
     InTheWay { path: PathBuf },
+    #[error("{} is a symbolic link, and podsync keeps a file of its own there", path.display())]
+    LinkedFile { path: PathBuf },
+    #[error("{} leads nowhere: it is a symbolic link to {}, which is not there", path.display(), target.display())]
+    LeadsNowhere { path: PathBuf, target: PathBuf },
     #[error("{} already has a key", path.display())]
     IdentityExists { path: PathBuf },
     #[error(transparent)]
@@ -112,11 +116,14 @@ impl HomeError {
             }
             Self::NoLocks { .. } => "choose a folder on a local disk with --home".to_owned(),
             Self::Link { .. } => "put a folder in its place".to_owned(),
-            Self::InTheWay { path } => format!(
+            Self::InTheWay { path } | Self::LinkedFile { path } => format!(
                 "move it away with `mv {} {}`, then run the same command again",
                 shell_word(path),
                 with_suffix(path, ".old")
             ),
+            Self::LeadsNowhere { .. } => {
+                "make the folder that the link names, or choose another one with --home".to_owned()
+            }
             Self::IdentityExists { .. } => "a device keeps its key for life".to_owned(),
             Self::Store(error) => return error.hint(),
         })
@@ -164,6 +171,11 @@ impl Home {
     pub fn is_held_by(root: &Path, holder: &Holder) -> bool {
         let again = Self::holder(root);
         holder.owns(&root.join(CLAIM)) && again.is_ok_and(|now| now.as_ref() == Some(holder))
+    }
+
+    /// Looks whether this user may use each folder and file of the home at `root`. Opens and changes nothing there.
+    pub fn check_access(root: &Path) -> Result<(), HomeError> {
+        Ok(folder::refuse_closed(root)?)
     }
 
     /// An absolute path without links.

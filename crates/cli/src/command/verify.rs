@@ -21,7 +21,7 @@ pub(crate) struct Verify {
     /// that the team shares]
     #[arg(add = ArgValueCompleter::new(complete::references))]
     reference: Option<String>,
-    /// Download damaged or missing data again. With --bucket: upload it again
+    /// Mend damaged data, or download it again. With --bucket: upload it again
     #[arg(long)]
     repair: bool,
     /// Check the team's bucket instead of this machine. This downloads everything
@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
                     "try again when a teammate who has the data is online, and check this disk",
                 )
             } else {
-                error.hint("`podsync verify --repair` downloads the data again; check this disk")
+                error.hint("`podsync verify --repair` mends the data, or downloads it again; check this disk")
             })
         }
     }

@@ -326,6 +326,7 @@ impl Shared {
             finder: self.finder.clone(),
             holdings: self.holdings.clone(),
             pull: Arc::clone(pull),
+            recorder: self.recorder(),
             bucket: self.bucket_verifier(),
             tasks: self.tasks.clone(),
         }

@@ -14,7 +14,7 @@ use podsync_api::{
     pods,
 };
 use podsync_core::{
-    BlobId, TeamId,
+    BlobId, TeamId, VersionId,
     catalog::VersionRecord,
     engine::{EngineError, Event, Sources},
     feed::BlobRef,
@@ -90,6 +90,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) reference: &'a str,
     pub(crate) patience: Patience,
     pub(crate) sources: Sources,
+    /// Whether its sealed manifest must be here too. Only those who pull the version from here need that.
+    pub(crate) with_manifest: bool,
 }
 
 impl<'a> Wanted<'a> {
@@ -102,6 +104,7 @@ impl<'a> Wanted<'a> {
                 pods::Sources::Peers => Sources::Peers,
                 pods::Sources::Bucket => Sources::Bucket,
             },
+            with_manifest: false,
         }
     }
 }
@@ -122,14 +125,14 @@ impl Pull {
             .resolve_within(team, asked.reference, asked.patience, context)
             .await?;
         let version = named.found.version();
-        if let Some(held) = self.holdings.held_whole(team, version).await? {
+        if let Some(held) = self.here(team, version, asked).await? {
             return pulled(held, named, Vec::new());
         }
         let Found::Shared(record) = named.found.clone() else {
             return Err(bytes_gone(&named.reference).into());
         };
         let _turn = self.locks.lock(team, &record.publication.pod).await;
-        if let Some(held) = self.holdings.held_whole(team, version).await? {
+        if let Some(held) = self.here(team, version, asked).await? {
             return pulled(held, named, Vec::new());
         }
         let about = About {
@@ -171,6 +174,20 @@ impl Pull {
         };
         self.team_events.publish(team, told).await;
         Ok((held, pulled))
+    }
+
+    /// A version of which nothing is missing here.
+    async fn here(
+        &self,
+        team: TeamId,
+        version: VersionId,
+        asked: Wanted<'_>,
+    ) -> Result<Option<HeldVersion>, Failure> {
+        let Some(held) = self.holdings.held_whole(team, version).await? else {
+            return Ok(None);
+        };
+        let lacks_manifest = asked.with_manifest && self.blobs.held(held.sealed.blob.id)?.is_none();
+        Ok((!lacks_manifest).then_some(held))
     }
 
     /// If no teammate is connected, asks the hub what is new. A hub that doesn't answer is an error only if the
@@ -306,12 +323,17 @@ impl Pull {
             epoch: record.entry.header().epoch,
         };
         let (plain, _) = manifest.to_version();
-        let held = HeldVersion::new(record.publication.pod.clone(), sealed, plain, Vec::new());
+        // Packs may have been fetched again that this device's own save had written.
+        let own_packs = self.versions.get(team, version);
+        let own_packs = own_packs.map_or_else(Vec::new, |held| held.own_packs);
+        let held = HeldVersion::new(record.publication.pod.clone(), sealed, plain, own_packs);
         let (versions, log, recorded) =
             (Arc::clone(&self.versions), self.log.clone(), held.clone());
+        let (blobs, packs) = (self.blobs.clone(), pack_ids(&manifest));
         tokio::task::spawn_blocking(move || {
             versions.put(team, recorded)?;
-            pulls::end_pull(&log, team, version)
+            pulls::end_pull(&log, team, version)?;
+            blobs.drop_damaged(&packs)
         })
         .await??;
         drop(pins);

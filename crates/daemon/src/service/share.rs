@@ -29,7 +29,7 @@ use crate::{
         find::{Finder, Found, private_reference},
         holdings::{Holdings, pack_ids},
         pull::bytes_gone,
-        save::pack::{Recorder, seal_manifest},
+        save::pack::Recorder,
         skew,
     },
     tasks::Tasks,
@@ -317,6 +317,10 @@ impl Share {
         is_older: bool,
     ) -> Result<(u64, VersionId, bool), Failure> {
         let manifest = held.manifest().map_err(Failure::damaged)?;
+        if self.blobs.held(held.sealed.blob.id)?.is_none() {
+            // It was lost. Nobody else knows this private version, so a new seal is as good.
+            held = self.recorder.reseal(team, held).await?;
+        }
         for _ in 0..MAX_RESEALS {
             self.offer(&held, &manifest).await?;
             let command = Publish {
@@ -360,10 +364,7 @@ impl Share {
                 }
                 Ok(other) => return Err(Failure::unexpected(&other)),
                 Err(EngineError::EpochChanged) => {
-                    held.sealed =
-                        seal_manifest(&self.node, &self.blobs, team, held.plain_manifest()).await?;
-                    let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
-                    tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
+                    held = self.recorder.reseal(team, held).await?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -1,8 +1,9 @@
-//! Verify: reads and hashes every blob that versions here need. Repair fetches damaged parts again from teammates
-//! or the bucket.
+//! Verify: reads and hashes every blob that versions here need. Repair mends what this machine still has whole, and
+//! fetches the rest again from teammates or the bucket.
 //!
 //! This is the local half, for blobs on this machine. Without repair it only marks damaged bytes as not held, so
-//! that they aren't served and a pull fetches them again.
+//! that they aren't served and a pull fetches them again. A repair that fails loses nothing: the version stays
+//! listed, so nothing of it counts as garbage.
 
 pub(crate) mod bucket;
 
@@ -27,6 +28,7 @@ use crate::{
         find::{Finder, Patience},
         holdings::{Holdings, pack_ids},
         pull::{Pull, Wanted, bytes_gone},
+        save::pack::Recorder,
         verify::bucket::BucketVerifier,
     },
     tasks::Tasks,
@@ -44,6 +46,7 @@ pub(crate) struct Verify {
     pub(crate) finder: Finder,
     pub(crate) holdings: Holdings,
     pub(crate) pull: Arc<Pull>,
+    pub(crate) recorder: Recorder,
     pub(crate) bucket: BucketVerifier,
     pub(crate) tasks: Tasks,
 }
@@ -227,7 +230,7 @@ impl Verify {
         }
     }
 
-    /// Pulls damaged parts again. A version that only this machine has can't be repaired.
+    /// Mends what is here, and pulls the rest again. A version that only this machine has can't be pulled.
     async fn repair(
         &self,
         team: TeamId,
@@ -237,59 +240,52 @@ impl Verify {
         context: &Arc<Context>,
     ) -> Result<(), Failure> {
         self.mend(held).await?;
-        if self.blobs.held(held.sealed.blob.id)?.is_some()
-            && self.holdings.held_whole(team, version).await?.is_some()
-        {
+        let is_shared = self.is_shared(team, version, held).await?;
+        let mut has_manifest = self.blobs.held(held.sealed.blob.id)?.is_some();
+        if !has_manifest && !is_shared {
+            // No announcement names the lost blob.
+            self.recorder.reseal(team, held.clone()).await?;
+            has_manifest = true;
+        }
+        if has_manifest && self.holdings.held_whole(team, version).await?.is_some() {
             return Ok(());
         }
-        if held.checkpoint.is_some() {
+        if !is_shared {
             return Err(bytes_gone(&self.name_of(team, version, held).await).into());
         }
-        self.restore_manifest(team, version, held).await?;
         let exact = format!("{}@{version}", held.pod);
-        self.pull
-            .pull(
-                team,
-                Wanted::new(&exact, Patience::fixed(wait_s), pods::Sources::Any),
-                context,
-            )
-            .await
-            .map(drop)
+        let wanted = Wanted {
+            with_manifest: true,
+            ..Wanted::new(&exact, Patience::fixed(wait_s), pods::Sources::Any)
+        };
+        self.pull.pull(team, wanted, context).await.map(drop)
     }
 
-    /// Mends damaged packs of which this machine has a second copy.
+    /// Holds the blobs again that this machine has whole.
     async fn mend(&self, held: &HeldVersion) -> Result<(), Failure> {
         let manifest = held.manifest().map_err(Failure::damaged)?;
-        for pack in &manifest.packs {
-            if self.blobs.held(pack.id)?.is_none() && self.blobs.mend(pack.id, pack.len).await? {
-                self.holdings.offer_blob(pack.id).await?;
+        let packs = manifest.packs.iter().map(|pack| (pack.id, pack.len));
+        let sealed = held.sealed.blob;
+        for (blob, len) in packs.chain([(sealed.id, sealed.len)]) {
+            if self.blobs.held(blob)?.is_none() && self.blobs.mend(blob, len).await? {
+                self.holdings.offer_blob(blob).await?;
             }
         }
         Ok(())
     }
 
-    /// A pull of a held version doesn't check its sealed manifest. So if only the manifest is damaged, the version
-    /// is unlisted and pulled again. The sealed manifest is the same for every member.
-    async fn restore_manifest(
+    async fn is_shared(
         &self,
         team: TeamId,
         version: VersionId,
         held: &HeldVersion,
-    ) -> Result<(), Failure> {
-        let shared = self.node.read({
-            let pod = held.pod.clone();
-            move |engine| {
-                engine
-                    .catalog(&team)
-                    .is_some_and(|catalog| catalog.version(&pod, &version).is_some())
-            }
+    ) -> Result<bool, Failure> {
+        let pod = held.pod.clone();
+        let is_shared = self.node.read(move |engine| {
+            let catalog = engine.catalog(&team);
+            catalog.is_some_and(|catalog| catalog.version(&pod, &version).is_some())
         });
-        if self.blobs.held(held.sealed.blob.id)?.is_some() || !shared.await? {
-            return Ok(());
-        }
-        let versions = Arc::clone(&self.versions);
-        tokio::task::spawn_blocking(move || versions.remove(team, version)).await??;
-        Ok(())
+        Ok(held.checkpoint.is_none() && is_shared.await?)
     }
 }
 

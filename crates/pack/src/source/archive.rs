@@ -134,7 +134,7 @@ fn damaged(member: &Member, reason: &'static str) -> SourceError {
 
 /// A stretch of a file.
 pub(super) struct Stretch<'f> {
-    file: &'f File,
+    pub(super) file: &'f File,
     pub(super) at: u64,
     pub(super) left: u64,
 }

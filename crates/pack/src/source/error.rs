@@ -20,6 +20,10 @@ pub enum SourceError {
     /// `name` is without the secret.
     #[error("the name `{name}` has {what} in it, and everybody who gets the version could use it")]
     SecretName { name: String, what: &'static str },
+    #[error(
+        "the zip inflates to more than podsync looks through, and a secret in it would not be noticed"
+    )]
+    TooMuchToSee,
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(
@@ -53,6 +57,9 @@ impl SourceError {
             }
             Self::SecretName { .. } => {
                 "rename it; `podsync save --allow-secrets` saves it all the same"
+            }
+            Self::TooMuchToSee => {
+                "unpack it and save the folder; `podsync save --allow-secrets` saves it as it is"
             }
             Self::TooManyEntries => "save a part of it",
             Self::Zip(error) => return error.hint(),

@@ -8,6 +8,7 @@ mod arriving;
 mod error;
 mod file;
 mod folder;
+mod inside;
 mod rules;
 
 use std::{
@@ -29,7 +30,7 @@ use crate::{
     entry::{Entry, EntryKind},
     entry_table::EntryTable,
     stream::Halt,
-    zip::directory::{Directory, DirectoryError},
+    zip::directory::{Directory, DirectoryError, Loose, loose_members},
 };
 
 /// A state ready to be read. Nothing of its content has been read yet.
@@ -37,16 +38,24 @@ pub struct Source(Kind);
 
 enum Kind {
     Folder(PathBuf),
-    Zip { file: File, directory: Directory },
+    Zip {
+        file: File,
+        directory: Directory,
+    },
     Arriving(Arriving),
-    File { file: File, path: PathBuf },
+    File {
+        file: File,
+        path: PathBuf,
+        /// Its members, if it is a zip that can't be opened.
+        members: Vec<Loose>,
+    },
 }
 
 impl Source {
     /// Opens a folder, a zip or any other file.
     ///
-    /// A zip that cannot be rebuilt from its members alone is kept as a file, byte for byte; one that
-    /// climbs, lies or explodes is refused.
+    /// A zip that cannot be rebuilt from its members alone is kept as a file, byte for byte. Its members
+    /// are looked into all the same. A zip that climbs, lies or explodes is refused.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let unreadable = |source| SourceError::Unreadable {
             path: path.to_owned(),
@@ -70,10 +79,16 @@ impl Source {
                 rules::refuse_home_among(members.map(|member| member.name.as_str()))?;
                 Ok(Self(Kind::Zip { file, directory }))
             }
-            Err(DirectoryError::NotZip | DirectoryError::Unsupported(_)) => Ok(Self(Kind::File {
-                file,
-                path: path.to_owned(),
-            })),
+            Err(DirectoryError::NotZip | DirectoryError::Unsupported(_)) => {
+                // None in what is no zip.
+                let members = loose_members(&file).unwrap_or_default();
+                rules::refuse_home_among(members.iter().map(|member| member.name.as_str()))?;
+                Ok(Self(Kind::File {
+                    file,
+                    path: path.to_owned(),
+                    members,
+                }))
+            }
             Err(DirectoryError::Io(error)) => Err(unreadable(error)),
             Err(error) => Err(error.into()),
         }
@@ -144,7 +159,16 @@ impl Source {
             Kind::Folder(root) => folder::feed(&root, &mut intake, entries),
             Kind::Zip { file, directory } => archive::feed(&file, directory, &mut intake, entries),
             Kind::Arriving(arriving) => arriving::feed(arriving, &mut intake, entries),
-            Kind::File { file, path } => file::feed(file, &path, &mut intake, entries),
+            Kind::File {
+                file,
+                path,
+                members,
+            } => {
+                if !allow_secrets {
+                    inside::refuse_secrets(&file, &members)?;
+                }
+                file::feed(file, &path, &mut intake, entries)
+            }
         }
     }
 }

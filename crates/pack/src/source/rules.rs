@@ -3,9 +3,12 @@
 //!
 //! The list is short on purpose: these would compromise a team, and they are recognised reliably, by the file
 //! names of a home, the check bytes of a secret, and the name and form of a key. The owner judges everything else.
-//! What a file compresses or encrypts is not looked into.
+//! Of what a file compresses only a zip's members are looked into, if the zip is saved by itself.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use memchr::memchr2_iter;
 use podsync_core::ticket::{RecoveryKey, Ticket, TicketKind};
@@ -66,11 +69,11 @@ pub(super) fn refuse_home<'n>(
 pub(super) fn refuse_home_among<'n>(
     members: impl IntoIterator<Item = &'n str>,
 ) -> Result<(), SourceError> {
-    let mut marks: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut marks: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for member in members {
         let (folder, name) = member.rsplit_once('/').unwrap_or(("", member));
         if HOME_MARKS.contains(&name) {
-            marks.entry(folder).or_default().push(name);
+            marks.entry(folder).or_default().insert(name);
         }
     }
     let found = marks.into_iter().find(|(_, names)| names.len() >= 2);

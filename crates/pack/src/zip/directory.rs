@@ -1,8 +1,8 @@
 //! Reads a zip's central directory without trusting it.
 //!
 //! A zip that its members alone can't rebuild is [`DirectoryError::Unsupported`] and may still be
-//! kept as one file. A zip with paths outside its folder, wrong sizes or extreme compression is
-//! always refused.
+//! kept as one file, whose [`loose_members`] are looked into. A zip with paths outside its folder,
+//! wrong sizes or extreme compression is always refused.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -31,6 +31,12 @@ pub enum Method {
 }
 
 impl Method {
+    fn of(code: u16) -> Option<Self> {
+        [Self::Stored, Self::Deflated]
+            .into_iter()
+            .find(|method| method.code() == code)
+    }
+
     pub(crate) fn code(self) -> u16 {
         match self {
             Self::Stored => 0,
@@ -130,8 +136,43 @@ impl Directory {
     }
 }
 
+/// A member of a zip that can't be opened, as far as the directory tells. Nothing of it was checked.
+#[derive(Debug)]
+pub struct Loose {
+    pub name: String,
+    /// None if its data can't be read.
+    pub method: Option<Method>,
+    pub packed_len: u64,
+    pub len: u64,
+    /// Where its local header should begin.
+    pub offset: u64,
+}
+
+/// Lists the members of a zip as far as its directory can be read.
+pub fn loose_members(mut zip: impl Read + Seek) -> Result<Vec<Loose>, DirectoryError> {
+    let (end, end_at) = End::locate(&mut zip)?;
+    let Some(at) = end.begin(&mut zip, end_at)? else {
+        return Ok(Vec::new());
+    };
+    let mut bytes = Vec::new();
+    zip.seek(SeekFrom::Start(at))?;
+    zip.by_ref()
+        .take((end_at - at).min(MAX_DIRECTORY_LEN))
+        .read_to_end(&mut bytes)?;
+    // Bytes before the first member move everything, and many tools read such a zip.
+    let shift = at.wrapping_sub(end.offset);
+    let mut members = Vec::new();
+    let mut rest = &bytes[..];
+    while let Some(mut member) = read_loose(&mut rest) {
+        member.offset = member.offset.wrapping_add(shift);
+        members.push(member);
+    }
+    Ok(members)
+}
+
 /// Where the directory lies.
 struct End {
+    has_parts: bool,
     count: u64,
     offset: u64,
     len: u64,
@@ -146,9 +187,18 @@ const END64_LEN: usize = 56;
 const END64_SIGNATURE: [u8; 4] = *b"PK\x06\x06";
 const MEMBER_LEN: usize = 46;
 const MEMBER_SIGNATURE: [u8; 4] = *b"PK\x01\x02";
+/// Flags of an encrypted member, or of one whose local header is masked.
+const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
 
 impl End {
     fn find(zip: &mut (impl Read + Seek)) -> Result<Self, DirectoryError> {
+        let (end, end_at) = Self::locate(zip)?;
+        end.check(end_at)?;
+        Ok(end)
+    }
+
+    /// Reads the record at the end, and says where it begins.
+    fn locate(zip: &mut (impl Read + Seek)) -> Result<(Self, u64), DirectoryError> {
         let zip_len = zip.seek(SeekFrom::End(0))?;
         let tail_len = zip_len.min((END_LEN + usize::from(u16::MAX)) as u64);
         let tail_at = zip_len - tail_len;
@@ -166,24 +216,39 @@ impl End {
             return Err(Self::missing(zip)?);
         };
         let record = &tail[at..];
-        if [u16_at(record, 4), u16_at(record, 6)] != [0, 0] {
-            return Err(Unsupported("several parts"));
-        }
         let mut end = Self {
+            has_parts: [u16_at(record, 4), u16_at(record, 6)] != [0, 0],
             count: u64::from(u16_at(record, 10)),
             len: u64::from(u32_at(record, 12)),
             offset: u64::from(u32_at(record, 16)),
             zip_len,
         };
         let mut end_at = tail_at + at as u64;
-        if end.count == u64::from(u16::MAX)
+        let is_wide = end.count == u64::from(u16::MAX)
             || end.len == u64::from(u32::MAX)
-            || end.offset == u64::from(u32::MAX)
-        {
+            || end.offset == u64::from(u32::MAX);
+        if is_wide && !end.has_parts {
             end_at = end.read_zip64(zip, end_at)?;
         }
-        end.check(end_at)?;
-        Ok(end)
+        Ok((end, end_at))
+    }
+
+    /// Where the directory begins: right before the record at the end, or where that says.
+    fn begin(
+        &self,
+        zip: &mut (impl Read + Seek),
+        end_at: u64,
+    ) -> Result<Option<u64>, DirectoryError> {
+        let places = [end_at.checked_sub(self.len), Some(self.offset)];
+        for at in places.into_iter().flatten().filter(|at| *at < end_at) {
+            let mut signature = Vec::new();
+            zip.seek(SeekFrom::Start(at))?;
+            zip.by_ref().take(4).read_to_end(&mut signature)?;
+            if signature == MEMBER_SIGNATURE {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// The error for a file without an end record: a zip that was cut off, or no zip.
@@ -233,6 +298,9 @@ impl End {
     }
 
     fn check(&self, end_at: u64) -> Result<(), DirectoryError> {
+        if self.has_parts {
+            return Err(Unsupported("several parts"));
+        }
         let behind = self
             .offset
             .checked_add(self.len)
@@ -265,7 +333,7 @@ fn read_member(rest: &mut &[u8]) -> Result<Member, DirectoryError> {
     *rest = body.get(comment_len..).ok_or_else(cut_off)?;
 
     let flags = u16_at(head, 8);
-    if flags & (1 | 1 << 6 | 1 << 13) != 0 {
+    if flags & ENCRYPTED != 0 {
         return Err(Unsupported("encrypted members"));
     }
     if u16_at(head, 34) != 0 {
@@ -275,15 +343,9 @@ fn read_member(rest: &mut &[u8]) -> Result<Member, DirectoryError> {
         Ok(name) if name.is_ascii() || flags & (1 << 11) != 0 => name,
         _ => return Err(Unsupported("names in a legacy encoding")),
     };
-    let method = match u16_at(head, 10) {
-        0 => Method::Stored,
-        8 => Method::Deflated,
-        _ => {
-            return Err(Unsupported(
-                "members compressed in another way than deflate",
-            ));
-        }
-    };
+    let method = Method::of(u16_at(head, 10)).ok_or(Unsupported(
+        "members compressed in another way than deflate",
+    ))?;
     let sizes = Sizes::read(head, extra)?;
     let (name, is_folder) = match name.strip_suffix('/') {
         Some(name) => (name, true),
@@ -303,6 +365,29 @@ fn read_member(rest: &mut &[u8]) -> Result<Member, DirectoryError> {
         len: sizes.len,
         offset: sizes.offset,
         end: 0,
+    })
+}
+
+/// The next member. None at the end, or where none is.
+fn read_loose(rest: &mut &[u8]) -> Option<Loose> {
+    let (head, body) = rest.split_at_checked(MEMBER_LEN)?;
+    if !head.starts_with(&MEMBER_SIGNATURE) {
+        return None;
+    }
+    let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(head, at)));
+    let (name, body) = body.split_at_checked(name_len)?;
+    let (extra, body) = body.split_at_checked(extra_len)?;
+    *rest = body.get(comment_len..).unwrap_or_default();
+    let sizes = Sizes::read(head, extra).ok();
+    let is_plain = u16_at(head, 8) & ENCRYPTED == 0;
+    let method = Method::of(u16_at(head, 10)).filter(|_| is_plain && sizes.is_some());
+    let figure = |of: fn(&Sizes) -> u64| sizes.as_ref().map_or(0, of);
+    Some(Loose {
+        name: String::from_utf8_lossy(name).into_owned(),
+        method,
+        packed_len: figure(|sizes| sizes.packed_len),
+        len: figure(|sizes| sizes.len),
+        offset: figure(|sizes| sizes.offset),
     })
 }
 

@@ -73,6 +73,59 @@ fn a_secret_is_refused_by_name_and_saved_where_it_is_allowed() {
     save(&file, false).unwrap();
 }
 
+/// A zip that can't be opened is kept as a file, and looked into all the same.
+#[test]
+fn an_odd_zip_hides_neither_a_secret_nor_a_home() {
+    fn with(members: &[(&str, &[u8])], more: [&str; 2]) -> Vec<u8> {
+        let more = more.map(|name| (name, &b"x"[..]));
+        zipped(&[members, &more[..]].concat())
+    }
+
+    fn renamed(mut zip: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+        for at in 0..=zip.len() - from.len() {
+            if zip[at..].starts_with(from) {
+                zip[at..][..to.len()].copy_from_slice(to);
+            }
+        }
+        zip
+    }
+
+    /// Two members of one name, one below a file, and bytes before the first.
+    fn odd(members: &[(&str, &[u8])]) -> [Vec<u8>; 3] {
+        let doubled = with(members, ["doubled-1", "doubled-2"]);
+        let below = with(members, ["below", "below-file"]);
+        [
+            renamed(doubled, b"doubled-2", b"doubled-1"),
+            renamed(below, b"below-file", b"below/file"),
+            [&b"#!/bin/sh\n"[..], &zipped(members)[..]].concat(),
+        ]
+    }
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("odd.zip");
+    let recovery = RecoveryKey::from_seed([7; 32]).expose_text().to_string();
+    let note = format!("keep it: {recovery}");
+    for zip in odd(&[("notes.txt", note.as_bytes())]) {
+        fs::write(&path, zip).unwrap();
+        match save(&path, false) {
+            Err(SaveError::Source(SourceError::Secret { name, what })) => {
+                assert_eq!((name.as_str(), what), ("notes.txt", "a recovery key"));
+            }
+            other => panic!("{other:?}"),
+        }
+        save(&path, true).unwrap();
+    }
+    for zip in odd(&[("home/identity", &[7; 32]), ("home/log.redb", b"redb")]) {
+        fs::write(&path, zip).unwrap();
+        let error = save(&path, true).unwrap_err();
+        assert!(error.to_string().contains("podsync home"), "{error}");
+    }
+    for zip in odd(&[("notes.txt", b"nothing")]) {
+        fs::write(&path, zip).unwrap();
+        save(&path, false).unwrap();
+    }
+}
+
 #[test]
 fn a_secret_in_a_name_is_refused_and_not_repeated() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 //!
 //! A pack saved here stays in `packs/`, and the store only refers to it. Downloads are in the
 //! store's own folder, under its names. The file of a partial blob has holes and may be shorter
-//! than the blob.
+//! than the blob. A small blob, such as a sealed manifest, is in the store's database and in `packs/`:
+//! the database can be made again from the files.
 
 use std::{
     fs::{self, File},
@@ -11,7 +12,10 @@ use std::{
 };
 
 use bao_tree::BaoTree;
-use iroh_blobs::store::{IROH_BLOCK_SIZE, fs::options::PathOptions};
+use iroh_blobs::store::{
+    IROH_BLOCK_SIZE,
+    fs::options::{Options, PathOptions},
+};
 use podsync_core::BlobId;
 
 use super::{BlobReader, hash};
@@ -21,6 +25,9 @@ use crate::{
     home::close_file,
     regular::{open_regular, read_regular},
 };
+
+/// The name prefix of a damaged file that is kept until its blob is whole again.
+const ASIDE: &str = "damaged-";
 
 /// A whole blob as files.
 #[derive(Debug)]
@@ -42,15 +49,18 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    /// Removes files that the store was writing when it was killed.
-    pub(super) fn sweep_unfinished(&self) -> Result<(), StoreError> {
-        let folder = &self.store.temp_path;
-        match atomic::sweep(folder, |name| name.ends_with(".temp")) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io("sweep", folder, 0, e))
-            }
-            _ => Ok(()),
+    pub(super) fn new(packs: PathBuf, options: &Options) -> Self {
+        Self {
+            packs,
+            store: options.path.clone(),
+            inline_max: options.inline.max_data_inlined,
         }
+    }
+
+    /// Removes files that were being written when the process was killed.
+    pub(super) fn sweep_unfinished(&self) -> Result<(), StoreError> {
+        swept(&self.store.temp_path, |name| name.ends_with(".temp"))?;
+        swept(&self.packs, |name| name.starts_with(atomic::PREFIX))
     }
 
     pub(super) fn pack(&self, id: &BlobId) -> PathBuf {
@@ -58,10 +68,25 @@ impl Folders {
     }
 
     pub(super) fn packs_there(&self) -> Result<Vec<BlobId>, StoreError> {
+        self.list(id_of)
+    }
+
+    /// The blobs whose damaged file is kept.
+    pub(super) fn set_aside_there(&self) -> Result<Vec<BlobId>, StoreError> {
+        self.list(|path| {
+            path.file_name()?
+                .to_str()?
+                .strip_prefix(ASIDE)?
+                .parse()
+                .ok()
+        })
+    }
+
+    fn list(&self, id: impl Fn(&Path) -> Option<BlobId>) -> Result<Vec<BlobId>, StoreError> {
         let read = || {
             self.packs
                 .read_dir()?
-                .map(|entry| Ok(id_of(&entry?.path())))
+                .map(|entry| Ok(id(&entry?.path())))
                 .collect()
         };
         let ids: io::Result<Vec<Option<BlobId>>> = read();
@@ -75,6 +100,50 @@ impl Folders {
     /// The possible files of a blob: saved here, or downloaded.
     fn candidates(&self, id: &BlobId) -> [PathBuf; 2] {
         [self.pack(id), self.store.data_path(&hash(*id))]
+    }
+
+    /// Whether a held blob has its file. A small one needs none.
+    pub(super) fn has(&self, id: &BlobId, holding: Holding) -> bool {
+        holding.len <= self.inline_max || self.candidates(id).iter().any(|path| path.exists())
+    }
+
+    /// Makes a pack of a blob's file if the file is whole. False if it has none that is.
+    pub(super) fn take_whole(&self, id: &BlobId, len: u64) -> Result<bool, StoreError> {
+        let pack = self.pack(id);
+        for path in self.candidates(id) {
+            let is_long_enough = path.metadata().is_ok_and(|metadata| metadata.len() == len);
+            if !is_long_enough || hash_of(&path)? != *id {
+                continue;
+            }
+            if path != pack {
+                self.move_here(&path, &pack)?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Keeps a blob's damaged file under another name, where nothing reads it.
+    pub(super) fn set_aside(&self, id: &BlobId) -> Result<(), StoreError> {
+        match self.candidates(id).into_iter().find(|path| path.exists()) {
+            Some(path) => self.move_here(&path, &self.aside(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes a blob's damaged file once the blob is whole, or is not needed.
+    pub(super) fn drop_aside(&self, id: &BlobId) -> Result<(), StoreError> {
+        remove_if_there(&self.aside(id))
+    }
+
+    fn aside(&self, id: &BlobId) -> PathBuf {
+        self.packs.join(format!("{ASIDE}{id}"))
+    }
+
+    fn move_here(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        fs::rename(from, to)
+            .and_then(|()| sync_folder(&self.packs))
+            .map_err(|error| StoreError::io("move a pack to", to, 0, error))
     }
 
     /// Syncs the files of a blob and their names.
@@ -152,16 +221,33 @@ impl Folders {
         dead: impl IntoIterator<Item = &'a BlobId>,
     ) -> Result<(), StoreError> {
         for id in dead {
-            let path = self.pack(id);
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(StoreError::io("remove", &path, 0, e));
-                }
-                _ => {}
-            }
+            remove_if_there(&self.pack(id))?;
+            self.drop_aside(id)?;
         }
         Ok(())
     }
+}
+
+fn swept(folder: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(), StoreError> {
+    match atomic::sweep(folder, is_ours) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("sweep", folder, 0, e)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn remove_if_there(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, 0, e)),
+        _ => Ok(()),
+    }
+}
+
+fn hash_of(path: &Path) -> Result<BlobId, StoreError> {
+    let mut hasher = blake3::Hasher::new();
+    File::open(path)
+        .and_then(|file| hasher.update_reader(file).map(drop))
+        .map_err(StoreError::read(path))?;
+    Ok(BlobId::from_bytes(*hasher.finalize().as_bytes()))
 }
 
 /// The blob that a file belongs to: `<hex>.<kind>`.

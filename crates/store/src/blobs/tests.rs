@@ -412,14 +412,13 @@ async fn damaged_records_are_damage_with_a_way_back() {
         let error = Blobs::examine(home).unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     };
-    examined(&Home::open(folder.path(), "a test").unwrap(), &flipped);
-    for damaged in [Vec::new(), b"no database".to_vec(), cut] {
+    for damaged in [flipped, Vec::new(), b"no database".to_vec(), cut] {
         let home = Home::open(folder.path(), "a test").unwrap();
         examined(&home, &damaged);
         std::fs::write(&records, &damaged).unwrap();
         let error = Blobs::open(&home).await.unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
-        assert!(error.hint().unwrap().contains("blobs.damaged"));
+        assert!(error.hint().unwrap().contains("blobs.db.damaged"));
     }
     std::fs::write(&records, &sound).unwrap();
     Opened::at(folder.path()).await.close().await;
@@ -553,11 +552,16 @@ async fn packs_are_found_again_when_the_home_was_renamed_or_their_record_lost() 
     home.blobs.verify(id).await.unwrap();
     home.close().await;
 
-    // Damaged while its record was lost: deleted at once, not served.
+    // Damaged while its record was lost: not held, so not served.
     fs::remove_file(after.join("blobs/blobs.db")).unwrap();
     flip(&after.join(format!("packs/{id}.pack")), 5);
     let home = Opened::at(&after).await;
     assert_eq!(home.blobs.held(id).unwrap(), None);
+    let len = data.len() as u64;
+    assert_eq!(home.blobs.resume(id, len).await.unwrap(), Units::NONE);
+    home.download(&data, ChunkRanges::all()).await;
+    home.blobs.mark_held(id, len).await.unwrap();
+    assert_eq!(home.read(id).await, data);
     home.close().await;
 }
 
@@ -760,9 +764,24 @@ async fn lost_holdings_are_found_again_by_reading() {
 async fn lost_records_of_blobs_are_damage_and_have_a_way_back() {
     let folder = tempfile::tempdir().unwrap();
     let home = Opened::at(folder.path()).await;
-    let saved = bytes(1, 2 * MIB);
+    let (saved, small) = (bytes(1, 2 * MIB), bytes(2, 300));
+    let (pulled, part) = (bytes(3, 2 * MIB + 5), bytes(4, 4 * MIB));
     let id = home.adopt(&saved).await.id();
+    let (small_id, small_pin) = home.blobs.put_bytes(small.clone().into()).await.unwrap();
+    let pulled_id = BlobId::of(&pulled);
+    home.download(&pulled, ChunkRanges::all()).await;
+    home.blobs
+        .mark_held(pulled_id, pulled.len() as u64)
+        .await
+        .unwrap();
+    home.download(&part, ChunkRanges::bytes(0..2 * MIB as u64))
+        .await;
+    home.blobs
+        .mark_held(BlobId::of(&part), part.len() as u64)
+        .await
+        .unwrap();
     home.close().await;
+    drop(small_pin);
     let records = folder.path().join("blobs/blobs.db");
     for bad in [&b""[..], b"redbish garbage"] {
         fs::write(&records, bad).unwrap();
@@ -779,14 +798,94 @@ async fn lost_records_of_blobs_are_damage_and_have_a_way_back() {
             "{error}"
         );
     }
-    for name in ["blobs", "held.redb"] {
-        let (from, to) = (
-            folder.path().join(name),
-            folder.path().join(format!("{name}.damaged")),
-        );
-        fs::rename(from, to).unwrap();
-    }
+    // As the hint says.
+    fs::rename(&records, folder.path().join("blobs/blobs.db.damaged")).unwrap();
+    let found = Blobs::examine(&Home::open(folder.path(), "a test").unwrap());
+    let error = found.unwrap_err();
+    assert!(error.to_string().contains("it is gone"), "{error}");
     let home = Opened::at(folder.path()).await;
+    for (id, expected) in [(id, &saved), (small_id, &small), (pulled_id, &pulled)] {
+        assert!(home.is_whole(id));
+        home.blobs.verify(id).await.unwrap();
+        assert_eq!(home.read(id).await, *expected);
+    }
+    assert_eq!(home.blobs.held(BlobId::of(&part)).unwrap(), None);
+    assert!(!folder.path().join("held.unfinished").exists());
+    home.close().await;
+    Blobs::examine(&Home::open(folder.path(), "a test").unwrap()).unwrap();
+}
+
+/// A home of an earlier podsync, which kept small blobs in the store's database alone.
+#[tokio::test]
+async fn small_blobs_of_an_earlier_podsync_get_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let small = bytes(1, 300);
+    let (id, _pin) = home.blobs.put_bytes(small.clone().into()).await.unwrap();
+    let path = home.blobs.folders.pack(&id);
+    fs::remove_file(&path).unwrap();
+    let home = home.reopen().await;
+    assert_eq!(fs::read(&path).unwrap(), small);
+    assert_eq!(home.read(id).await, small);
+    home.close().await;
+}
+
+/// It may be the only copy.
+#[tokio::test]
+async fn a_repair_deletes_no_file_until_the_blob_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, 5 * MIB);
+    let (id, len) = (BlobId::of(&saved), saved.len() as u64);
+    drop(home.adopt(&saved).await);
+    let home = home.reopen().await;
+    let pack = home.blobs.folders.pack(&id);
+    let tree = home.blobs.folders.store.outboard_path(&hash(id));
+
+    // The pack is right, and what the store has noted of it is not.
+    flip(&tree, 1000);
+    let error = home.blobs.verify(id).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    home.blobs.doubt(id).await.unwrap();
+    let units = home.blobs.resume(id, len).await.unwrap();
+    assert_eq!(units, Units::whole(len));
+    assert!(home.is_whole(id));
+    let home = home.reopen().await;
+    home.blobs.verify(id).await.unwrap();
+
+    flip(&pack, 1000);
+    let error = home.blobs.verify(id).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    home.blobs.doubt(id).await.unwrap();
+    assert_eq!(home.blobs.resume(id, len).await.unwrap(), Units::NONE);
+    let aside = folder.path().join(format!("packs/damaged-{id}"));
+    assert!(aside.exists() && !pack.exists());
+    assert!(home.blobs.all().await.unwrap().contains(&id));
+    home.download(&saved, ChunkRanges::all()).await;
+    home.blobs.mark_held(id, len).await.unwrap();
+    assert!(!aside.exists());
+    assert_eq!(home.read(id).await, saved);
+    home.close().await;
+}
+
+#[tokio::test]
+async fn a_pack_whose_file_is_gone_is_not_there_and_comes_back_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let saved = bytes(1, MIB);
+    let id = home.adopt(&saved).await.id();
+    let packs = folder.path().join("packs");
+    let elsewhere = folder.path().join("elsewhere");
+    home.close().await;
+    fs::rename(&packs, &elsewhere).unwrap();
+    let home = Opened::at(folder.path()).await;
+    let holding = home.blobs.held(id).unwrap().unwrap();
+    assert!(!home.blobs.is_there(id, holding));
+    home.close().await;
+    fs::remove_dir(&packs).unwrap();
+    fs::rename(&elsewhere, &packs).unwrap();
+    let home = Opened::at(folder.path()).await;
+    assert!(home.blobs.is_there(id, holding));
     assert_eq!(home.read(id).await, saved);
     home.close().await;
 }

@@ -10,7 +10,13 @@ use std::{
     path::Path,
 };
 
-use super::{HomeError, atomic, lock};
+use rustix::{fs::Access, io::Errno};
+
+use super::{
+    FOLDERS, HomeError, atomic,
+    identity::{IS_FOLDER, IS_NO_FILE},
+    lock,
+};
 use crate::{StoreError, error::Remedy};
 
 /// Entries that a folder may contain before it becomes a home: put there for it, or by the system.
@@ -48,6 +54,12 @@ const FILES: [(&str, Remedy); 12] = [
     ("run/holder", Remedy::Note),
 ];
 
+/// Files that podsync locks and writes. It opens them through no link.
+const OWN: [&str; 2] = ["lock", "run/holder"];
+
+/// Other files that the daemon reads and writes.
+const DAEMONS: [&str; 3] = ["daemon.log", "follows.json", "autosaves.json"];
+
 /// The file whose permissions are restricted last.
 const LOG: &str = "log.redb";
 
@@ -81,11 +93,19 @@ pub(super) fn refuse_foreign(root: &Path) -> Result<(), HomeError> {
     let path = || root.to_owned();
     let entries = match root.read_dir() {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return refuse_nested(root),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return Err(HomeError::NotAFolder { path: path() });
+        Err(error) => {
+            if let Some(link) = dangling(root) {
+                return Err(HomeError::LeadsNowhere {
+                    path: link.to_owned(),
+                    target: link.read_link().unwrap_or_default(),
+                });
+            }
+            return match error.kind() {
+                io::ErrorKind::NotFound => refuse_nested(root),
+                io::ErrorKind::NotADirectory => Err(HomeError::NotAFolder { path: path() }),
+                _ => Err(StoreError::read(root)(error).into()),
+            };
         }
-        Err(error) => return Err(StoreError::read(root)(error).into()),
     };
     if root.join("format").is_file() && root.join("lock").is_file() || is_home(root) {
         return Ok(());
@@ -101,6 +121,18 @@ pub(super) fn refuse_foreign(root: &Path) -> Result<(), HomeError> {
         }
     }
     refuse_nested(root)
+}
+
+/// The link in a path that leads to nothing.
+fn dangling(path: &Path) -> Option<&Path> {
+    let leads_nowhere = |error: io::Error| {
+        let is_loop = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+        is_loop || error.kind() == io::ErrorKind::NotFound
+    };
+    path.ancestors().find(|path| {
+        let found = path.symlink_metadata();
+        found.is_ok_and(|found| found.is_symlink()) && path.metadata().is_err_and(leads_nowhere)
+    })
 }
 
 fn may_be_there(root: &Path, name: &OsStr) -> bool {
@@ -169,6 +201,12 @@ pub(super) fn refuse_other(folder: &Path) -> Result<(), HomeError> {
 pub(super) fn refuse_no_file(root: &Path) -> Result<(), HomeError> {
     for (name, remedy) in FILES {
         let path = root.join(name);
+        let is_link = path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_symlink());
+        if is_link && OWN.contains(&name) {
+            return Err(HomeError::LinkedFile { path });
+        }
         // Who reads the file tells why it can't be looked at.
         let Ok(metadata) = path.metadata() else {
             continue;
@@ -184,6 +222,26 @@ pub(super) fn refuse_no_file(root: &Path) -> Result<(), HomeError> {
                 remedy,
             }
             .into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a home of which this user may not use a folder or a file. Nothing is opened: that could end a lock.
+pub(super) fn refuse_closed(root: &Path) -> Result<(), StoreError> {
+    let uses = Access::READ_OK | Access::WRITE_OK;
+    let folders = FOLDERS.iter().map(|name| (*name, uses | Access::EXEC_OK));
+    let files = FILES.iter().map(|(name, _)| name).chain(&DAEMONS);
+    let files = files.map(|name| match *name {
+        // Nothing is ever written to it.
+        "identity" => (*name, Access::READ_OK),
+        name => (name, uses),
+    });
+    for (name, wanted) in folders.chain(files) {
+        let path = root.join(name);
+        match rustix::fs::access(path.as_path(), wanted) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(StoreError::io("use", &path, 0, error.into())),
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::HomeError;
+use super::{HomeError, identity::is_initialised};
 use crate::{StoreError, error::Remedy, regular::read_regular, write_atomic};
 
 /// Files with an id of the installation. A system without one is identified by the inode alone.
@@ -30,7 +30,14 @@ pub(super) fn check(root: &Path) -> Result<(), HomeError> {
         Ok(_) => Err(HomeError::CopiedHome {
             path: root.to_owned(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write(root),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match is_initialised(root) {
+            // Every home got its mark before its key.
+            true => Err(damaged(
+                path,
+                "it is gone, and a home with a key has one: this may be a copy of another home",
+            )),
+            false => write(root),
+        },
         Err(error) => Err(StoreError::read(&path)(error).into()),
     }
 }

@@ -251,10 +251,56 @@ fn no_link_in_a_home_is_followed() {
         assert!(matches!(error, HomeError::Link { .. }), "{name}: {error}");
         fs::remove_file(&path).unwrap();
     }
-    fs::remove_file(root.join("lock")).unwrap();
-    symlink(elsewhere.join("pack-1"), root.join("lock")).unwrap();
-    assert!(Home::open(&root, "a test").is_err());
+    for name in ["lock", "run/holder"] {
+        drop(Home::open(&root, "a test").unwrap());
+        let path = root.join(name);
+        fs::remove_file(&path).unwrap();
+        symlink(elsewhere.join("pack-1"), &path).unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        let HomeError::LinkedFile { path: told } = &error else {
+            panic!("{name}: {error}");
+        };
+        assert!(told.ends_with(name), "{error}");
+        assert!(error.hint().unwrap().contains("mv "), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
     assert_eq!(fs::read(elsewhere.join("pack-1")).unwrap(), b"precious");
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, itself) = (folder.path().join("link"), folder.path().join("itself"));
+    symlink(folder.path().join("gone"), &link).unwrap();
+    symlink(&itself, &itself).unwrap();
+    for home in [link.clone(), link.join("home"), itself] {
+        let error = Home::open(&home, "a test").unwrap_err();
+        assert!(matches!(error, HomeError::LeadsNowhere { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("--home"), "{error}");
+    }
+    assert!(!folder.path().join("gone").exists());
+}
+
+#[test]
+fn what_this_user_may_not_use_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Home::open(folder.path(), "a test").unwrap());
+    fs::create_dir(folder.path().join("packs")).unwrap();
+    fs::create_dir(folder.path().join("blobs")).unwrap();
+    fs::write(folder.path().join("packs.location"), "").unwrap();
+    Home::check_access(folder.path()).unwrap();
+    if folder.path().metadata().unwrap().uid() == 0 {
+        eprintln!("left out: root may use everything");
+        return;
+    }
+    for name in ["packs", "blobs", "packs.location"] {
+        let path = folder.path().join(name);
+        let mode = path.metadata().unwrap().permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        let error = Home::check_access(folder.path()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        fs::set_permissions(&path, mode).unwrap();
+    }
 }
 
 #[test]
@@ -511,6 +557,19 @@ fn a_mark_of_nothing_is_damage_and_no_copy() {
     let error = Home::open(&root, "a test").unwrap_err();
     assert!(error.to_string().contains("it is a folder"), "{error}");
     assert!(error.hint().unwrap().contains("mv "));
+
+    // A home without a key may be a new one. With a key it had its mark.
+    fs::remove_dir(&mark).unwrap();
+    let home = Home::open(&root, "a test").unwrap();
+    home.create_identity(&seed()).unwrap();
+    drop(home);
+    fs::remove_file(&mark).unwrap();
+    let error = Home::open(&root, "a test").unwrap_err();
+    assert!(error.to_string().contains("it is gone"), "{error}");
+    assert!(error.hint().unwrap().contains("podsync init --moved"));
+    assert!(!mark.exists(), "nothing is written before a yes");
+    drop(Home::open_moved(&root, "a test").unwrap());
+    drop(Home::open(&root, "a test").unwrap());
 }
 
 #[test]

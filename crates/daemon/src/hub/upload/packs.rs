@@ -196,6 +196,7 @@ impl Uploads {
                     reference: &reference,
                     patience: Patience::fixed(0),
                     sources: Sources::Any,
+                    with_manifest: true,
                 },
                 &Arc::new(Context::silent()),
             )

@@ -91,7 +91,7 @@ impl Fetcher {
         // The store knows bytes whose file is gone, and would not ask for them again.
         for blob in &lost {
             tracing::warn!(blob = %blob.short(), "what arrived is not on the disk any more; podsync fetches it again");
-            self.blobs.evict(*blob).await?;
+            self.blobs.forget(*blob).await?;
             self.note_gone(*blob).await?;
         }
         from.extend(self.fetch_missing(fetching, parts).await?);

@@ -91,6 +91,20 @@ impl Recorder {
         let (plain, _) = sound_version(manifest)?;
         let sealed = seal_manifest(&self.node, &self.blobs, team, &plain).await?;
         let held = HeldVersion::new(manifest.pod.clone(), sealed, plain, own_packs);
+        self.put(team, held).await
+    }
+
+    /// Seals the manifest of a held version to the current team key. Whoever shares the version announces this blob.
+    pub(crate) async fn reseal(
+        &self,
+        team: TeamId,
+        mut held: HeldVersion,
+    ) -> Result<HeldVersion, Failure> {
+        held.sealed = seal_manifest(&self.node, &self.blobs, team, held.plain_manifest()).await?;
+        self.put(team, held).await
+    }
+
+    async fn put(&self, team: TeamId, held: HeldVersion) -> Result<HeldVersion, Failure> {
         let (versions, recorded) = (Arc::clone(&self.versions), held.clone());
         tokio::task::spawn_blocking(move || versions.put(team, recorded)).await??;
         Ok(held)
@@ -285,7 +299,7 @@ impl Packer {
 }
 
 /// Seals a manifest to the current team key. Its blob is durable when this returns.
-pub(crate) async fn seal_manifest(
+async fn seal_manifest(
     node: &Node,
     blobs: &Blobs,
     team: TeamId,
