@@ -27,10 +27,11 @@ pub const MAX_RECORD_LEN: usize = 4 << 10;
 const MAX_CODE_LEN: usize = 64;
 
 /// Something that the hub would have a server do. The order is that of the table, and of the record: a new one
-/// comes last.
+/// comes last. A hub that doesn't know it yet can't read a record with it, and tries the server anew; one that
+/// knows it reads the older records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Ability {
-    /// Objects are written, read, overwritten and deleted with the hub's own credentials.
+    /// Objects are written, read and overwritten with the hub's own credentials.
     Objects,
     /// Keys are listed in order, from any key on.
     Listing,
@@ -56,10 +57,12 @@ pub enum Ability {
     Private,
     /// Public access can be blocked for good.
     Hardened,
+    /// Objects are deleted with the hub's own credentials.
+    Deletion,
 }
 
 impl Ability {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Objects,
         Self::Listing,
         Self::PresignedPut,
@@ -73,6 +76,7 @@ impl Ability {
         Self::BindsKey,
         Self::Private,
         Self::Hardened,
+        Self::Deletion,
     ];
 
     /// Without it a team can't share by this bucket.

@@ -52,6 +52,8 @@ impl FromRequest<Arc<Hub>> for Signed {
         let (mut parts, body) = request.into_parts();
         let signed = check(&parts, hub)?;
         let team = team_of(&mut parts, hub, signed.nonce).await?;
+        // Of the request.
+        tracing::Span::current().record("bucket", team.bucket());
         let is_member = team.seems_member(&signed.device).await;
         let permit = hub.in_flight.take(signed.device, is_member, &hub.limits)?;
         let length = parts.headers.get(header::CONTENT_LENGTH);

@@ -17,15 +17,15 @@ use podsync_core::TeamId;
 use reqwest::Url;
 use serde::{
     Deserialize, Deserializer,
-    de::{Error, Visitor},
+    de::{Error, Unexpected, Visitor},
 };
 
 use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     moved::Moved,
-    s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings},
-    tls::TlsError,
+    s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings, unusable_proxy},
+    tls::{Tls, TlsError},
 };
 
 /// Where a hub listens by default.
@@ -37,7 +37,7 @@ const PREFIX: &str = "PODSYNC_HUB_";
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    #[serde(default = "default_listen")]
+    #[serde(default = "default_listen", deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// The addresses that members' daemons know this hub by: a request is signed for one of them.
     #[serde(default)]
@@ -90,7 +90,7 @@ pub struct TeamConfig {
     /// The URL by which members reach the bucket, if it differs from the hub's.
     #[serde(default)]
     pub public_endpoint: Option<Endpoint>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "addressing")]
     pub addressing: AddressingConfig,
     /// The most bytes of objects.
     #[serde(default)]
@@ -103,12 +103,11 @@ pub struct TeamConfig {
     )]
     pub retention: Retention,
     /// When the hub hashes what was uploaded before a commit names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "confirm")]
     pub confirm_uploads: Confirm,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressingConfig {
     #[default]
     Path,
@@ -142,6 +141,11 @@ impl FromStr for PublicUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("it is neither http nor https"));
         }
+        if !url.username().is_empty() || url.password().is_some() {
+            // A password is repeated nowhere.
+            let why = "a public address of a hub has no user name and no password; write https://HOST or https://HOST:PORT";
+            return Err(why.to_owned());
+        }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("it has a path"));
         }
@@ -166,6 +170,51 @@ impl Visitor<'_> for PublicUrlVisitor {
 
 struct PublicUrlVisitor;
 
+/// One of some words, with what each means.
+struct Choice<T: 'static>(&'static [(&'static str, T)]);
+
+impl<T: Copy + 'static> Visitor<'_> for Choice<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(|(word, _)| format!("`{word}`")).collect();
+        write!(f, "one of {}", words.join(", "))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let found = self.0.iter().find(|(word, _)| *word == text);
+        match found {
+            Some((_, value)) => Ok(*value),
+            None => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+}
+
+fn addressing<'de, D: Deserializer<'de>>(text: D) -> Result<AddressingConfig, D::Error> {
+    text.deserialize_str(Choice(&[
+        ("path", AddressingConfig::Path),
+        ("virtual-host", AddressingConfig::VirtualHost),
+    ]))
+}
+
+fn confirm<'de, D: Deserializer<'de>>(text: D) -> Result<Confirm, D::Error> {
+    text.deserialize_str(Choice(&[
+        ("where-needed", Confirm::WhereNeeded),
+        ("always", Confirm::Always),
+        ("never", Confirm::Never),
+    ]))
+}
+
+fn listen<'de, D: Deserializer<'de>>(text: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(text)?;
+    text.parse()
+        .map_err(|_| D::Error::custom(no_address(&text)))
+}
+
+fn no_address(text: &str) -> String {
+    format!("`{text}` is no address to listen at; write IP:PORT, such as 0.0.0.0:7640")
+}
+
 impl<'de> Deserialize<'de> for PublicUrl {
     fn deserialize<D: Deserializer<'de>>(text: D) -> Result<Self, D::Error> {
         text.deserialize_str(PublicUrlVisitor)
@@ -175,10 +224,11 @@ impl<'de> Deserialize<'de> for PublicUrl {
 /// Settings that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{file} can't be read: {source}; name the settings with --config", file = .file.display())]
+    // Not its `source`: who prints a chain of causes would say it twice.
+    #[error("{file} can't be read: {error}; name the settings with --config", file = .file.display())]
     Unreadable {
         file: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Line, key and choices are the parser's own words.
     #[error("{file}: {error}docs/hub.md and config/hub.toml list every key", file = .file.display())]
@@ -186,10 +236,11 @@ pub enum ConfigError {
         file: PathBuf,
         error: toml::de::Error,
     },
-    #[error("{file}, line {line}: {what}", file = .file.display())]
+    #[error("{}: {what}", place(.file, .line))]
     Wrong {
         file: PathBuf,
-        line: usize,
+        /// `None` if it is about what the file lacks.
+        line: Option<usize>,
         what: String,
     },
     #[error("{variable} in the environment: {what}")]
@@ -202,10 +253,30 @@ impl ConfigError {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         Self::Wrong {
             file: file.to_owned(),
-            line: last_line(&text, &error.file.to_string_lossy()),
+            line: line_of(&text, TLS, error.key),
             what: error.to_string(),
         }
     }
+
+    /// About a key outside of tables, where its value is from: the environment or the file.
+    pub fn of_key(file: &Path, key: &str, what: &str) -> Self {
+        let variable = format!("{PREFIX}{}", key.to_uppercase());
+        if std::env::var_os(&variable).is_some() {
+            let what = what.to_owned();
+            return Self::Environment { variable, what };
+        }
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        Self::Wrong {
+            file: file.to_owned(),
+            line: line_of(&text, ROOT, key),
+            what: format!("{key}: {what}"),
+        }
+    }
+}
+
+fn place(file: &Path, line: &Option<usize>) -> String {
+    let file = file.display();
+    line.map_or_else(|| file.to_string(), |line| format!("{file}, line {line}"))
 }
 
 fn retention_of_hours<'de, D: Deserializer<'de>>(hours: D) -> Result<Retention, D::Error> {
@@ -238,15 +309,21 @@ fn default_listen() -> SocketAddr {
 impl Config {
     /// Reads `file` and the environment.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        if let Some(variable) = unusable_proxy(|name| std::env::var(name).ok()) {
+            return Err(ConfigError::Environment {
+                variable: variable.to_owned(),
+                what: "it names no proxy that the hub can use; write http://HOST:PORT".to_owned(),
+            });
+        }
         let variables = std::env::vars()
             .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)));
         Self::layered(file, &variables.collect())
     }
 
     fn layered(file: &Path, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable {
             file: file.to_owned(),
-            source,
+            error,
         })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
             file: file.to_owned(),
@@ -270,12 +347,7 @@ impl Config {
         let value = |name: &str| environment.get(name).map(String::as_str);
         if let Some(listen) = value("LISTEN") {
             let parsed = listen.parse();
-            self.listen = parsed.map_err(|_| {
-                wrong(
-                    "LISTEN",
-                    format!("`{listen}` is not an address; write IP:PORT"),
-                )
-            })?;
+            self.listen = parsed.map_err(|_| wrong("LISTEN", no_address(listen)))?;
         }
         if let Some(urls) = value("PUBLIC_URLS") {
             let urls = urls.split(',').map(|url| url.trim().parse());
@@ -292,30 +364,36 @@ impl Config {
     }
 
     /// Errors that concern more than one key: the line, and what is wrong there.
-    fn check(&self, text: &str) -> Result<(), (usize, String)> {
+    fn check(&self, text: &str) -> Result<(), (Option<usize>, String)> {
         if self.teams.is_empty() && self.moved.is_empty() {
             let what = "a hub needs a team: add a [[teams]] with its id and bucket";
-            return Err((text.lines().count().max(1), what.to_owned()));
+            return Err((None, what.to_owned()));
         }
         let mut teams = BTreeSet::new();
         let mut buckets = BTreeSet::new();
         for (number, team) in self.teams.iter().enumerate() {
+            let line = |key| line_of(text, ("[[teams]]", number), key);
             if !teams.insert(team.team) {
-                let id = team.team.to_string();
-                return Err((last_line(text, &id), format!("team {id} is listed twice")));
+                let what = format!("team {} is listed twice", team.team);
+                return Err((line("team"), what));
             }
             let server = team.endpoint.as_ref().map(ToString::to_string);
             if !buckets.insert((server, &team.bucket)) {
                 let what = format!("two teams have bucket {}: each needs its own", team.bucket);
-                return Err((last_line(text, &team.bucket), what));
+                return Err((line("bucket"), what));
+            }
+            if team.public_endpoint.is_some() && team.endpoint.is_none() {
+                let what = "public_endpoint needs endpoint: without that the bucket is at AWS, which members reach by its own address";
+                return Err((line("public_endpoint"), what.to_owned()));
             }
             if let Err(why) = team.place().check() {
                 let key = match why {
                     EndpointError::Bucket(_) => "bucket",
                     EndpointError::Region(_) => "region",
                     EndpointError::Malformed(_) => "endpoint",
+                    EndpointError::Nameless(_) => "addressing",
                 };
-                return Err((team_line(text, number, key), why.to_string()));
+                return Err((line(key), why.to_string()));
             }
         }
         self.check_moved(text)?;
@@ -324,16 +402,16 @@ impl Config {
         for (key, file) in files {
             if let Err(error) = std::fs::File::open(file) {
                 let what = format!("{key} = {} can't be read: {error}", file.display());
-                return Err((last_line(text, &file.to_string_lossy()), what));
+                return Err((line_of(text, TLS, key), what));
             }
         }
         Ok(())
     }
 
-    fn check_moved(&self, text: &str) -> Result<(), (usize, String)> {
+    fn check_moved(&self, text: &str) -> Result<(), (Option<usize>, String)> {
         let mut seen = BTreeSet::new();
-        for MovedConfig { team, to } in &self.moved {
-            let line = last_line(text, &to.authority);
+        for (number, MovedConfig { team, to }) in self.moved.iter().enumerate() {
+            let line = line_of(text, ("[[moved]]", number), "to");
             if self.witness_key.is_none() {
                 let what = "[[moved]] needs witness_key: members believe an address that the hub's key signed";
                 return Err((line, what.to_owned()));
@@ -388,6 +466,15 @@ impl Config {
     }
 }
 
+impl TlsConfig {
+    pub fn files(&self) -> Tls {
+        Tls {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
 impl TeamConfig {
     /// The team with its bucket, which has not been asked anything yet.
     pub fn open(&self) -> Result<TeamSettings, String> {
@@ -417,25 +504,27 @@ impl TeamConfig {
     }
 }
 
-/// The line of a key of the team of this number, counted from 1; that of its table if the key isn't found.
-fn team_line(text: &str, number: usize, key: &str) -> usize {
-    let mut lines = (1..).zip(text.lines().map(str::trim_start));
-    let mut tables = lines
-        .by_ref()
-        .filter(|(_, line)| line.starts_with("[[teams]]"));
-    let Some((table, _)) = tables.nth(number) else {
-        return 1;
+/// The settings before the first table, and a table, by its header and its number among those with the same.
+type Table = (&'static str, usize);
+const ROOT: Table = ("", 0);
+const TLS: Table = ("[tls]", 0);
+
+/// The line of a key in a table, counted from 1; that of the table's header if it lacks the key.
+fn line_of(text: &str, (header, number): Table, key: &str) -> Option<usize> {
+    let mut lines = (1..).zip(text.lines().map(str::trim));
+    let head = if header.is_empty() {
+        None
+    } else {
+        let mut heads = lines.by_ref().filter(|(_, line)| line.starts_with(header));
+        Some(heads.nth(number)?.0)
+    };
+    let is_key = |line: &str| {
+        let name = line.split_once('=').map(|(name, _)| name.trim());
+        name.is_some_and(|name| name.trim_matches(['"', '\'']) == key)
     };
     let mut own = lines.take_while(|(_, line)| !line.starts_with('['));
-    let found = own.find(|(_, line)| line.starts_with(key));
-    found.map_or(table, |(at, _)| at)
-}
-
-/// The last line with this text, counted from 1: of two that are the same, the one too many.
-fn last_line(text: &str, wanted: &str) -> usize {
-    let lines = text.lines().enumerate();
-    let found = lines.filter(|(_, line)| line.contains(wanted)).last();
-    found.map_or(1, |(at, _)| at + 1)
+    let found = own.find(|(_, line)| is_key(line));
+    found.map(|(at, _)| at).or(head)
 }
 
 #[cfg(test)]
@@ -572,6 +661,62 @@ mod tests {
     }
 
     #[test]
+    fn what_could_not_work_is_refused() {
+        let fine = team("bucket-a", 1);
+        let url = "https://me:secret@hub.example";
+        let named = told(&format!("public_urls = ['{url}']\n{fine}"));
+        assert!(
+            named.contains("line 1") && named.contains("no password"),
+            "{named}"
+        );
+        let named = layered(&fine, &[("PUBLIC_URLS", url)])
+            .unwrap_err()
+            .to_string();
+        assert!(!named.contains("secret"), "{named}");
+        let number = "endpoint = 'http://127.0.0.1:9000'\n";
+        let name = "endpoint = 'https://s3.example'\n";
+        let host = "addressing = 'virtual-host'\n";
+        for (text, line, words) in [
+            (format!("{number}{host}"), 6, "choose `path`"),
+            (
+                format!("{name}public_{number}{host}"),
+                7,
+                "http://127.0.0.1:9000",
+            ),
+            (
+                format!("public_{name}"),
+                5,
+                "public_endpoint needs endpoint",
+            ),
+        ] {
+            let told = told(&format!("{fine}{text}"));
+            let place = format!("hub.toml, line {line}: ");
+            assert!(told.contains(&place) && told.contains(words), "{told}");
+        }
+        assert!(layered(&format!("{fine}{name}public_{name}{host}"), &[]).is_ok());
+    }
+
+    #[test]
+    fn one_file_for_certificate_and_key_is_told_where_it_is_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hub.toml");
+        let tls = "listen = '127.0.0.1:1'\n[tls]\ncertificate = '/tls.pem'\nkey = '/tls.pem'\n";
+        std::fs::write(&file, tls).unwrap();
+        for (key, line) in [("certificate", 3), ("key", 4)] {
+            let error = TlsError {
+                key,
+                file: "/tls.pem".into(),
+                why: "it is no PEM file".to_owned(),
+            };
+            let told = ConfigError::of_tls(&file, &error).to_string();
+            assert!(
+                told.contains(&format!("hub.toml, line {line}: {key} = ")),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_its_file_line_key_and_choices() {
         let fine = team("bucket-a", 1);
         let addressing = told(&format!("{fine}addressing = 'dns'\n"));
@@ -630,6 +775,23 @@ mod tests {
         let short = told(&fine.replace(&TeamId::from_bytes([1; 32]).to_string(), "01010101"));
         for word in ["line 2", "`01010101`", "64", "podsync status --json"] {
             assert!(short.contains(word), "{word}: {short}");
+        }
+        for (listen, word) in [("localhost:7640", "`localhost:7640`"), ("7640", "`7640`")] {
+            let wrong = told(&format!("listen = '{listen}'\n{fine}"));
+            for word in ["line 1", word, "IP:PORT"] {
+                assert!(wrong.contains(word), "{word}: {wrong}");
+            }
+        }
+        for (key, choices) in [
+            ("confirm_uploads", "`where-needed`, `always`, `never`"),
+            ("addressing", "`path`, `virtual-host`"),
+        ] {
+            for value in ["true", "'no'", "3"] {
+                let wrong = told(&format!("{fine}{key} = {value}\n"));
+                for word in ["line 5", key, choices] {
+                    assert!(wrong.contains(word), "{word}: {wrong}");
+                }
+            }
         }
         for url in ["ftp://hub.example", "hub.example", "no url"] {
             let wrong = told(&format!("public_urls = ['{url}']\n{fine}"));

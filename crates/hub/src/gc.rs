@@ -13,6 +13,7 @@ mod model;
 pub mod references;
 mod run;
 
-pub(crate) use look::references;
 pub use look::{GcError, Seen, last_sweep, look, preview};
+pub(crate) use look::{list_objects, references};
+pub(crate) use run::sweep_listed;
 pub use run::{Outcome, hourly, once, sweep};

@@ -29,8 +29,13 @@ impl Guard {
                 file.display()
             ))
         };
-        let told =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+        let told = |error: io::Error| {
+            let words = format!(
+                "{}: {error}; `openssl rand -hex 32` makes one",
+                file.display()
+            );
+            io::Error::new(error.kind(), words)
+        };
         if fs::metadata(file).map_err(told)?.len() > MAX_TOKEN_LEN {
             return Err(odd("it is too long"));
         }

@@ -27,8 +27,10 @@ pub(crate) struct Health(Mutex<Option<(Instant, Vec<TeamHealth>)>>);
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct TeamHealth {
     pub(crate) team: TeamId,
+    /// Its name.
+    pub(crate) bucket: String,
     pub(crate) state: State,
-    /// Why it isn't ready, with the bucket's name and the server's own code.
+    /// Why it isn't ready, with the server's own code.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
 }
@@ -69,10 +71,11 @@ impl Health {
                     Ok(Ok(None)) => (State::Ready, None),
                     Ok(Ok(Some(refusal))) => (State::ReadOnly, Some(refusal)),
                     Ok(Err(error)) => (State::Down, Some(error.to_string())),
-                    Err(_) => (State::Down, Some(late(asked.bucket).to_string())),
+                    Err(_) => (State::Down, Some(late(&asked.bucket).to_string())),
                 };
                 TeamHealth {
                     team: asked.team,
+                    bucket: asked.bucket,
                     state,
                     reason,
                 }
@@ -83,7 +86,13 @@ impl Health {
         health.sort_by_key(|health| health.team);
         for down in health.iter().filter(|health| health.state != State::Ready) {
             let reason = down.reason.as_deref().unwrap_or_default();
-            tracing::warn!(team = %down.team, state = ?down.state, reason, "not ready");
+            let TeamHealth {
+                team,
+                bucket,
+                state,
+                ..
+            } = down;
+            tracing::warn!(%team, bucket, ?state, reason, "not ready");
         }
         *seen = Some((Instant::now(), health.clone()));
         health
@@ -91,10 +100,10 @@ impl Health {
 }
 
 /// A call that is given up counts as one that had no answer.
-fn late(bucket: String) -> StorageError {
-    count_bucket_error(&bucket, "");
+fn late(bucket: &str) -> StorageError {
+    count_bucket_error(bucket, "");
     StorageError::Unavailable(Trouble {
-        bucket,
+        bucket: bucket.to_owned(),
         code: String::new(),
         words: format!("no answer within {} s", PATIENCE.as_secs()),
     })
@@ -112,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_bucket_that_hangs_is_named_and_counted() {
-        let words = late("hanging".to_owned()).to_string();
+        let words = late("hanging").to_string();
         assert!(
             words.ends_with("bucket hanging: no answer within 4 s"),
             "{words}"
@@ -126,6 +135,7 @@ mod tests {
     fn one_dead_bucket_does_not_take_the_replica_from_the_others() {
         let team = |number, state| TeamHealth {
             team: TeamId::from_bytes([number; 32]),
+            bucket: String::new(),
             state,
             reason: None,
         };

@@ -3,12 +3,13 @@
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures::{StreamExt, stream};
 use podsync_api::hub::HubError;
 use podsync_core::{DeviceId, TeamId, keys::DeviceSecret};
+use tracing::Instrument;
 
 use crate::{
     audit::{Action, Audit},
@@ -18,6 +19,7 @@ use crate::{
     metrics::Metrics,
     moved::Moved,
     nonces::Nonces,
+    team::Team,
     teams::Teams,
 };
 
@@ -82,23 +84,23 @@ impl Hub {
         identity.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Asks each bucket once, so that what a first use takes keeps no request waiting, and no impatient one
-    /// cuts it off. If a bucket doesn't answer, the log says so, and the hub tries again at its first
-    /// request.
+    /// Asks each bucket, so that what a first use takes keeps no request waiting, and no impatient one cuts it
+    /// off; and again when teams came or have other settings. It never ends. If a bucket doesn't answer, the log
+    /// says so, and the hub tries again at its first request.
     pub async fn greet(&self) {
+        loop {
+            self.greet_all().await;
+            self.teams.changed().await;
+        }
+    }
+
+    /// Asks each bucket once.
+    pub async fn greet_all(&self) {
         let trial = self.limits.trial;
-        let greeted =
-            stream::iter(self.teams.all()).for_each_concurrent(AT_ONCE, |team| async move {
-                match team.condition(trial).await {
-                    Ok(None) => {}
-                    Ok(Some(refusal)) => {
-                        tracing::warn!(team = %team.id(), refusal, "the bucket takes no writes");
-                    }
-                    Err(error) => {
-                        tracing::warn!(team = %team.id(), %error, "the hub can't use the bucket yet");
-                    }
-                }
-            });
+        let teams = stream::iter(self.teams.all());
+        let greeted = teams.for_each_concurrent(AT_ONCE, |team| async move {
+            greet(&team, trial).instrument(team.span()).await;
+        });
         greeted.await;
     }
 
@@ -133,6 +135,18 @@ impl Hub {
         };
         self.audit.record(now_ms(), &done);
     }
+}
+
+async fn greet(team: &Team, trial: Duration) {
+    match team.condition(trial).await {
+        Ok(None) => {}
+        Ok(Some(refusal)) => tracing::warn!(refusal, "members can pull, and can't share"),
+        Err(error) => {
+            tracing::warn!(%error, "the hub can't use the bucket yet");
+            return;
+        }
+    }
+    team.count().await;
 }
 
 /// Unix milliseconds.

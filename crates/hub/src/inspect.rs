@@ -10,6 +10,7 @@ use axum::{
 };
 use podsync_api::hub::HubErrorCode;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 use crate::{
     failure::Failure,
@@ -37,7 +38,10 @@ async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
     let asked = teams.map(|team| Asked {
         team: team.id(),
         bucket: team.bucket().to_owned(),
-        answers: async move { team.condition(trial).await },
+        answers: {
+            let span = team.span();
+            async move { team.condition(trial).await }.instrument(span)
+        },
     });
     let mut health = hub.health.of(asked.collect(), hub.limits.health).await;
     // One may have been taken out of the settings since.
@@ -66,6 +70,7 @@ pub(crate) async fn show_metrics(State(hub): State<Arc<Hub>>, headers: HeaderMap
     let _ = timeout(SCRAPE_PATIENCE, team_health(&hub)).await;
     for team in hub.teams.all() {
         team.note_usage(&hub.metrics);
+        hub.metrics.begin(team.id());
     }
     ([(header::CONTENT_TYPE, TYPE)], hub.metrics.text()).into_response()
 }

@@ -28,6 +28,7 @@ pub mod reload;
 pub mod router;
 pub mod s3;
 pub mod serve;
+mod spans;
 pub mod storage;
 pub mod stored;
 pub mod team;

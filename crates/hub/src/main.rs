@@ -16,7 +16,7 @@ use podsync_core::TeamId;
 use podsync_hub::{
     Hub, Identity, Teams,
     certificates::Certificates,
-    config::{Config, ConfigError, TeamConfig, TlsConfig},
+    config::{Config, ConfigError, TeamConfig},
     embedded::{self, Embedded},
     gc,
     guard::Guard,
@@ -26,7 +26,6 @@ use podsync_hub::{
     s3::{Endpoint, S3Bucket},
     serve::{self, HEADERS, serve},
     storage::{Storage, StorageError},
-    tls::Tls,
     witness,
 };
 use sd_notify::NotifyState;
@@ -225,12 +224,8 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
     let teams = config.open_teams().map_err(anyhow::Error::msg)?;
     let hub = Arc::new(Hub::new(teams, identity));
     let certificates = match &config.tls {
-        Some(TlsConfig { certificate, key }) => {
-            let files = Tls {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            };
-            let loaded = Certificates::load(files, hub.clone());
+        Some(tls) => {
+            let loaded = Certificates::load(tls.files(), hub.clone());
             Some(loaded.map_err(|error| ConfigError::of_tls(&source.file, &error))?)
         }
         None => None,

@@ -153,7 +153,7 @@ impl Metrics {
         registry.register("bucket_requests", asked, BUCKET_REQUESTS.clone());
         let ready = "Whether a team's bucket takes shares, when last asked";
         registry.register("team_ready", ready, self.team_ready.clone());
-        let stored = "Bytes of a team's objects, when last listed";
+        let stored = "Bytes of a team's objects, when last listed, and of those committed since";
         registry.register("stored_bytes", stored, self.stored_bytes.clone());
         let quota = "The most bytes that a team may store";
         registry.register("quota_bytes", quota, self.quota_bytes.clone());
@@ -180,14 +180,27 @@ impl Metrics {
         ] {
             gauge.remove(&label);
         }
-        for counter in [
+        for counter in self.counters() {
+            counter.remove(&label);
+        }
+    }
+
+    /// Shows a team's counters before anything is counted: an alert by their rate would miss the first time.
+    pub fn begin(&self, team: TeamId) {
+        let label = OfTeam::from(team);
+        for counter in self.counters() {
+            drop(counter.get_or_create(&label));
+        }
+    }
+
+    /// Those of a team.
+    fn counters(&self) -> [&Family<OfTeam, Counter>; 4] {
+        [
             &self.committed,
             &self.sweep_failures,
             &self.condemned,
             &self.deleted,
-        ] {
-            counter.remove(&label);
-        }
+        ]
     }
 
     /// The text that Prometheus reads.
@@ -225,6 +238,7 @@ mod tests {
     #[test]
     fn dashboard_and_alerts_ask_for_what_is_there() {
         let metrics = Metrics::default();
+        metrics.begin(TeamId::from_bytes([1; 32]));
         let (team, text) = (OfTeam::from(TeamId::from_bytes([1; 32])), String::new);
         // What was never counted isn't shown.
         let request = Request {
@@ -244,14 +258,6 @@ mod tests {
         );
         drop(metrics.presigned.get_or_create(&presigned));
         drop(metrics.presigned_bytes.get_or_create(&presigned));
-        for counter in [
-            &metrics.committed,
-            &metrics.sweep_failures,
-            &metrics.condemned,
-            &metrics.deleted,
-        ] {
-            drop(counter.get_or_create(&team));
-        }
         for gauge in [
             &metrics.team_ready,
             &metrics.stored_bytes,

@@ -4,9 +4,12 @@
 
 use std::fmt::Write;
 
+use tracing::Instrument;
+
 use crate::{
     abilities,
     config::TeamConfig,
+    spans,
     storage::{Storage, StorageError},
     stored::MEMBERSHIP,
     usage::Usage,
@@ -35,7 +38,7 @@ pub async fn check(teams: Vec<TeamConfig>) -> Outcome {
     let mut outcome = Outcome::default();
     for team in teams {
         outcome.head(&team);
-        match tried(&team).await {
+        match tried(&team).instrument(span(&team)).await {
             Ok(seen) => {
                 outcome.say(&abilities::table(&seen));
                 outcome.failed += usize::from(!seen.suffice());
@@ -50,9 +53,7 @@ pub async fn check(teams: Vec<TeamConfig>) -> Outcome {
 }
 
 async fn tried(team: &TeamConfig) -> Result<std::sync::Arc<abilities::Abilities>, StorageError> {
-    let bucket = open(team)?;
-    bucket.ensure().await?;
-    bucket.probe().await
+    open(team)?.probe().await
 }
 
 /// The teams, and whether their buckets answer. A bucket that doesn't is reported, but is no failure.
@@ -62,7 +63,7 @@ pub async fn list(teams: Vec<TeamConfig>) -> Outcome {
         let server = team.endpoint.as_ref();
         let server = server.map_or_else(|| "AWS".to_owned(), ToString::to_string);
         let listed = async { open(&team)?.list(MEMBERSHIP, None).await };
-        let state = match listed.await {
+        let state = match listed.instrument(span(&team)).await {
             Ok(page) if page.objects.is_empty() => "no member came yet".to_owned(),
             Ok(_) => "in use".to_owned(),
             Err(error) => error.to_string(),
@@ -81,7 +82,7 @@ pub async fn usage(teams: Vec<TeamConfig>) -> Outcome {
     for team in teams {
         outcome.head(&team);
         let counted = async { Usage::of(open(&team)?.as_ref()).await };
-        match counted.await {
+        match counted.instrument(span(&team)).await {
             Ok(usage) => outcome.say(&usage.table(team.quota_bytes)),
             Err(error) => {
                 outcome.say(&format!("the hub knows nothing of it: {error}"));
@@ -90,6 +91,10 @@ pub async fn usage(teams: Vec<TeamConfig>) -> Outcome {
         }
     }
     outcome
+}
+
+fn span(team: &TeamConfig) -> tracing::Span {
+    spans::of_team(&team.team, &team.bucket)
 }
 
 fn open(team: &TeamConfig) -> Result<std::sync::Arc<dyn Storage>, StorageError> {

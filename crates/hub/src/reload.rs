@@ -2,7 +2,7 @@
 //!
 //! All of it is read and opened before anything is changed, so a bad file leaves the old settings in force.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use podsync_core::TeamId;
 
@@ -10,7 +10,7 @@ use crate::{
     Hub, Identity, TeamSettings,
     config::{Config, ConfigError, PublicUrl, TeamConfig, TlsConfig},
     guard::Guard,
-    witness::{self, WitnessError},
+    witness,
 };
 
 /// Why settings can't be taken.
@@ -18,13 +18,6 @@ use crate::{
 pub enum ReloadError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
-    Witness(#[from] WitnessError),
-    /// Of the file that `metrics_token` names.
-    #[error("metrics_token: {0}")]
-    Token(io::Error),
-    #[error("{}: public_urls has to name the address that members give to `podsync team set-hub`", .0.display())]
-    NoPublicUrl(PathBuf),
     #[error("team {team}: {why}")]
     Team { team: TeamId, why: String },
 }
@@ -56,20 +49,26 @@ impl Source {
             config.listen = listen;
         }
         if config.public_urls.is_empty() {
-            return Err(ReloadError::NoPublicUrl(self.file.clone()));
+            let what = "it has to name the address that members give to `podsync team set-hub`, such as https://hub.example.com";
+            return Err(self.wrong("public_urls", what).into());
         }
         let witness = config.witness_key.as_deref().map(witness::read);
+        let witness = witness.transpose();
+        let witness = witness.map_err(|error| self.wrong("witness_key", &error.to_string()))?;
         let guard = config.metrics_token.as_deref().map(Guard::from_file);
+        let guard = guard.transpose();
+        let guard = guard.map_err(|error| self.wrong("metrics_token", &error.to_string()))?;
         let identity = Identity {
             authorities: config.authorities(),
-            witness: witness.transpose()?,
-            guard: guard
-                .transpose()
-                .map_err(ReloadError::Token)?
-                .unwrap_or_default(),
+            witness,
+            guard: guard.unwrap_or_default(),
             moved: config.moved(),
         };
         Ok(Settings { config, identity })
+    }
+
+    fn wrong(&self, key: &str, what: &str) -> ConfigError {
+        ConfigError::of_key(&self.file, key, what)
     }
 }
 
@@ -110,6 +109,16 @@ impl Reload {
 
     fn try_again(&mut self) -> Result<(), ReloadError> {
         let Settings { config, identity } = self.source.read()?;
+        let (listen, tls) = &self.started;
+        // The next start would end by them. Those in force are followed by their files.
+        if let Some(named) = config
+            .tls
+            .as_ref()
+            .filter(|named| tls.as_ref() != Some(*named))
+        {
+            let read = named.files().read();
+            read.map_err(|error| ConfigError::of_tls(&self.source.file, &error))?;
+        }
         let before = &self.config.teams;
         let changed = config.teams.iter().filter(|team| !before.contains(team));
         let opened: Vec<TeamSettings> = changed
@@ -124,15 +133,16 @@ impl Reload {
         let stays = |team: &TeamConfig| config.teams.iter().any(|new| new.team == team.team);
         let gone = before.iter().filter(|team| !stays(team));
         for team in gone {
-            tracing::info!(team = %team.team, "the hub no longer serves the team");
-            self.hub.forget(team.team);
+            let TeamConfig { team, bucket, .. } = team;
+            tracing::info!(%team, bucket, "the hub no longer serves the team");
+            self.hub.forget(*team);
         }
         for settings in opened {
-            tracing::info!(team = %settings.team, "the hub serves the team by new settings");
+            let (team, bucket) = (settings.team, settings.bucket.name());
+            tracing::info!(%team, bucket, "the hub serves the team by new settings");
             self.hub.teams().put(settings);
         }
         self.hub.change_identity(identity);
-        let (listen, tls) = &self.started;
         if config.listen != *listen || config.tls != *tls {
             tracing::warn!("`listen` and the names of TLS files change with a restart only");
         }

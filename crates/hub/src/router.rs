@@ -70,13 +70,13 @@ async fn measure(
     let method = request.method().clone();
     let begun = std::time::Instant::now();
     hub.metrics.in_flight.inc();
-    // Every line of the log that a request causes names its team.
+    // Every line of the log that a request causes names its team, and the bucket once that is known.
     let team = team_of(&request);
     let named = team.map(|team| team.to_string());
     let served = named
         .clone()
         .filter(|_| team.is_some_and(|team| hub.teams.knows(&team)));
-    let span = tracing::info_span!("request", team = named);
+    let span = tracing::error_span!("request", team = named, bucket = tracing::field::Empty);
     let response = tokio::time::timeout(hub.limits.whole, next.run(request))
         .instrument(span)
         .await

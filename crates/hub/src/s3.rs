@@ -7,6 +7,7 @@ mod address;
 mod answer;
 mod call;
 mod probe;
+mod proxy;
 mod ready;
 mod send;
 mod sign;
@@ -24,6 +25,7 @@ use data_encoding::BASE64;
 use http::Method;
 use podsync_api::hub::{Action, Sha256};
 
+pub(crate) use self::proxy::unusable_proxy;
 use self::{
     address::Address,
     answer::Refusal,
@@ -65,9 +67,15 @@ pub struct S3Settings {
 }
 
 impl S3Settings {
-    /// Whether the bucket can be named like that.
+    /// Whether the bucket can be named like that, by the hub and by members.
     pub fn check(&self) -> Result<(), EndpointError> {
-        self.address(self.endpoint.as_ref()).map(drop)
+        self.address(self.endpoint.as_ref())?;
+        self.address(self.public()).map(drop)
+    }
+
+    /// How members reach it.
+    fn public(&self) -> Option<&Endpoint> {
+        self.public_endpoint.as_ref().or(self.endpoint.as_ref())
     }
 
     fn address(&self, endpoint: Option<&Endpoint>) -> Result<Address, EndpointError> {
@@ -97,13 +105,9 @@ impl S3Bucket {
             let address = settings.address(endpoint);
             address.map_err(|error| StorageError::Refused(error.to_string().into()))
         };
-        let public = settings
-            .public_endpoint
-            .as_ref()
-            .or(settings.endpoint.as_ref());
         Ok(Self {
             address: address(settings.endpoint.as_ref())?,
-            public: address(public)?,
+            public: address(settings.public())?,
             signer: Signer::new(&settings.region, &settings.credentials),
             sender: Sender::new()?,
             known: settings.known,
@@ -122,10 +126,7 @@ impl S3Bucket {
         let mut reply = self.sender.send(signed, take).await;
         // Keys that were rotated lie where these came from.
         if reply.as_ref().is_ok_and(refuses_credentials) && self.signer.renew() {
-            tracing::warn!(
-                bucket = self.bucket,
-                "the server refuses the hub's credentials: reading them again"
-            );
+            tracing::warn!("the server refuses the hub's credentials: reading them again");
             reply = self.sender.send(signed, take).await;
         }
         reply.map_err(|refusal| self.error(refusal))
@@ -207,7 +208,7 @@ impl Storage for S3Bucket {
     }
 
     async fn probe(&self) -> Result<Arc<Abilities>, StorageError> {
-        self.learn().await
+        self.try_anew().await
     }
 
     async fn get(&self, key: &str, max_len: u64) -> Result<Option<Bytes>, StorageError> {

@@ -39,11 +39,6 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether the bucket answered, and takes nothing.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Full(_))
-    }
-
     pub fn trouble(&self) -> &Trouble {
         match self {
             Self::Unavailable(trouble)
@@ -148,7 +143,7 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// Tries the server anew, and writes the record.
+    /// Makes the bucket where it isn't there, tries the server anew, and writes the record.
     async fn probe(&self) -> Result<Arc<Abilities>, StorageError> {
         Err(StorageError::Refused("nothing is tried here".into()))
     }

@@ -22,11 +22,12 @@ use podsync_core::{DeviceId, TeamId};
 use tokio::sync::Mutex;
 
 pub use self::settings::{Confirm, TeamSettings};
-use self::{confirm::Doubts, quota::Usage, view::View};
+use self::{confirm::Doubts, quota::Room, view::View};
 use crate::{
     abilities::{self, PROBES},
     failure::unknown_team,
     gc::decide::Retention,
+    spans,
     storage::{
         Storage, StorageError, list_all,
         watched::{Outcomes, Watched},
@@ -61,7 +62,7 @@ pub(crate) struct Team {
     made: Mutex<Option<Instant>>,
     /// Held while it is brought up to date, so that one request does it for all.
     seen: Mutex<Seen>,
-    usage: Mutex<Usage>,
+    room: Room,
     doubts: Doubts,
 }
 
@@ -77,7 +78,7 @@ impl Team {
             confirm: settings.confirm,
             made: Mutex::default(),
             seen: Mutex::default(),
-            usage: Mutex::default(),
+            room: Room::default(),
             doubts: Doubts::default(),
         }
     }
@@ -91,8 +92,13 @@ impl Team {
         self.bucket.name()
     }
 
-    /// Whether the bucket does what serving needs, or why it takes no writes. What was listed and written within
-    /// `trial` isn't tried again.
+    /// For work that no request asks for.
+    pub(crate) fn span(&self) -> tracing::Span {
+        spans::of_team(&self.id, self.bucket())
+    }
+
+    /// Whether the bucket does what serving needs, or why it takes no writes. What went well within `trial` isn't
+    /// tried again.
     pub(crate) async fn condition(&self, trial: Duration) -> Result<Option<String>, StorageError> {
         // To try a server anew takes seconds. Only the first use has to wait for it.
         let unmade = self.made.lock().await.is_none();
@@ -103,14 +109,18 @@ impl Team {
         if !self.outcomes.lists(trial) {
             self.bucket.list(CHANGED, None).await?;
         }
-        if let Some(refusal) = self.outcomes.refusal(trial) {
-            return Ok(refusal);
+        if self.outcomes.takes(trial) {
+            return Ok(None);
         }
         let key = format!("{PROBES}{TRIAL}");
         match self.bucket.put(&key, Bytes::new()).await {
             Ok(()) => Ok(None),
-            Err(error) if error.is_refusal() => Ok(Some(error.to_string())),
-            Err(error) => Err(error),
+            Err(error @ StorageError::Gone(_)) => Err(error),
+            // It could be read just now, so members can pull.
+            Err(error) => Ok(Some(format!(
+                "the bucket takes no writes: {}",
+                error.trouble()
+            ))),
         }
     }
 

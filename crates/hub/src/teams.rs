@@ -8,6 +8,7 @@ use std::{
 
 use podsync_api::hub::HubError;
 use podsync_core::TeamId;
+use tokio::sync::Notify;
 
 use crate::{
     failure::unknown_team,
@@ -24,6 +25,8 @@ type OpenBucket = dyn Fn(TeamId) -> Result<Arc<dyn Storage>, StorageError> + Sen
 /// The teams.
 pub struct Teams {
     known: Mutex<HashMap<TeamId, Arc<Team>>>,
+    /// Told when settings bring a team.
+    changed: Notify,
     /// Makes the bucket of a team that this hub has not seen before.
     open: Option<Box<OpenBucket>>,
 }
@@ -37,6 +40,7 @@ impl Teams {
             .collect();
         Self {
             known: Mutex::new(known),
+            changed: Notify::new(),
             open: None,
         }
     }
@@ -47,6 +51,7 @@ impl Teams {
     ) -> Self {
         Self {
             known: Mutex::default(),
+            changed: Notify::new(),
             open: Some(Box::new(open)),
         }
     }
@@ -55,6 +60,12 @@ impl Teams {
     pub fn put(&self, settings: TeamSettings) {
         let team = Arc::new(Team::new(settings));
         self.lock().insert(team.id(), team);
+        self.changed.notify_one();
+    }
+
+    /// Until settings brought a team since this was last asked.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// Serves it no more; its requests that are under way are answered.

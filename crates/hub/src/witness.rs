@@ -13,19 +13,20 @@ use podsync_core::keys::DeviceSecret;
 /// A seed in hex, and a line's end.
 const MAX_FILE_LEN: u64 = 80;
 
+/// What the system said is part of the words and no `source`: who prints a chain of causes would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
-    #[error("{}: {source}; `podsync-hub key {}` makes one", .path.display(), shell_word(.path))]
+    #[error("{}: {error}; `podsync-hub key {}` makes one", .path.display(), shell_word(.path))]
     Unreadable {
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
     #[error("{path} is not a key that `podsync-hub key` made: put it back from a backup, or make another", path = .0.display())]
     Damaged(PathBuf),
-    #[error("{path} can't be written: {source}; a key that is there is never overwritten", path = .path.display())]
+    #[error("{path} can't be written: {error}; a key that is there is never overwritten", path = .path.display())]
     Unwritable {
         path: PathBuf,
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 
@@ -37,9 +38,9 @@ fn shell_word(path: &Path) -> String {
 
 /// Reads a key.
 pub fn read(path: &Path) -> Result<DeviceSecret, WitnessError> {
-    let unreadable = |source| WitnessError::Unreadable {
+    let unreadable = |error| WitnessError::Unreadable {
         path: path.to_owned(),
-        source,
+        error,
     };
     let long = fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_LEN;
     let damaged = || WitnessError::Damaged(path.to_owned());
@@ -65,9 +66,9 @@ pub fn create(path: &Path) -> Result<DeviceSecret, WitnessError> {
         writeln!(file, "{}", HEXLOWER.encode(&seed))?;
         file.sync_all()
     };
-    write().map_err(|source| WitnessError::Unwritable {
+    write().map_err(|error| WitnessError::Unwritable {
         path: path.to_owned(),
-        source,
+        error,
     })?;
     Ok(DeviceSecret::from_seed(seed))
 }
@@ -75,7 +76,7 @@ pub fn create(path: &Path) -> Result<DeviceSecret, WitnessError> {
 /// Reads a key, or makes one if there is none.
 pub fn open(path: &Path) -> Result<DeviceSecret, WitnessError> {
     match read(path) {
-        Err(WitnessError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+        Err(WitnessError::Unreadable { error, .. }) if error.kind() == ErrorKind::NotFound => {
             create(path)
         }
         result => result,

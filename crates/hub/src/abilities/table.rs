@@ -22,7 +22,7 @@ pub fn table(abilities: &Abilities) -> String {
 
 fn what(ability: Ability) -> &'static str {
     match ability {
-        Ability::Objects => "write, read, delete",
+        Ability::Objects => "write and read",
         Ability::Listing => "list in order",
         Ability::PresignedPut => "presigned PUT",
         Ability::PresignedGet => "presigned GET",
@@ -35,6 +35,7 @@ fn what(ability: Ability) -> &'static str {
         Ability::BindsKey => "a URL is for one key",
         Ability::Private => "closed without a signature",
         Ability::Hardened => "public access blocked",
+        Ability::Deletion => "delete",
     }
 }
 
@@ -79,6 +80,9 @@ fn consequence(finding: &Finding) -> &'static str {
             "only a part of it is blocked: with all of it no write would succeed here"
         }
         Ability::Hardened => "the server has no such thing, or refuses the hub that",
+        Ability::Deletion => {
+            "the hub can't delete here: sweeps fail, nothing is freed, and what was tried with stays below `probe/`"
+        }
     }
 }
 

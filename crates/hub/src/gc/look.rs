@@ -61,15 +61,15 @@ pub struct Seen {
     pub freed: u64,
 }
 
-/// Looks, and decides. Nothing is written but [`CLOCK`].
+/// Looks on, once the objects were listed, and decides. Nothing is written but [`CLOCK`].
 pub async fn look(
     bucket: &dyn Storage,
+    objects: &Objects,
     roster: Option<&Roster>,
     retention: Retention,
 ) -> Result<Seen, GcError> {
-    let objects = list_objects(bucket).await?;
     let now = bucket_time(bucket).await?;
-    plan(bucket, &objects, now, roster, retention).await
+    plan(bucket, objects, now, roster, retention).await
 }
 
 /// What [`look`] would decide by the hub's own clock, which may be wrong: nothing is written.
@@ -112,7 +112,8 @@ pub(crate) async fn references(bucket: &dyn Storage) -> Result<References, GcErr
     read_references(bucket, &feeds).await
 }
 
-async fn list_objects(bucket: &dyn Storage) -> Result<Objects, StorageError> {
+/// The members' objects and their markers: where a look begins.
+pub(crate) async fn list_objects(bucket: &dyn Storage) -> Result<Objects, StorageError> {
     let mut objects = Objects::default();
     // Markers first: an object that is condemned meanwhile is seen without one, and that is early enough.
     for marker in list_all(bucket, CONDEMNED).await? {

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::{
-    decide::{Retention, Step},
-    look::{GcError, Seen, look},
+    decide::{Objects, Retention, Step},
+    look::{GcError, Seen, list_objects, look},
 };
-use crate::{Hub, storage::Storage};
+use crate::{Hub, storage::Storage, team::Team};
 
 /// If a sweep takes longer than this to act, it stops: its listing is too old, and the next sweep continues.
 /// It is less than what a segment stays after it was superseded.
@@ -39,7 +39,18 @@ pub async fn sweep(
     roster: Option<&Roster>,
     retention: Retention,
 ) -> Result<Outcome, GcError> {
-    let seen = look(bucket, roster, retention).await?;
+    let objects = list_objects(bucket).await?;
+    sweep_listed(bucket, &objects, roster, retention).await
+}
+
+/// The same, of a bucket that was just listed.
+pub(crate) async fn sweep_listed(
+    bucket: &dyn Storage,
+    objects: &Objects,
+    roster: Option<&Roster>,
+    retention: Retention,
+) -> Result<Outcome, GcError> {
+    let seen = look(bucket, objects, roster, retention).await?;
     act(bucket, seen).await
 }
 
@@ -88,27 +99,34 @@ pub async fn hourly(hub: &Hub, stop: CancellationToken) {
             _ = hours.tick() => {}
         }
         for team in hub.teams.all() {
-            if is_first
-                && let Ok(Some(last)) = team.last_sweep().await
-                && !is_due(last, SystemTime::now())
-            {
-                note_end(hub, team.id(), last);
-                continue;
-            }
-            let swept = tokio::select! {
+            let turn = turn(hub, &team, is_first).instrument(team.span());
+            tokio::select! {
                 () = stop.cancelled() => return,
-                swept = team.sweep().instrument(tracing::info_span!("sweep", team = %team.id())) => swept,
-            };
-            // It may have been taken out of the settings since.
-            if hub.teams.knows(&team.id()) {
-                note(hub, team.id(), &swept);
-            }
-            match swept {
-                Ok(outcome) => tracing::info!(team = %team.id(), ?outcome, "swept the bucket"),
-                Err(error) => tracing::warn!(team = %team.id(), %error, "nothing was swept"),
+                () = turn => {}
             }
         }
         is_first = false;
+    }
+}
+
+/// A team's turn in an hour's round.
+async fn turn(hub: &Hub, team: &Team, is_first: bool) {
+    if is_first
+        && let Ok(Some(last)) = team.last_sweep().await
+        && !is_due(last, SystemTime::now())
+    {
+        note_end(hub, team.id(), last);
+        team.count().await;
+        return;
+    }
+    let swept = team.sweep().await;
+    // It may have been taken out of the settings since.
+    if hub.teams.knows(&team.id()) {
+        note(hub, team.id(), &swept);
+    }
+    match swept {
+        Ok(outcome) => tracing::info!(?outcome, "swept the bucket"),
+        Err(error) => tracing::warn!(%error, "nothing was swept"),
     }
 }
 
@@ -144,19 +162,27 @@ fn note(hub: &Hub, team: TeamId, swept: &Result<Outcome, GcError>) {
 pub async fn once(hub: &Hub, dry: bool) -> Vec<Result<String, String>> {
     let mut lines = Vec::new();
     for team in hub.teams.all() {
-        let line = if dry {
-            team.preview().await.map(|seen| in_words(&seen))
-        } else {
-            team.sweep().await.map(|outcome| {
-                let Outcome { condemned, deleted, freed, superseded } = outcome;
-                format!("condemned {condemned} objects, deleted {deleted} ({freed} bytes) and {superseded} old heads and segments")
-            })
-        };
-        let team = team.id();
-        let line = line.map(|line| format!("team {team}: {line}"));
-        lines.push(line.map_err(|error| format!("team {team}: {error}")));
+        let line = in_line(&team, dry).instrument(team.span()).await;
+        let of = format!("team {}, bucket {}", team.id(), team.bucket());
+        let line = line.map(|line| format!("{of}: {line}"));
+        lines.push(line.map_err(|error| format!("{of}: {error}")));
     }
     lines
+}
+
+async fn in_line(team: &Team, dry: bool) -> Result<String, GcError> {
+    if dry {
+        return Ok(in_words(&team.preview().await?));
+    }
+    let Outcome {
+        condemned,
+        deleted,
+        freed,
+        superseded,
+    } = team.sweep().await?;
+    Ok(format!(
+        "condemned {condemned} objects, deleted {deleted} ({freed} bytes) and {superseded} old heads and segments"
+    ))
 }
 
 fn in_words(seen: &Seen) -> String {
@@ -177,7 +203,65 @@ fn in_words(seen: &Seen) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
     use super::*;
+    use crate::{
+        Confirm, Identity, TeamSettings, Teams,
+        storage::memory::{Fault, MemoryBucket},
+    };
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_sweep_did_is_told_with_team_and_bucket() {
+        let (log, team) = (Log::default(), TeamId::from_bytes([1; 32]));
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let bucket = MemoryBucket::new("http://nowhere");
+        let teams = Teams::only([TeamSettings {
+            team,
+            bucket: Arc::new(bucket.clone()),
+            quota: None,
+            retention: Retention::default(),
+            confirm: Confirm::default(),
+        }]);
+        let hub = Hub::new(teams, Identity::default());
+        let served = hub.teams.all().remove(0);
+        for fault in [Fault::None, Fault::ReadOnly] {
+            bucket.fail(fault);
+            turn(&hub, &served, false).instrument(served.span()).await;
+        }
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for words in ["swept the bucket", "nothing was swept"] {
+            assert!(text.contains(words), "{text}");
+        }
+        for line in lines {
+            let named =
+                line.contains(&format!("team={team}")) && line.contains("bucket=\"memory\"");
+            assert!(named, "{line}");
+        }
+    }
 
     #[test]
     fn a_sweep_is_due_an_hour_after_the_last_one() {

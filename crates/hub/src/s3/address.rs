@@ -1,6 +1,11 @@
 //! Where an object is: the URL of a key, with the bucket in its path or in its host name.
 
-use std::{fmt, fmt::Write as _, str::FromStr};
+use std::{
+    fmt,
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+};
 
 use http::Uri;
 
@@ -37,6 +42,10 @@ pub enum EndpointError {
     Bucket(String),
     #[error("`{0}` cannot be the name of a region")]
     Region(String),
+    #[error(
+        "`virtual-host` puts the bucket's name before the server's, and {0} has only a number: choose `path`, or give the server a name"
+    )]
+    Nameless(Endpoint),
 }
 
 impl Endpoint {
@@ -47,6 +56,12 @@ impl Endpoint {
             scheme: Scheme::Https,
             authority: format!("s3.{region}.amazonaws.com{suffix}"),
         }
+    }
+
+    /// Whether its host is an IP address.
+    fn is_number(&self) -> bool {
+        let host = self.authority.trim_matches(['[', ']']);
+        host.parse::<IpAddr>().is_ok() || self.authority.parse::<SocketAddr>().is_ok()
     }
 }
 
@@ -118,6 +133,9 @@ impl Address {
         };
         let base = match addressing {
             Addressing::Path => format!("{endpoint}/{bucket}"),
+            Addressing::VirtualHost if endpoint.is_number() => {
+                return Err(EndpointError::Nameless(endpoint));
+            }
             Addressing::VirtualHost => Endpoint {
                 scheme: endpoint.scheme,
                 authority: format!("{bucket}.{}", endpoint.authority),
@@ -227,6 +245,22 @@ mod tests {
             address.uri("", &query),
             "https://team.s3.eu-central-1.amazonaws.com/?start-after=a%2Fb%20c%2B%C3%BC&acl="
         );
+    }
+
+    #[test]
+    fn a_number_has_no_name_before_it() {
+        for endpoint in [
+            "http://127.0.0.1:9000",
+            "https://10.0.0.1",
+            "http://[::1]:9",
+            "http://[::1]",
+        ] {
+            let endpoint: Endpoint = endpoint.parse().unwrap();
+            let at = |addressing| Address::new(Some(&endpoint), "r", "team", addressing);
+            assert!(at(Addressing::Path).is_ok());
+            let refused = at(Addressing::VirtualHost);
+            assert_eq!(refused, Err(EndpointError::Nameless(endpoint.clone())));
+        }
     }
 
     #[test]

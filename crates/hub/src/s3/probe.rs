@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{CHECKSUM, CHECKSUM_MODE, S3Bucket, call::Call, call::Reply, send::Take};
 use crate::{
     abilities::{Ability, Finding, Grade, PROBES},
-    storage::{Storage, StorageError, list_all},
+    storage::{Storage, StorageError, Trouble, list_all},
 };
 
 /// Long enough for all of a try.
@@ -58,14 +58,17 @@ impl<'a> Probe<'a> {
             findings: Vec::new(),
         };
         let outcome = probe.try_all().await;
-        if let Err(error) = probe.clean_up().await {
-            tracing::warn!(bucket = bucket.bucket, %error, "what was tried with stays below {PROBES}");
+        if probe.may_delete()
+            && let Err(error) = probe.clean_up().await
+        {
+            tracing::warn!(%error, "what was tried with stays below {PROBES}");
         }
         outcome.map(|()| probe.findings)
     }
 
     async fn try_all(&mut self) -> Result<(), StorageError> {
         self.objects().await?;
+        self.deletion().await?;
         self.listing().await?;
         let object = bytes(1);
         if !self.presigned_put(&object).await? {
@@ -93,11 +96,30 @@ impl<'a> Probe<'a> {
             self.bucket.put(&key, body.clone()).await?;
             works &= self.bucket.get(&key, LEN as u64).await? == Some(body);
         }
-        self.bucket.delete(&key).await?;
-        works &= self.bucket.len(&key).await?.is_none();
         let grade = if works { Grade::Ok } else { Grade::Missing };
         self.note(Ability::Objects, grade, 200, "");
         Ok(())
+    }
+
+    /// A policy may allow everything else.
+    async fn deletion(&mut self) -> Result<(), StorageError> {
+        let key = self.key("own");
+        let refused = match self.bucket.delete(&key).await {
+            Ok(()) => None,
+            Err(StorageError::Refused(trouble)) => Some(trouble),
+            Err(error) => return Err(error),
+        };
+        let gone = refused.is_none() && self.bucket.len(&key).await?.is_none();
+        let grade = if gone { Grade::Ok } else { Grade::Missing };
+        let (status, code) = refused.as_ref().map_or((200, ""), Trouble::answer);
+        self.note(Ability::Deletion, grade, status, code);
+        Ok(())
+    }
+
+    /// As far as it was tried.
+    fn may_delete(&self) -> bool {
+        let mut found = self.findings.iter();
+        found.all(|finding| finding.ability != Ability::Deletion || finding.grade == Grade::Ok)
     }
 
     async fn listing(&mut self) -> Result<(), StorageError> {

@@ -3,7 +3,10 @@
 //! A server may close more than it was asked to: Ceph's RGW 16 takes every write for a public one once public ACLs
 //! are blocked. So nothing is blocked that a write right after it doesn't survive.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use data_encoding::BASE64;
@@ -30,31 +33,48 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 impl S3Bucket {
     pub(super) async fn make_ready(&self) -> Result<(), StorageError> {
-        if !self.exists().await? {
-            tracing::info!(
-                bucket = self.bucket,
-                "the bucket does not exist yet: the hub makes it"
-            );
-            self.create().await?;
-        }
+        self.make().await?;
         if self.known {
             return Ok(());
         }
-        match self.recorded().await? {
+        let seen = match self.recorded().await? {
             // What nobody could share through may have been mended.
-            Some(seen) if seen.hold(&self.place(), now_ms()) && seen.suffice() => {
-                self.note(&Arc::new(seen));
+            Some(seen) if seen.hold(&self.place(), now_ms()) && seen.suffice() => Arc::new(seen),
+            before => {
+                let learnt = self.learn(before.as_ref()).await;
+                match (learnt, before) {
+                    // Maybe only writes meet the outage: members still read by what was known.
+                    (Err(StorageError::Unavailable(_)), Some(before)) if before.suffice() => {
+                        Arc::new(before)
+                    }
+                    (learnt, _) => learnt?,
+                }
             }
-            _ => drop(self.learn().await?),
+        };
+        self.tell(&seen);
+        Ok(())
+    }
+
+    /// Tries everything, whatever the record says. The log says nothing of what the server lacks: who asked for
+    /// this does.
+    pub(super) async fn try_anew(&self) -> Result<Arc<Abilities>, StorageError> {
+        self.make().await?;
+        let before = self.recorded().await?;
+        let seen = self.learn(before.as_ref()).await?;
+        self.take(&seen);
+        Ok(seen)
+    }
+
+    async fn make(&self) -> Result<(), StorageError> {
+        if !self.exists().await? {
+            tracing::info!("the bucket does not exist yet: the hub makes it");
+            self.create().await?;
         }
         Ok(())
     }
 
-    /// Tries everything, whatever the record says.
-    pub(super) async fn learn(&self) -> Result<Arc<Abilities>, StorageError> {
-        let before = self.recorded().await?;
-        let before = before.filter(|before| before.place == self.place());
-        let mut findings = match self.harden(before.as_ref()).await? {
+    async fn learn(&self, before: Option<&Abilities>) -> Result<Arc<Abilities>, StorageError> {
+        let mut findings = match self.harden(before).await? {
             Hardening::Done(hardened) => {
                 let mut findings = Probe::run(self).await?;
                 findings.push(hardened);
@@ -71,34 +91,38 @@ impl S3Bucket {
         if seen.has(Ability::Objects) {
             self.put(RECORD, seen.encode().into()).await?;
         }
-        self.note(&seen);
         Ok(seen)
     }
 
-    /// An unreadable record counts as none: the hub tries everything anew.
+    /// The record of this server. An unreadable one counts as none: the hub tries everything anew.
     async fn recorded(&self) -> Result<Option<Abilities>, StorageError> {
-        let bytes = self.get(RECORD, MAX_RECORD_LEN as u64).await;
-        match bytes {
-            Ok(bytes) => Ok(bytes.and_then(|bytes| Abilities::decode(&bytes).ok())),
-            Err(StorageError::Garbled(_)) => Ok(None),
-            Err(error) => Err(error),
+        let bytes = match self.get(RECORD, MAX_RECORD_LEN as u64).await {
+            Ok(bytes) => bytes,
+            Err(StorageError::Garbled(_)) => None,
+            Err(error) => return Err(error),
+        };
+        let seen = bytes.and_then(|bytes| Abilities::decode(&bytes).ok());
+        Ok(seen.filter(|seen| seen.place == self.place()))
+    }
+
+    /// Goes by this from now on. The log tells each lack once.
+    fn tell(&self, seen: &Arc<Abilities>) {
+        let before = self.take(seen);
+        let told = |finding: &Finding| {
+            let before = before.as_ref();
+            before.and_then(|before| before.of(finding.ability)) == Some(finding)
+        };
+        for finding in seen.lacking().filter(|finding| !told(finding)) {
+            let (ability, means) = (finding.ability, meaning(finding));
+            tracing::warn!(?ability, "the bucket's server: {means}");
         }
     }
 
-    fn note(&self, seen: &Arc<Abilities>) {
-        for finding in seen.lacking() {
-            let (ability, means) = (finding.ability, meaning(finding));
-            tracing::warn!(
-                bucket = self.bucket,
-                ?ability,
-                "the bucket's server: {means}"
-            );
-        }
-        let mut abilities = self
-            .abilities
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *abilities = Some(seen.clone());
+    /// Goes by this from now on; what it went by before.
+    fn take(&self, seen: &Arc<Abilities>) -> Option<Arc<Abilities>> {
+        let abilities = self.abilities.write();
+        let mut abilities = abilities.unwrap_or_else(PoisonError::into_inner);
+        abilities.replace(seen.clone())
     }
 
     /// Where this bucket is.
@@ -126,9 +150,9 @@ impl S3Bucket {
         let begun = Instant::now();
         loop {
             match self.list(PROBES, None).await {
-                Err(StorageError::Refused(_) | StorageError::Gone(_))
-                    if begun.elapsed() < SETTLING =>
-                {
+                Err(
+                    StorageError::Refused(_) | StorageError::Gone(_) | StorageError::Unavailable(_),
+                ) if begun.elapsed() < SETTLING => {
                     sleep(LOOK_AGAIN).await;
                 }
                 settled => return settled.map(drop),
@@ -169,7 +193,6 @@ impl S3Bucket {
             self.block(weaker).await?;
             if self.refuses_writes().await?.is_none() {
                 tracing::warn!(
-                    bucket = self.bucket,
                     "blocking public access made the server refuse every write, so the hub took the block back; see that nobody makes this bucket or its objects public"
                 );
                 let hardened = refused.told_of(Ability::Hardened, grade);
@@ -187,8 +210,11 @@ impl S3Bucket {
         let call = Call::new(Method::PUT, &key).body(Bytes::from_static(b"podsync"));
         let reply = self.call(call).await?;
         if reply.status.is_success() {
-            self.delete(&key).await?;
-            return Ok(None);
+            return match self.delete(&key).await {
+                // Whether the hub may delete is tried for itself.
+                Ok(()) | Err(StorageError::Refused(_)) => Ok(None),
+                Err(error) => Err(error),
+            };
         }
         let (status, code) = (reply.status.as_u16(), reply.own_code());
         match self.expect(&[200], reply) {

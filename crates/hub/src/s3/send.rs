@@ -14,7 +14,7 @@ use podsync_api::hub::Sha256;
 use sha2::Digest as _;
 use tokio::time::timeout;
 
-use super::{answer::Refusal, call::Reply};
+use super::{answer::Refusal, call::Reply, proxy::Proxies};
 use crate::{metrics, storage::StorageError};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -33,6 +33,7 @@ const MAX_REFUSAL_LEN: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Sender {
     client: reqwest::Client,
+    proxies: Proxies,
     /// Shorter in tests.
     first_pause: Duration,
 }
@@ -52,6 +53,7 @@ impl Sender {
             .map_err(|error| StorageError::Refused(format!("no HTTP client: {error}").into()))?;
         Ok(Self {
             client,
+            proxies: Proxies::of_environment(),
             first_pause: FIRST_PAUSE,
         })
     }
@@ -96,13 +98,15 @@ impl Sender {
     }
 
     async fn once(&self, request: http::Request<Bytes>, take: Take) -> Result<Reply, Refusal> {
+        let proxy = self.proxies.name(request.uri());
+        let unanswered = |error| no_answer(error, proxy.as_deref());
         let mut request = reqwest::Request::try_from(request).map_err(Refusal::garbled)?;
         if take.hashed {
             *request.timeout_mut() = Some(HASH_PATIENCE);
         }
         metrics::count_bucket_request(request.method());
         let is_head = request.method() == reqwest::Method::HEAD;
-        let response = self.client.execute(request).await.map_err(no_answer)?;
+        let response = self.client.execute(request).await.map_err(unanswered)?;
         let mut reply = Reply {
             status: response.status(),
             headers: response.headers().clone(),
@@ -121,7 +125,7 @@ impl Sender {
         }
         let (mut body, mut hash, mut len) = (BytesMut::new(), sha2::Sha256::new(), 0);
         let mut pieces = response.bytes_stream();
-        while let Some(piece) = pieces.try_next().await.map_err(no_answer)? {
+        while let Some(piece) = pieces.try_next().await.map_err(unanswered)? {
             len += piece.len() as u64;
             if len > bound {
                 return Err(too_long());
@@ -162,8 +166,8 @@ const UNKNOWN_ISSUER: &str = "UnknownIssuer";
 /// The variable that names other CAs than the system's.
 const CAS: &str = "SSL_CERT_FILE";
 
-/// Without the URL: it may be as good as a key.
-fn no_answer(error: reqwest::Error) -> Refusal {
+/// Without the URL: it may be as good as a key. With the proxy on the way, which may be what doesn't answer.
+fn no_answer(error: reqwest::Error, proxy: Option<&str>) -> Refusal {
     let error = error.without_url();
     let mut words = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -177,6 +181,10 @@ fn no_answer(error: reqwest::Error) -> Refusal {
     }
     if let Some((_, hint)) = HINTS.iter().find(|(said, _)| words.contains(said)) {
         words = format!("{words}; {hint}");
+    }
+    if let Some(proxy) = proxy {
+        words =
+            format!("{words}; the hub asks through the proxy {proxy}, which the environment names");
     }
     Refusal::busy(words)
 }

@@ -46,6 +46,8 @@ pub enum Fault {
     Full,
     /// Writes and deletions are refused, as by a policy.
     ReadOnly,
+    /// Writes fail, and may succeed later.
+    WritesUnavailable,
     /// Listings are refused.
     Unlisted,
     /// Every call fails but the next few.
@@ -187,6 +189,9 @@ impl MemoryBucket {
             Fault::Slow(time) => tokio::time::sleep(time).await,
             Fault::Full if write => return Err(StorageError::Full("no space left".into())),
             Fault::ReadOnly if matches!(what, "put" | "delete") => return Err(denied()),
+            Fault::WritesUnavailable if what == "put" => {
+                return Err(StorageError::Unavailable("503 SlowDown".into()));
+            }
             Fault::Unlisted if what == "list" => return Err(denied()),
             _ => {}
         }
@@ -436,6 +441,9 @@ async fn put(
     }
     if fault == Fault::ReadOnly {
         return StatusCode::FORBIDDEN.into_response();
+    }
+    if fault == Fault::WritesUnavailable {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     bucket.note(true, "put", key, body.len() as u64);
     let mut inner = bucket.lock();

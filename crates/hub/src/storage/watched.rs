@@ -21,14 +21,8 @@ pub(crate) struct Outcomes(Mutex<Last>);
 struct Last {
     /// When it listed, unless it failed to since.
     listed: Option<Instant>,
-    written: Option<Written>,
-}
-
-#[derive(Debug)]
-struct Written {
-    at: Instant,
-    /// Why it took nothing.
-    refusal: Option<String>,
+    /// When it took a write, unless it failed to since.
+    written: Option<Instant>,
 }
 
 impl Outcomes {
@@ -37,29 +31,17 @@ impl Outcomes {
         self.lock().listed.is_some_and(|at| at.elapsed() < age)
     }
 
-    /// How the last write ended, unless that is older than this: `Some(None)` if it went well.
-    pub(crate) fn refusal(&self, age: Duration) -> Option<Option<String>> {
-        let last = self.lock();
-        let written = last.written.as_ref();
-        let recent = written.filter(|written| written.at.elapsed() < age);
-        recent.map(|written| written.refusal.clone())
+    /// Whether the last write went well and isn't older than this.
+    pub(crate) fn takes(&self, age: Duration) -> bool {
+        self.lock().written.is_some_and(|at| at.elapsed() < age)
     }
 
     fn note_listing(&self, outcome: &Result<Page, StorageError>) {
         self.lock().listed = outcome.is_ok().then(Instant::now);
     }
 
-    /// An outage says nothing about what the bucket takes.
     fn note_write(&self, outcome: &Result<(), StorageError>) {
-        let refusal = match outcome {
-            Ok(()) => None,
-            Err(error) if error.is_refusal() => Some(error.to_string()),
-            Err(_) => return,
-        };
-        self.lock().written = Some(Written {
-            at: Instant::now(),
-            refusal,
-        });
+        self.lock().written = outcome.is_ok().then(Instant::now);
     }
 
     fn lock(&self) -> MutexGuard<'_, Last> {

@@ -38,6 +38,7 @@ use crate::{
         self, GcError,
         generation::{COMMIT_DEADLINE, may_be_named},
     },
+    keys::ObjectKey,
     storage::StorageError,
     stored::{HeadKey, MAX_SEGMENT_ENTRIES, RECENT, Segment, SegmentRef, StoredEntry, StoredHead},
 };
@@ -203,6 +204,9 @@ impl Team {
             .try_collect()
             .await?;
         let missing: Vec<ObjectRef> = missing.into_iter().flatten().collect();
+        if missing.is_empty() {
+            self.note_stored(objects.iter().map(ObjectKey::from));
+        }
         if !missing.is_empty() || !self.confirms() {
             return Ok(missing);
         }

@@ -1,6 +1,6 @@
 //! Sweeping a team's bucket by what its membership says now.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use super::{Team, view::View};
 use crate::{
@@ -15,7 +15,12 @@ impl Team {
             .membership
             .as_ref()
             .map(|membership| membership.state());
-        gc::sweep(self.bucket.as_ref(), roster, self.retention).await
+        let (bucket, begun) = (&*self.bucket, Instant::now());
+        let objects = gc::list_objects(bucket).await?;
+        self.note_listed(begun, &objects);
+        let outcome = gc::sweep_listed(bucket, &objects, roster, self.retention).await?;
+        self.note_freed(begun, outcome.freed);
+        Ok(outcome)
     }
 
     /// When a hub began the last sweep of the bucket.

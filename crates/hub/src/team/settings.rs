@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use podsync_core::TeamId;
-use serde::Deserialize;
 
 use crate::{gc::decide::Retention, storage::Storage};
 
@@ -20,8 +19,7 @@ pub struct TeamSettings {
 }
 
 /// When new objects are hashed before a commit names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Confirm {
     /// Where the server takes wrong bytes.
     #[default]

@@ -384,7 +384,14 @@ async fn a_quota_refuses_the_whole_batch_before_a_byte_is_sent() {
     let answer = upload(team.id(), 1, vec![id(1, 1000), id(2, 2000)])
         .send(&hub)
         .await;
-    assert_eq!(answer.error().code, HubErrorCode::QuotaExceeded);
+    let refused = answer.error();
+    assert_eq!(refused.code, HubErrorCode::QuotaExceeded);
+    assert!(
+        refused
+            .message
+            .contains("bucket (memory) holds 0 of 2500 bytes"),
+        "{refused:?}"
+    );
     let seen = hub.bucket(team.id()).seen();
     assert!(!seen.iter().any(|seen| seen.what == "presign_put"));
     // What was promised counts, and once.

@@ -1,4 +1,5 @@
-//! An S3 server that checks no signature and can refuse listings, and what the hub finds out about it.
+//! An S3 server that checks no signature and refuses what a test has it refuse, and what the hub finds out about
+//! it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,23 +18,39 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use podsync_core::codec::Format;
 use podsync_hub::{
-    abilities::table,
+    abilities::{Abilities, RECORD, table},
     s3::{Addressing, Credentials, S3Bucket, S3Settings},
     storage::Storage,
 };
 
-use crate::kit::client;
+use crate::{kit::client, secrets::Tape};
+
+/// The listing, as a rule sees it.
+const LISTING: &str = "?";
+
+/// How a request is refused, by its method and key: the status and the server's own code.
+type Rule = Box<dyn FnMut(&Method, &str) -> Option<(StatusCode, &'static str)> + Send>;
 
 #[derive(Clone, Default)]
-struct Fake {
+pub(crate) struct Fake {
     objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
     unlisted: Arc<AtomicBool>,
+    rule: Arc<Mutex<Option<Rule>>>,
 }
 
 impl Fake {
+    /// From now on what this says is refused.
+    pub(crate) fn refuse(
+        &self,
+        rule: impl FnMut(&Method, &str) -> Option<(StatusCode, &'static str)> + Send + 'static,
+    ) {
+        *self.rule.lock().unwrap() = Some(Box::new(rule));
+    }
+
     /// Serves it; how the hub reaches its bucket.
-    async fn serve(&self) -> S3Settings {
+    pub(crate) async fn serve(&self) -> S3Settings {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let listener = listener.await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -67,7 +84,13 @@ impl Fake {
         if query.contains_key("publicAccessBlock") {
             return StatusCode::BAD_REQUEST.into_response();
         }
-        if query.contains_key("list-type") {
+        let is_listing = query.contains_key("list-type");
+        let seen = if is_listing { LISTING } else { key.as_str() };
+        let mut rule = self.rule.lock().unwrap();
+        if let Some((status, code)) = rule.as_mut().and_then(|rule| rule(&method, seen)) {
+            return (status, refusal(code)).into_response();
+        }
+        if is_listing {
             return self.list(&query);
         }
         let mut objects = self.objects.lock().unwrap();
@@ -92,8 +115,7 @@ impl Fake {
 
     fn list(&self, query: &HashMap<String, String>) -> Response {
         if self.unlisted.load(Ordering::SeqCst) {
-            let denied = "<Error><Code>AccessDenied</Code><Message>made up</Message></Error>";
-            return (StatusCode::FORBIDDEN, denied).into_response();
+            return (StatusCode::FORBIDDEN, refusal("AccessDenied")).into_response();
         }
         let prefix = query.get("prefix").cloned().unwrap_or_default();
         let after = query.get("start-after").cloned().unwrap_or_default();
@@ -112,6 +134,101 @@ impl Fake {
         text.push_str("</ListBucketResult>");
         text.into_response()
     }
+}
+
+fn refusal(code: &str) -> String {
+    format!("<Error><Code>{code}</Code><Message>made up</Message></Error>")
+}
+
+#[tokio::test]
+async fn each_lack_is_told_once_by_the_log_and_by_the_check() {
+    client(); // Installs a TLS provider.
+    let log = Tape::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(log.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let told = || log.text().matches("the bucket's server: ").count();
+    let fake = Fake::default();
+    let settings = fake.serve().await;
+    // Who checks prints the table.
+    let checked = S3Bucket::new(settings.clone()).unwrap();
+    let lacking = checked.probe().await.unwrap().lacking().count();
+    assert!(lacking > 3, "{lacking}");
+    assert_eq!(told(), 0);
+    let serving = S3Bucket::new(settings).unwrap();
+    for _ in 0..2 {
+        serving.ensure().await.unwrap();
+        assert_eq!(told(), lacking);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_without_deletions_is_told_and_the_team_is_served() {
+    client(); // Installs a TLS provider.
+    let fake = Fake::default();
+    let settings = fake.serve().await;
+    fake.refuse(|method, _| {
+        let denied = (StatusCode::FORBIDDEN, "AccessDenied");
+        (method == Method::DELETE).then_some(denied)
+    });
+    let bucket = S3Bucket::new(settings).unwrap();
+    bucket.ensure().await.unwrap();
+    let seen = bucket.probe().await.unwrap();
+    let text = table(&seen);
+    let row = text.lines().find(|row| row.starts_with("delete "));
+    let told = row.is_some_and(|row| row.contains("missing") && row.contains("403 AccessDenied"));
+    assert!(told && seen.suffice(), "{text}");
+    assert!(text.contains("write and read               ok"), "{text}");
+}
+
+#[tokio::test]
+async fn a_new_bucket_may_be_busy_for_a_while() {
+    client(); // Installs a TLS provider.
+    for (status, code) in [
+        (StatusCode::CONFLICT, "OperationAborted"),
+        (StatusCode::BAD_REQUEST, "InvalidRequest"),
+    ] {
+        let fake = Fake::default();
+        let settings = fake.serve().await;
+        let (mut made, mut refusals) = (false, 0);
+        fake.refuse(move |method, key| {
+            made |= method == Method::PUT && key.is_empty();
+            if method == Method::HEAD && key.is_empty() && !made {
+                return Some((StatusCode::NOT_FOUND, "NoSuchBucket"));
+            }
+            // More than one call is tried.
+            let is_new = key == LISTING && refusals < 7;
+            refusals += usize::from(is_new);
+            is_new.then_some((status, code))
+        });
+        let bucket = S3Bucket::new(settings).unwrap();
+        assert!(bucket.probe().await.unwrap().suffice());
+    }
+}
+
+#[tokio::test]
+async fn while_only_writes_fail_an_old_record_counts() {
+    client(); // Installs a TLS provider.
+    let fake = Fake::default();
+    let settings = fake.serve().await;
+    let bucket = S3Bucket::new(settings.clone()).unwrap();
+    bucket.ensure().await.unwrap();
+    let record = fake.objects.lock().unwrap()[RECORD].clone();
+    let mut old = Abilities::decode(&record).unwrap();
+    old.probed_ms = 0;
+    let planted = Bytes::from(old.encode());
+    fake.objects
+        .lock()
+        .unwrap()
+        .insert(RECORD.to_owned(), planted);
+    fake.refuse(|method, _| {
+        let busy = (StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
+        (method == Method::PUT).then_some(busy)
+    });
+    let bucket = S3Bucket::new(settings).unwrap();
+    bucket.ensure().await.unwrap();
+    assert_eq!(bucket.abilities().as_deref(), Some(&old));
 }
 
 #[tokio::test]

@@ -6,15 +6,15 @@ use podsync_api::hub::PostOperations;
 use podsync_core::{TeamId, membership::Role};
 use podsync_hub::{
     Confirm, TeamSettings, Teams,
-    gc::decide::Retention,
+    gc::{self, decide::Retention},
     limits::Limits,
     s3::{Addressing, Credentials, S3Bucket, S3Settings},
-    storage::memory::Fault,
+    storage::memory::{Fault, Seen},
     testing::{Options, TestHub},
 };
 use reqwest::StatusCode;
 
-use crate::kit::{Answer, Call, Team, client};
+use crate::kit::{Answer, Call, Feed, Team, client};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
@@ -43,6 +43,7 @@ async fn state(hub: &TestHub, team: TeamId) -> (String, String) {
     let mut rows = teams.as_array().unwrap().iter();
     let row = rows.find(|row| row["team"] == team.to_string()).unwrap();
     let word = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    assert!(!word("bucket").is_empty(), "{row}");
     (word("state"), word("reason"))
 }
 
@@ -94,6 +95,7 @@ async fn a_bucket_that_nobody_writes_to_is_tried() {
         (Fault::ReadOnly, "read_only"),
         (Fault::None, "ready"),
         (Fault::Full, "read_only"),
+        (Fault::WritesUnavailable, "read_only"),
         (Fault::Unlisted, "down"),
         (Fault::Unavailable, "down"),
         (Fault::None, "ready"),
@@ -102,6 +104,98 @@ async fn a_bucket_that_nobody_writes_to_is_tried() {
         let (state, reason) = state(&hub, team.id()).await;
         assert_eq!(state, wanted, "{fault:?}: {reason}");
     }
+}
+
+#[tokio::test]
+async fn a_bucket_that_takes_no_writes_is_told_with_its_code_of_now() {
+    let hub = TestHub::with(each_time(LONG)).await.unwrap();
+    let mut team = Team::at(&hub).await;
+    let bucket = hub.bucket(team.id());
+    bucket.fail(Fault::ReadOnly);
+    add(&hub, &mut team, 10).await;
+    for (fault, wanted, code) in [
+        (Fault::ReadOnly, "read_only", "403 AccessDenied"),
+        (Fault::WritesUnavailable, "read_only", "503 SlowDown"),
+        (Fault::None, "ready", ""),
+    ] {
+        bucket.fail(fault);
+        let (state, reason) = state(&hub, team.id()).await;
+        assert_eq!(state, wanted, "{fault:?}: {reason}");
+        assert!(reason.contains(code), "{fault:?}: {reason}");
+    }
+}
+
+/// What a scrape says of a team.
+async fn shows(hub: &TestHub, team: TeamId, metric: &str, value: u64) -> bool {
+    let text = get(hub, "/metrics").await.text();
+    let line = format!(r#"podsync_hub_{metric}{{team="{team}"}} {value}"#);
+    text.lines().any(|shown| shown == line)
+}
+
+#[tokio::test]
+async fn counters_begin_with_0() {
+    let team = Team::new().id();
+    let hub = TestHub::only(team, each_time(LONG)).await.unwrap();
+    for counter in ["sweep_failures", "condemned_objects", "deleted_objects"] {
+        let counter = format!("{counter}_total");
+        assert!(shows(&hub, team, &counter, 0).await, "{counter}");
+    }
+}
+
+#[tokio::test]
+async fn the_used_part_of_a_quota_is_shown_from_the_start_and_after_each_commit() {
+    let mut team = Team::new();
+    team.add(1, Role::Publisher);
+    let id = team.id();
+    let options = || Options {
+        quota: Some(1 << 20),
+        ..each_time(LONG)
+    };
+    let hub = TestHub::only(id, options()).await.unwrap();
+    team.post(&hub).await;
+    let mut feed = Feed::new(id, 1);
+    for number in 1..3 {
+        feed.publish("a");
+        feed.share(&hub, number).await;
+        let stored = feed.objects.iter().map(|(id, _)| id.size).sum();
+        assert!(shows(&hub, id, "stored_bytes", stored).await);
+    }
+    let stored = feed.objects.iter().map(|(id, _)| id.size).sum();
+    let settings = |quota| TeamSettings {
+        team: id,
+        bucket: Arc::new(hub.bucket(id)),
+        quota,
+        retention: Retention::default(),
+        confirm: Confirm::default(),
+    };
+    let listings = || {
+        let seen = hub.bucket(id).seen();
+        let listed = |seen: &&Seen| seen.what == "list" && seen.key == "packs/";
+        seen.iter().filter(listed).count()
+    };
+
+    // The settings bring the team to a hub that runs, as at its start. Nobody uploads.
+    let other = TestHub::of_none(options()).await.unwrap();
+    let before = listings();
+    let come = async {
+        other.hub().teams().put(settings(Some(1 << 20)));
+        while !shows(&other, id, "stored_bytes", stored).await {}
+    };
+    let come = tokio::time::timeout(LONG, come);
+    tokio::select! {
+        () = other.hub().greet() => {}
+        shown = come => shown.unwrap(),
+    }
+    other.hub().greet_all().await;
+    assert_eq!(listings(), before + 1);
+
+    // The sweep lists anyway, also for a team without a quota.
+    let sweeping = TestHub::of_none(options()).await.unwrap();
+    sweeping.hub().teams().put(settings(None));
+    for swept in gc::once(sweeping.hub(), false).await {
+        swept.unwrap();
+    }
+    assert!(shows(&sweeping, id, "stored_bytes", stored).await);
 }
 
 #[tokio::test]

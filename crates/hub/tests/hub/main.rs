@@ -22,4 +22,5 @@ mod running;
 mod secrets;
 mod shipped;
 mod slow;
+mod told;
 mod unbound;

@@ -22,19 +22,19 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A settings file, and what it names.
-struct Settings {
+pub(crate) struct Settings {
     folder: tempfile::TempDir,
 }
 
 impl Settings {
-    fn new(teams: &[TeamId]) -> Self {
+    pub(crate) fn new(teams: &[TeamId]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Self { folder };
         settings.write(teams);
         settings
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -76,12 +76,15 @@ impl Settings {
         reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap()
     }
 
-    fn serve(&self) -> (Program, String) {
+    pub(crate) fn serve(&self) -> (Program, String) {
         client(); // Installs a TLS provider.
         let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
         let log = std::fs::File::create(self.path("log")).unwrap();
         program
             .stderr(Stdio::from(log))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("NO_PROXY", "localhost,127.0.0.1")
             .args(["serve", "--config"])
             .arg(self.path("hub.toml"));
         let (program, address) = Program::start(&mut program);
@@ -89,12 +92,12 @@ impl Settings {
         (program, port)
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
 
     /// Until the log has these words so many times.
-    async fn told(&self, words: &str, times: usize) {
+    pub(crate) async fn told(&self, words: &str, times: usize) {
         let begun = Instant::now();
         while self.log().matches(words).count() < times {
             assert!(begun.elapsed() < PATIENCE, "{words}: {}", self.log());
@@ -103,7 +106,7 @@ impl Settings {
     }
 }
 
-fn hang_up(program: &Program) {
+pub(crate) fn hang_up(program: &Program) {
     let id = program.0.id().to_string();
     let told = Command::new("kill").args(["-HUP", &id]).status();
     assert!(told.unwrap().success());
@@ -224,6 +227,103 @@ async fn a_renewed_certificate_is_served_and_a_broken_one_is_not() {
     settings.told("the hub read the certificate again", 1).await;
     assert!(reaches(&new).await);
     assert!(!reaches(&old).await);
+}
+
+#[tokio::test]
+async fn another_certificate_is_checked_when_the_settings_are_read_again() {
+    client(); // Installs a TLS provider.
+    let settings = Settings::new(&[]);
+    settings.certify();
+    settings.write(&[Team::new().id()]);
+    let (program, _) = settings.serve();
+    std::fs::write(settings.path("other.crt"), "garbage").unwrap();
+    let file = settings.path("hub.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("tls.crt", "other.crt")).unwrap();
+    hang_up(&program);
+    settings.told("keeps the old ones", 1).await;
+    let log = settings.log();
+    let told = log.contains("hub.toml, line 4: certificate = ") && log.contains("other.crt");
+    assert!(told, "{log}");
+}
+
+/// How `serve` ends by settings that it refuses.
+fn refused(text: &str, environment: &[(&str, &str)]) -> String {
+    let settings = Settings::new(&[]);
+    std::fs::write(settings.path("hub.toml"), text).unwrap();
+    let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"))
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(told.status.code(), Some(1), "{said}");
+    said
+}
+
+#[test]
+fn a_file_that_the_settings_name_and_that_is_not_there_is_told_with_line_and_key() {
+    let team = Team::new().id();
+    let team = format!("[[teams]]\nteam = '{team}'\nbucket = 'payments'\nregion = 'eu-west-1'\n");
+    let urls = "public_urls = ['https://localhost']\n";
+    for (key, command) in [
+        ("witness_key", "podsync-hub key"),
+        ("metrics_token", "openssl rand"),
+    ] {
+        let said = refused(&format!("{urls}{key} = '/nowhere/file'\n{team}"), &[]);
+        let place = format!("hub.toml, line 2: {key}: /nowhere/file");
+        for part in [place.as_str(), command] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
+        let variable = format!("PODSYNC_HUB_{}", key.to_uppercase());
+        let said = refused(
+            &format!("{urls}{team}"),
+            &[(variable.as_str(), "/nowhere/file")],
+        );
+        assert!(
+            said.contains(&format!("{variable} in the environment")),
+            "{said}"
+        );
+    }
+    let said = refused(
+        &format!("listen = '127.0.0.1:0'\npublic_urls = []\n{team}"),
+        &[],
+    );
+    assert!(said.contains("hub.toml, line 2: public_urls: "), "{said}");
+}
+
+#[test]
+fn a_proxy_is_named_if_it_does_not_answer_and_refused_if_it_is_none() {
+    let settings = Settings::new(&[]);
+    let text = format!(
+        "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = 'https://s3.example'\n",
+        Team::new().id()
+    );
+    std::fs::write(settings.path("hub.toml"), text).unwrap();
+    let listed = |proxy: &str| {
+        let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+        teams
+            .args(["teams", "--config"])
+            .arg(settings.path("hub.toml"))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("HTTPS_PROXY", proxy)
+            .env_remove("NO_PROXY")
+            .env_remove("no_proxy");
+        teams.output().unwrap()
+    };
+    let dead = String::from_utf8(listed("http://me:secret-word@127.0.0.1:9").stdout).unwrap();
+    assert!(
+        dead.contains("through the proxy http://127.0.0.1:9,"),
+        "{dead}"
+    );
+    assert!(!dead.contains("secret-word"), "{dead}");
+    let garbage = listed("garbage://x");
+    let said = String::from_utf8(garbage.stderr).unwrap();
+    assert_eq!(garbage.status.code(), Some(1), "{said}");
+    assert!(said.contains("HTTPS_PROXY in the environment"), "{said}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::kit::{Call, Feed, Team, batch, client, device};
 
 /// Bytes that all who write it share.
 #[derive(Clone, Default)]
-struct Tape(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Tape(Arc<Mutex<Vec<u8>>>);
 
 impl Tape {
     fn contains(&self, what: &[u8]) -> bool {
@@ -34,7 +34,7 @@ impl Tape {
         bytes.windows(what.len()).any(|window| window == what)
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
