@@ -144,10 +144,10 @@ pub enum TransferError {
     )]
     Refused { object: ObjectId, said: Box<Said> },
     #[error(
-        "the bucket is full: there is no room for {}",
+        "the bucket is full: there is no room for {} ({said})",
         Short(.object)
     )]
-    Full { object: ObjectId },
+    Full { object: ObjectId, said: Box<Said> },
     #[error(
         "the hub gives no URL for {}: {}",
         Short(.object),

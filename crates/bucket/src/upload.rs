@@ -185,7 +185,10 @@ impl Hub {
                 }
                 Verdict::Declined(_) => {}
                 Verdict::Refused(said) if said.status == FULL => {
-                    return Err(TransferError::Full { object: *id });
+                    return Err(TransferError::Full {
+                        object: *id,
+                        said: Box::new(said),
+                    });
                 }
                 Verdict::NotFound(said) | Verdict::Refused(said) => return Err(refused(*id, said)),
                 Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
