@@ -36,9 +36,14 @@ impl IntoResponse for Failure {
         let code = self.0.code;
         let status =
             StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let seconds = match self.0.lasts {
+            true => None,
+            false => RETRY_AFTER.iter().find(|(of, _)| *of == code),
+        };
+        let seconds = seconds.map(|(_, seconds)| *seconds);
         let mut response = (status, Json(self.0)).into_response();
-        if let Some((_, seconds)) = RETRY_AFTER.iter().find(|(of, _)| *of == code) {
-            let value = HeaderValue::from(*seconds);
+        if let Some(seconds) = seconds {
+            let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
         response
@@ -83,7 +88,10 @@ impl From<StorageError> for HubError {
                 ),
             ),
         };
-        Self::new(code, message)
+        Self {
+            lasts: matches!(error, StorageError::Refused(_)),
+            ..Self::new(code, message)
+        }
     }
 }
 
