@@ -36,13 +36,10 @@ impl IntoResponse for Failure {
         let code = self.0.code;
         let status =
             StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let seconds = match self.0.lasts {
-            true => None,
-            false => RETRY_AFTER.iter().find(|(of, _)| *of == code),
-        };
-        let seconds = seconds.map(|(_, seconds)| *seconds);
+        let after = RETRY_AFTER.into_iter().find(|(of, _)| *of == code);
+        let after = after.filter(|_| !self.0.lasts);
         let mut response = (status, Json(self.0)).into_response();
-        if let Some(seconds) = seconds {
+        if let Some((_, seconds)) = after {
             let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
