@@ -177,9 +177,21 @@ pub struct Broken {
     pub damaged: Vec<String>,
     /// Short ids of blobs that are missing, in full or in part.
     pub missing: Vec<String>,
+    /// With `bucket`: what its server doesn't give, though it isn't known to be missing.
+    #[serde(default)]
+    pub unreadable: Vec<Unreadable>,
     /// The version is complete again.
     pub repaired: bool,
     /// Why the repair failed, if it was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Unreadable {
+    /// Its short id, as in `damaged`.
+    pub blob: String,
+    /// What the server or the hub said.
+    pub why: String,
 }

@@ -49,6 +49,9 @@ pub enum HubClientError {
     RoleTooLow { hub: String, message: String },
     #[error("{message} (hub at {hub})")]
     QuotaExceeded { hub: String, message: String },
+    /// The hub can do nothing at the bucket until its operator changes something.
+    #[error("{message} (hub at {hub})")]
+    BucketRefuses { hub: String, message: String },
     /// For a reason that the error names.
     #[error("the hub at {hub} refuses: {}", shown(&.error.message))]
     Refused { hub: String, error: Box<HubError> },
@@ -76,6 +79,7 @@ impl HubClientError {
             Self::QuotaExceeded { .. } => {
                 "podsync uploaded nothing that doesn't fit; ask the hub's operator for more room"
             }
+            Self::BucketRefuses { .. } => "tell the hub's operator",
             Self::Moved { .. } => {
                 "if that is right, an admin names the new address with `podsync team set-hub`"
             }
@@ -112,6 +116,7 @@ impl HubClientError {
             HubErrorCode::NotListed => Self::NotListed { hub, message },
             HubErrorCode::RoleTooLow => Self::RoleTooLow { hub, message },
             HubErrorCode::QuotaExceeded => Self::QuotaExceeded { hub, message },
+            HubErrorCode::StorageUnavailable if error.lasts => Self::BucketRefuses { hub, message },
             HubErrorCode::TooManyRequests
             | HubErrorCode::Internal
             | HubErrorCode::StorageUnavailable => Self::Busy {
@@ -144,10 +149,10 @@ pub enum TransferError {
     )]
     Refused { object: ObjectId, said: Box<Said> },
     #[error(
-        "the bucket is full: there is no room for {}",
+        "the bucket is full: there is no room for {} ({said})",
         Short(.object)
     )]
-    Full { object: ObjectId },
+    Full { object: ObjectId, said: Box<Said> },
     #[error(
         "the hub gives no URL for {}: {}",
         Short(.object),

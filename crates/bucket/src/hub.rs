@@ -4,6 +4,7 @@
 //! trusted here: entries, heads, operations and statements are signed bytes for core to verify.
 
 mod address;
+mod last;
 mod patience;
 mod send;
 
@@ -213,10 +214,20 @@ impl Hub {
         self.0.line.failing()
     }
 
+    /// Whether the hub has been asked for so long and has answered nothing.
+    pub fn is_silent_for(&self, time: Duration) -> bool {
+        self.0.line.is_silent_for(time)
+    }
+
     /// What the bucket's server said, or why it wasn't reached, where a download had to be asked for again since then.
     /// For a caller that gives up before the download ends.
-    pub fn bucket_failing(&self, since: Instant) -> Option<String> {
-        self.0.line.bucket_failing(since)
+    pub fn not_served(&self, since: Instant) -> Option<String> {
+        self.0.line.not_served.since(since)
+    }
+
+    /// The same of uploads.
+    pub fn not_taken(&self, since: Instant) -> Option<String> {
+        self.0.line.not_taken.since(since)
     }
 
     fn path(&self, rest: &str) -> String {

@@ -13,6 +13,7 @@ mod error;
 mod examine;
 mod hub;
 mod outboards;
+mod proxy;
 mod said;
 mod upload;
 mod wire;
@@ -25,6 +26,7 @@ pub use outboards::{
     Built, GROUP, IndexError, MAX_PACKS, OutboardsBuilder, OutboardsIndex, PackRead,
     object_len as outboards_object_len, pack_outboard,
 };
+pub use proxy::unusable_proxies;
 pub use said::Said;
 pub use upload::{ReadAt, Source, Upload};
 

@@ -24,7 +24,6 @@ use crate::{
     Hub, TransferError,
     bucket::{Grant, Presigned, Tries, Verdict, garbled, refused},
     said::Said,
-    wire,
 };
 
 /// Uploads at once: each holds a piece of 256 KiB or two.
@@ -187,10 +186,16 @@ impl Hub {
                     }
                 }
                 Verdict::Refused(said) if said.status == FULL => {
-                    return Err(TransferError::Full { object: *id });
+                    return Err(TransferError::Full {
+                        object: *id,
+                        said: Box::new(said),
+                    });
                 }
                 Verdict::NotFound(said) | Verdict::Refused(said) => return Err(refused(*id, said)),
-                Verdict::Later(reason, after) => tries.pause(id, reason, after).await?,
+                Verdict::Later(reason, after) => {
+                    self.0.line.not_taken.note(&reason);
+                    tries.pause(id, reason, after).await?;
+                }
             }
             // If the answer to an upload was lost, the object is there now.
             grant = self.grant(asked.operation, asked.object).await?;
@@ -234,7 +239,7 @@ impl Hub {
                 };
                 Verdict::of(said, status, &headers)
             }
-            Some(Err(error)) => Verdict::Later(wire::why(error), None),
+            Some(Err(error)) => Verdict::Later(self.0.line.why(error), None),
             None => Verdict::Later(
                 format!("the bucket took no byte in {} s", stalled.as_secs()),
                 None,

@@ -11,7 +11,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Failure;
@@ -50,13 +50,19 @@ impl Context {
         Self::new(String::new(), None, CancellationToken::new())
     }
 
-    /// Reports for whom the call waits while nothing else is reported. Never resolves.
-    pub(crate) async fn say_while_quiet(&self, waiting: &Progress) {
+    /// Reports for whom the call waits while nothing else is reported. `waiting` is asked with the time since when
+    /// that is so. Never resolves.
+    pub(crate) async fn say_while_quiet(&self, waiting: impl Fn(Instant) -> Progress) {
+        let (mut before, mut since) = (self.reports.load(Ordering::Relaxed), Instant::now());
         loop {
-            let before = self.reports.load(Ordering::Relaxed);
             tokio::time::sleep(QUIET_AFTER).await;
-            if self.reports.load(Ordering::Relaxed) == before {
-                self.report(waiting);
+            let now = self.reports.load(Ordering::Relaxed);
+            if now == before {
+                self.report(&waiting(since));
+                // Its own report.
+                before = now + 1;
+            } else {
+                (before, since) = (now, Instant::now());
             }
         }
     }

@@ -79,6 +79,7 @@ impl From<HubClientError> for Failure {
             // An answer that isn't in the hub's format comes from a proxy or another server.
             HubClientError::Unreachable { .. }
             | HubClientError::Busy { .. }
+            | HubClientError::BucketRefuses { .. }
             | HubClientError::Moved { .. }
             | HubClientError::Garbled { .. } => ErrorCode::Unreachable,
             HubClientError::NotListed { .. } | HubClientError::RoleTooLow { .. } => {

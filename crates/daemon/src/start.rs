@@ -107,12 +107,25 @@ fn open_home(settings: &Settings, lifetime: Lifetime) -> Result<Opened, Failure>
     })
 }
 
+/// The HTTP client says nothing of a proxy that it can't use.
+fn warn_of_proxies() {
+    for variable in podsync_bucket::unusable_proxies() {
+        tracing::warn!(
+            variable,
+            "it names no proxy that podsync can use, so podsync reaches hubs without it; the form is http://HOST:PORT"
+        );
+    }
+}
+
 async fn try_start(
     settings: Settings,
     lifetime: Lifetime,
     opened: Opened,
 ) -> Result<Running, Failure> {
     let Opened { home, seed, robot } = opened;
+    if lifetime == Lifetime::Service {
+        warn_of_proxies();
+    }
     let secret = DeviceSecret::from_seed(*seed.expose());
     let device = secret.id();
     let log = Log::open(&home)?;

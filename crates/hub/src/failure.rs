@@ -36,9 +36,11 @@ impl IntoResponse for Failure {
         let code = self.0.code;
         let status =
             StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let after = RETRY_AFTER.into_iter().find(|(of, _)| *of == code);
+        let after = after.filter(|_| !self.0.lasts);
         let mut response = (status, Json(self.0)).into_response();
-        if let Some((_, seconds)) = RETRY_AFTER.iter().find(|(of, _)| *of == code) {
-            let value = HeaderValue::from(*seconds);
+        if let Some((_, seconds)) = after {
+            let value = HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, value);
         }
         response
@@ -83,7 +85,10 @@ impl From<StorageError> for HubError {
                 ),
             ),
         };
-        Self::new(code, message)
+        Self {
+            lasts: matches!(error, StorageError::Refused(_)),
+            ..Self::new(code, message)
+        }
     }
 }
 

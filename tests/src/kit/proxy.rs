@@ -24,6 +24,9 @@ pub enum Fault {
     HangUp,
     /// Each request is taken whole, and answered with this status and body by the proxy itself.
     Answer(u16, &'static str),
+    /// A GET of a path with this text in it is answered with this status by the proxy itself. All else goes through,
+    /// one request a connection.
+    AnswerGets(u16, &'static str),
     /// It is closed once so many bytes of the client went through.
     CutUp(u64),
     /// It is closed once so many bytes of the server went through.
@@ -167,7 +170,19 @@ impl Shared {
             }
             _ => {}
         }
-        let server = self.connect(number)?;
+        let mut begun = String::new();
+        if let Some(Fault::AnswerGets(status, name)) = fault {
+            let head = head(&client)?;
+            let line = head.lines().next().unwrap_or_default();
+            if line.starts_with("GET ") && line.contains(name) {
+                let answered = tell(&client, status, "");
+                self.note(fault);
+                return answered;
+            }
+            begun = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+        }
+        let mut server = self.connect(number)?;
+        server.write_all(begun.as_bytes())?;
         let ends = [client.try_clone()?, server.try_clone()?];
         lock(&self.open).insert(number, ends);
         if lock(&self.plan).round != round {
@@ -269,7 +284,20 @@ fn answer(client: &TcpStream, status: u16, body: &str) -> io::Result<()> {
             .then(|| value.trim().parse::<u64>().ok())?
     });
     io::copy(&mut reader.take(len.unwrap_or(0)), &mut io::sink())?;
-    let mut client = client;
+    tell(client, status, body)
+}
+
+/// A request's head, and no byte of what follows it.
+fn head(mut client: &TcpStream) -> io::Result<String> {
+    let (mut head, mut byte) = (Vec::new(), [0_u8]);
+    while !head.ends_with(b"\r\n\r\n") && (head.len() as u64) < MAX_HEAD_LEN {
+        client.read_exact(&mut byte)?;
+        head.extend(byte);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn tell(mut client: &TcpStream, status: u16, body: &str) -> io::Result<()> {
     write!(
         client,
         "HTTP/1.1 {status} Told\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",

@@ -1,8 +1,14 @@
 //! The organisation's bucket serves when nobody is online, through a real hub.
 
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, Hub, change_file, fill, same_tree};
 
+const UNREACHABLE: i32 = 7;
 const MIB: usize = 1 << 20;
 
 /// Alice with a team that has a hub, her daemon up.
@@ -231,5 +237,54 @@ fn what_is_no_hub_is_refused() -> Result<()> {
     ensure!(message.contains("set-hub"), "{message}");
     let unset = alice.run(&["team", "set-hub", "--unset"])?.ok()?;
     ensure!(unset["url"].is_null(), "{unset}");
+    Ok(())
+}
+
+#[test]
+fn a_proxy_that_is_down_or_none_is_named() -> Result<()> {
+    let alice = Home::new("alice")?;
+    alice.found("payments")?;
+    let reach = |url, proxy| {
+        let variables = [
+            ("HTTPS_PROXY", proxy),
+            ("ALL_PROXY", ""),
+            ("NO_PROXY", ""),
+            ("PODSYNC_MDNS", "false"),
+            ("PODSYNC_LISTEN", "127.0.0.1:0"),
+        ];
+        let answer = alice.run_with(&["team", "set-hub", url], &variables, None)?;
+        answer.failed(UNREACHABLE)
+    };
+    let message = reach("https://hub.test:7740", "http://me:hunter2@127.0.0.1:9")?;
+    ensure!(
+        message.contains("through the proxy http://127.0.0.1:9 "),
+        "{message}"
+    );
+    ensure!(!message.contains("hunter2"), "{message}");
+
+    // Nobody listens there, and it isn't an address that goes past every proxy.
+    let message = reach("https://0.0.0.0:9", "garbage://hunter2")?;
+    ensure!(
+        message.contains("no usable proxy in HTTPS_PROXY") && !message.contains("hunter2"),
+        "{message}"
+    );
+    let mut daemon = alice
+        .typed(&["daemon", "--listen", "127.0.0.1:0", "--no-mdns"])?
+        .env("HTTPS_PROXY", "garbage://hunter2")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let log = BufReader::new(daemon.stderr.take().context("no stderr")?);
+    let line = log.lines().find(|line| {
+        let is_one = |line: &String| line.contains("HTTPS_PROXY") || line.contains(" serves ");
+        line.as_ref().is_ok_and(is_one)
+    });
+    daemon.kill()?;
+    daemon.wait()?;
+    let line = line.context("the daemon ended by itself")??;
+    ensure!(
+        line.contains("HTTPS_PROXY") && !line.contains("hunter2"),
+        "{line}"
+    );
     Ok(())
 }

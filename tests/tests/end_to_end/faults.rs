@@ -73,6 +73,57 @@ fn says_what_it_waits_for(command: &mut Child, beginning: &str) -> Result<()> {
     bail!("it ended without a line that begins with `{beginning}`")
 }
 
+/// The first thing that a command says it waits for.
+fn first_said(command: &mut Child) -> Result<String> {
+    let told = command.stderr.take().context("no stderr")?;
+    let mut lines = BufReader::new(told).lines();
+    let line = lines.find_map(|line| {
+        let line = line.map(|line| line.strip_prefix("waiting: ").map(str::to_owned));
+        line.transpose()
+    });
+    Ok(line.context("it ended without a line that says what it waits for")??)
+}
+
+#[test]
+fn a_silent_hub_is_named_to_a_caller_that_waits() -> Result<()> {
+    let faulty = FaultyHub::start()?;
+    let (alice, _) = alice_behind(&faulty)?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    faulty.to_hub.fail(Fault::StallDown(0));
+    share_at_once(&alice, &state)?;
+    let mut wait = alice.spawn(&["share", "orders", "--wait"], &[])?;
+    let silent = format!(
+        "waiting: the hub at {} does not answer",
+        faulty.to_hub.url()
+    );
+    says_what_it_waits_for(&mut wait, &silent)?;
+    faulty.to_hub.heal();
+    let shared = finish(wait)?.ok()?;
+    ensure!(shared["durable"] == true, "{shared}");
+    Ok(())
+}
+
+#[test]
+fn what_the_bucket_answered_is_what_a_share_waits_for() -> Result<()> {
+    let faulty = FaultyHub::start()?;
+    let (alice, _) = alice_behind(&faulty)?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    faulty.to_bucket.fail(SLOW_DOWN);
+    share_at_once(&alice, &state)?;
+    let mut wait = alice.spawn(&["share", "orders", "--wait"], &[])?;
+    let said = first_said(&mut wait)?;
+    ensure!(
+        said.starts_with("the bucket can't ") && said.contains("HTTP 503, SlowDown"),
+        "{said}"
+    );
+    faulty.to_bucket.heal();
+    let shared = finish(wait)?.ok()?;
+    ensure!(shared["durable"] == true, "{shared}");
+    Ok(())
+}
+
 #[test]
 fn what_is_shared_while_the_hub_fails_is_in_the_bucket_once_it_is_back() -> Result<()> {
     let faulty = FaultyHub::start()?;
@@ -473,6 +524,14 @@ fn a_hub_whose_keys_ended_is_told_and_goes_on_with_new_ones() -> Result<()> {
         .run(&["pull", "orders:1", "--source", "bucket"])?
         .failed(UNREACHABLE)?;
     ensure!(message.contains("refuses the hub"), "{message}");
+    // Nothing is to be waited for until the operator has changed something.
+    let message = alice
+        .run(&["share", "orders", "--wait"])?
+        .failed(UNREACHABLE)?;
+    ensure!(
+        message.contains("refuses the hub") && message.contains("Shared orders:2, but"),
+        "{message}"
+    );
     hubs.kill(0)?;
     hubs.revive()?;
     alice.run(&["share", "orders", "--wait"])?.ok()?;

@@ -8,6 +8,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use podsync_tests::kit::{Home, Hub, Runner, binary};
 
+use crate::bucket::{alice_with, alone};
+
 const UNREACHABLE: i32 = 7;
 const TICKET: i32 = 13;
 /// The most characters of a ticket.
@@ -144,6 +146,23 @@ fn a_ticket_whose_hub_refuses_the_connection_leaves_no_key_and_no_daemon() -> Re
     ensure!(code == Some(UNREACHABLE), "{code:?} {told}");
     ensure!(told.contains("can't be reached"), "{told}");
     nothing_is_left(&carol)
+}
+
+#[test]
+fn a_name_that_the_hub_finds_taken_leaves_the_ticket_good_for_another() -> Result<()> {
+    let hub = Hub::start()?;
+    let mut alice = alice_with(&hub)?;
+    let ticket = alice.invite(&[])?;
+    alice.stop()?;
+    let bob = alone("bob")?;
+    let join = |name| bob.run_with(&["team", "join", "-", "--as", name], &[], Some(&ticket));
+    let message = join("alice")?.failed(TICKET)?;
+    ensure!(
+        message.contains("another member already has that name") && message.contains("--as NAME"),
+        "{message}"
+    );
+    ensure!(!message.contains("new ticket"), "{message}");
+    join("bob")?.ok().map(drop)
 }
 
 /// A URL of the hub with more characters than a ticket has room for: the same address, written at length.

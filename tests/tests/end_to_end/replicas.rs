@@ -131,6 +131,12 @@ fn a_hubs_new_address_reaches_who_was_away_by_the_old_one() -> Result<()> {
     fill(&state, 2, 1 << 20, 2)?;
     share(&alice, &state)?;
     ensure!(hub_of(&alice)? == hubs.url());
+    // So does a command without a daemon.
+    let quiet = [("PODSYNC_MDNS", "false"), ("PODSYNC_LISTEN", "127.0.0.1:0")];
+    let sound = bob.run_with(&["verify", "--bucket"], &quiet, None)?.ok()?;
+    ensure!(sound["versions"] == 2, "{sound}");
+    let shown = bob.run_with(&["show", "orders:2"], &quiet, None)?.ok()?;
+    ensure!(shown["whereabouts"]["bucket"] == "whole", "{shown}");
     alice.run(&["team", "set-hub", &hubs.url()])?.ok()?;
     fill(&state, 2, 1 << 20, 3)?;
     share(&alice, &state)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use podsync_tests::kit::{Home, Hub, fill};
+use podsync_tests::kit::{Fault, FaultyHub, Home, Hub, fill};
 use serde_json::Value;
 
 use crate::{
@@ -301,4 +301,52 @@ fn what_this_machine_lacks_is_put_back_from_a_teammate() -> Result<()> {
     let message = bob.run(&["verify", "--bucket"])?.failed(UNREACHABLE)?;
     ensure!(message.contains("hub"), "{message}");
     Ok(())
+}
+
+#[test]
+fn an_object_that_the_bucket_does_not_give_is_a_finding_beside_the_others() -> Result<()> {
+    let faulty = FaultyHub::start()?;
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice
+        .run(&["team", "set-hub", &faulty.to_hub.url()])?
+        .ok()?;
+    let state = alice.scratch("state");
+    for seed in [1, 2] {
+        fill(&state, 2, MIB, seed)?;
+        share(&alice, &state)?;
+    }
+    let all = everything(&faulty.hub)?;
+    let before = contents(&all)?;
+    let lost = faulty.hub.objects("manifests")?.remove(0);
+    let unread = faulty.hub.objects("packs")?.remove(0);
+    let name = unread.file_name().and_then(|name| name.to_str());
+    let name: &'static str = name.context("no name")?.to_owned().leak();
+
+    fs::remove_file(&lost)?;
+    faulty.to_bucket.fail(Fault::AnswerGets(500, name));
+    let found = alice.run(&["verify", "--bucket"])?;
+    ensure!(found.code == Some(DISK), "{found:?}");
+    let counts = |found: &Value, what: &str| {
+        let versions = found["broken"].as_array().into_iter().flatten();
+        let each = versions.filter_map(|version| version[what].as_array().map(Vec::len));
+        each.sum::<usize>()
+    };
+    ensure!(counts(&found.json, "missing") == 1, "{found:?}");
+    ensure!(counts(&found.json, "unreadable") > 0, "{found:?}");
+    ensure!(found.json.to_string().contains("HTTP 500"), "{found:?}");
+
+    // It is put anew like the rest, and what still can't be read doesn't count as repaired.
+    flip(&unread)?;
+    let left = alice.run(&["verify", "--bucket", "--repair"])?;
+    ensure!(left.code == Some(DISK), "{left:?}");
+    ensure!(contents(&all)? == before, "other bytes are in the bucket");
+
+    // A bucket that gives nothing at all is an outage.
+    faulty.to_bucket.fail(Fault::HangUp);
+    let message = alice.run(&["verify", "--bucket"])?.failed(UNREACHABLE)?;
+    ensure!(message.contains("the bucket can't serve"), "{message}");
+    faulty.to_bucket.heal();
+    alice.run(&["verify", "--bucket"])?.ok().map(drop)
 }

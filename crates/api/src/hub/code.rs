@@ -44,7 +44,7 @@ pub enum HubErrorCode {
     TooManyRequests,
     /// A defect of the hub.
     Internal,
-    /// The bucket does not answer, or refuses the hub: try again after `Retry-After`.
+    /// The bucket does not answer: try again after `Retry-After`. Or it refuses the hub: then `lasts` is set.
     StorageUnavailable,
     /// The team's quota is used up, or the disk of the embedded server is full.
     QuotaExceeded,

@@ -24,6 +24,9 @@ pub struct HubError {
     /// With `clock_skew`: the hub's clock, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ms: Option<u64>,
+    /// With `storage_unavailable`: the bucket's server refuses, and will until an operator changes something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lasts: bool,
     /// With `moved`, where the request was signed: a signed `HubMoved`.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, content_encoding = "base64"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +42,7 @@ impl HubError {
             expected_seq: None,
             head: None,
             time_ms: None,
+            lasts: false,
             moved: None,
         }
     }

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         reason: String,
         after: Option<std::time::Duration>,
     ) -> Result<(), TransferError> {
-        self.hub.0.line.note_bucket(&reason);
+        self.hub.0.line.not_served.note(&reason);
         self.tries.pause(&self.id, reason, after).await
     }
 
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
         }
         let stalled = self.patience().stalled;
         match timeout(stalled, request.send()).await {
-            Ok(response) => response.map_err(wire::why),
+            Ok(response) => response.map_err(|error| self.hub.0.line.why(error)),
             Err(_) => Err(format!("no answer in {} s", stalled.as_secs())),
         }
     }

@@ -20,9 +20,9 @@ use reqwest::{Client, Method, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::{HubAddress, Patience};
+use super::{HubAddress, Patience, last::Last};
 use crate::{
-    HubClientError,
+    HubClientError, proxy,
     wire::{self, BodyError},
 };
 
@@ -100,8 +100,12 @@ pub(crate) struct Line {
     ahead: AtomicI64,
     /// Why the last attempt failed, while another is to come.
     failing: Mutex<Option<String>>,
-    /// Why the bucket last didn't serve a download, and when.
-    bucket_failing: Mutex<Option<(Instant, String)>>,
+    /// Since when the hub is asked and has answered nothing.
+    unanswered: Mutex<Option<Instant>>,
+    /// Why the bucket last didn't serve a download.
+    pub(crate) not_served: Last,
+    /// Why the bucket last didn't take an upload.
+    pub(crate) not_taken: Last,
 }
 
 impl Line {
@@ -126,7 +130,9 @@ impl Line {
             patience,
             ahead: AtomicI64::new(0),
             failing: Mutex::default(),
-            bucket_failing: Mutex::default(),
+            unanswered: Mutex::default(),
+            not_served: Last::default(),
+            not_taken: Last::default(),
         })
     }
 
@@ -142,35 +148,26 @@ impl Line {
         &self.patience
     }
 
+    /// Why a request to the hub or to the bucket failed, with the proxy if it was to go through one.
+    pub(crate) fn why(&self, error: reqwest::Error) -> String {
+        // No proxy leads to this machine.
+        let proxied = error.is_connect() && !self.address.is_loopback();
+        let way = error.url().filter(|_| proxied).and_then(proxy::way_to);
+        format!("{}{}", wire::why(error), way.unwrap_or_default())
+    }
+
     /// The last failure, for a caller that gives up before the call ends.
     pub(super) fn failing(&self) -> Option<String> {
-        self.lock().clone()
+        lock(&self.failing).clone()
     }
 
-    /// Why a download has to be asked for again, if it had to since then.
-    pub(super) fn bucket_failing(&self, since: Instant) -> Option<String> {
-        let last = self
-            .bucket_failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (_, why) = last.as_ref().filter(|(at, _)| *at >= since)?;
-        Some(why.clone())
-    }
-
-    pub(crate) fn note_bucket(&self, why: &str) {
-        let mut last = self
-            .bucket_failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = Some((Instant::now(), why.to_owned()));
+    /// Whether the hub has been asked for so long and has answered nothing.
+    pub(super) fn is_silent_for(&self, time: Duration) -> bool {
+        lock(&self.unanswered).is_some_and(|since| since.elapsed() >= time)
     }
 
     fn note(&self, failing: Option<String>) {
-        *self.lock() = failing;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<String>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.failing) = failing;
     }
 
     pub(super) async fn send(&self, call: &Call) -> Result<Reply, HubClientError> {
@@ -246,13 +243,15 @@ impl Line {
 
     async fn exchange(&self, call: &Call) -> Result<Outcome, HubClientError> {
         let nonce: Nonce = rand::random();
+        lock(&self.unanswered).get_or_insert_with(Instant::now);
         let response = self.request(call, &nonce).send().await.map_err(|error| {
             HubClientError::Unreachable {
                 hub: self.address.authority().to_owned(),
                 asked: !error.is_connect(),
-                reason: wire::why(error),
+                reason: self.why(error),
             }
         })?;
+        *lock(&self.unanswered) = None;
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Outcome::Reply(Reply {
@@ -392,6 +391,11 @@ impl Line {
         }
         self.garbled(reason)
     }
+}
+
+/// What is inside is whole after each step.
+fn lock<T>(inside: &Mutex<T>) -> MutexGuard<'_, T> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `ahead`: seconds that the hub's clock is ahead of this machine's.

@@ -95,6 +95,56 @@ async fn a_hub_that_fails_is_asked_again_within_bounds() {
 }
 
 #[tokio::test]
+async fn a_hub_whose_bucket_goes_on_refusing_it_is_not_asked_again() {
+    let fake = Fake::start().await;
+    let refused = HubError {
+        lasts: true,
+        ..HubError::new(
+            HubErrorCode::StorageUnavailable,
+            "the team's bucket (501 NotImplemented) refuses the hub",
+        )
+    };
+    fake.hub([answer(json(StatusCode::SERVICE_UNAVAILABLE, &refused))]);
+    let error = fake.client().heads(None).await.unwrap_err();
+    let refuses = matches!(error, HubClientError::BucketRefuses { .. });
+    assert!(refuses && !error.may_pass(), "{error}");
+    assert!(error.to_string().contains("501 NotImplemented"), "{error}");
+    assert_eq!(fake.count("heads"), 1);
+}
+
+#[tokio::test]
+async fn what_is_said_of_who_does_not_answer_is_true() {
+    let fake = Fake::start().await;
+    let hub = fake.client();
+    let begun = Instant::now();
+    // Nobody has asked it yet.
+    assert!(!hub.is_silent_for(Duration::ZERO));
+    fake.hub([hang()]);
+    let taken = async {
+        while fake.count("heads") == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        _ = hub.heads(None) => panic!("it can't answer"),
+        () = taken => {}
+    }
+    assert!(hub.is_silent_for(Duration::ZERO));
+    // A refusal is an answer.
+    let error = hub.heads(None).await.unwrap_err();
+    assert_eq!(error.refusal().unwrap().code, HubErrorCode::NotFound);
+    assert!(!hub.is_silent_for(Duration::ZERO));
+    // So is one of the bucket, which is told apart from the hub.
+    assert_eq!(hub.not_taken(begun), None);
+    fake.bucket((0..9).map(|_| status(503)));
+    hub.upload(&[pack(&bytes(1, 9))], nobody).await.unwrap_err();
+    let said = hub.not_taken(begun).unwrap();
+    assert!(said.contains("HTTP 503"), "{said}");
+    assert_eq!(hub.not_served(begun), None);
+    assert_eq!(hub.not_taken(Instant::now()), None);
+}
+
+#[tokio::test]
 async fn a_hub_is_asked_again_when_it_says_and_not_before() {
     let fake = Fake::start().await;
     let refused = |after: &'static str| {

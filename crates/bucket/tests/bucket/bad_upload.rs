@@ -9,11 +9,12 @@ use std::{
     time::Duration,
 };
 
+use axum::{body::to_bytes, extract::Request, http::StatusCode, response::IntoResponse};
 use podsync_bucket::{Patience, Source, TransferError, Upload};
 use podsync_hub::{storage::memory::Fault, testing::TestHub};
 
 use crate::{
-    fake::{Fake, cutter, hang, status},
+    fake::{Fake, cutter, hang, odd, status},
     kit::{MIB, Team, bytes, hasty, nobody, pack},
 };
 
@@ -74,6 +75,25 @@ async fn what_a_bucket_does_not_do_is_not_asked_for_again() {
             matches!(error, TransferError::Refused { ref said, .. } if said.status == code);
         assert!(refused && !error.may_pass(), "{error}");
         assert_eq!(fake.count("PUT"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_full_bucket_is_told_in_its_servers_words() {
+    let fake = Fake::start().await;
+    fake.bucket([odd(async move |request: Request| {
+        let _ = to_bytes(request.into_body(), usize::MAX).await;
+        let words = "<Error><Code>StorageFull</Code><Message>No room is left.</Message></Error>";
+        (StatusCode::INSUFFICIENT_STORAGE, words).into_response()
+    })]);
+    let pack = pack(&bytes(1, 9));
+    let error = fake.client().upload(&[pack], nobody).await.unwrap_err();
+    let full = matches!(error, TransferError::Full { .. });
+    assert!(full && !error.may_pass(), "{error}");
+    let text = error.to_string();
+    let place = format!("at http://{}/bucket/", fake.address());
+    for words in ["HTTP 507, StorageFull: No room is left.", &place] {
+        assert!(text.contains(words), "{text}");
     }
 }
 

@@ -52,8 +52,8 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
         0 => Ok(()),
         left => {
             let text = match left {
-                1 => "1 version is damaged or incomplete".to_owned(),
-                left => format!("{left} versions are damaged or incomplete"),
+                1 => "1 version is damaged, incomplete or unreadable".to_owned(),
+                left => format!("{left} versions are damaged, incomplete or unreadable"),
             };
             let error = ApiError::new(ErrorCode::Disk, text);
             Err(if verify.bucket && verify.repair {
@@ -89,15 +89,22 @@ fn words(verified: &disk::Verified, in_bucket: bool) -> String {
         return text;
     }
     let rows = verified.broken.iter().map(|broken| {
-        let state = match (&broken.why, broken.repaired) {
+        let unreadable = broken.unreadable.first().map(|object| &object.why);
+        let state = match (broken.why.as_ref().or(unreadable), broken.repaired) {
             (_, true) => "repaired".to_owned(),
             (Some(why), false) => printable(why),
             (None, false) => "damaged".to_owned(),
         };
+        let unreadable: Vec<_> = broken
+            .unreadable
+            .iter()
+            .map(|object| &*object.blob)
+            .collect();
         [
             broken.reference.clone(),
             broken.damaged.join(", "),
             broken.missing.join(", "),
+            unreadable.join(", "),
             state,
         ]
     });
@@ -106,6 +113,7 @@ fn words(verified: &disk::Verified, in_bucket: bool) -> String {
         Whole("VERSION"),
         Text("DAMAGED"),
         Text("MISSING"),
+        Text("UNREADABLE"),
         Text("STATE"),
     ];
     text.push_str(&table(head, rows));

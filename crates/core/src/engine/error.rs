@@ -117,7 +117,10 @@ impl EngineError {
             Self::NobodyWitnessed { .. } => "check that a member of the team is online and that its address in the ticket can be reached".to_owned(),
             Self::WrongRecoveryKey(..) => "take the one that its `team create` printed".to_owned(),
             Self::JoinRefused(reason) => return reason.hint().map(str::to_owned),
-            Self::NotLetInByHub(_) => "ask an admin for a new ticket".to_owned(),
+            Self::NotLetInByHub(words) => RefusedReason::beside_the_ticket(words)
+                .and_then(|reason| reason.hint())
+                .unwrap_or("ask an admin for a new ticket")
+                .to_owned(),
             Self::EpochChanged => "seal its manifest again and share once more".to_owned(),
             Self::NoTeamKey(..) => "wait until this device has heard from an admin, or ask an admin to rotate the key".to_owned(),
             Self::TooMany { .. } => "split the state over several pods".to_owned(),
@@ -132,5 +135,33 @@ impl EngineError {
             Self::Cancelled => "run the command again".to_owned(),
             Self::Entry(..) => return None,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hubs_refusal_asks_for_a_new_ticket_only_where_the_ticket_is_at_fault() {
+        let hint = |reason: RefusedReason| {
+            let words = format!("the hub at hub.example refuses: {reason}");
+            EngineError::NotLetInByHub(words).hint().unwrap()
+        };
+        for reason in [RefusedReason::NameTaken, RefusedReason::NameOfRemoved] {
+            assert!(hint(reason).contains("--as NAME"), "{reason}");
+        }
+        assert_eq!(
+            hint(RefusedReason::InvitedByAnotherName),
+            "join under that name"
+        );
+        for reason in [
+            RefusedReason::InviteUnknown,
+            RefusedReason::InviteWithdrawn,
+            RefusedReason::InviteExpired,
+            RefusedReason::InviteSpent,
+        ] {
+            assert_eq!(hint(reason), "ask an admin for a new ticket", "{reason}");
+        }
     }
 }

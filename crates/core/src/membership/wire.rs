@@ -129,6 +129,19 @@ pub enum RefusedReason {
 }
 
 impl RefusedReason {
+    /// The reason in a hub's words, if it says nothing against the ticket: the same ticket may let the device in
+    /// when something else is different. A hub tells reasons as text alone.
+    pub fn beside_the_ticket(words: &str) -> Option<Self> {
+        let reasons = [
+            Self::InvitedByAnotherName,
+            Self::NameTaken,
+            Self::NameOfRemoved,
+            Self::DeviceRemoved,
+        ];
+        let mut reasons = reasons.into_iter();
+        reasons.find(|reason| words.contains(&reason.to_string()))
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {

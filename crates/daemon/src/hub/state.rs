@@ -30,6 +30,9 @@ use crate::{
 /// How long a caller waits for the hub before it goes on without it.
 pub(crate) const POLL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a hub may take to answer before a caller that waits is told that it doesn't.
+const SILENT_AFTER: Duration = Duration::from_secs(5);
+
 /// The hubs of this home's teams.
 pub(crate) struct Hubs {
     pub(super) secret: DeviceSecret,
@@ -139,13 +142,47 @@ impl TeamHub {
             return Some(last.clone());
         }
         // The engine gives a download up while it is still being tried.
-        let why = self.client.bucket_failing(since.into_std())?;
         Some(NotSent {
             at: since,
-            message: format!("the bucket can't serve it now: {why}"),
+            message: self.not_served_since(since)?,
             hint: Some("tell the hub's operator if this goes on"),
             is_hubs: false,
         })
+    }
+
+    /// What the bucket's server answered to downloads since then instead of sending, or why it wasn't reached.
+    fn not_served_since(&self, since: Instant) -> Option<String> {
+        let why = self.client.not_served(since.into_std())?;
+        Some(format!("the bucket can't serve it now: {why}"))
+    }
+
+    /// The same of uploads.
+    pub(super) fn not_taken_since(&self, since: Instant) -> Option<String> {
+        let why = self.client.not_taken(since.into_std())?;
+        Some(format!("the bucket can't take it now: {why}"))
+    }
+
+    /// That the hub was asked and answers nothing, if that is so.
+    pub(super) fn silence(&self) -> Option<String> {
+        let is_silent = self.client.is_silent_for(SILENT_AFTER);
+        is_silent.then(|| format!("the hub at {} does not answer", self.url))
+    }
+
+    /// What is said of a transfer that stands still, where neither the hub nor the bucket said why.
+    pub(super) fn still(&self) -> String {
+        format!(
+            "the hub at {} answers, and nothing moves at its bucket",
+            self.url
+        )
+    }
+
+    /// Why nothing has moved since then, for a caller that waits: who answered what, or who doesn't answer.
+    pub(crate) fn holdup(&self, since: Instant) -> String {
+        let said = self.client.failing();
+        said.or_else(|| self.not_taken_since(since))
+            .or_else(|| self.not_served_since(since))
+            .or_else(|| self.silence())
+            .unwrap_or_else(|| self.still())
     }
 
     pub(super) fn note_not_sent(&self, error: &TransferError) {

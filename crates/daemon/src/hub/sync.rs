@@ -101,7 +101,7 @@ impl HubSync {
             return Ok(None);
         }
         match self.poll_now(team).await {
-            Ok(()) => Ok(Some(true)),
+            Ok(_) => Ok(Some(true)),
             Err(failure) => {
                 tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(Some(false))
@@ -123,8 +123,9 @@ impl HubSync {
             .or(trouble.map(|trouble| trouble.error.message)))
     }
 
-    /// Polls the hub now, for a caller that waits. An answer that comes too late is taken in later.
-    pub(crate) async fn poll_now(&self, team: TeamId) -> Result<(), Failure> {
+    /// Polls the hub now, for a caller that waits. Returns the hub that answered: it may be elsewhere than the one
+    /// that was known before. `None` if the team has none. An answer that comes too late is taken in later.
+    pub(crate) async fn poll_now(&self, team: TeamId) -> Result<Option<Arc<TeamHub>>, Failure> {
         while let Some(hub) = self.hub(team).await? {
             let attempt = hub.begin();
             let heard =
@@ -132,11 +133,22 @@ impl HubSync {
             let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
             hub.note_outcome(attempt, &outcome);
             match outcome? {
-                Heard::All => break,
+                Heard::All => return Ok(Some(hub)),
                 Heard::Moved => {}
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// The team's hub, where it is by its own word: one that has answered nothing yet is polled first.
+    pub(in crate::hub) async fn heard_hub(
+        &self,
+        team: TeamId,
+    ) -> Result<Option<Arc<TeamHub>>, Failure> {
+        match self.hub(team).await? {
+            Some(hub) if hub.standing().heard_ms.is_none() => self.poll_now(team).await,
+            known => Ok(known),
+        }
     }
 
     /// Polls the hub for a listing by a command's own daemon, which doesn't poll in the background. Without an
@@ -146,7 +158,7 @@ impl HubSync {
             return;
         }
         match tokio::time::timeout(BRIEFLY, self.poll_now(team)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             Ok(Err(failure)) => {
                 tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
             }
@@ -160,11 +172,10 @@ impl HubSync {
     /// uploads it later.
     pub(crate) async fn tell_hub(&self, team: TeamId) {
         let told = async {
-            let Some(hub) = self.hub(team).await? else {
-                return Ok(());
-            };
-            self.poll_now(team).await?;
-            self.bring_operations(team, &hub).await
+            match self.poll_now(team).await? {
+                Some(hub) => self.bring_operations(team, &hub).await,
+                None => Ok(()),
+            }
         };
         match tokio::time::timeout(POLL_PATIENCE, told).await {
             Ok(Ok(())) => {}

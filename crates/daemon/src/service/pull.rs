@@ -220,7 +220,7 @@ impl Pull {
                 tracing::warn!(error = %failure.api(), "podsync could not poll the hub");
                 Ok(false)
             }
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
         }
     }
 

@@ -20,7 +20,7 @@ use podsync_store::{Blobs, StoreError};
 
 use crate::{
     call::{Context, Handle},
-    error::{Failure, Stopped},
+    error::Failure,
     node::handle::Node,
     packs::HeldPacks,
     service::{
@@ -59,7 +59,7 @@ impl Handle<disk::Verify> for Verify {
     ) -> Result<disk::Verified, Failure> {
         let team = team_of(&self.node, &context).await?;
         if call.bucket {
-            let verified = self.verify_bucket(team, &call, &context).await;
+            let verified = self.bucket.verify(team, &call, &context).await;
             // Blobs that were fetched only for the bucket's repair needn't stay.
             if call.repair {
                 self.tasks.spawn(self.holdings.clone().collect_garbage());
@@ -105,26 +105,6 @@ struct Checked {
 }
 
 impl Verify {
-    async fn verify_bucket(
-        &self,
-        team: TeamId,
-        call: &disk::Verify,
-        context: &Arc<Context>,
-    ) -> Result<disk::Verified, Failure> {
-        let hub = self.bucket.hubs.hub(team).await?;
-        let url = hub.map_or_else(String::new, |hub| hub.url().to_owned());
-        let waiting = Progress {
-            waiting: Some(format!(
-                "waiting: neither the hub at {url} nor its bucket answers"
-            )),
-            ..Progress::new(Stage::Verifying, 0, None)
-        };
-        tokio::select! {
-            verified = self.bucket.verify(team, call, context) => verified,
-            () = context.say_while_quiet(&waiting) => Err(Stopped.into()),
-        }
-    }
-
     async fn versions_meant(
         &self,
         team: TeamId,
@@ -214,6 +194,7 @@ impl Verify {
             reference: self.name_of(team, version, held).await,
             damaged: short(damaged.iter().collect()),
             missing: short(missing.difference(&damaged).collect()),
+            unreadable: Vec::new(),
             repaired: false,
             why: None,
         }))

@@ -367,6 +367,26 @@ async fn a_bucket_that_is_down_is_told_with_a_time_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_refuses_the_hub_is_told_as_one_that_goes_on_refusing() {
+    let (hub, team) = hub_and_team().await;
+    let bucket = hub.bucket(team.id());
+    let mut feed = Feed::new(team.id(), 1);
+    feed.publish("a");
+    feed.upload(&hub).await;
+    for (fault, lasts) in [(Fault::Unavailable, false), (Fault::ReadOnly, true)] {
+        bucket.fail(fault);
+        let answer = feed.committing(1).send(&hub).await;
+        let error = answer.error();
+        assert_eq!(
+            (error.code, error.lasts),
+            (HubErrorCode::StorageUnavailable, lasts),
+            "{error}"
+        );
+        assert_eq!(answer.headers.contains_key("retry-after"), !lasts);
+    }
+}
+
+#[tokio::test]
 async fn a_quota_refuses_the_whole_batch_before_a_byte_is_sent() {
     let mut team = Team::new();
     team.add(1, podsync_core::membership::Role::Publisher);

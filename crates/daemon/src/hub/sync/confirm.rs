@@ -68,10 +68,18 @@ impl HubSync {
         version: VersionId,
         patience: Duration,
     ) -> Result<Option<InBucket>, Failure> {
-        let hub = match self.hub(team).await {
-            Ok(Some(hub)) => hub,
-            Ok(None) => return Ok(None),
-            Err(failure) => return Ok(Some(InBucket::Unknown(failure.api().message.clone()))),
+        let hub = match tokio::time::timeout(patience, self.heard_hub(team)).await {
+            Ok(Ok(Some(hub))) => hub,
+            Ok(Ok(None)) => return Ok(None),
+            Ok(Err(failure)) => {
+                return Ok(Some(InBucket::Unknown(failure.api().message.clone())));
+            }
+            Err(_) => {
+                let why = self.trouble(team).await?.unwrap_or_else(|| {
+                    format!("the team's hub didn't answer in {} s", patience.as_secs())
+                });
+                return Ok(Some(InBucket::Unknown(why)));
+            }
         };
         let publications = self.node.read(move |engine| {
             let catalog = engine.catalog(&team);

@@ -75,6 +75,7 @@ fn why(error: &HubClientError) -> HubJoinFailure {
         HubClientError::Unreachable { asked: false, .. } => HubJoinFailure::NotConnected(text),
         HubClientError::Unreachable { .. }
         | HubClientError::Busy { .. }
+        | HubClientError::BucketRefuses { .. }
         | HubClientError::Moved { .. }
         | HubClientError::Garbled { .. } => HubJoinFailure::NotReached(text),
         HubClientError::NotListed { .. }

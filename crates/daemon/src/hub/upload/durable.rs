@@ -82,6 +82,8 @@ impl HubSync {
     ) -> Result<Durable, Failure> {
         let mut standing = hub.watch();
         let mut moved = (Instant::now(), None);
+        // What was said last, while nothing moves.
+        let mut last: Option<String> = None;
         loop {
             // Marks the state as seen first, so that a later change wakes this again.
             let Standing {
@@ -103,13 +105,24 @@ impl HubSync {
             {
                 return Err(trouble.error.clone().into());
             }
-            let waiting = trouble.map(|trouble| trouble.error.to_string());
-            // One attempt retries for minutes before it gives up.
             if moved.1 != uploading {
                 moved = (Instant::now(), uploading);
+                last = None;
             }
-            let quiet = (moved.0.elapsed() >= QUIET_AFTER).then(|| silent(&hub.url, uploading));
-            let waiting = hub.client.failing().or(waiting).or(quiet);
+            // One attempt retries for minutes before it gives up.
+            let failing = hub.client.failing();
+            let said = failing
+                .or_else(|| trouble.map(|trouble| trouble.error.to_string()))
+                .or_else(|| hub.not_taken_since(moved.0));
+            if said.is_some() {
+                last.clone_from(&said);
+            }
+            let is_quiet = moved.0.elapsed() >= QUIET_AFTER;
+            let quiet = || {
+                let still = uploading.map(|_| hub.still());
+                last.clone().or_else(|| hub.silence()).or(still)
+            };
+            let waiting = said.or_else(|| is_quiet.then(quiet).flatten());
             let waiting = waiting.map(|why| format!("waiting: {why}"));
             if uploading.is_some() || waiting.is_some() {
                 let (sent, total) = uploading.unzip();
@@ -129,30 +142,7 @@ impl HubSync {
     }
 }
 
-/// What is said of a hub or a bucket that takes requests and answers none.
-fn silent(url: &str, uploading: Option<(u64, u64)>) -> String {
-    match uploading {
-        None => format!("the hub at {url} does not answer"),
-        Some(_) => format!("neither the hub at {url} nor its bucket answers"),
-    }
-}
-
 fn cancelled() -> ApiError {
     ApiError::new(podsync_api::ErrorCode::Cancelled, "cancelled")
         .hint("the version is shared; the daemon goes on bringing it to the bucket")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_silent_hub_is_named_to_a_caller_that_waits() {
-        let hub = "https://hub.example";
-        assert_eq!(
-            silent(hub, None),
-            "the hub at https://hub.example does not answer"
-        );
-        assert!(silent(hub, Some((3, 9))).contains("nor its bucket answers"));
-    }
 }

@@ -243,7 +243,7 @@ impl Robots {
     async fn heard_at_hub(&self, team: TeamId) -> Result<(), Failure> {
         if let Ok(Some(_)) = self.hubs.hub(team).await {
             match self.hubs.poll_now(team).await {
-                Ok(()) => return Ok(()),
+                Ok(_) => return Ok(()),
                 Err(failure) if failure.api().code == ErrorCode::Forbidden => return Err(failure),
                 Err(failure) => {
                     tracing::warn!(error = %failure.api(), "podsync could not poll the hub")

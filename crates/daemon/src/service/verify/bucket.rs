@@ -4,37 +4,29 @@
 //! Repair deletes nothing: it overwrites wrong bytes with the right ones, and the bucket accepts no others. So the
 //! hub needn't trust a claim that an object is damaged.
 
+mod examine;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use futures::{StreamExt, TryStreamExt, stream};
 use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, hub::ObjectRef};
-use podsync_bucket::{Condition, OutboardsBuilder, TransferError, Upload, outboards_object_len};
+use podsync_bucket::{OutboardsBuilder, TransferError, Upload, outboards_object_len};
 use podsync_core::{
-    DeviceId, TeamId, VersionId,
+    DeviceId, TeamId,
     engine::{Input, Sources},
-    feed::{BlobRef, Entry},
+    feed::BlobRef,
 };
 use podsync_store::Blobs;
 use tokio::time::Instant;
 
+use self::examine::{Bad, Finding, Looked, Shared, examine_all, look_up, not_mended};
 use crate::{
     call::Context,
-    error::Failure,
-    hub::{
-        state::TeamHub,
-        sync::{
-            HubSync,
-            confirm::{Named, committed},
-        },
-        upload::held_blob,
-    },
+    error::{Failure, Stopped},
+    hub::{state::TeamHub, sync::HubSync, upload::held_blob},
     node::handle::Node,
     service::{
         find::{Finder, Found},
@@ -44,25 +36,6 @@ use crate::{
         },
     },
 };
-
-/// Objects read at once, and entries looked up at once.
-const AT_ONCE: usize = 4;
-
-/// A version that the team shares.
-struct Shared {
-    reference: String,
-    version: VersionId,
-    entry: Arc<Entry>,
-}
-
-/// A committed version.
-struct Looked {
-    shared: Shared,
-    named: Named,
-}
-
-/// Lost or damaged objects.
-type Bad = BTreeMap<ObjectRef, Condition>;
 
 /// Verifies the objects in the teams' buckets.
 pub(crate) struct BucketVerifier {
@@ -81,23 +54,35 @@ impl BucketVerifier {
         call: &disk::Verify,
         context: &Arc<Context>,
     ) -> Result<disk::Verified, Failure> {
-        let Some(hub) = self.hubs.hub(team).await? else {
+        let Some(known) = self.hubs.hub(team).await? else {
             return Err(no_hub().into());
         };
-        self.hubs.poll_now(team).await?;
+        // It may turn out to be elsewhere.
+        let hub = told(&known, context, self.hubs.poll_now(team)).await?;
+        let hub = hub.ok_or_else(no_hub)?;
+        told(&hub, context, self.verify_at(&hub, team, call, context)).await
+    }
+
+    async fn verify_at(
+        &self,
+        hub: &TeamHub,
+        team: TeamId,
+        call: &disk::Verify,
+        context: &Arc<Context>,
+    ) -> Result<disk::Verified, Failure> {
         let shared = self.shared_meant(team, call.reference.as_deref()).await?;
-        let (looked, not_yet) = look_up(&hub, shared).await?;
+        let (looked, not_yet) = look_up(hub, shared).await?;
         let objects: BTreeSet<ObjectRef> = looked
             .iter()
             .flat_map(|version| version.named.objects())
             .collect();
-        let (bad, bytes) = examine_all(&hub, &objects, context).await?;
+        let (bad, bytes) = examine_all(hub, &objects, context).await?;
         let mut failed = BTreeMap::new();
         if call.repair && !bad.is_empty() {
             self.ensure_publisher(team).await?;
             let deadline = Instant::now() + Duration::from_secs(call.wait_s);
             failed = self
-                .mend_all(team, &hub, &looked, &bad, deadline, context)
+                .mend_all(team, hub, &looked, &bad, deadline, context)
                 .await?;
         }
         let mut verified = disk::Verified {
@@ -112,7 +97,7 @@ impl BucketVerifier {
             not_yet,
         };
         for version in &looked {
-            let Some(mut broken) = broken(version, &bad) else {
+            let Some(mut broken) = version.broken(&bad) else {
                 continue;
             };
             if call.repair {
@@ -233,6 +218,14 @@ impl BucketVerifier {
                 failed.insert(object, reason(failure)?);
             }
         }
+        for (object, finding) in bad {
+            if matches!(finding, Finding::Unreadable(_))
+                && !failed.contains_key(object)
+                && let Some(why) = not_mended(hub, object).await
+            {
+                failed.insert(*object, why);
+            }
+        }
         Ok(failed)
     }
 
@@ -331,92 +324,20 @@ impl BucketVerifier {
     }
 }
 
-impl Looked {
-    fn author(&self) -> DeviceId {
-        self.shared.entry.header().device
-    }
-}
-
-/// The objects that each version was committed with, and how many versions aren't committed yet.
-async fn look_up(hub: &TeamHub, shared: Vec<Shared>) -> Result<(Vec<Looked>, usize), Failure> {
-    let asked: Vec<_> = stream::iter(shared)
-        .map(|shared| async move {
-            let named = committed(hub, &shared.entry).await?;
-            Ok::<_, Failure>((shared, named))
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let mut looked: Vec<Looked> = Vec::new();
-    let mut lacking = BTreeSet::new();
-    for (shared, named) in asked {
-        match named {
-            Some(named) => looked.push(Looked { shared, named }),
-            None => drop(lacking.insert(shared.version)),
-        }
-    }
-    for version in &looked {
-        lacking.remove(&version.shared.version);
-    }
-    Ok((looked, lacking.len()))
-}
-
-/// Downloads and hashes everything. Returns the bad objects and the number of bytes read.
-async fn examine_all(
+/// Says for whom the call waits while the work stands still.
+async fn told<T>(
     hub: &TeamHub,
-    objects: &BTreeSet<ObjectRef>,
     context: &Context,
-) -> Result<(Bad, u64), Failure> {
-    let total = objects.iter().map(|object| object.id.size).sum();
-    let read = AtomicU64::new(0);
-    let progress = |len| {
-        let read = read.fetch_add(len, Ordering::Relaxed) + len;
-        context.report(&Progress::new(Stage::Verifying, read, Some(total)));
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let waiting = |since| Progress {
+        waiting: Some(format!("waiting: {}", hub.holdup(since))),
+        ..Progress::new(Stage::Verifying, 0, None)
     };
-    let jobs: Vec<_> = objects
-        .iter()
-        .map(|object| async {
-            let found = hub.client().examine(object, progress).await?;
-            Ok::<_, TransferError>((*object, found))
-        })
-        .collect();
-    let found: Vec<_> = stream::iter(jobs)
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let bad = found
-        .into_iter()
-        .filter(|(_, condition)| *condition != Condition::Sound);
-    Ok((bad.collect(), read.load(Ordering::Relaxed)))
-}
-
-/// What is wrong with a version. `None` if it is complete.
-fn broken(version: &Looked, bad: &Bad) -> Option<disk::Broken> {
-    let mut broken = disk::Broken {
-        reference: version.shared.reference.clone(),
-        damaged: Vec::new(),
-        missing: Vec::new(),
-        repaired: false,
-        why: None,
-    };
-    let blobs: BTreeMap<ObjectRef, BlobRef> = version
-        .named
-        .blobs()
-        .map(|(blob, object)| (object, blob))
-        .collect();
-    for object in version.named.objects() {
-        let name = match blobs.get(&object) {
-            Some(blob) => blob.id.short(),
-            None => format!("outboards {:.8}", object.id.sha256.to_string()),
-        };
-        match bad.get(&object) {
-            Some(Condition::Missing) => broken.missing.push(name),
-            Some(Condition::Damaged) => broken.damaged.push(name),
-            Some(Condition::Sound) | None => {}
-        }
+    tokio::select! {
+        done = work => done,
+        () = context.say_while_quiet(waiting) => Err(Stopped.into()),
     }
-    let is_whole = broken.damaged.is_empty() && broken.missing.is_empty();
-    (!is_whole).then_some(broken)
 }
 
 /// Why an object can't be repaired, while others still may be. A cancelled call ends the whole repair.
