@@ -12,11 +12,7 @@ use std::{
 
 use rustix::{fs::Access, io::Errno};
 
-use super::{
-    FOLDERS, HomeError, atomic,
-    identity::{IS_FOLDER, IS_NO_FILE},
-    lock,
-};
+use super::{FOLDERS, HomeError, atomic, lock};
 use crate::{StoreError, error::Remedy};
 
 /// Entries that a folder may contain before it becomes a home: put there for it, or by the system.

@@ -42,7 +42,9 @@ pub(super) async fn probe(net: &Net, mut events: Receiver<Event>, ticket: &Ticke
         let answered = match ticket.issuer {
             Some(issuer) => match net.dial(issuer, addresses.clone()).await {
                 Err(DialError::Gone(gone)) => Err(gone),
-                Ok(()) | Err(DialError::Unreachable { .. } | DialError::Taken { .. }) => Ok(Some(issuer)),
+                Ok(()) | Err(DialError::Unreachable { .. } | DialError::Taken { .. }) => {
+                    Ok(Some(issuer))
+                }
             },
             None => net.probe(addresses.clone()).await,
         };
