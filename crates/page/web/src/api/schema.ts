@@ -891,6 +891,8 @@ export interface components {
             reference: string;
             /** @description The version is complete again. */
             repaired: boolean;
+            /** @description With `bucket`: what its server doesn't give, though it isn't known to be missing. */
+            unreadable?: components["schemas"]["Unreadable"][];
             /** @description Why the repair failed, if it was tried. */
             why?: string | null;
         };
@@ -920,6 +922,18 @@ export interface components {
              * @description Seconds to wait for a newer statement.
              */
             wait_s: number;
+        };
+        /** @description The clock of another device, by the time that the device signed last. */
+        Clock: {
+            /**
+             * Format: int64
+             * @description Seconds by which it is ahead of this machine's clock; negative if it is behind. A device signs the
+             *     time every hour, so it may be less far behind.
+             */
+            ahead_s: number;
+            device: components["schemas"]["DeviceId"];
+            /** @description `alice/laptop`. */
+            name: string;
         };
         /**
          * @description Frees disk space: deletes what nothing needs. If the budget is exceeded, also evicts the longest unused
@@ -1474,8 +1488,8 @@ export interface components {
             device: components["schemas"]["DeviceId"];
             /**
              * Format: int64
-             * @description Unix milliseconds of the newest statement that it signed, as far as this daemon has heard since
-             *     it started.
+             * @description Unix milliseconds of the last sign of it since this daemon started: something that it sent, or
+             *     the newest statement that it signed, whichever is later.
              */
             heard_ms?: number | null;
             /** @description `alice/laptop`, where a team names the device. */
@@ -1494,7 +1508,7 @@ export interface components {
             round_trip_us?: number | null;
             /**
              * Format: int64
-             * @description Bytes served to and fetched from it since the daemon started.
+             * @description Bytes served to and fetched from it since the daemon started, over all connections.
              */
             sent: number;
         };
@@ -1944,11 +1958,14 @@ export interface components {
         TeamName: string;
         TeamStatus: {
             admins: number;
+            /** @description The clocks of other devices, as far as they can be compared with this machine's. */
+            clocks?: components["schemas"]["Clock"][];
             /** @description Devices of teammates that are connected now. */
             connected?: number;
             /**
              * Format: int64
-             * @description Unix milliseconds of the newest statement of another device: how old what is known here may be.
+             * @description Unix milliseconds of the last contact with another device: something that it sent, or the newest
+             *     statement that it signed. What is known here may be that old.
              */
             heard_ms?: number | null;
             hub?: components["schemas"]["HubStatus"] | null;
@@ -2027,6 +2044,12 @@ export interface components {
         Unfollowed: {
             pod: components["schemas"]["PodName"];
             team: components["schemas"]["TeamName"];
+        };
+        Unreadable: {
+            /** @description Its short id, as in `damaged`. */
+            blob: string;
+            /** @description What the server or the hub said. */
+            why: string;
         };
         Usage: {
             /** @description Why the bucket could not be asked what it has. */
