@@ -48,7 +48,8 @@ impl Test {
         })?;
         // The end-to-end runs drive the program that is built with these features: it has the places where it
         // can be killed.
-        let mut tests = command("cargo", &all);
+        let threads = threads()?.to_string();
+        let mut tests = command("cargo", &[&all[..], &["--test-threads", &threads]].concat());
         if let [Ok(python), ..] = &pythons {
             tests = tests.env(localstack::PYTHON_VARIABLE, python);
         }
@@ -73,6 +74,11 @@ impl Test {
         tests.run()?;
         Ok(())
     }
+}
+
+/// How many tests run at once. More than half of their time they wait: for a disk, a lost packet or another process.
+fn threads() -> Result<usize> {
+    Ok(2 * thread::available_parallelism()?.get())
 }
 
 fn lints() -> Result<()> {

@@ -38,7 +38,18 @@ pub(super) fn set(text: &str, key: &str, mut value: Value) -> Result<String, Str
             *old = value;
         }
         None => {
+            let is_first = document.is_empty();
             document.insert(key, value.into());
+            if is_first && let Some(mut first) = document.key_mut(key) {
+                // To the parser, comments without a setting are the end of the file.
+                let end = if text.is_empty() || text.ends_with('\n') {
+                    ""
+                } else {
+                    "\n"
+                };
+                first.leaf_decor_mut().set_prefix(format!("{text}{end}"));
+                document.set_trailing("");
+            }
         }
     }
     Ok(with_line_ends_of(text, &document))
@@ -151,6 +162,10 @@ mod tests {
             super::set("", "mdns", true.into()).unwrap(),
             "mdns = true\n"
         );
+        for file in ["# mine\n", "# mine"] {
+            let set = super::set(file, "mdns", true.into()).unwrap();
+            assert_eq!(set, "# mine\nmdns = true\n");
+        }
     }
 
     #[test]
