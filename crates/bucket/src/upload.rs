@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Uploads at once: each holds a piece of 256 KiB or two.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 
 /// An object and where its bytes are.
 #[derive(Debug, Clone)]
