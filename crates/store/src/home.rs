@@ -47,6 +47,9 @@ const MAX_FORMAT_LEN: u64 = 64;
 /// The folders in which files come and go.
 const FOLDERS: [&str; 4] = ["tmp", "packs", "blobs", "run"];
 
+/// The blob store's folders within its own.
+const STORES: [&str; 2] = ["blobs/data", "blobs/temp"];
+
 /// The file that a holder locks, so that the kernel names the holder's process.
 const CLAIM: &str = "run/holder";
 
@@ -231,7 +234,7 @@ impl Home {
     }
 
     fn prepared(mut self, purpose: &str) -> Result<Self, HomeError> {
-        for name in FOLDERS {
+        for name in FOLDERS.iter().chain(&STORES) {
             folder::refuse_other(&self.root.join(name))?;
         }
         folder::close_to_others(&self.root)?;

@@ -608,7 +608,13 @@ fn what_lies_in_the_way_in_a_home_is_told_with_the_way_back() -> Result<()> {
 fn a_pipe_in_place_of_a_file_of_the_home_hangs_no_command() -> Result<()> {
     let alice = Home::new("alice")?;
     alice.found("payments")?;
-    for file in ["follows.json", "autosaves.json", "looked", "daemon.log"] {
+    for file in [
+        "follows.json",
+        "autosaves.json",
+        "looked",
+        "daemon.log",
+        "config.lock",
+    ] {
         let made = Command::new("mkfifo")
             .arg(alice.path().join(file))
             .status()?;
@@ -627,6 +633,10 @@ fn a_pipe_in_place_of_a_file_of_the_home_hangs_no_command() -> Result<()> {
         let told = alice.run(command)?.failed(10)?;
         ensure!(told.contains("a pipe"), "{command:?}: {told}");
     }
+    let told = alice
+        .run(&["config", "set", "notify", "false"])?
+        .failed(10)?;
+    ensure!(told.contains("config.lock: it is no file"), "{told}");
     // The time of the last look is kept anew.
     alice.run(&[])?.ok()?;
     alice.run(&["list"])?.ok().map(drop)

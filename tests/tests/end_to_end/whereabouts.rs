@@ -210,6 +210,30 @@ fn broken(verified: &Value) -> (usize, usize) {
     (count("damaged"), count("missing"))
 }
 
+/// The upload pulls what this machine has lost, and nobody has it. A share that waits must not hold up that pull.
+#[test]
+fn a_share_of_bytes_that_are_lost_ends() -> Result<()> {
+    let hub = Hub::start()?;
+    let alice = alice_with(&hub)?;
+    let state = alice.scratch("state");
+    fill(&state, 1, MIB, 1)?;
+    let from = state.to_string_lossy().into_owned();
+    alice.run(&["save", "orders", "--from", &from])?.ok()?;
+    let mut packs = Vec::new();
+    for entry in alice.path().join("packs").read_dir()? {
+        let path = entry?.path();
+        packs.push((path.metadata()?.len(), path));
+    }
+    let (_, largest) = packs.into_iter().max().context("no pack")?;
+    flip(&largest)?;
+    alice.run(&["share", "orders", "--wait"])?.failed(DISK)?;
+    let found = alice.run(&["verify", "--repair", "--wait", "1s"])?;
+    ensure!(found.code == Some(DISK), "{found:?}");
+    let told = alice.run(&["share", "orders", "--wait"])?.failed(DISK)?;
+    ensure!(told.contains("are gone from this machine"), "{told}");
+    Ok(())
+}
+
 #[test]
 fn what_is_gone_or_damaged_in_the_bucket_is_found_and_put_back() -> Result<()> {
     let hub = Hub::start()?;

@@ -3,10 +3,11 @@
 mod edit;
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    time::Duration,
 };
 
 use clap::{Args, Subcommand};
@@ -14,6 +15,7 @@ use clap_complete::ArgValueCandidates;
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::nearest::nearest;
 use podsync_daemon::Settings;
+use tokio::time::sleep;
 
 use crate::{
     complete,
@@ -23,6 +25,8 @@ use crate::{
 
 /// More than any settings take.
 const MAX_LEN: u64 = 1 << 20;
+/// How often to look whether another command has changed the settings meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -202,22 +206,32 @@ fn edited(
 /// file after each change, so they can't be locked.
 async fn lock(home: &Path) -> Result<File, ApiError> {
     let path = home.join("config.lock");
-    let opened = path.clone();
-    let locked = tokio::task::spawn_blocking(move || {
-        if let Some(folder) = opened.parent() {
-            std::fs::create_dir_all(folder)?;
+    let locked = async {
+        std::fs::create_dir_all(home)?;
+        // Opening a pipe would wait for who reads it.
+        match path.metadata() {
+            Ok(there) if !there.is_file() => {
+                let what = "it is no file; remove it, and podsync makes it anew";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+            }
+            _ => {}
         }
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(opened)?;
-        file.lock()?;
-        Ok::<_, io::Error>(file)
-    });
-    let locked = locked.await.unwrap_or_else(|error| Err(error.into()));
-    locked.map_err(|error| failed("lock", &path, &error))
+            .open(&path)?;
+        // A blocking wait could not be interrupted.
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => sleep(LOOK).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    };
+    locked.await.map_err(|error| failed("lock", &path, &error))
 }
 
 fn failed(what: &str, file: &Path, error: &io::Error) -> ApiError {

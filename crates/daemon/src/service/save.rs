@@ -66,9 +66,10 @@ impl Handle<pods::Save> for Save {
         if call.share {
             self.share.may_publish(team).await?;
         }
-        let (mut saved, _turn) = self.save_privately(team, &call, None, &context).await?;
+        let (mut saved, turn) = self.save_privately(team, &call, None, &context).await?;
         if call.share || self.settings.shares_by_itself(&call.pod) {
-            self.share_saved(team, &mut saved, &call, &context).await?;
+            self.share_saved(team, &mut saved, &call, turn, &context)
+                .await?;
         }
         self.evictor.keep_within_budget();
         Ok(saved)
@@ -180,12 +181,13 @@ impl Save {
         Ok((saved, turn))
     }
 
-    /// Shares what was just saved.
+    /// Shares what was just saved. The pod's turn ends before the wait for the bucket.
     async fn share_saved(
         &self,
         team: TeamId,
         saved: &mut pods::Saved,
         call: &pods::Save,
+        turn: OwnedMutexGuard<()>,
         context: &Arc<Context>,
     ) -> Result<(), Failure> {
         let shared = async {
@@ -197,6 +199,7 @@ impl Save {
         };
         let (newer, mut shared) = shared.await.map_err(|failure| but_saved(saved, failure))?;
         saved.warnings.extend(newer.map(|newer| newer.warning()));
+        drop(turn);
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, context)

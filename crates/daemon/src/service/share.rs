@@ -66,12 +66,14 @@ impl Handle<pods::Share> for Share {
         let reference = self.newest_private(team, &call.reference).await?;
         let found = self.finder.resolve(team, &reference).await?.found;
         let newer = self.newer_than(team, &found, &call.consents).await?;
-        let _turn = self.locks.lock(team, found.pod()).await;
+        let turn = self.locks.lock(team, found.pod()).await;
         let mut shared = self
             .share(team, &reference, newer.is_some(), &context)
             .await?;
         shared.warnings = skew::warnings(&self.node, team).await?;
         shared.warnings.extend(newer.map(|newer| newer.warning()));
+        // The upload pulls what this machine has lost of the version, and a pull takes its turn too.
+        drop(turn);
         shared.durable = self
             .hubs
             .bring_to_bucket(team, call.durable, &context)

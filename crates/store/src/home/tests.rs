@@ -265,6 +265,18 @@ fn no_link_in_a_home_is_followed() {
         fs::remove_file(&path).unwrap();
     }
     assert_eq!(fs::read(elsewhere.join("pack-1")).unwrap(), b"precious");
+
+    fs::create_dir_all(root.join("blobs")).unwrap();
+    for name in ["blobs/data", "blobs/temp"] {
+        let path = root.join(name);
+        fs::write(&path, "").unwrap();
+        let error = Home::open(&root, "a test").unwrap_err();
+        let HomeError::InTheWay { path: told } = &error else {
+            panic!("{name}: {error}");
+        };
+        assert!(told.ends_with(name), "{error}");
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]
