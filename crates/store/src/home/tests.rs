@@ -308,7 +308,7 @@ fn what_this_user_may_not_use_is_named() {
     for name in ["packs", "blobs", "packs.location"] {
         let path = folder.path().join(name);
         let mode = path.metadata().unwrap().permissions();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let error = Home::check_access(folder.path()).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
         fs::set_permissions(&path, mode).unwrap();
