@@ -290,6 +290,18 @@ fn wrong_calls_are_errors_that_the_agent_reads_and_the_server_goes_on() -> Resul
     }
     let unknown = agent.ask("tools/call", &json!({"name": "drop", "arguments": {}}))?;
     ensure!(unknown["error"]["message"].is_string(), "{unknown}");
+    for (method, params, code) in [
+        (
+            "tools/call",
+            json!({"name": "list", "arguments": "x"}),
+            -32602,
+        ),
+        ("tools/call", json!({"arguments": {}}), -32602),
+        ("tools/drop", json!({}), -32601),
+    ] {
+        let answer = agent.ask(method, &params)?;
+        ensure!(answer["error"]["code"] == code, "{answer}");
+    }
     agent.end()?;
 
     Agent::silent(&alice, &[])?.end()?;

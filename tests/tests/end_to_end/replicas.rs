@@ -10,6 +10,8 @@ use serde_json::Value;
 
 use crate::bucket::{alone, exported_is, share};
 
+const UNREACHABLE: i32 = 7;
+
 /// Alice with a daemon and a team that has so many replicas, and its id.
 fn alice_with(count: usize) -> Result<(Home, Replicas, String)> {
     let mut alice = Home::new("alice")?;
@@ -154,4 +156,33 @@ fn a_hubs_new_address_reaches_who_was_away_by_the_old_one() -> Result<()> {
         .run(&["pull", "orders:3", "--source", "bucket"])?
         .ok()?;
     exported_is(&carol, "orders:3", &state)
+}
+
+#[test]
+fn a_hub_that_moved_and_whose_bucket_refuses_it_is_told_and_stays_where_it_is() -> Result<()> {
+    let (alice, mut hubs, team) = alice_with(1)?;
+    let state = alice.scratch("state");
+    fill(&state, 2, 1 << 20, 1)?;
+    hubs.move_away(&team)?;
+    share(&alice, &state)?;
+    hubs.lose_keys()?;
+    fill(&state, 2, 1 << 20, 2)?;
+    let from = state.to_string_lossy().into_owned();
+    alice
+        .run(&["save", "orders", "--share", "--from", &from])?
+        .ok()?;
+    let message = alice
+        .run(&["share", "orders", "--wait"])?
+        .failed(UNREACHABLE)?;
+    ensure!(message.contains("refuses the hub"), "{message}");
+    let status = alice.run(&["status"])?.ok()?;
+    let hub = &status["teams"][0]["hub"];
+    ensure!(hub["url"] == hubs.url(), "{hub}");
+    ensure!(
+        hub["heard_ms"].is_u64() && hub["trouble"].is_string(),
+        "{hub}"
+    );
+    hubs.kill(0)?;
+    hubs.revive()?;
+    alice.run(&["share", "orders", "--wait"])?.ok().map(drop)
 }

@@ -328,6 +328,38 @@ fn what_this_machine_lacks_is_put_back_from_a_teammate() -> Result<()> {
 }
 
 #[test]
+fn a_repair_that_the_bucket_refuses_sends_to_its_operator_and_to_no_teammate() -> Result<()> {
+    let faulty = FaultyHub::start()?;
+    let mut alice = Home::new("alice")?;
+    alice.found("payments")?;
+    alice.start(&[])?;
+    alice
+        .run(&["team", "set-hub", &faulty.to_hub.url()])?
+        .ok()?;
+    let state = alice.scratch("state");
+    fill(&state, 2, MIB, 1)?;
+    share(&alice, &state)?;
+    fs::remove_file(faulty.hub.objects("packs")?.remove(0))?;
+    for (status, code) in [(403, "AccessDenied"), (501, "NotImplemented")] {
+        let body: &'static str = format!("<Error><Code>{code}</Code></Error>").leak();
+        faulty.to_bucket.fail(Fault::Answer(status, body));
+        let left = alice.run(&["verify", "--bucket", "--repair"])?;
+        ensure!(left.code == Some(DISK), "{left:?}");
+        let broken = &left.json["broken"][0];
+        let why = broken["why"].as_str().context("no reason")?;
+        ensure!(why.contains(code), "{broken}");
+        let hint = broken["hint"].as_str().context("no hint")?;
+        ensure!(hint.contains("tell the hub's operator"), "{broken}");
+        let said = format!("{left:?}");
+        ensure!(!said.contains("teammate"), "{said}");
+    }
+    faulty.to_bucket.heal();
+    let mended = alice.run(&["verify", "--bucket", "--repair"])?.ok()?;
+    ensure!(mended["broken"][0]["repaired"] == true, "{mended}");
+    Ok(())
+}
+
+#[test]
 fn an_object_that_the_bucket_does_not_give_is_a_finding_beside_the_others() -> Result<()> {
     let faulty = FaultyHub::start()?;
     let mut alice = Home::new("alice")?;

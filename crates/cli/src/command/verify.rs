@@ -48,6 +48,10 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
         .printer
         .result(&verified, |verified| words(verified, verify.bucket))?;
     let left = verified.broken.iter().filter(|broken| !broken.repaired);
+    let why = left.clone().find_map(|broken| {
+        let why = broken.why.as_ref()?;
+        Some((format!("{}: {why}", broken.reference), broken.hint.clone()))
+    });
     match left.count() {
         0 => Ok(()),
         left => {
@@ -55,8 +59,14 @@ pub(crate) async fn run(context: &Context, verify: Verify) -> Result<(), ApiErro
                 1 => "1 version is damaged, incomplete or unreadable".to_owned(),
                 left => format!("{left} versions are damaged, incomplete or unreadable"),
             };
+            let (text, hint) = match why {
+                Some((why, hint)) => (format!("{text}; {why}"), hint),
+                None => (text, None),
+            };
             let error = ApiError::new(ErrorCode::Disk, text);
-            Err(if verify.bucket && verify.repair {
+            Err(if let Some(hint) = hint {
+                error.hint(hint)
+            } else if verify.bucket && verify.repair {
                 error.hint(
                     "try again when a teammate who has the data is online, and tell the hub's operator",
                 )

@@ -101,8 +101,10 @@ impl Turn {
 /// The state of the exchange with a hub.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
-    /// Unix milliseconds of the last answer.
+    /// Unix milliseconds of the last answer at this address.
     pub(crate) heard_ms: Option<u64>,
+    /// The same at the address before this one.
+    heard_before_ms: Option<u64>,
     /// Why polls or uploads fail. `None` while they work.
     pub(crate) trouble: Option<Trouble>,
     /// The newest entry of this device's own feed that is in the bucket.
@@ -120,6 +122,23 @@ pub(crate) struct Trouble {
     pub(crate) may_pass: bool,
     /// The number of the attempt that failed.
     pub(super) attempt: u64,
+}
+
+impl Standing {
+    /// Unix milliseconds of the hub's last answer, wherever it was.
+    pub(crate) fn last_heard_ms(&self) -> Option<u64> {
+        self.heard_ms.or(self.heard_before_ms)
+    }
+
+    /// What stays where the same hub is asked at another address. What is in the bucket is asked anew there.
+    pub(super) fn elsewhere(&self) -> Self {
+        Self {
+            heard_before_ms: self.last_heard_ms(),
+            trouble: self.trouble.clone(),
+            begun: self.begun,
+            ..Self::default()
+        }
+    }
 }
 
 impl TeamHub {
@@ -304,6 +323,26 @@ mod tests {
     use std::{future::ready, pin::pin};
 
     use super::*;
+
+    #[test]
+    fn another_address_of_a_hub_keeps_when_it_was_heard_and_what_fails() {
+        let standing = Standing {
+            heard_ms: Some(7),
+            trouble: Some(Trouble {
+                error: ApiError::new(ErrorCode::Unreachable, "refused"),
+                may_pass: false,
+                attempt: 3,
+            }),
+            committed: 5,
+            begun: 3,
+            ..Standing::default()
+        };
+        // There and back.
+        let back = standing.elsewhere().elsewhere();
+        assert_eq!((back.heard_ms, back.last_heard_ms()), (None, Some(7)));
+        assert_eq!(back.trouble.unwrap().error.message, "refused");
+        assert_eq!((back.committed, back.begun), (0, 3));
+    }
 
     #[tokio::test]
     async fn one_waits_and_whoever_comes_then_leaves_it_to_that_one() {

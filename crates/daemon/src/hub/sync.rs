@@ -15,7 +15,7 @@ use podsync_net::Traffic;
 use tokio::sync::watch;
 
 pub(in crate::hub) use self::poll::Heard;
-use super::state::{Hubs, POLL_PATIENCE, Standing, TeamHub, Turn};
+use super::state::{Hubs, POLL_PATIENCE, TeamHub, Turn};
 use crate::{error::Failure, node::handle::Node, tasks::Lifetime};
 
 /// How long a listing waits for the hub's answer.
@@ -53,7 +53,8 @@ impl HubSync {
             return Ok(None);
         };
         let url = self.hubs.moves.place(team, &named);
-        if let Some(known) = self.hubs.lock().get(&team)
+        let before = self.hubs.lock().get(&team).cloned();
+        if let Some(known) = &before
             && known.url == url
             && known.named == named
         {
@@ -69,6 +70,8 @@ impl HubSync {
         });
         let known = known.await??;
         self.tell_places(team, known).await?;
+        let same = before.filter(|before| before.url == url || before.named == named);
+        let standing = same.map(|before| before.standing().elsewhere());
         let hub = Arc::new(TeamHub {
             team: name,
             events: self.hubs.events.clone(),
@@ -79,7 +82,7 @@ impl HubSync {
             polling: Turn::default(),
             uploading: Turn::default(),
             liveness: tokio::sync::Mutex::default(),
-            standing: watch::Sender::new(Standing::default()),
+            standing: watch::Sender::new(standing.unwrap_or_default()),
             not_sent: Mutex::default(),
         });
         // If two callers came here at once, the first one's hub stays.
@@ -131,11 +134,12 @@ impl HubSync {
             let heard =
                 tokio::time::timeout(POLL_PATIENCE, self.poll_hub(team, &hub, Duration::ZERO));
             let outcome = heard.await.unwrap_or_else(|_| Err(hub.not_heard().into()));
-            hub.note_outcome(attempt, &outcome);
-            match outcome? {
-                Heard::All => return Ok(Some(hub)),
-                Heard::Moved => {}
+            if matches!(outcome, Ok(Heard::Moved)) {
+                continue;
             }
+            hub.note_outcome(attempt, &outcome);
+            outcome?;
+            return Ok(Some(hub));
         }
         Ok(None)
     }

@@ -80,14 +80,13 @@ impl Uploads {
                 let attempt = hub.begin();
                 let outcome = uploads.sync.poll_hub(team, &hub, age).await;
                 drop(turn);
+                if matches!(outcome, Ok(Heard::Moved)) {
+                    return uploads.sync.wake();
+                }
                 hub.note_outcome(attempt, &outcome);
-                match outcome {
-                    Ok(Heard::All) => {}
-                    Ok(Heard::Moved) => return uploads.sync.wake(),
-                    Err(failure) => {
-                        tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
-                        return;
-                    }
+                if let Err(failure) = outcome {
+                    tracing::warn!(team = %team.short(), error = %failure.api(), "podsync could not poll the hub");
+                    return;
                 }
                 if uploads.sync.traffic.is_paused() {
                     return;

@@ -198,7 +198,7 @@ impl Status {
         };
         Ok(Some(node::HubStatus {
             url: hub.url().to_owned(),
-            heard_ms: standing.heard_ms,
+            heard_ms: standing.last_heard_ms(),
             trouble: standing.trouble.map(|trouble| trouble.error.to_string()),
             waiting,
             uploading: standing.uploading,

@@ -197,6 +197,7 @@ impl Verify {
             unreadable: Vec::new(),
             repaired: false,
             why: None,
+            hint: None,
         }))
     }
 

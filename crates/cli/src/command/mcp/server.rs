@@ -1,7 +1,7 @@
 //! The server's side of the protocol: a call of a tool becomes a call to the daemon.
 //!
-//! What the daemon refuses is a tool's error with message, hint and code, which the agent reads. Only a tool that
-//! there isn't is an error of the protocol.
+//! What the daemon refuses is a tool's error with message, hint and code, which the agent reads. Only a request
+//! that isn't of the protocol's form, or for a tool that there isn't, is an error of the protocol.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use podsync_api::{ApiError, Consent};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
+        CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CallToolResult,
+        ConstString, ContentBlock, CustomRequest, CustomResult, ErrorCode, Implementation,
         ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
@@ -91,6 +92,20 @@ impl ServerHandler for Server {
         let given = request.arguments.unwrap_or_default();
         let carried_out = turn.carry_out(&tool.name, given).await;
         Ok(carried_out.unwrap_or_else(refusal).into())
+    }
+
+    /// The library takes a request for one of an unknown method also if only its parameters are wrong.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method = request.method;
+        if method == CallToolRequestMethod::VALUE {
+            let error = "a call has the tool's name, and its arguments as an object";
+            return Err(ErrorData::invalid_params(error, None));
+        }
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
     }
 }
 

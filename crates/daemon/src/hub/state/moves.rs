@@ -1,6 +1,7 @@
 //! Where a team's hub is by the word of the one that the roster names, until the roster names it too.
 //!
-//! Nothing of it outlives the daemon, and an address that fails is forgotten: then the roster's is asked again.
+//! Nothing of it outlives the daemon, and an address where no hub of the team answers is forgotten: then the roster's is
+//! asked again.
 
 use std::{
     collections::BTreeMap,
@@ -47,7 +48,7 @@ impl Moves {
         true
     }
 
-    /// Nobody useful is at that address.
+    /// No hub of the team is at that address.
     pub(in crate::hub) fn forget(&self, team: TeamId, to: &str) {
         let mut moves = self.lock();
         if moves.get(&team).is_some_and(|moved| moved.to == to) {

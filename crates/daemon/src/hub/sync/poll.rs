@@ -68,25 +68,19 @@ impl HubSync {
         hub: &TeamHub,
         age: Duration,
     ) -> Result<Heard, Failure> {
-        let heard = self.hear(team, hub, age).await;
-        if heard.is_err() {
-            self.hubs.moves.forget(team, &hub.url);
-        }
-        heard
-    }
-
-    async fn hear(&self, team: TeamId, hub: &TeamHub, age: Duration) -> Result<Heard, Failure> {
         let mut polled = hub.polled.lock().await;
         let etag = polled.etag.clone();
-        let answer = match hub.client.heads_within(etag.as_deref(), age).await {
+        let answer = match self.ask(team, hub, etag.as_deref(), age).await? {
+            Ok(answer) => answer,
             Err(moved @ HubClientError::Moved { .. }) => {
                 return self.follow(team, hub, moved).await;
             }
-            Err(error) if is_unknown_here(&error) => {
-                self.introduce(team, hub).await?;
-                hub.client.heads(None).await?
+            Err(error) => {
+                if !is_of_teams_hub(&error) {
+                    self.hubs.moves.forget(team, &hub.url);
+                }
+                return Err(error.into());
             }
-            answer => answer?,
         };
         if let HeadsAnswer::Changed { heads, etag } = answer {
             polled.etag = None;
@@ -95,7 +89,7 @@ impl HubSync {
             if !age.is_zero() && self.goes_back(team, hub, &opened).await? {
                 // Another replica has just told more: what this one knows now counts.
                 drop(polled);
-                return Box::pin(self.hear(team, hub, Duration::ZERO)).await;
+                return Box::pin(self.poll_hub(team, hub, Duration::ZERO)).await;
             }
             self.take_heads(team, hub, opened, &mut polled).await?;
             // Set only now, so that an incomplete poll is repeated.
@@ -107,6 +101,28 @@ impl HubSync {
         let now = self.hubs.clock.now().wall_ms;
         hub.note(|standing| standing.heard_ms = Some(now));
         Ok(Heard::All)
+    }
+
+    /// Asks for the heads. A hub that doesn't know this device or the team first gets the operations that made this
+    /// device a member.
+    async fn ask(
+        &self,
+        team: TeamId,
+        hub: &TeamHub,
+        etag: Option<&str>,
+        age: Duration,
+    ) -> Result<Result<HeadsAnswer, HubClientError>, Failure> {
+        match hub.client.heads_within(etag, age).await {
+            Err(error) if is_unknown_here(&error) => {}
+            answer => return Ok(answer),
+        }
+        let operations = self
+            .node
+            .read(move |engine| engine.operations_beyond(&team, &[]));
+        Ok(match post(hub, operations.await?).await {
+            Ok(_) => hub.client.heads(None).await,
+            Err(error) => Err(error),
+        })
     }
 
     /// Has the team's hub asked where the one before says that it is. That has to be the word of a key that the
@@ -125,18 +141,11 @@ impl HubSync {
             .node
             .read(move |engine| engine.is_hub_key(&team, &signer));
         if !speaks.await? || !self.hubs.moves.note(team, &hub.named, to) {
+            self.hubs.moves.forget(team, &hub.url);
             return Err(moved.into());
         }
         tracing::info!(team = %team.short(), from = hub.url, to, "the team's hub is at another address");
         Ok(Heard::Moved)
-    }
-
-    /// If the hub doesn't know this device or the team, uploads the operations that made this device a member.
-    async fn introduce(&self, team: TeamId, hub: &TeamHub) -> Result<(), Failure> {
-        let operations = self
-            .node
-            .read(move |engine| engine.operations_beyond(&team, &[]));
-        post(hub, operations.await?).await.map(drop)
     }
 
     /// Whether feeds that were read already, or the own one, end earlier there.
@@ -327,7 +336,10 @@ impl HubSync {
 }
 
 /// Posts operations, parents first. Returns the hub's heads after that, or `None` if there was nothing to post.
-async fn post(hub: &TeamHub, operations: Vec<Arc<[u8]>>) -> Result<Option<Vec<OpId>>, Failure> {
+async fn post(
+    hub: &TeamHub,
+    operations: Vec<Arc<[u8]>>,
+) -> Result<Option<Vec<OpId>>, HubClientError> {
     let mut heads = None;
     let mut rest = &operations[..];
     while !rest.is_empty() {
@@ -354,6 +366,22 @@ fn is_unknown_here(error: &HubClientError) -> bool {
         .refusal()
         .is_some_and(|refusal| refusal.code == HubErrorCode::UnknownTeam);
     unknown_team || matches!(error, HubClientError::NotListed { .. })
+}
+
+/// Whether a hub that has the team answered, whatever it refuses. A bucket that refuses the hub doesn't make its
+/// address wrong.
+fn is_of_teams_hub(error: &HubClientError) -> bool {
+    match error {
+        HubClientError::Unreachable { .. }
+        | HubClientError::Garbled { .. }
+        | HubClientError::Moved { .. } => false,
+        HubClientError::Refused { error, .. } => error.code != HubErrorCode::UnknownTeam,
+        HubClientError::Busy { .. }
+        | HubClientError::NotListed { .. }
+        | HubClientError::RoleTooLow { .. }
+        | HubClientError::QuotaExceeded { .. }
+        | HubClientError::BucketRefuses { .. } => true,
+    }
 }
 
 /// Keeps the items of a hub's answer that verify. Others are only logged: a hub can leave items out anyway.
@@ -390,4 +418,32 @@ fn open_entries(committed: Vec<Committed>) -> (Vec<Arc<Entry>>, Vec<(BlobId, Pla
         entries.push(Arc::new(entry));
     }
     (entries, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_whose_bucket_refuses_it_is_still_the_teams_hub() {
+        let (hub, text) = ("127.0.0.1:1".to_owned(), "no".to_owned());
+        assert!(is_of_teams_hub(&HubClientError::BucketRefuses {
+            hub: hub.clone(),
+            message: text.clone(),
+        }));
+        assert!(is_of_teams_hub(&HubClientError::Busy {
+            hub: hub.clone(),
+            reason: text.clone(),
+            retry_after: None,
+        }));
+        assert!(!is_of_teams_hub(&HubClientError::Unreachable {
+            hub: hub.clone(),
+            reason: text.clone(),
+            asked: true,
+        }));
+        assert!(!is_of_teams_hub(&HubClientError::Garbled {
+            hub,
+            what: text
+        }));
+    }
 }

@@ -102,9 +102,10 @@ impl BucketVerifier {
             };
             if call.repair {
                 let objects = version.named.objects();
-                let mut why = objects.iter().filter_map(|object| failed.get(object));
-                broken.why = why.next().cloned();
-                broken.repaired = broken.why.is_none();
+                let failed = objects.iter().find_map(|object| failed.get(object));
+                broken.why = failed.map(|error| error.message.clone());
+                broken.hint = failed.and_then(|error| error.hint.clone());
+                broken.repaired = failed.is_none();
             }
             if broken.repaired {
                 self.hubs.is_there_again(team, &version.named).await?;
@@ -184,7 +185,7 @@ impl BucketVerifier {
         bad: &Bad,
         deadline: Instant,
         context: &Arc<Context>,
-    ) -> Result<BTreeMap<ObjectRef, String>, Failure> {
+    ) -> Result<BTreeMap<ObjectRef, ApiError>, Failure> {
         let mut left: BTreeSet<ObjectRef> = bad.keys().copied().collect();
         let mut failed = BTreeMap::new();
         let fetching = Fetching {
@@ -255,9 +256,9 @@ impl BucketVerifier {
                 self.node.input(Input::Evicted { blob: blob.id }).await?;
                 self.fetcher.fetch(fetching, &[Part::whole(*blob)]).await?;
                 let put = hub.client().replace(&upload, object.generation, progress);
-                Ok(put.await?)
+                put.await.map_err(not_taken)
             }
-            other => Ok(other?),
+            other => other.map_err(not_taken),
         }
     }
 
@@ -295,7 +296,7 @@ impl BucketVerifier {
                     && upload.id == object.id
                 {
                     let put = hub.client().replace(&upload, object.generation, |_| {});
-                    return Ok(put.await?);
+                    return put.await.map_err(not_taken);
                 }
             }
         }
@@ -340,10 +341,24 @@ async fn told<T>(
     }
 }
 
+/// Why the bucket didn't take what is on this machine. No teammate is needed for another try.
+fn not_taken(error: TransferError) -> Failure {
+    let is_of_this_machine = matches!(
+        error,
+        TransferError::Source { .. } | TransferError::Damaged { .. } | TransferError::Local { .. }
+    );
+    let mut error = ApiError::from(Failure::from(error));
+    if !is_of_this_machine {
+        let hint = error.hint.take();
+        error.hint = hint.map(|hint| format!("this machine has the data; {hint}"));
+    }
+    error.into()
+}
+
 /// Why an object can't be repaired, while others still may be. A cancelled call ends the whole repair.
-fn reason(failure: Failure) -> Result<String, Failure> {
+fn reason(failure: Failure) -> Result<ApiError, Failure> {
     match failure.api().code {
         ErrorCode::Cancelled | ErrorCode::NoDaemon => Err(failure),
-        _ => Ok(failure.api().message.clone()),
+        _ => Ok(failure.into()),
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use podsync_api::{Progress, Stage, disk, hub::ObjectRef};
+use podsync_api::{ApiError, ErrorCode, Progress, Stage, disk, hub::ObjectRef};
 use podsync_bucket::{Condition, HubClientError, TransferError};
 use podsync_core::{
     DeviceId, VersionId,
@@ -70,6 +70,7 @@ impl Looked {
             unreadable: Vec::new(),
             repaired: false,
             why: None,
+            hint: None,
         };
         let blobs: BTreeMap<ObjectRef, BlobRef> = self
             .named
@@ -170,14 +171,15 @@ pub(super) async fn examine_all(
 }
 
 /// Why an object that was put anew still can't be relied on: a server that couldn't read it may fail again.
-pub(super) async fn not_mended(hub: &TeamHub, object: &ObjectRef) -> Option<String> {
-    match hub.client().examine(object, |_| {}).await {
-        Ok(Condition::Sound) => None,
+pub(super) async fn not_mended(hub: &TeamHub, object: &ObjectRef) -> Option<ApiError> {
+    let text = match hub.client().examine(object, |_| {}).await {
+        Ok(Condition::Sound) => return None,
         Ok(Condition::Missing | Condition::Damaged) => {
-            Some("the bucket took it, and doesn't have it as it was sent".to_owned())
+            "the bucket took it, and doesn't have it as it was sent".to_owned()
         }
-        Err(error) => Some(format!("the bucket took it, and can't be read: {error}")),
-    }
+        Err(error) => format!("the bucket took it, and can't be read: {error}"),
+    };
+    Some(ApiError::new(ErrorCode::Unreachable, text).hint("tell the hub's operator"))
 }
 
 /// Whether the failure is about this object alone, so that others may still be read. The hub looks at the object too,
