@@ -24,6 +24,7 @@ use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     moved::Moved,
+    regular,
     s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings, unusable_proxy},
     tls::{Tls, TlsError},
 };
@@ -31,6 +32,8 @@ use crate::{
 /// Where a hub listens by default.
 pub const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7640);
+/// The most bytes of a settings file: a team takes some hundred.
+const MAX_FILE_LEN: u64 = 4 << 20;
 /// Environment variables of settings begin with it.
 const PREFIX: &str = "PODSYNC_HUB_";
 
@@ -250,7 +253,7 @@ pub enum ConfigError {
 impl ConfigError {
     /// About the files of `[tls]`, where the settings name them.
     pub fn of_tls(file: &Path, error: &TlsError) -> Self {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = regular::read_text(file, MAX_FILE_LEN).unwrap_or_default();
         Self::Wrong {
             file: file.to_owned(),
             line: line_of(&text, TLS, error.key),
@@ -265,7 +268,7 @@ impl ConfigError {
             let what = what.to_owned();
             return Self::Environment { variable, what };
         }
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = regular::read_text(file, MAX_FILE_LEN).unwrap_or_default();
         Self::Wrong {
             file: file.to_owned(),
             line: line_of(&text, ROOT, key),
@@ -321,10 +324,11 @@ impl Config {
     }
 
     fn layered(file: &Path, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable {
-            file: file.to_owned(),
-            error,
-        })?;
+        let text =
+            regular::read_text(file, MAX_FILE_LEN).map_err(|error| ConfigError::Unreadable {
+                file: file.to_owned(),
+                error,
+            })?;
         let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
             file: file.to_owned(),
             error,
@@ -400,7 +404,7 @@ impl Config {
         let tls = self.tls.iter();
         let files = tls.flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
         for (key, file) in files {
-            if let Err(error) = std::fs::File::open(file) {
+            if let Err(error) = regular::open(file) {
                 let what = format!("{key} = {} can't be read: {error}", file.display());
                 return Err((line_of(text, TLS, key), what));
             }

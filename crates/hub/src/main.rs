@@ -249,28 +249,44 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
 
 /// Reads settings and certificates again at SIGHUP, and certificates when their files change.
 async fn follow(
-    mut reload: Reload,
+    reload: Reload,
     certificates: Option<Certificates>,
-    mut hangup: Signal,
+    hangup: Signal,
     stop: CancellationToken,
 ) {
-    let mut at_hangup = certificates.clone();
+    let listening = read_at_hangup(reload, certificates.clone(), hangup);
     let watching = async {
         match certificates {
             Some(certificates) => certificates.watch(stop).await,
             None => std::future::pending().await,
         }
     };
-    let listening = async {
-        while hangup.recv().await.is_some() {
-            reload.again();
-            if let Some(certificates) = &mut at_hangup {
-                certificates.reload(true);
-            }
-        }
-    };
     tokio::join!(watching, listening);
     std::future::pending().await
+}
+
+async fn read_at_hangup(
+    mut reload: Reload,
+    mut certificates: Option<Certificates>,
+    mut hangup: Signal,
+) {
+    while hangup.recv().await.is_some() {
+        // A disk that doesn't answer must hold up neither requests nor the stop.
+        let reading = tokio::task::spawn_blocking(move || {
+            reload.again();
+            if let Some(certificates) = &mut certificates {
+                certificates.reload(true);
+            }
+            (reload, certificates)
+        });
+        match reading.await {
+            Ok(read) => (reload, certificates) = read,
+            Err(error) => {
+                tracing::error!(%error, "the hub reads no settings again until it is restarted");
+                return;
+            }
+        }
+    }
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! Sending a request until it is answered, within bounds of time, tries and bytes.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -15,7 +14,7 @@ use sha2::Digest as _;
 use tokio::time::timeout;
 
 use super::{answer::Refusal, call::Reply, proxy::Proxies};
-use crate::{metrics, storage::StorageError};
+use crate::{metrics, regular, storage::StorageError};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// One try: what the hub sends and reads itself has a few MiB.
@@ -195,7 +194,7 @@ fn unknown_issuer(file: Option<&Path>) -> String {
         return format!("if a CA of your own signs there, name its certificate in {CAS}");
     };
     let named = file.display();
-    match File::open(file) {
+    match regular::open(file) {
         Ok(_) => format!("{named}, which {CAS} names, lacks the CA that signs there"),
         Err(error) => format!("{named}, which {CAS} names, can't be read: {error}"),
     }
