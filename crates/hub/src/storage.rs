@@ -9,7 +9,7 @@ pub(crate) mod watched;
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -146,6 +146,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes the bucket where it isn't there, blocks public access where the server can, and learns what else it
     /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;
+
+    /// When the server last answered anything; `None` if it never did, or if nobody notes it.
+    fn heard(&self) -> Option<Instant> {
+        None
+    }
 
     /// What the hub found out about the server; `None` if it has tried nothing yet.
     fn abilities(&self) -> Option<Arc<Abilities>> {

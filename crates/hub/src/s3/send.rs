@@ -2,7 +2,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime},
 };
 
 use backon::{ExponentialBuilder, Retryable};
@@ -33,6 +34,8 @@ const MAX_REFUSAL_LEN: u64 = 64 << 10;
 pub(super) struct Sender {
     client: reqwest::Client,
     proxies: Proxies,
+    /// When the server last answered.
+    heard: RwLock<Option<Instant>>,
     /// Shorter in tests.
     first_pause: Duration,
 }
@@ -53,8 +56,13 @@ impl Sender {
         Ok(Self {
             client,
             proxies: Proxies::of_environment(),
+            heard: RwLock::default(),
             first_pause: FIRST_PAUSE,
         })
+    }
+
+    pub(super) fn heard(&self) -> Option<Instant> {
+        *self.heard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `signed` for each try and sends its request. Reads at most `take` bytes of the reply's body.
@@ -106,6 +114,7 @@ impl Sender {
         metrics::count_bucket_request(request.method());
         let is_head = request.method() == reqwest::Method::HEAD;
         let response = self.client.execute(request).await.map_err(unanswered)?;
+        *self.heard.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut reply = Reply {
             status: response.status(),
             headers: response.headers().clone(),
