@@ -81,7 +81,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Test each team's bucket and show what is missing. Exits with 1 if a team cannot share through its bucket
+    /// Test the settings and each team's bucket, and show what is missing. Exits with 1 if a team cannot share through its bucket
     Check {
         #[command(flatten)]
         settings: SettingsFile,
@@ -199,9 +199,15 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { settings, dry_run } => run_gc(&settings.config, dry_run).await,
-        Command::Check { settings, team } => operate(&settings.config, team, operate::check).await,
-        Command::Teams { settings } => operate(&settings.config, None, operate::list).await,
-        Command::Usage { settings, team } => operate(&settings.config, team, operate::usage).await,
+        Command::Check { settings, team } => run_check(settings.config, team).await,
+        Command::Teams { settings } => {
+            let config = Config::load(&settings.config)?;
+            operate(&settings.config, config, None, operate::list).await
+        }
+        Command::Usage { settings, team } => {
+            let config = Config::load(&settings.config)?;
+            operate(&settings.config, config, team, operate::usage).await
+        }
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -365,17 +371,29 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses the settings that `serve` refuses, before it asks the buckets.
+async fn run_check(file: PathBuf, only: Option<TeamId>) -> anyhow::Result<()> {
+    let source = Source {
+        file,
+        public_urls: Vec::new(),
+        listen: None,
+    };
+    let config = source.check()?;
+    operate(&source.file, config, only, operate::check).await
+}
+
 /// Asks the buckets of a settings file's teams, or of the named team, and prints the result.
 async fn operate<F: Future<Output = Outcome>>(
-    config: &Path,
+    file: &Path,
+    config: Config,
     only: Option<TeamId>,
     ask: impl FnOnce(Vec<TeamConfig>) -> F,
 ) -> anyhow::Result<()> {
-    let mut teams = Config::load(config)?.teams;
+    let mut teams = config.teams;
     anyhow::ensure!(
         !teams.is_empty(),
         "{} has no [[teams]], so there is no bucket to ask",
-        config.display()
+        file.display()
     );
     teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(

@@ -273,18 +273,22 @@ async fn another_certificate_is_checked_when_the_settings_are_read_again() {
     assert!(told, "{log}");
 }
 
-/// How `serve` ends by settings that it refuses.
+/// How `serve` ends by settings that it refuses, and `check` too.
 fn refused(text: &str, environment: &[(&str, &str)]) -> String {
     let settings = Settings::new(&[]);
     std::fs::write(settings.path("hub.toml"), text).unwrap();
-    let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
-        .args(["serve", "--config"])
-        .arg(settings.path("hub.toml"))
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(told.stderr).unwrap();
-    assert_eq!(told.status.code(), Some(1), "{said}");
+    let [said, checked] = ["serve", "check"].map(|command| {
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args([command, "--config"])
+            .arg(settings.path("hub.toml"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(1), "{said}");
+        said
+    });
+    assert_eq!(said, checked);
     said
 }
 
@@ -367,13 +371,8 @@ fn a_wrong_certificate_or_key_is_told_with_its_file_line_and_key() {
         settings.certify();
         std::fs::write(settings.path(name), text).unwrap();
         settings.write(&[Team::new().id()]);
-        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
-            .args(["serve", "--config"])
-            .arg(settings.path("hub.toml"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(told.status.code(), Some(1), "{said}");
+        let text = std::fs::read_to_string(settings.path("hub.toml")).unwrap();
+        let said = refused(&text, &[]);
         let file = settings.path(name).display().to_string();
         for part in ["hub.toml, line ", words, &file] {
             assert!(said.contains(part), "{part}: {said}");
