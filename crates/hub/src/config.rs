@@ -135,6 +135,11 @@ impl FromStr for PublicUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            // A password is repeated nowhere.
+            let why = "a public address of a hub has no user name and no password; write https://HOST or https://HOST:PORT";
+            return Err(why.to_owned());
+        }
         let wrong = |why: &str| {
             format!(
                 "`{text}` is not a public address of a hub: {why}; write https://HOST or https://HOST:PORT"
@@ -143,11 +148,6 @@ impl FromStr for PublicUrl {
         let url: Url = text.parse().map_err(|_| wrong("it is no URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("it is neither http nor https"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            // A password is repeated nowhere.
-            let why = "a public address of a hub has no user name and no password; write https://HOST or https://HOST:PORT";
-            return Err(why.to_owned());
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("it has a path"));
@@ -251,6 +251,34 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The parser's words, but for those that repeat a URL with a password.
+    fn of_parser(file: &Path, text: &str, error: toml::de::Error) -> Self {
+        let file = file.to_owned();
+        if !error.to_string().contains('@') {
+            return Self::Malformed { file, error };
+        }
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let number = before.map_or(0, |before| before.matches('\n').count());
+        let line = text.split('\n').nth(number).unwrap_or_default();
+        let key = line.split_once('=').map(|(key, _)| key.trim());
+        let is_key = |key: &&str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            key.bytes().all(plain)
+        };
+        let key = key.filter(is_key);
+        let why = match error.message() {
+            secret if secret.contains('@') => {
+                "its value can't be used, and is not repeated here because it may hold a password"
+            }
+            plain => plain,
+        };
+        Self::Wrong {
+            file,
+            line: before.map(|_| number + 1),
+            what: key.map_or_else(|| why.to_owned(), |key| format!("{key}: {why}")),
+        }
+    }
+
     /// About the files of `[tls]`, where the settings name them.
     pub fn of_tls(file: &Path, error: &TlsError) -> Self {
         let text = regular::read_text(file, MAX_FILE_LEN).unwrap_or_default();
@@ -329,10 +357,9 @@ impl Config {
                 file: file.to_owned(),
                 error,
             })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
-            file: file.to_owned(),
-            error,
-        })?;
+        let parsed = toml::from_str(&text);
+        let mut config: Self =
+            parsed.map_err(|error| ConfigError::of_parser(file, &text, error))?;
         config.overlay(environment)?;
         let wrong = |(line, what)| ConfigError::Wrong {
             file: file.to_owned(),
@@ -394,7 +421,7 @@ impl Config {
                 let key = match why {
                     EndpointError::Bucket(_) => "bucket",
                     EndpointError::Region(_) => "region",
-                    EndpointError::Malformed(_) => "endpoint",
+                    EndpointError::Malformed(_) | EndpointError::Secret => "endpoint",
                     EndpointError::Nameless(_) => "addressing",
                 };
                 return Err((line(key), why.to_string()));
@@ -673,6 +700,27 @@ mod tests {
             named.contains("line 1") && named.contains("no password"),
             "{named}"
         );
+        assert!(!named.contains("secret"), "{named}");
+        let url_in_array = format!("public_urls = [\n  '{url}',\n]\n{fine}");
+        for (text, place) in [
+            (format!("{fine}endpoint = '{url}'\n"), "line 5: endpoint: "),
+            (
+                format!("public_urls = '{url}'\n{fine}"),
+                "line 1: public_urls: ",
+            ),
+            (format!("public_urls = ['{url}'\n{fine}"), "hub.toml"),
+            (format!("{fine}endpoint = '{url}\n"), "hub.toml"),
+            (
+                format!("{fine}endpoint = ['{url}']\n"),
+                "line 5: endpoint: ",
+            ),
+            (format!("{fine}endpiont = '{url}'\n"), "line 5"),
+            (url_in_array, "line 2: a public address"),
+        ] {
+            let told = told(&text);
+            assert!(told.contains(place), "{place}: {told}");
+            assert!(!told.contains("secret"), "{told}");
+        }
         let named = layered(&fine, &[("PUBLIC_URLS", url)])
             .unwrap_err()
             .to_string();
