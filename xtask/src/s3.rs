@@ -201,7 +201,7 @@ impl Running {
         std::fs::write(
             &settings,
             format!(
-                "[[teams]]\nteam = '{}'\nbucket = 'podsync-check'\nregion = '{}'\nendpoint = 'http://127.0.0.1:{}'\n",
+                "public_urls = ['http://127.0.0.1:7640']\n[[teams]]\nteam = '{}'\nbucket = 'podsync-check'\nregion = '{}'\nendpoint = 'http://127.0.0.1:{}'\n",
                 "01".repeat(32),
                 self.region,
                 self.port

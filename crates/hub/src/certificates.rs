@@ -17,7 +17,8 @@ use x509_parser::pem::Pem;
 use crate::{
     Hub,
     hub::now_ms,
-    tls::{Tls, TlsError},
+    regular,
+    tls::{MAX_PEM_LEN, Tls, TlsError},
 };
 
 /// How often the files are looked at.
@@ -107,7 +108,7 @@ fn stamps(files: &Tls) -> [Option<Stamp>; 2] {
 
 /// When the first certificate of a file ends, in Unix seconds.
 fn end_of(file: &Path) -> Option<i64> {
-    let bytes = fs::read(file).ok()?;
+    let bytes = regular::read(file, MAX_PEM_LEN).ok()?;
     let mut all = Pem::iter_from_buffer(&bytes).flatten();
     let first = all.find(|pem| pem.label == "CERTIFICATE")?;
     let certificate = first.parse_x509().ok()?;

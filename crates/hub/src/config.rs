@@ -24,6 +24,7 @@ use crate::{
     Confirm, TeamSettings, Teams,
     gc::decide::Retention,
     moved::Moved,
+    regular,
     s3::{Addressing, Credentials, Endpoint, EndpointError, S3Bucket, S3Settings, unusable_proxy},
     tls::{Tls, TlsError},
 };
@@ -31,6 +32,8 @@ use crate::{
 /// Where a hub listens by default.
 pub const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7640);
+/// The most bytes of a settings file: a team takes some hundred.
+const MAX_FILE_LEN: u64 = 4 << 20;
 /// Environment variables of settings begin with it.
 const PREFIX: &str = "PODSYNC_HUB_";
 
@@ -132,6 +135,11 @@ impl FromStr for PublicUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            // A password is repeated nowhere.
+            let why = "a public address of a hub has no user name and no password; write https://HOST or https://HOST:PORT";
+            return Err(why.to_owned());
+        }
         let wrong = |why: &str| {
             format!(
                 "`{text}` is not a public address of a hub: {why}; write https://HOST or https://HOST:PORT"
@@ -140,11 +148,6 @@ impl FromStr for PublicUrl {
         let url: Url = text.parse().map_err(|_| wrong("it is no URL"))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(wrong("it is neither http nor https"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            // A password is repeated nowhere.
-            let why = "a public address of a hub has no user name and no password; write https://HOST or https://HOST:PORT";
-            return Err(why.to_owned());
         }
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("it has a path"));
@@ -248,9 +251,37 @@ pub enum ConfigError {
 }
 
 impl ConfigError {
+    /// The parser's words, but for those that repeat a URL with a password.
+    fn of_parser(file: &Path, text: &str, error: toml::de::Error) -> Self {
+        let file = file.to_owned();
+        if !error.to_string().contains('@') {
+            return Self::Malformed { file, error };
+        }
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let number = before.map_or(0, |before| before.matches('\n').count());
+        let line = text.split('\n').nth(number).unwrap_or_default();
+        let key = line.split_once('=').map(|(key, _)| key.trim());
+        let is_key = |key: &&str| {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+            key.bytes().all(plain)
+        };
+        let key = key.filter(is_key);
+        let why = match error.message() {
+            secret if secret.contains('@') => {
+                "its value can't be used, and is not repeated here because it may hold a password"
+            }
+            plain => plain,
+        };
+        Self::Wrong {
+            file,
+            line: before.map(|_| number + 1),
+            what: key.map_or_else(|| why.to_owned(), |key| format!("{key}: {why}")),
+        }
+    }
+
     /// About the files of `[tls]`, where the settings name them.
     pub fn of_tls(file: &Path, error: &TlsError) -> Self {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = regular::read_text(file, MAX_FILE_LEN).unwrap_or_default();
         Self::Wrong {
             file: file.to_owned(),
             line: line_of(&text, TLS, error.key),
@@ -265,7 +296,7 @@ impl ConfigError {
             let what = what.to_owned();
             return Self::Environment { variable, what };
         }
-        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let text = regular::read_text(file, MAX_FILE_LEN).unwrap_or_default();
         Self::Wrong {
             file: file.to_owned(),
             line: line_of(&text, ROOT, key),
@@ -321,14 +352,14 @@ impl Config {
     }
 
     fn layered(file: &Path, environment: &BTreeMap<String, String>) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|error| ConfigError::Unreadable {
-            file: file.to_owned(),
-            error,
-        })?;
-        let mut config: Self = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
-            file: file.to_owned(),
-            error,
-        })?;
+        let text =
+            regular::read_text(file, MAX_FILE_LEN).map_err(|error| ConfigError::Unreadable {
+                file: file.to_owned(),
+                error,
+            })?;
+        let parsed = toml::from_str(&text);
+        let mut config: Self =
+            parsed.map_err(|error| ConfigError::of_parser(file, &text, error))?;
         config.overlay(environment)?;
         let wrong = |(line, what)| ConfigError::Wrong {
             file: file.to_owned(),
@@ -390,7 +421,7 @@ impl Config {
                 let key = match why {
                     EndpointError::Bucket(_) => "bucket",
                     EndpointError::Region(_) => "region",
-                    EndpointError::Malformed(_) => "endpoint",
+                    EndpointError::Malformed(_) | EndpointError::Secret => "endpoint",
                     EndpointError::Nameless(_) => "addressing",
                 };
                 return Err((line(key), why.to_string()));
@@ -400,7 +431,7 @@ impl Config {
         let tls = self.tls.iter();
         let files = tls.flat_map(|tls| [("certificate", &tls.certificate), ("key", &tls.key)]);
         for (key, file) in files {
-            if let Err(error) = std::fs::File::open(file) {
+            if let Err(error) = regular::open(file) {
                 let what = format!("{key} = {} can't be read: {error}", file.display());
                 return Err((line_of(text, TLS, key), what));
             }
@@ -669,6 +700,27 @@ mod tests {
             named.contains("line 1") && named.contains("no password"),
             "{named}"
         );
+        assert!(!named.contains("secret"), "{named}");
+        let url_in_array = format!("public_urls = [\n  '{url}',\n]\n{fine}");
+        for (text, place) in [
+            (format!("{fine}endpoint = '{url}'\n"), "line 5: endpoint: "),
+            (
+                format!("public_urls = '{url}'\n{fine}"),
+                "line 1: public_urls: ",
+            ),
+            (format!("public_urls = ['{url}'\n{fine}"), "hub.toml"),
+            (format!("{fine}endpoint = '{url}\n"), "hub.toml"),
+            (
+                format!("{fine}endpoint = ['{url}']\n"),
+                "line 5: endpoint: ",
+            ),
+            (format!("{fine}endpiont = '{url}'\n"), "line 5"),
+            (url_in_array, "line 2: a public address"),
+        ] {
+            let told = told(&text);
+            assert!(told.contains(place), "{place}: {told}");
+            assert!(!told.contains("secret"), "{told}");
+        }
         let named = layered(&fine, &[("PUBLIC_URLS", url)])
             .unwrap_err()
             .to_string();

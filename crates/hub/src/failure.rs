@@ -9,7 +9,7 @@ use podsync_api::hub::{HubError, HubErrorCode, signature::RequestError};
 
 use crate::storage::StorageError;
 
-/// When to come back, in seconds, after too many requests and while the bucket doesn't answer.
+/// When to come back, in seconds, after too many requests and while the bucket can't do what it is asked.
 const RETRY_AFTER: [(HubErrorCode, u16); 2] = [
     (HubErrorCode::TooManyRequests, 1),
     (HubErrorCode::StorageUnavailable, 5),
@@ -60,7 +60,10 @@ impl From<StorageError> for HubError {
         let (code, message) = match &error {
             StorageError::Unavailable(_) => (
                 HubErrorCode::StorageUnavailable,
-                format!("the team's bucket{of} doesn't answer; try again in a while"),
+                format!(
+                    "the team's bucket{of} {}; try again in a while",
+                    trouble.what_it_does()
+                ),
             ),
             StorageError::Refused(_) => (
                 HubErrorCode::StorageUnavailable,
@@ -114,4 +117,28 @@ pub(crate) fn unknown_team() -> HubError {
         HubErrorCode::UnknownTeam,
         "this hub doesn't serve that team, or no member has brought its operations here; ask the hub's operator, or let an admin's daemon reach it",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Trouble;
+
+    #[test]
+    fn only_a_bucket_without_an_answer_is_told_as_silent() {
+        for (code, words) in [
+            ("503 SlowDown", "(payments: 503 SlowDown) can't do this now"),
+            ("", "(payments) doesn't answer"),
+        ] {
+            let error = StorageError::Unavailable(Trouble {
+                bucket: "payments".to_owned(),
+                code: code.to_owned(),
+                words: String::new(),
+            });
+            let logged = error.to_string();
+            assert_eq!(logged.contains("doesn't answer"), code.is_empty());
+            let told = HubError::from(error).message;
+            assert!(told.contains(words), "{told}");
+        }
+    }
 }

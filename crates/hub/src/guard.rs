@@ -1,8 +1,10 @@
 //! Who may see `/metrics` and `/health/teams`: they name teams and buckets.
 
-use std::{fmt, fs, io, path::Path};
+use std::{fmt, io, path::Path};
 
 use axum::http::{HeaderMap, header};
+
+use crate::regular;
 
 /// The most bytes of a token's file.
 const MAX_TOKEN_LEN: u64 = 4096;
@@ -23,12 +25,6 @@ pub enum Guard {
 impl Guard {
     /// With the token in a file, without the line's end.
     pub fn from_file(file: &Path) -> io::Result<Self> {
-        let odd = |what: &str| {
-            io::Error::other(format!(
-                "{} is not a token file: {what}; `openssl rand -hex 32` makes one",
-                file.display()
-            ))
-        };
         let told = |error: io::Error| {
             let words = format!(
                 "{}: {error}; `openssl rand -hex 32` makes one",
@@ -36,13 +32,13 @@ impl Guard {
             );
             io::Error::new(error.kind(), words)
         };
-        if fs::metadata(file).map_err(told)?.len() > MAX_TOKEN_LEN {
-            return Err(odd("it is too long"));
-        }
-        let token = fs::read_to_string(file).map_err(told)?;
+        let token = regular::read_text(file, MAX_TOKEN_LEN).map_err(told)?;
         let token = token.trim();
         if token.len() < MIN_TOKEN_LEN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(odd("it has fewer than 16 letters, or odd ones"));
+            return Err(io::Error::other(format!(
+                "{} is not a token file: it has fewer than 16 letters, or odd ones; `openssl rand -hex 32` makes one",
+                file.display()
+            )));
         }
         Ok(Self::Token(blake3::hash(token.as_bytes())))
     }
@@ -98,5 +94,6 @@ mod tests {
             std::fs::write(&file, wrong).unwrap();
             assert!(Guard::from_file(&file).is_err(), "{wrong}");
         }
+        assert!(Guard::from_file(Path::new("/dev/zero")).is_err());
     }
 }

@@ -46,19 +46,26 @@ pub(crate) enum State {
 }
 
 /// A team whose bucket is asked.
-pub(crate) struct Asked<F> {
+pub(crate) struct Asked<F, T> {
     pub(crate) team: TeamId,
     /// Its name.
     pub(crate) bucket: String,
+    /// Whether it answered within this time, and the hub still tries what its server can do.
+    pub(crate) is_tried: T,
     /// Asks it. A bucket that answers and takes no writes has a reason.
     pub(crate) answers: F,
 }
 
 impl Health {
     /// How each team's bucket does, as of the last `lifetime`.
-    pub(crate) async fn of<F>(&self, asked: Vec<Asked<F>>, lifetime: Duration) -> Vec<TeamHealth>
+    pub(crate) async fn of<F, T>(
+        &self,
+        asked: Vec<Asked<F, T>>,
+        lifetime: Duration,
+    ) -> Vec<TeamHealth>
     where
         F: Future<Output = Result<Option<String>, StorageError>>,
+        T: Fn(Duration) -> bool,
     {
         // Held while the buckets are asked, so that requests at the same time share one answer.
         let mut seen = self.0.lock().await;
@@ -71,6 +78,9 @@ impl Health {
                     Ok(Ok(None)) => (State::Ready, None),
                     Ok(Ok(Some(refusal))) => (State::ReadOnly, Some(refusal)),
                     Ok(Err(error)) => (State::Down, Some(error.to_string())),
+                    Err(_) if (asked.is_tried)(PATIENCE) => {
+                        (State::Down, Some(still_tried(&asked.bucket)))
+                    }
                     Err(_) => (State::Down, Some(late(&asked.bucket).to_string())),
                 };
                 TeamHealth {
@@ -97,6 +107,10 @@ impl Health {
         *seen = Some((Instant::now(), health.clone()));
         health
     }
+}
+
+fn still_tried(bucket: &str) -> String {
+    format!("bucket {bucket}: it answers, and the hub still tries what its server can do")
 }
 
 /// A call that is given up counts as one that had no answer.

@@ -38,6 +38,10 @@ async fn team_health(hub: &Hub) -> Vec<TeamHealth> {
     let asked = teams.map(|team| Asked {
         team: team.id(),
         bucket: team.bucket().to_owned(),
+        is_tried: {
+            let team = team.clone();
+            move |age| team.is_tried(age)
+        },
         answers: {
             let span = team.span();
             async move { team.condition(trial).await }.instrument(span)

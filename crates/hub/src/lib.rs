@@ -24,6 +24,7 @@ mod nonces;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod operate;
+mod regular;
 pub mod reload;
 pub mod router;
 pub mod s3;

@@ -81,7 +81,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Test each team's bucket and show what is missing. Exits with 1 if a team cannot share through its bucket
+    /// Test the settings and each team's bucket, and show what is missing. Exits with 1 if a team cannot share through its bucket
     Check {
         #[command(flatten)]
         settings: SettingsFile,
@@ -199,9 +199,15 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(arguments) => run_dev(arguments).await,
         Command::DevKeys { data, team } => print_dev_keys(&data, team),
         Command::Gc { settings, dry_run } => run_gc(&settings.config, dry_run).await,
-        Command::Check { settings, team } => operate(&settings.config, team, operate::check).await,
-        Command::Teams { settings } => operate(&settings.config, None, operate::list).await,
-        Command::Usage { settings, team } => operate(&settings.config, team, operate::usage).await,
+        Command::Check { settings, team } => run_check(settings.config, team).await,
+        Command::Teams { settings } => {
+            let config = Config::load(&settings.config)?;
+            operate(&settings.config, config, None, operate::list).await
+        }
+        Command::Usage { settings, team } => {
+            let config = Config::load(&settings.config)?;
+            operate(&settings.config, config, team, operate::usage).await
+        }
         Command::Key { file } => {
             println!("{}", witness::create(&file)?.id());
             Ok(())
@@ -249,28 +255,44 @@ async fn run_serve(arguments: ServeArguments) -> anyhow::Result<()> {
 
 /// Reads settings and certificates again at SIGHUP, and certificates when their files change.
 async fn follow(
-    mut reload: Reload,
+    reload: Reload,
     certificates: Option<Certificates>,
-    mut hangup: Signal,
+    hangup: Signal,
     stop: CancellationToken,
 ) {
-    let mut at_hangup = certificates.clone();
+    let listening = read_at_hangup(reload, certificates.clone(), hangup);
     let watching = async {
         match certificates {
             Some(certificates) => certificates.watch(stop).await,
             None => std::future::pending().await,
         }
     };
-    let listening = async {
-        while hangup.recv().await.is_some() {
-            reload.again();
-            if let Some(certificates) = &mut at_hangup {
-                certificates.reload(true);
-            }
-        }
-    };
     tokio::join!(watching, listening);
     std::future::pending().await
+}
+
+async fn read_at_hangup(
+    mut reload: Reload,
+    mut certificates: Option<Certificates>,
+    mut hangup: Signal,
+) {
+    while hangup.recv().await.is_some() {
+        // A disk that doesn't answer must hold up neither requests nor the stop.
+        let reading = tokio::task::spawn_blocking(move || {
+            reload.again();
+            if let Some(certificates) = &mut certificates {
+                certificates.reload(true);
+            }
+            (reload, certificates)
+        });
+        match reading.await {
+            Ok(read) => (reload, certificates) = read,
+            Err(error) => {
+                tracing::error!(%error, "the hub reads no settings again until it is restarted");
+                return;
+            }
+        }
+    }
 }
 
 async fn run_dev(arguments: DevArguments) -> anyhow::Result<()> {
@@ -349,17 +371,29 @@ async fn run_gc(config: &Path, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses the settings that `serve` refuses, before it asks the buckets.
+async fn run_check(file: PathBuf, only: Option<TeamId>) -> anyhow::Result<()> {
+    let source = Source {
+        file,
+        public_urls: Vec::new(),
+        listen: None,
+    };
+    let config = source.check()?;
+    operate(&source.file, config, only, operate::check).await
+}
+
 /// Asks the buckets of a settings file's teams, or of the named team, and prints the result.
 async fn operate<F: Future<Output = Outcome>>(
-    config: &Path,
+    file: &Path,
+    config: Config,
     only: Option<TeamId>,
     ask: impl FnOnce(Vec<TeamConfig>) -> F,
 ) -> anyhow::Result<()> {
-    let mut teams = Config::load(config)?.teams;
+    let mut teams = config.teams;
     anyhow::ensure!(
         !teams.is_empty(),
         "{} has no [[teams]], so there is no bucket to ask",
-        config.display()
+        file.display()
     );
     teams.retain(|team| only.is_none_or(|only| only == team.team));
     anyhow::ensure!(

@@ -67,6 +67,20 @@ impl Source {
         Ok(Settings { config, identity })
     }
 
+    /// Reads all that a hub starts with, also the TLS files.
+    pub fn check(&self) -> Result<Config, ReloadError> {
+        let Settings { config, .. } = self.read()?;
+        if let Some(tls) = &config.tls {
+            self.check_tls(tls)?;
+        }
+        Ok(config)
+    }
+
+    fn check_tls(&self, tls: &TlsConfig) -> Result<(), ConfigError> {
+        let read = tls.files().read().map(drop);
+        read.map_err(|error| ConfigError::of_tls(&self.file, &error))
+    }
+
     fn wrong(&self, key: &str, what: &str) -> ConfigError {
         ConfigError::of_key(&self.file, key, what)
     }
@@ -116,8 +130,7 @@ impl Reload {
             .as_ref()
             .filter(|named| tls.as_ref() != Some(*named))
         {
-            let read = named.files().read();
-            read.map_err(|error| ConfigError::of_tls(&self.source.file, &error))?;
+            self.source.check_tls(named)?;
         }
         let before = &self.config.teams;
         let changed = config.teams.iter().filter(|team| !before.contains(team));

@@ -16,7 +16,7 @@ mod xml;
 use std::{
     collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -200,6 +200,10 @@ impl Storage for S3Bucket {
 
     async fn ensure(&self) -> Result<(), StorageError> {
         self.make_ready().await
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        self.sender.heard()
     }
 
     fn abilities(&self) -> Option<Arc<Abilities>> {

@@ -9,7 +9,7 @@ pub(crate) mod watched;
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -22,7 +22,7 @@ use crate::abilities::Abilities;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// It can't be reached, is overloaded or has failed: the same call may succeed later.
-    #[error("the bucket doesn't answer: {0}")]
+    #[error("the bucket {what}: {0}", what = .0.what_it_does())]
     Unavailable(Trouble),
     /// It refuses the hub: wrong credentials, region or bucket. An operator has to look.
     #[error("the bucket refuses the hub: {0}")]
@@ -62,6 +62,15 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    /// Of a server that may do later what it was asked: one with a code has answered.
+    pub(crate) fn what_it_does(&self) -> &'static str {
+        if self.code.is_empty() {
+            "doesn't answer"
+        } else {
+            "can't do this now"
+        }
+    }
+
     /// The status and the server's own code: 200 for an answer that only can't be read.
     pub(crate) fn answer(&self) -> (u16, &str) {
         let (status, code) = self
@@ -137,6 +146,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes the bucket where it isn't there, blocks public access where the server can, and learns what else it
     /// can: from the bucket's record, or by trying.
     async fn ensure(&self) -> Result<(), StorageError>;
+
+    /// When the server last answered anything; `None` if it never did, or if nobody notes it.
+    fn heard(&self) -> Option<Instant> {
+        None
+    }
 
     /// What the hub found out about the server; `None` if it has tried nothing yet.
     fn abilities(&self) -> Option<Arc<Abilities>> {

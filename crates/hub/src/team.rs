@@ -124,6 +124,13 @@ impl Team {
         }
     }
 
+    /// Whether the hub still tries what the server can do, which has answered within `age`.
+    pub(crate) fn is_tried(&self, age: Duration) -> bool {
+        // Whoever tries holds it.
+        let known = self.made.try_lock().is_ok_and(|made| made.is_some());
+        !known && self.bucket.heard().is_some_and(|at| at.elapsed() < age)
+    }
+
     /// Makes the bucket on its first use, and learns what its server can do.
     async fn made(&self) -> Result<(), StorageError> {
         let mut made = self.made.lock().await;

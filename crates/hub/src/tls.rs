@@ -1,7 +1,6 @@
 //! A certificate chain and its key from PEM files. Whatever is wrong with them is told with the file that it is in.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,6 +10,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     sign::{CertifiedKey, SingleCertAndKey},
 };
+
+use crate::regular;
+
+/// The most bytes of a PEM file.
+pub(crate) const MAX_PEM_LEN: u64 = 1 << 20;
 
 /// The PEM files of a certificate chain and of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +79,7 @@ impl Tls {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("it can't be read: {error}"))
+    regular::read(file, MAX_PEM_LEN).map_err(|error| format!("it can't be read: {error}"))
 }
 
 fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -1,7 +1,7 @@
 //! The key that the hub witnesses joins with, in a file that only the hub may read.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -10,13 +10,15 @@ use std::{
 use data_encoding::HEXLOWER;
 use podsync_core::keys::DeviceSecret;
 
+use crate::regular;
+
 /// A seed in hex, and a line's end.
 const MAX_FILE_LEN: u64 = 80;
 
 /// What the system said is part of the words and no `source`: who prints a chain of causes would say it twice.
 #[derive(Debug, thiserror::Error)]
 pub enum WitnessError {
-    #[error("{}: {error}; `podsync-hub key {}` makes one", .path.display(), shell_word(.path))]
+    #[error("{}: {error}{}", .path.display(), advice(.path, .error))]
     Unreadable {
         path: PathBuf,
         error: std::io::Error,
@@ -30,6 +32,14 @@ pub enum WitnessError {
     },
 }
 
+/// A key is made only where nothing is.
+fn advice(path: &Path, error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("; `podsync-hub key {}` makes one", shell_word(path)),
+        _ => String::new(),
+    }
+}
+
 /// The path as one word of a shell's command line.
 fn shell_word(path: &Path) -> String {
     let text = path.to_string_lossy();
@@ -38,17 +48,15 @@ fn shell_word(path: &Path) -> String {
 
 /// Reads a key.
 pub fn read(path: &Path) -> Result<DeviceSecret, WitnessError> {
-    let unreadable = |error| WitnessError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
-    let long = fs::metadata(path).map_err(unreadable)?.len() > MAX_FILE_LEN;
     let damaged = || WitnessError::Damaged(path.to_owned());
-    if long {
-        return Err(damaged());
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
-    let seed = HEXLOWER.decode(text.trim().as_bytes()).ok();
+    let bytes = regular::read(path, MAX_FILE_LEN).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => damaged(),
+        _ => WitnessError::Unreadable {
+            path: path.to_owned(),
+            error,
+        },
+    })?;
+    let seed = HEXLOWER.decode(bytes.trim_ascii()).ok();
     seed.and_then(|seed| seed.try_into().ok())
         .map(DeviceSecret::from_seed)
         .ok_or_else(damaged)
@@ -85,7 +93,7 @@ pub fn open(path: &Path) -> Result<DeviceSecret, WitnessError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -109,5 +117,11 @@ mod tests {
             fs::write(&path, damaged).unwrap();
             assert!(matches!(read(&path), Err(WitnessError::Damaged(_))));
         }
+        // Nobody is told to write a key over a device.
+        let device = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(
+            device.contains("a device") && !device.contains("podsync-hub key"),
+            "{device}"
+        );
     }
 }

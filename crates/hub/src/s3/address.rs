@@ -38,6 +38,11 @@ pub enum EndpointError {
         "`{0}` is not the address of an S3 server: write it as https://s3.example.org, with a port if it has one and without a path"
     )]
     Malformed(String),
+    /// Nothing of it is repeated.
+    #[error(
+        "the address of an S3 server has no user name and no password: write it as https://s3.example.org; the hub has its credentials from AWS's own chain of environment, profile and role"
+    )]
+    Secret,
     #[error("`{0}` cannot be the name of a bucket: 3 to 63 of a-z, 0-9, dot and dash")]
     Bucket(String),
     #[error("`{0}` cannot be the name of a region")]
@@ -79,6 +84,9 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
+        if text.contains('@') {
+            return Err(EndpointError::Secret);
+        }
         let malformed = || EndpointError::Malformed(text.to_owned());
         let uri: Uri = text.parse().map_err(|_| malformed())?;
         let scheme = match uri.scheme_str() {
@@ -88,7 +96,7 @@ impl FromStr for Endpoint {
         };
         let authority = uri.authority().ok_or_else(malformed)?.as_str();
         let is_root = matches!(uri.path(), "" | "/") && uri.query().is_none();
-        if !is_root || authority.contains('@') {
+        if !is_root {
             return Err(malformed());
         }
         Ok(Self {
@@ -274,6 +282,10 @@ mod tests {
             "",
         ] {
             assert!(endpoint.parse::<Endpoint>().is_err(), "{endpoint}");
+        }
+        for secret in ["https://me:secret@s3.example", "me:secret@s3.example/a"] {
+            let refused = secret.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
         }
         for bucket in ["ab", "-ab", "ab-", "a..b", "A-team", "a/b", &"a".repeat(64)] {
             assert!(Address::new(None, "r", bucket, Addressing::Path).is_err());

@@ -1,9 +1,9 @@
 //! Sending a request until it is answered, within bounds of time, tries and bytes.
 
 use std::{
-    fs::File,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant, SystemTime},
 };
 
 use backon::{ExponentialBuilder, Retryable};
@@ -15,7 +15,7 @@ use sha2::Digest as _;
 use tokio::time::timeout;
 
 use super::{answer::Refusal, call::Reply, proxy::Proxies};
-use crate::{metrics, storage::StorageError};
+use crate::{metrics, regular, storage::StorageError};
 
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// One try: what the hub sends and reads itself has a few MiB.
@@ -34,6 +34,8 @@ const MAX_REFUSAL_LEN: u64 = 64 << 10;
 pub(super) struct Sender {
     client: reqwest::Client,
     proxies: Proxies,
+    /// When the server last answered.
+    heard: RwLock<Option<Instant>>,
     /// Shorter in tests.
     first_pause: Duration,
 }
@@ -54,8 +56,13 @@ impl Sender {
         Ok(Self {
             client,
             proxies: Proxies::of_environment(),
+            heard: RwLock::default(),
             first_pause: FIRST_PAUSE,
         })
+    }
+
+    pub(super) fn heard(&self) -> Option<Instant> {
+        *self.heard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls `signed` for each try and sends its request. Reads at most `take` bytes of the reply's body.
@@ -107,6 +114,7 @@ impl Sender {
         metrics::count_bucket_request(request.method());
         let is_head = request.method() == reqwest::Method::HEAD;
         let response = self.client.execute(request).await.map_err(unanswered)?;
+        *self.heard.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut reply = Reply {
             status: response.status(),
             headers: response.headers().clone(),
@@ -195,7 +203,7 @@ fn unknown_issuer(file: Option<&Path>) -> String {
         return format!("if a CA of your own signs there, name its certificate in {CAS}");
     };
     let named = file.display();
-    match File::open(file) {
+    match regular::open(file) {
         Ok(_) => format!("{named}, which {CAS} names, lacks the CA that signs there"),
         Err(error) => format!("{named}, which {CAS} names, can't be read: {error}"),
     }

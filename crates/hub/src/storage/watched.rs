@@ -71,6 +71,10 @@ impl Storage for Watched {
         self.bucket.ensure().await
     }
 
+    fn heard(&self) -> Option<Instant> {
+        self.bucket.heard()
+    }
+
     fn abilities(&self) -> Option<Arc<Abilities>> {
         self.bucket.abilities()
     }

@@ -250,8 +250,8 @@ async fn nothing_is_shown_of_a_team_or_a_quota_that_is_no_more() {
     assert!(!shown("team_ready").await);
 }
 
-#[tokio::test]
-async fn a_portal_that_says_200_to_everything_is_no_bucket() {
+/// A hub that reaches a portal where its team's bucket should be.
+async fn hub_at_a_portal(team: TeamId, known: bool) -> TestHub {
     client(); // Installs a TLS provider.
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listener = listener.await.unwrap();
@@ -268,9 +268,8 @@ async fn a_portal_that_says_200_to_everything_is_no_bucket() {
             access_key: "key".to_owned(),
             secret_key: "secret".to_owned(),
         },
-        known: true,
+        known,
     });
-    let team = Team::new().id();
     let hub = TestHub::of(Teams::only([TeamSettings {
         team,
         bucket: Arc::new(bucket.unwrap()),
@@ -278,9 +277,27 @@ async fn a_portal_that_says_200_to_everything_is_no_bucket() {
         retention: Retention::default(),
         confirm: Confirm::default(),
     }]));
-    let hub = hub.await.unwrap();
+    hub.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_portal_that_says_200_to_everything_is_no_bucket() {
+    let team = Team::new().id();
+    let hub = hub_at_a_portal(team, true).await;
     assert!(!is_ready(&hub, team).await);
     let (state, reason) = state(&hub, team).await;
     assert_eq!(state, "down");
     assert!(reason.contains("bucket payments: "), "{reason}");
+}
+
+#[tokio::test]
+async fn a_server_that_answers_and_is_still_tried_is_not_called_silent() {
+    let team = Team::new().id();
+    let hub = hub_at_a_portal(team, false).await;
+    let (state, reason) = state(&hub, team).await;
+    assert_eq!(state, "down");
+    assert!(
+        reason.contains("bucket payments: it answers") && reason.contains("still tries"),
+        "{reason}"
+    );
 }

@@ -98,10 +98,14 @@ fn a_settings_file_without_a_team_is_told_apart_from_one_without_that_team() {
         assert_eq!(told.status.code(), Some(1));
         String::from_utf8(told.stderr).unwrap()
     };
-    let moved = "public_urls = ['https://old.example']\nwitness_key = 'key'\n\
-                 [[moved]]\nto = 'https://new.example'\n";
+    let key = folder.path().join("witness.key");
+    podsync_hub::witness::create(&key).unwrap();
+    let moved = format!(
+        "public_urls = ['https://old.example']\nwitness_key = '{}'\n[[moved]]\nto = 'https://new.example'\n",
+        key.display()
+    );
     for command in ["check", "teams", "usage"] {
-        let said = said(moved, &[command]);
+        let said = said(&moved, &[command]);
         assert!(
             said.contains("hub.toml has no [[teams]]"),
             "{command}: {said}"

@@ -1,7 +1,7 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -170,33 +170,59 @@ async fn what_needs_a_restart_is_told_as_long_as_it_differs_from_what_runs() {
 #[tokio::test]
 async fn a_hangup_while_the_hub_starts_does_not_end_it() {
     client(); // Installs a TLS provider.
+    let settings = Settings::new(&[Team::new().id()]);
+    let supervisor = settings.path("supervisor");
+    let told = UnixDatagram::bind(&supervisor).unwrap();
+    // A supervisor that takes nothing more holds the hub up, before it serves.
+    let filling = UnixDatagram::unbound().unwrap();
+    filling.set_nonblocking(true).unwrap();
+    while filling.send_to(b"full", &supervisor).is_ok() {}
+    let log = std::fs::File::create(settings.path("log")).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    program
+        .stderr(Stdio::from(log))
+        .env("NOTIFY_SOCKET", &supervisor)
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"));
+    let (program, _) = Program::start(&mut program);
+    hang_up(&program);
+    let mut word = [0; 16];
+    while told.recv(&mut word).unwrap() == b"full".len() {}
+    assert!(word.starts_with(b"READY=1"), "{}", settings.log());
+    // It reads the settings again, as it was told to.
+    settings.told("the hub read the settings again", 1).await;
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_device_in_place_of_a_file_holds_up_neither_requests_nor_the_stop() {
+    let team = Team::new().id();
     let settings = Settings::new(&[]);
-    let pipe = settings.path("token");
+    std::fs::write(settings.path("token"), "0123456789abcdef0123456789abcdef").unwrap();
+    settings.write(&[team]);
+    let (mut program, port) = settings.serve();
+    let file = settings.path("hub.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let pipe = settings.path("pipe");
     let made = Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    settings.write(&[Team::new().id()]);
-    let log = std::fs::File::create(settings.path("log")).unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::from(log))
-        .args(["serve", "--config"])
-        .arg(settings.path("hub.toml"))
-        .spawn();
-    let mut program = Program(child.unwrap());
-    // Waits until the hub reads there, and lets it go on.
-    let give_token = |meanwhile: &dyn Fn()| {
-        let mut pipe = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-        meanwhile();
-        pipe.write_all(b"0123456789abcdef0123456789abcdef").unwrap();
-    };
-    give_token(&|| hang_up(&program));
-    let mut line = String::new();
-    let out = program.0.stdout.take().unwrap();
-    BufReader::new(out).read_line(&mut line).unwrap();
-    assert!(line.contains("listens at"), "{}", settings.log());
-    // It reads the settings again, as it was told to.
-    give_token(&|| {});
-    settings.told("the hub read the settings again", 1).await;
+    let token = settings.path("token").display().to_string();
+    let live = format!("http://127.0.0.1:{port}/health/live");
+    for (number, other) in [pipe, PathBuf::from("/dev/zero")].iter().enumerate() {
+        let other = other.display().to_string();
+        std::fs::write(&file, text.replace(&token, &other)).unwrap();
+        hang_up(&program);
+        settings.told("keeps the old ones", number + 1).await;
+        let words = format!("{other}: it is a device, a pipe or a socket");
+        assert!(settings.log().contains(&words), "{}", settings.log());
+        assert_eq!(status(&client(), &live).await, StatusCode::NO_CONTENT);
+        let said = refused(&format!("witness_key = '{other}'\n{text}"), &[]);
+        assert!(said.contains("line 1: witness_key: "), "{said}");
+    }
+    let id = program.0.id().to_string();
+    let told = Command::new("kill").arg(&id).status();
+    assert!(told.unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || program.0.wait()).await;
+    assert!(ended.unwrap().unwrap().success());
 }
 
 #[tokio::test]
@@ -247,18 +273,22 @@ async fn another_certificate_is_checked_when_the_settings_are_read_again() {
     assert!(told, "{log}");
 }
 
-/// How `serve` ends by settings that it refuses.
+/// How `serve` ends by settings that it refuses, and `check` too.
 fn refused(text: &str, environment: &[(&str, &str)]) -> String {
     let settings = Settings::new(&[]);
     std::fs::write(settings.path("hub.toml"), text).unwrap();
-    let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
-        .args(["serve", "--config"])
-        .arg(settings.path("hub.toml"))
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap();
-    let said = String::from_utf8(told.stderr).unwrap();
-    assert_eq!(told.status.code(), Some(1), "{said}");
+    let [said, checked] = ["serve", "check"].map(|command| {
+        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
+            .args([command, "--config"])
+            .arg(settings.path("hub.toml"))
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert_eq!(told.status.code(), Some(1), "{said}");
+        said
+    });
+    assert_eq!(said, checked);
     said
 }
 
@@ -341,13 +371,8 @@ fn a_wrong_certificate_or_key_is_told_with_its_file_line_and_key() {
         settings.certify();
         std::fs::write(settings.path(name), text).unwrap();
         settings.write(&[Team::new().id()]);
-        let told = Command::new(env!("CARGO_BIN_EXE_podsync-hub"))
-            .args(["serve", "--config"])
-            .arg(settings.path("hub.toml"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8(told.stderr).unwrap();
-        assert_eq!(told.status.code(), Some(1), "{said}");
+        let text = std::fs::read_to_string(settings.path("hub.toml")).unwrap();
+        let said = refused(&text, &[]);
         let file = settings.path(name).display().to_string();
         for part in ["hub.toml, line ", words, &file] {
             assert!(said.contains(part), "{part}: {said}");
