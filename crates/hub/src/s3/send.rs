@@ -114,6 +114,13 @@ impl Sender {
         metrics::count_bucket_request(request.method());
         let is_head = request.method() == reqwest::Method::HEAD;
         let response = self.client.execute(request).await.map_err(unanswered)?;
+        if let (StatusCode::PROXY_AUTHENTICATION_REQUIRED, Some(proxy)) =
+            (response.status(), proxy.as_deref())
+        {
+            return Err(Refusal::for_good(format!(
+                "the proxy {proxy}, which the environment names, answers 407: it asks for another user name and password"
+            )));
+        }
         *self.heard.write().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut reply = Reply {
             status: response.status(),

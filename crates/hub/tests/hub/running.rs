@@ -1,9 +1,10 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
+    net::Ipv4Addr,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -324,26 +325,46 @@ fn a_file_that_the_settings_name_and_that_is_not_there_is_told_with_line_and_key
     assert!(said.contains("hub.toml, line 2: public_urls: "), "{said}");
 }
 
-#[test]
-fn a_proxy_is_named_if_it_does_not_answer_and_refused_if_it_is_none() {
+/// What `podsync-hub teams` says of a bucket behind a proxy, which a variable names.
+fn listed_through(variable: &str, proxy: &str, endpoint: &str) -> Output {
     let settings = Settings::new(&[]);
     let text = format!(
-        "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = 'https://s3.example'\n",
+        "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = '{endpoint}'\n",
         Team::new().id()
     );
     std::fs::write(settings.path("hub.toml"), text).unwrap();
-    let listed = |proxy: &str| {
-        let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
-        teams
-            .args(["teams", "--config"])
-            .arg(settings.path("hub.toml"))
-            .env("AWS_ACCESS_KEY_ID", "key")
-            .env("AWS_SECRET_ACCESS_KEY", "secret")
-            .env("HTTPS_PROXY", proxy)
-            .env_remove("NO_PROXY")
-            .env_remove("no_proxy");
-        teams.output().unwrap()
-    };
+    let mut teams = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    teams
+        .args(["teams", "--config"])
+        .arg(settings.path("hub.toml"))
+        .env("AWS_ACCESS_KEY_ID", "key")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env(variable, proxy)
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy");
+    teams.output().unwrap()
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_for_a_password_is_named_without_the_one_it_has() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = listener.await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let refusing = axum::Router::new().fallback(async || StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    let _serving = tokio::spawn(async move { axum::serve(listener, refusing).await });
+    let proxy = format!("http://me:secret-word@{address}");
+    let listed = tokio::task::spawn_blocking(move || {
+        listed_through("HTTP_PROXY", &proxy, "http://s3.example")
+    });
+    let said = String::from_utf8(listed.await.unwrap().stdout).unwrap();
+    let named = format!("the proxy http://{address}, which the environment names, answers 407");
+    assert!(said.contains(&named), "{said}");
+    assert!(!said.contains("secret-word"), "{said}");
+}
+
+#[test]
+fn a_proxy_is_named_if_it_does_not_answer_and_refused_if_it_is_none() {
+    let listed = |proxy: &str| listed_through("HTTPS_PROXY", proxy, "https://s3.example");
     let dead = String::from_utf8(listed("http://me:secret-word@127.0.0.1:9").stdout).unwrap();
     assert!(
         dead.contains("through the proxy http://127.0.0.1:9,"),
