@@ -886,6 +886,8 @@ export interface components {
              *     its SHA-256.
              */
             damaged: string[];
+            /** @description With `bucket`: what to do about that. */
+            hint?: string | null;
             /** @description Short ids of blobs that are missing, in full or in part. */
             missing: string[];
             reference: string;
