@@ -31,6 +31,10 @@ impl Secret {
     ) -> Result<String, ApiError> {
         let Self { what, variable } = self;
         let unreadable = |error: std::io::Error| {
+            if error.kind() == std::io::ErrorKind::Interrupted {
+                return ApiError::new(ErrorCode::Cancelled, "interrupted")
+                    .hint("run the command again");
+            }
             ApiError::new(
                 ErrorCode::Ticket,
                 format!("podsync cannot read the {what}: {error}"),
