@@ -96,7 +96,9 @@ let settling: ReturnType<typeof setTimeout> | undefined;
 
 function hear(happened: Happened): void {
   if (happened.kind === 'transfer') moved(happened);
-  else if (happened.kind !== 'missed' && happened.kind !== 'peer') {
+  // Another run of the daemon, perhaps: it tells again what still runs.
+  else if (happened.kind === 'missed') transfers.set(new Map());
+  else if (happened.kind !== 'peer') {
     activity.update((known) => [happened, ...known].slice(0, MOST_KEPT));
   }
   // It changes no answer until it ends.
