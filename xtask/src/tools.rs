@@ -37,6 +37,11 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<()> {
 }
 
 pub fn command(program: &str, arguments: &[&str]) -> Expression {
+    command_in(&root(), program, arguments)
+}
+
+/// The same in another folder. To `duct`, a folder that is set later counts less.
+pub fn command_in(folder: &Path, program: &str, arguments: &[&str]) -> Expression {
     // What cargo tells this program of itself: ring's build script looks at some of it, so that a build begun
     // here and one begun by hand would undo each other.
     let of_this_program =
@@ -44,7 +49,7 @@ pub fn command(program: &str, arguments: &[&str]) -> Expression {
     let told = std::env::vars()
         .map(|(name, _)| name)
         .filter(of_this_program);
-    told.fold(cmd(program, arguments).dir(root()), |command, name| {
+    told.fold(cmd(program, arguments).dir(folder), |command, name| {
         command.env_remove(name)
     })
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use duct::cmd;
 use serde_json::Value;
-use xtask::tools::{command, root, step, target};
+use xtask::tools::{command_in, root, step, target};
 
 use super::megabytes;
 use crate::{
@@ -97,11 +97,9 @@ fn build(source: &Path, folder: &Path) -> Result<Built> {
         .read()?;
     step(&format!("a clean build of {commit}"));
     let fetch = ["fetch", "--locked", "--quiet"];
-    command("cargo", &fetch).dir(source).run()?;
+    command_in(source, "cargo", &fetch).run()?;
     let arguments = ["build", "--release", "--locked", "--message-format", "json"];
-    let cargo = command("cargo", &arguments)
-        .dir(source)
-        .env("CARGO_TARGET_DIR", &target);
+    let cargo = command_in(source, "cargo", &arguments).env("CARGO_TARGET_DIR", &target);
     let (messages, cost) = measured(&[], || cargo.read().context("the build failed"))?;
     let made = Made::of(&messages)?;
     let stripped = folder.join("stripped");
