@@ -4,7 +4,7 @@ use podsync_core::manifest::ChunkLocation;
 
 use crate::{
     entry::EntryKind,
-    read::{ReadError, Version},
+    read::{ReadError, Version, room_for},
 };
 
 impl Version<'_> {
@@ -51,7 +51,7 @@ impl Version<'_> {
             let chunk: ChunkLocation = chunk?;
             let next = at + u64::from(chunk.plain_len);
             if next > begin {
-                plain.resize(chunk.plain_len as usize, 0);
+                plain.resize(room_for(chunk.plain_len as usize), 0);
                 opener.open(&chunk, &mut plain)?;
                 let within = |place: u64| (place.clamp(at, next) - at) as usize;
                 bytes.extend_from_slice(&plain[within(begin)..within(end)]);

@@ -118,9 +118,6 @@ impl Unpacker {
     }
 
     /// Opens frame `index` and fills `plain`, whose length is the chunk's, with chunk `id`.
-    ///
-    /// The seal proves only that someone with the pack's key wrote the frame. That it is the chunk
-    /// which the table names is checked too: a teammate could list wrong ids.
     pub(crate) fn open(
         &mut self,
         sealer: &Sealer,
@@ -130,19 +127,35 @@ impl Unpacker {
         plain: &mut [u8],
     ) -> Result<(), FrameError> {
         let body = open_body(sealer, index, sealed)?;
-        if body.len() == plain.len() {
-            plain.copy_from_slice(body);
-        } else {
-            match self.0.decompress_to_buffer(body, plain) {
-                Ok(len) if len == plain.len() => {}
-                _ => return Err(FrameError::Compression),
-            }
+        match self.0.decompress_to_buffer(body, plain) {
+            Ok(len) if len == plain.len() => check_chunk(plain, id),
+            _ => Err(FrameError::Compression),
         }
-        if ChunkId::of(plain) == id {
-            Ok(())
-        } else {
-            Err(FrameError::WrongChunk)
-        }
+    }
+}
+
+/// Opens frame `index` in place, which holds chunk `id` uncompressed. The chunk is all of `sealed` but its tag.
+pub(crate) fn open_plain(
+    sealer: &Sealer,
+    index: u32,
+    id: ChunkId,
+    sealed: &mut [u8],
+) -> Result<(), FrameError> {
+    check_chunk(open_body(sealer, index, sealed)?, id)
+}
+
+/// Whether a frame holds its chunk uncompressed.
+pub(crate) fn is_plain(sealed_len: u32, plain_len: u32) -> bool {
+    sealed_len as usize == plain_len as usize + TAG_LEN
+}
+
+/// The seal proves only that someone with the pack's key wrote the frame. So this checks that it holds the chunk which
+/// the table names: a teammate could list wrong ids.
+fn check_chunk(plain: &[u8], id: ChunkId) -> Result<(), FrameError> {
+    if ChunkId::of(plain) == id {
+        Ok(())
+    } else {
+        Err(FrameError::WrongChunk)
     }
 }
 
@@ -181,28 +194,22 @@ mod tests {
         seal(&sealer, 7, &mut frame);
         let len = frame.len();
         check_lengths(len as u32, chunk.len() as u32).unwrap();
-        let mut plain = vec![0; chunk.len()];
         let mut unpacker = Unpacker::new().unwrap();
-        unpacker
-            .open(
-                &sealer,
-                7,
-                ChunkId::of(chunk),
-                &mut frame.clone(),
-                &mut plain,
-            )
-            .unwrap();
-        assert_eq!(plain, chunk);
-        let other = unpacker.open(
-            &sealer,
-            7,
-            ChunkId::of(b"other"),
-            &mut frame.clone(),
-            &mut plain,
-        );
-        assert_eq!(other, Err(FrameError::WrongChunk));
-        let moved = unpacker.open(&sealer, 8, ChunkId::of(chunk), &mut frame, &mut plain);
-        assert_eq!(moved, Err(FrameError::Seal(BrokenSeal)));
+        let mut open = |index, id| {
+            let mut sealed = frame.clone();
+            if is_plain(len as u32, chunk.len() as u32) {
+                open_plain(&sealer, index, id, &mut sealed)?;
+                sealed.truncate(chunk.len());
+                return Ok(sealed);
+            }
+            let mut plain = vec![0; chunk.len()];
+            unpacker.open(&sealer, index, id, &mut sealed, &mut plain)?;
+            Ok(plain)
+        };
+        let id = ChunkId::of(chunk);
+        assert_eq!(open(7, id).unwrap(), chunk);
+        assert_eq!(open(7, ChunkId::of(b"other")), Err(FrameError::WrongChunk));
+        assert_eq!(open(8, id), Err(FrameError::Seal(BrokenSeal)));
         len
     }
 

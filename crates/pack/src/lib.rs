@@ -40,7 +40,7 @@ pub use name::{EntryName, LinkTarget, MAX_DEPTH, MAX_ENTRY_NAME_LEN, NameError};
 pub use needed::{NeededUnits, table_units};
 pub use progress::Progress;
 pub use read::{ChunkRows, Entries, PackReader, ReadError, Version};
-pub use rebuild::{Keep, RebuildError};
+pub use rebuild::{Keep, RebuildError, Sink};
 pub use rewrite::rewrite;
 pub use save::{SaveOptions, save};
 pub use saved::{SaveStats, Saved, SavedState};

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use podsync_core::{
     BlobId,
     manifest::{ChunkLocation, Manifest, ManifestError, PackRef, Table},
-    seal::Sealer,
+    seal::{Sealer, TAG_LEN},
 };
 
 use crate::{
@@ -118,17 +118,21 @@ pub(crate) struct ChunkOpener<'a> {
 }
 
 impl ChunkOpener<'_> {
-    /// Fills `plain`, which is as long as the chunk.
-    pub(crate) fn open(
-        &mut self,
-        chunk: &ChunkLocation,
-        plain: &mut [u8],
-    ) -> Result<(), ReadError> {
+    /// Puts the chunk at the start of `room`, which is [`room_for`] the chunk. What is behind it changes too.
+    ///
+    /// A chunk that is stored uncompressed is opened where it is read.
+    pub(crate) fn open(&mut self, chunk: &ChunkLocation, room: &mut [u8]) -> Result<(), ReadError> {
         let pack = check_row(self.version.manifest, chunk)?;
-        self.sealed.resize(chunk.sealed_len as usize, 0);
+        let plain = frame::is_plain(chunk.sealed_len, chunk.plain_len);
+        let sealed = if plain {
+            &mut room[..chunk.sealed_len as usize]
+        } else {
+            self.sealed.resize(chunk.sealed_len as usize, 0);
+            &mut self.sealed[..]
+        };
         self.version
             .packs
-            .read(pack, u64::from(chunk.offset), &mut self.sealed)
+            .read(pack, u64::from(chunk.offset), sealed)
             .map_err(|source| ReadError::Pack {
                 pack: pack.id,
                 source,
@@ -137,14 +141,24 @@ impl ChunkOpener<'_> {
             Some((index, sealer)) if *index == chunk.pack => sealer,
             other => &mut other.insert((chunk.pack, Sealer::new(&pack.key))).1,
         };
-        self.unpacker
-            .open(sealer, chunk.frame, chunk.id, &mut self.sealed, plain)
-            .map_err(|source| ReadError::Damaged {
-                pack: pack.id,
-                frame: chunk.frame,
-                source,
-            })
+        let opened = if plain {
+            frame::open_plain(sealer, chunk.frame, chunk.id, sealed)
+        } else {
+            let room = &mut room[..chunk.plain_len as usize];
+            self.unpacker
+                .open(sealer, chunk.frame, chunk.id, sealed, room)
+        };
+        opened.map_err(|source| ReadError::Damaged {
+            pack: pack.id,
+            frame: chunk.frame,
+            source,
+        })
     }
+}
+
+/// Bytes that [`ChunkOpener::open`] needs for chunks of so many bytes in all.
+pub(crate) fn room_for(plain_len: usize) -> usize {
+    plain_len + TAG_LEN
 }
 
 /// The pack of a row whose place and lengths are possible.
@@ -171,7 +185,7 @@ impl<'a> TableReader<'a> {
         Ok(Self {
             opener: version.opener()?,
             chunks: table.chunks.iter(),
-            plain: Vec::with_capacity(CHUNK_MAX_LEN),
+            plain: Vec::with_capacity(room_for(CHUNK_MAX_LEN)),
             at: 0,
         })
     }
@@ -185,10 +199,11 @@ impl Read for TableReader<'_> {
             };
             check_row(self.opener.version.manifest, chunk).map_err(io::Error::other)?;
             self.at = 0;
-            self.plain.resize(chunk.plain_len as usize, 0);
-            self.opener
-                .open(chunk, &mut self.plain)
-                .map_err(io::Error::other)?;
+            let len = chunk.plain_len as usize;
+            self.plain.resize(room_for(len), 0);
+            let opened = self.opener.open(chunk, &mut self.plain);
+            self.plain.truncate(len);
+            opened.map_err(io::Error::other)?;
         }
         let len = into.len().min(self.plain.len() - self.at);
         into[..len].copy_from_slice(&self.plain[self.at..][..len]);

@@ -1,5 +1,7 @@
 //! Rebuilds a state without writing it: checks every seal, chunk and checksum.
 
+use bytes::Bytes;
+
 use super::{RebuildError, Target, stream};
 use crate::{entry::Entry, progress::Progress, read::Version};
 
@@ -17,7 +19,7 @@ impl Target for Nowhere {
         Ok(())
     }
 
-    fn data(&mut self, _: &[u8]) -> Result<(), RebuildError> {
+    fn data(&mut self, _: Bytes) -> Result<(), RebuildError> {
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use bytes::Bytes;
+
 use super::{RebuildError, Target, stream};
 use crate::{
     entry::{Entry, EntryKind},
@@ -38,8 +40,8 @@ impl Target for OneFile<'_> {
         Ok(())
     }
 
-    fn data(&mut self, bytes: &[u8]) -> Result<(), RebuildError> {
-        self.0.write_all(bytes).map_err(RebuildError::Output)
+    fn data(&mut self, bytes: Bytes) -> Result<(), RebuildError> {
+        self.0.write_all(&bytes).map_err(RebuildError::Output)
     }
 
     fn end(&mut self, _: &Entry) -> Result<(), RebuildError> {

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{RebuildError, Target, stream};
@@ -172,12 +173,12 @@ impl Target for Folder<'_> {
             .map_err(|source| failed_at(&entry.name, source))
     }
 
-    fn data(&mut self, bytes: &[u8]) -> Result<(), RebuildError> {
+    fn data(&mut self, bytes: Bytes) -> Result<(), RebuildError> {
         let file = self
             .file
             .as_mut()
             .expect("data follows the beginning of a file");
-        file.write_all(bytes)
+        file.write_all(&bytes)
             .map_err(|source| RebuildError::Target {
                 path: self.root.path().to_owned(),
                 source,

@@ -9,10 +9,11 @@ mod file;
 mod folder;
 mod zip;
 
-pub use zip::Keep;
+pub use zip::{Keep, Sink};
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
+use bytes::Bytes;
 use podsync_core::manifest::ChunkLocation;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     entry::{Entry, EntryKind},
     ordered::{self, Stopped},
     progress::Progress,
-    read::{Entries, ReadError, Version},
+    read::{Entries, ReadError, Version, room_for},
     shelf::Shelf,
 };
 
@@ -63,7 +64,7 @@ impl RebuildError {
 pub(crate) trait Target {
     fn begin(&mut self, entry: &Entry) -> Result<(), RebuildError>;
     /// More bytes of the entry that was begun last.
-    fn data(&mut self, bytes: &[u8]) -> Result<(), RebuildError>;
+    fn data(&mut self, bytes: Bytes) -> Result<(), RebuildError>;
     /// The entry is complete and its checksum right.
     fn end(&mut self, entry: &Entry) -> Result<(), RebuildError>;
 }
@@ -79,7 +80,7 @@ pub(crate) fn stream(
         target,
         current: None,
     };
-    let shelf = Shelf::default();
+    let shelf = Arc::new(Shelf::default());
     let (produced, consumed) = ordered::in_order(
         |jobs| batches(version, |batch| jobs.push(batch)),
         || version.opener(),
@@ -89,23 +90,24 @@ pub(crate) fn stream(
                 .map_err(|_| ReadError::Setup(io::ErrorKind::OutOfMemory.into()))?;
             let len = batch.iter().map(|chunk| chunk.plain_len as usize).sum();
             let mut plain = shelf.take();
-            plain.resize(len, 0);
-            let mut rest = &mut plain[..];
+            plain.resize(room_for(len), 0);
+            let mut at = 0;
             for chunk in &batch {
-                let (bytes, others) = rest.split_at_mut(chunk.plain_len as usize);
-                opener.open(chunk, bytes)?;
-                rest = others;
+                let end = at + chunk.plain_len as usize;
+                // The next chunk overwrites what is behind this one.
+                opener.open(chunk, &mut plain[at..room_for(end)])?;
+                at = end;
             }
-            Ok(plain)
+            Ok(Bytes::from_owner(shelf.lend(plain)).slice(..len))
         },
-        |plain: Result<Vec<u8>, ReadError>| {
+        |plain: Result<Bytes, ReadError>| {
             if progress.cancelled() {
                 return Err(RebuildError::Cancelled);
             }
             let plain = plain?;
-            splitter.take(&plain)?;
-            progress.advanced(plain.len() as u64);
-            shelf.give(plain);
+            let len = plain.len() as u64;
+            splitter.take(plain)?;
+            progress.advanced(len);
             Ok(())
         },
     );
@@ -154,7 +156,7 @@ struct Open {
 }
 
 impl Splitter<'_, '_> {
-    fn take(&mut self, mut bytes: &[u8]) -> Result<(), RebuildError> {
+    fn take(&mut self, mut bytes: Bytes) -> Result<(), RebuildError> {
         while !bytes.is_empty() {
             let Some(open) = &mut self.current else {
                 if !self.begin_next()? {
@@ -163,11 +165,10 @@ impl Splitter<'_, '_> {
                 continue;
             };
             let len = usize::try_from(open.left).map_or(bytes.len(), |left| left.min(bytes.len()));
-            let (part, rest) = bytes.split_at(len);
-            open.crc.update(part);
+            let part = bytes.split_to(len);
+            open.crc.update(&part);
             open.left -= len as u64;
             self.target.data(part)?;
-            bytes = rest;
             self.end_if_complete()?;
         }
         Ok(())

@@ -2,7 +2,9 @@
 //!
 //! The directory at its end is made by reading the entry table once more, not by keeping it.
 
-use std::io::{BufWriter, Write};
+use std::io::{self, Write};
+
+use bytes::{Bytes, BytesMut};
 
 use super::{RebuildError, Target, stream};
 use crate::{
@@ -13,8 +15,24 @@ use crate::{
     zip::record::{MemberRecord, end_record},
 };
 
-/// The buffer for headers and small members. Larger pieces bypass it.
+/// The buffer in which headers and small members are gathered.
 const BUFFER_LEN: usize = 256 << 10;
+/// Pieces of at least so many bytes are handed on as they are.
+const LONG_LEN: usize = 32 << 10;
+
+/// Takes a zip piece by piece. A piece has at most 2 MiB.
+pub trait Sink {
+    fn take(&mut self, piece: Bytes) -> io::Result<()>;
+}
+
+/// A writer as a sink.
+struct Writer<'w>(&'w mut dyn Write);
+
+impl Sink for Writer<'_> {
+    fn take(&mut self, piece: Bytes) -> io::Result<()> {
+        self.0.write_all(&piece)
+    }
+}
 
 /// Selects the entries of a part. Must give the same answers at each call.
 pub type Keep<'a> = &'a dyn Fn(&EntryName) -> bool;
@@ -27,7 +45,8 @@ impl Version<'_> {
 
     /// Writes the state as a zip of stored members.
     pub fn to_zip(&self, out: &mut dyn Write, progress: &dyn Progress) -> Result<(), RebuildError> {
-        self.part_to_zip(&|_| true, out, progress)
+        self.part_to_zip(&|_| true, &mut Writer(out), progress)?;
+        out.flush().map_err(RebuildError::Output)
     }
 
     /// Bytes that [`Self::part_to_zip`] will write.
@@ -46,11 +65,14 @@ impl Version<'_> {
     pub fn part_to_zip(
         &self,
         keep: Keep<'_>,
-        out: &mut dyn Write,
+        sink: &mut dyn Sink,
         progress: &dyn Progress,
     ) -> Result<(), RebuildError> {
         let mut members = Members {
-            out: BufWriter::with_capacity(BUFFER_LEN, out),
+            out: Gathered {
+                buffer: BytesMut::with_capacity(BUFFER_LEN),
+                sink,
+            },
             keep,
             kept: false,
         };
@@ -60,13 +82,11 @@ impl Version<'_> {
         for entry in self.entries()? {
             let entry = entry?;
             if keep(&entry.name) {
-                out.write_all(&directory.add(&entry))
-                    .map_err(RebuildError::Output)?;
+                out.gather(&directory.add(&entry))?;
             }
         }
-        out.write_all(&directory.end())
-            .and_then(|()| out.flush())
-            .map_err(RebuildError::Output)
+        out.gather(&directory.end())?;
+        out.hand_on()
     }
 }
 
@@ -95,34 +115,70 @@ impl Directory {
     }
 }
 
+/// Gathers short pieces, and hands long ones on without a copy.
+struct Gathered<'s> {
+    buffer: BytesMut,
+    sink: &'s mut dyn Sink,
+}
+
+impl Gathered<'_> {
+    fn add(&mut self, piece: Bytes) -> Result<(), RebuildError> {
+        if piece.len() < LONG_LEN {
+            return self.gather(&piece);
+        }
+        self.hand_on()?;
+        self.sink.take(piece).map_err(RebuildError::Output)
+    }
+
+    fn gather(&mut self, mut bytes: &[u8]) -> Result<(), RebuildError> {
+        while !bytes.is_empty() {
+            let room = BUFFER_LEN - self.buffer.len();
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.buffer.extend_from_slice(now);
+            if self.buffer.len() == BUFFER_LEN {
+                self.hand_on()?;
+            }
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    /// Hands on what is gathered.
+    fn hand_on(&mut self) -> Result<(), RebuildError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let piece = self.buffer.split().freeze();
+        self.sink.take(piece).map_err(RebuildError::Output)
+    }
+}
+
 struct Members<'w> {
-    out: BufWriter<&'w mut dyn Write>,
+    out: Gathered<'w>,
     keep: Keep<'w>,
     /// Whether the entry that was begun last is written.
     kept: bool,
 }
 
-impl Members<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), RebuildError> {
-        if !self.kept {
-            return Ok(());
-        }
-        self.out.write_all(bytes).map_err(RebuildError::Output)
-    }
-}
-
 impl Target for Members<'_> {
     fn begin(&mut self, entry: &Entry) -> Result<(), RebuildError> {
         self.kept = (self.keep)(&entry.name);
-        self.write(&MemberRecord::of(entry).local_header())?;
+        if !self.kept {
+            return Ok(());
+        }
+        self.out.gather(&MemberRecord::of(entry).local_header())?;
         match &entry.kind {
-            EntryKind::Symlink { target } => self.write(target.as_str().as_bytes()),
+            EntryKind::Symlink { target } => self.out.gather(target.as_str().as_bytes()),
             EntryKind::File { .. } | EntryKind::Dir => Ok(()),
         }
     }
 
-    fn data(&mut self, bytes: &[u8]) -> Result<(), RebuildError> {
-        self.write(bytes)
+    fn data(&mut self, bytes: Bytes) -> Result<(), RebuildError> {
+        if self.kept {
+            self.out.add(bytes)
+        } else {
+            Ok(())
+        }
     }
 
     fn end(&mut self, _: &Entry) -> Result<(), RebuildError> {

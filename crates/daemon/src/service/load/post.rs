@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use podsync_api::{Progress, Stage};
 use podsync_core::manifest::Manifest;
 use podsync_instance::{Identity, Instance, LoadProgress, LoadReport, LoadRequest, Merge, Plan};
-use podsync_pack::{EntryName, RebuildError, Version};
+use podsync_pack::{EntryName, RebuildError, Sink, Version};
 use podsync_store::Blobs;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -16,13 +16,10 @@ use crate::{
     call::Context, error::Failure, meter::Meter, packs::HeldPacks, service::load::fitting::Part,
 };
 
-/// Pieces of the rebuilt state between the packs and the connection: 16 MiB with the pieces of the
-/// zip writer.
-const PIECES: usize = 64;
+/// Pieces of the rebuilt state between the packs and the connection. With their buffers they take at most 8 MiB.
+const PIECES: usize = 4;
 /// The folder of object bodies and other files of all services.
 const ASSETS: &str = "assets/";
-/// Bytes of a piece that is handed on.
-const PIECE_LEN: usize = 256 << 10;
 
 /// What to load into an instance, and how.
 pub(crate) struct StateLoad<'a> {
@@ -153,19 +150,14 @@ async fn rebuild(
         Some(manifest.state_len),
     );
     let rebuilding = tokio::task::spawn_blocking(move || {
-        let mut out = io::BufWriter::with_capacity(PIECE_LEN, Pieces(pieces));
-        let version = Version::new(&manifest, &*packs);
-        match version.part_to_zip(&*holds, &mut out, &meter) {
-            Ok(()) => io::Write::flush(&mut out).map_err(RebuildError::Output),
-            Err(error) => {
-                // The body must end in an error, or the instance would take a short body for complete.
-                let _ = out
-                    .get_ref()
-                    .0
-                    .blocking_send(Err(io::Error::other("rebuilding failed")));
-                Err(error)
-            }
+        let mut pieces = Pieces(pieces);
+        let written = Version::new(&manifest, &*packs).part_to_zip(&*holds, &mut pieces, &meter);
+        if written.is_err() {
+            // The body must end in an error, or the instance would take a short body for complete.
+            let failed = Err(io::Error::other("rebuilding failed"));
+            let _ = pieces.0.blocking_send(failed);
         }
+        written
     });
     let body = futures::stream::unfold(queue, |mut queue| async move {
         Some((queue.recv().await?, queue))
@@ -177,20 +169,13 @@ async fn rebuild(
     })
 }
 
-/// A writer that sends what is written as pieces of a body.
+/// Sends the zip as pieces of a body.
 struct Pieces(mpsc::Sender<io::Result<Bytes>>);
 
-impl io::Write for Pieces {
-    /// Takes at most one piece at once: large writes bypass the buffer in front of this.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = bytes.get(..PIECE_LEN).unwrap_or(bytes);
+impl Sink for Pieces {
+    fn take(&mut self, piece: Bytes) -> io::Result<()> {
         self.0
-            .blocking_send(Ok(Bytes::copy_from_slice(bytes)))
-            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+            .blocking_send(Ok(piece))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
