@@ -122,37 +122,35 @@ impl ChunkOpener<'_> {
     ///
     /// A chunk that is stored uncompressed is opened where it is read.
     pub(crate) fn open(&mut self, chunk: &ChunkLocation, room: &mut [u8]) -> Result<(), ReadError> {
-        let pack = check_row(self.version.manifest, chunk)?;
-        let plain = frame::is_plain(chunk.sealed_len, chunk.plain_len);
-        let sealed = if plain {
-            &mut room[..chunk.sealed_len as usize]
-        } else {
-            self.sealed.resize(chunk.sealed_len as usize, 0);
-            &mut self.sealed[..]
-        };
-        self.version
-            .packs
-            .read(pack, u64::from(chunk.offset), sealed)
-            .map_err(|source| ReadError::Pack {
+        let Version { manifest, packs } = self.version;
+        let pack = check_row(manifest, chunk)?;
+        let read = |sealed: &mut [u8]| {
+            let read = packs.read(pack, u64::from(chunk.offset), sealed);
+            read.map_err(|source| ReadError::Pack {
                 pack: pack.id,
                 source,
-            })?;
+            })
+        };
+        let damaged = |source| ReadError::Damaged {
+            pack: pack.id,
+            frame: chunk.frame,
+            source,
+        };
         let sealer = match &mut self.sealer {
             Some((index, sealer)) if *index == chunk.pack => sealer,
             other => &mut other.insert((chunk.pack, Sealer::new(&pack.key))).1,
         };
-        let opened = if plain {
-            frame::open_plain(sealer, chunk.frame, chunk.id, sealed)
-        } else {
-            let room = &mut room[..chunk.plain_len as usize];
-            self.unpacker
-                .open(sealer, chunk.frame, chunk.id, sealed, room)
-        };
-        opened.map_err(|source| ReadError::Damaged {
-            pack: pack.id,
-            frame: chunk.frame,
-            source,
-        })
+        if frame::is_plain(chunk.sealed_len, chunk.plain_len) {
+            let sealed = &mut room[..chunk.sealed_len as usize];
+            read(sealed)?;
+            return frame::open_plain(sealer, chunk.frame, chunk.id, sealed).map_err(damaged);
+        }
+        self.sealed.resize(chunk.sealed_len as usize, 0);
+        read(&mut self.sealed)?;
+        let plain = &mut room[..chunk.plain_len as usize];
+        self.unpacker
+            .open(sealer, chunk.frame, chunk.id, &mut self.sealed, plain)
+            .map_err(damaged)
     }
 }
 
