@@ -34,6 +34,7 @@ mod service;
 mod settings;
 mod shelf;
 mod start;
+mod store_watch;
 mod tasks;
 mod token;
 mod versions;
