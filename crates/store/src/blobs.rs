@@ -484,7 +484,10 @@ impl Blobs {
         let tag = self
             .explain(tag, |e| StoreError::blobs("adopt", path, len, e))
             .await?;
-        Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
+        let found = BlobId::from_bytes(*tag.hash().as_bytes());
+        let folders = self.folders.clone();
+        blocking(move || folders.close_tree(&found)).await?;
+        Ok(found)
     }
 
     /// Takes blobs out of the store while nobody gets a new pin. Their packs stay.

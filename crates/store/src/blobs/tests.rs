@@ -976,6 +976,19 @@ async fn only_the_owner_may_read_what_is_in_a_used_home() {
     assert_eq!(open, Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn the_tree_of_a_pack_is_its_owners_alone_from_the_beginning() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let pin = home.adopt(&bytes(1, 5 * MIB)).await;
+    let tree = home.blobs.folders.store.outboard_path(&hash(pin.id()));
+    let mode = tree.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "{mode:o}");
+    home.close().await;
+}
+
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn every_failpoint_that_is_listed_is_passed() {
