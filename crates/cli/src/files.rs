@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use podsync_daemon::read_text;
+pub(crate) use podsync_daemon::{MEND_LINK, read_text, refuse_dangling};
 use tempfile::TempDir;
 
 /// More than a path has that somebody made on purpose.

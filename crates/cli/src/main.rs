@@ -127,12 +127,14 @@ fn main() -> ExitCode {
     }
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
+        // Its log has the reason already.
+        Err(error) if context.course.has_served() => printer.fail(&error),
         Err(error) => failed(printer, &error, logs_in.as_deref()),
     }
 }
 
-/// Reports why the command failed. A daemon in the background fails only at its start, and tells its log, too: nobody
-/// may read its stderr.
+/// Reports why the command failed. A daemon in the background that can't start tells its log, too: nobody may read its
+/// stderr.
 fn failed(printer: &Printer, error: &ApiError, logs_in: Option<&Path>) -> ExitCode {
     // A folder that is no home gets no log.
     if logs_in.is_some_and(podsync_daemon::is_initialised) {

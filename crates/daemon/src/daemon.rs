@@ -38,6 +38,7 @@ use crate::{
         verify::Verify,
     },
     settings::Settings,
+    store_watch,
     tasks::{Lifetime, Tasks},
     versions::Versions,
 };
@@ -145,6 +146,10 @@ impl Daemon {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
         self.tasks
             .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
+        self.tasks.spawn(store_watch::keep_looking(
+            self.blobs.clone(),
+            self.tasks.clone(),
+        ));
         let stop = self.tasks.stopping().clone();
         self.tasks.spawn(Arc::clone(&self.pause).keep(stop));
         if self.stays {

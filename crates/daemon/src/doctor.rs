@@ -16,7 +16,7 @@ use podsync_api::{
     node::{self, Finding},
 };
 use podsync_instance::Service;
-use podsync_store::{Blobs, Home, HomeError, Log, shell_word};
+use podsync_store::{Blobs, Home, HomeError, Log, MEND_LINK, refuse_dangling, shell_word};
 
 use crate::{
     emulator::connect,
@@ -157,6 +157,10 @@ fn examine_files(home: &Home) -> Result<(), Failure> {
 fn examine_ways(home: &Path) -> Result<(), Failure> {
     let (log, socket) = (home.join("daemon.log"), socket_path(home));
     let is_other = |found: fs::Metadata| !found.file_type().is_socket();
+    if let Err(error) = refuse_dangling(&log) {
+        let text = format!("{}: {error}", log.display());
+        return Err(ApiError::new(ErrorCode::Disk, text).hint(MEND_LINK).into());
+    }
     let (path, what) = if log.is_dir() {
         (log, "is a folder, and the daemon writes its log there")
     } else if socket.symlink_metadata().is_ok_and(is_other) {

@@ -157,7 +157,9 @@ impl From<StoreError> for Failure {
             | StoreError::Io { .. }
             | StoreError::Damaged { .. }
             | StoreError::Corrupt { .. }
-            | StoreError::WrongHash { .. } => ErrorCode::Disk,
+            | StoreError::WrongHash { .. }
+            | StoreError::Stopped { .. }
+            | StoreError::Silent { .. } => ErrorCode::Disk,
             StoreError::NotHeld { .. } | StoreError::PartlyHeld { .. } => ErrorCode::NotFound,
             StoreError::TooLarge { .. } => ErrorCode::Invalid,
             StoreError::Closed => ErrorCode::NoDaemon,

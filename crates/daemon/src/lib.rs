@@ -34,6 +34,7 @@ mod service;
 mod settings;
 mod shelf;
 mod start;
+mod store_watch;
 mod tasks;
 mod token;
 mod versions;
@@ -49,7 +50,9 @@ pub use paths::{check_may_be_home, is_initialised, socket_path};
 pub use podsync_bucket::is_talkative;
 pub use podsync_instance::companion;
 pub use podsync_net::install_crypto;
-pub use podsync_store::{open_regular, read_regular, read_text, shell_word};
+pub use podsync_store::{
+    MEND_LINK, open_regular, read_regular, read_text, refuse_dangling, shell_word,
+};
 pub use reach::CUT_OFF;
 pub use reaction::{Reaction, Says};
 pub use settings::{

@@ -217,7 +217,7 @@ async fn answer<C: Call, S: Handle<C>>(
         let context = Arc::new(Context::new(team, None, cancel));
         let outcome = service.handle(call, context).instrument(span).await;
         drop(guard);
-        let outcome = outcome.map_err(ApiError::from);
+        let outcome = tasks.told(outcome.map_err(ApiError::from));
         note(outcome.as_ref().err().map(|error| error.code));
         return match outcome {
             Ok(value) => Json(value).into_response(),
@@ -226,6 +226,7 @@ async fn answer<C: Call, S: Handle<C>>(
     }
     let (events, queue) = mpsc::channel(PROGRESS_QUEUE);
     let context = Arc::new(Context::new(team, Some(events.clone()), cancel.clone()));
+    let of_daemon = tasks.clone();
     tasks.spawn(async move {
         let outcome = tokio::select! {
             outcome = service.handle(call, context).instrument(span) => outcome.map_err(ApiError::from),
@@ -235,6 +236,7 @@ async fn answer<C: Call, S: Handle<C>>(
                 Err(ApiError::new(ErrorCode::NoDaemon, text).hint("run the command again"))
             }
         };
+        let outcome = of_daemon.told(outcome);
         note(outcome.as_ref().err().map(|error| error.code));
         let event = match &outcome {
             Ok(value) => Event::default().event(event::ANSWER).json_data(value),

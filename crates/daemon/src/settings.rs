@@ -13,7 +13,7 @@ use std::{
 use podsync_api::{ApiError, ErrorCode};
 use podsync_core::{DeviceId, PodName};
 use podsync_net::{Multiaddr, NetConfig, SpawnError, is_of_this_machine};
-use podsync_store::read_text;
+use podsync_store::{MEND_LINK, read_text, refuse_dangling};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, Unexpected, Visitor},
@@ -242,11 +242,12 @@ impl Settings {
 fn read(file: &Path) -> Result<String, ApiError> {
     let error = match read_text(file, MAX_LEN) {
         Ok(text) => return Ok(text),
-        Err(error) => error,
+        Err(error) => refuse_dangling(file).err().unwrap_or(error),
     };
     let (code, hint) = match error.kind() {
         // A link to nowhere is there. A home that is no folder is refused elsewhere.
         ErrorKind::NotFound if !file.is_symlink() => return Ok(String::new()),
+        ErrorKind::NotFound => (ErrorCode::Disk, MEND_LINK),
         ErrorKind::NotADirectory => return Ok(String::new()),
         ErrorKind::InvalidInput => (
             ErrorCode::Invalid,
@@ -355,7 +356,7 @@ mod tests {
             (at("socket"), ErrorCode::Invalid, "a socket"),
             (at("latin"), ErrorCode::Invalid, "not UTF-8"),
             (at("long"), ErrorCode::Invalid, "larger than"),
-            (at("link"), ErrorCode::Disk, "No such file"),
+            (at("link"), ErrorCode::Disk, "nowhere, which is not there"),
             (at("loop"), ErrorCode::Disk, "symbolic links"),
         ] {
             let error = Settings::layered(&file, config::Map::new()).unwrap_err();

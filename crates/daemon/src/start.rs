@@ -50,6 +50,8 @@ use crate::{
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// How much longer a command's own daemon may delete what an interrupted save wrote. A second interrupt ends it.
 const TIDYING_GRACE: Duration = Duration::from_secs(24);
+/// How long calls of a daemon that failed may take to end. Those that wait for the store never do.
+const FAILED_GRACE: Duration = Duration::from_secs(1);
 
 /// A daemon and what it takes to end it.
 pub struct Running {
@@ -399,7 +401,7 @@ impl Running {
             signal(SignalKind::terminate()),
             signal(SignalKind::interrupt()),
         );
-        let stopping = self.daemon.tasks.stopping();
+        let tasks = &self.daemon.tasks;
         async move {
             let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
                 tracing::error!("podsync can't listen for signals and stops");
@@ -408,7 +410,11 @@ impl Running {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
                 _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
-                () = stopping.cancelled() => tracing::info!("asked to stop"),
+                () = tasks.stopping().cancelled() => {
+                    if tasks.failure().is_none() {
+                        tracing::info!("asked to stop");
+                    }
+                }
             }
         }
     }
@@ -416,6 +422,11 @@ impl Running {
     /// Whether the engine still answers: a daemon whose loop hangs serves nobody.
     pub async fn responds(&self) -> bool {
         self.daemon.status.node.read(|_| ()).await.is_ok()
+    }
+
+    /// Why the daemon ends by itself, if it does. Its log says so, too.
+    pub fn failure(&self) -> Option<ApiError> {
+        self.daemon.tasks.failure().cloned()
     }
 
     /// Ends the daemon; returns once everything is on the disk and the home is free.
@@ -429,14 +440,23 @@ impl Running {
             net_stop,
         } = self;
         daemon.tasks.begin_stop();
-        let graceful = async {
+        let has_failed = daemon.tasks.failure().is_some();
+        let calls = async {
             daemon.tasks.finished().await;
             let _ = server.await;
+        };
+        let graceful = async {
+            if has_failed {
+                let _ = tokio::time::timeout(FAILED_GRACE, calls).await;
+            } else {
+                calls.await;
+            }
             engine_stop.cancel();
             engine.wait().await;
             net_stop.cancel();
             daemon.net.stopped().await;
-            if let Err(error) = daemon.blobs.shutdown().await {
+            // A store that has stopped can't be closed.
+            if !has_failed && let Err(error) = daemon.blobs.shutdown().await {
                 tracing::warn!(%error, "the store did not close cleanly; podsync repairs it at the next start");
             }
         };

@@ -1,5 +1,8 @@
-//! Tasks that run beside the engine: calls and upkeep. Also how all of them are cancelled.
+//! Tasks that run beside the engine: calls and upkeep. Also how all of them are cancelled, and why.
 
+use std::sync::{Arc, OnceLock};
+
+use podsync_api::ApiError;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -29,6 +32,7 @@ pub(crate) struct Tasks {
     tracker: TaskTracker,
     /// Those that leave files behind if the process ends before them.
     tidying: TaskTracker,
+    failure: Arc<OnceLock<ApiError>>,
 }
 
 impl Tasks {
@@ -58,6 +62,23 @@ impl Tasks {
         self.stop.cancel();
     }
 
+    /// Begins to stop because the daemon can't go on.
+    pub(crate) fn fail(&self, reason: ApiError) {
+        // The first reason stays.
+        let _ = self.failure.set(reason);
+        self.begin_stop();
+    }
+
+    /// Why the daemon can't go on.
+    pub(crate) fn failure(&self) -> Option<&ApiError> {
+        self.failure.get()
+    }
+
+    /// What a call's client is told: a call that the daemon can't finish ends with the daemon's reason.
+    pub(crate) fn told<T>(&self, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+        outcome.map_err(|error| self.failure().cloned().unwrap_or(error))
+    }
+
     /// Resolves when every task has ended. No task may be spawned after this call.
     pub(crate) async fn finished(&self) {
         self.tracker.close();
@@ -69,5 +90,29 @@ impl Tasks {
     pub(crate) async fn tidied(&self) {
         self.tidying.close();
         self.tidying.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_api::ErrorCode;
+
+    use super::*;
+
+    #[test]
+    fn calls_of_a_daemon_that_fails_end_with_its_reason() {
+        let tasks = Tasks::default();
+        let cut_off = || ApiError::new(ErrorCode::Cancelled, "it was cancelled");
+        let told = tasks.told::<()>(Err(cut_off()));
+        assert_eq!(told.unwrap_err().code, ErrorCode::Cancelled);
+        tasks.fail(ApiError::new(ErrorCode::Disk, "the disk fails"));
+        tasks.fail(ApiError::new(ErrorCode::Busy, "a later one"));
+        assert!(tasks.stopping().is_cancelled());
+        let told = tasks.told::<()>(Err(cut_off())).unwrap_err();
+        assert_eq!(
+            (told.code, told.message.as_str()),
+            (ErrorCode::Disk, "the disk fails")
+        );
+        assert_eq!(tasks.told(Ok(1)).unwrap(), 1);
     }
 }

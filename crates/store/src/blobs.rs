@@ -6,6 +6,7 @@
 //! delete unreferenced blobs at any time, so bytes that the catalog doesn't name yet need a [`Pin`],
 //! downloads included.
 
+mod alive;
 mod folders;
 mod import;
 mod pack;
@@ -16,7 +17,7 @@ mod recovery;
 mod sweep;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     fs,
     future::Future,
     io,
@@ -90,7 +91,8 @@ impl Blobs {
     /// Opens the blobs, removes leftovers of a crash, and repairs incomplete records.
     pub async fn open(home: &Home) -> Result<Self, StoreError> {
         let opened = Self::open_sound(home).await;
-        let Err(StoreError::Io { .. } | StoreError::Closed) = &opened else {
+        let Err(StoreError::Io { .. } | StoreError::Closed | StoreError::Stopped { .. }) = &opened
+        else {
             return opened;
         };
         // The store reports damage to its records only as text, or by ending.
@@ -212,7 +214,7 @@ impl Blobs {
         self.home.ensure_room(len)?;
         let pin = self.pins.pin(id).await;
         let tag = self.store.add_bytes(bytes).temp_tag().await;
-        let _tag = tag.map_err(|e| self.failed("write", len, e))?;
+        let _tag = self.explain(tag, |e| self.failed("write", len, e)).await?;
         self.mark_held(id, len).await?;
         Ok((id, pin))
     }
@@ -245,7 +247,7 @@ impl Blobs {
             return Ok(());
         }
         let bytes = self.store.get_bytes(hash(id)).await;
-        let bytes = bytes.map_err(|_| StoreError::NotHeld { id })?;
+        let bytes = self.explain(bytes, |_| StoreError::NotHeld { id }).await?;
         blocking(move || write_atomic(&path, &bytes, 0o600)).await
     }
 
@@ -348,7 +350,7 @@ impl Blobs {
             return Ok(false);
         }
         let Ok(bytes) = self.store.get_bytes(hash(id)).await else {
-            return Ok(false);
+            return self.refuse_stopped().await.map(|()| false);
         };
         if BlobId::of(&bytes) != id {
             return Ok(false);
@@ -367,7 +369,9 @@ impl Blobs {
             return Ok(holding.units);
         }
         let bitfield = self.store.observe(hash(id)).await;
-        let bitfield = bitfield.map_err(|e| self.failed("read", 0, e))?;
+        let bitfield = self
+            .explain(bitfield, |e| self.failed("read", 0, e))
+            .await?;
         Ok(ranges::arrived(&bitfield, len))
     }
 
@@ -382,11 +386,8 @@ impl Blobs {
             return Ok(reader);
         }
         // Small blobs are in the store's own database.
-        let bytes = self
-            .store
-            .get_bytes(hash(id))
-            .await
-            .map_err(|_| StoreError::Corrupt { id })?;
+        let bytes = self.store.get_bytes(hash(id)).await;
+        let bytes = self.explain(bytes, |_| StoreError::Corrupt { id }).await?;
         Ok(BlobReader::memory(id, bytes))
     }
 
@@ -446,8 +447,8 @@ impl Blobs {
         let there = self.all().await?;
         let dead: BTreeSet<BlobId> = there.difference(&live).copied().collect();
         self.delete(dead.clone()).await?;
-        turn.sweep(&self.store, live.into_iter().map(hash).collect())
-            .await?;
+        let live = live.into_iter().map(hash).collect();
+        self.sweep(&turn, live).await?;
         self.folders.remove_packs(dead.iter())?;
         Ok(dead)
     }
@@ -480,8 +481,13 @@ impl Blobs {
             mode: ImportMode::TryReference,
         };
         let tag = self.store.add_path_with_opts(options).temp_tag().await;
-        let tag = tag.map_err(|e| StoreError::blobs("adopt", path, len, e))?;
-        Ok(BlobId::from_bytes(*tag.hash().as_bytes()))
+        let tag = self
+            .explain(tag, |e| StoreError::blobs("adopt", path, len, e))
+            .await?;
+        let found = BlobId::from_bytes(*tag.hash().as_bytes());
+        let folders = self.folders.clone();
+        blocking(move || folders.close_tree(&found)).await?;
+        Ok(found)
     }
 
     /// Takes blobs out of the store while nobody gets a new pin. Their packs stay.
@@ -491,8 +497,12 @@ impl Blobs {
         live.extend(self.pins.pinned());
         live.retain(|id| !ids.contains(id));
         self.delete(ids.clone()).await?;
-        let live = live.into_iter().map(hash).collect();
-        turn.sweep(&self.store, live).await
+        self.sweep(turn, live.into_iter().map(hash).collect()).await
+    }
+
+    async fn sweep(&self, turn: &Turn, live: HashSet<Hash>) -> Result<(), StoreError> {
+        let swept = turn.sweep(&self.store, live).await;
+        self.explain(swept, |error| error).await
     }
 
     fn refuse_closed(&self) -> Result<(), StoreError> {
@@ -505,10 +515,8 @@ impl Blobs {
 
     async fn status(&self, id: BlobId) -> Result<BlobStatus, StoreError> {
         self.refuse_closed()?;
-        self.store
-            .status(hash(id))
-            .await
-            .map_err(|e| self.failed("read", 0, e))
+        let status = self.store.status(hash(id)).await;
+        self.explain(status, |e| self.failed("read", 0, e)).await
     }
 
     async fn check(&self, id: BlobId, Holding { len, units }: Holding) -> Result<(), StoreError> {
@@ -524,12 +532,14 @@ impl Blobs {
         while let Some(item) = items.next().await {
             match item {
                 EncodedItem::Leaf(leaf) => found += leaf.data.len() as u64,
-                EncodedItem::Error(_) => return Err(StoreError::Corrupt { id }),
+                EncodedItem::Error(_) => {
+                    return Err(self.explained(StoreError::Corrupt { id }).await);
+                }
                 EncodedItem::Size(_) | EncodedItem::Parent(_) | EncodedItem::Done => {}
             }
         }
         if found != units.byte_len(len) {
-            return Err(StoreError::Corrupt { id });
+            return Err(self.explained(StoreError::Corrupt { id }).await);
         }
         // Of a small pack the store has checked the copy in its database, and readers use the file.
         let folders = self.folders.clone();
@@ -556,16 +566,14 @@ impl Blobs {
     /// Makes the store commit its records: it answers only after committing everything before.
     async fn write_down(&self, len: u64) -> Result<(), StoreError> {
         let written = self.store.sync_db().await;
-        written.map_err(|e| self.failed("sync", len, e))
+        self.explain(written, |e| self.failed("sync", len, e)).await
     }
 
     async fn listed(&self) -> Result<BTreeSet<BlobId>, StoreError> {
-        let hashes: Vec<Hash> = self
-            .store
-            .list()
-            .hashes()
-            .await
-            .map_err(|e| self.failed("list", 0, e))?;
+        let hashes = self.store.list().hashes().await;
+        let hashes: Vec<Hash> = self.explain(hashes, |e| self.failed("list", 0, e)).await?;
+        // One that has stopped lists nothing.
+        self.refuse_stopped().await?;
         Ok(hashes
             .into_iter()
             .map(|hash| BlobId::from_bytes(*hash.as_bytes()))

@@ -8,6 +8,7 @@ use std::{
     io,
     ops::Range,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use podsync_core::BlobId;
@@ -62,6 +63,11 @@ pub enum StoreError {
     },
     #[error("the store on this disk has stopped")]
     Closed,
+    /// The disk failed the blob store's database, and the store has ended.
+    #[error("the blob store stopped: it could not read or write {}", path.display())]
+    Stopped { path: PathBuf },
+    #[error("the blob store has not answered for {} s: it may not be able to read or write {}", waited.as_secs(), path.display())]
+    Silent { path: PathBuf, waited: Duration },
 }
 
 /// How to repair a damaged file.
@@ -185,6 +191,9 @@ impl StoreError {
             Self::Corrupt { .. } => "`podsync verify --repair` mends it, or fetches it again",
             Self::WrongHash { .. } => "save again",
             Self::Closed => "start podsync again",
+            Self::Stopped { .. } | Self::Silent { .. } => {
+                "start podsync again: it checks that file first, and says how to mend it if it is damaged"
+            }
             Self::InUse { path } => {
                 return Some(format!(
                     "`fuser {}` says which one; if it is `podsync daemon`, end it with `kill` and its number",

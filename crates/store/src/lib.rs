@@ -21,7 +21,7 @@ pub use error::{Remedy, StoreError};
 pub use holdings::Holding;
 pub use home::{Holder, Home, HomeError, NewHome, check_may_be_home, free_bytes, is_home};
 pub use log::{EntryKey, Key, Log, Namespace, Record, Rows};
-pub use regular::{open_regular, read_regular, read_text};
+pub use regular::{MEND_LINK, open_regular, read_regular, read_text, refuse_dangling};
 pub use shell::shell_word;
 
 /// The points at which a test can stop the process; see the feature `failpoints`.

@@ -1,4 +1,4 @@
-//! Opens and reads regular files alone.
+//! Opens and reads regular files alone, and refuses links to nothing.
 //!
 //! Whatever a file of the home is replaced by, a caller must not hang: opening a pipe waits until somebody writes to it,
 //! and a device may have no end.
@@ -39,6 +39,27 @@ pub fn read_text(path: &Path, max_len: u64) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| unfit("it is not UTF-8 text"))
 }
 
+/// What to do about a link that leads nowhere.
+pub const MEND_LINK: &str = "make the file that the link names, or remove the link";
+
+/// Refuses a symbolic link to nothing with `NotFound`. Who writes through it makes a file at a place that nobody may
+/// know of any more.
+pub fn refuse_dangling(path: &Path) -> io::Result<()> {
+    let Ok(target) = path.read_link() else {
+        return Ok(());
+    };
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!(
+                "it is a symbolic link to {}, which is not there",
+                target.display()
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn refuse_other(metadata: &Metadata) -> io::Result<()> {
     let what = match (metadata.is_file(), metadata.is_dir()) {
         (true, _) => return Ok(()),
@@ -74,6 +95,21 @@ mod tests {
         std::fs::write(&path, b"\xff").unwrap();
         let error = read_text(&path, 4).unwrap_err().to_string();
         assert!(error.contains("UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_refused_with_what_it_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, file) = (folder.path().join("link"), folder.path().join("file"));
+        refuse_dangling(&link).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let error = refuse_dangling(&link).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let named = file.display().to_string();
+        assert!(error.to_string().contains(&named), "{error}");
+        std::fs::write(&file, "").unwrap();
+        refuse_dangling(&link).unwrap();
+        refuse_dangling(&file).unwrap();
     }
 
     #[test]

@@ -118,6 +118,15 @@ fn settings_that_cannot_be_read_are_refused_by_all_that_need_them() -> Result<()
     std::os::unix::fs::symlink(&file, &file)?;
     refused(DISK, "symbolic links")?;
     std::fs::remove_file(&file)?;
+    let gone = alice.scratch("gone");
+    std::os::unix::fs::symlink(gone.join("dotfile"), &file)?;
+    refused(DISK, "gone/dotfile, which is not there")?;
+    let told = alice
+        .run(&["config", "set", "notify", "false"])?
+        .failed(DISK)?;
+    ensure!(told.contains("gone/dotfile, which is not there"), "{told}");
+    ensure!(!gone.exists(), "a folder was made behind the link");
+    std::fs::remove_file(&file)?;
     std::fs::write(&file, b"listen = ['\xff']")?;
     refused(INVALID, "not UTF-8")?;
     std::fs::remove_file(&file)?;

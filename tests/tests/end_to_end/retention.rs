@@ -44,6 +44,10 @@ fn what_a_policy_lets_go_of_is_dropped_for_everybody() -> Result<()> {
     let foreseen = alice.run(&[&soon[..], &["--dry-run"]].concat())?.ok()?;
     assert_eq!(references(&foreseen["due"]), ["orders:2", "orders:3"]);
     assert_eq!(
+        foreseen["rules"],
+        serde_json::json!([{ "pod": null, "policy": "last=2 tagged grace=0" }])
+    );
+    assert_eq!(
         alice.run(&["retention", "show"])?.ok()?["rules"],
         serde_json::json!([])
     );

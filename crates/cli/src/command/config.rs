@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use crate::{
     complete,
     context::Context,
-    files::{behind_links, read_text, write_whole},
+    files::{MEND_LINK, behind_links, read_text, refuse_dangling, write_whole},
 };
 
 /// More than any settings take.
@@ -191,6 +191,10 @@ fn edited(
     file: &Path,
     edit: impl Fn(&str) -> Result<String, String>,
 ) -> Result<(Settings, Option<String>), ApiError> {
+    refuse_dangling(file).map_err(|error| {
+        let text = format!("podsync cannot change {}: {error}", file.display());
+        ApiError::new(ErrorCode::Disk, text).hint(MEND_LINK)
+    })?;
     let before = match read_text(file, MAX_LEN) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(|error| failed("read", file, &error))?,
@@ -241,4 +245,27 @@ fn failed(what: &str, file: &Path, error: &io::Error) -> ApiError {
 
 fn invalid(text: String) -> ApiError {
     ApiError::new(ErrorCode::Invalid, text).hint("docs/operations.md lists every setting")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_not_made_behind_a_link_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let edit = |text: &str| Ok(format!("{text}mdns = false\n"));
+        let (_, text) = edited(&file, edit).unwrap();
+        assert_eq!(text.as_deref(), Some("mdns = false\n"));
+        let target = folder.path().join("gone/dotfile");
+        std::os::unix::fs::symlink(&target, &file).unwrap();
+        let error = edited(&file, edit).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Disk);
+        for path in [&file, &target] {
+            let path = path.display().to_string();
+            assert!(error.message.contains(&path), "{}", error.message);
+        }
+        assert_eq!(error.hint.as_deref(), Some(MEND_LINK));
+    }
 }

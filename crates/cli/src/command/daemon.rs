@@ -1,4 +1,4 @@
-//! `podsync daemon`: the daemon in the foreground, until SIGTERM or Ctrl-C.
+//! `podsync daemon`: the daemon in the foreground, until SIGTERM or Ctrl-C, or until it can't go on.
 
 use clap::Args;
 use podsync_api::ApiError;
@@ -38,12 +38,14 @@ pub(crate) async fn run(context: &Context, daemon: Daemon) -> Result<(), ApiErro
         env!("CARGO_PKG_VERSION"),
         home.display()
     ));
+    context.course.note_serving();
     notify::ready();
     tokio::select! {
         () = told_to_stop => {}
         () = notify::keep_watchdog(&running) => {}
     }
     notify::stopping();
+    let failure = running.failure();
     running.stop().await;
-    Ok(())
+    failure.map_or(Ok(()), Err)
 }

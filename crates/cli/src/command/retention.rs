@@ -60,7 +60,7 @@ pub(crate) struct Set {
     /// Remove the rule
     #[arg(long, conflicts_with_all = ["keep_last", "keep_daily", "keep_tagged", "drop_tagged", "grace"])]
     unset: bool,
-    /// Show which versions the rule would let go; change nothing
+    /// Show the rules as they would be, and which versions they would let go now; change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
@@ -87,7 +87,10 @@ pub(crate) async fn run(context: &Context, command: Retention) -> Result<(), Api
             if let Some(pod) = &set.pod {
                 warn_of_slip(context, pod).await?;
             }
-            context.printer.result(&retention, words)
+            match set.dry_run {
+                true => context.printer.result(&retention, foreseen),
+                false => context.printer.result(&retention, words),
+            }
         }
         Retention::Show => {
             let retention = call(context, Needs::Home, &retention::GetRetention {}).await?;
@@ -155,21 +158,43 @@ impl Set {
     }
 }
 
+/// What `--dry-run` shows: nothing of it is set.
+fn foreseen(retention: &retention::Retention) -> String {
+    let rules = if retention.rules.is_empty() {
+        "The team would have no rule. It would keep every version until somebody drops it."
+            .to_owned()
+    } else {
+        format!(
+            "The team's rules would be:\n{}",
+            rules("WOULD KEEP", &retention.rules)
+        )
+    };
+    let goes = match retention.due.is_empty() {
+        true => "No version would go now.".to_owned(),
+        false => due("WOULD GO NOW", &retention.due),
+    };
+    format!("{rules}\n\n{goes}")
+}
+
+fn rules(keep: &str, rules: &[retention::Said]) -> String {
+    let row = |said: &retention::Said| {
+        [
+            said.pod
+                .clone()
+                .unwrap_or_else(|| "(all other pods)".to_owned()),
+            keeps(&said.policy),
+            said.unreadable.clone().unwrap_or_default(),
+        ]
+    };
+    let head = [Whole("POD"), Text(keep), Text("PROBLEM")];
+    table(head, rules.iter().map(row))
+}
+
 fn words(retention: &retention::Retention) -> String {
     let mut text = if retention.rules.is_empty() {
         "The team has no rule. It keeps every version until somebody drops it.".to_owned()
     } else {
-        let row = |said: &retention::Said| {
-            [
-                said.pod
-                    .clone()
-                    .unwrap_or_else(|| "(all other pods)".to_owned()),
-                keeps(&said.policy),
-                said.unreadable.clone().unwrap_or_default(),
-            ]
-        };
-        let head = [Whole("POD"), Text("KEEPS"), Text("PROBLEM")];
-        table(head, retention.rules.iter().map(row))
+        rules("KEEPS", &retention.rules)
     };
     if !retention.due.is_empty() {
         text = format!("{text}\n\n{}", due("MAY GO", &retention.due));
@@ -216,6 +241,27 @@ fn due(head: &str, due: &[Due]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_be_set_is_not_told_as_set() {
+        let said = |policy: &str| retention::Said {
+            pod: None,
+            policy: policy.to_owned(),
+            unreadable: None,
+        };
+        let shown = |policies: &[&str]| {
+            foreseen(&retention::Retention {
+                rules: policies.iter().map(|policy| said(policy)).collect(),
+                due: Vec::new(),
+            })
+        };
+        let text = shown(&["last=3 grace=0"]);
+        assert!(text.starts_with("The team's rules would be:\n"), "{text}");
+        assert!(text.contains("WOULD KEEP"), "{text}");
+        assert!(text.contains("newest 3"), "{text}");
+        assert!(text.ends_with("No version would go now."), "{text}");
+        assert!(shown(&[]).starts_with("The team would have no rule."));
+    }
 
     #[test]
     fn what_a_rule_keeps_is_said_in_words() {

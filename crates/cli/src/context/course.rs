@@ -11,6 +11,7 @@ pub(crate) struct Course(Mutex<Seen>);
 struct Seen {
     has_called: bool,
     is_cut_short: bool,
+    has_served: bool,
     stages: Vec<Stage>,
     agreed: Vec<Consent>,
 }
@@ -37,6 +38,15 @@ impl Course {
 
     pub(crate) fn note_cut_short(&self) {
         self.lock().is_cut_short = true;
+    }
+
+    /// Whether this process served as a daemon: it did start.
+    pub(crate) fn has_served(&self) -> bool {
+        self.lock().has_served
+    }
+
+    pub(crate) fn note_serving(&self) {
+        self.lock().has_served = true;
     }
 
     pub(crate) fn note_call(&self) {

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -19,7 +20,7 @@ use super::{
     home::answers,
     robot::{MAX_SLOTS, Place, Robot},
 };
-use crate::{log::rolling, lstk, output::Printer};
+use crate::{files::MEND_LINK, log::rolling, lstk, output::Printer};
 
 /// How long a daemon started in the background may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
@@ -68,8 +69,10 @@ pub(super) async fn start_in_background(
     let log = rolling::path(home);
     let file = rolling::open_file(&log).map_err(|error| {
         let text = format!("podsync cannot write to {}: {error}", log.display());
-        ApiError::new(ErrorCode::Disk, text)
-            .hint("check that it is a file, and that you may write to it and to its folder")
+        ApiError::new(ErrorCode::Disk, text).hint(match error.kind() {
+            io::ErrorKind::NotFound if log.is_symlink() => MEND_LINK,
+            _ => "check that it is a file, and that you may write to it and to its folder",
+        })
     })?;
     let mut daemon = spawn(home, file).map_err(|error| {
         ApiError::new(

@@ -10,6 +10,8 @@ use std::{
     time::SystemTime,
 };
 
+use crate::files::refuse_dangling;
+
 /// A file is full with this many bytes: some weeks of a quiet daemon, an hour of one that traces.
 const MAX_LEN: u64 = 8 << 20;
 /// Files that are kept, the newest included.
@@ -90,6 +92,7 @@ impl Rolling {
 /// Opens a log to write to its end, without waiting where it is a pipe that nobody reads. It is its owner's alone,
 /// also where something else made the file.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    refuse_dangling(path)?;
     let file = OpenOptions::new()
         .create(true)
         .append(true)
@@ -181,6 +184,22 @@ mod tests {
             let mode = file.metadata().unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", file.display());
         }
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, elsewhere) = (path(folder.path()), folder.path().join("elsewhere"));
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        let error = open_file(&path).unwrap_err();
+        assert!(error.to_string().contains("elsewhere"), "{error}");
+        Rolling::new(path.clone())
+            .write_all(b"a line on stderr\n")
+            .unwrap();
+        assert!(!elsewhere.exists());
+        std::fs::write(&elsewhere, "").unwrap();
+        Rolling::new(path).write_all(b"a line\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&elsewhere).unwrap(), "a line\n");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! Where the output is no terminal, programs read it, and nothing is shortened or broken.
 
+use std::ops::RangeInclusive;
+
 use comfy_table::{ContentArrangement, Row, Table, presets};
 use unicode_width::UnicodeWidthStr;
 
@@ -11,8 +13,10 @@ use super::{terminal, text::printable};
 const GAP: usize = 2;
 /// Columns before the value of a field.
 const FIELD: usize = 10;
-/// Which columns are narrowed in turn until a line fits, by the last rank, and the width at which the turn ends.
-const TURNS: [(u8, usize); 4] = [(0, 8), (1, 8), (1, 4), (2, 1)];
+/// Which columns are narrowed in turn until a line fits, by their ranks, and the width at which the turn ends. Short
+/// messages say nothing, so long names and references make room before a message gets shorter than its first end.
+const TURNS: [(RangeInclusive<u8>, usize); 5] =
+    [(0..=0, 12), (1..=1, 8), (2..=2, 16), (0..=1, 4), (0..=2, 1)];
 
 /// A column by its title. The kind says how soon its cells are shortened.
 #[derive(Debug, Clone, Copy)]
@@ -136,10 +140,10 @@ impl<'a, const N: usize> Cells<'a, N> {
     fn fitted(&self, width: usize) -> [usize; N] {
         let room = width.saturating_sub(gaps(N));
         let mut widths = self.widest();
-        for (rank, least) in TURNS {
+        for (ranks, least) in TURNS {
             while widths.iter().sum::<usize>() > room {
                 let narrowed = (0..N)
-                    .filter(|&column| self.columns[column].rank() <= rank)
+                    .filter(|&column| ranks.contains(&self.columns[column].rank()))
                     .filter(|&column| widths[column] > least)
                     .max_by_key(|&column| widths[column]);
                 let Some(widest) = narrowed else {
@@ -256,6 +260,22 @@ mod tests {
         let long = within(Some(40), [&format!("{pod}:12"), row[1], row[2], message]);
         assert_fits(&long, 40);
         assert!(long.contains("cust") && long.contains(":12 "), "{long}");
+    }
+
+    #[test]
+    fn a_long_reference_leaves_room_for_the_message() {
+        let reference = "billing-of-the-second-quarter:12@robert";
+        let message = "what the payments team needs";
+        let row = [reference, "robert-of-the-office", "12.35 MB", message];
+        for (width, shortened, name) in [
+            (80, reference, "robert-of-the-…"),
+            (55, "billing-of…:12@robert", "robert-…"),
+        ] {
+            let shown = within(Some(width), row);
+            assert_fits(&shown, width);
+            assert!(shown.contains(shortened) && shown.contains(name), "{shown}");
+            assert!(shown.ends_with("what the pa…"), "{shown}");
+        }
     }
 
     #[test]

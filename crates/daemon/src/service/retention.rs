@@ -61,10 +61,7 @@ impl Handle<retention::SetRetention> for Retention {
         }
         self.check_lets_go_of_nothing(team, &call, value.clone())
             .await?;
-        let name = call.pod.as_ref().map_or_else(
-            || core_retention::SETTING.to_owned(),
-            core_retention::setting_of,
-        );
+        let name = name_of(call.pod.as_ref());
         self.node
             .command(Command::SetSetting {
                 team,
@@ -265,7 +262,27 @@ fn current(engine: &Engine, team: TeamId) -> retention::Retention {
             due: Vec::new(),
         };
     };
-    let rules = roster.settings().iter().filter_map(|(name, value)| {
+    let records = core_retention::due(roster, catalog, now_ms());
+    retention::Retention {
+        rules: rules_of(roster.settings()),
+        due: records
+            .into_iter()
+            .map(|record| due(engine, team, record))
+            .collect(),
+    }
+}
+
+/// The setting that holds a pod's rule, or the team's.
+fn name_of(pod: Option<&PodName>) -> String {
+    pod.map_or_else(
+        || core_retention::SETTING.to_owned(),
+        core_retention::setting_of,
+    )
+}
+
+/// The rules among the team's settings.
+fn rules_of(settings: &BTreeMap<String, String>) -> Vec<retention::Said> {
+    let rules = settings.iter().filter_map(|(name, value)| {
         let rest = name.strip_prefix(core_retention::SETTING)?;
         let pod = match rest.strip_prefix('.') {
             Some(pod) => Some(pod.to_owned()),
@@ -282,14 +299,21 @@ fn current(engine: &Engine, team: TeamId) -> retention::Retention {
             unreadable,
         })
     });
-    let records = core_retention::due(roster, catalog, now_ms());
-    retention::Retention {
-        rules: rules.collect(),
-        due: records
-            .into_iter()
-            .map(|record| due(engine, team, record))
-            .collect(),
-    }
+    rules.collect()
+}
+
+/// The rules if `value` were the setting of `pod`, or of the team.
+fn rules_then(
+    settings: &BTreeMap<String, String>,
+    pod: Option<&PodName>,
+    value: Option<&str>,
+) -> Vec<retention::Said> {
+    let mut settings = settings.clone();
+    match value {
+        Some(value) => settings.insert(name_of(pod), value.to_owned()),
+        None => settings.remove(&name_of(pod)),
+    };
+    rules_of(&settings)
 }
 
 fn due(engine: &Engine, team: TeamId, record: &VersionRecord) -> retention::Due {
@@ -311,7 +335,7 @@ fn due(engine: &Engine, team: TeamId, record: &VersionRecord) -> retention::Due 
     }
 }
 
-/// The versions that a rule would let go if it were set.
+/// The team's rules, and the versions that they would let go now, if a rule were set.
 fn preview(
     engine: &Engine,
     team: TeamId,
@@ -322,6 +346,7 @@ fn preview(
     let (Some(roster), Some(catalog)) = (engine.roster(&team), engine.catalog(&team)) else {
         return then;
     };
+    then.rules = rules_then(roster.settings(), pod, value);
     then.due = catalog
         .pods()
         .into_iter()
@@ -398,6 +423,31 @@ fn in_time(wait_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rule_is_shown_as_it_would_be_set() {
+        let settings = |list: &[(&str, &str)]| {
+            let list = list.iter();
+            list.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let shown = |rules: Vec<retention::Said>| {
+            let rules = rules.into_iter();
+            rules
+                .map(|rule| format!("{:?} {}", rule.pod, rule.policy))
+                .collect::<Vec<_>>()
+        };
+        let orders: PodName = "orders".parse().unwrap();
+        let today = settings(&[("hub.url", "https://hub"), ("retention", "last=3")]);
+        let then = |pod, value| shown(rules_then(&today, pod, value));
+        assert_eq!(then(None, Some("last=2")), ["None last=2"]);
+        assert_eq!(
+            then(Some(&orders), Some("daily=7")),
+            ["None last=3", "Some(\"orders\") daily=7"]
+        );
+        assert_eq!(then(Some(&orders), None), ["None last=3"]);
+        assert!(then(None, None).is_empty());
+    }
 
     #[test]
     fn a_question_says_what_goes_and_when() {

@@ -173,6 +173,17 @@ impl Folders {
         sync_folder(folder).map_err(|e| StoreError::io("sync", folder, 0, e))
     }
 
+    /// Closes a blob's hash tree to others: the store makes its file with the process's umask.
+    pub(super) fn close_tree(&self, id: &BlobId) -> Result<(), StoreError> {
+        let tree = self.store.outboard_path(&hash(*id));
+        match File::open(&tree).and_then(|file| close_file(&file)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io("close to others", &tree, 0, e))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the file of a small pack, if it has one, and compares it with its hash.
     pub(super) fn check_small_pack(&self, id: BlobId) -> Result<(), StoreError> {
         let path = self.pack(&id);

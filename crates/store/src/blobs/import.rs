@@ -40,13 +40,16 @@ impl Blobs {
             return Err(StoreError::Corrupt { id });
         };
         let handle = self.store.blobs().import_bao(hash(id), size, QUEUE).await;
+        let handle = self
+            .explain(handle, |error| self.failed("write", len, error))
+            .await?;
         Ok(Import {
             blobs: self.clone(),
             len,
             piece: Piece::default(),
             file: self.folders.store.data_path(&hash(id)),
             writeback: Writeback::default(),
-            handle: handle.map_err(|error| self.failed("write", len, error))?,
+            handle,
         })
     }
 }

@@ -475,6 +475,33 @@ async fn a_round_ends_when_the_database_under_it_is_gone() {
     assert!(matches!(result, Err(StoreError::Closed)));
 }
 
+/// The store's own errors would say that a blob is damaged or not there, and its list would be empty.
+#[tokio::test]
+async fn a_store_that_has_stopped_is_told_as_that_by_every_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let id = home.adopt(&bytes(1, MIB)).await.id();
+    home.blobs.look().await.unwrap();
+    home.blobs.store().shutdown().await.unwrap();
+
+    let nobodys = BlobId::of(b"nobody has it");
+    let collected = home
+        .blobs
+        .collect(|| async { Ok::<_, StoreError>(BTreeSet::new()) });
+    for error in [
+        home.blobs.look().await.unwrap_err(),
+        home.blobs.all().await.unwrap_err(),
+        home.blobs.note_arrival(nobodys, 5).await.unwrap_err(),
+        home.blobs.evict(id).await.unwrap_err(),
+        collected.await.unwrap_err(),
+    ] {
+        assert!(matches!(error, StoreError::Stopped { .. }), "{error:?}");
+        assert!(error.to_string().contains("blobs.db"), "{error}");
+        assert!(error.hint().unwrap().contains("start podsync again"));
+    }
+    assert!(home.is_whole(id));
+}
+
 #[tokio::test]
 async fn collecting_keeps_what_is_live_or_pinned_and_drops_the_rest() {
     let folder = tempfile::tempdir().unwrap();
@@ -947,6 +974,19 @@ async fn only_the_owner_may_read_what_is_in_a_used_home() {
     walk(folder.path(), &mut open);
     drop((pin, small));
     assert_eq!(open, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_tree_of_a_pack_is_its_owners_alone_from_the_beginning() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let home = Opened::at(folder.path()).await;
+    let pin = home.adopt(&bytes(1, 5 * MIB)).await;
+    let tree = home.blobs.folders.store.outboard_path(&hash(pin.id()));
+    let mode = tree.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600, "{mode:o}");
+    home.close().await;
 }
 
 #[cfg(feature = "failpoints")]
