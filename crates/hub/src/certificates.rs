@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::pem::Pem;
 
 use crate::{
-    Hub,
+    Hub, aside,
     hub::now_ms,
     regular,
     tls::{MAX_PEM_LEN, Tls, TlsError},
@@ -77,15 +77,37 @@ impl Certificates {
     }
 
     /// Looks at the files every some seconds, until `stop`.
-    pub async fn watch(mut self, stop: CancellationToken) {
+    pub async fn watch(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.look_on() => {}
+        }
+    }
+
+    async fn look_on(self) {
+        let files = self.names();
+        let mut certificates = self;
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => self.reload(false),
+            looks.tick().await;
+            let looking = move || {
+                certificates.reload(false);
+                certificates
+            };
+            match aside::read(&files, looking).await {
+                Ok(same) => certificates = same,
+                Err(error) => {
+                    tracing::error!(%error, "the hub looks at its certificate no more until it is restarted");
+                    return;
+                }
             }
         }
+    }
+
+    fn names(&self) -> String {
+        let (certificate, key) = (&self.files.certificate, &self.files.key);
+        format!("{} and {}", certificate.display(), key.display())
     }
 
     fn note_end(&self) {
