@@ -165,6 +165,8 @@ fn a_pull_from_a_hub_that_fails_says_so_and_the_next_one_works() -> Result<()> {
         let address = faulty.to_hub.url();
         let host = address.trim_start_matches("http://");
         ensure!(message.contains(host), "{fault:?}: {message}");
+        let by_another = message.contains("and not the hub: status 500");
+        ensure!(by_another == (fault == BROKEN), "{fault:?}: {message}");
         faulty.to_hub.heal();
     }
     bob.run(&pull)?.ok()?;
