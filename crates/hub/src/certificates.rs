@@ -63,7 +63,10 @@ impl Certificates {
             return;
         }
         self.stamps = stamps;
-        match self.files.read() {
+        let read = self.files.read();
+        let taken = i64::from(read.is_ok());
+        self.hub.metrics.certificate_taken.set(taken);
+        match read {
             Ok(config) => {
                 self.config.reload_from_config(Arc::new(config));
                 let file = self.files.certificate.display();

@@ -278,7 +278,11 @@ async fn read_at_hangup(
 ) {
     while hangup.recv().await.is_some() {
         let reading = move || {
-            reload.again();
+            let said = reload.again();
+            // `systemctl status` shows it: a reload itself always succeeds.
+            if let Err(error) = sd_notify::notify(&[NotifyState::Status(&said)]) {
+                tracing::warn!(%error, "the supervisor was not told what became of the settings");
+            }
             if let Some(certificates) = &mut certificates {
                 certificates.reload(true);
             }

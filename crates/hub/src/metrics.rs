@@ -106,6 +106,9 @@ pub struct Metrics {
     pub deleted: Family<OfTeam, Counter>,
     /// Unix seconds; 0 without a certificate.
     pub certificate_end: Gauge,
+    /// 1 if the files were taken when they were read last, and 0 if those before are in force.
+    pub settings_taken: Gauge,
+    pub certificate_taken: Gauge,
 }
 
 impl Default for Metrics {
@@ -126,7 +129,12 @@ impl Default for Metrics {
             condemned: Family::default(),
             deleted: Family::default(),
             certificate_end: Gauge::default(),
+            settings_taken: Gauge::default(),
+            certificate_taken: Gauge::default(),
         };
+        // The hub begins with none that it refused.
+        metrics.settings_taken.set(1);
+        metrics.certificate_taken.set(1);
         metrics.register();
         metrics
     }
@@ -167,6 +175,10 @@ impl Metrics {
         registry.register("deleted_objects", deleted, self.deleted.clone());
         let end = "Unix time of the end of the hub's certificate; 0 without one";
         registry.register("certificate_end_seconds", end, self.certificate_end.clone());
+        let taken = "1 if the settings were taken when last read; 0 if older ones are in force";
+        registry.register("settings_taken", taken, self.settings_taken.clone());
+        let taken = "The same for the certificate and its key";
+        registry.register("certificate_taken", taken, self.certificate_taken.clone());
     }
 
     /// Shows nothing more of how a team does that isn't served any longer.

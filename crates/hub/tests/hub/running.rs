@@ -195,6 +195,53 @@ async fn a_hangup_while_the_hub_starts_does_not_end_it() {
 }
 
 #[tokio::test]
+async fn the_supervisor_and_the_metrics_tell_what_became_of_a_reload() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let team = Team::new().id();
+    let settings = Settings::new(&[]);
+    std::fs::write(settings.path("token"), token).unwrap();
+    settings.write(&[team]);
+    let supervisor = settings.path("supervisor");
+    let told = UnixDatagram::bind(&supervisor).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    program
+        .stderr(Stdio::null())
+        .env("NOTIFY_SOCKET", &supervisor)
+        .env("AWS_ACCESS_KEY_ID", "key")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("NO_PROXY", "127.0.0.1")
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"));
+    let client = client(); // Installs a TLS provider.
+    let (program, address) = Program::start(&mut program);
+    let metrics = format!("http://{address}/metrics");
+    let good = std::fs::read_to_string(settings.path("hub.toml")).unwrap();
+    for (text, words, taken) in [
+        ("colour = 'green'\n", "keeps the old settings: ", 0),
+        (good.as_str(), "read the settings again; teams: 1", 1),
+    ] {
+        std::fs::write(settings.path("hub.toml"), text).unwrap();
+        hang_up(&program);
+        let mut word = [0; 4096];
+        let said = loop {
+            let len = told.recv(&mut word).unwrap();
+            let said = String::from_utf8_lossy(&word[..len]).into_owned();
+            if said.starts_with("STATUS=") {
+                break said;
+            }
+        };
+        assert!(said.contains(words), "{said}");
+        assert_eq!(said.contains("colour"), taken == 0, "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        let shown = client.get(&metrics).bearer_auth(token).send().await;
+        let shown = shown.unwrap().text().await.unwrap();
+        let line = format!("podsync_hub_settings_taken {taken}\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_pipe_or_a_device_in_place_of_a_file_holds_up_neither_requests_nor_the_stop() {
     let team = Team::new().id();
     let settings = Settings::new(&[]);
