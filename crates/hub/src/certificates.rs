@@ -139,3 +139,43 @@ fn end_of(file: &Path) -> Option<i64> {
     let certificate = first.parse_x509().ok()?;
     Some(certificate.validity().not_after.timestamp())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Teams};
+
+    #[test]
+    fn the_certificates_end_and_a_refused_one_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Tls {
+            certificate: folder.path().join("tls.crt"),
+            key: folder.path().join("tls.key"),
+        };
+        let write = |year: i32| {
+            let mut made = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            made.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = made.self_signed(&key).unwrap();
+            fs::write(&files.certificate, certificate.pem()).unwrap();
+            fs::write(&files.key, key.serialize_pem()).unwrap();
+        };
+        write(2040);
+        let hub = Arc::new(Hub::new(Teams::only(Vec::new()), Identity::default()));
+        let mut loaded = Certificates::load(files.clone(), hub.clone()).unwrap();
+        let shown = || {
+            let metrics = &hub.metrics;
+            (
+                metrics.certificate_end.get(),
+                metrics.certificate_taken.get(),
+            )
+        };
+        assert_eq!(shown(), (2_208_988_800, 1));
+        fs::write(&files.key, "half a key").unwrap();
+        loaded.reload(true);
+        assert_eq!(shown(), (2_208_988_800, 0));
+        write(2041);
+        loaded.reload(true);
+        assert_eq!(shown(), (2_240_611_200, 1));
+    }
+}

@@ -1,7 +1,7 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -374,6 +374,11 @@ fn a_file_that_the_settings_name_and_that_is_not_there_is_told_with_line_and_key
 
 /// What `podsync-hub teams` says of a bucket behind a proxy, which a variable names.
 fn listed_through(variable: &str, proxy: &str, endpoint: &str) -> Output {
+    listed_past(variable, proxy, endpoint, "")
+}
+
+/// The same with a `NO_PROXY`.
+fn listed_past(variable: &str, proxy: &str, endpoint: &str, past: &str) -> Output {
     let settings = Settings::new(&[]);
     let text = format!(
         "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = '{endpoint}'\n",
@@ -389,16 +394,39 @@ fn listed_through(variable: &str, proxy: &str, endpoint: &str) -> Output {
         .env(variable, proxy)
         .env_remove("NO_PROXY")
         .env_remove("no_proxy");
+    if !past.is_empty() {
+        teams.env("NO_PROXY", past);
+    }
     teams.output().unwrap()
 }
 
-#[tokio::test]
-async fn a_proxy_that_asks_for_a_password_is_named_without_the_one_it_has() {
+/// A proxy that wants a password.
+async fn refusing_proxy() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listener = listener.await.unwrap();
     let address = listener.local_addr().unwrap();
     let refusing = axum::Router::new().fallback(async || StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-    let _serving = tokio::spawn(async move { axum::serve(listener, refusing).await });
+    tokio::spawn(async move { axum::serve(listener, refusing).await });
+    address
+}
+
+#[tokio::test]
+async fn a_bucket_that_no_proxy_names_is_asked_past_the_proxy() {
+    let proxy = format!("http://{}", refusing_proxy().await);
+    for (past, by_proxy) in [("", true), ("s3.internal,127.0.0.1", false)] {
+        let proxy = proxy.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            listed_past("HTTP_PROXY", &proxy, "http://127.0.0.1:9", past)
+        });
+        let said = String::from_utf8(listed.await.unwrap().stdout).unwrap();
+        assert!(said.contains("bucket payments: "), "{said}");
+        assert_eq!(said.contains("answers 407"), by_proxy, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_for_a_password_is_named_without_the_one_it_has() {
+    let address = refusing_proxy().await;
     let proxy = format!("http://me:secret-word@{address}");
     let listed = tokio::task::spawn_blocking(move || {
         listed_through("HTTP_PROXY", &proxy, "http://s3.example")
