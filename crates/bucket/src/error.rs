@@ -43,7 +43,7 @@ pub enum HubClientError {
         /// When to try again, as the hub says.
         retry_after: Option<Duration>,
     },
-    /// Every hub's errors have a body that says which they are; this answer has none.
+    /// A 429 or 5xx. Each of a hub, old or new, has a body with its code; this one has none.
     #[error(
         "a proxy or another server answers at the hub's address {hub}, and not the hub: status {status}"
     )]

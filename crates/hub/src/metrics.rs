@@ -247,6 +247,27 @@ mod tests {
             .collect()
     }
 
+    /// The labels by which a text selects, each with its metric: `name{label=`.
+    fn selected(text: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for part in text.split("podsync_hub_").skip(1) {
+            let Some((name, rest)) = part.split_once('{') else {
+                continue;
+            };
+            let is_name = name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let Some((labels, _)) = rest.split_once('}').filter(|_| is_name) else {
+                continue;
+            };
+            for label in labels.split(',') {
+                let label = label.split(['=', '!']).next().unwrap_or_default();
+                found.push((name.to_owned(), label.trim().to_owned()));
+            }
+        }
+        found
+    }
+
     #[test]
     fn dashboard_and_alerts_ask_for_what_is_there() {
         let metrics = Metrics::default();
@@ -291,11 +312,20 @@ mod tests {
             "{text}"
         );
         for file in ["prometheus/alerts.yaml", "grafana/podsync-hub.json"] {
-            let text = std::fs::read_to_string(format!("{CONFIG}/{file}")).unwrap();
-            let asked = named(&text);
+            let asking = std::fs::read_to_string(format!("{CONFIG}/{file}")).unwrap();
+            let asked = named(&asking);
             assert!(asked.len() > 5, "{file} asks for next to nothing");
             let unknown: Vec<_> = asked.difference(&there).collect();
             assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+            for (name, label) in selected(&asking) {
+                let begin = format!("podsync_hub_{name}{{");
+                let has = format!("{label}=\"");
+                let mut lines = text.lines().filter(|line| line.starts_with(&begin));
+                assert!(
+                    lines.any(|line| line.contains(&has)),
+                    "{file}: {name}{{{label}}}"
+                );
+            }
         }
         let dashboard = std::fs::read(format!("{CONFIG}/grafana/podsync-hub.json")).unwrap();
         let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();
