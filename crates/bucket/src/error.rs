@@ -43,6 +43,16 @@ pub enum HubClientError {
         /// When to try again, as the hub says.
         retry_after: Option<Duration>,
     },
+    /// A 429 or 5xx. Each of a hub, old or new, has a body with its code; this one has none.
+    #[error(
+        "a proxy or another server answers at the hub's address {hub}, and not the hub: status {status}"
+    )]
+    NotTheHub {
+        hub: String,
+        status: u16,
+        /// When to try again, as that one says.
+        retry_after: Option<Duration>,
+    },
     #[error("the hub at {hub} does not know this device as a member: {message}")]
     NotListed { hub: String, message: String },
     #[error("the hub at {hub} says that this device's role doesn't allow this: {message}")]
@@ -72,6 +82,9 @@ impl HubClientError {
         Some(match self {
             Self::Unreachable { .. } => "check the network, and whether it runs",
             Self::Busy { .. } => "try again later",
+            Self::NotTheHub { .. } => {
+                "try again later; if it stays so, ask the hub's operator whether the hub runs behind that proxy"
+            }
             Self::NotListed { .. } => {
                 "let an admin's daemon reach the hub, so that the hub learns of this device"
             }
@@ -92,12 +105,15 @@ impl HubClientError {
 impl HubClientError {
     /// Whether the same may work later.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Busy { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Busy { .. } | Self::NotTheHub { .. }
+        )
     }
 
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy { retry_after, .. } => *retry_after,
+            Self::Busy { retry_after, .. } | Self::NotTheHub { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

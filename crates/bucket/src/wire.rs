@@ -1,6 +1,6 @@
 //! HTTP for hub and bucket alike: one client, bounded bodies, and errors without a URL in them.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, path::Path, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -75,6 +75,8 @@ pub(crate) async fn piece(
 
 /// The TLS error for a certificate of an unknown CA.
 const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+/// The variable that names other CAs than the system's.
+const CAS: &str = "SSL_CERT_FILE";
 
 /// An error's text without the URL, which may be a credential.
 pub(crate) fn why(error: reqwest::Error) -> String {
@@ -87,16 +89,50 @@ pub(crate) fn why(error: reqwest::Error) -> String {
         source = cause.source();
     }
     if words.contains(UNKNOWN_ISSUER) {
-        words.push_str(
-            "; if the organisation has a CA of its own, name its certificate in SSL_CERT_FILE; if not, install the \
-             system's CA certificates (ca-certificates)",
-        );
+        let named = std::env::var_os(CAS).filter(|file| !file.is_empty());
+        let hint = unknown_issuer(named.as_deref().map(Path::new));
+        words = format!("{words}; {hint}");
     }
     words
+}
+
+/// What to do about it, with the file of CAs that is named already.
+fn unknown_issuer(file: Option<&Path>) -> String {
+    let Some(file) = file else {
+        return format!(
+            "if the organisation has a CA of its own, name its certificate in {CAS}; if not, install the system's CA \
+             certificates (ca-certificates)"
+        );
+    };
+    let named = file.display();
+    match file.metadata() {
+        Ok(found) if found.is_file() => {
+            format!("{named}, which {CAS} names, lacks the CA that signs there")
+        }
+        Ok(_) => format!("{named}, which {CAS} names, is no file"),
+        Err(error) => format!("{named}, which {CAS} names, can't be read: {error}"),
+    }
 }
 
 /// `Retry-After` in seconds. A date is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_ca_is_told_by_what_is_named_already() {
+        assert!(unknown_issuer(None).contains("name its certificate in SSL_CERT_FILE"));
+        let gone = unknown_issuer(Some(Path::new("/nowhere/ca.pem")));
+        assert!(gone.starts_with("/nowhere/ca.pem, which SSL_CERT_FILE names, can't be read: "));
+        let folder = tempfile::tempdir().unwrap();
+        assert!(unknown_issuer(Some(folder.path())).ends_with("is no file"));
+        let file = folder.path().join("ca.pem");
+        std::fs::write(&file, "").unwrap();
+        assert!(unknown_issuer(Some(&file)).ends_with("lacks the CA that signs there"));
+    }
 }

@@ -78,6 +78,7 @@ impl From<HubClientError> for Failure {
         let code = match &error {
             // An answer that isn't in the hub's format comes from a proxy or another server.
             HubClientError::Unreachable { .. }
+            | HubClientError::NotTheHub { .. }
             | HubClientError::Busy { .. }
             | HubClientError::BucketRefuses { .. }
             | HubClientError::Moved { .. }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use x509_parser::pem::Pem;
 
 use crate::{
-    Hub,
+    Hub, aside,
     hub::now_ms,
     regular,
     tls::{MAX_PEM_LEN, Tls, TlsError},
@@ -63,7 +63,10 @@ impl Certificates {
             return;
         }
         self.stamps = stamps;
-        match self.files.read() {
+        let read = self.files.read();
+        let taken = i64::from(read.is_ok());
+        self.hub.metrics.certificate_taken.set(taken);
+        match read {
             Ok(config) => {
                 self.config.reload_from_config(Arc::new(config));
                 let file = self.files.certificate.display();
@@ -77,15 +80,37 @@ impl Certificates {
     }
 
     /// Looks at the files every some seconds, until `stop`.
-    pub async fn watch(mut self, stop: CancellationToken) {
+    pub async fn watch(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.look_on() => {}
+        }
+    }
+
+    async fn look_on(self) {
+        let files = self.names();
+        let mut certificates = self;
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = looks.tick() => self.reload(false),
+            looks.tick().await;
+            let looking = move || {
+                certificates.reload(false);
+                certificates
+            };
+            match aside::read(&files, looking).await {
+                Ok(same) => certificates = same,
+                Err(error) => {
+                    tracing::error!(%error, "the hub looks at its certificate no more until it is restarted");
+                    return;
+                }
             }
         }
+    }
+
+    fn names(&self) -> String {
+        let (certificate, key) = (&self.files.certificate, &self.files.key);
+        format!("{} and {}", certificate.display(), key.display())
     }
 
     fn note_end(&self) {
@@ -113,4 +138,44 @@ fn end_of(file: &Path) -> Option<i64> {
     let first = all.find(|pem| pem.label == "CERTIFICATE")?;
     let certificate = first.parse_x509().ok()?;
     Some(certificate.validity().not_after.timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Identity, Teams};
+
+    #[test]
+    fn the_certificates_end_and_a_refused_one_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Tls {
+            certificate: folder.path().join("tls.crt"),
+            key: folder.path().join("tls.key"),
+        };
+        let write = |year: i32| {
+            let mut made = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+            made.not_after = rcgen::date_time_ymd(year, 1, 1);
+            let key = rcgen::KeyPair::generate().unwrap();
+            let certificate = made.self_signed(&key).unwrap();
+            fs::write(&files.certificate, certificate.pem()).unwrap();
+            fs::write(&files.key, key.serialize_pem()).unwrap();
+        };
+        write(2040);
+        let hub = Arc::new(Hub::new(Teams::only(Vec::new()), Identity::default()));
+        let mut loaded = Certificates::load(files.clone(), hub.clone()).unwrap();
+        let shown = || {
+            let metrics = &hub.metrics;
+            (
+                metrics.certificate_end.get(),
+                metrics.certificate_taken.get(),
+            )
+        };
+        assert_eq!(shown(), (2_208_988_800, 1));
+        fs::write(&files.key, "half a key").unwrap();
+        loaded.reload(true);
+        assert_eq!(shown(), (2_208_988_800, 0));
+        write(2041);
+        loaded.reload(true);
+        assert_eq!(shown(), (2_240_611_200, 1));
+    }
 }

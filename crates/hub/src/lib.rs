@@ -4,6 +4,7 @@
 //! it and how is `docs/hub-protocol.md`.
 
 pub mod abilities;
+pub mod aside;
 pub mod audit;
 pub mod authenticate;
 pub mod certificates;

@@ -14,7 +14,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use clap::{Args, Parser, Subcommand};
 use podsync_core::TeamId;
 use podsync_hub::{
-    Hub, Identity, Teams,
+    Hub, Identity, Teams, aside,
     certificates::Certificates,
     config::{Config, ConfigError, TeamConfig},
     embedded::{self, Embedded},
@@ -277,15 +277,18 @@ async fn read_at_hangup(
     mut hangup: Signal,
 ) {
     while hangup.recv().await.is_some() {
-        // A disk that doesn't answer must hold up neither requests nor the stop.
-        let reading = tokio::task::spawn_blocking(move || {
-            reload.again();
+        let reading = move || {
+            let said = reload.again();
+            // `systemctl status` shows it: a reload itself always succeeds.
+            if let Err(error) = sd_notify::notify(&[NotifyState::Status(&said)]) {
+                tracing::warn!(%error, "the supervisor was not told what became of the settings");
+            }
             if let Some(certificates) = &mut certificates {
                 certificates.reload(true);
             }
             (reload, certificates)
-        });
-        match reading.await {
+        };
+        match aside::read("the settings and what they name", reading).await {
             Ok(read) => (reload, certificates) = read,
             Err(error) => {
                 tracing::error!(%error, "the hub reads no settings again until it is restarted");

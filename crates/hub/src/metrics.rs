@@ -106,6 +106,9 @@ pub struct Metrics {
     pub deleted: Family<OfTeam, Counter>,
     /// Unix seconds; 0 without a certificate.
     pub certificate_end: Gauge,
+    /// 1 if the files were taken when they were read last, and 0 if those before are in force.
+    pub settings_taken: Gauge,
+    pub certificate_taken: Gauge,
 }
 
 impl Default for Metrics {
@@ -126,7 +129,12 @@ impl Default for Metrics {
             condemned: Family::default(),
             deleted: Family::default(),
             certificate_end: Gauge::default(),
+            settings_taken: Gauge::default(),
+            certificate_taken: Gauge::default(),
         };
+        // The hub begins with none that it refused.
+        metrics.settings_taken.set(1);
+        metrics.certificate_taken.set(1);
         metrics.register();
         metrics
     }
@@ -167,6 +175,10 @@ impl Metrics {
         registry.register("deleted_objects", deleted, self.deleted.clone());
         let end = "Unix time of the end of the hub's certificate; 0 without one";
         registry.register("certificate_end_seconds", end, self.certificate_end.clone());
+        let taken = "1 if the settings were taken when last read; 0 if older ones are in force";
+        registry.register("settings_taken", taken, self.settings_taken.clone());
+        let taken = "The same for the certificate and its key";
+        registry.register("certificate_taken", taken, self.certificate_taken.clone());
     }
 
     /// Shows nothing more of how a team does that isn't served any longer.
@@ -235,6 +247,27 @@ mod tests {
             .collect()
     }
 
+    /// The labels by which a text selects, each with its metric: `name{label=`.
+    fn selected(text: &str) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for part in text.split("podsync_hub_").skip(1) {
+            let Some((name, rest)) = part.split_once('{') else {
+                continue;
+            };
+            let is_name = name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let Some((labels, _)) = rest.split_once('}').filter(|_| is_name) else {
+                continue;
+            };
+            for label in labels.split(',') {
+                let label = label.split(['=', '!']).next().unwrap_or_default();
+                found.push((name.to_owned(), label.trim().to_owned()));
+            }
+        }
+        found
+    }
+
     #[test]
     fn dashboard_and_alerts_ask_for_what_is_there() {
         let metrics = Metrics::default();
@@ -279,11 +312,20 @@ mod tests {
             "{text}"
         );
         for file in ["prometheus/alerts.yaml", "grafana/podsync-hub.json"] {
-            let text = std::fs::read_to_string(format!("{CONFIG}/{file}")).unwrap();
-            let asked = named(&text);
+            let asking = std::fs::read_to_string(format!("{CONFIG}/{file}")).unwrap();
+            let asked = named(&asking);
             assert!(asked.len() > 5, "{file} asks for next to nothing");
             let unknown: Vec<_> = asked.difference(&there).collect();
             assert!(unknown.is_empty(), "{file} asks for {unknown:?}");
+            for (name, label) in selected(&asking) {
+                let begin = format!("podsync_hub_{name}{{");
+                let has = format!("{label}=\"");
+                let mut lines = text.lines().filter(|line| line.starts_with(&begin));
+                assert!(
+                    lines.any(|line| line.contains(&has)),
+                    "{file}: {name}{{{label}}}"
+                );
+            }
         }
         let dashboard = std::fs::read(format!("{CONFIG}/grafana/podsync-hub.json")).unwrap();
         let dashboard: serde_json::Value = serde_json::from_slice(&dashboard).unwrap();

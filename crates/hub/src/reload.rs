@@ -106,17 +106,24 @@ impl Reload {
         }
     }
 
-    /// Reads the settings again. A bad file changes nothing, and the log says what is wrong.
-    pub fn again(&mut self) {
-        match self.try_again() {
+    /// Reads the settings again. A bad file changes nothing, and the log says what is wrong. In a line what became of
+    /// it, for the supervisor.
+    pub fn again(&mut self) -> String {
+        let read = self.try_again();
+        self.hub.metrics.settings_taken.set(i64::from(read.is_ok()));
+        match read {
             Ok(()) => {
-                tracing::info!(file = %self.source.file.display(), teams = self.config.teams.len(), "the hub read the settings again")
+                let (file, teams) = (self.source.file.display(), self.config.teams.len());
+                tracing::info!(%file, teams, "the hub read the settings again");
+                format!("read the settings again; teams: {teams}")
             }
             Err(error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
                     "the hub can't read the settings and keeps the old ones"
                 );
+                let why = error.to_string().replace('\n', " ");
+                format!("keeps the old settings: {why}")
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Which path leads to which endpoint, and what holds for all of them: bounded in time, measured, no panic.
 
-use std::sync::Arc;
+use std::{any::Any, sync::Arc};
 
 use axum::{
     Router,
@@ -45,10 +45,7 @@ pub fn router(hub: Arc<Hub>) -> Router {
         .route("/metrics", get(show_metrics))
         .route("/openapi.json", get(openapi))
         .fallback(async || not_found())
-        .layer(CatchPanicLayer::custom(|_| {
-            Failure::new(HubErrorCode::Internal, "the hub failed; tell its operator")
-                .into_response()
-        }))
+        .layer(CatchPanicLayer::custom(failed))
         .layer(middleware::from_fn_with_state(hub.clone(), measure))
         .with_state(hub)
 }
@@ -103,6 +100,11 @@ async fn measure(
     response
 }
 
+/// By its body clients know that the hub answered, and not a proxy before it.
+fn failed(_: Box<dyn Any + Send>) -> Response {
+    Failure::new(HubErrorCode::Internal, "the hub failed; tell its operator").into_response()
+}
+
 /// The team in a request's path, if it can be one's id.
 fn team_of(request: &Request) -> Option<TeamId> {
     let rest = request.uri().path().strip_prefix("/v1/teams/")?;
@@ -111,4 +113,30 @@ fn team_of(request: &Request) -> Option<TeamId> {
 
 fn not_found() -> Failure {
     Failure::new(HubErrorCode::NotFound, "there is no such path at this hub")
+}
+
+#[cfg(test)]
+mod tests {
+    use podsync_api::hub::HubError;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_in_the_hubs_own_form() {
+        let panicking = get(async || -> StatusCode { panic!("a bug") });
+        let app = Router::new()
+            .route("/", panicking)
+            .layer(CatchPanicLayer::custom(failed));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        crate::serve::install_tls();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        server.abort();
+        let status = answer.status().as_u16();
+        let error: HubError = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        assert_eq!((status, error.code), (500, HubErrorCode::Internal));
+        assert_eq!(error.code.http_status(), status);
+    }
 }

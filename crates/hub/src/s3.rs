@@ -125,8 +125,11 @@ impl S3Bucket {
         let signed = || self.signer.sign(call.request(&self.address));
         let mut reply = self.sender.send(signed, take).await;
         // Keys that were rotated lie where these came from.
-        if reply.as_ref().is_ok_and(refuses_credentials) && self.signer.renew() {
-            tracing::warn!("the server refuses the hub's credentials: reading them again");
+        let refused = reply.as_ref().ok().and_then(Doubt::of);
+        if let Some(doubt) = refused
+            && self.signer.renew(doubt.pause())
+        {
+            doubt.tell();
             reply = self.sender.send(signed, take).await;
         }
         reply.map_err(|refusal| self.error(refusal))
@@ -314,8 +317,16 @@ impl Storage for S3Bucket {
     }
 }
 
-/// Whether the server refuses the credentials, and not the request.
-fn refuses_credentials(reply: &Reply) -> bool {
+/// Whether a server refuses the credentials, and not the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// It says so, or says nothing at all, as to a HEAD.
+    Likely,
+    /// Garage says of a key that it doesn't know what others say of a policy.
+    Possible,
+}
+
+impl Doubt {
     const CODES: [&str; 6] = [
         "InvalidAccessKeyId",
         "SignatureDoesNotMatch",
@@ -324,7 +335,68 @@ fn refuses_credentials(reply: &Reply) -> bool {
         "TokenRefreshRequired",
         "InvalidSecurity",
     ];
-    let may = matches!(reply.status.as_u16(), 400 | 401 | 403);
-    // A HEAD has no body with a message.
-    may && (reply.body.is_empty() || CODES.iter().any(|code| reply.says(code)))
+
+    fn of(reply: &Reply) -> Option<Self> {
+        let status = reply.status.as_u16();
+        let may = matches!(status, 400 | 401 | 403);
+        if may && (reply.body.is_empty() || Self::CODES.iter().any(|code| reply.says(code))) {
+            return Some(Self::Likely);
+        }
+        matches!(status, 401 | 403).then_some(Self::Possible)
+    }
+
+    fn tell(self) {
+        match self {
+            Self::Likely => {
+                tracing::warn!("the server refuses the hub's credentials: reading them again");
+            }
+            Self::Possible => tracing::debug!(
+                "the server refuses the hub: reading the credentials again, in case others lie there"
+            ),
+        }
+    }
+
+    /// Credentials that are refused are looked for again no more often than this.
+    fn pause(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Likely => 5,
+            Self::Possible => 60,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn credentials_that_may_be_refused_are_read_again_less_often() {
+        let doubt = |status: u16, code: &str| {
+            let body = match code {
+                "" => String::new(),
+                code => format!("<Error><Code>{code}</Code><Message>no</Message></Error>"),
+            };
+            Doubt::of(&Reply {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: http::HeaderMap::new(),
+                body: Bytes::from(body),
+                sha256: None,
+            })
+        };
+        for (status, code) in [
+            (403, "InvalidAccessKeyId"),
+            (403, "SignatureDoesNotMatch"),
+            (400, "ExpiredToken"),
+            (403, ""),
+        ] {
+            assert_eq!(doubt(status, code), Some(Doubt::Likely), "{status} {code}");
+        }
+        assert_eq!(doubt(403, "AccessDenied"), Some(Doubt::Possible));
+        for (status, code) in [(200, ""), (404, "NoSuchKey"), (400, "InvalidRequest")] {
+            assert_eq!(doubt(status, code), None, "{status} {code}");
+        }
+        assert!(Doubt::Likely.pause() < Doubt::Possible.pause());
+    }
 }

@@ -381,15 +381,15 @@ impl Line {
 
     /// The error for a status without a hub's error body: from a proxy, or from another server.
     fn unspoken(&self, status: StatusCode, retry_after: Option<Duration>) -> HubClientError {
-        let reason = format!("it answers with status {}", status.as_u16());
+        let number = status.as_u16();
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return HubClientError::Busy {
+            return HubClientError::NotTheHub {
                 hub: self.address.authority().to_owned(),
-                reason,
+                status: number,
                 retry_after,
             };
         }
-        self.garbled(reason)
+        self.garbled(format!("it answers with status {number}"))
     }
 }
 

@@ -85,12 +85,46 @@ async fn a_hub_that_fails_is_asked_again_within_bounds() {
     assert_eq!(hub.time().await.unwrap().time_ms, 5);
     assert_eq!(fake.count("time"), 4);
 
-    fake.hub((0..9).map(|_| status(502)));
+    fake.hub((0..5).map(|_| answer(json(StatusCode::SERVICE_UNAVAILABLE, &busy()))));
     let error = hub.time().await.unwrap_err();
     assert!(
         matches!(error, HubClientError::Busy { .. }) && error.may_pass(),
         "{error}"
     );
+    assert_eq!(fake.count("time"), 4 + 5);
+}
+
+#[tokio::test]
+async fn a_proxy_that_answers_for_the_hub_is_told_apart_from_it() {
+    let fake = Fake::start().await;
+    let hub = fake.client();
+    let page = |code: StatusCode| {
+        let headers = [(header::RETRY_AFTER, "3600")];
+        answer((code, headers, "<html>Bad Gateway</html>").into_response())
+    };
+    for code in [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ] {
+        fake.hub([page(code)]);
+        let error = hub.time().await.unwrap_err();
+        let told =
+            matches!(error, HubClientError::NotTheHub { status, .. } if status == code.as_u16());
+        assert!(told && error.may_pass(), "{error:?}");
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3600)));
+        let text = error.to_string();
+        let words = format!("and not the hub: status {}", code.as_u16());
+        assert!(text.contains(&words), "{text}");
+    }
+    // An error of a hub with the status of another one isn't the hub's.
+    let odd = json(StatusCode::BAD_GATEWAY, &busy());
+    fake.hub([answer(odd)]);
+    fake.hub((0..4).map(|_| status(502)));
+    let error = hub.time().await.unwrap_err();
+    let told = matches!(error, HubClientError::NotTheHub { status: 502, .. });
+    assert!(told, "{error:?}");
     assert_eq!(fake.count("time"), 4 + 5);
 }
 

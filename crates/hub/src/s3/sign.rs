@@ -26,9 +26,6 @@ const CREDENTIALS_PATIENCE: Duration = Duration::from_secs(20);
 /// The least remaining life of a credential that is worth signing with.
 const MIN_LIFE: Duration = Duration::from_secs(30);
 
-/// Credentials that are refused are looked for again no more often than this.
-const RENEW_PAUSE: Duration = Duration::from_secs(5);
-
 /// Where the hub's credentials come from.
 #[derive(Clone)]
 pub enum Credentials {
@@ -77,11 +74,11 @@ impl Signer {
         }
     }
 
-    /// Forgets the credentials, which were refused; false where others can't be expected yet.
-    pub(super) fn renew(&self) -> bool {
+    /// Forgets the credentials, which were refused; false where others can't be expected yet: within `pause`.
+    pub(super) fn renew(&self, pause: Duration) -> bool {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let is_fixed = matches!(self.credentials, Credentials::Static { .. });
-        if is_fixed || inner.made.elapsed() < RENEW_PAUSE {
+        if is_fixed || inner.made.elapsed() < pause {
             return false;
         }
         *inner = Inner {

@@ -37,6 +37,10 @@ type Rule = Box<dyn FnMut(&Method, &str) -> Option<(StatusCode, &'static str)> +
 pub(crate) struct Fake {
     objects: Arc<Mutex<BTreeMap<String, Bytes>>>,
     unlisted: Arc<AtomicBool>,
+    /// Blocks public access, and then takes every write for one that sets a public ACL, as Ceph's RGW 16 does.
+    as_rgw: Arc<AtomicBool>,
+    /// What is blocked, as it was sent.
+    block: Arc<Mutex<String>>,
     rule: Arc<Mutex<Option<Rule>>>,
 }
 
@@ -82,7 +86,11 @@ impl Fake {
         let method = request.method().clone();
         let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
         if query.contains_key("publicAccessBlock") {
-            return StatusCode::BAD_REQUEST.into_response();
+            return self.block(&method, &body);
+        }
+        let closed = method == Method::PUT && !key.is_empty() && self.refuses_writes();
+        if closed {
+            return (StatusCode::FORBIDDEN, refusal("AccessDenied")).into_response();
         }
         let is_listing = query.contains_key("list-type");
         let seen = if is_listing { LISTING } else { key.as_str() };
@@ -111,6 +119,22 @@ impl Fake {
             }
             Some(bytes) => bytes.into_response(),
         }
+    }
+
+    fn block(&self, method: &Method, body: &Bytes) -> Response {
+        if !self.as_rgw.load(Ordering::SeqCst) {
+            return StatusCode::BAD_REQUEST.into_response();
+        }
+        let mut block = self.block.lock().unwrap();
+        if method == Method::PUT {
+            *block = String::from_utf8_lossy(body).into_owned();
+        }
+        block.clone().into_response()
+    }
+
+    fn refuses_writes(&self) -> bool {
+        let block = self.block.lock().unwrap();
+        block.contains("<BlockPublicAcls>true<")
     }
 
     fn list(&self, query: &HashMap<String, String>) -> Response {
@@ -180,6 +204,33 @@ async fn a_policy_without_deletions_is_told_and_the_team_is_served() {
     let told = row.is_some_and(|row| row.contains("missing") && row.contains("403 AccessDenied"));
     assert!(told && seen.suffice(), "{text}");
     assert!(text.contains("write and read               ok"), "{text}");
+}
+
+#[tokio::test]
+async fn a_block_after_which_no_write_is_taken_is_taken_back_and_told() {
+    client(); // Installs a TLS provider.
+    let fake = Fake::default();
+    fake.as_rgw.store(true, Ordering::SeqCst);
+    let bucket = S3Bucket::new(fake.serve().await).unwrap();
+    let seen = bucket.probe().await.unwrap();
+    let text = table(&seen);
+    let row = text
+        .lines()
+        .find(|row| row.starts_with("public access blocked"));
+    let told =
+        row.is_some_and(|row| row.contains("worked around") && row.contains("403 AccessDenied"));
+    assert!(told && seen.suffice(), "{text}");
+    // Only what stops writes is open again.
+    let block = fake.block.lock().unwrap().clone();
+    assert!(!fake.refuses_writes(), "{block}");
+    assert!(block.contains("<BlockPublicPolicy>true<"), "{block}");
+    // Nothing stays of what it was tried with.
+    let left = fake.objects.lock().unwrap();
+    let left: Vec<_> = left
+        .keys()
+        .filter(|key| key.starts_with("probe/"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use podsync_api::hub::PostOperations;
+use podsync_api::hub::{BatchOperation, PostOperations};
 use podsync_core::{TeamId, membership::Role};
 use podsync_hub::{
     Confirm, TeamSettings, Teams,
@@ -14,7 +14,7 @@ use podsync_hub::{
 };
 use reqwest::StatusCode;
 
-use crate::kit::{Answer, Call, Feed, Team, client};
+use crate::kit::{Answer, Call, Feed, Team, batch, client};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
@@ -139,6 +139,29 @@ async fn counters_begin_with_0() {
     for counter in ["sweep_failures", "condemned_objects", "deleted_objects"] {
         let counter = format!("{counter}_total");
         assert!(shows(&hub, team, &counter, 0).await, "{counter}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_urls_were_given_out_for_are_counted_up_and_down() {
+    let hub = TestHub::start().await.unwrap();
+    let team = Team::at(&hub).await;
+    let mut feed = Feed::new(team.id(), 1);
+    feed.publish("a");
+    feed.share(&hub, 1).await;
+    let ids: Vec<_> = feed.objects.iter().map(|(id, _)| *id).collect();
+    let bytes: u64 = ids.iter().map(|id| id.size).sum();
+    for _ in 0..2 {
+        let download = batch(team.id(), 2, BatchOperation::Download, ids.clone());
+        assert_eq!(download.send(&hub).await.status, StatusCode::OK);
+    }
+    let shown = get(&hub, "/metrics").await.text();
+    for (operation, bytes) in [("upload", bytes), ("download", 2 * bytes)] {
+        let line = format!(
+            r#"podsync_hub_presigned_bytes_total{{team="{}",operation="{operation}"}} {bytes}"#,
+            team.id()
+        );
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
     }
 }
 

@@ -18,6 +18,7 @@ mod moved;
 mod program;
 mod replicas;
 mod room;
+mod rotated;
 mod running;
 mod secrets;
 mod shipped;

@@ -1,7 +1,7 @@
 //! What changes under a hub that runs: settings, certificates, tokens, and a team's bucket that dies.
 
 use std::{
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -195,6 +195,53 @@ async fn a_hangup_while_the_hub_starts_does_not_end_it() {
 }
 
 #[tokio::test]
+async fn the_supervisor_and_the_metrics_tell_what_became_of_a_reload() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let team = Team::new().id();
+    let settings = Settings::new(&[]);
+    std::fs::write(settings.path("token"), token).unwrap();
+    settings.write(&[team]);
+    let supervisor = settings.path("supervisor");
+    let told = UnixDatagram::bind(&supervisor).unwrap();
+    told.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_podsync-hub"));
+    program
+        .stderr(Stdio::null())
+        .env("NOTIFY_SOCKET", &supervisor)
+        .env("AWS_ACCESS_KEY_ID", "key")
+        .env("AWS_SECRET_ACCESS_KEY", "secret")
+        .env("NO_PROXY", "127.0.0.1")
+        .args(["serve", "--config"])
+        .arg(settings.path("hub.toml"));
+    let client = client(); // Installs a TLS provider.
+    let (program, address) = Program::start(&mut program);
+    let metrics = format!("http://{address}/metrics");
+    let good = std::fs::read_to_string(settings.path("hub.toml")).unwrap();
+    for (text, words, taken) in [
+        ("colour = 'green'\n", "keeps the old settings: ", 0),
+        (good.as_str(), "read the settings again; teams: 1", 1),
+    ] {
+        std::fs::write(settings.path("hub.toml"), text).unwrap();
+        hang_up(&program);
+        let mut word = [0; 4096];
+        let said = loop {
+            let len = told.recv(&mut word).unwrap();
+            let said = String::from_utf8_lossy(&word[..len]).into_owned();
+            if said.starts_with("STATUS=") {
+                break said;
+            }
+        };
+        assert!(said.contains(words), "{said}");
+        assert_eq!(said.contains("colour"), taken == 0, "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        let shown = client.get(&metrics).bearer_auth(token).send().await;
+        let shown = shown.unwrap().text().await.unwrap();
+        let line = format!("podsync_hub_settings_taken {taken}\n");
+        assert!(shown.contains(&line), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn a_pipe_or_a_device_in_place_of_a_file_holds_up_neither_requests_nor_the_stop() {
     let team = Team::new().id();
     let settings = Settings::new(&[]);
@@ -327,6 +374,11 @@ fn a_file_that_the_settings_name_and_that_is_not_there_is_told_with_line_and_key
 
 /// What `podsync-hub teams` says of a bucket behind a proxy, which a variable names.
 fn listed_through(variable: &str, proxy: &str, endpoint: &str) -> Output {
+    listed_past(variable, proxy, endpoint, "")
+}
+
+/// The same with a `NO_PROXY`.
+fn listed_past(variable: &str, proxy: &str, endpoint: &str, past: &str) -> Output {
     let settings = Settings::new(&[]);
     let text = format!(
         "[[teams]]\nteam = '{}'\nbucket = 'payments'\nregion = 'eu-central-1'\nendpoint = '{endpoint}'\n",
@@ -342,16 +394,39 @@ fn listed_through(variable: &str, proxy: &str, endpoint: &str) -> Output {
         .env(variable, proxy)
         .env_remove("NO_PROXY")
         .env_remove("no_proxy");
+    if !past.is_empty() {
+        teams.env("NO_PROXY", past);
+    }
     teams.output().unwrap()
 }
 
-#[tokio::test]
-async fn a_proxy_that_asks_for_a_password_is_named_without_the_one_it_has() {
+/// A proxy that wants a password.
+async fn refusing_proxy() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let listener = listener.await.unwrap();
     let address = listener.local_addr().unwrap();
     let refusing = axum::Router::new().fallback(async || StatusCode::PROXY_AUTHENTICATION_REQUIRED);
-    let _serving = tokio::spawn(async move { axum::serve(listener, refusing).await });
+    tokio::spawn(async move { axum::serve(listener, refusing).await });
+    address
+}
+
+#[tokio::test]
+async fn a_bucket_that_no_proxy_names_is_asked_past_the_proxy() {
+    let proxy = format!("http://{}", refusing_proxy().await);
+    for (past, by_proxy) in [("", true), ("s3.internal,127.0.0.1", false)] {
+        let proxy = proxy.clone();
+        let listed = tokio::task::spawn_blocking(move || {
+            listed_past("HTTP_PROXY", &proxy, "http://127.0.0.1:9", past)
+        });
+        let said = String::from_utf8(listed.await.unwrap().stdout).unwrap();
+        assert!(said.contains("bucket payments: "), "{said}");
+        assert_eq!(said.contains("answers 407"), by_proxy, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_for_a_password_is_named_without_the_one_it_has() {
+    let address = refusing_proxy().await;
     let proxy = format!("http://me:secret-word@{address}");
     let listed = tokio::task::spawn_blocking(move || {
         listed_through("HTTP_PROXY", &proxy, "http://s3.example")

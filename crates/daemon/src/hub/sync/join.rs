@@ -74,6 +74,7 @@ fn why(error: &HubClientError) -> HubJoinFailure {
         }
         HubClientError::Unreachable { asked: false, .. } => HubJoinFailure::NotConnected(text),
         HubClientError::Unreachable { .. }
+        | HubClientError::NotTheHub { .. }
         | HubClientError::Busy { .. }
         | HubClientError::BucketRefuses { .. }
         | HubClientError::Moved { .. }
@@ -102,5 +103,15 @@ mod tests {
             HubJoinFailure::NotConnected(told.clone())
         );
         assert_eq!(why(&unreachable(true)), HubJoinFailure::NotReached(told));
+        // A proxy may have handed the request on.
+        let by_a_proxy = HubClientError::NotTheHub {
+            hub: "hub.example".to_owned(),
+            status: 504,
+            retry_after: None,
+        };
+        assert!(matches!(
+            why(&by_a_proxy),
+            HubJoinFailure::NotReached(why) if why.contains("status 504")
+        ));
     }
 }

@@ -373,6 +373,7 @@ fn is_unknown_here(error: &HubClientError) -> bool {
 fn is_of_teams_hub(error: &HubClientError) -> bool {
     match error {
         HubClientError::Unreachable { .. }
+        | HubClientError::NotTheHub { .. }
         | HubClientError::Garbled { .. }
         | HubClientError::Moved { .. } => false,
         HubClientError::Refused { error, .. } => error.code != HubErrorCode::UnknownTeam,
@@ -440,6 +441,11 @@ mod tests {
             hub: hub.clone(),
             reason: text.clone(),
             asked: true,
+        }));
+        assert!(!is_of_teams_hub(&HubClientError::NotTheHub {
+            hub: hub.clone(),
+            status: 502,
+            retry_after: None,
         }));
         assert!(!is_of_teams_hub(&HubClientError::Garbled {
             hub,

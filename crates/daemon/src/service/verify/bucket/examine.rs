@@ -183,7 +183,7 @@ pub(super) async fn not_mended(hub: &TeamHub, object: &ObjectRef) -> Option<ApiE
 }
 
 /// Whether the failure is about this object alone, so that others may still be read. The hub looks at the object too,
-/// before it gives a URL.
+/// before it gives a URL, and a proxy may not wait for that.
 fn is_of_one_object(error: &TransferError) -> bool {
     matches!(
         error,
@@ -192,7 +192,9 @@ fn is_of_one_object(error: &TransferError) -> bool {
             | TransferError::Declined { .. }
             | TransferError::Garbled { .. }
             | TransferError::Hub(
-                HubClientError::Busy { .. } | HubClientError::BucketRefuses { .. }
+                HubClientError::Busy { .. }
+                    | HubClientError::BucketRefuses { .. }
+                    | HubClientError::NotTheHub { .. }
             )
     )
 }
