@@ -38,9 +38,9 @@ use crate::{
         verify::Verify,
     },
     settings::Settings,
-    store_watch,
     tasks::{Lifetime, Tasks},
     versions::Versions,
+    watchdog,
 };
 
 /// What services are built from.
@@ -146,7 +146,7 @@ impl Daemon {
         self.tasks.spawn(self.holdings.clone().collect_garbage());
         self.tasks
             .spawn(Arc::clone(&self.uploads).keep_hubs_in_step());
-        self.tasks.spawn(store_watch::keep_looking(
+        self.tasks.spawn(watchdog::keep_looking(
             self.blobs.clone(),
             self.tasks.clone(),
         ));

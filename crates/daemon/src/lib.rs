@@ -34,10 +34,10 @@ mod service;
 mod settings;
 mod shelf;
 mod start;
-mod store_watch;
 mod tasks;
 mod token;
 mod versions;
+mod watchdog;
 
 pub use doctor::examine;
 pub use emulator::{
