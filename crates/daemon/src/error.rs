@@ -210,7 +210,16 @@ impl From<SaveError> for Failure {
             SaveError::Cancelled => ErrorCode::Cancelled,
             SaveError::Stopped => ErrorCode::Internal,
         };
-        api_error(code, &error, error.hint()).into()
+        // The store knows better than the packing what to do about its own error.
+        let of_store = match &error {
+            SaveError::Sink(source) => source
+                .get_ref()
+                .and_then(|source| source.downcast_ref::<StoreError>())
+                .and_then(StoreError::hint),
+            _ => None,
+        };
+        let hint = of_store.or_else(|| error.hint().map(str::to_owned));
+        api_error(code, &error, hint).into()
     }
 }
 
@@ -389,5 +398,18 @@ mod tests {
             let hint = error.hint.as_deref().unwrap_or_default();
             assert!(hint.contains("`podsync verify --repair`"), "{hint}");
         }
+    }
+
+    #[test]
+    fn a_save_that_the_store_ends_says_what_the_store_advises() {
+        let stopped = StoreError::Stopped {
+            path: "/home/blobs/blobs.db".into(),
+        };
+        let advice = stopped.hint().unwrap();
+        let failure = Failure::from(SaveError::Sink(io::Error::other(stopped)));
+        assert_eq!(failure.api().code, ErrorCode::Disk);
+        assert_eq!(failure.api().hint.as_deref(), Some(advice.as_str()));
+        let of_disk = Failure::from(SaveError::Sink(io::ErrorKind::Other.into()));
+        assert_ne!(of_disk.api().hint.as_deref(), Some(advice.as_str()));
     }
 }

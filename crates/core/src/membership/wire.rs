@@ -154,7 +154,7 @@ impl RefusedReason {
             Self::InviteExpired => "ask for a new one",
             Self::InviteSpent => "ask for a new one",
             Self::InvitedByAnotherName => "join under that name",
-            Self::NameTaken => "choose another with --as NAME, or ask for an invite made out to it",
+            Self::NameTaken => "choose another with --as NAME",
             Self::NameOfRemoved => "choose another with --as NAME",
             Self::DeviceRemoved => "make a new home with `podsync init` and join from there",
             Self::TeamFull => "an admin has to remove a device first",

@@ -182,4 +182,12 @@ mod tests {
             assert!(told.hint.is_some(), "{told}");
         }
     }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_to_be_made() {
+        let source = io::ErrorKind::NotFound.into();
+        let failure = about(Path::new("nodir/state"), RebuildError::Output(source));
+        let hint = failure.api().hint.as_deref().unwrap();
+        assert!(hint.contains("make the folder"), "{hint}");
+    }
 }

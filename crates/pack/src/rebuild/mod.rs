@@ -53,6 +53,9 @@ impl RebuildError {
             Self::Read(error) => return error.hint(),
             Self::Checksum { .. } => "ask its publisher to save it again",
             Self::Exists { .. } => "name another path or remove it first",
+            Self::Target { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "make the folder that it is to lie in first"
+            }
             Self::Target { .. } => "check space and permissions",
             Self::NotOneFile { .. } => "write it as a folder or a zip",
             Self::Output(..) | Self::Cancelled => return None,

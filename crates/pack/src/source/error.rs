@@ -51,7 +51,7 @@ impl SourceError {
         Some(match self {
             Self::Unreadable { .. } => "check that it exists and that you may read it",
             Self::Changed { .. } => "stop what writes to it and save again",
-            Self::Refused { .. } => "remove it or save a folder without it",
+            Self::Refused { .. } => "save a folder without it",
             Self::Secret { .. } => {
                 "remove it from there; `podsync save --allow-secrets` saves it all the same"
             }
