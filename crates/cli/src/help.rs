@@ -4,7 +4,10 @@
 
 use std::ffi::OsString;
 
-use clap::Command;
+use clap::{
+    Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 /// Groups of subcommands by task, in the order in which a newcomer needs them.
 const GROUPS: [(&str, &[&str]); 4] = [
@@ -100,11 +103,37 @@ pub(crate) fn as_typed(
         // It is no error but the help, which shows the variables.
         return error;
     }
-    match without_environment(program).try_get_matches_from(typed) {
+    let alone = without_environment(program.clone()).try_get_matches_from(typed);
+    let error = match alone {
         Err(alone) if alone.kind() == error.kind() => alone,
         // It is the environment's value that is wrong.
         _ => error,
+    };
+    with_group(error, &program)
+}
+
+/// The error for a word that is a command only below another one, such as `join`: it proposes `team join`, and no
+/// word that looks alike.
+fn with_group(mut error: clap::Error, program: &Command) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return error;
     }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return error;
+    };
+    let groups = program.get_subcommands().filter(|group| {
+        let mut below = group.get_subcommands();
+        below.any(|command| command.get_name() == word)
+    });
+    let whole = groups.map(|group| format!("{} {word}", group.get_name()));
+    let whole: Vec<_> = whole.collect();
+    if !whole.is_empty() {
+        error.insert(
+            ContextKind::SuggestedSubcommand,
+            ContextValue::Strings(whole),
+        );
+    }
+    error
 }
 
 fn without_environment(program: Command) -> Command {
@@ -212,6 +241,27 @@ mod tests {
         let told = as_typed(error, program, typed).to_string();
         assert!(told.contains("Usage: podsync save"), "{told}");
         assert!(!told.contains("--home"), "{told}");
+    }
+
+    #[test]
+    fn a_command_of_a_group_is_found_without_its_group() {
+        for (word, whole, others) in [
+            ("join", "'team join'", "'pin'"),
+            ("invite", "'team invite'", "'init'"),
+            ("members", "'team members'", "'peers'"),
+        ] {
+            let program = Arguments::command();
+            let typed = ["podsync", word].map(OsString::from);
+            let error = program.clone().try_get_matches_from(&typed).unwrap_err();
+            let told = as_typed(error, program, typed).to_string();
+            assert!(told.contains(whole), "{told}");
+            assert!(!told.contains(others), "{told}");
+        }
+        let program = Arguments::command();
+        let typed = ["podsync", "shares"].map(OsString::from);
+        let error = program.clone().try_get_matches_from(&typed).unwrap_err();
+        let told = as_typed(error, program, typed).to_string();
+        assert!(told.contains("'share'"), "{told}");
     }
 
     #[test]
